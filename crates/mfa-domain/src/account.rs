@@ -1,0 +1,317 @@
+//! Everything that one user has for multi-factor authentication, as one aggregate.
+//!
+//! An [`Account`] is read at a [`Version`], decides (the methods in the files beside this one are
+//! pure: no I/O, no clock, no randomness of their own), and gives a [`Delta`] that a store commits
+//! only if the version is still the one that was read.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::audit::{AuditEvent, AuditHead, EventKind};
+use crate::policy::{Change, Proof};
+use crate::{AccountKey, Actor, FactorId, Policies, Timestamp};
+
+pub mod attempts;
+pub mod backup_codes;
+pub mod factor;
+
+mod administer;
+mod enrol;
+mod manage;
+mod verify;
+
+pub use attempts::Attempts;
+pub use backup_codes::{BackupCodes, CodeHash, HashedCode};
+pub use factor::{Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, TotpDevice};
+pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Verdict, Verified};
+
+/// Everything that one user has: factors, backup codes, attempts, and the head of the audit chain.
+///
+/// Its fields are open to stores, which write it to rows and read it back; whoever else changes one
+/// makes a [`Delta`] with one of the methods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// In the order of their creation; pending ones included.
+    pub factors: Vec<Factor>,
+    /// The current set, spent codes included.
+    pub backup_codes: Option<BackupCodes>,
+    /// What is remembered of tries to verify.
+    pub attempts: Attempts,
+    /// Where the audit chain ends.
+    pub audit_head: AuditHead,
+}
+
+/// How often an account was changed. It never comes back for the same key, not even after the
+/// account was erased, so that nothing stale can win.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version(pub u64);
+
+/// A value as it was read, and the version it had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// What was read.
+    pub value: T,
+    /// Its version then.
+    pub version: Version,
+}
+
+/// What every decision needs to know besides the account.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Whose account it is.
+    pub key: &'a AccountKey,
+    /// Who asks.
+    pub actor: &'a Actor,
+    /// The time.
+    pub now: Timestamp,
+    /// The rules.
+    pub policies: &'a Policies,
+}
+
+/// What an account decided: an answer, and what must be committed before anybody may hear it.
+#[derive(Debug)]
+#[must_use = "an answer may be told only after its delta was committed"]
+pub struct Decision<T> {
+    /// The answer.
+    pub answer: T,
+    /// What changes; `None` if nothing does.
+    pub delta: Option<Delta>,
+}
+
+/// Why a change was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// It needs a fresh verification with an existing factor.
+    #[error("this change needs a fresh verification by an existing factor")]
+    ProofRequired,
+    /// There is no such factor, or it is another user's.
+    #[error("no such factor")]
+    UnknownFactor,
+    /// There is no active factor.
+    #[error("the user has no active factor")]
+    NotEnrolled,
+    /// Too many failures in a row: factors must be bound anew.
+    #[error("too many failures in a row; the account must be reset")]
+    Disabled,
+    /// The user has as many factors as the policy allows.
+    #[error("the user has as many factors as allowed: {most}")]
+    TooManyFactors {
+        /// How many that is.
+        most: usize,
+    },
+    /// The policy admits no factor of that kind.
+    #[error("factors of this kind are not admitted")]
+    KindNotAdmitted,
+    /// The secret is that of another factor of this user, so that one code would count twice.
+    #[error("another factor of this user has the same secret")]
+    DuplicateSecret,
+}
+
+/// What changes in an account, and the audit events that say so. A store applies all of it or none.
+///
+/// Only a [`Draft`] makes one, and it carries at least one event: nothing changes without its
+/// audit row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    attempts: Attempts,
+    factors: Vec<FactorChange>,
+    backup_codes: Option<BackupCodesChange>,
+    events: Vec<AuditEvent>,
+}
+
+/// What becomes of one factor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FactorChange {
+    /// It is new, or replaces the one of the same id whole.
+    Put(Factor),
+    /// It is gone.
+    Remove(FactorId),
+}
+
+/// What becomes of the backup codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupCodesChange {
+    /// This set takes the place of any other.
+    Replace(BackupCodes),
+    /// The code at this place of the set is spent.
+    Spend {
+        /// Its place in [`BackupCodes::codes`].
+        place: usize,
+        /// When.
+        at: Timestamp,
+    },
+    /// There are none any more.
+    Remove,
+}
+
+impl Account {
+    /// Begins a change. Nothing happens to the account itself.
+    #[must_use]
+    pub fn draft<'a>(&self, context: Context<'a>) -> Draft<'a> {
+        Draft {
+            context,
+            head: self.audit_head,
+            attempts: self.attempts.clone(),
+            factors: Vec::new(),
+            backup_codes: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// Makes the change. This is what every store's `commit` amounts to.
+    pub fn apply(&mut self, delta: &Delta) {
+        for change in &delta.factors {
+            match change {
+                FactorChange::Put(factor) => match self.factors.iter_mut().find(|f| f.id == factor.id) {
+                    Some(old) => *old = factor.clone(),
+                    None => self.factors.push(factor.clone()),
+                },
+                FactorChange::Remove(id) => self.factors.retain(|factor| factor.id != *id),
+            }
+        }
+        match &delta.backup_codes {
+            None => {}
+            Some(BackupCodesChange::Replace(codes)) => self.backup_codes = Some(codes.clone()),
+            Some(BackupCodesChange::Remove) => self.backup_codes = None,
+            Some(BackupCodesChange::Spend { place, at }) => {
+                let codes = self.backup_codes.as_mut().map(|set| &mut set.codes);
+                if let Some(code) = codes.and_then(|codes| codes.get_mut(*place)) {
+                    code.spent_at = Some(*at);
+                }
+            }
+        }
+        self.attempts = delta.attempts.clone();
+        self.audit_head = delta.audit_head();
+    }
+
+    /// The factor of that id, pending or active.
+    #[must_use]
+    pub fn factor(&self, id: FactorId) -> Option<&Factor> {
+        self.factors.iter().find(|factor| factor.id == id)
+    }
+
+    /// The factors that protect this user: confirmed ones only.
+    pub fn active_factors(&self) -> impl Iterator<Item = &Factor> {
+        self.factors.iter().filter(|factor| factor.is_active())
+    }
+
+    /// Whether there is an active factor.
+    #[must_use]
+    pub fn is_enrolled(&self) -> bool {
+        self.active_factors().next().is_some()
+    }
+
+    /// Whether the owner has proved what `change` needs. Without an active factor there is nothing
+    /// to prove it with.
+    fn check_proof(&self, context: Context<'_>, change: Change) -> Result<(), Refusal> {
+        match context.policies.enrolment.proof(change, context.actor) {
+            Proof::Fresh(age) if self.is_enrolled() && !self.attempts.verified_within(age, context.now) => {
+                Err(Refusal::ProofRequired)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T> Decision<T> {
+    /// An answer that changes nothing.
+    pub const fn without_change(answer: T) -> Self {
+        Self { answer, delta: None }
+    }
+}
+
+impl Delta {
+    /// The attempts from now on.
+    #[must_use]
+    pub const fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    /// What becomes of factors, in order.
+    #[must_use]
+    pub fn factors(&self) -> &[FactorChange] {
+        &self.factors
+    }
+
+    /// What becomes of the backup codes, if anything.
+    #[must_use]
+    pub const fn backup_codes(&self) -> Option<&BackupCodesChange> {
+        self.backup_codes.as_ref()
+    }
+
+    /// The events to append, in order; never empty.
+    #[must_use]
+    pub fn events(&self) -> &[AuditEvent] {
+        &self.events
+    }
+
+    /// The head of the audit chain once the events are appended.
+    #[must_use]
+    pub fn audit_head(&self) -> AuditHead {
+        self.events.last().map(AuditEvent::head).unwrap_or_default()
+    }
+}
+
+/// A [`Delta`] in the making.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    context: Context<'a>,
+    head: AuditHead,
+    attempts: Attempts,
+    factors: Vec<FactorChange>,
+    backup_codes: Option<BackupCodesChange>,
+    events: Vec<AuditEvent>,
+}
+
+impl Draft<'_> {
+    /// Puts a factor in place.
+    pub fn put(&mut self, factor: Factor) {
+        self.factors.push(FactorChange::Put(factor));
+    }
+
+    /// Takes a factor away.
+    pub fn remove(&mut self, factor: FactorId) {
+        self.factors.push(FactorChange::Remove(factor));
+    }
+
+    /// Changes the backup codes.
+    pub fn backup_codes(&mut self, change: BackupCodesChange) {
+        self.backup_codes = Some(change);
+    }
+
+    /// The attempts as they will be.
+    pub const fn attempts(&mut self) -> &mut Attempts {
+        &mut self.attempts
+    }
+
+    /// Records what happened. `detail` must hold no secret, code or label.
+    pub fn record<const N: usize>(
+        &mut self,
+        kind: EventKind,
+        factor: Option<FactorId>,
+        detail: [(&str, String); N],
+    ) {
+        let detail: BTreeMap<_, _> =
+            detail.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let Context { key, actor, now, .. } = self.context;
+        let event = self.head.next(key, now, actor, kind, factor, detail);
+        self.head = event.head();
+        self.events.push(event);
+    }
+
+    /// The finished change; `None` if nothing was recorded, since then nothing may change.
+    #[must_use]
+    pub fn finish(self) -> Option<Delta> {
+        let Self { attempts, factors, backup_codes, events, .. } = self;
+        (!events.is_empty()).then_some(Delta { attempts, factors, backup_codes, events })
+    }
+}
+
+impl Version {
+    /// The version after one more change.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}

@@ -1,0 +1,191 @@
+//! Enrolling a factor: offered, pending, confirmed by its first code.
+
+use super::{
+    Account, BackupCodes, BackupCodesChange, Context, Decision, Draft, Factor, FactorKind, FactorState,
+    OpenSecret, Refusal, Rejection,
+};
+use crate::audit::EventKind;
+use crate::policy::Change;
+use crate::{Delta, FactorId, SubmittedCode};
+
+/// How many factors may wait for their first code; a further one takes the oldest one's place.
+const MOST_PENDING: usize = 3;
+
+impl Account {
+    /// Whether a factor of that kind may be enrolled now.
+    ///
+    /// # Errors
+    /// The [`Refusal`]: its kind, their number, the missing proof, or a factor to replace that is
+    /// not there.
+    pub fn admit_factor(
+        &self,
+        context: Context<'_>,
+        kind: FactorKind,
+        replaces: Option<FactorId>,
+    ) -> Result<(), Refusal> {
+        let policy = context.policies.enrolment.as_ref();
+        if !policy.admits(kind) {
+            return Err(Refusal::KindNotAdmitted);
+        }
+        if let Some(id) = replaces
+            && !self.factor(id).is_some_and(Factor::is_active)
+        {
+            return Err(Refusal::UnknownFactor);
+        }
+        let most = policy.most_factors();
+        if self.active_factors().filter(|factor| Some(factor.id) != replaces).count() >= most {
+            return Err(Refusal::TooManyFactors { most });
+        }
+        self.check_proof(context, Change::AddFactor)
+    }
+
+    /// Offers a factor, which waits for its first code from then on.
+    ///
+    /// # Errors
+    /// As [`Account::admit_factor`].
+    pub fn begin_enrolment(&self, context: Context<'_>, factor: Factor) -> Result<Option<Delta>, Refusal> {
+        let replaces = match factor.state {
+            FactorState::Pending { replaces, .. } => replaces,
+            FactorState::Active => None,
+        };
+        self.admit_factor(context, factor.kind(), replaces)?;
+        let mut draft = self.draft(context);
+        self.make_room(&mut draft, context);
+        let detail = [("factor_kind", factor.kind().as_str().to_owned())];
+        draft.record(EventKind::EnrolmentStarted, Some(factor.id), detail);
+        draft.put(factor);
+        Ok(draft.finish())
+    }
+
+    /// The pending factor that a code is to confirm.
+    ///
+    /// Asked before its secret is opened. Confirming draws on the account's one budget: no endpoint
+    /// that takes a code is without limit.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of a code that is not evaluated at all. It changes nothing.
+    pub fn awaiting_confirmation(
+        &self,
+        context: Context<'_>,
+        id: FactorId,
+        code: &SubmittedCode,
+    ) -> Result<&Factor, Rejection> {
+        let pending = self.factor(id).filter(|factor| factor.is_pending(context.now));
+        let factor = pending.ok_or(Rejection::UnknownFactor)?;
+        self.check_standing(context)?;
+        match code {
+            SubmittedCode::OneTimePassword(code) if code.digits() == factor.digits() => Ok(factor),
+            _ => Err(Rejection::Malformed),
+        }
+    }
+
+    /// Decides whether `code` confirms a pending factor. That code is used up by it.
+    ///
+    /// `first_codes` become the user's backup codes if this is their first active factor. The proof
+    /// that changes ask for stays as it is: only an existing factor gives it.
+    pub fn confirm(
+        &self,
+        context: Context<'_>,
+        id: FactorId,
+        code: &SubmittedCode,
+        secret: &OpenSecret,
+        first_codes: Option<BackupCodes>,
+    ) -> Decision<Result<Factor, Rejection>> {
+        let factor = match self.awaiting_confirmation(context, id, code) {
+            Ok(factor) => factor,
+            Err(rejection) => return Decision::without_change(Err(rejection)),
+        };
+        let mut draft = self.draft(context);
+        let Some(accepted) = accepted(factor, code, secret, context) else {
+            self.fail(&mut draft, Some(id), code.form(), context);
+            return Decision { answer: Err(Rejection::Invalid), delta: draft.finish() };
+        };
+        let active = Factor { state: FactorState::Active, ..accepted };
+        draft.record(
+            EventKind::FactorActivated,
+            Some(id),
+            [("factor_kind", active.kind().as_str().to_owned())],
+        );
+        if let FactorState::Pending { replaces: Some(old), .. } = factor.state
+            && self.factor(old).is_some()
+        {
+            draft.record(EventKind::FactorRevoked, Some(old), [("replaced_by", id.to_string())]);
+            draft.remove(old);
+        }
+        if !self.is_enrolled() {
+            draft.attempts().clear_row();
+            if let Some(codes) = first_codes {
+                issue(&mut draft, codes);
+            }
+        }
+        secret.put(&mut draft, active.clone());
+        Decision { answer: Ok(active), delta: draft.finish() }
+    }
+
+    /// Whether `code` would confirm the factor: asked before backup codes are made for it.
+    #[must_use]
+    pub fn would_confirm(
+        &self,
+        context: Context<'_>,
+        factor: &Factor,
+        code: &SubmittedCode,
+        secret: &OpenSecret,
+    ) -> bool {
+        accepted(factor, code, secret, context).is_some()
+    }
+
+    /// Gives out new backup codes; the old ones are dead.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of [`Account::admit_backup_codes`].
+    pub fn issue_backup_codes(
+        &self,
+        context: Context<'_>,
+        codes: BackupCodes,
+    ) -> Result<Option<Delta>, Refusal> {
+        self.admit_backup_codes(context)?;
+        let mut draft = self.draft(context);
+        issue(&mut draft, codes);
+        Ok(draft.finish())
+    }
+
+    /// Whether new backup codes may be given out now.
+    ///
+    /// # Errors
+    /// [`Refusal::NotEnrolled`] or [`Refusal::ProofRequired`].
+    pub fn admit_backup_codes(&self, context: Context<'_>) -> Result<(), Refusal> {
+        if !self.is_enrolled() {
+            return Err(Refusal::NotEnrolled);
+        }
+        self.check_proof(context, Change::IssueBackupCodes)
+    }
+
+    /// Gives up factors that waited in vain, and the oldest waiting ones if there are too many.
+    fn make_room(&self, draft: &mut Draft<'_>, context: Context<'_>) {
+        let (expired, waiting): (Vec<_>, Vec<_>) =
+            self.factors.iter().filter(|f| !f.is_active()).partition(|f| f.is_expired(context.now));
+        let room = context.policies.enrolment.most_factors().saturating_sub(self.active_factors().count());
+        let keep = MOST_PENDING.min(room).saturating_sub(1);
+        let surplus = waiting.len().saturating_sub(keep);
+        for factor in expired.into_iter().chain(waiting.into_iter().take(surplus)) {
+            draft.record(EventKind::EnrolmentAbandoned, Some(factor.id), []);
+            draft.remove(factor.id);
+        }
+    }
+}
+
+fn accepted(
+    factor: &Factor,
+    code: &SubmittedCode,
+    secret: &OpenSecret,
+    context: Context<'_>,
+) -> Option<Factor> {
+    let SubmittedCode::OneTimePassword(code) = code else { return None };
+    let open = OpenSecret::of(std::slice::from_ref(secret), factor)?;
+    factor.accepting(code, &open.secret, context.now, context.policies.verification.as_ref())
+}
+
+fn issue(draft: &mut Draft<'_>, codes: BackupCodes) {
+    draft.record(EventKind::BackupCodesIssued, None, [("codes", codes.codes.len().to_string())]);
+    draft.backup_codes(BackupCodesChange::Replace(codes));
+}

@@ -1,0 +1,318 @@
+//! Verifying a code: what it is evaluated against, and what follows.
+
+use otp_core::{Code, Secret};
+use thiserror::Error;
+
+use super::{
+    Account, Authenticator, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Factor,
+    FactorKind,
+};
+use crate::audit::EventKind;
+use crate::policy::{Standing, VerificationPolicy};
+use crate::sealed::Sealed;
+use crate::{FactorId, SubmittedCode, Timestamp};
+
+/// The answer to a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was right, and can never be right again.
+    Verified(Verified),
+    /// It was not accepted.
+    Rejected(Rejection),
+}
+
+/// With what a user proved themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// With an active factor.
+    Factor {
+        /// Which.
+        id: FactorId,
+        /// Of which kind.
+        kind: FactorKind,
+    },
+    /// With a backup code.
+    BackupCode {
+        /// How many are left.
+        remaining: usize,
+        /// Whether the user should be told to get new ones.
+        low: bool,
+    },
+}
+
+/// Why a code was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Rejection {
+    /// It was evaluated and is wrong, replayed or spent: one answer for all three. It cost an
+    /// attempt.
+    #[error("the code is not valid")]
+    Invalid,
+    /// It has not the form of any code that this user could have. It cost nothing, since it could
+    /// never match.
+    #[error("not the form of any code that this user could have")]
+    Malformed,
+    /// It was not evaluated: the budget is spent.
+    #[error("locked")]
+    Locked {
+        /// When codes are evaluated again.
+        until: Timestamp,
+    },
+    /// It was not evaluated: after too many failures in a row factors must be bound anew.
+    #[error("disabled")]
+    Disabled,
+    /// There is no active factor.
+    #[error("the user has no active factor")]
+    NotEnrolled,
+    /// There is no such factor in that state, or it is another user's.
+    #[error("no such factor")]
+    UnknownFactor,
+}
+
+/// What a code is to be evaluated against.
+#[derive(Debug)]
+pub enum Candidates<'a> {
+    /// The active factors that give codes of that form.
+    Factors(Vec<&'a Factor>),
+    /// The set of backup codes.
+    BackupCodes(&'a BackupCodes),
+}
+
+/// What the slow ports found out between load and decision.
+#[derive(Debug)]
+pub enum Evidence<'a> {
+    /// The secrets of the candidates.
+    Secrets(&'a [OpenSecret]),
+    /// The hash of the submitted backup code under the scheme of the set.
+    Hash(&'a CodeHash),
+}
+
+/// A factor's secret, opened.
+#[derive(Debug)]
+pub struct OpenSecret {
+    /// Whose.
+    pub factor: FactorId,
+    /// As it was sealed when it was opened.
+    pub sealed: Sealed,
+    /// In the clear.
+    pub secret: Secret,
+    /// Sealed anew, if the vault has a newer key by now.
+    pub resealed: Option<Sealed>,
+}
+
+impl Account {
+    /// What a code is to be evaluated against.
+    ///
+    /// Asked before any secret is opened or hash computed, so that neither is spent on an account
+    /// that is locked.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of a code that is not evaluated at all. It changes nothing.
+    pub fn candidates(
+        &self,
+        context: Context<'_>,
+        code: &SubmittedCode,
+        named: Option<FactorId>,
+    ) -> Result<Candidates<'_>, Rejection> {
+        if !self.is_enrolled() {
+            return Err(Rejection::NotEnrolled);
+        }
+        self.check_standing(context)?;
+        if let Some(id) = named
+            && !self.factor(id).is_some_and(Factor::is_active)
+        {
+            return Err(Rejection::UnknownFactor);
+        }
+        match code {
+            SubmittedCode::OneTimePassword(code) => {
+                let takes = |factor: &&Factor| {
+                    factor.digits() == code.digits() && named.is_none_or(|id| id == factor.id)
+                };
+                let factors: Vec<_> = self.active_factors().filter(takes).collect();
+                if factors.is_empty() { Err(Rejection::Malformed) } else { Ok(Candidates::Factors(factors)) }
+            }
+            SubmittedCode::Backup(_) => match &self.backup_codes {
+                Some(codes) if named.is_none() => Ok(Candidates::BackupCodes(codes)),
+                _ => Err(Rejection::Malformed),
+            },
+        }
+    }
+
+    /// Decides about a code. A right one is used up for good and ends the row of failures; a wrong
+    /// one costs an attempt and may lock the account.
+    pub fn verify(
+        &self,
+        context: Context<'_>,
+        code: &SubmittedCode,
+        named: Option<FactorId>,
+        evidence: &Evidence<'_>,
+    ) -> Decision<Verdict> {
+        let candidates = match self.candidates(context, code, named) {
+            Ok(candidates) => candidates,
+            Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
+        };
+        let mut draft = self.draft(context);
+        let verified = match (candidates, code, evidence) {
+            (
+                Candidates::Factors(factors),
+                SubmittedCode::OneTimePassword(code),
+                Evidence::Secrets(secrets),
+            ) => accept_otp(&mut draft, &factors, secrets, code, context),
+            (Candidates::BackupCodes(codes), SubmittedCode::Backup(_), Evidence::Hash(hash)) => {
+                accept_backup_code(&mut draft, codes, hash, context)
+            }
+            _ => None,
+        };
+        let verdict = if let Some(verified) = verified {
+            draft.attempts().succeed(context.now);
+            Verdict::Verified(verified)
+        } else {
+            self.fail(&mut draft, named, code.form(), context);
+            Verdict::Rejected(Rejection::Invalid)
+        };
+        Decision { answer: verdict, delta: draft.finish() }
+    }
+
+    /// Whether codes are evaluated at all.
+    pub(super) fn check_standing(&self, context: Context<'_>) -> Result<(), Rejection> {
+        match context.policies.lockout.judge(&self.attempts).at(context.now) {
+            Standing::Open => Ok(()),
+            Standing::LockedUntil(until) => Err(Rejection::Locked { until }),
+            Standing::Disabled => Err(Rejection::Disabled),
+        }
+    }
+
+    /// Charges a failure to every budget.
+    pub(super) fn fail(
+        &self,
+        draft: &mut Draft<'_>,
+        factor: Option<FactorId>,
+        form: &str,
+        context: Context<'_>,
+    ) {
+        draft.attempts().fail(context.now);
+        draft.record(EventKind::VerificationFailed, factor, [("form", form.to_owned())]);
+        match context.policies.lockout.judge(draft.attempts()).at(context.now) {
+            Standing::Open => {}
+            Standing::LockedUntil(until) => {
+                draft.record(EventKind::Locked, None, [("until", until.to_string())])
+            }
+            Standing::Disabled => draft.record(EventKind::Disabled, None, []),
+        }
+    }
+}
+
+impl Factor {
+    /// The factor as it is once it accepted `code`; `None` if it does not.
+    #[must_use]
+    pub fn accepting(
+        &self,
+        code: &Code,
+        secret: &Secret,
+        now: Timestamp,
+        policy: &dyn VerificationPolicy,
+    ) -> Option<Self> {
+        let mut factor = self.clone();
+        match &mut factor.authenticator {
+            Authenticator::Totp(device) => {
+                let step = device.totp.step(now.unix_seconds()).ok()?;
+                let centre = device.drift.centre(step);
+                let matched =
+                    device.totp.verify_around(secret, code, centre, policy.window(), device.last_step)?;
+                device.last_step = Some(matched);
+                device.drift = device.drift.learn(step, matched, policy.drift_bound());
+            }
+            Authenticator::Hotp(device) => {
+                let matched = device.hotp.verify(secret, code, device.counter, policy.look_ahead())?;
+                // A counter that cannot grow could never burn its code.
+                device.counter = matched.checked_add(1)?;
+            }
+        }
+        factor.last_used_at = Some(now);
+        Some(factor)
+    }
+}
+
+impl OpenSecret {
+    /// The one of `factor`, if it is still the secret that was opened.
+    pub(super) fn of<'a>(secrets: &'a [Self], factor: &Factor) -> Option<&'a Self> {
+        secrets.iter().find(|open| open.factor == factor.id && open.sealed == *factor.secret())
+    }
+
+    /// Puts `factor` in place, sealed anew if it can be.
+    pub(super) fn put(&self, draft: &mut Draft<'_>, mut factor: Factor) {
+        if let Some(resealed) = &self.resealed {
+            draft.record(EventKind::SecretResealed, Some(factor.id), [("key", resealed.key.to_string())]);
+            factor.reseal(resealed.clone());
+        }
+        draft.put(factor);
+    }
+}
+
+impl Verified {
+    /// The factor, if it was one.
+    #[must_use]
+    pub const fn factor(&self) -> Option<FactorId> {
+        match self {
+            Self::Factor { id, .. } => Some(*id),
+            Self::BackupCode { .. } => None,
+        }
+    }
+
+    /// The stable name of what it was.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Factor { kind, .. } => kind.as_str(),
+            Self::BackupCode { .. } => "backup_code",
+        }
+    }
+
+    /// The authentication method references of RFC 8176.
+    #[must_use]
+    pub const fn amr(&self) -> &'static [&'static str] {
+        match self {
+            Self::Factor { kind: FactorKind::Totp | FactorKind::Hotp, .. } | Self::BackupCode { .. } => {
+                &["otp"]
+            }
+        }
+    }
+}
+
+/// Every candidate is evaluated, so that the time does not tell which one matched; and every one
+/// that matches burns the code, so that it cannot be used again with another.
+fn accept_otp(
+    draft: &mut Draft<'_>,
+    factors: &[&Factor],
+    secrets: &[OpenSecret],
+    code: &Code,
+    context: Context<'_>,
+) -> Option<Verified> {
+    let policy = context.policies.verification.as_ref();
+    let mut verified = None;
+    for factor in factors {
+        let open = OpenSecret::of(secrets, factor)?;
+        let Some(accepted) = factor.accepting(code, &open.secret, context.now, policy) else { continue };
+        if verified.is_none() {
+            let (id, kind) = (factor.id, factor.kind());
+            draft.record(EventKind::Verified, Some(id), [("factor_kind", kind.as_str().to_owned())]);
+            verified = Some(Verified::Factor { id, kind });
+        }
+        open.put(draft, accepted);
+    }
+    verified
+}
+
+fn accept_backup_code(
+    draft: &mut Draft<'_>,
+    codes: &BackupCodes,
+    hash: &CodeHash,
+    context: Context<'_>,
+) -> Option<Verified> {
+    let place = codes.unspent(hash)?;
+    let remaining = codes.remaining() - 1;
+    draft.backup_codes(BackupCodesChange::Spend { place, at: context.now });
+    let detail = [("factor_kind", "backup_code".to_owned()), ("remaining", remaining.to_string())];
+    draft.record(EventKind::Verified, None, detail);
+    let low = context.policies.backup_codes.is_low(remaining);
+    Some(Verified::BackupCode { remaining, low })
+}

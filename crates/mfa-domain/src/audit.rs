@@ -1,0 +1,290 @@
+//! The audit trail: what happened to an account, each event chained to the one before it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::{AccountKey, Actor, FactorId, Timestamp};
+
+/// One thing that happened to one account. Never holds a secret, a code or a label.
+///
+/// `hash` is SHA-256 over everything else in the event, the account's key and the hash of the
+/// event before it, so that an event that was changed, moved or taken out of the middle shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// 1 for the first event of the account, and one more for each after it.
+    pub sequence: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+    /// To which factor, if to one.
+    pub factor: Option<FactorId>,
+    /// Who asked for it, as [`Actor`] prints itself.
+    pub actor: String,
+    /// More about it, by name: `factor_kind`, `until`, `reason`, `codes`, `replaced`.
+    pub detail: BTreeMap<String, String>,
+    /// The hash of the event before this one; zeros for the first.
+    pub previous: EventHash,
+    /// The hash of this event.
+    pub hash: EventHash,
+}
+
+/// SHA-256 of an event.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct EventHash(pub [u8; 32]);
+
+/// The end of an account's chain: how many events there are, and the hash of the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditHead {
+    /// The sequence number of the last event; 0 if there is none.
+    pub sequence: u64,
+    /// Its hash; zeros if there is none.
+    pub hash: EventHash,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A factor was offered and waits for its first code.
+    EnrolmentStarted,
+    /// A pending factor was given up, or its time ran out.
+    EnrolmentAbandoned,
+    /// A first code made a factor active.
+    FactorActivated,
+    /// A factor got another label.
+    FactorRenamed,
+    /// A factor was removed.
+    FactorRevoked,
+    /// A counter-based factor was brought back in step.
+    FactorResynchronised,
+    /// A factor's secret was sealed anew with the newest key.
+    SecretResealed,
+    /// A code was accepted.
+    Verified,
+    /// A code was evaluated and refused; the only event that costs an attempt.
+    VerificationFailed,
+    /// The failures so far locked the account.
+    Locked,
+    /// The failures so far disabled the account's factors.
+    Disabled,
+    /// Backup codes were given out; older ones are dead.
+    BackupCodesIssued,
+    /// An operator lifted a lock.
+    Unlocked,
+    /// An operator removed every factor and backup code.
+    Reset,
+    /// Everything but this trail was erased.
+    Erased,
+    /// A kind that this version does not know, as a newer one wrote it.
+    Other(String),
+}
+
+/// The kinds and their names, in one place.
+const KINDS: [(EventKind, &str); 15] = [
+    (EventKind::EnrolmentStarted, "enrolment_started"),
+    (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
+    (EventKind::FactorActivated, "factor_activated"),
+    (EventKind::FactorRenamed, "factor_renamed"),
+    (EventKind::FactorRevoked, "factor_revoked"),
+    (EventKind::FactorResynchronised, "factor_resynchronised"),
+    (EventKind::SecretResealed, "secret_resealed"),
+    (EventKind::Verified, "verified"),
+    (EventKind::VerificationFailed, "verification_failed"),
+    (EventKind::Locked, "locked"),
+    (EventKind::Disabled, "disabled"),
+    (EventKind::BackupCodesIssued, "backup_codes_issued"),
+    (EventKind::Unlocked, "unlocked"),
+    (EventKind::Reset, "reset"),
+    (EventKind::Erased, "erased"),
+];
+
+impl EventKind {
+    /// The stable name, as stores keep it and the API shows it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Other(name) => name,
+            known => KINDS.iter().find(|(kind, _)| kind == known).map_or("", |(_, name)| name),
+        }
+    }
+
+    /// The kind of that name; [`EventKind::Other`] if this version knows none.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        let known = KINDS.iter().find(|(_, known)| *known == name);
+        known.map_or_else(|| Self::Other(name.to_owned()), |(kind, _)| kind.clone())
+    }
+}
+
+impl AuditHead {
+    /// The event that comes next in the chain of `key`.
+    #[must_use]
+    pub fn next(
+        &self,
+        key: &AccountKey,
+        at: Timestamp,
+        actor: &Actor,
+        kind: EventKind,
+        factor: Option<FactorId>,
+        detail: BTreeMap<String, String>,
+    ) -> AuditEvent {
+        let mut event = AuditEvent {
+            sequence: self.sequence + 1,
+            at,
+            kind,
+            factor,
+            actor: actor.to_string(),
+            detail,
+            previous: self.hash,
+            hash: EventHash::default(),
+        };
+        event.hash = event.computed_hash(key);
+        event
+    }
+
+    /// The head once `event` is in the chain.
+    ///
+    /// # Errors
+    /// [`BrokenChain`] if `event` is not what comes next in the chain of `key`, unaltered.
+    pub fn extend(&self, key: &AccountKey, event: &AuditEvent) -> Result<Self, BrokenChain> {
+        let follows = event.sequence == self.sequence + 1 && event.previous == self.hash;
+        if follows && event.hash == event.computed_hash(key) {
+            return Ok(event.head());
+        }
+        Err(BrokenChain { sequence: self.sequence + 1 })
+    }
+}
+
+impl AuditEvent {
+    /// The chain's head when this is its last event.
+    #[must_use]
+    pub const fn head(&self) -> AuditHead {
+        AuditHead { sequence: self.sequence, hash: self.hash }
+    }
+
+    /// The hash that the event must have in the chain of `key`.
+    ///
+    /// Every part is preceded by its length, so that no two events give the same bytes.
+    #[must_use]
+    pub fn computed_hash(&self, key: &AccountKey) -> EventHash {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(b"mfa event v1");
+        part(key.tenant.as_str().as_bytes());
+        part(key.user.as_str().as_bytes());
+        part(&self.sequence.to_be_bytes());
+        part(&self.at.unix_millis().to_be_bytes());
+        part(self.kind.as_str().as_bytes());
+        part(self.factor.as_ref().map_or(&[][..], |id| id.as_bytes()));
+        part(self.actor.as_bytes());
+        for (name, value) in &self.detail {
+            part(name.as_bytes());
+            part(value.as_bytes());
+        }
+        part(&self.previous.0);
+        EventHash(hash.finalize().into())
+    }
+}
+
+/// A chain that does not hold together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the audit chain is broken at event {sequence}")]
+pub struct BrokenChain {
+    /// The first sequence number that is missing or altered.
+    pub sequence: u64,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for EventHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for EventHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TenantId, UserId};
+
+    fn key(user: &str) -> AccountKey {
+        AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap())
+    }
+
+    fn chain(length: u64) -> Vec<AuditEvent> {
+        let mut head = AuditHead::default();
+        (0..length)
+            .map(|i| {
+                let at = Timestamp::from_unix_seconds(i);
+                let detail = BTreeMap::from([("reason".to_owned(), "because".to_owned())]);
+                let event =
+                    head.next(&key("alice"), at, &Actor::user("web"), EventKind::Verified, None, detail);
+                head = event.head();
+                event
+            })
+            .collect()
+    }
+
+    fn verify(key: &AccountKey, events: &[AuditEvent]) -> Result<AuditHead, BrokenChain> {
+        events.iter().try_fold(AuditHead::default(), |head, event| head.extend(key, event))
+    }
+
+    #[test]
+    fn an_untouched_chain_verifies() {
+        let events = chain(5);
+        assert_eq!(verify(&key("alice"), &events).unwrap(), events[4].head());
+    }
+
+    #[test]
+    fn every_alteration_shows_where_it_is() {
+        type Alteration = fn(&mut Vec<AuditEvent>);
+        let alterations: [Alteration; 9] = [
+            |events| events[2].at = Timestamp::from_unix_seconds(99),
+            |events| events[2].kind = EventKind::VerificationFailed,
+            |events| events[2].actor.push('x'),
+            |events| events[2].factor = Some(FactorId::fresh(Timestamp::default(), &[1; 10])),
+            |events| _ = events[2].detail.insert("until".to_owned(), String::new()),
+            |events| events[2].detail.clear(),
+            |events| _ = events.remove(2),
+            |events| events.swap(2, 3),
+            |events| {
+                events[2].actor.push('x');
+                events[2].hash = events[2].computed_hash(&key("alice"));
+                events.remove(3);
+            },
+        ];
+        for (i, alter) in alterations.iter().enumerate() {
+            let mut events = chain(5);
+            alter(&mut events);
+            let broken = verify(&key("alice"), &events).unwrap_err();
+            assert!((3..=4).contains(&broken.sequence), "alteration {i}: {broken}");
+        }
+        assert_eq!(verify(&key("bob"), &chain(5)), Err(BrokenChain { sequence: 1 }));
+    }
+
+    #[test]
+    fn kinds_are_read_back_by_name() {
+        for (kind, name) in KINDS {
+            assert_eq!(EventKind::from_name(name), kind);
+            assert_eq!(kind.as_str(), name);
+        }
+        assert_eq!(EventKind::from_name("new_in_2").as_str(), "new_in_2");
+    }
+}

@@ -1,0 +1,185 @@
+//! Who an account belongs to, and how its factors are named.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::Timestamp;
+
+/// One customer of an installation: accounts, API keys and events of different tenants never meet.
+///
+/// 1 to 64 characters of `a-z 0-9 . _ -`, beginning with a letter or digit.
+///
+/// ```
+/// use mfa_domain::TenantId;
+/// assert!(TenantId::new("acme").is_ok());
+/// assert!(TenantId::new("Acme Inc").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(String);
+
+impl TenantId {
+    /// The longest tenant id, in characters.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// Takes a tenant's name.
+    ///
+    /// # Errors
+    /// [`InvalidId`] if it is empty, too long or holds another character.
+    pub fn new(text: &str) -> Result<Self, InvalidId> {
+        let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        let starts_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+        if text.len() <= Self::MAX_LENGTH && starts_well && text.bytes().all(allowed) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidId {
+            what: "tenant",
+            rule: "1 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit",
+        })
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The host application's own name for one of its users, opaque to us and compared exactly.
+///
+/// 1 to 128 characters of `A-Z a-z 0-9 . _ @ + : -`.
+///
+/// ```
+/// use mfa_domain::UserId;
+/// assert!(UserId::new("alice+test@example.com").is_ok());
+/// assert!(UserId::new("Älice").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(String);
+
+impl UserId {
+    /// The longest user id, in characters.
+    pub const MAX_LENGTH: usize = 128;
+
+    /// Takes the host's id of a user.
+    ///
+    /// # Errors
+    /// [`InvalidId`] if it is empty, too long or holds another character.
+    pub fn new(text: &str) -> Result<Self, InvalidId> {
+        let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._@+:-".contains(&c);
+        if (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidId { what: "user", rule: "1 to 128 characters of A-Z a-z 0-9 . _ @ + : -" })
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The key of one [`Account`](crate::Account): a user of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountKey {
+    /// Whose user.
+    pub tenant: TenantId,
+    /// Which user.
+    pub user: UserId,
+}
+
+impl AccountKey {
+    /// The key of `user` at `tenant`.
+    #[must_use]
+    pub const fn new(tenant: TenantId, user: UserId) -> Self {
+        Self { tenant, user }
+    }
+}
+
+/// The opaque id of one factor: time-ordered, unique, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FactorId(Uuid);
+
+impl FactorId {
+    /// A new id from the time and ten fresh random bytes (RFC 9562, version 7).
+    #[must_use]
+    pub fn fresh(now: Timestamp, random: &[u8; 10]) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), random).into_uuid())
+    }
+
+    /// The sixteen bytes of the id.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl FromStr for FactorId {
+    type Err = InvalidId;
+
+    /// Reads what `Display` printed, and only that form.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = InvalidId { what: "factor", rule: "as it was given out" };
+        let id = Uuid::try_parse(text).map_err(|_| invalid.clone())?;
+        if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) != text {
+            return Err(invalid);
+        }
+        Ok(Self(id))
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for FactorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.hyphenated())
+    }
+}
+
+/// A text that cannot be an id of that kind.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("not a {what} id; it must be {rule}")]
+pub struct InvalidId {
+    what: &'static str,
+    rule: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factor_ids_are_read_back_and_only_in_the_form_given_out() {
+        let id = FactorId::fresh(Timestamp::from_unix_seconds(1_700_000_000), &[7; 10]);
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        for other in [text.to_uppercase(), text.replace('-', ""), format!("{{{text}}}")] {
+            assert!(other.parse::<FactorId>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn user_ids_keep_to_their_alphabet() {
+        let longest = "u".repeat(128);
+        for good in ["a", "Alice.B_c@d+e:f-9", longest.as_str()] {
+            assert!(UserId::new(good).is_ok(), "{good}");
+        }
+        let too_long = "u".repeat(129);
+        for bad in ["", " ", "a b", "a/b", "é", "a\n", "a%20b", too_long.as_str()] {
+            assert!(UserId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+
+pub mod account;
+pub mod actor;
+pub mod audit;
+pub mod code;
+pub mod identity;
+pub mod mfa;
+pub mod policy;
+pub mod ports;
+pub mod sealed;
+pub mod text;
+pub mod timestamp;
+
+mod keyed_lock;
+
+pub use otp_core;
+
+pub use account::{
+    Account, Authenticator, BackupCodes, BackupCodesChange, Context, Decision, Delta, Draft, Factor,
+    FactorChange, FactorKind, FactorState, HotpDevice, Refusal, Rejection, TotpDevice, Verdict, Verified,
+    Version, Versioned,
+};
+pub use actor::{Actor, Authority};
+pub use audit::{AuditEvent, AuditHead, EventKind};
+pub use code::{BackupCode, SubmittedCode};
+pub use identity::{AccountKey, FactorId, TenantId, UserId};
+pub use mfa::{Mfa, Undecided};
+pub use policy::Policies;
+pub use ports::Ports;
+pub use sealed::{KeyId, Sealed, SecretContext};
+pub use text::{Label, Reason};
+pub use timestamp::Timestamp;

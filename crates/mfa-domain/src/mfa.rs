@@ -1,0 +1,147 @@
+//! The use cases: load, decide, commit, answer.
+
+use std::fmt;
+
+use otp_core::{SecretError, UriError};
+use thiserror::Error;
+
+use crate::account::{Account, Context, Decision, Refusal};
+use crate::keyed_lock::KeyedLock;
+use crate::policy::Policies;
+use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
+use crate::{AccountKey, Actor, Versioned};
+
+mod administer;
+mod backup_codes;
+mod enrol;
+mod manage;
+mod secrets;
+mod status;
+mod verify;
+
+pub use backup_codes::PlainBackupCodes;
+pub use enrol::{Confirmation, Enrolment, EnrolmentWarning, NewFactor};
+pub use status::Status;
+
+/// How often a change is tried anew when somebody else's came first.
+///
+/// Within one process requests for one account queue, so this many other processes must have won
+/// in the meantime.
+const MOST_TRIES: usize = 16;
+
+/// Multi-factor authentication for the users of one or more tenants.
+///
+/// All use cases are methods of it. It holds no state of its own: any number of them, in any number
+/// of processes, may share one store. Put it into an `Arc` and clone that.
+///
+/// Every method answers only after what it decided was committed. Dropping a method's future does
+/// not undo a commit; it only means that nobody hears of it.
+pub struct Mfa {
+    ports: Ports,
+    policies: Policies,
+    turns: KeyedLock<AccountKey>,
+}
+
+/// It could not be decided: nothing was accepted, and it may be tried again.
+///
+/// It never turns into acceptance. Its text may be shown to anybody; what went wrong inside is in
+/// [`source`](std::error::Error::source), for the log.
+#[derive(Debug, Error)]
+pub enum Undecided {
+    /// The account store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A backup code could not be hashed.
+    #[error(transparent)]
+    Hasher(#[from] HasherError),
+    /// There was no randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// Somebody else changed the account each time that it was tried.
+    #[error("too many others changed the account at the same time")]
+    Busy,
+}
+
+/// Why a factor could not be offered.
+#[derive(Debug, Error)]
+pub enum EnrolError {
+    /// The account or a policy refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The secret that was given is not good enough.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The issuer or account name cannot be in an `otpauth` URI.
+    #[error(transparent)]
+    Name(#[from] UriError),
+    /// It could not be decided.
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
+}
+
+/// Why a change was not made.
+#[derive(Debug, Error)]
+pub enum ChangeError {
+    /// The account or a policy refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It could not be decided.
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
+}
+
+impl Mfa {
+    /// Use cases on those ports under those policies.
+    #[must_use]
+    pub fn new(ports: Ports, policies: Policies) -> Self {
+        Self { ports, policies, turns: KeyedLock::new() }
+    }
+
+    /// The ports it works on.
+    #[must_use]
+    pub const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Pages through the audit trail.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the store fails.
+    pub async fn events(&self, query: &EventQuery) -> Result<EventPage, Undecided> {
+        Ok(self.ports.accounts.events(query).await?)
+    }
+
+    /// The four steps of every change: load, decide, commit, answer; again from the start if
+    /// somebody else's change came first.
+    ///
+    /// `decide` may run several times and must keep slow work over a retry.
+    async fn change<T, E: From<Undecided>>(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        mut decide: impl AsyncFnMut(&Account, Context<'_>) -> Result<Decision<T>, E>,
+    ) -> Result<T, E> {
+        let _turn = self.turns.lock(key).await;
+        for _ in 0..MOST_TRIES {
+            let Versioned { value: account, version } =
+                self.ports.accounts.load(key).await.map_err(Undecided::from)?;
+            let context = Context { key, actor, now: self.ports.clock.now(), policies: &self.policies };
+            let Decision { answer, delta } = decide(&account, context).await?;
+            let Some(delta) = delta else { return Ok(answer) };
+            match self.ports.accounts.commit(key, version, &delta).await.map_err(Undecided::from)? {
+                Commit::Won => return Ok(answer),
+                Commit::Conflict => {}
+            }
+        }
+        Err(Undecided::Busy.into())
+    }
+}
+
+impl fmt::Debug for Mfa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mfa").field("policies", &self.policies).finish_non_exhaustive()
+    }
+}

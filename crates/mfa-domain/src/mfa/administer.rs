@@ -1,0 +1,58 @@
+//! What operators do.
+
+use super::secrets::OpenSecrets;
+use super::{ChangeError, Mfa, Undecided};
+use crate::account::Decision;
+use crate::{AccountKey, Actor, Reason};
+
+impl Mfa {
+    /// Lifts every lock of an account.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the factors are disabled, which only a reset ends, or a port failed.
+    pub async fn unlock(&self, key: &AccountKey, actor: &Actor, reason: &Reason) -> Result<(), ChangeError> {
+        self.change(key, actor, async |account, context| {
+            Ok(Decision { answer: (), delta: account.unlock(context, reason)? })
+        })
+        .await
+    }
+
+    /// Removes every factor and backup code of a user, who can then enrol anew.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed.
+    pub async fn reset(&self, key: &AccountKey, actor: &Actor, reason: &Reason) -> Result<(), Undecided> {
+        self.change(key, actor, async |account, context| {
+            Ok(Decision { answer: (), delta: account.reset(context, reason) })
+        })
+        .await
+    }
+
+    /// Erases a user: everything goes but the audit trail, which holds no personal data but the
+    /// host's own id.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed.
+    pub async fn erase(&self, key: &AccountKey, actor: &Actor) -> Result<(), Undecided> {
+        self.change(key, actor, async |account, context| {
+            Ok(Decision { answer: (), delta: account.erase(context) })
+        })
+        .await
+    }
+
+    /// Seals the secrets of an account with the newest key. Whether there was anything to do.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed.
+    pub async fn reseal(&self, key: &AccountKey, actor: &Actor) -> Result<bool, Undecided> {
+        let mut secrets = OpenSecrets::default();
+        let newest = self.ports.vault.newest();
+        self.change(key, actor, async |account, context| {
+            let old = account.factors.iter().filter(|factor| factor.secret().key != newest);
+            let opened = secrets.open(self, key, old).await?;
+            let delta = account.reseal(context, opened);
+            Ok(Decision { answer: delta.is_some(), delta })
+        })
+        .await
+    }
+}

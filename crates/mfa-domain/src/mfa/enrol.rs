@@ -1,0 +1,247 @@
+//! Enrolling a factor.
+
+use std::fmt;
+
+use otp_core::{CompatibilityWarning, Secret, SecretWarning, Strength, Token, uri};
+use zeroize::Zeroizing;
+
+use super::secrets::OpenSecrets;
+use super::{EnrolError, Mfa, PlainBackupCodes, Undecided};
+use crate::account::{
+    Account, Authenticator, Decision, Factor, FactorKind, FactorState, HotpDevice, Refusal, Rejection,
+    TotpDevice,
+};
+use crate::sealed::SecretContext;
+use crate::{AccountKey, Actor, FactorId, Label, SubmittedCode, Timestamp};
+
+/// A factor to enrol.
+///
+/// ```
+/// use mfa_domain::Label;
+/// use mfa_domain::mfa::NewFactor;
+/// use mfa_domain::otp_core::{Token, Totp};
+///
+/// let phone = NewFactor {
+///     issuer: Some("Example".to_owned()),
+///     ..NewFactor::new(Label::new("Work phone")?, Token::Totp(Totp::default()))
+/// };
+/// # let _ = phone;
+/// # Ok::<(), mfa_domain::text::InvalidText>(())
+/// ```
+#[derive(Debug)]
+pub struct NewFactor {
+    /// What the user calls it.
+    pub label: Label,
+    /// TOTP or HOTP, with its parameters.
+    pub token: Token,
+    /// Who the authenticator app says the code is for; no colon.
+    pub issuer: Option<String>,
+    /// What the app calls the account; no colon. The user id if none.
+    pub account_name: Option<String>,
+    /// A secret that exists already, of a hardware token or from another system. It is held to the
+    /// tolerant policy; without it a fresh one is made.
+    pub secret: Option<Secret>,
+    /// The active factor that goes as soon as this one is confirmed.
+    pub replaces: Option<FactorId>,
+}
+
+/// A factor that was offered. The secret is here and never again.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The pending factor.
+    pub factor: Factor,
+    /// Its secret.
+    pub secret: Secret,
+    /// The `otpauth` URI for the authenticator app. It holds the secret.
+    pub uri: Zeroizing<String>,
+    /// What the user should know.
+    pub warnings: Vec<EnrolmentWarning>,
+}
+
+/// Something that works, but not well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnrolmentWarning {
+    /// The secret is shorter than a new one would be.
+    Secret(SecretWarning),
+    /// Some authenticator apps will show wrong codes.
+    Compatibility(CompatibilityWarning),
+}
+
+/// The answer to a first code.
+#[derive(Debug)]
+pub enum Confirmation {
+    /// The factor is active, and the code is used up.
+    Confirmed {
+        /// The factor.
+        factor: Factor,
+        /// The backup codes that come with the first active factor.
+        backup_codes: Option<PlainBackupCodes>,
+    },
+    /// The factor stays as it was.
+    Rejected(Rejection),
+}
+
+impl NewFactor {
+    /// A factor with a fresh secret.
+    #[must_use]
+    pub const fn new(label: Label, token: Token) -> Self {
+        Self { label, token, issuer: None, account_name: None, secret: None, replaces: None }
+    }
+}
+
+impl Mfa {
+    /// Offers a factor. It protects nothing until [`Mfa::confirm`] gets its first code.
+    ///
+    /// # Errors
+    /// [`EnrolError`] if the secret or a name cannot be used, if the account or a policy refuses
+    /// the factor, or if a port failed; nothing was changed.
+    pub async fn begin_enrolment(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        new: NewFactor,
+    ) -> Result<Enrolment, EnrolError> {
+        let NewFactor { label, token, issuer, account_name, secret, replaces } = new;
+        let (secret, strength) = match secret {
+            Some(given) => (given, Strength::Verify),
+            None => (self.fresh_secret(&token)?, Strength::Enrol),
+        };
+        let mut warnings: Vec<_> =
+            secret.check(strength)?.into_iter().map(EnrolmentWarning::Secret).collect();
+        warnings.extend(uri::compatibility(&token).into_iter().map(EnrolmentWarning::Compatibility));
+        // A user id may hold a colon, an account name in a URI may not.
+        let account_name = account_name.unwrap_or_else(|| key.user.as_str().replace(':', "_"));
+        let uri = uri::build(&token, issuer.as_deref(), &account_name, &secret)?;
+
+        let created_at = self.ports.clock.now();
+        let id = self.fresh_factor_id(created_at)?;
+        let kind = kind(&token);
+        let sealed = self
+            .ports
+            .vault
+            .seal(&secret, &SecretContext { account: key, factor: id, kind })
+            .await
+            .map_err(Undecided::from)?;
+        let authenticator = match token {
+            Token::Totp(totp) => Authenticator::Totp(TotpDevice {
+                totp,
+                secret: sealed,
+                last_step: None,
+                drift: Default::default(),
+            }),
+            Token::Hotp { hotp, counter } => {
+                Authenticator::Hotp(HotpDevice { hotp, secret: sealed, counter })
+            }
+        };
+        let expires_at = created_at.plus(self.policies.enrolment.pending_lifetime());
+        let state = FactorState::Pending { expires_at, replaces };
+        let factor = Factor { id, label, state, created_at, last_used_at: None, authenticator };
+
+        let mut others = OpenSecrets::default();
+        self.change(key, actor, async |account, context| {
+            account.admit_factor(context, kind, replaces)?;
+            self.refuse_duplicate(key, account, &secret, &mut others).await?;
+            let delta = account.begin_enrolment(context, factor.clone())?;
+            Ok::<_, EnrolError>(Decision { answer: (), delta })
+        })
+        .await?;
+        Ok(Enrolment { factor, secret, uri, warnings })
+    }
+
+    /// Confirms a pending factor by its first code, which is used up by it. The first active factor
+    /// of a user comes with backup codes.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed; the factor stays pending.
+    pub async fn confirm(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        factor: FactorId,
+        code: &SubmittedCode,
+    ) -> Result<Confirmation, Undecided> {
+        let mut secrets = OpenSecrets::default();
+        let mut fresh = None;
+        let answer = self
+            .change(key, actor, async |account, context| {
+                let pending = match account.awaiting_confirmation(context, factor, code) {
+                    Ok(pending) => pending,
+                    Err(rejection) => return Ok(Decision::without_change(Err(rejection))),
+                };
+                let opened = secrets.open(self, key, [pending]).await?;
+                let Some(open) = opened.last() else {
+                    return Ok(Decision::without_change(Err(Rejection::UnknownFactor)));
+                };
+                let first = !account.is_enrolled() && account.would_confirm(context, pending, code, open);
+                let codes =
+                    if first { Some(self.fresh_backup_codes(&mut fresh, context.now).await?) } else { None };
+                Ok::<_, Undecided>(account.confirm(context, factor, code, open, codes))
+            })
+            .await?;
+        Ok(match answer {
+            Ok(factor) => {
+                Confirmation::Confirmed { factor, backup_codes: fresh.map(|(codes, _)| codes.into()) }
+            }
+            Err(rejection) => Confirmation::Rejected(rejection),
+        })
+    }
+
+    fn fresh_secret(&self, token: &Token) -> Result<Secret, EnrolError> {
+        let algorithm = match token {
+            Token::Totp(totp) => totp.algorithm(),
+            Token::Hotp { hotp, .. } => hotp.algorithm(),
+        };
+        let mut bytes = Zeroizing::new(vec![0; Secret::length_for(algorithm)]);
+        self.ports.entropy.fill(&mut bytes).map_err(Undecided::from)?;
+        Ok(Secret::from_bytes(&bytes)?)
+    }
+
+    fn fresh_factor_id(&self, now: Timestamp) -> Result<FactorId, Undecided> {
+        let mut random = [0; 10];
+        self.ports.entropy.fill(&mut random)?;
+        Ok(FactorId::fresh(now, &random))
+    }
+
+    /// Two factors with one secret would accept one code twice.
+    async fn refuse_duplicate(
+        &self,
+        key: &AccountKey,
+        account: &Account,
+        secret: &Secret,
+        others: &mut OpenSecrets,
+    ) -> Result<(), EnrolError> {
+        let opened = others.open(self, key, &account.factors).await?;
+        if opened.iter().any(|open| open.secret.matches(secret)) {
+            return Err(Refusal::DuplicateSecret.into());
+        }
+        Ok(())
+    }
+}
+
+impl EnrolmentWarning {
+    /// A stable name for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Secret(warning) => warning.code(),
+            Self::Compatibility(warning) => warning.code(),
+        }
+    }
+}
+
+impl fmt::Display for EnrolmentWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret(warning) => warning.fmt(f),
+            Self::Compatibility(warning) => warning.fmt(f),
+        }
+    }
+}
+
+const fn kind(token: &Token) -> FactorKind {
+    match token {
+        Token::Totp(_) => FactorKind::Totp,
+        Token::Hotp { .. } => FactorKind::Hotp,
+    }
+}

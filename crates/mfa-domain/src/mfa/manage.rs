@@ -1,0 +1,65 @@
+//! What owners do to their factors.
+
+use otp_core::Code;
+
+use super::secrets::OpenSecrets;
+use super::{ChangeError, Mfa, Undecided};
+use crate::account::{Decision, Factor, Rejection};
+use crate::{AccountKey, Actor, FactorId, Label};
+
+impl Mfa {
+    /// Gives a factor another label.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if there is no such factor, or a port failed.
+    pub async fn rename(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        factor: FactorId,
+        label: &Label,
+    ) -> Result<Factor, ChangeError> {
+        self.change(key, actor, async |account, context| {
+            Ok(account.rename(context, factor, label.clone())?)
+        })
+        .await
+    }
+
+    /// Removes one factor. With the last active one the backup codes go too.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if there is no such factor, the owner did not prove themselves lately, or a
+    /// port failed.
+    pub async fn revoke(&self, key: &AccountKey, actor: &Actor, factor: FactorId) -> Result<(), ChangeError> {
+        self.change(key, actor, async |account, context| {
+            Ok(Decision { answer: (), delta: account.revoke(context, factor)? })
+        })
+        .await
+    }
+
+    /// Brings a counter-based factor back in step by two consecutive codes (RFC 4226, 7.4). Wrong
+    /// codes cost an attempt.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed. The inner error is the [`Rejection`] of the codes.
+    pub async fn resynchronise(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        factor: FactorId,
+        codes: [&Code; 2],
+    ) -> Result<Result<Factor, Rejection>, Undecided> {
+        let mut secrets = OpenSecrets::default();
+        self.change(key, actor, async |account, context| {
+            let device = match account.awaiting_resynchronisation(context, factor, codes) {
+                Ok(device) => device,
+                Err(rejection) => return Ok(Decision::without_change(Err(rejection))),
+            };
+            match secrets.open(self, key, [device]).await?.last() {
+                Some(open) => Ok(account.resynchronise(context, factor, codes, open)),
+                None => Ok(Decision::without_change(Err(Rejection::UnknownFactor))),
+            }
+        })
+        .await
+    }
+}

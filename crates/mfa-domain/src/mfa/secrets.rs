@@ -1,0 +1,41 @@
+//! Opening the secrets that a decision needs, once, however often it is tried.
+
+use super::{Mfa, Undecided};
+use crate::AccountKey;
+use crate::account::{Factor, OpenSecret};
+use crate::sealed::SecretContext;
+
+/// Secrets that were opened for one request.
+#[derive(Debug, Default)]
+pub(super) struct OpenSecrets(Vec<OpenSecret>);
+
+impl OpenSecrets {
+    /// Opens what is not open yet; what was read again unchanged stays open.
+    pub(super) async fn open<'a>(
+        &mut self,
+        mfa: &Mfa,
+        key: &AccountKey,
+        factors: impl IntoIterator<Item = &'a Factor>,
+    ) -> Result<&[OpenSecret], Undecided> {
+        for factor in factors {
+            let sealed = factor.secret();
+            if !self.0.iter().any(|open| open.factor == factor.id && open.sealed == *sealed) {
+                self.0.push(mfa.open(key, factor).await?);
+            }
+        }
+        Ok(&self.0)
+    }
+}
+
+impl Mfa {
+    /// Opens a factor's secret, and seals it anew if there is a newer key.
+    pub(super) async fn open(&self, account: &AccountKey, factor: &Factor) -> Result<OpenSecret, Undecided> {
+        let vault = self.ports.vault.as_ref();
+        let context = SecretContext { account, factor: factor.id, kind: factor.kind() };
+        let sealed = factor.secret().clone();
+        let secret = vault.open(&sealed, &context).await?;
+        let resealed =
+            if sealed.key == vault.newest() { None } else { Some(vault.seal(&secret, &context).await?) };
+        Ok(OpenSecret { factor: factor.id, sealed, secret, resealed })
+    }
+}

@@ -1,0 +1,51 @@
+//! What a user has.
+
+use super::{Mfa, Undecided};
+use crate::account::{Account, Factor};
+use crate::policy::Standing;
+use crate::{AccountKey, Timestamp};
+
+/// What a user has. It holds no secret in the clear.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Whether there is an active factor.
+    pub enrolled: bool,
+    /// The active factors and those that still wait for their first code.
+    pub factors: Vec<Factor>,
+    /// Backup codes that are not spent.
+    pub backup_codes_remaining: usize,
+    /// Backup codes in the set.
+    pub backup_codes_total: usize,
+    /// Whether the user should be told to get new backup codes.
+    pub backup_codes_low: bool,
+    /// Until when the account is locked, if it is.
+    pub locked_until: Option<Timestamp>,
+    /// Whether factors must be bound anew.
+    pub disabled: bool,
+}
+
+impl Mfa {
+    /// What a user has; a user never seen has nothing.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the store failed.
+    pub async fn status(&self, key: &AccountKey) -> Result<Status, Undecided> {
+        let now = self.ports.clock.now();
+        let account: Account = self.ports.accounts.load(key).await?.value;
+        let standing = self.policies.lockout.judge(&account.attempts).at(now);
+        let enrolled = account.is_enrolled();
+        let remaining = account.backup_codes.as_ref().map_or(0, |set| set.remaining());
+        Ok(Status {
+            enrolled,
+            backup_codes_remaining: remaining,
+            backup_codes_total: account.backup_codes.as_ref().map_or(0, |set| set.codes.len()),
+            backup_codes_low: enrolled && self.policies.backup_codes.is_low(remaining),
+            locked_until: match standing {
+                Standing::LockedUntil(until) => Some(until),
+                Standing::Open | Standing::Disabled => None,
+            },
+            disabled: standing == Standing::Disabled,
+            factors: account.factors.into_iter().filter(|factor| !factor.is_expired(now)).collect(),
+        })
+    }
+}

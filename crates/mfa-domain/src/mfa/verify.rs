@@ -1,0 +1,49 @@
+//! Verifying a code.
+
+use super::secrets::OpenSecrets;
+use super::{Mfa, Undecided};
+use crate::account::{Candidates, CodeHash, Decision, Evidence, Verdict};
+use crate::{AccountKey, Actor, FactorId, SubmittedCode};
+
+impl Mfa {
+    /// Checks a code of an authenticator or a backup code.
+    ///
+    /// Without `factor`, every active factor that gives codes of that form is tried, at the price
+    /// of one attempt. A right code is used up: however often and wherever it is posted at the same
+    /// time, one caller gets [`Verdict::Verified`].
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed; nothing was accepted.
+    pub async fn verify(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        code: &SubmittedCode,
+        factor: Option<FactorId>,
+    ) -> Result<Verdict, Undecided> {
+        let mut secrets = OpenSecrets::default();
+        let mut hashed: Option<(String, CodeHash)> = None;
+        self.change(key, actor, async |account, context| {
+            let candidates = match account.candidates(context, code, factor) {
+                Ok(candidates) => candidates,
+                Err(rejection) => return Ok(Decision::without_change(Verdict::Rejected(rejection))),
+            };
+            let evidence = match (candidates, code) {
+                (Candidates::BackupCodes(set), SubmittedCode::Backup(code)) => {
+                    // One evaluation per attempt: kept over a retry while the set is the same.
+                    if hashed.as_ref().is_none_or(|(scheme, _)| *scheme != set.scheme) {
+                        let hash = self.ports.hasher.hash(&set.scheme, code).await?;
+                        hashed = Some((set.scheme.clone(), hash));
+                    }
+                    hashed.as_ref().map(|(_, hash)| Evidence::Hash(hash))
+                }
+                (Candidates::Factors(factors), _) => {
+                    Some(Evidence::Secrets(secrets.open(self, key, factors).await?))
+                }
+                (Candidates::BackupCodes(_), SubmittedCode::OneTimePassword(_)) => None,
+            };
+            Ok(account.verify(context, code, factor, &evidence.unwrap_or(Evidence::Secrets(&[]))))
+        })
+        .await
+    }
+}

@@ -1,0 +1,97 @@
+//! Which factors a user may have, and what a change of them needs.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crate::{Actor, FactorKind};
+
+/// Rules for factors and for changes of them.
+pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
+    /// Whether factors of that kind may be enrolled.
+    fn admits(&self, kind: FactorKind) -> bool;
+
+    /// How many active factors a user may have.
+    fn most_factors(&self) -> usize;
+
+    /// How long a factor waits for its first code.
+    fn pending_lifetime(&self) -> Duration;
+
+    /// What a change needs from the owner of an account that has an active factor. Without one
+    /// there is nothing to prove it with, and nothing is asked.
+    fn proof(&self, change: Change, actor: &Actor) -> Proof;
+}
+
+/// A change of the factors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Another factor, or one in the place of another.
+    AddFactor,
+    /// A factor is removed.
+    RevokeFactor,
+    /// A factor gets another label.
+    RenameFactor,
+    /// A factor's counter is brought back in step.
+    ResynchroniseFactor,
+    /// New backup codes are given out.
+    IssueBackupCodes,
+}
+
+/// What a change needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing.
+    None,
+    /// A verification with an existing factor, at most so long ago. Confirming a new factor is
+    /// none, or whoever holds the password could step up with a factor of their own.
+    Fresh(Duration),
+}
+
+/// Both kinds, ten factors, ten minutes to confirm.
+///
+/// Whatever gives access (a new factor, new backup codes) needs a verification within the last five
+/// minutes, from an operator too: they reset instead. Removing a factor needs it from the owner; an
+/// operator may remove a lost one without. A label needs nothing, and resynchronising asks for two
+/// codes anyway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandardEnrolment {
+    /// How many active factors a user may have. Default 10; 1 to 100.
+    pub most_factors: usize,
+    /// How long a factor waits for its first code. Default 10 minutes.
+    pub pending_lifetime: Duration,
+    /// How long a verification proves changes. Default 5 minutes.
+    pub proof_lifetime: Duration,
+}
+
+impl Default for StandardEnrolment {
+    fn default() -> Self {
+        Self {
+            most_factors: 10,
+            pending_lifetime: Duration::from_secs(10 * 60),
+            proof_lifetime: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+impl EnrolmentPolicy for StandardEnrolment {
+    fn admits(&self, kind: FactorKind) -> bool {
+        matches!(kind, FactorKind::Totp | FactorKind::Hotp)
+    }
+
+    fn most_factors(&self) -> usize {
+        self.most_factors
+    }
+
+    fn pending_lifetime(&self) -> Duration {
+        self.pending_lifetime
+    }
+
+    fn proof(&self, change: Change, actor: &Actor) -> Proof {
+        match change {
+            Change::RenameFactor | Change::ResynchroniseFactor => Proof::None,
+            Change::RevokeFactor if actor.is_admin() => Proof::None,
+            Change::AddFactor | Change::RevokeFactor | Change::IssueBackupCodes => {
+                Proof::Fresh(self.proof_lifetime)
+            }
+        }
+    }
+}

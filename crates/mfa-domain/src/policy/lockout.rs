@@ -1,0 +1,240 @@
+//! When failures lock an account or disable its factors.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::Timestamp;
+use crate::account::Attempts;
+
+/// Judges what an account remembers of its attempts.
+pub trait LockoutPolicy: Debug + Send + Sync + 'static {
+    /// How the account stands. MUST depend on `attempts` alone, and on all factors alike: one
+    /// budget for everything that can be guessed.
+    fn judge(&self, attempts: &Attempts) -> Standing;
+}
+
+/// How an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Codes are evaluated.
+    Open,
+    /// Nothing is evaluated before that time; right and wrong codes get the same answer.
+    LockedUntil(Timestamp),
+    /// Nothing is evaluated until the factors are bound anew.
+    Disabled,
+}
+
+impl Standing {
+    /// How it stands at `now`: a lock that is over is none.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        match self {
+            Self::LockedUntil(until) if until <= now => Self::Open,
+            other => other,
+        }
+    }
+}
+
+/// Three budgets, all of which every failure is charged to.
+///
+/// - `failures` in a row lock for `first_lock`; each further failure in that row doubles the lock,
+///   up to `longest_lock`. A success ends the row.
+/// - `rolling_failures` within `rolling_window` lock until the oldest of them is out of the window.
+///   A success does not clear these: "5, then 15 minutes" alone allows 175,000 guesses a year, of
+///   which three in a million are right, and so lets an attacker in with 41 % a year.
+/// - `disable_after` failures in a row disable the factors until they are bound anew
+///   (NIST SP 800-63B-4, 3.2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandardLockout {
+    /// Failures in a row that lock. Default 5; at least 1.
+    pub failures: u32,
+    /// How long the first lock lasts. Default 15 minutes; at least 1 second.
+    pub first_lock: Duration,
+    /// How long a lock lasts at most. Default 24 hours; at least `first_lock`.
+    pub longest_lock: Duration,
+    /// Failures within the window that lock. Default 20; 1 to [`Attempts::REMEMBERED`].
+    pub rolling_failures: usize,
+    /// The window. Default 30 days; at least 1 second.
+    pub rolling_window: Duration,
+    /// Failures in a row that disable. Default 100; at least `failures`.
+    pub disable_after: u32,
+}
+
+impl Default for StandardLockout {
+    fn default() -> Self {
+        const HOUR: u64 = 60 * 60;
+        Self {
+            failures: 5,
+            first_lock: Duration::from_secs(HOUR / 4),
+            longest_lock: Duration::from_secs(24 * HOUR),
+            rolling_failures: 20,
+            rolling_window: Duration::from_secs(30 * 24 * HOUR),
+            disable_after: 100,
+        }
+    }
+}
+
+impl StandardLockout {
+    /// Whether every budget is in its range.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the first that is not. A configuration that fails here must stop
+    /// the program: a budget that cannot be reached is no budget.
+    pub fn validate(&self) -> Result<(), InvalidPolicy> {
+        let second = Duration::from_secs(1);
+        let rules = [
+            (self.failures >= 1, "failures must be at least 1"),
+            (self.first_lock >= second, "first_lock must be at least one second"),
+            (self.longest_lock >= self.first_lock, "longest_lock must be at least first_lock"),
+            ((1..=Attempts::REMEMBERED).contains(&self.rolling_failures), "rolling_failures must be 1 to 64"),
+            (self.rolling_window >= second, "rolling_window must be at least one second"),
+            (self.disable_after >= self.failures, "disable_after must be at least failures"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            None => Ok(()),
+            Some((_, rule)) => Err(InvalidPolicy(rule)),
+        }
+    }
+
+    fn lock_of_row(&self, attempts: &Attempts) -> Option<Timestamp> {
+        let beyond = attempts.strikes().checked_sub(self.failures)?;
+        let doubled = self.first_lock.saturating_mul(2_u32.saturating_pow(beyond));
+        Some(attempts.recent.last()?.plus(doubled.min(self.longest_lock)))
+    }
+
+    fn lock_of_window(&self, attempts: &Attempts) -> Option<Timestamp> {
+        let oldest = attempts.recent.len().checked_sub(self.rolling_failures)?;
+        Some(attempts.recent.get(oldest)?.plus(self.rolling_window))
+    }
+}
+
+impl LockoutPolicy for StandardLockout {
+    fn judge(&self, attempts: &Attempts) -> Standing {
+        if attempts.failures >= self.disable_after {
+            return Standing::Disabled;
+        }
+        let until = self.lock_of_row(attempts).max(self.lock_of_window(attempts));
+        until.map_or(Standing::Open, Standing::LockedUntil)
+    }
+}
+
+/// A policy whose numbers make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct InvalidPolicy(pub(crate) &'static str);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_unix_seconds(1_000_000_000 + seconds)
+    }
+
+    fn failed(times: impl IntoIterator<Item = u64>) -> Attempts {
+        let mut attempts = Attempts::default();
+        times.into_iter().for_each(|time| attempts.fail(at(time)));
+        attempts
+    }
+
+    #[test]
+    fn each_failure_beyond_the_fifth_doubles_the_lock_up_to_a_day() {
+        let policy = StandardLockout::default();
+        assert_eq!(policy.judge(&failed([0; 4])), Standing::Open);
+        let hours = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 24.0];
+        for (beyond, hours) in hours.into_iter().enumerate() {
+            let attempts = failed(vec![0; 5 + beyond]);
+            let lock = Duration::from_secs_f64(hours * 3600.0);
+            assert_eq!(policy.judge(&attempts), Standing::LockedUntil(at(0).plus(lock)), "{beyond}");
+        }
+    }
+
+    #[test]
+    fn a_success_ends_the_row_but_not_the_rolling_budget() {
+        let policy = StandardLockout::default();
+        let mut attempts = Attempts::default();
+        for day in 0..5 {
+            (0..4).for_each(|_| attempts.fail(at(day * DAY)));
+            if day < 4 {
+                assert_eq!(policy.judge(&attempts).at(at(day * DAY)), Standing::Open, "day {day}");
+            }
+            attempts.succeed(at(day * DAY + 1));
+        }
+        assert_eq!(attempts.failures, 0);
+        assert_eq!(policy.judge(&attempts), Standing::LockedUntil(at(30 * DAY)));
+    }
+
+    #[test]
+    fn a_hundred_in_a_row_disable_even_if_each_lock_was_lifted() {
+        let policy = StandardLockout::default();
+        let mut attempts = Attempts::default();
+        for failure in 0..100 {
+            assert_ne!(policy.judge(&attempts), Standing::Disabled, "{failure}");
+            attempts.fail(at(failure));
+            attempts.forgive();
+        }
+        assert_eq!(policy.judge(&attempts), Standing::Disabled);
+    }
+
+    #[test]
+    fn an_unlock_opens_and_the_next_five_failures_lock_again() {
+        let policy = StandardLockout::default();
+        let mut attempts = failed([0; 7]);
+        attempts.forgive();
+        assert_eq!(policy.judge(&attempts), Standing::Open);
+        (0..5).for_each(|_| attempts.fail(at(HOUR)));
+        assert_eq!(policy.judge(&attempts), Standing::LockedUntil(at(HOUR + 15 * MINUTE)));
+    }
+
+    #[test]
+    fn a_clock_set_back_opens_no_lock() {
+        let policy = StandardLockout::default();
+        let mut attempts = failed([HOUR; 4]);
+        attempts.fail(at(0));
+        assert_eq!(policy.judge(&attempts), Standing::LockedUntil(at(HOUR + 15 * MINUTE)));
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        let good = StandardLockout::default();
+        assert_eq!(good.validate(), Ok(()));
+        for bad in [
+            StandardLockout { failures: 0, ..good.clone() },
+            StandardLockout { first_lock: Duration::ZERO, ..good.clone() },
+            StandardLockout { longest_lock: Duration::from_secs(1), ..good.clone() },
+            StandardLockout { rolling_failures: 65, ..good.clone() },
+            StandardLockout { rolling_failures: 0, ..good.clone() },
+            StandardLockout { rolling_window: Duration::ZERO, ..good.clone() },
+            StandardLockout { disable_after: 4, ..good.clone() },
+        ] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        /// However an attacker times their guesses, no more than 20 are evaluated in any 30 days.
+        #[test]
+        fn no_timing_beats_the_rolling_budget(gaps in prop::collection::vec(1..5 * DAY, 1..400)) {
+            let policy = StandardLockout { disable_after: u32::MAX, ..StandardLockout::default() };
+            let mut attempts = Attempts::default();
+            let mut evaluated = Vec::new();
+            let mut now = 0;
+            for gap in gaps {
+                now += gap;
+                if policy.judge(&attempts).at(at(now)) == Standing::Open {
+                    attempts.fail(at(now));
+                    evaluated.push(now);
+                }
+                let in_window = evaluated.iter().filter(|time| **time + 30 * DAY > now).count();
+                prop_assert!(in_window <= 20);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the domain needs from the outside: small traits, each with its contract in MUST sentences.
+//!
+//! The suites of `mfa-testkit` are the same sentences as code; an adapter runs them in its tests.
+
+use std::sync::Arc;
+
+pub mod account_store;
+pub mod api_key_store;
+pub mod clock;
+pub mod code_hasher;
+pub mod entropy;
+pub mod vault;
+
+pub use account_store::{
+    AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, RecordedEvent,
+    StoreError,
+};
+pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
+pub use clock::{Clock, SystemClock};
+pub use code_hasher::{CodeHasher, HasherError};
+pub use entropy::{Entropy, EntropyError};
+pub use vault::{Vault, VaultError};
+
+/// Every port that [`Mfa`](crate::Mfa) uses, as one plain struct: swapping one in a test is
+/// `Ports { accounts, ..ports }`.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// Where accounts and their events are.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Seals secrets.
+    pub vault: Arc<dyn Vault>,
+    /// Hashes backup codes.
+    pub hasher: Arc<dyn CodeHasher>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// An opaque error of a port: the domain passes it on, only the adapter and the log know more.
+macro_rules! port_error {
+    ($(#[$doc:meta])* $name:ident, $message:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, thiserror::Error)]
+        #[error($message)]
+        pub struct $name(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+        impl $name {
+            /// Wraps an adapter's own error.
+            pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+                Self(source.into())
+            }
+        }
+    };
+}
+pub(crate) use port_error;

@@ -1,0 +1,124 @@
+//! Where accounts and their audit events are kept.
+
+use std::fmt;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use super::port_error;
+use crate::audit::AuditEvent;
+use crate::sealed::KeyId;
+use crate::{Account, AccountKey, Delta, TenantId, UserId, Version, Versioned};
+
+/// Keeps accounts and their audit events: it compares and swaps, and decides nothing.
+///
+/// All promises about single use, lost attempts and the audit trail rest on `commit`; a store that
+/// passes the suites of `mfa-testkit` keeps them.
+#[async_trait]
+pub trait AccountStore: Debug + Send + Sync + 'static {
+    /// Reads one account.
+    ///
+    /// An account never seen MUST be the empty account at version zero. What is read MUST be one
+    /// consistent state, no older than any commit that was answered before the call.
+    async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError>;
+
+    /// Changes one account.
+    ///
+    /// MUST apply the whole delta, append its events and set the version to `expected.next()`, or
+    /// change nothing; and only while the stored version is `expected`, compared in the same atomic
+    /// operation that writes. MUST be durable before it answers [`Commit::Won`]. After an error it
+    /// is unknown whether the change was made. MUST never give a version again for the same key,
+    /// not even after the account was erased.
+    async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError>;
+
+    /// Pages through accounts in key order, for re-encryption, checkpoints and export. MUST give
+    /// every account that was there all the while exactly once.
+    async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError>;
+
+    /// Pages through audit events in the order of their ids.
+    ///
+    /// Ids MUST grow in the order of commits within one account, and an event MUST NOT appear
+    /// behind an id that a page has already passed.
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
+
+    /// The keys that some sealed secret needs, in any order, without reading every account.
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError>;
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a change that did not win was not made"]
+pub enum Commit {
+    /// It was made, whole and durable.
+    Won,
+    /// Somebody else changed the account since it was read; nothing was changed.
+    Conflict,
+}
+
+/// Which accounts to page through.
+#[derive(Clone, Debug)]
+pub struct AccountQuery {
+    /// Only those after this one, in key order.
+    pub after: Option<AccountKey>,
+    /// Only those that have a secret sealed with another key than this.
+    pub not_sealed_with: Option<KeyId>,
+    /// At most so many; at least 1.
+    pub limit: u32,
+}
+
+/// One page of accounts.
+#[derive(Clone, Debug, Default)]
+pub struct AccountPage {
+    /// In key order.
+    pub keys: Vec<AccountKey>,
+    /// Whether there may be more after the last one.
+    pub more: bool,
+}
+
+/// Which events to page through.
+#[derive(Clone, Debug)]
+pub struct EventQuery {
+    /// Of which tenant.
+    pub tenant: TenantId,
+    /// Of which user; of all if none.
+    pub user: Option<UserId>,
+    /// Only those after this one.
+    pub after: Option<EventId>,
+    /// At most so many; at least 1.
+    pub limit: u32,
+}
+
+/// One page of events.
+#[derive(Clone, Debug, Default)]
+pub struct EventPage {
+    /// In the order of their ids.
+    pub events: Vec<RecordedEvent>,
+    /// Whether there may be more after the last one.
+    pub more: bool,
+}
+
+/// An event as it stands in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Its id in this store.
+    pub id: EventId,
+    /// Whose account.
+    pub user: UserId,
+    /// What happened.
+    pub event: AuditEvent,
+}
+
+/// The place of an event in a store; grows with every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub u64);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+port_error! {
+    /// The store could not do it, or it is not known whether it did.
+    StoreError, "the account store failed"
+}

@@ -1,0 +1,159 @@
+//! Where the keys of API callers are kept.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Debug};
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+use super::StoreError;
+use crate::{TenantId, Timestamp};
+
+/// Keeps API keys, hashed. Nothing in [`Mfa`](crate::Mfa) uses it: it belongs to the edge that
+/// authenticates callers.
+#[async_trait]
+pub trait ApiKeyStore: Debug + Send + Sync + 'static {
+    /// Keeps a new key. MUST refuse an id that is there already.
+    async fn insert(&self, key: &ApiKey) -> Result<(), StoreError>;
+
+    /// Reads one key, revoked or not. MUST see every change that was answered before the call.
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Every key, of one tenant or of all, oldest first.
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// Marks a key revoked, unless it is; `false` if there is no such key.
+    async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError>;
+}
+
+/// An API key as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The public part.
+    pub id: ApiKeyId,
+    /// Whose accounts it reaches.
+    pub tenant: TenantId,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// The hash of the secret part.
+    pub hash: ApiKeyHash,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked; from then on it opens nothing.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// The public part of an API key: 1 to 32 characters of `a-z 0-9`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApiKeyId(String);
+
+impl ApiKeyId {
+    /// Takes an id.
+    ///
+    /// # Errors
+    /// [`InvalidApiKeyId`] if it is empty, too long or holds another character.
+    pub fn new(text: &str) -> Result<Self, InvalidApiKeyId> {
+        let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9');
+        if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidApiKeyId)
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ApiKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is no API key id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an API key id has 1 to 32 characters of a-z 0-9")]
+pub struct InvalidApiKeyId;
+
+/// SHA-256 of the secret part of an API key. A fast hash is right here: the secret is 256 random
+/// bits, so nothing can be guessed.
+#[derive(Clone, Eq)]
+pub struct ApiKeyHash(pub [u8; 32]);
+
+impl ApiKeyHash {
+    /// The hash of a key's secret part.
+    #[must_use]
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+}
+
+impl PartialEq for ApiKeyHash {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Debug for ApiKeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKeyHash(..)")
+    }
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Check codes.
+    Verify,
+    /// Enrol, confirm, rename and remove factors; issue backup codes.
+    Enrol,
+    /// Unlock, reset, erase; import secrets.
+    Admin,
+    /// Read the audit trail.
+    Audit,
+}
+
+/// A set of scopes.
+pub type Scopes = BTreeSet<Scope>;
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Verify, Self::Enrol, Self::Admin, Self::Audit];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Enrol => "enrol",
+            Self::Admin => "admin",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(name: &str) -> Result<Self, UnknownScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name).ok_or(UnknownScope)
+    }
+}
+
+/// A name that is no scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a scope; it must be verify, enrol, admin or audit")]
+pub struct UnknownScope;

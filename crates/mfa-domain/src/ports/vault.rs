@@ -1,0 +1,29 @@
+//! Encryption of secrets at rest.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use otp_core::Secret;
+
+use super::port_error;
+use crate::sealed::{KeyId, Sealed, SecretContext};
+
+/// Seals secrets and opens them again.
+#[async_trait]
+pub trait Vault: Debug + Send + Sync + 'static {
+    /// Encrypts a secret with the newest key. MUST bind `context` as associated data and MUST NOT
+    /// give the same bytes twice.
+    async fn seal(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultError>;
+
+    /// Decrypts a secret that was sealed with any key of the ring. MUST fail if a bit of it, its
+    /// key or its context differs.
+    async fn open(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultError>;
+
+    /// The key that new secrets are sealed with.
+    fn newest(&self) -> KeyId;
+}
+
+port_error! {
+    /// A secret could not be sealed or opened. It is never the user's fault.
+    VaultError, "the vault failed"
+}

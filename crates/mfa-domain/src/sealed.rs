@@ -1,0 +1,91 @@
+//! Secrets as they are stored: encrypted, and bound to the place they belong to.
+
+use std::fmt;
+
+use crate::{AccountKey, FactorId, FactorKind};
+
+/// An encrypted secret, and the name of the key that opens it.
+///
+/// Made by [`Vault::seal`](crate::ports::Vault::seal); `bytes` is the vault's own format.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Which key of the ring opens it.
+    pub key: KeyId,
+    /// Nonce, ciphertext and tag, as the vault lays them out.
+    pub bytes: Vec<u8>,
+}
+
+/// The name of an encryption key. It says nothing about the key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(String);
+
+/// Where a secret belongs. A vault MUST bind it as associated data, so that a ciphertext that was
+/// moved to another user, factor or kind does not open.
+#[derive(Clone, Debug)]
+pub struct SecretContext<'a> {
+    /// Whose secret.
+    pub account: &'a AccountKey,
+    /// Of which factor.
+    pub factor: FactorId,
+    /// Of which kind.
+    pub kind: FactorKind,
+}
+
+impl SecretContext<'_> {
+    /// The context as bytes: no two contexts give the same ones, since every part that can vary in
+    /// length is preceded by its length.
+    #[must_use]
+    pub fn associated_data(&self) -> Vec<u8> {
+        let mut bytes = b"mfa secret v1".to_vec();
+        let (tenant, user) = (self.account.tenant.as_str(), self.account.user.as_str());
+        for part in
+            [tenant.as_bytes(), user.as_bytes(), self.factor.as_bytes(), self.kind.as_str().as_bytes()]
+        {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+}
+
+impl KeyId {
+    /// Takes a key's name as the ring or a store gives it.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TenantId, Timestamp, UserId};
+
+    #[test]
+    fn moving_a_character_from_tenant_to_user_changes_the_associated_data() {
+        let data = |tenant: &str, user: &str| {
+            let account = AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap());
+            let factor = FactorId::fresh(Timestamp::default(), &[0; 10]);
+            SecretContext { account: &account, factor, kind: FactorKind::Totp }.associated_data()
+        };
+        assert_ne!(data("ab", "c"), data("a", "bc"));
+    }
+}

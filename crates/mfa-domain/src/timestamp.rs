@@ -1,0 +1,83 @@
+//! Points in time, as the domain counts them.
+
+use std::fmt;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A point in time: whole milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
+///
+/// `Display` is RFC 3339 in UTC.
+///
+/// ```
+/// use mfa_domain::Timestamp;
+/// assert_eq!(Timestamp::from_unix_seconds(59).to_string(), "1970-01-01T00:00:59Z");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The last second of the year 9999, the last that RFC 3339 can write.
+    pub const MAX: Self = Self(253_402_300_799_000);
+
+    /// From milliseconds since the epoch; capped at [`Timestamp::MAX`].
+    #[must_use]
+    pub fn from_unix_millis(millis: u64) -> Self {
+        Self(millis).min(Self::MAX)
+    }
+
+    /// From seconds since the epoch; capped at [`Timestamp::MAX`].
+    #[must_use]
+    pub fn from_unix_seconds(seconds: u64) -> Self {
+        Self::from_unix_millis(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub const fn unix_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down: what RFC 6238 calls the Unix time.
+    #[must_use]
+    pub const fn unix_seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The time `later` after this one; capped at [`Timestamp::MAX`].
+    #[must_use]
+    pub fn plus(self, later: Duration) -> Self {
+        let millis = u64::try_from(later.as_millis()).unwrap_or(u64::MAX);
+        Self::from_unix_millis(self.0.saturating_add(millis))
+    }
+
+    /// How long after `earlier` this is; nothing if it is before.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .map_err(|_| fmt::Error)?
+            .format(&Rfc3339)
+            .map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extremes_are_capped_and_still_print() {
+        assert_eq!(Timestamp::from_unix_seconds(u64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::default().since(Timestamp::MAX), Duration::ZERO);
+    }
+}

@@ -1,0 +1,101 @@
+//! How long a secret must be.
+
+use core::fmt;
+
+use super::{Secret, SecretError};
+
+/// What a secret is wanted for, which says how long it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Strength {
+    /// A new secret: at least 128 bits (RFC 4226, section 4, R6); a warning below the 160 that it recommends.
+    Enrol,
+    /// A secret that some other service chose and users already carry: at least 80 bits, the length that Google
+    /// Authenticator made common; a warning below 128.
+    Verify,
+}
+
+impl Strength {
+    /// The least that the policy accepts, in bytes: 16 or 10.
+    #[must_use]
+    pub const fn min_bytes(self) -> usize {
+        match self {
+            Self::Enrol => Secret::MIN_BYTES,
+            Self::Verify => 10,
+        }
+    }
+}
+
+impl Secret {
+    /// Checks the length against a policy: accepted, accepted with a warning, or an error.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::TooWeak`] if the secret is shorter than the policy accepts.
+    ///
+    /// ```
+    /// use otp_core::{Secret, SecretWarning, Strength};
+    ///
+    /// let short = Secret::from_base32("JBSWY3DPEHPK3PXP")?;
+    /// assert!(short.check(Strength::Enrol).is_err());
+    /// assert_eq!(short.check(Strength::Verify)?, Some(SecretWarning::BelowMinimum { bits: 80 }));
+    /// # Ok::<(), otp_core::SecretError>(())
+    /// ```
+    pub fn check(&self, policy: Strength) -> Result<Option<SecretWarning>, SecretError> {
+        let bytes = self.expose().len();
+        let bits = bytes * 8;
+        if bytes < policy.min_bytes() {
+            return Err(SecretError::TooWeak {
+                bits,
+                minimum: policy.min_bytes() * 8,
+            });
+        }
+        Ok(if bytes < Self::MIN_BYTES {
+            Some(SecretWarning::BelowMinimum { bits })
+        } else if bytes < Self::DEFAULT_BYTES && policy == Strength::Enrol {
+            Some(SecretWarning::BelowRecommended { bits })
+        } else {
+            None
+        })
+    }
+}
+
+/// A secret that is accepted, but shorter than it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecretWarning {
+    /// Below the 128 bits that RFC 4226 asks for.
+    BelowMinimum {
+        /// What it has.
+        bits: usize,
+    },
+    /// Below the 160 bits that RFC 4226 recommends.
+    BelowRecommended {
+        /// What it has.
+        bits: usize,
+    },
+}
+
+impl SecretWarning {
+    /// A stable name for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BelowMinimum { .. } => "secret-below-minimum",
+            Self::BelowRecommended { .. } => "secret-below-recommended",
+        }
+    }
+}
+
+impl fmt::Display for SecretWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BelowMinimum { bits } => write!(
+                f,
+                "The secret has only {bits} bits; RFC 4226 requires 128. Enrol this user again with a new one."
+            ),
+            Self::BelowRecommended { bits } => {
+                write!(f, "The secret has {bits} bits; RFC 4226 recommends 160.")
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Secrets as text. Every buffer here is wiped, and allocated once so that none is left behind by growing.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use data_encoding::{BASE32_NOPAD, DecodeKind, Encoding, HEXLOWER_PERMISSIVE};
+use zeroize::Zeroizing;
+
+use super::{Secret, SecretError};
+
+/// The characters of the longest secret in base32, without padding.
+const MAX_BASE32: usize = (Secret::MAX_BYTES * 8).div_ceil(5);
+
+pub(super) fn decode_base32(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    let mut symbols = Zeroizing::new(Vec::with_capacity(MAX_BASE32));
+    let mut padding = 0_usize;
+    for (index, character) in text.chars().enumerate() {
+        match character {
+            ' ' | '\t' | '\r' | '\n' | '-' => {}
+            '=' => padding += 1,
+            _ if padding > 0 => return Err(SecretError::Padding),
+            'A'..='Z' | 'a'..='z' | '2'..='7' => {
+                if symbols.len() == MAX_BASE32 {
+                    return Err(SecretError::TooLong);
+                }
+                // ASCII by the pattern, so the low byte is the character.
+                let [byte, ..] = u32::from(character).to_le_bytes();
+                symbols.push(byte.to_ascii_uppercase());
+            }
+            _ => {
+                return Err(SecretError::Character {
+                    position: index + 1,
+                    look_alike: matches!(character, '0' | '1' | '8' | '9'),
+                });
+            }
+        }
+    }
+    if padding > 0 && padding != (8 - symbols.len() % 8) % 8 {
+        return Err(SecretError::Padding);
+    }
+    decode(&BASE32_NOPAD, &symbols)
+}
+
+pub(super) fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    if let Some(index) = text.chars().position(|c| !c.is_ascii_hexdigit()) {
+        return Err(SecretError::Character {
+            position: index + 1,
+            look_alike: false,
+        });
+    }
+    if text.len() > 2 * Secret::MAX_BYTES {
+        return Err(SecretError::TooLong);
+    }
+    decode(&HEXLOWER_PERMISSIVE, text.as_bytes())
+}
+
+impl Secret {
+    /// How many characters [`Secret::append_base32`] appends.
+    pub(crate) fn base32_length(&self) -> usize {
+        BASE32_NOPAD.encode_len(self.expose().len())
+    }
+
+    /// Appends the canonical base32. A caller who reserved [`Secret::base32_length`] leaves no copy behind.
+    pub(crate) fn append_base32(&self, text: &mut String) {
+        BASE32_NOPAD.encode_append(self.expose(), text);
+    }
+}
+
+fn decode(encoding: &Encoding, symbols: &[u8]) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    let length = encoding
+        .decode_len(symbols.len())
+        .map_err(|_| SecretError::Length)?;
+    let mut bytes = Zeroizing::new(alloc::vec![0; length]);
+    match encoding.decode_mut(symbols, &mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(partial) => Err(match partial.error.kind {
+            DecodeKind::Trailing => SecretError::TrailingBits,
+            DecodeKind::Padding => SecretError::Padding,
+            DecodeKind::Symbol | DecodeKind::Length => SecretError::Length,
+        }),
+    }
+}
