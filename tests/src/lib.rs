@@ -1,1 +1,15 @@
-//! What the tests that span crates share.
+//! What the tests that span crates share: a running server, a client of its API, an authenticator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "test code: a failure is a panic"
+)]
+
+mod authenticator;
+mod client;
+mod server;
+
+pub use authenticator::{Authenticator, now};
+pub use client::{Answer, Client};
+pub use server::{Server, ServerOptions};

@@ -1,2 +1,40 @@
-//! Chores of this workspace.
-fn main() {}
+//! Chores of this workspace. `cargo xtask` lists them.
+
+mod bench;
+mod run;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask test    install what tests need, then check formatting, lints, dependencies; run all tests
+cargo xtask tools   only install what tests need (Debian packages, a Python environment in target/)
+cargo xtask bench   run the benchmarks of docs/performance.md and print their ratios
+";
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line")]
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test", filters @ ..] => test::test(filters),
+        ["tools"] => tools::install(),
+        ["bench", which @ ..] => bench::bench(which),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("unknown chore\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

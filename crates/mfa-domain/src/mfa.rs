@@ -6,10 +6,10 @@ use otp_core::{SecretError, UriError};
 use thiserror::Error;
 
 use crate::account::{Account, Context, Decision, Refusal};
-use crate::keyed_lock::KeyedLock;
+use crate::keyed_lock::{KeyedLock, Turn};
 use crate::policy::Policies;
 use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
-use crate::{AccountKey, Actor, Versioned};
+use crate::{AccountKey, Actor, Version, Versioned};
 
 mod administer;
 mod backup_codes;
@@ -114,29 +114,63 @@ impl Mfa {
         Ok(self.ports.accounts.events(query).await?)
     }
 
-    /// The four steps of every change: load, decide, commit, answer; again from the start if
-    /// somebody else's change came first.
-    ///
-    /// `decide` may run several times and must keep slow work over a retry.
+    /// The four steps of a change that needs no slow work: load, decide, commit, answer; again from
+    /// the start if somebody else's change came first.
     async fn change<T, E: From<Undecided>>(
         &self,
         key: &AccountKey,
         actor: &Actor,
-        mut decide: impl AsyncFnMut(&Account, Context<'_>) -> Result<Decision<T>, E>,
+        mut decide: impl FnMut(&Account, Context<'_>) -> Result<Decision<T>, E>,
     ) -> Result<T, E> {
-        let _turn = self.turns.lock(key).await;
-        for _ in 0..MOST_TRIES {
-            let Versioned { value: account, version } =
-                self.ports.accounts.load(key).await.map_err(Undecided::from)?;
-            let context = Context { key, actor, now: self.ports.clock.now(), policies: &self.policies };
-            let Decision { answer, delta } = decide(&account, context).await?;
-            let Some(delta) = delta else { return Ok(answer) };
-            match self.ports.accounts.commit(key, version, &delta).await.map_err(Undecided::from)? {
-                Commit::Won => return Ok(answer),
-                Commit::Conflict => {}
+        let mut change = self.begin(key, actor).await;
+        loop {
+            let (account, context) = change.load().await?;
+            if let Some(answer) = change.commit(decide(&account, context)?).await? {
+                return Ok(answer);
             }
         }
-        Err(Undecided::Busy.into())
+    }
+
+    /// Begins a change that needs slow work between the steps: it goes round `load` and `commit`
+    /// until there is an answer, and keeps its slow work over a retry.
+    async fn begin<'a>(&'a self, key: &'a AccountKey, actor: &'a Actor) -> Change<'a> {
+        let turn = self.turns.lock(key).await;
+        Change { mfa: self, key, actor, version: Version::default(), tries: 0, _turn: turn }
+    }
+}
+
+/// A change on its way, holding the account's turn.
+struct Change<'a> {
+    mfa: &'a Mfa,
+    key: &'a AccountKey,
+    actor: &'a Actor,
+    /// At which the account was read last.
+    version: Version,
+    tries: usize,
+    _turn: Turn<'a, AccountKey>,
+}
+
+impl<'a> Change<'a> {
+    /// Reads the account, unless it was tried too often.
+    async fn load(&mut self) -> Result<(Account, Context<'a>), Undecided> {
+        if self.tries == MOST_TRIES {
+            return Err(Undecided::Busy);
+        }
+        self.tries += 1;
+        let Versioned { value: account, version } = self.mfa.ports.accounts.load(self.key).await?;
+        self.version = version;
+        let Self { mfa, key, actor, .. } = *self;
+        Ok((account, Context { key, actor, now: mfa.ports.clock.now(), policies: &mfa.policies }))
+    }
+
+    /// Commits what was decided. Only then is the answer to be had; `None` after a conflict.
+    async fn commit<T>(&self, decision: Decision<T>) -> Result<Option<T>, Undecided> {
+        let Decision { answer, delta } = decision;
+        let Some(delta) = delta else { return Ok(Some(answer)) };
+        match self.mfa.ports.accounts.commit(self.key, self.version, &delta).await? {
+            Commit::Won => Ok(Some(answer)),
+            Commit::Conflict => Ok(None),
+        }
     }
 }
 

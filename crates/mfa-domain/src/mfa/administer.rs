@@ -11,7 +11,7 @@ impl Mfa {
     /// # Errors
     /// [`ChangeError`] if the factors are disabled, which only a reset ends, or a port failed.
     pub async fn unlock(&self, key: &AccountKey, actor: &Actor, reason: &Reason) -> Result<(), ChangeError> {
-        self.change(key, actor, async |account, context| {
+        self.change(key, actor, |account, context| {
             Ok(Decision { answer: (), delta: account.unlock(context, reason)? })
         })
         .await
@@ -22,7 +22,7 @@ impl Mfa {
     /// # Errors
     /// [`Undecided`] if a port failed.
     pub async fn reset(&self, key: &AccountKey, actor: &Actor, reason: &Reason) -> Result<(), Undecided> {
-        self.change(key, actor, async |account, context| {
+        self.change(key, actor, |account, context| {
             Ok(Decision { answer: (), delta: account.reset(context, reason) })
         })
         .await
@@ -34,10 +34,8 @@ impl Mfa {
     /// # Errors
     /// [`Undecided`] if a port failed.
     pub async fn erase(&self, key: &AccountKey, actor: &Actor) -> Result<(), Undecided> {
-        self.change(key, actor, async |account, context| {
-            Ok(Decision { answer: (), delta: account.erase(context) })
-        })
-        .await
+        self.change(key, actor, |account, context| Ok(Decision { answer: (), delta: account.erase(context) }))
+            .await
     }
 
     /// Seals the secrets of an account with the newest key. Whether there was anything to do.
@@ -47,12 +45,15 @@ impl Mfa {
     pub async fn reseal(&self, key: &AccountKey, actor: &Actor) -> Result<bool, Undecided> {
         let mut secrets = OpenSecrets::default();
         let newest = self.ports.vault.newest();
-        self.change(key, actor, async |account, context| {
-            let old = account.factors.iter().filter(|factor| factor.secret().key != newest);
+        let mut change = self.begin(key, actor).await;
+        loop {
+            let (account, context) = change.load().await?;
+            let old: Vec<_> = account.factors.iter().filter(|factor| factor.secret().key != newest).collect();
             let opened = secrets.open(self, key, old).await?;
             let delta = account.reseal(context, opened);
-            Ok(Decision { answer: delta.is_some(), delta })
-        })
-        .await
+            if let Some(answer) = change.commit(Decision { answer: delta.is_some(), delta }).await? {
+                return Ok(answer);
+            }
+        }
     }
 }

@@ -30,14 +30,16 @@ impl Mfa {
         actor: &Actor,
     ) -> Result<PlainBackupCodes, ChangeError> {
         let mut fresh = None;
-        self.change(key, actor, async |account, context| {
+        let mut change = self.begin(key, actor).await;
+        loop {
+            let (account, context) = change.load().await?;
             account.admit_backup_codes(context)?;
             let set = self.fresh_backup_codes(&mut fresh, context.now).await?;
             let delta = account.issue_backup_codes(context, set)?;
-            Ok::<_, ChangeError>(Decision { answer: (), delta })
-        })
-        .await?;
-        Ok(PlainBackupCodes(fresh.map(|(codes, _)| codes).unwrap_or_default()))
+            if change.commit(Decision { answer: (), delta }).await?.is_some() {
+                return Ok(PlainBackupCodes(fresh.map(|(codes, _)| codes).unwrap_or_default()));
+            }
+        }
     }
 
     /// Makes a set of codes, once for all tries of a request.

@@ -139,14 +139,16 @@ impl Mfa {
         let factor = Factor { id, label, state, created_at, last_used_at: None, authenticator };
 
         let mut others = OpenSecrets::default();
-        self.change(key, actor, async |account, context| {
+        let mut change = self.begin(key, actor).await;
+        loop {
+            let (account, context) = change.load().await?;
             account.admit_factor(context, kind, replaces)?;
-            self.refuse_duplicate(key, account, &secret, &mut others).await?;
+            self.refuse_duplicate(key, &account, &secret, &mut others).await?;
             let delta = account.begin_enrolment(context, factor.clone())?;
-            Ok::<_, EnrolError>(Decision { answer: (), delta })
-        })
-        .await?;
-        Ok(Enrolment { factor, secret, uri, warnings })
+            if change.commit(Decision { answer: (), delta }).await?.is_some() {
+                return Ok(Enrolment { factor, secret, uri, warnings });
+            }
+        }
     }
 
     /// Confirms a pending factor by its first code, which is used up by it. The first active factor
@@ -163,28 +165,30 @@ impl Mfa {
     ) -> Result<Confirmation, Undecided> {
         let mut secrets = OpenSecrets::default();
         let mut fresh = None;
-        let answer = self
-            .change(key, actor, async |account, context| {
-                let pending = match account.awaiting_confirmation(context, factor, code) {
-                    Ok(pending) => pending,
-                    Err(rejection) => return Ok(Decision::without_change(Err(rejection))),
-                };
-                let opened = secrets.open(self, key, [pending]).await?;
-                let Some(open) = opened.last() else {
-                    return Ok(Decision::without_change(Err(Rejection::UnknownFactor)));
-                };
-                let first = !account.is_enrolled() && account.would_confirm(context, pending, code, open);
-                let codes =
-                    if first { Some(self.fresh_backup_codes(&mut fresh, context.now).await?) } else { None };
-                Ok::<_, Undecided>(account.confirm(context, factor, code, open, codes))
-            })
-            .await?;
-        Ok(match answer {
-            Ok(factor) => {
-                Confirmation::Confirmed { factor, backup_codes: fresh.map(|(codes, _)| codes.into()) }
+        let mut change = self.begin(key, actor).await;
+        loop {
+            let (account, context) = change.load().await?;
+            let pending = match account.awaiting_confirmation(context, factor, code) {
+                Ok(pending) => pending,
+                Err(rejection) => return Ok(Confirmation::Rejected(rejection)),
+            };
+            let opened = secrets.open(self, key, [pending]).await?;
+            let Some(open) = opened.last() else {
+                return Ok(Confirmation::Rejected(Rejection::UnknownFactor));
+            };
+            let first = !account.is_enrolled() && account.would_confirm(context, pending, code, open);
+            let codes =
+                if first { Some(self.fresh_backup_codes(&mut fresh, context.now).await?) } else { None };
+            match change.commit(account.confirm(context, factor, code, open, codes)).await? {
+                None => {}
+                Some(Ok(factor)) => {
+                    // Those of an earlier try were never committed.
+                    let backup_codes = fresh.filter(|_| first).map(|(codes, _)| codes.into());
+                    return Ok(Confirmation::Confirmed { factor, backup_codes });
+                }
+                Some(Err(rejection)) => return Ok(Confirmation::Rejected(rejection)),
             }
-            Err(rejection) => Confirmation::Rejected(rejection),
-        })
+        }
     }
 
     fn fresh_secret(&self, token: &Token) -> Result<Secret, EnrolError> {

@@ -19,10 +19,7 @@ impl Mfa {
         factor: FactorId,
         label: &Label,
     ) -> Result<Factor, ChangeError> {
-        self.change(key, actor, async |account, context| {
-            Ok(account.rename(context, factor, label.clone())?)
-        })
-        .await
+        self.change(key, actor, |account, context| Ok(account.rename(context, factor, label.clone())?)).await
     }
 
     /// Removes one factor. With the last active one the backup codes go too.
@@ -31,7 +28,7 @@ impl Mfa {
     /// [`ChangeError`] if there is no such factor, the owner did not prove themselves lately, or a
     /// port failed.
     pub async fn revoke(&self, key: &AccountKey, actor: &Actor, factor: FactorId) -> Result<(), ChangeError> {
-        self.change(key, actor, async |account, context| {
+        self.change(key, actor, |account, context| {
             Ok(Decision { answer: (), delta: account.revoke(context, factor)? })
         })
         .await
@@ -50,16 +47,20 @@ impl Mfa {
         codes: [&Code; 2],
     ) -> Result<Result<Factor, Rejection>, Undecided> {
         let mut secrets = OpenSecrets::default();
-        self.change(key, actor, async |account, context| {
+        let mut change = self.begin(key, actor).await;
+        loop {
+            let (account, context) = change.load().await?;
             let device = match account.awaiting_resynchronisation(context, factor, codes) {
                 Ok(device) => device,
-                Err(rejection) => return Ok(Decision::without_change(Err(rejection))),
+                Err(rejection) => return Ok(Err(rejection)),
             };
-            match secrets.open(self, key, [device]).await?.last() {
-                Some(open) => Ok(account.resynchronise(context, factor, codes, open)),
-                None => Ok(Decision::without_change(Err(Rejection::UnknownFactor))),
+            let decision = match secrets.open(self, key, [device]).await?.last() {
+                Some(open) => account.resynchronise(context, factor, codes, open),
+                None => return Ok(Err(Rejection::UnknownFactor)),
+            };
+            if let Some(answer) = change.commit(decision).await? {
+                return Ok(answer);
             }
-        })
-        .await
+        }
     }
 }

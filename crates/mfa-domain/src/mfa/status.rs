@@ -25,6 +25,17 @@ pub struct Status {
 }
 
 impl Mfa {
+    /// Whether the store answers and no secret needs a key that the vault lacks.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed.
+    pub async fn check_ready(&self) -> Result<(), Undecided> {
+        for key in self.ports.accounts.keys_in_use().await? {
+            self.ports.vault.check(&key).await?;
+        }
+        Ok(())
+    }
+
     /// What a user has; a user never seen has nothing.
     ///
     /// # Errors

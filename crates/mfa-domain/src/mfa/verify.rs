@@ -2,7 +2,7 @@
 
 use super::secrets::OpenSecrets;
 use super::{Mfa, Undecided};
-use crate::account::{Candidates, CodeHash, Decision, Evidence, Verdict};
+use crate::account::{Candidates, CodeHash, Evidence, Verdict};
 use crate::{AccountKey, Actor, FactorId, SubmittedCode};
 
 impl Mfa {
@@ -23,10 +23,12 @@ impl Mfa {
     ) -> Result<Verdict, Undecided> {
         let mut secrets = OpenSecrets::default();
         let mut hashed: Option<(String, CodeHash)> = None;
-        self.change(key, actor, async |account, context| {
+        let mut change = self.begin(key, actor).await;
+        loop {
+            let (account, context) = change.load().await?;
             let candidates = match account.candidates(context, code, factor) {
                 Ok(candidates) => candidates,
-                Err(rejection) => return Ok(Decision::without_change(Verdict::Rejected(rejection))),
+                Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
             let evidence = match (candidates, code) {
                 (Candidates::BackupCodes(set), SubmittedCode::Backup(code)) => {
@@ -42,8 +44,11 @@ impl Mfa {
                 }
                 (Candidates::BackupCodes(_), SubmittedCode::OneTimePassword(_)) => None,
             };
-            Ok(account.verify(context, code, factor, &evidence.unwrap_or(Evidence::Secrets(&[]))))
-        })
-        .await
+            let evidence = evidence.unwrap_or(Evidence::Secrets(&[]));
+            let decision = account.verify(context, code, factor, &evidence);
+            if let Some(verdict) = change.commit(decision).await? {
+                return Ok(verdict);
+            }
+        }
     }
 }

@@ -19,6 +19,9 @@ pub trait Vault: Debug + Send + Sync + 'static {
     /// key or its context differs.
     async fn open(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultError>;
 
+    /// Whether secrets of that key can be opened. MUST fail if the key is not at hand.
+    async fn check(&self, key: &KeyId) -> Result<(), VaultError>;
+
     /// The key that new secrets are sealed with.
     fn newest(&self) -> KeyId;
 }

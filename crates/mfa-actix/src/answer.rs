@@ -1,0 +1,59 @@
+//! What several calls answer with.
+
+use mfa_domain::mfa::PlainBackupCodes;
+use mfa_domain::{Factor, FactorState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A factor. It never holds the secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Factor)]
+pub(crate) struct FactorAnswer {
+    /// Its id.
+    id: String,
+    /// `totp` or `hotp`.
+    kind: &'static str,
+    /// What the user calls it.
+    label: String,
+    /// `pending` until a first code confirms it, then `active`.
+    state: &'static str,
+    /// When its enrolment began (RFC 3339).
+    created_at: String,
+    /// When a code of it was last accepted (RFC 3339).
+    last_used_at: Option<String>,
+    /// Until when a pending factor can be confirmed (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+}
+
+/// Something that works, but not well.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Warning {
+    /// A stable name for programs.
+    pub(crate) code: &'static str,
+    /// A sentence for people.
+    pub(crate) message: String,
+}
+
+impl From<&Factor> for FactorAnswer {
+    fn from(factor: &Factor) -> Self {
+        let (state, expires_at) = match factor.state {
+            FactorState::Pending { expires_at, .. } => ("pending", Some(expires_at.to_string())),
+            FactorState::Active => ("active", None),
+        };
+        Self {
+            id: factor.id.to_string(),
+            kind: factor.kind().as_str(),
+            label: factor.label.to_string(),
+            state,
+            created_at: factor.created_at.to_string(),
+            last_used_at: factor.last_used_at.map(|at| at.to_string()),
+            expires_at,
+        }
+    }
+}
+
+/// Backup codes as they are shown, in groups of four.
+pub(crate) fn shown(codes: &PlainBackupCodes) -> Vec<String> {
+    codes.codes().iter().map(|code| code.to_display().to_string()).collect()
+}

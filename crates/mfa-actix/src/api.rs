@@ -1,0 +1,85 @@
+//! The API as something to put into an actix application.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use mfa_domain::Mfa;
+use mfa_domain::ports::ApiKeyStore;
+
+use crate::body::MAX_BODY;
+use crate::caller::authenticate;
+use crate::envelope::envelope;
+use crate::routes;
+
+/// The HTTP API: routes, API keys, problems, request ids, limits.
+///
+/// Everything below `/v1` asks for an API key; `/healthz`, `/readyz`, `/metrics`, `/openapi.json`
+/// and `/problems/{code}` do not. Clone it freely: all clones share one state.
+#[derive(Clone)]
+pub struct Api {
+    state: State,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) mfa: Arc<Mfa>,
+    pub(crate) api_keys: Arc<dyn ApiKeyStore>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) metrics: Option<RenderMetrics>,
+}
+
+type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+impl Api {
+    /// The API of `mfa`, for callers with a key in `api_keys`.
+    #[must_use]
+    pub fn new(mfa: Arc<Mfa>, api_keys: Arc<dyn ApiKeyStore>) -> Self {
+        let request_timeout = Duration::from_secs(2);
+        Self { state: State { mfa, api_keys, issuer: None, request_timeout, metrics: None } }
+    }
+
+    /// The issuer that authenticator apps show when a caller names none; the tenant by default.
+    #[must_use]
+    pub fn issuer(mut self, issuer: String) -> Self {
+        self.state.issuer = Some(issuer);
+        self
+    }
+
+    /// How long a request may take before it is answered with 503; two seconds by default.
+    #[must_use]
+    pub const fn request_timeout(mut self, limit: Duration) -> Self {
+        self.state.request_timeout = limit;
+        self
+    }
+
+    /// What `/metrics` answers, in the text format of Prometheus; without it there is no such page.
+    #[must_use]
+    pub fn metrics(mut self, render: RenderMetrics) -> Self {
+        self.state.metrics = Some(render);
+        self
+    }
+
+    /// Adds the API to an application or to a scope of it. It answers whatever nothing before it
+    /// has matched, so add it last.
+    pub fn configure(&self, config: &mut ServiceConfig) {
+        let keyed = web::scope("/v1").configure(routes::keyed).wrap(from_fn(authenticate));
+        let all = web::scope("")
+            .app_data(web::Data::new(self.state.clone()))
+            .app_data(PayloadConfig::new(MAX_BODY))
+            .configure(routes::open)
+            .service(keyed)
+            .wrap(from_fn(envelope));
+        config.service(all);
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! API keys as callers hold them.
+
+use std::fmt;
+
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, Entropy, EntropyError, Scopes};
+use mfa_domain::{TenantId, Timestamp};
+use zeroize::Zeroizing;
+
+/// An API key in the clear: `mfa_<id>_<secret>`. It is shown once; what is stored is an [`ApiKey`].
+///
+/// ```
+/// # use mfa_domain::ports::{Entropy, EntropyError};
+/// use mfa_actix::api_key::PlainApiKey;
+///
+/// # #[derive(Debug)] struct Os;
+/// # impl Entropy for Os { fn fill(&self, b: &mut [u8]) -> Result<(), EntropyError> { b.fill(7); Ok(()) } }
+/// let key = PlainApiKey::generate(&Os)?;
+/// let read = PlainApiKey::parse(key.expose()).unwrap();
+/// assert_eq!((read.id(), read.hash()), (key.id(), key.hash()));
+/// # Ok::<(), EntropyError>(())
+/// ```
+pub struct PlainApiKey {
+    id: ApiKeyId,
+    text: Zeroizing<String>,
+}
+
+impl PlainApiKey {
+    const PREFIX: &str = "mfa_";
+    const ID_BYTES: usize = 10;
+    const SECRET_BYTES: usize = 32;
+
+    /// A fresh key: an id of 80 and a secret of 256 random bits.
+    ///
+    /// # Errors
+    /// [`EntropyError`] if there is no randomness.
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut id = [0; Self::ID_BYTES];
+        let mut secret = Zeroizing::new([0; Self::SECRET_BYTES]);
+        entropy.fill(&mut id)?;
+        entropy.fill(secret.as_mut_slice())?;
+        let id = BASE32_NOPAD.encode(&id).to_ascii_lowercase();
+        let secret = Zeroizing::new(BASE64URL_NOPAD.encode(secret.as_slice()));
+        let id = ApiKeyId::new(&id).map_err(EntropyError::new)?;
+        let text = Zeroizing::new(format!("{}{id}_{}", Self::PREFIX, *secret));
+        Ok(Self { id, text })
+    }
+
+    /// Reads a key as a caller sent it; `None` if it has not the form of one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(Self::PREFIX)?.split_once('_')?;
+        let id = ApiKeyId::new(id).ok()?;
+        // 32 bytes are 43 characters; anything else is not worth a look at the store.
+        (secret.len() == 43).then(|| Self { id, text: Zeroizing::new(text.to_owned()) })
+    }
+
+    /// The public part.
+    #[must_use]
+    pub const fn id(&self) -> &ApiKeyId {
+        &self.id
+    }
+
+    /// The hash of the secret part.
+    #[must_use]
+    pub fn hash(&self) -> ApiKeyHash {
+        ApiKeyHash::of(&self.text)
+    }
+
+    /// The key as a caller sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn record(&self, tenant: TenantId, scopes: Scopes, now: Timestamp) -> ApiKey {
+        ApiKey { id: self.id.clone(), tenant, scopes, hash: self.hash(), created_at: now, revoked_at: None }
+    }
+}
+
+impl fmt::Debug for PlainApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlainApiKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}

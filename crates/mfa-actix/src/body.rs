@@ -1,0 +1,144 @@
+//! Bodies, strictly: JSON objects of at most 16 KiB, without unknown or repeated fields.
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::web::Bytes;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use serde::de::DeserializeOwned;
+use std::pin::Pin;
+use zeroize::Zeroizing;
+
+use crate::problem::{Problem, ProblemCode};
+
+/// The largest body, in bytes.
+pub(crate) const MAX_BODY: usize = 16 * 1024;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// No body, or an empty object.
+pub(crate) struct NoBody;
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = is_json(request);
+        let bytes = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            if !is_json {
+                return Err(ProblemCode::UnsupportedMediaType.into());
+            }
+            parse(&bytes.await.map_err(|error| unreadable(&error))?).map(Self)
+        })
+    }
+}
+
+impl FromRequest for NoBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let bytes = bytes.await.map_err(|error| unreadable(&error))?;
+            let empty = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+            match empty.copied().collect::<Vec<_>>().as_slice() {
+                b"" | b"{}" => Ok(Self),
+                _ => Err(Problem::invalid("", "no body is expected")),
+            }
+        })
+    }
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    request.mime_type().ok().flatten().is_some_and(|mime| mime.essence_str() == "application/json")
+}
+
+/// Reads JSON. What is said of an error never repeats what was sent, since that may be a code.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { "" } else { path.as_str() };
+        invalid(field, error.inner())
+    })?;
+    json.end().map_err(|error| invalid("", &error))?;
+    Ok(value)
+}
+
+fn invalid(field: &str, error: &serde_json::Error) -> Problem {
+    let text = Zeroizing::new(error.to_string());
+    // Serde puts a position at the end, and what it found before what it expected.
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let named = |prefix: &str| text.strip_prefix(prefix).map(|rest| rest.trim_matches('`').to_owned());
+    if !error.is_data() {
+        return Problem::invalid("", "not valid JSON");
+    }
+    if let Some(name) = named("missing field ") {
+        return Problem::invalid(&name, "is missing");
+    }
+    if let Some(name) = named("duplicate field ") {
+        return Problem::invalid(&name, "is there more than once");
+    }
+    let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
+    match (text.starts_with("unknown field "), expected) {
+        (true, Some(expected)) => Problem::invalid(field, format!("unknown field; expected {expected}")),
+        (false, Some(expected)) => Problem::invalid(field, format!("expected {expected}")),
+        _ => Problem::invalid(field, "not as it must be"),
+    }
+}
+
+fn unreadable(error: &Error) -> Problem {
+    match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => ProblemCode::PayloadTooLarge.into(),
+        _ if error.as_response_error().status_code() == ProblemCode::PayloadTooLarge.status() => {
+            ProblemCode::PayloadTooLarge.into()
+        }
+        _ => Problem::invalid("", "the body could not be read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Request {
+        #[expect(dead_code, reason = "only its parsing matters")]
+        code: String,
+        #[expect(dead_code, reason = "only its parsing matters")]
+        factor: Option<u8>,
+    }
+
+    #[test]
+    fn an_error_says_where_and_what_and_never_repeats_what_was_sent() {
+        for (body, field, message) in [
+            (r#"{"code": 915304}"#, "code", "expected a string"),
+            (r#"{"code": "915304", "code": "915304"}"#, "code", "is there more than once"),
+            (r#"{"code": "915304", "915304": 1}"#, "915304", "unknown field; expected `code` or `factor`"),
+            (r#"{"code": "915304", "factor": "915304"}"#, "factor", "expected u8"),
+            (r#"{"code": "915304", "factor": 915304}"#, "factor", "expected u8"),
+            (r#"{"factor": 1}"#, "code", "is missing"),
+            (r#"{"code": "915304""#, "", "not valid JSON"),
+            (r#"{"code": "915304"} {}"#, "", "not valid JSON"),
+            ("[]", "", ""),
+            ("\"915304\"", "", "expected struct Request"),
+            ("", "", "not valid JSON"),
+        ] {
+            let problem = parse::<Request>(body.as_bytes()).unwrap_err();
+            let shown = serde_json::to_value(problem.body("id")).unwrap();
+            let error = &shown["errors"][0];
+            if !message.is_empty() {
+                assert_eq!(error["message"], message, "{body}");
+            }
+            assert!(!error["message"].to_string().contains("915304"), "{body}");
+            if field != "915304" {
+                assert_eq!(error["field"], field, "{body}");
+            }
+        }
+    }
+}

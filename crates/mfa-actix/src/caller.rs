@@ -1,0 +1,143 @@
+//! Who calls: the API key, checked before anything else of a request is looked at.
+
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, web};
+use mfa_domain::ports::{ApiKey, Scope};
+use mfa_domain::{AccountKey, Actor, FactorId, TenantId, UserId};
+
+use crate::api::State;
+use crate::api_key::PlainApiKey;
+use crate::problem::{Chain, Problem, ProblemCode};
+
+/// Checks the API key of every call below it.
+pub(crate) async fn authenticate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let key = find_key(&request).await?;
+    request.extensions_mut().insert(key);
+    next.call(request).await
+}
+
+async fn find_key(request: &ServiceRequest) -> Result<ApiKey, Problem> {
+    let unauthorized = || Problem::new(ProblemCode::Unauthorized);
+    let state = request.app_data::<web::Data<State>>().ok_or(ProblemCode::Internal)?;
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (kind, token) = header.and_then(|value| value.split_once(' ')).ok_or_else(unauthorized)?;
+    let plain = kind.eq_ignore_ascii_case("bearer").then(|| PlainApiKey::parse(token.trim())).flatten();
+    let plain = plain.ok_or_else(unauthorized)?;
+    let stored = state.api_keys.find(plain.id()).await.map_err(|error| {
+        tracing::error!(error = %Chain(&error), "could not read the API key");
+        Problem::new(ProblemCode::Unavailable)
+    })?;
+    let good = stored.filter(|key| key.hash == plain.hash() && key.revoked_at.is_none());
+    good.ok_or_else(unauthorized)
+}
+
+/// A caller whose API key has one of the scopes that `S` asks for.
+pub(crate) struct Caller<S> {
+    pub(crate) tenant: TenantId,
+    pub(crate) is_admin: bool,
+    key_id: String,
+    scope: PhantomData<S>,
+}
+
+/// What an API key needs for a call.
+pub(crate) trait Needs: 'static {
+    /// One of these scopes.
+    const SCOPES: &'static [Scope];
+}
+
+/// Any key of the tenant.
+pub(crate) struct AnyScope;
+/// Check codes.
+pub(crate) struct Verify;
+/// Change factors.
+pub(crate) struct Enrol;
+/// What operators do.
+pub(crate) struct Admin;
+/// Read the audit trail.
+pub(crate) struct Audit;
+
+impl Needs for AnyScope {
+    const SCOPES: &'static [Scope] = &Scope::ALL;
+}
+impl Needs for Verify {
+    const SCOPES: &'static [Scope] = &[Scope::Verify];
+}
+impl Needs for Enrol {
+    const SCOPES: &'static [Scope] = &[Scope::Enrol];
+}
+impl Needs for Admin {
+    const SCOPES: &'static [Scope] = &[Scope::Admin];
+}
+impl Needs for Audit {
+    const SCOPES: &'static [Scope] = &[Scope::Audit];
+}
+
+impl<S> Caller<S> {
+    /// For the domain: a key with the scope `admin` acts as an operator.
+    pub(crate) fn actor(&self) -> Actor {
+        let name = format!("api-key:{}", self.key_id);
+        if self.is_admin { Actor::admin(&name) } else { Actor::user(&name) }
+    }
+}
+
+/// At once, so that as the first argument of a handler it refuses before a body is read.
+impl<S: Needs> FromRequest for Caller<S> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let extensions = request.extensions();
+        let Some(key) = extensions.get::<ApiKey>() else {
+            return ready(Err(ProblemCode::Unauthorized.into()));
+        };
+        if !S::SCOPES.iter().any(|scope| key.scopes.contains(scope)) {
+            return ready(Err(ProblemCode::Forbidden.into()));
+        }
+        ready(Ok(Self {
+            tenant: key.tenant.clone(),
+            is_admin: key.scopes.contains(&Scope::Admin),
+            key_id: key.id.to_string(),
+            scope: PhantomData,
+        }))
+    }
+}
+
+/// The account that a path names, at the caller's tenant.
+pub(crate) struct User(pub(crate) AccountKey);
+
+impl FromRequest for User {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let tenant = request.extensions().get::<ApiKey>().map(|key| key.tenant.clone());
+        let user = UserId::new(request.match_info().query("user"));
+        ready(match (tenant, user) {
+            (Some(tenant), Ok(user)) => Ok(Self(AccountKey::new(tenant, user))),
+            (None, _) => Err(ProblemCode::Unauthorized.into()),
+            (_, Err(error)) => Err(Problem::invalid("user", error)),
+        })
+    }
+}
+
+/// The factor that a path names. An id that nobody gave out is not there.
+pub(crate) struct FactorPath(pub(crate) FactorId);
+
+impl FromRequest for FactorPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().query("id").parse();
+        ready(id.map(Self).map_err(|_| ProblemCode::NotFound.into()))
+    }
+}

@@ -1,0 +1,61 @@
+//! The description of the API, generated from the code.
+
+use std::sync::LazyLock;
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::routes::{
+    admin, backup_codes, confirm, enrol, events, factor, health, resynchronise, status, verify,
+};
+
+/// The OpenAPI document, as `/openapi.json` serves it.
+#[must_use]
+pub fn openapi_json() -> String {
+    static JSON: LazyLock<String> = LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
+    JSON.clone()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "mfa-server",
+        description = "Multi-factor authentication for the users of host applications. Errors are RFC 9457 problem details; the last segment of `type` is the code. Times are RFC 3339 in UTC.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    modifiers(&ApiKeySecurity),
+    paths(
+        status::status,
+        enrol::enrol,
+        confirm::confirm,
+        factor::rename,
+        factor::revoke,
+        resynchronise::resynchronise,
+        verify::verify,
+        backup_codes::issue,
+        admin::unlock,
+        admin::reset,
+        admin::erase,
+        events::of_user,
+        events::of_tenant,
+        health::healthz,
+        health::readyz,
+        health::metrics,
+        health::openapi,
+        health::problem,
+    ),
+)]
+struct Description;
+
+struct ApiKeySecurity;
+
+impl Modify for ApiKeySecurity {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("mfa_<id>_<secret>")
+            .description(Some("An API key of a tenant, with scopes"));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
+    }
+}

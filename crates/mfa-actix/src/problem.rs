@@ -1,0 +1,334 @@
+//! Errors as RFC 9457 problem details: the one place where they become HTTP.
+
+use std::error::Error;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use mfa_domain::mfa::{ChangeError, EnrolError};
+use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What went wrong, as a caller hears it. It never holds a secret, a code or an adapter's error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    code: ProblemCode,
+    detail: Option<String>,
+    errors: Vec<FieldError>,
+    retry_after: Option<u64>,
+}
+
+/// The kinds of problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemCode {
+    /// Not the form of any code that this user could have; it costs no attempt.
+    MalformedCode,
+    /// Well-formed and wrong, replayed, or spent: one answer for all three; it costs an attempt.
+    InvalidCode,
+    /// The account's budget is spent; right and wrong codes get the same answer.
+    Locked,
+    /// Too many failures in a row: factors must be bound anew, or an operator resets.
+    Disabled,
+    /// The user has no active factor.
+    NotEnrolled,
+    /// Not this user's, or not there: one answer for both.
+    NotFound,
+    /// The change needs a fresh verification by an existing factor.
+    ProofRequired,
+    /// The user has as many factors as allowed.
+    TooManyFactors,
+    /// The request is not as it must be; `errors` says where.
+    InvalidRequest,
+    /// The API key is missing or wrong.
+    Unauthorized,
+    /// The API key lacks the scope.
+    Forbidden,
+    /// The path is there, but not for this method.
+    MethodNotAllowed,
+    /// The body is larger than 16 KiB.
+    PayloadTooLarge,
+    /// The body is not `application/json`.
+    UnsupportedMediaType,
+    /// A dependency is down; nothing was accepted.
+    Unavailable,
+    /// Too many conflicts; nothing was accepted.
+    Busy,
+    /// A defect of ours; nothing was accepted.
+    Internal,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The field, as a path; empty for the body as a whole.
+    pub field: String,
+    /// What it must be.
+    pub message: String,
+}
+
+/// A problem as it is sent, with the media type `application/problem+json`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// A stable URI reference; its last segment is the problem's code.
+    #[schema(example = "/problems/invalid-code")]
+    r#type: String,
+    /// What the code means.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The same id as in the header `x-request-id` and in the log.
+    request_id: &'a str,
+    /// More about this occurrence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// What is wrong with which field.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl ProblemCode {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::MalformedCode,
+        Self::InvalidCode,
+        Self::Locked,
+        Self::Disabled,
+        Self::NotEnrolled,
+        Self::NotFound,
+        Self::ProofRequired,
+        Self::TooManyFactors,
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::MethodNotAllowed,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Unavailable,
+        Self::Busy,
+        Self::Internal,
+    ];
+
+    /// The stable code, the HTTP status and what it means.
+    const fn parts(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedCode => (
+                "malformed-code",
+                S::UNPROCESSABLE_ENTITY,
+                "Not the form of any code that this user could have",
+            ),
+            Self::InvalidCode => ("invalid-code", S::UNAUTHORIZED, "The code is not valid"),
+            Self::Locked => ("locked", S::TOO_MANY_REQUESTS, "Too many wrong codes; try again later"),
+            Self::Disabled => {
+                ("disabled", S::FORBIDDEN, "Too many wrong codes in a row; factors must be bound anew")
+            }
+            Self::NotEnrolled => ("not-enrolled", S::CONFLICT, "The user has no active factor"),
+            Self::NotFound => ("not-found", S::NOT_FOUND, "Not there"),
+            Self::ProofRequired => (
+                "proof-required",
+                S::FORBIDDEN,
+                "The change needs a fresh verification by an existing factor",
+            ),
+            Self::TooManyFactors => {
+                ("too-many-factors", S::CONFLICT, "The user has as many factors as allowed")
+            }
+            Self::InvalidRequest => {
+                ("invalid-request", S::UNPROCESSABLE_ENTITY, "The request is not as it must be")
+            }
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "The API key is missing or wrong"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The API key lacks the scope"),
+            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Not with this method"),
+            Self::PayloadTooLarge => {
+                ("payload-too-large", S::PAYLOAD_TOO_LARGE, "The body is larger than 16 KiB")
+            }
+            Self::UnsupportedMediaType => {
+                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json")
+            }
+            Self::Unavailable => {
+                ("unavailable", S::SERVICE_UNAVAILABLE, "A dependency is down; nothing was accepted")
+            }
+            Self::Busy => ("busy", S::SERVICE_UNAVAILABLE, "Too many conflicts; nothing was accepted"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "A defect; nothing was accepted"),
+        }
+    }
+
+    /// The stable code, the last segment of the problem's `type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.parts().1
+    }
+
+    /// What it means, as the problem's `title`.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.parts().2
+    }
+}
+
+impl Problem {
+    /// A problem of that kind, with nothing more to say.
+    #[must_use]
+    pub const fn new(code: ProblemCode) -> Self {
+        Self { code, detail: None, errors: Vec::new(), retry_after: None }
+    }
+
+    /// A request that is wrong at `field`.
+    #[must_use]
+    pub fn invalid(field: &str, message: impl fmt::Display) -> Self {
+        let error = FieldError { field: field.to_owned(), message: message.to_string() };
+        Self { errors: vec![error], ..Self::new(ProblemCode::InvalidRequest) }
+    }
+
+    /// What the rejection of a code means at `now`.
+    pub(crate) fn rejection(rejection: Rejection, now: Timestamp) -> Self {
+        let code = match rejection {
+            Rejection::Invalid => ProblemCode::InvalidCode,
+            Rejection::Malformed => ProblemCode::MalformedCode,
+            Rejection::Locked { until } => {
+                // Rounded up: a second early is still locked.
+                let seconds = until.since(now).as_millis().div_ceil(1000);
+                let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX).max(1));
+                return Self { retry_after, ..Self::new(ProblemCode::Locked) };
+            }
+            Rejection::Disabled => ProblemCode::Disabled,
+            Rejection::NotEnrolled => ProblemCode::NotEnrolled,
+            Rejection::UnknownFactor => ProblemCode::NotFound,
+        };
+        Self::new(code)
+    }
+
+    /// The problem of a response that the framework made by itself.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let code = match status {
+            StatusCode::NOT_FOUND => ProblemCode::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => ProblemCode::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::PayloadTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemCode::UnsupportedMediaType,
+            StatusCode::UNAUTHORIZED => ProblemCode::Unauthorized,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::REQUEST_TIMEOUT => ProblemCode::Unavailable,
+            status if status.is_client_error() => ProblemCode::InvalidRequest,
+            _ => ProblemCode::Internal,
+        };
+        Self::new(code)
+    }
+
+    /// The kind of problem.
+    #[must_use]
+    pub const fn code(&self) -> ProblemCode {
+        self.code
+    }
+
+    /// For `Retry-After`, in seconds.
+    pub(crate) const fn retry_after(&self) -> Option<u64> {
+        match self.code {
+            ProblemCode::Unavailable | ProblemCode::Busy => Some(1),
+            _ => self.retry_after,
+        }
+    }
+
+    pub(crate) fn body<'a>(&'a self, request_id: &'a str) -> ProblemBody<'a> {
+        ProblemBody {
+            r#type: format!("/problems/{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            request_id,
+            detail: self.detail.as_deref(),
+            errors: &self.errors,
+        }
+    }
+}
+
+impl From<ProblemCode> for Problem {
+    fn from(code: ProblemCode) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<Undecided> for Problem {
+    fn from(undecided: Undecided) -> Self {
+        if matches!(undecided, Undecided::Busy) {
+            return Self::new(ProblemCode::Busy);
+        }
+        tracing::error!(error = %Chain(&undecided), "could not decide");
+        Self::new(ProblemCode::Unavailable)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::ProofRequired => ProblemCode::ProofRequired,
+            Refusal::UnknownFactor => ProblemCode::NotFound,
+            Refusal::NotEnrolled => ProblemCode::NotEnrolled,
+            Refusal::Disabled => ProblemCode::Disabled,
+            Refusal::TooManyFactors { .. } => ProblemCode::TooManyFactors,
+            Refusal::KindNotAdmitted => return Self::invalid("kind", refusal),
+            Refusal::DuplicateSecret => return Self::invalid("secret", refusal),
+        };
+        Self::new(code)
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(refusal) => refusal.into(),
+            ChangeError::Undecided(undecided) => undecided.into(),
+        }
+    }
+}
+
+impl From<EnrolError> for Problem {
+    fn from(error: EnrolError) -> Self {
+        match error {
+            EnrolError::Refused(refusal) => refusal.into(),
+            EnrolError::Secret(secret) => Self::invalid("secret", secret),
+            EnrolError::Name(name) => Self::invalid("issuer", name),
+            EnrolError::Undecided(undecided) => undecided.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.title())
+    }
+}
+
+impl Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// The status and the problem itself; the envelope writes the body, since it knows the id.
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::new(self.status_code());
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+}
+
+/// An error with its causes, for the log.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
+    }
+}

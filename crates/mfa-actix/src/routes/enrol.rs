@@ -1,0 +1,164 @@
+//! `POST /v1/users/{user}/factors`
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use data_encoding::BASE64;
+use mfa_domain::mfa::{Enrolment, NewFactor};
+use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, Token, Totp, qr};
+use mfa_domain::{FactorKind, Label};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::verify::named_factor;
+use crate::answer::{FactorAnswer, Warning};
+use crate::api::State;
+use crate::body::Body;
+use crate::caller::{Caller, Enrol, User};
+use crate::problem::{Problem, ProblemBody, ProblemCode};
+
+/// A factor to enrol.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EnrolRequest {
+    /// `totp` or `hotp`.
+    #[schema(example = "totp")]
+    kind: String,
+    /// What the user calls it: 1 to 64 characters.
+    #[schema(example = "Work phone")]
+    label: String,
+    /// What the authenticator app calls the account; the user id by default.
+    account_name: Option<String>,
+    /// Who the authenticator app says the code is for.
+    issuer: Option<String>,
+    /// `SHA1` (default), `SHA256` or `SHA512`.
+    algorithm: Option<String>,
+    /// 6 (default), 7 or 8.
+    digits: Option<u8>,
+    /// Seconds, 30 by default; TOTP only.
+    period: Option<u64>,
+    /// The next counter, 0 by default; HOTP only.
+    counter: Option<u64>,
+    /// An existing secret in base32; needs the scope `admin`.
+    #[schema(value_type = Option<String>)]
+    secret: Option<Zeroizing<String>>,
+    /// The active factor that goes as soon as this one is confirmed.
+    replaces: Option<String>,
+}
+
+/// A factor that was offered.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EnrolAnswer {
+    factor: FactorAnswer,
+    /// For `kind: totp`. The secret is never shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totp: Option<OtpAnswer>,
+    /// For `kind: hotp`. The secret is never shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hotp: Option<OtpAnswer>,
+    /// What the user should know.
+    warnings: Vec<Warning>,
+}
+
+/// What an authenticator app needs.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OtpAnswer {
+    /// The secret in base32, for typing.
+    #[schema(value_type = String)]
+    secret: String,
+    /// The `otpauth` URI.
+    #[schema(value_type = String)]
+    uri: String,
+    /// The URI as a QR code, an SVG document.
+    qr_svg: String,
+    /// The URI as a QR code, a PNG image as a data URL.
+    qr_png: String,
+}
+
+/// Offer a factor
+///
+/// It protects nothing until its first code confirms it. With an active factor, a fresh
+/// verification is needed.
+#[utoipa::path(
+    post, path = "/v1/users/{user}/factors", tag = "factors", security(("api_key" = ["enrol"])),
+    params(("user" = String, Path, description = "The host's own id of the user")),
+    request_body = EnrolRequest,
+    responses((status = 201, body = EnrolAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+)]
+pub(crate) async fn enrol(
+    caller: Caller<Enrol>,
+    User(key): User,
+    Body(request): Body<EnrolRequest>,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
+    if request.secret.is_some() && !caller.is_admin {
+        return Err(ProblemCode::Forbidden.into());
+    }
+    let default_issuer = state.issuer.clone().unwrap_or_else(|| caller.tenant.to_string());
+    let new = new_factor(request, default_issuer)?;
+    let enrolment = state.mfa.begin_enrolment(&key, &caller.actor(), new).await?;
+    Ok(HttpResponse::Created().json(answer(&enrolment)?))
+}
+
+fn new_factor(request: EnrolRequest, default_issuer: String) -> Result<NewFactor, Problem> {
+    let label = Label::new(&request.label).map_err(|error| Problem::invalid("label", error))?;
+    let secret = request.secret.as_deref().map(|text| Secret::from_base32(text)).transpose();
+    Ok(NewFactor {
+        issuer: Some(request.issuer.clone().unwrap_or(default_issuer)),
+        account_name: request.account_name.clone(),
+        secret: secret.map_err(|error| Problem::invalid("secret", error))?,
+        replaces: request.replaces.as_deref().map(named_factor).transpose()?,
+        ..NewFactor::new(label, token(&request)?)
+    })
+}
+
+fn token(request: &EnrolRequest) -> Result<Token, Problem> {
+    let kind = request.kind.parse().map_err(|error| Problem::invalid("kind", error))?;
+    let algorithm = match &request.algorithm {
+        Some(name) => name.parse().map_err(|error| Problem::invalid("algorithm", error))?,
+        None => Algorithm::default(),
+    };
+    let digits = match request.digits {
+        Some(digits) => Digits::new(digits).map_err(|error| Problem::invalid("digits", error))?,
+        None => Digits::default(),
+    };
+    match (kind, request.period, request.counter) {
+        (FactorKind::Totp, period, None) => {
+            let period = period.map_or_else(|| Ok(Period::default()), Period::new);
+            let period = period.map_err(|error| Problem::invalid("period", error))?;
+            Ok(Token::Totp(Totp::new(algorithm, digits, period)))
+        }
+        (FactorKind::Hotp, None, counter) => {
+            let counter = counter.unwrap_or_default();
+            if i64::try_from(counter).is_err() {
+                return Err(Problem::invalid("counter", "must be below 2^63"));
+            }
+            Ok(Token::Hotp { hotp: Hotp::new(algorithm, digits), counter })
+        }
+        (FactorKind::Totp, _, Some(_)) => Err(Problem::invalid("counter", "belongs to hotp, not to totp")),
+        (FactorKind::Hotp, Some(_), _) => Err(Problem::invalid("period", "belongs to totp, not to hotp")),
+        _ => Err(Problem::invalid("kind", "is not enrolled this way")),
+    }
+}
+
+fn answer(enrolment: &Enrolment) -> Result<EnrolAnswer, Problem> {
+    let too_long = |_| Problem::invalid("issuer", "issuer and account name are too long for a QR code");
+    let png = qr::png(&enrolment.uri).map_err(too_long)?;
+    let otp = OtpAnswer {
+        secret: enrolment.secret.to_base32().to_string(),
+        uri: enrolment.uri.to_string(),
+        qr_svg: qr::svg(&enrolment.uri).map_err(too_long)?.to_string(),
+        qr_png: format!("data:image/png;base64,{}", BASE64.encode(&png)),
+    };
+    let (totp, hotp) = match enrolment.factor.kind() {
+        FactorKind::Hotp => (None, Some(otp)),
+        _ => (Some(otp), None),
+    };
+    let warnings = enrolment.warnings.iter();
+    Ok(EnrolAnswer {
+        factor: FactorAnswer::from(&enrolment.factor),
+        totp,
+        hotp,
+        warnings: warnings.map(|w| Warning { code: w.code(), message: w.to_string() }).collect(),
+    })
+}

@@ -1,0 +1,127 @@
+//! `GET /v1/users/{user}/events` and `GET /v1/events`
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Json, Query};
+use mfa_domain::ports::{EventId, EventQuery, RecordedEvent};
+use mfa_domain::{TenantId, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::api::State;
+use crate::caller::{Audit, Caller, User};
+use crate::problem::{Problem, ProblemBody};
+
+/// Which page.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageRequest {
+    /// Only events after the one with this id.
+    after: Option<String>,
+    /// At most so many: 1 to 1000, 100 by default.
+    limit: Option<u32>,
+}
+
+/// One page of events, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EventsAnswer {
+    events: Vec<EventAnswer>,
+    /// What to give as `after` for the next page; `null` if this is the last.
+    next: Option<String>,
+}
+
+/// Something that happened to a user's account.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventAnswer {
+    /// Its id; grows with every event.
+    id: String,
+    /// Whose account.
+    user: String,
+    /// When (RFC 3339).
+    at: String,
+    /// What: `verified`, `verification_failed`, `locked`, …
+    kind: String,
+    /// To which factor.
+    factor: Option<String>,
+    /// Who asked for it.
+    actor: String,
+    /// More about it.
+    detail: BTreeMap<String, String>,
+    /// Its number in the account's chain, from 1.
+    sequence: u64,
+    /// SHA-256 over the event, the account and the hash of the event before it, in hex.
+    hash: String,
+}
+
+/// What happened to a user
+#[utoipa::path(
+    get, path = "/v1/users/{user}/events", tag = "audit", security(("api_key" = ["audit"])),
+    params(("user" = String, Path, description = "The host's own id of the user"), PageRequest),
+    responses((status = 200, body = EventsAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+)]
+pub(crate) async fn of_user(
+    caller: Caller<Audit>,
+    User(key): User,
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<Json<EventsAnswer>, Problem> {
+    page(&state, caller.tenant, Some(key.user), &request).await
+}
+
+/// What happened to all users of the tenant
+#[utoipa::path(
+    get, path = "/v1/events", tag = "audit", security(("api_key" = ["audit"])),
+    params(PageRequest),
+    responses((status = 200, body = EventsAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+)]
+pub(crate) async fn of_tenant(
+    caller: Caller<Audit>,
+    request: HttpRequest,
+    state: Data<State>,
+) -> Result<Json<EventsAnswer>, Problem> {
+    page(&state, caller.tenant, None, &request).await
+}
+
+async fn page(
+    state: &State,
+    tenant: TenantId,
+    user: Option<UserId>,
+    request: &HttpRequest,
+) -> Result<Json<EventsAnswer>, Problem> {
+    let wanted = Query::<PageRequest>::from_query(request.query_string())
+        .map_err(|_| Problem::invalid("", "the query may hold `after` and `limit`, each once"))?;
+    let after = match wanted.after.as_deref() {
+        None | Some("") => None,
+        Some(text) => {
+            let id = text.parse().map_err(|_| Problem::invalid("after", "must be the id of an event"))?;
+            Some(EventId(id))
+        }
+    };
+    let limit = wanted.limit.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(Problem::invalid("limit", "must be 1 to 1000"));
+    }
+    let page = state.mfa.events(&EventQuery { tenant, user, after, limit }).await?;
+    let last = page.events.last().map(|event| event.id.to_string());
+    let next = if page.more { last } else { None };
+    Ok(Json(EventsAnswer { events: page.events.into_iter().map(EventAnswer::from).collect(), next }))
+}
+
+impl From<RecordedEvent> for EventAnswer {
+    fn from(RecordedEvent { id, user, event }: RecordedEvent) -> Self {
+        Self {
+            id: id.to_string(),
+            user: user.to_string(),
+            at: event.at.to_string(),
+            kind: event.kind.to_string(),
+            factor: event.factor.map(|id| id.to_string()),
+            actor: event.actor,
+            detail: event.detail,
+            sequence: event.sequence,
+            hash: event.hash.to_string(),
+        }
+    }
+}

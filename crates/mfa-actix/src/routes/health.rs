@@ -1,0 +1,52 @@
+//! What needs no API key: health, metrics, the description of the API.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::ContentType;
+use actix_web::web::{Data, Path};
+
+use crate::api::State;
+use crate::openapi::openapi_json;
+use crate::problem::{Problem, ProblemBody, ProblemCode};
+
+/// Whether the process is there
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, content_type = "text/plain", body = String)))]
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether it can work
+///
+/// 503 while a store or a key is missing.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation",
+    responses((status = 200, content_type = "text/plain", body = String), (status = 503, body = ProblemBody, content_type = "application/problem+json")),
+)]
+pub(crate) async fn readyz(state: Data<State>) -> Result<&'static str, Problem> {
+    state.mfa.check_ready().await?;
+    Ok("ready\n")
+}
+
+/// Metrics in the text format of Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, content_type = "text/plain", body = String)))]
+pub(crate) async fn metrics(state: Data<State>) -> Result<HttpResponse, Problem> {
+    let render = state.metrics.as_ref().ok_or(ProblemCode::NotFound)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(render()))
+}
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, content_type = "application/json", body = Object)))]
+pub(crate) async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(openapi_json())
+}
+
+/// What a problem code means
+#[utoipa::path(
+    get, path = "/problems/{code}", tag = "operation",
+    params(("code" = String, Path, description = "The last segment of a problem's type")),
+    responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = ProblemBody, content_type = "application/problem+json")),
+)]
+pub(crate) async fn problem(code: Path<String>) -> Result<String, Problem> {
+    let code = ProblemCode::ALL.into_iter().find(|known| known.as_str() == *code);
+    let code = code.ok_or(ProblemCode::NotFound)?;
+    Ok(format!("{} ({}): {}.\n", code.as_str(), code.status(), code.title()))
+}

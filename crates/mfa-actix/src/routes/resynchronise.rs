@@ -1,0 +1,55 @@
+//! `POST /v1/users/{user}/factors/{id}/resynchronise`
+
+use actix_web::web::{Data, Json};
+use mfa_domain::SubmittedCode;
+use mfa_domain::otp_core::Code;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::answer::FactorAnswer;
+use crate::api::State;
+use crate::body::Body;
+use crate::caller::{Caller, Enrol, FactorPath, User};
+use crate::problem::{Problem, ProblemBody, ProblemCode};
+
+/// Two codes of a counter-based token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResynchroniseRequest {
+    /// Two codes that it showed one right after the other.
+    #[schema(value_type = Vec<String>, min_items = 2, max_items = 2)]
+    codes: [Zeroizing<String>; 2],
+}
+
+/// Bring a counter-based token back in step
+///
+/// By two consecutive codes (RFC 4226, 7.4). The counter only ever grows; wrong codes cost an
+/// attempt; it is no verification.
+#[utoipa::path(
+    post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors", security(("api_key" = ["enrol"])),
+    params(("user" = String, Path, description = "The host's own id of the user"), ("id" = String, Path, description = "The factor")),
+    request_body = ResynchroniseRequest,
+    responses((status = 200, body = FactorAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+)]
+pub(crate) async fn resynchronise(
+    caller: Caller<Enrol>,
+    User(key): User,
+    FactorPath(id): FactorPath,
+    Body(request): Body<ResynchroniseRequest>,
+    state: Data<State>,
+) -> Result<Json<FactorAnswer>, Problem> {
+    let [first, second] = &request.codes;
+    let codes = [&one_time_password(first)?, &one_time_password(second)?];
+    match state.mfa.resynchronise(&key, &caller.actor(), id, codes).await? {
+        Ok(factor) => Ok(Json(FactorAnswer::from(&factor))),
+        Err(rejection) => Err(Problem::rejection(rejection, state.mfa.ports().clock.now())),
+    }
+}
+
+fn one_time_password(text: &str) -> Result<Code, Problem> {
+    match SubmittedCode::parse(text) {
+        Ok(SubmittedCode::OneTimePassword(code)) => Ok(code),
+        _ => Err(ProblemCode::MalformedCode.into()),
+    }
+}

@@ -1,0 +1,104 @@
+//! `POST /v1/users/{user}/verify`
+
+use actix_web::web::{Data, Json};
+use mfa_domain::{FactorId, SubmittedCode, Verdict, Verified};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::answer::Warning;
+use crate::api::State;
+use crate::body::Body;
+use crate::caller::{Caller, User, Verify};
+use crate::problem::{Problem, ProblemBody, ProblemCode};
+
+/// A code to check.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerifyRequest {
+    /// A code of an authenticator or a backup code; spaces and hyphens do not matter.
+    #[schema(value_type = String, example = "123 456")]
+    code: Zeroizing<String>,
+    /// The factor that it must be of; without it, every active factor is tried.
+    factor: Option<String>,
+}
+
+/// The code was right, and is used up.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VerifiedAnswer {
+    /// Always `true`: anything else is a problem.
+    verified: bool,
+    /// Which factor it was; `null` for a backup code.
+    factor: Option<String>,
+    /// `totp`, `hotp` or `backup_code`.
+    kind: &'static str,
+    /// Authentication method references (RFC 8176).
+    amr: Vec<&'static str>,
+    /// How many backup codes are left, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup_codes_remaining: Option<usize>,
+    /// What the user should be told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
+}
+
+/// Check a code
+///
+/// However often one right code is posted at the same time, one call is answered with 200.
+#[utoipa::path(
+    post, path = "/v1/users/{user}/verify", tag = "verification", security(("api_key" = ["verify"])),
+    params(("user" = String, Path, description = "The host's own id of the user")),
+    request_body = VerifyRequest,
+    responses((status = 200, body = VerifiedAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+)]
+pub(crate) async fn verify(
+    caller: Caller<Verify>,
+    User(key): User,
+    Body(request): Body<VerifyRequest>,
+    state: Data<State>,
+) -> Result<Json<VerifiedAnswer>, Problem> {
+    let code = SubmittedCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
+    let factor = request.factor.as_deref().map(named_factor).transpose()?;
+    match state.mfa.verify(&key, &caller.actor(), &code, factor).await? {
+        Verdict::Verified(verified) => {
+            count("verified");
+            Ok(Json(verified.into()))
+        }
+        Verdict::Rejected(rejection) => {
+            let problem = Problem::rejection(rejection, state.mfa.ports().clock.now());
+            count(problem.code().as_str());
+            Err(problem)
+        }
+    }
+}
+
+/// A factor that a body names. An id that nobody gave out is not there.
+pub(crate) fn named_factor(id: &str) -> Result<FactorId, Problem> {
+    id.parse().map_err(|_| ProblemCode::NotFound.into())
+}
+
+/// Counts what became of a code.
+fn count(result: &'static str) {
+    metrics::counter!("mfa_verifications_total", "result" => result).increment(1);
+}
+
+impl From<Verified> for VerifiedAnswer {
+    fn from(verified: Verified) -> Self {
+        let (remaining, low) = match verified {
+            Verified::Factor { .. } => (None, false),
+            Verified::BackupCode { remaining, low } => (Some(remaining), low),
+        };
+        let warning = Warning {
+            code: "backup-codes-low",
+            message: "Few backup codes are left; the user should get new ones.".to_owned(),
+        };
+        Self {
+            verified: true,
+            factor: verified.factor().map(|id| id.to_string()),
+            kind: verified.kind(),
+            amr: verified.amr().to_vec(),
+            backup_codes_remaining: remaining,
+            warnings: low.then_some(warning).into_iter().collect(),
+        }
+    }
+}

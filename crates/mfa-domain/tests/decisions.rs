@@ -1,0 +1,390 @@
+//! The account's decisions, without any port: whatever is asked of it in whatever order, a code
+//! counts once, every guess costs, and everything leaves its trace.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mfa_domain::account::{Drift, Evidence, OpenSecret};
+use mfa_domain::audit::AuditHead;
+use mfa_domain::otp_core::{Hotp, Secret, Totp};
+use mfa_domain::policy::{StandardLockout, Standing};
+use mfa_domain::{
+    Account, AccountKey, Actor, AuditEvent, Authenticator, Context, Delta, EventKind, Factor, FactorId,
+    FactorState, HotpDevice, KeyId, Label, Policies, Reason, Refusal, Rejection, Sealed, SubmittedCode,
+    TenantId, Timestamp, TotpDevice, UserId, Verdict,
+};
+use proptest::prelude::*;
+
+const START: u64 = 1_700_000_000;
+
+/// A user with one device of each kind, outside of any store.
+struct World {
+    key: AccountKey,
+    policies: Policies,
+    account: Account,
+    now: Timestamp,
+    events: Vec<AuditEvent>,
+}
+
+fn secret(number: u8) -> Secret {
+    Secret::from_bytes(&[number; 20]).unwrap()
+}
+
+fn sealed(number: u8) -> Sealed {
+    Sealed { key: KeyId::new("k1"), bytes: vec![number] }
+}
+
+fn open(factor: &Factor) -> OpenSecret {
+    let number = factor.secret().bytes[0];
+    OpenSecret { factor: factor.id, sealed: sealed(number), secret: secret(number), resealed: None }
+}
+
+impl World {
+    fn new() -> Self {
+        let key = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap());
+        let now = Timestamp::from_unix_seconds(START);
+        Self { key, policies: Policies::default(), account: Account::default(), now, events: Vec::new() }
+    }
+
+    /// With an active TOTP device (secret 1) and an active HOTP device (secret 2).
+    fn enrolled() -> Self {
+        let mut world = Self::new();
+        let totp =
+            TotpDevice { totp: Totp::default(), secret: sealed(1), last_step: None, drift: Drift::default() };
+        let hotp = HotpDevice { hotp: Hotp::default(), secret: sealed(2), counter: 0 };
+        for (number, authenticator) in [(1, Authenticator::Totp(totp)), (2, Authenticator::Hotp(hotp))] {
+            let factor = world.factor(number, authenticator);
+            world.account.factors.push(Factor { state: FactorState::Active, ..factor });
+        }
+        world
+    }
+
+    fn factor(&self, number: u8, authenticator: Authenticator) -> Factor {
+        Factor {
+            id: FactorId::fresh(self.now, &[number; 10]),
+            label: Label::new("phone").unwrap(),
+            state: FactorState::Pending {
+                expires_at: self.now.plus(Duration::from_secs(600)),
+                replaces: None,
+            },
+            created_at: self.now,
+            last_used_at: None,
+            authenticator,
+        }
+    }
+
+    fn commit(&mut self, delta: Option<Delta>) {
+        let Some(delta) = delta else { return };
+        assert!(!delta.events().is_empty());
+        let mut head = self.account.audit_head;
+        for event in delta.events() {
+            head = head.extend(&self.key, event).unwrap();
+            self.events.push(event.clone());
+        }
+        self.account.apply(&delta);
+        assert_eq!(self.account.audit_head, head);
+    }
+
+    fn decide<T>(
+        &mut self,
+        actor: &Actor,
+        decide: impl FnOnce(&Account, Context<'_>) -> (T, Option<Delta>),
+    ) -> T {
+        let context = Context { key: &self.key, actor, now: self.now, policies: &self.policies };
+        let (answer, delta) = decide(&self.account, context);
+        self.commit(delta);
+        answer
+    }
+
+    fn verify(&mut self, code: &str) -> Verdict {
+        let code = SubmittedCode::parse(code).unwrap();
+        let secrets: Vec<_> = self.account.active_factors().map(open).collect();
+        self.decide(&Actor::user("test"), |account, context| {
+            let decision = account.verify(context, &code, None, &Evidence::Secrets(&secrets));
+            (decision.answer, decision.delta)
+        })
+    }
+
+    fn totp(&self, step_offset: i64) -> String {
+        let at = self.now.unix_seconds().checked_add_signed(step_offset * 30).unwrap();
+        Totp::default().generate(&secret(1), at).unwrap().as_str().to_owned()
+    }
+
+    fn hotp(counter: u64) -> String {
+        Hotp::default().generate(&secret(2), counter).as_str().to_owned()
+    }
+
+    fn standing(&self) -> Standing {
+        self.policies.lockout.judge(&self.account.attempts).at(self.now)
+    }
+
+    fn count(&self, kind: &EventKind) -> usize {
+        self.events.iter().filter(|event| event.kind == *kind).count()
+    }
+
+    fn progress(&self) -> Vec<u64> {
+        let progress = |factor: &Factor| match &factor.authenticator {
+            Authenticator::Totp(device) => device.last_step.map_or(0, |step| step + 1),
+            Authenticator::Hotp(device) => device.counter,
+            other => panic!("{other:?}"),
+        };
+        self.account.factors.iter().map(progress).collect()
+    }
+}
+
+fn is_verified(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Verified(_))
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// The TOTP code so many steps from now.
+    Totp(i64),
+    /// The HOTP code so many counters from the next one.
+    Hotp(i64),
+    /// A code that is most probably wrong.
+    Guess(u32),
+    /// The last code that was accepted.
+    Replay,
+    /// The clock moves, either way.
+    Clock(i64),
+    /// An operator unlocks.
+    Unlock,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        4 => (-3..=3_i64).prop_map(Act::Totp),
+        3 => (-2..=5_i64).prop_map(Act::Hotp),
+        2 => (0..1_000_000_u32).prop_map(Act::Guess),
+        2 => Just(Act::Replay),
+        4 => (-100..=100_i64).prop_map(Act::Clock),
+        1 => (0..100_000_i64).prop_map(Act::Clock),
+        1 => Just(Act::Unlock),
+    ];
+    prop::collection::vec(act, 1..80)
+}
+
+proptest! {
+    #[test]
+    fn in_whatever_order_a_code_counts_once_and_every_guess_costs(acts in acts()) {
+        let mut world = World::enrolled();
+        let mut accepted: BTreeSet<(usize, u64)> = BTreeSet::new();
+        let mut last = world.totp(0);
+        for act in acts {
+            let before = (world.account.clone(), world.progress(), world.standing());
+            let code = match act {
+                Act::Clock(seconds) => {
+                    let millis = world.now.unix_millis().saturating_add_signed(seconds * 1000);
+                    world.now = Timestamp::from_unix_millis(millis);
+                    continue;
+                }
+                Act::Unlock => {
+                    let unlocked = world.decide(&Actor::admin("test"), |account, context| {
+                        match account.unlock(context, &Reason::new("test").unwrap()) {
+                            Ok(delta) => (true, delta),
+                            Err(_) => (false, None),
+                        }
+                    });
+                    prop_assert!(unlocked);
+                    prop_assert_eq!(world.standing(), Standing::Open);
+                    continue;
+                }
+                Act::Totp(offset) => world.totp(offset),
+                Act::Hotp(offset) => World::hotp(before.1[1].saturating_add_signed(offset)),
+                Act::Guess(number) => format!("{number:06}"),
+                Act::Replay => last.clone(),
+            };
+            let verdict = world.verify(&code);
+            let progress = world.progress();
+            for (factor, (then, now)) in before.1.iter().zip(&progress).enumerate() {
+                prop_assert!(now >= then, "a step or counter fell");
+                if now > then {
+                    prop_assert!(is_verified(&verdict));
+                    prop_assert!(accepted.insert((factor, *now)), "accepted twice");
+                }
+            }
+            match verdict {
+                Verdict::Verified(_) => {
+                    prop_assert_eq!(before.2, Standing::Open);
+                    prop_assert_ne!(&progress, &before.1, "accepted without being used up");
+                    prop_assert_eq!(world.account.attempts.failures, 0);
+                    last = code.clone();
+                    // At once again: never.
+                    prop_assert!(!is_verified(&world.verify(&code)));
+                }
+                Verdict::Rejected(Rejection::Invalid) => {
+                    prop_assert_eq!(world.account.attempts.failures, before.0.attempts.failures + 1);
+                }
+                Verdict::Rejected(Rejection::Locked { until }) => {
+                    prop_assert!(until > world.now);
+                    prop_assert_eq!(&world.account, &before.0, "a locked account changed");
+                }
+                Verdict::Rejected(other) => prop_assert!(false, "{:?}", other),
+            }
+        }
+        let head = world.events.iter().try_fold(AuditHead::default(), |head, event| head.extend(&world.key, event));
+        prop_assert_eq!(head.unwrap(), world.account.audit_head);
+    }
+}
+
+#[test]
+fn the_sixth_guess_is_not_evaluated_and_right_or_wrong_get_the_same_answer() {
+    let mut world = World::enrolled();
+    for _ in 0..5 {
+        assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
+    }
+    let until = world.now.plus(Duration::from_secs(15 * 60));
+    let right = world.totp(0);
+    for code in [right.as_str(), "000000", &World::hotp(0)] {
+        assert_eq!(world.verify(code), Verdict::Rejected(Rejection::Locked { until }));
+    }
+    assert_eq!(world.count(&EventKind::VerificationFailed), 5);
+    assert_eq!(world.count(&EventKind::Locked), 1);
+
+    // After the lock, one more failure locks for twice as long.
+    world.now = until;
+    assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
+    let until = world.now.plus(Duration::from_secs(30 * 60));
+    assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Locked { until }));
+}
+
+#[test]
+fn a_hundred_failures_in_a_row_disable_until_a_reset() {
+    let mut world = World::enrolled();
+    let lockout = StandardLockout { rolling_failures: 64, ..StandardLockout::default() };
+    world.policies.lockout = std::sync::Arc::new(lockout);
+    for _ in 0..100 {
+        assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
+        world.now = world.now.plus(Duration::from_secs(31 * 24 * 60 * 60));
+    }
+    assert_eq!(world.verify(&world.totp(0)), Verdict::Rejected(Rejection::Disabled));
+    assert_eq!(world.count(&EventKind::Disabled), 1);
+    let admin = Actor::admin("test");
+    let reason = Reason::new("checked").unwrap();
+    let refused =
+        world.decide(&admin, |account, context| (account.unlock(context, &reason).unwrap_err(), None));
+    assert_eq!(refused, Refusal::Disabled);
+    world.decide(&admin, |account, context| ((), account.reset(context, &reason)));
+    assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::NotEnrolled));
+    assert_eq!(world.standing(), Standing::Open);
+}
+
+#[test]
+fn changes_that_give_access_need_a_fresh_verification_even_from_an_operator() {
+    let mut world = World::enrolled();
+    let device =
+        TotpDevice { totp: Totp::default(), secret: sealed(3), last_step: None, drift: Drift::default() };
+    let offered = world.factor(3, Authenticator::Totp(device));
+    let id = world.account.factors[0].id;
+    let attempt = |world: &mut World, actor: &Actor| {
+        let offered = offered.clone();
+        world.decide(actor, |account, context| {
+            let added = account.begin_enrolment(context, offered).is_ok();
+            let codes = account.admit_backup_codes(context).is_ok();
+            let revoked = account.revoke(context, id).is_ok();
+            let renamed = account.rename(context, id, Label::new("x").unwrap()).is_ok();
+            ([added, codes, revoked, renamed], None)
+        })
+    };
+    let (user, admin) = (Actor::user("test"), Actor::admin("test"));
+    assert_eq!(attempt(&mut world, &user), [false, false, false, true]);
+    assert_eq!(attempt(&mut world, &admin), [false, false, true, true]);
+    let code = world.totp(0);
+    assert!(is_verified(&world.verify(&code)));
+    assert_eq!(attempt(&mut world, &user), [true; 4]);
+    world.now = world.now.plus(Duration::from_secs(5 * 60));
+    assert_eq!(attempt(&mut world, &user), [true; 4]);
+    world.now = world.now.plus(Duration::from_secs(1));
+    assert_eq!(attempt(&mut world, &user), [false, false, false, true]);
+}
+
+#[test]
+fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
+    let mut world = World::enrolled();
+    let old = world.account.factors[0].id;
+    let user = Actor::user("test");
+    let device =
+        TotpDevice { totp: Totp::default(), secret: sealed(3), last_step: None, drift: Drift::default() };
+    let mut new = world.factor(3, Authenticator::Totp(device));
+    new.state =
+        FactorState::Pending { expires_at: world.now.plus(Duration::from_secs(600)), replaces: Some(old) };
+    let code = World::hotp(0);
+    assert!(is_verified(&world.verify(&code)));
+    let proved_at = world.account.attempts.verified_at;
+    world.now = world.now.plus(Duration::from_secs(60));
+    let offered = new.clone();
+    world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
+    assert!(world.account.factor(old).is_some(), "the old device works until the new one does");
+
+    let first = Totp::default().generate(&secret(3), world.now.unix_seconds()).unwrap();
+    let first = SubmittedCode::parse(first.as_str()).unwrap();
+    let pending = open(world.account.factor(new.id).unwrap());
+    let confirmed = world.decide(&user, |account, context| {
+        let decision = account.confirm(context, new.id, &first, &pending, None);
+        (decision.answer, decision.delta)
+    });
+    assert!(confirmed.unwrap().is_active());
+    assert!(world.account.factor(old).is_none());
+    assert_eq!(world.account.attempts.verified_at, proved_at);
+    let SubmittedCode::OneTimePassword(first) = first else { panic!() };
+    assert!(!is_verified(&world.verify(first.as_str())), "the confirming code again");
+    assert!(!is_verified(&world.verify(&world.totp(0))), "a code of the old device");
+}
+
+#[test]
+fn a_pending_factor_protects_nothing_and_expires() {
+    let mut world = World::new();
+    let user = Actor::user("test");
+    let device =
+        TotpDevice { totp: Totp::default(), secret: sealed(1), last_step: None, drift: Drift::default() };
+    let offered = world.factor(1, Authenticator::Totp(device));
+    let id = offered.id;
+    world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
+    let code = world.totp(0);
+    assert_eq!(world.verify(&code), Verdict::Rejected(Rejection::NotEnrolled));
+    world.now = world.now.plus(Duration::from_secs(600));
+    let code = SubmittedCode::parse(&world.totp(0)).unwrap();
+    let late = world.decide(&user, |account, context| {
+        (account.awaiting_confirmation(context, id, &code).map(|factor| factor.id), None)
+    });
+    assert_eq!(late, Err(Rejection::UnknownFactor));
+}
+
+#[test]
+fn erasing_leaves_the_trail_and_nothing_else() {
+    let mut world = World::enrolled();
+    let admin = Actor::admin("test");
+    world.decide(&admin, |account, context| ((), account.erase(context)));
+    let head = world.account.audit_head;
+    assert_eq!(world.account, Account { audit_head: head, ..Account::default() });
+    assert_eq!(world.events.last().unwrap().kind, EventKind::Erased);
+    // Nothing is left to erase.
+    world.decide(&admin, |account, context| ((), account.erase(context)));
+    assert_eq!(world.account.audit_head, head);
+}
+
+#[test]
+fn resynchronising_moves_a_counter_forward_only() {
+    let mut world = World::enrolled();
+    let id = world.account.factors[1].id;
+    let secret = open(&world.account.factors[1]);
+    let resynchronise = |world: &mut World, counter: u64| {
+        let [a, b] =
+            [counter, counter + 1].map(|counter| Hotp::default().generate(&self::secret(2), counter));
+        world.decide(&Actor::user("test"), |account, context| {
+            let decision = account.resynchronise(context, id, [&a, &b], &secret);
+            (decision.answer.map(|_| ()), decision.delta)
+        })
+    };
+    assert_eq!(resynchronise(&mut world, 50), Ok(()));
+    assert_eq!(world.progress()[1], 52);
+    assert_eq!(resynchronise(&mut world, 50), Err(Rejection::Invalid));
+    assert_eq!(resynchronise(&mut world, 20), Err(Rejection::Invalid));
+    assert_eq!(world.progress()[1], 52);
+    assert_eq!(world.account.attempts.failures, 2);
+    assert!(world.account.attempts.verified_at.is_none(), "it is no verification");
+    assert!(is_verified(&world.verify(&World::hotp(52))));
+}

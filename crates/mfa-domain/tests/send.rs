@@ -1,0 +1,43 @@
+//! The future of every use case can move between threads, as web servers ask of it.
+
+use mfa_domain::mfa::NewFactor;
+use mfa_domain::otp_core::Code;
+use mfa_domain::ports::EventQuery;
+use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, Reason, SubmittedCode};
+
+const fn send<T: Send>(_: &T) {}
+
+#[test]
+fn every_use_case_gives_a_future_that_is_send() {
+    // It is enough that it compiles.
+    let _ = use_cases;
+}
+
+#[expect(clippy::too_many_arguments, reason = "one of everything that a use case takes")]
+fn use_cases(
+    mfa: &Mfa,
+    key: &AccountKey,
+    actor: &Actor,
+    factor: FactorId,
+    new: NewFactor,
+    code: &SubmittedCode,
+    codes: [&Code; 2],
+    label: &Label,
+    reason: &Reason,
+    query: &EventQuery,
+) {
+    send(&mfa.begin_enrolment(key, actor, new));
+    send(&mfa.confirm(key, actor, factor, code));
+    send(&mfa.verify(key, actor, code, Some(factor)));
+    send(&mfa.issue_backup_codes(key, actor));
+    send(&mfa.rename(key, actor, factor, label));
+    send(&mfa.revoke(key, actor, factor));
+    send(&mfa.resynchronise(key, actor, factor, codes));
+    send(&mfa.status(key));
+    send(&mfa.check_ready());
+    send(&mfa.unlock(key, actor, reason));
+    send(&mfa.reset(key, actor, reason));
+    send(&mfa.erase(key, actor));
+    send(&mfa.reseal(key, actor));
+    send(&mfa.events(query));
+}

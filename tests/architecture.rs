@@ -1,0 +1,127 @@
+//! Dependencies point inward only. Any other arrow fails here.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Every crate of the workspace, and the crates of the workspace that it may need.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("otp-core", &[]),
+    ("mfa-domain", &["otp-core"]),
+    ("mfa-crypto", &["mfa-domain"]),
+    ("mfa-store-memory", &["mfa-domain"]),
+    ("mfa-store-sqlite", &["mfa-domain"]),
+    ("mfa-testkit", &["mfa-domain"]),
+    ("mfa-actix", &["mfa-domain"]),
+    ("mfa-server", &["mfa-actix", "mfa-crypto", "mfa-domain", "mfa-store-memory", "mfa-store-sqlite"]),
+];
+
+/// Libraries that only the crates which wrap them may need.
+const WRAPPED: &[(&str, &[&str])] = &[
+    ("actix-web", &["mfa-actix", "mfa-server"]),
+    ("sqlx", &["mfa-store-sqlite"]),
+    ("argon2", &["mfa-crypto"]),
+    ("aes-gcm", &["mfa-crypto"]),
+    ("getrandom", &["mfa-crypto"]),
+    ("hmac", &["otp-core"]),
+    ("utoipa", &["mfa-actix"]),
+    ("clap", &["mfa-server"]),
+    ("anyhow", &["mfa-server", "xtask"]),
+    ("reqwest", &["mfa-tests", "xtask"]),
+];
+
+/// What may not be anywhere below the pure crates, not even through others.
+const PURE: &[(&str, &[&str])] = &[
+    ("otp-core", &["tokio", "sqlx", "actix-web", "getrandom", "time", "reqwest", "rand"]),
+    ("mfa-domain", &["tokio", "sqlx", "actix-web", "axum", "hyper", "getrandom", "reqwest", "rand", "redis"]),
+];
+
+struct Package {
+    name: String,
+    /// Names of the packages that a build of the library needs; no dev-dependencies.
+    needs: BTreeSet<String>,
+}
+
+fn metadata() -> (BTreeMap<String, Package>, BTreeSet<String>) {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: BTreeMap<&str, &str> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| (package["id"].as_str().unwrap(), package["name"].as_str().unwrap()))
+        .collect();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let package = |node: &Value| {
+        let wanted =
+            |dep: &&Value| dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
+        let needs = node["deps"].as_array().unwrap().iter().filter(wanted);
+        let needs = needs.map(|dep| dep["pkg"].as_str().unwrap().to_owned()).collect();
+        let id = node["id"].as_str().unwrap();
+        (id.to_owned(), Package { name: names[id].to_owned(), needs })
+    };
+    let members = metadata["workspace_members"].as_array().unwrap();
+    let members = members.iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    (nodes.iter().map(package).collect(), members)
+}
+
+#[test]
+fn every_arrow_points_inward() {
+    let (packages, members) = metadata();
+    let member_names: BTreeSet<_> = members.iter().map(|id| packages[id].name.as_str()).collect();
+    for member in &members {
+        let package = &packages[member];
+        if ["mfa-tests", "xtask"].contains(&package.name.as_str()) {
+            continue;
+        }
+        let allowed = ARROWS.iter().find(|(name, _)| *name == package.name);
+        let (_, allowed) =
+            allowed.unwrap_or_else(|| panic!("{} has no place in the architecture", package.name));
+        for need in package.needs.iter().map(|id| packages[id].name.as_str()) {
+            if member_names.contains(need) {
+                assert!(allowed.contains(&need), "{} must not depend on {need}", package.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn wrapped_libraries_stay_in_their_crates() {
+    let (packages, members) = metadata();
+    for (library, allowed) in WRAPPED {
+        for member in members.iter().map(|id| &packages[id]) {
+            let needs = member.needs.iter().any(|id| packages[id].name == *library);
+            let exempt = ["mfa-tests", "xtask"].contains(&member.name.as_str())
+                || allowed.contains(&member.name.as_str());
+            assert!(!needs || exempt, "{} must not depend on {library}", member.name);
+        }
+    }
+}
+
+#[test]
+fn the_pure_crates_are_pure_all_the_way_down() {
+    let (packages, members) = metadata();
+    for (name, banned) in PURE {
+        let root = members.iter().find(|id| packages[*id].name == *name).unwrap();
+        let mut seen = BTreeSet::from([root.clone()]);
+        let mut open = vec![root.clone()];
+        while let Some(id) = open.pop() {
+            for need in &packages[&id].needs {
+                if seen.insert(need.clone()) {
+                    open.push(need.clone());
+                }
+            }
+        }
+        for id in seen {
+            let found = packages[&id].name.as_str();
+            assert!(!banned.contains(&found), "{name} reaches {found}");
+        }
+    }
+}

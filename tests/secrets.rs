@@ -1,0 +1,183 @@
+//! No secret and no code is anywhere that it should not be.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::path::Path;
+
+use data_encoding::{BASE32_NOPAD, BASE64, HEXLOWER};
+use mfa_tests::{Authenticator, Server, ServerOptions, binary};
+use serde_json::json;
+use sqlx::Connection;
+
+/// Everything secret that came up while a user was taken through the whole API.
+struct Issued {
+    /// Texts that must not be found, whatever their case.
+    texts: Vec<String>,
+    /// Raw bytes that must not be found.
+    bytes: Vec<Vec<u8>>,
+}
+
+/// Takes users through every call, right and wrong, and collects what must stay secret.
+async fn whole_life(server: &Server) -> Issued {
+    let client = &server.client;
+    let mut texts = vec![client.key().to_owned()];
+    let mut bytes = Vec::new();
+    for kind in ["totp", "hotp"] {
+        let user = format!("life-{kind}");
+        let offer = json!({ "kind": kind, "label": "Phone of life" });
+        let enrolment = client.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201).json;
+        let secret = enrolment[kind]["secret"].as_str().unwrap().to_owned();
+        bytes.push(BASE32_NOPAD.decode(secret.as_bytes()).unwrap());
+        texts.push(secret);
+        let phone = Authenticator::scan(&enrolment);
+        let code = |n: u64| if kind == "hotp" { phone.hotp(n) } else { phone.totp(n as i64 * 30 - 30) };
+        texts.extend((0..3).map(code));
+
+        let confirm = format!("/v1/users/{user}/factors/{}/confirm", phone.factor);
+        let wrong = phone.wrong(1);
+        client.post(&confirm, json!({ "code": wrong })).await.expect_problem(401, "invalid-code");
+        let confirmed = client.post(&confirm, json!({ "code": code(0) })).await.expect(200).json;
+        let backup: Vec<_> =
+            confirmed["backup_codes"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+        texts.extend(backup.iter().map(ToString::to_string));
+        texts.extend(backup.iter().map(|code| code.replace('-', "")));
+
+        client.verify(&user, &code(1)).await.expect(200);
+        client.verify(&user, &code(1)).await.expect_problem(401, "invalid-code");
+        client.verify(&user, backup[0]).await.expect(200);
+        client.verify(&user, backup[0]).await.expect_problem(401, "invalid-code");
+        let path = format!("/v1/users/{user}/verify");
+        for body in [
+            format!(r#"{{"code": {wrong}}}"#),
+            format!(r#"{{"code": "{wrong}", "code": "{wrong}"}}"#),
+            format!(r#"{{"code": "{wrong}", "factor": {wrong}}}"#),
+            format!(r#"{{"code": ["{wrong}"]}}"#),
+            format!(r#"{{"code": "{wrong}""#),
+            format!(r#""{wrong}""#),
+        ] {
+            let answer = client.send("POST", &path, Some(body)).await.expect_problem(422, "invalid-request");
+            assert!(!answer.text.contains(&wrong), "{}", answer.text);
+        }
+        texts.push(wrong);
+        let fresh =
+            client.send("POST", &format!("/v1/users/{user}/backup-codes"), None).await.expect(201).json;
+        texts
+            .extend(fresh["backup_codes"].as_array().unwrap().iter().map(|c| c.as_str().unwrap().to_owned()));
+
+        let imported = "MZXW6YTBOJTG633CMFZGM33PMJQXEZTP";
+        let import = json!({ "kind": "totp", "label": "Token", "secret": imported });
+        client.post(&format!("/v1/users/{user}/factors"), import).await.expect(201);
+        bytes.push(BASE32_NOPAD.decode(imported.as_bytes()).unwrap());
+        texts.push(imported.to_owned());
+
+        // Nothing that can be read afterwards holds any of it.
+        for path in ["", "/events"] {
+            let answer = client.get(&format!("/v1/users/{user}{path}")).await.expect(200);
+            assert_clean(answer.text.as_bytes(), "an answer", &texts, &bytes);
+        }
+        let reason = json!({ "reason": "the end" });
+        client.post(&format!("/v1/users/{user}/reset"), reason).await.expect(204);
+    }
+    client
+        .with_key(Some("mfa_abc_wrongwrongwrongwrongwrongwrongwrongwrongwro"))
+        .get("/v1/users/x")
+        .await
+        .expect(401);
+    texts.push("wrongwrongwrongwrongwrongwrongwrongwrongwro".to_owned());
+    let metrics = client.get("/metrics").await.expect(200);
+    assert_clean(metrics.text.as_bytes(), "/metrics", &texts, &bytes);
+    Issued { texts, bytes }
+}
+
+/// Six digits may be anywhere by chance, in a time or a hash; there, only whole words count.
+fn assert_clean(haystack: &[u8], what: &str, texts: &[String], bytes: &[Vec<u8>]) {
+    let lower = haystack.to_ascii_lowercase();
+    let found = |needle: &[u8]| {
+        let alone = needle.len() < 9;
+        let edge = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'.');
+        lower.windows(needle.len()).enumerate().any(|(at, window)| {
+            let whole =
+                edge(at.checked_sub(1).and_then(|at| lower.get(at))) && edge(lower.get(at + needle.len()));
+            window == needle && (!alone || whole)
+        })
+    };
+    for text in texts {
+        assert!(!found(text.to_ascii_lowercase().as_bytes()), "{what} holds {text}");
+    }
+    for raw in bytes {
+        let forms = [
+            raw.clone(),
+            HEXLOWER.encode(raw).into_bytes(),
+            BASE64.encode(raw).to_ascii_lowercase().into_bytes(),
+        ];
+        for form in forms {
+            assert!(
+                !lower.windows(form.len()).any(|window| window == form.to_ascii_lowercase()),
+                "{what} holds a raw secret"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_life_at_trace_level_logs_no_secret_and_no_code() {
+    for format in ["text", "json"] {
+        let options = ServerOptions::new([("MFA_LOG", "trace"), ("MFA_LOG_FORMAT", format)]);
+        let server = Server::with(binary!(), options);
+        let issued = whole_life(&server).await;
+        let log = server.log();
+        assert!(log.len() > 10_000, "that was no trace: {} bytes", log.len());
+        assert_clean(log.as_bytes(), "the log", &issued.texts, &issued.bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_database_holds_no_secret_in_the_clear() {
+    let mut server = Server::start(binary!());
+    let issued = whole_life(&server).await;
+    let (phone, _) = server.client.enrol("stays", "totp").await;
+    server.client.verify("stays", &phone.totp(0)).await.expect(200);
+    assert!(server.terminate().success());
+    let long: Vec<_> = issued.texts.into_iter().filter(|text| text.len() > 8).collect();
+    let mut read = 0;
+    for entry in std::fs::read_dir(server.data()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("mfa.db") {
+            read += 1;
+            assert_clean(&std::fs::read(&path).unwrap(), name, &long, &issued.bytes);
+        }
+    }
+    assert!(read > 0);
+}
+
+/// Runs SQL on a server's database.
+async fn sql(data: &Path, statement: &'static str) -> u64 {
+    let url = format!("sqlite:{}", data.join("mfa.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let done = sqlx::query(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    done.rows_affected()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_moved_to_another_row_does_not_open_and_costs_nothing() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (alices, _) = client.enrol("alice", "totp").await;
+    let (bobs, _) = client.enrol("bob", "totp").await;
+    let moved = sql(
+        server.data(),
+        "UPDATE factors SET secret = (SELECT secret FROM factors WHERE account = \
+           (SELECT id FROM accounts WHERE user = 'alice')) \
+         WHERE account = (SELECT id FROM accounts WHERE user = 'bob')",
+    );
+    assert_eq!(moved.await, 1, "one row was changed");
+    for code in [alices.totp(0), bobs.totp(0), bobs.wrong(1)] {
+        let answer = client.verify("bob", &code).await.expect_problem(503, "unavailable");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    assert_eq!(client.count_events("bob", "verification_failed").await, 0);
+    assert_eq!(client.count_events("bob", "verified").await, 0);
+    client.verify("alice", &alices.totp(0)).await.expect(200);
+}

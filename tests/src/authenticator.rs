@@ -1,0 +1,56 @@
+//! An authenticator app in a few lines.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use otp_core::{Hotp, Secret, Totp};
+use serde_json::Value;
+
+/// What the phone of a test user knows.
+#[derive(Debug)]
+pub struct Authenticator {
+    /// The id of the factor.
+    pub factor: String,
+    secret: Secret,
+}
+
+impl Authenticator {
+    /// Takes up what `POST …/factors` answered.
+    #[must_use]
+    pub fn scan(enrolment: &Value) -> Self {
+        let otp = enrolment.get("totp").or_else(|| enrolment.get("hotp")).expect("an enrolment");
+        Self {
+            factor: enrolment["factor"]["id"].as_str().expect("an id").to_owned(),
+            secret: Secret::from_base32(otp["secret"].as_str().expect("a secret")).expect("base32"),
+        }
+    }
+
+    /// The TOTP code that is shown `seconds` from now, with the defaults of authenticator apps.
+    #[must_use]
+    pub fn totp(&self, seconds: i64) -> String {
+        let at = now().checked_add_signed(seconds).expect("a time");
+        Totp::default().generate(&self.secret, at).expect("a time").as_str().to_owned()
+    }
+
+    /// The HOTP code of that counter.
+    #[must_use]
+    pub fn hotp(&self, counter: u64) -> String {
+        Hotp::default().generate(&self.secret, counter).as_str().to_owned()
+    }
+
+    /// A six-digit code that is none of the next or last hundred of this device.
+    #[must_use]
+    pub fn wrong(&self, number: usize) -> String {
+        let near = |code: &String| {
+            (-100..=100).any(|step| self.totp(30 * step) == *code) || (0..100).any(|c| self.hotp(c) == *code)
+        };
+        let mut candidates = (0..1_000_000_usize).map(|i| format!("{:06}", (number * 7919 + i) % 1_000_000));
+        candidates.find(|code| !near(code)).expect("most codes are wrong")
+    }
+}
+
+/// The time, in Unix seconds.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the server under test runs on the real clock")]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}

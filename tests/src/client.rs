@@ -1,0 +1,157 @@
+//! A client of the HTTP API.
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::Authenticator;
+
+/// Calls the API with one key.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    key: Option<String>,
+}
+
+/// What the API answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as it came.
+    pub text: String,
+    /// The body as JSON; null if it is none.
+    pub json: Value,
+}
+
+impl Client {
+    /// A client that calls `url` with `key`.
+    #[must_use]
+    pub fn new(url: &str, key: &str) -> Self {
+        Self { http: reqwest::Client::new(), url: url.to_owned(), key: Some(key.to_owned()) }
+    }
+
+    /// The same with another key, or none.
+    #[must_use]
+    pub fn with_key(&self, key: Option<&str>) -> Self {
+        Self { key: key.map(str::to_owned), ..self.clone() }
+    }
+
+    /// The same for a server elsewhere.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self { http: reqwest::Client::new(), url: url.to_owned(), key: self.key.clone() }
+    }
+
+    /// The key that it calls with.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or_default()
+    }
+
+    /// Makes a call; `None` if the server cannot be reached or went away.
+    pub async fn try_send(&self, method: &str, path: &str, body: Option<String>) -> Option<Answer> {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            let value = HeaderValue::from_str(&format!("Bearer {key}")).expect("a header");
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.ok()?;
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Some(Answer { status, headers, text, json })
+    }
+
+    /// Makes a call.
+    pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
+        self.try_send(method, path, body).await.unwrap_or_else(|| panic!("{method} {path}: no answer"))
+    }
+
+    /// `GET`
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None).await
+    }
+
+    /// `POST` with a JSON body.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(body.to_string())).await
+    }
+
+    /// `DELETE`
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, None).await
+    }
+
+    /// Posts a code to `/verify`.
+    pub async fn verify(&self, user: &str, code: &str) -> Answer {
+        self.post(&format!("/v1/users/{user}/verify"), json!({ "code": code })).await
+    }
+
+    /// Offers a factor of that kind and confirms it. Gives the authenticator and the backup codes.
+    ///
+    /// A TOTP factor is confirmed with the code of the step before the current one, so that the
+    /// current one is still good.
+    pub async fn enrol(&self, user: &str, kind: &str) -> (Authenticator, Vec<String>) {
+        let offer = json!({ "kind": kind, "label": "Test phone" });
+        let enrolment = self.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201);
+        let phone = Authenticator::scan(&enrolment.json);
+        let code = if kind == "hotp" { phone.hotp(0) } else { phone.totp(-30) };
+        let path = format!("/v1/users/{user}/factors/{}/confirm", phone.factor);
+        let confirmed = self.post(&path, json!({ "code": code })).await.expect(200);
+        let codes = confirmed.json["backup_codes"].as_array().cloned().unwrap_or_default();
+        (phone, codes.iter().filter_map(|code| code.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Every event of a user, oldest first.
+    pub async fn events(&self, user: &str) -> Vec<Value> {
+        let mut events: Vec<Value> = Vec::new();
+        let mut after = String::new();
+        loop {
+            let path = format!("/v1/users/{user}/events?limit=1000&after={after}");
+            let page = self.get(&path).await.expect(200);
+            events.extend(page.json["events"].as_array().expect("events").iter().cloned());
+            match page.json["next"].as_str() {
+                Some(next) => next.clone_into(&mut after),
+                None => return events,
+            }
+        }
+    }
+
+    /// How many events of that kind a user has.
+    pub async fn count_events(&self, user: &str, kind: &str) -> usize {
+        self.events(user).await.iter().filter(|event| event["kind"] == kind).count()
+    }
+}
+
+impl Answer {
+    /// The problem's code; empty if it is no problem.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        self.json["type"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default()
+    }
+
+    /// The answer, if it has that status.
+    #[must_use]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+
+    /// The answer, if it is that problem.
+    #[must_use]
+    pub fn expect_problem(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status.as_u16(), self.problem()), (status, code), "{}", self.text);
+        assert_eq!(self.headers[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(self.json["status"], status);
+        assert_eq!(self.headers["x-request-id"], self.json["request_id"].as_str().unwrap_or_default());
+        self
+    }
+}

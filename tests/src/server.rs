@@ -1,0 +1,177 @@
+//! A server of its own for a test, on a free port and in a temporary folder.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use crate::Client;
+
+/// A running server. It is killed, by its process id, when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Calls it with a key that may do everything.
+    pub client: Client,
+    /// Where it listens.
+    pub url: String,
+    folder: Folder,
+    child: Child,
+    binary: PathBuf,
+    options: ServerOptions,
+}
+
+/// How a server is started.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    /// More variables for its environment, such as `MFA_STORE`.
+    pub environment: Vec<(String, String)>,
+    /// A program that starts it, such as `faketime`, with arguments.
+    pub wrapper: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Folder {
+    Own(TempDir),
+    Shared(PathBuf),
+}
+
+/// Where tests of this repository find the server that was built with them.
+#[macro_export]
+macro_rules! binary {
+    () => {
+        std::path::Path::new(env!("CARGO_BIN_EXE_mfa-server-under-test"))
+    };
+}
+
+impl Server {
+    /// A server with its defaults, on SQLite in a new folder.
+    #[must_use]
+    pub fn start(binary: &Path) -> Self {
+        Self::with(binary, ServerOptions::default())
+    }
+
+    /// A server that keeps everything in memory.
+    #[must_use]
+    pub fn in_memory(binary: &Path) -> Self {
+        Self::with(binary, ServerOptions::new([("MFA_STORE", "memory:")]))
+    }
+
+    /// A server with more options, in a new folder.
+    #[must_use]
+    pub fn with(binary: &Path, options: ServerOptions) -> Self {
+        let folder = Folder::Own(tempfile::tempdir().expect("a temporary folder"));
+        Self::run(binary, folder, options, None)
+    }
+
+    /// A server in a folder that another one used, with a key that it knows.
+    #[must_use]
+    pub fn in_folder(binary: &Path, folder: &Path, key: &str, options: ServerOptions) -> Self {
+        Self::run(binary, Folder::Shared(folder.to_owned()), options, Some(key.to_owned()))
+    }
+
+    fn run(binary: &Path, folder: Folder, options: ServerOptions, key: Option<String>) -> Self {
+        let (child, url, printed) = start(binary, folder.path(), &options);
+        let key = key.or(printed).expect("a first start prints an API key");
+        Self { client: Client::new(&url, &key), url, folder, child, binary: binary.to_owned(), options }
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Everything that the server logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_file(self.data())).unwrap_or_default()
+    }
+
+    /// Ends the server at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+
+    /// Asks the server to stop, as an init system does.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+        self.child.wait().expect("wait")
+    }
+
+    /// Starts it again in the same folder; the client speaks to the new one.
+    pub fn restart(&mut self) {
+        let (child, url, _) = start(&self.binary, self.folder.path(), &self.options);
+        self.child = child;
+        self.client = self.client.at(&url);
+        self.url = url;
+    }
+
+    /// Runs a command of the program in the same data directory.
+    pub fn command<const N: usize>(&self, arguments: [&str; N]) -> std::process::Output {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--data-dir").arg(self.data());
+        command.output().expect("the program runs")
+    }
+}
+
+impl ServerOptions {
+    /// The defaults with some variables of the environment.
+    #[must_use]
+    pub fn new<const N: usize>(environment: [(&str, &str); N]) -> Self {
+        let owned = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { environment: owned.to_vec(), ..Self::default() }
+    }
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Shared(path) => path,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already; what matters is that it is not left behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log_file(data: &Path) -> PathBuf {
+    data.join("test.log")
+}
+
+/// Starts a server and waits until it is ready. Gives its URL and the API key of a first start.
+fn start(binary: &Path, data: &Path, options: &ServerOptions) -> (Child, String, Option<String>) {
+    let log = File::options().create(true).append(true).open(log_file(data)).expect("a log file");
+    let mut words = options.wrapper.iter().map(String::as_str).chain([binary.to_str().expect("a path")]);
+    let mut command = Command::new(words.next().expect("a program"));
+    command
+        .args(words)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+    let mut child = command.spawn().expect("the server starts");
+    let mut key = None;
+    for line in BufReader::new(child.stdout.take().expect("stdout")).lines() {
+        let line = line.expect("text");
+        if let Some(url) = line.strip_prefix("listening on ") {
+            return (child, url.to_owned(), key);
+        }
+        let word = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        key = key.or(word.filter(|word| word.starts_with("mfa_")).map(str::to_owned).next());
+    }
+    let status = child.wait().expect("wait");
+    let log = std::fs::read_to_string(log_file(data)).unwrap_or_default();
+    panic!("the server did not start ({status}):\n{log}");
+}

@@ -1,0 +1,31 @@
+//! Everything that must hold before a change lands.
+
+use anyhow::Result;
+
+use crate::run::{cargo, command, run};
+use crate::tools;
+
+/// Checks formatting, lints and dependencies, then runs every test. With filters, only the tests
+/// that match.
+pub(crate) fn test(filters: &[&str]) -> Result<()> {
+    tools::install()?;
+    if filters.is_empty() {
+        run(cargo(&["fmt", "--all", "--check"]))?;
+        run(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+        run(cargo(&["check", "--locked", "-p", "otp-core", "--no-default-features"]))?;
+        check_dependencies()?;
+    }
+    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    tests.args(filters);
+    run(tests)
+}
+
+/// Licences, bans and sources of dependencies. The database of advisories cannot be had everywhere.
+#[expect(clippy::print_stderr, reason = "a command line")]
+fn check_dependencies() -> Result<()> {
+    run(command(tools::cargo_deny()?, &["--offline", "check", "licenses", "bans", "sources"]))?;
+    eprintln!(
+        "\nNOT CHECKED: advisories; `cargo deny check advisories` does, where its database can be fetched"
+    );
+    Ok(())
+}
