@@ -18,11 +18,15 @@ use crate::problem::{Chain, Problem, ProblemCode};
 /// Checks the API key of every call below it.
 pub(crate) async fn authenticate(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let key = find_key(&request).await?;
-    request.extensions_mut().insert(key);
-    next.call(request).await
+    match find_key(&request).await {
+        Ok(key) => {
+            request.extensions_mut().insert(key);
+            Ok(next.call(request).await?.map_into_left_body())
+        }
+        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+    }
 }
 
 async fn find_key(request: &ServiceRequest) -> Result<ApiKey, Problem> {

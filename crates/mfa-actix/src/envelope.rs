@@ -1,12 +1,14 @@
 //! What every request goes through: an id, a span, a time limit, metrics, and problems as bodies.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::web::Data;
+use actix_web::{Error, HttpResponse, ResponseError};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -23,55 +25,52 @@ pub(crate) async fn envelope(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = request_id();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-    let method = request.method().clone();
-    let http = request.request().clone();
-    let limit = request.app_data::<web::Data<State>>().map(|state| state.request_timeout);
-    let span = tracing::info_span!("request", id, %method, route);
+    let method = request.method().to_string();
+    let limit = request.app_data::<Data<State>>().map_or(Duration::MAX, |state| state.request_timeout);
+    let span = tracing::info_span!("request", id, method, route);
     let started = started();
 
     let work = next.call(request).instrument(span.clone());
-    let answered = match limit {
-        Some(limit) => tokio::time::timeout(limit, work).await,
-        None => Ok(work.await),
+    let answered = match tokio::time::timeout(limit, work).await {
+        Ok(Ok(response)) => {
+            let (request, response) = response.into_parts();
+            Ok(ServiceResponse::new(request, finished(response.map_into_boxed_body(), &id)))
+        }
+        // The request is gone; what is left is an error that is a whole response.
+        Ok(Err(error)) => Err(finished(error.error_response(), &id)),
+        Err(_) => Err(finished(Problem::new(ProblemCode::Unavailable).error_response(), &id)),
     };
-    let mut response = match answered {
-        Ok(Ok(response)) => response.map_into_boxed_body(),
-        Ok(Err(error)) => ServiceResponse::new(http, error.error_response()),
-        Err(_) => ServiceResponse::from_err(Problem::new(ProblemCode::Unavailable), http),
-    };
+
+    let seconds = started.elapsed().as_secs_f64();
+    let status = answered.as_ref().map_or_else(HttpResponse::status, ServiceResponse::status).as_u16();
+    let labels = [("method", method), ("route", route), ("status", status.to_string())];
+    metrics::counter!("mfa_http_requests_total", &labels).increment(1);
+    metrics::histogram!("mfa_http_request_seconds", &labels[1..2]).record(seconds);
+    span.in_scope(|| tracing::info!(status, seconds, "answered"));
+    answered.map_err(|response| InternalError::from_response("not answered by a handler", response).into())
+}
+
+/// A response with the id, and, if it is an error, with the problem as its body; of one that the
+/// framework made, after its status.
+fn finished(mut response: HttpResponse<BoxBody>, id: &str) -> HttpResponse<BoxBody> {
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = with_problem(response, &id);
+        let problem = response.extensions().get::<Problem>().cloned();
+        let problem = problem.unwrap_or_else(|| Problem::of_status(response.status()));
+        *response.status_mut() = problem.code().status();
+        let body = serde_json::to_vec(&problem.body(id)).unwrap_or_default();
+        response = response.set_body(BoxBody::new(body));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = problem.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
     }
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
     }
     // Answers hold secrets, or states that are stale at once.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-
-    let seconds = started.elapsed().as_secs_f64();
-    let status = response.status().as_u16();
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
-    metrics::counter!("mfa_http_requests_total", &labels).increment(1);
-    metrics::histogram!("mfa_http_request_seconds", &labels[1..2]).record(seconds);
-    span.in_scope(|| tracing::info!(status, seconds, "answered"));
-    Ok(response)
-}
-
-/// Writes the problem as the body; of a response that the framework made, after its status.
-fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<BoxBody> {
-    let problem = response.response().extensions().get::<Problem>().cloned();
-    let problem = problem.unwrap_or_else(|| Problem::of_status(response.status()));
-    let body = serde_json::to_vec(&problem.body(id)).unwrap_or_default();
-    let mut response = response.map_body(|head, _| {
-        head.status = problem.code().status();
-        BoxBody::new(body)
-    });
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(seconds) = problem.retry_after() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
     response
 }
 

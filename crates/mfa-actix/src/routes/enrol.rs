@@ -101,14 +101,16 @@ pub(crate) async fn enrol(
 }
 
 fn new_factor(request: EnrolRequest, default_issuer: String) -> Result<NewFactor, Problem> {
-    let label = Label::new(&request.label).map_err(|error| Problem::invalid("label", error))?;
-    let secret = request.secret.as_deref().map(|text| Secret::from_base32(text)).transpose();
+    let token = token(&request)?;
+    let EnrolRequest { label, account_name, issuer, secret, replaces, .. } = request;
+    let label = Label::new(&label).map_err(|error| Problem::invalid("label", error))?;
+    let secret = secret.as_deref().map(|text| Secret::from_base32(text)).transpose();
     Ok(NewFactor {
-        issuer: Some(request.issuer.clone().unwrap_or(default_issuer)),
-        account_name: request.account_name.clone(),
+        issuer: Some(issuer.unwrap_or(default_issuer)),
+        account_name,
         secret: secret.map_err(|error| Problem::invalid("secret", error))?,
-        replaces: request.replaces.as_deref().map(named_factor).transpose()?,
-        ..NewFactor::new(label, token(&request)?)
+        replaces: replaces.as_deref().map(named_factor).transpose()?,
+        ..NewFactor::new(label, token)
     })
 }
 

@@ -97,7 +97,7 @@ impl Account {
         };
         let mut draft = self.draft(context);
         let Some(accepted) = accepted(factor, code, secret, context) else {
-            self.fail(&mut draft, Some(id), code.form(), context);
+            draft.fail(Some(id), code.form());
             return Decision { answer: Err(Rejection::Invalid), delta: draft.finish() };
         };
         let active = Factor { state: FactorState::Active, ..accepted };

@@ -88,7 +88,7 @@ impl Account {
         };
         let mut draft = self.draft(context);
         let Some(synchronised) = synchronised(factor, codes, secret) else {
-            self.fail(&mut draft, Some(id), "resynchronisation", context);
+            draft.fail(Some(id), "resynchronisation");
             return Decision { answer: Err(Rejection::Invalid), delta: draft.finish() };
         };
         draft.record(EventKind::FactorResynchronised, Some(id), []);

@@ -166,7 +166,7 @@ impl Account {
             draft.attempts().succeed(context.now);
             Verdict::Verified(verified)
         } else {
-            self.fail(&mut draft, named, code.form(), context);
+            draft.fail(named, code.form());
             Verdict::Rejected(Rejection::Invalid)
         };
         Decision { answer: verdict, delta: draft.finish() }
@@ -180,23 +180,20 @@ impl Account {
             Standing::Disabled => Err(Rejection::Disabled),
         }
     }
+}
 
+impl Draft<'_> {
     /// Charges a failure to every budget.
-    pub(super) fn fail(
-        &self,
-        draft: &mut Draft<'_>,
-        factor: Option<FactorId>,
-        form: &str,
-        context: Context<'_>,
-    ) {
-        draft.attempts().fail(context.now);
-        draft.record(EventKind::VerificationFailed, factor, [("form", form.to_owned())]);
-        match context.policies.lockout.judge(draft.attempts()).at(context.now) {
+    pub(super) fn fail(&mut self, factor: Option<FactorId>, form: &str) {
+        let Context { now, policies, .. } = self.context;
+        self.attempts.fail(now);
+        self.record(EventKind::VerificationFailed, factor, [("form", form.to_owned())]);
+        match policies.lockout.judge(&self.attempts).at(now) {
             Standing::Open => {}
             Standing::LockedUntil(until) => {
-                draft.record(EventKind::Locked, None, [("until", until.to_string())])
+                self.record(EventKind::Locked, None, [("until", until.to_string())]);
             }
-            Standing::Disabled => draft.record(EventKind::Disabled, None, []),
+            Standing::Disabled => self.record(EventKind::Disabled, None, []),
         }
     }
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::secrets::OpenSecrets;
 use super::{EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
-    Account, Authenticator, Decision, Factor, FactorKind, FactorState, HotpDevice, Refusal, Rejection,
+    Account, Authenticator, Decision, Drift, Factor, FactorKind, FactorState, HotpDevice, Refusal, Rejection,
     TotpDevice,
 };
 use crate::sealed::SecretContext;
@@ -128,7 +128,7 @@ impl Mfa {
                 totp,
                 secret: sealed,
                 last_step: None,
-                drift: Default::default(),
+                drift: Drift::default(),
             }),
             Token::Hotp { hotp, counter } => {
                 Authenticator::Hotp(HotpDevice { hotp, secret: sealed, counter })

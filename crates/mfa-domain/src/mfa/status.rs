@@ -1,7 +1,7 @@
 //! What a user has.
 
 use super::{Mfa, Undecided};
-use crate::account::{Account, Factor};
+use crate::account::{Account, BackupCodes, Factor};
 use crate::policy::Standing;
 use crate::{AccountKey, Timestamp};
 
@@ -45,7 +45,7 @@ impl Mfa {
         let account: Account = self.ports.accounts.load(key).await?.value;
         let standing = self.policies.lockout.judge(&account.attempts).at(now);
         let enrolled = account.is_enrolled();
-        let remaining = account.backup_codes.as_ref().map_or(0, |set| set.remaining());
+        let remaining = account.backup_codes.as_ref().map_or(0, BackupCodes::remaining);
         Ok(Status {
             enrolled,
             backup_codes_remaining: remaining,

@@ -66,8 +66,8 @@ impl Default for StandardEnrolment {
     fn default() -> Self {
         Self {
             most_factors: 10,
-            pending_lifetime: Duration::from_secs(10 * 60),
-            proof_lifetime: Duration::from_secs(5 * 60),
+            pending_lifetime: Duration::from_mins(10),
+            proof_lifetime: Duration::from_mins(5),
         }
     }
 }

@@ -64,13 +64,12 @@ pub struct StandardLockout {
 
 impl Default for StandardLockout {
     fn default() -> Self {
-        const HOUR: u64 = 60 * 60;
         Self {
             failures: 5,
-            first_lock: Duration::from_secs(HOUR / 4),
-            longest_lock: Duration::from_secs(24 * HOUR),
+            first_lock: Duration::from_mins(15),
+            longest_lock: Duration::from_hours(24),
             rolling_failures: 20,
-            rolling_window: Duration::from_secs(30 * 24 * HOUR),
+            rolling_window: Duration::from_hours(30 * 24),
             disable_after: 100,
         }
     }

@@ -12,6 +12,9 @@ use crate::account::CodeHash;
 #[async_trait]
 pub trait CodeHasher: Debug + Send + Sync + 'static {
     /// A scheme for a new set of codes: algorithm, costs and a fresh salt, as text.
+    ///
+    /// # Errors
+    /// [`HasherError`] if there is no randomness for the salt.
     fn scheme(&self) -> Result<String, HasherError>;
 
     /// Hashes one code under a scheme that this hasher gave, now or in an earlier version. MUST be

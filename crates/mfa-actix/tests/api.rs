@@ -1,0 +1,152 @@
+//! The API as an application embeds it, over fakes.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::to_bytes;
+use actix_web::test::{TestRequest, init_service, try_call_service};
+use actix_web::{App, web};
+use async_trait::async_trait;
+use mfa_actix::Api;
+use mfa_actix::api_key::PlainApiKey;
+use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, ApiKeyStore, Clock, Commit, EventPage};
+use mfa_domain::ports::{EventQuery, Scope, StoreError};
+use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, Version, Versioned};
+use mfa_store_memory::MemoryStore;
+use mfa_testkit::{FailingStore, Fault, ports};
+use serde_json::{Value, json};
+
+struct World {
+    api: Api,
+    key: String,
+    store: Arc<FailingStore>,
+}
+
+async fn world() -> World {
+    let memory = Arc::new(MemoryStore::default());
+    let store = Arc::new(FailingStore::new(memory.clone()));
+    let test = ports(store.clone());
+    let plain = PlainApiKey::generate(test.ports.entropy.as_ref()).unwrap();
+    let tenant = TenantId::new("acme").unwrap();
+    let record = plain.record(tenant, Scope::ALL.into_iter().collect(), test.clock.now());
+    memory.insert(&record).await.unwrap();
+    let api = Api::new(Arc::new(test.mfa()), memory);
+    World { api, key: plain.expose().to_owned(), store }
+}
+
+/// Calls an application that embeds the API below `/mfa`.
+async fn call(world: &World, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
+    let api = world.api.clone();
+    let embedded = web::scope("/mfa").configure(|config| api.configure(config));
+    let app = App::new().route("/", web::get().to(async || "the host's own page")).service(embedded);
+    let app = init_service(app).await;
+    let mut request = TestRequest::with_uri(path)
+        .method(method.parse().unwrap())
+        .insert_header(("authorization", format!("Bearer {}", world.key)));
+    if let Some(body) = body {
+        request = request.set_json(body);
+    }
+    let response = match try_call_service(&app, request.to_request()).await {
+        Ok(response) => response.into_parts().1.map_into_boxed_body(),
+        Err(error) => error.error_response(),
+    };
+    let status = response.status().as_u16();
+    let body = to_bytes(response.into_body()).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn problem(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("no problem: {body}"));
+    body["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn it_lives_in_a_scope_of_another_application() {
+    let world = world().await;
+    assert_eq!(call(&world, "GET", "/", None).await, (200, "the host's own page".to_owned()));
+    assert_eq!(call(&world, "GET", "/mfa/healthz", None).await.0, 200);
+    let (status, body) = call(&world, "GET", "/mfa/v1/users/alice", None).await;
+    assert_eq!((status, body.contains(r#""enrolled":false"#)), (200, true), "{body}");
+    let (status, body) = call(&world, "GET", "/mfa/nowhere", None).await;
+    assert_eq!((status, problem(&body)), (404, "not-found".to_owned()));
+}
+
+#[actix_web::test]
+async fn a_store_that_fails_is_503_whatever_is_asked_and_its_error_is_not_shown() {
+    let world = world().await;
+    let reason = json!({ "reason": "test" });
+    let id = "0190b5c3-0000-7000-8000-000000000000";
+    let calls = [
+        ("GET", "/mfa/v1/users/alice".to_owned(), None),
+        ("DELETE", "/mfa/v1/users/alice".to_owned(), None),
+        ("POST", "/mfa/v1/users/alice/factors".to_owned(), Some(json!({ "kind": "totp", "label": "x" }))),
+        ("PATCH", format!("/mfa/v1/users/alice/factors/{id}"), Some(json!({ "label": "x" }))),
+        ("DELETE", format!("/mfa/v1/users/alice/factors/{id}"), None),
+        ("POST", format!("/mfa/v1/users/alice/factors/{id}/confirm"), Some(json!({ "code": "123456" }))),
+        (
+            "POST",
+            format!("/mfa/v1/users/alice/factors/{id}/resynchronise"),
+            Some(json!({ "codes": ["123456", "123456"] })),
+        ),
+        ("POST", "/mfa/v1/users/alice/verify".to_owned(), Some(json!({ "code": "123456" }))),
+        ("POST", "/mfa/v1/users/alice/backup-codes".to_owned(), None),
+        ("POST", "/mfa/v1/users/alice/unlock".to_owned(), Some(reason.clone())),
+        ("POST", "/mfa/v1/users/alice/reset".to_owned(), Some(reason)),
+        ("GET", "/mfa/v1/users/alice/events".to_owned(), None),
+        ("GET", "/mfa/v1/events".to_owned(), None),
+        ("GET", "/mfa/readyz".to_owned(), None),
+    ];
+    world.store.set(Fault::Everything);
+    for (method, path, body) in calls {
+        let (status, body) = call(&world, method, &path, body).await;
+        assert_eq!((status, problem(&body)), (503, "unavailable".to_owned()), "{method} {path}");
+        assert!(!body.contains("told to fail"), "{body}");
+    }
+    world.store.set(Fault::Conflict);
+    let offer = json!({ "kind": "totp", "label": "x" });
+    let (status, body) = call(&world, "POST", "/mfa/v1/users/alice/factors", Some(offer)).await;
+    assert_eq!((status, problem(&body)), (503, "busy".to_owned()));
+}
+
+/// A store that never answers.
+#[derive(Debug)]
+struct SilentStore;
+
+#[async_trait]
+impl AccountStore for SilentStore {
+    async fn load(&self, _: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn commit(&self, _: &AccountKey, _: Version, _: &Delta) -> Result<Commit, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn page(&self, _: &AccountQuery) -> Result<AccountPage, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn events(&self, _: &EventQuery) -> Result<EventPage, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        std::future::pending().await
+    }
+}
+
+#[actix_web::test]
+async fn a_store_that_does_not_answer_is_503_in_time() {
+    let mut world = world().await;
+    let memory = Arc::new(MemoryStore::default());
+    let test = ports(Arc::new(SilentStore));
+    let plain = PlainApiKey::generate(test.ports.entropy.as_ref()).unwrap();
+    let record = plain.record(TenantId::new("acme").unwrap(), [Scope::Verify].into(), test.clock.now());
+    memory.insert(&record).await.unwrap();
+    world.api = Api::new(Arc::new(test.mfa()), memory).request_timeout(Duration::from_millis(50));
+    world.key = plain.expose().to_owned();
+    let (status, body) = call(&world, "POST", "/mfa/v1/users/a/verify", Some(json!({ "code": "123456" }))).await;
+    assert_eq!((status, problem(&body)), (503, "unavailable".to_owned()));
+}

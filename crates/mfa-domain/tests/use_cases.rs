@@ -1,0 +1,204 @@
+//! The use cases over fakes: what happens when a port fails, and how often the slow ones are asked.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mfa_domain::mfa::{ChangeError, Confirmation, NewFactor};
+use mfa_domain::otp_core::{Token, Totp};
+use mfa_domain::ports::{AccountQuery, EventQuery};
+use mfa_domain::{
+    AccountKey, Actor, KeyId, Label, Mfa, Policies, Reason, Refusal, Rejection, TenantId, Undecided, UserId,
+    Verdict,
+};
+use mfa_store_memory::MemoryStore;
+use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, TotpUser, ports, submitted};
+
+fn alice() -> AccountKey {
+    AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap())
+}
+
+fn user() -> Actor {
+    Actor::user("test")
+}
+
+struct World {
+    store: Arc<FailingStore>,
+    test: TestPorts,
+    mfa: Mfa,
+}
+
+fn world() -> World {
+    let store = Arc::new(FailingStore::new(Arc::new(MemoryStore::default())));
+    let test = ports(store.clone());
+    let mfa = test.mfa();
+    World { store, test, mfa }
+}
+
+impl World {
+    async fn verify(&self, code: &str) -> Result<Verdict, Undecided> {
+        self.mfa.verify(&alice(), &user(), &submitted(code), None).await
+    }
+
+    async fn kinds(&self) -> Vec<String> {
+        let AccountKey { tenant, user } = alice();
+        let query = EventQuery { tenant, user: Some(user), after: None, limit: 1000 };
+        let page = self.mfa.events(&query).await.unwrap();
+        page.events.iter().map(|event| event.event.kind.to_string()).collect()
+    }
+}
+
+fn verified(verdict: Result<Verdict, Undecided>) -> bool {
+    matches!(verdict, Ok(Verdict::Verified(_)))
+}
+
+#[tokio::test]
+async fn a_store_that_fails_lets_nothing_in_and_loses_nothing() {
+    let world = world();
+    let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let code = token.code(1);
+    for fault in [Fault::Load, Fault::Commit, Fault::Everything] {
+        world.store.set(fault);
+        let error = world.verify(&code).await.unwrap_err();
+        assert!(matches!(error, Undecided::Store(_)), "{fault:?}");
+        assert_eq!(error.to_string(), "the account store failed", "no inner error may show");
+    }
+    world.store.set(Fault::Conflict);
+    assert!(matches!(world.verify(&code).await, Err(Undecided::Busy)));
+    world.store.set(None);
+    assert!(verified(world.verify(&code).await), "nothing was used up");
+
+    // An answer that got lost: the code is used up, and nobody was let in.
+    world.store.set(Fault::LostAnswer);
+    assert!(world.verify(&token.code(2)).await.is_err());
+    world.store.set(None);
+    assert!(!verified(world.verify(&token.code(2)).await));
+    assert!(verified(world.verify(&token.code(3)).await));
+}
+
+#[tokio::test]
+async fn a_backup_code_costs_one_evaluation_and_none_while_locked() {
+    let world = world();
+    let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let before = world.test.hasher.evaluations();
+    assert_eq!(before, 10, "one for each code of the set");
+    for attempt in 1..=5 {
+        assert!(!verified(world.verify("abcd-efgh-jkmn-pqrs").await));
+        assert_eq!(world.test.hasher.evaluations(), before + attempt);
+    }
+    let locked = world.verify(&token.backup_codes[0]).await.unwrap();
+    assert!(matches!(locked, Verdict::Rejected(Rejection::Locked { .. })));
+    assert_eq!(world.test.hasher.evaluations(), before + 5);
+    world.mfa.unlock(&alice(), &Actor::admin("test"), &Reason::new("test").unwrap()).await.unwrap();
+    assert!(verified(world.verify(&token.backup_codes[0]).await));
+    assert_eq!(world.test.hasher.evaluations(), before + 6);
+    assert!(!verified(world.verify(&token.backup_codes[0]).await));
+}
+
+#[tokio::test]
+async fn a_conflict_repeats_no_evaluation() {
+    let world = world();
+    HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let before = world.test.hasher.evaluations();
+    world.store.set(Fault::Conflict);
+    assert!(matches!(world.verify("abcd-efgh-jkmn-pqrs").await, Err(Undecided::Busy)));
+    assert_eq!(world.test.hasher.evaluations(), before + 1);
+}
+
+#[tokio::test]
+async fn the_clock_may_jump_and_no_code_comes_back() {
+    let world = world();
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let clock = &world.test.clock;
+    clock.advance(Duration::from_secs(30));
+    let start = mfa_domain::ports::Clock::now(clock.as_ref());
+    let code = phone.code(start);
+    assert!(verified(world.verify(&code).await));
+    for seconds in [0, 10, 32, 59] {
+        clock.set(start.plus(Duration::from_secs(seconds)));
+        assert!(!verified(world.verify(&code).await), "{seconds} s later");
+        world.mfa.unlock(&alice(), &Actor::admin("test"), &Reason::new("test").unwrap()).await.unwrap();
+    }
+    let back = mfa_domain::Timestamp::from_unix_millis(start.unix_millis() - 60_000);
+    clock.set(back);
+    for time in [back, start] {
+        assert!(!verified(world.verify(&phone.code(time)).await), "after the clock went back");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_key_is_taken_up_on_use_and_by_a_walk() {
+    let world = world();
+    let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let bob = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("bob").unwrap());
+    let bobs = HotpUser::enrol(&world.mfa, &bob).await.unwrap();
+    let newest = KeyId::new("newest");
+    world.test.vault.rotate(newest.clone());
+    assert!(verified(world.verify(&token.code(1)).await));
+    assert_eq!(world.kinds().await.iter().filter(|kind| *kind == "secret_resealed").count(), 1);
+
+    let query = AccountQuery { after: None, not_sealed_with: Some(newest.clone()), limit: 10 };
+    let accounts = &world.mfa.ports().accounts;
+    assert_eq!(accounts.page(&query).await.unwrap().keys, std::slice::from_ref(&bob));
+    let walker = Actor::admin("re-encrypt");
+    assert!(world.mfa.reseal(&bob, &walker).await.unwrap());
+    assert!(!world.mfa.reseal(&bob, &walker).await.unwrap(), "there is nothing left to do");
+    assert_eq!(accounts.keys_in_use().await.unwrap(), [newest]);
+    let code = submitted(&bobs.code(1));
+    assert!(verified(world.mfa.verify(&bob, &user(), &code, None).await));
+}
+
+#[tokio::test]
+async fn the_same_secret_is_not_enrolled_twice() {
+    let world = world();
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    assert!(verified(world.verify(&phone.backup_codes[0]).await));
+    let mut twin = NewFactor::new(Label::new("Twin").unwrap(), Token::Totp(Totp::default()));
+    twin.secret = Some(mfa_domain::otp_core::Secret::from_bytes(phone.secret.expose()).unwrap());
+    let refused = world.mfa.begin_enrolment(&alice(), &Actor::admin("test"), twin).await.unwrap_err();
+    assert!(matches!(refused, mfa_domain::mfa::EnrolError::Refused(Refusal::DuplicateSecret)), "{refused}");
+}
+
+#[tokio::test]
+async fn pending_factors_give_way_to_newer_ones_and_the_number_of_factors_is_bounded() {
+    let world = world();
+    let offer = |label: &str| NewFactor::new(Label::new(label).unwrap(), Token::Totp(Totp::default()));
+    let mut offered = Vec::new();
+    for number in 0..5 {
+        offered
+            .push(world.mfa.begin_enrolment(&alice(), &user(), offer(&format!("{number}"))).await.unwrap());
+    }
+    let status = world.mfa.status(&alice()).await.unwrap();
+    let labels: Vec<_> = status.factors.iter().map(|factor| factor.label.as_str()).collect();
+    assert_eq!(labels, ["2", "3", "4"]);
+
+    let mut policies = Policies::default();
+    let few = mfa_domain::policy::StandardEnrolment { most_factors: 1, ..Default::default() };
+    policies.enrolment = Arc::new(few);
+    let strict = Mfa::new(world.test.ports.clone(), policies);
+    let last = &offered[4];
+    let now = mfa_domain::ports::Clock::now(world.test.clock.as_ref());
+    let code = Totp::default().generate(&last.secret, now.unix_seconds()).unwrap();
+    let confirmed =
+        strict.confirm(&alice(), &user(), last.factor.id, &submitted(code.as_str())).await.unwrap();
+    assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: Some(_), .. }));
+    let refused = strict.begin_enrolment(&alice(), &user(), offer("one more")).await.unwrap_err();
+    assert!(matches!(refused, mfa_domain::mfa::EnrolError::Refused(Refusal::TooManyFactors { most: 1 })));
+}
+
+#[tokio::test]
+async fn an_erased_user_starts_from_nothing() {
+    let world = world();
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    world.mfa.erase(&alice(), &Actor::admin("test")).await.unwrap();
+    let status = world.mfa.status(&alice()).await.unwrap();
+    assert!(!status.enrolled && status.factors.is_empty() && status.backup_codes_total == 0);
+    let revoked = world.mfa.revoke(&alice(), &user(), phone.factor).await.unwrap_err();
+    assert!(matches!(revoked, ChangeError::Refused(Refusal::UnknownFactor)));
+    TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    world.test.clock.advance(Duration::from_secs(60));
+    let now = mfa_domain::ports::Clock::now(world.test.clock.as_ref());
+    assert!(!verified(world.verify(&phone.code(now)).await), "a code of the erased device");
+    assert!(world.kinds().await.contains(&"erased".to_owned()));
+}

@@ -1,0 +1,373 @@
+//! The HTTP API as its page says, over a real socket.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use mfa_tests::{Authenticator, Client, Server, binary};
+use serde_json::{Value, json};
+
+/// A first TOTP factor, offered but not confirmed.
+async fn offered(client: &Client, user: &str) -> (Value, Authenticator) {
+    let offer = json!({ "kind": "totp", "label": "Work phone" });
+    let enrolment = client.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201).json;
+    let phone = Authenticator::scan(&enrolment);
+    (enrolment, phone)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_from_never_seen_to_erased() {
+    for server in [Server::start(binary!()), Server::in_memory(binary!())] {
+        let client = &server.client;
+        let path = "/v1/users/alice+1@example.com";
+        let unknown = client.get(path).await.expect(200).json;
+        assert_eq!(unknown["enrolled"], false);
+        assert_eq!(unknown["factors"], json!([]));
+        assert_eq!(unknown["backup_codes"]["total"], 0);
+        assert_eq!(unknown["locked_until"], Value::Null);
+        client.verify("alice+1@example.com", "123456").await.expect_problem(409, "not-enrolled");
+
+        let (enrolment, phone) = offered(client, "alice+1@example.com").await;
+        assert_eq!(enrolment["factor"]["state"], "pending");
+        assert!(enrolment["totp"]["uri"].as_str().unwrap().starts_with("otpauth://totp/"));
+        assert!(enrolment["totp"]["qr_svg"].as_str().unwrap().contains("<svg"));
+        assert_eq!(enrolment["warnings"], json!([]));
+        // A pending factor protects nothing.
+        client.verify("alice+1@example.com", &phone.totp(0)).await.expect_problem(409, "not-enrolled");
+
+        let confirm = format!("{path}/factors/{}/confirm", phone.factor);
+        client.post(&confirm, json!({ "code": phone.wrong(1) })).await.expect_problem(401, "invalid-code");
+        let code = phone.totp(-30);
+        let confirmed = client.post(&confirm, json!({ "code": code })).await.expect(200).json;
+        assert_eq!(confirmed["factor"]["state"], "active");
+        let codes = confirmed["backup_codes"].as_array().unwrap().clone();
+        assert_eq!(codes.len(), 10);
+        client.post(&confirm, json!({ "code": phone.totp(0) })).await.expect_problem(404, "not-found");
+        client.verify("alice+1@example.com", &code).await.expect_problem(401, "invalid-code");
+
+        let spaced = format!(" {}-{} ", &phone.totp(0)[..3], &phone.totp(0)[3..]);
+        let verified = client.verify("alice+1@example.com", &spaced).await.expect(200).json;
+        let id = phone.factor.as_str();
+        assert_eq!(verified, json!({ "verified": true, "factor": id, "kind": "totp", "amr": ["otp"] }));
+
+        let verified = client.verify("alice+1@example.com", codes[0].as_str().unwrap()).await.expect(200).json;
+        assert_eq!(verified["kind"], "backup_code");
+        assert_eq!(verified["backup_codes_remaining"], 9);
+        let fresh = client.send("POST", &format!("{path}/backup-codes"), None).await.expect(201).json;
+        assert_eq!(fresh["backup_codes"].as_array().unwrap().len(), 10);
+        client.verify("alice+1@example.com", codes[1].as_str().unwrap()).await.expect_problem(401, "invalid-code");
+
+        let factor = format!("{path}/factors/{id}");
+        let renamed = client.send("PATCH", &factor, Some(json!({ "label": "Old phone" }).to_string())).await;
+        assert_eq!(renamed.expect(200).json["label"], "Old phone");
+        client.delete(&factor).await.expect(204);
+        client.delete(&factor).await.expect_problem(404, "not-found");
+        let status = client.get(path).await.json;
+        assert_eq!((&status["enrolled"], &status["backup_codes"]["total"]), (&json!(false), &json!(0)));
+        client.delete(path).await.expect(204);
+
+        let kinds: Vec<_> = client.events("alice+1@example.com").await;
+        let kinds: Vec<_> = kinds.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+        assert_eq!(
+            kinds,
+            [
+                "enrolment_started",
+                "verification_failed",
+                "factor_activated",
+                "backup_codes_issued",
+                "verification_failed",
+                "verified",
+                "verified",
+                "backup_codes_issued",
+                "verification_failed",
+                "factor_renamed",
+                "factor_revoked",
+                "erased",
+            ]
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_gets_a_clear_error_and_changes_nothing() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (phone, _) = client.enrol("bad", "totp").await;
+    let before = client.events("bad").await;
+    let factors = "/v1/users/bad/factors";
+    let verify = "/v1/users/bad/verify";
+    let confirm = format!("{factors}/{}/confirm", phone.factor);
+    let long = "x".repeat(65);
+    let megabyte = "1".repeat(1 << 20);
+    let digits = |text: &str| format!(r#"{{"code": "{text}"}}"#);
+    let cases: Vec<(&str, &str, String, u16, &str, &str)> = vec![
+        ("POST", verify, r#"{"code": 123456}"#.into(), 422, "invalid-request", "code"),
+        ("POST", verify, r#"{"code": null}"#.into(), 422, "invalid-request", "code"),
+        ("POST", verify, r#"{"code": ["123456"]}"#.into(), 422, "invalid-request", "code"),
+        ("POST", verify, r#"{"code": "123456", "code": "123456"}"#.into(), 422, "invalid-request", "code"),
+        ("POST", verify, r#"{"code": "123456", "user": "bob"}"#.into(), 422, "invalid-request", "user"),
+        ("POST", verify, "{}".into(), 422, "invalid-request", "code"),
+        ("POST", verify, String::new(), 422, "invalid-request", ""),
+        ("POST", verify, "{".into(), 422, "invalid-request", ""),
+        ("POST", verify, "null".into(), 422, "invalid-request", ""),
+        ("POST", verify, digits("12345"), 422, "malformed-code", ""),
+        ("POST", verify, digits("123456789"), 422, "malformed-code", ""),
+        ("POST", verify, digits("1234567"), 422, "malformed-code", ""),
+        ("POST", verify, digits("+12345"), 422, "malformed-code", ""),
+        ("POST", verify, digits(""), 422, "malformed-code", ""),
+        ("POST", verify, digits("١٢٣٤٥٦"), 422, "malformed-code", ""),
+        ("POST", verify, digits("１２３４５６"), 422, "malformed-code", ""),
+        ("POST", verify, digits("12345\\n"), 422, "malformed-code", ""),
+        ("POST", verify, digits("uuuu-uuuu-uuuu-uuuu"), 422, "malformed-code", ""),
+        ("POST", verify, digits(&megabyte), 413, "payload-too-large", ""),
+        ("POST", verify, r#"{"code": "123456", "factor": "nobody"}"#.into(), 404, "not-found", ""),
+        ("POST", &confirm, digits("123456"), 404, "not-found", ""),
+        ("POST", factors, json!({ "kind": "totp", "label": "" }).to_string(), 422, "invalid-request", "label"),
+        ("POST", factors, json!({ "kind": "totp", "label": long }).to_string(), 422, "invalid-request", "label"),
+        ("POST", factors, json!({ "kind": "totp", "label": "a\r\nb" }).to_string(), 422, "invalid-request", "label"),
+        ("POST", factors, json!({ "kind": "sms", "label": "x" }).to_string(), 422, "invalid-request", "kind"),
+        ("POST", factors, json!({ "kind": "totp", "label": "x", "algorithm": "MD5" }).to_string(), 422, "invalid-request", "algorithm"),
+        ("POST", factors, json!({ "kind": "totp", "label": "x", "digits": 9 }).to_string(), 422, "invalid-request", "digits"),
+        ("POST", factors, json!({ "kind": "totp", "label": "x", "digits": "6" }).to_string(), 422, "invalid-request", "digits"),
+        ("POST", factors, json!({ "kind": "totp", "label": "x", "period": 0 }).to_string(), 422, "invalid-request", "period"),
+        ("POST", factors, json!({ "kind": "hotp", "label": "x", "period": 30 }).to_string(), 422, "invalid-request", "period"),
+        ("POST", factors, json!({ "kind": "totp", "label": "x", "counter": 1 }).to_string(), 422, "invalid-request", "counter"),
+        ("POST", factors, json!({ "kind": "totp", "label": "x", "issuer": "a:b" }).to_string(), 422, "invalid-request", "issuer"),
+        ("POST", factors, json!({ "kind": "totp", "label": "x", "secret": "A1" }).to_string(), 422, "invalid-request", "secret"),
+        ("POST", "/v1/users/b%20d/verify", digits("123456"), 422, "invalid-request", "user"),
+        ("POST", "/v1/users/b%C3%A4d/verify", digits("123456"), 422, "invalid-request", "user"),
+        ("PATCH", &confirm, digits("123456"), 405, "method-not-allowed", ""),
+        ("GET", verify, String::new(), 405, "method-not-allowed", ""),
+        ("GET", "/v1/nowhere", String::new(), 404, "not-found", ""),
+        ("GET", "/v2/users/bad", String::new(), 404, "not-found", ""),
+        ("GET", "/v1/users/bad/events?limit=0", String::new(), 422, "invalid-request", "limit"),
+        ("GET", "/v1/users/bad/events?after=x", String::new(), 422, "invalid-request", "after"),
+        ("GET", "/v1/users/bad/events?page=2", String::new(), 422, "invalid-request", ""),
+        ("POST", "/v1/users/bad/unlock", "{}".into(), 422, "invalid-request", "reason"),
+        ("POST", "/v1/users/bad/reset", r#"{"reason": " "}"#.into(), 422, "invalid-request", "reason"),
+        ("POST", "/v1/users/bad/backup-codes", r#"{"count": 1000}"#.into(), 422, "invalid-request", ""),
+    ];
+    for (method, path, body, status, code, field) in cases {
+        let shown: String = body.chars().take(60).collect();
+        let body = (method != "GET").then_some(body);
+        let answer = client.send(method, path, body).await;
+        assert_eq!((answer.status.as_u16(), answer.problem()), (status, code), "{method} {path} {shown}");
+        let answer = answer.expect_problem(status, code);
+        if !field.is_empty() {
+            assert_eq!(answer.json["errors"][0]["field"], field, "{method} {path} {shown}");
+        }
+    }
+    assert_eq!(client.events("bad").await, before, "bad input left a trace");
+    client.verify("bad", &phone.totp(0)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_peoples_factors_are_not_there() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (alices, _) = client.enrol("alice", "totp").await;
+    let (bobs, _) = client.enrol("bob", "totp").await;
+    let (_, carols) = offered(client, "carol").await;
+    let before = client.get("/v1/users/bob").await.text;
+    let code = json!({ "code": bobs.totp(0), "factor": bobs.factor });
+    client.post("/v1/users/alice/verify", code).await.expect_problem(404, "not-found");
+    let path = format!("/v1/users/alice/factors/{}", bobs.factor);
+    client.delete(&path).await.expect_problem(404, "not-found");
+    let label = json!({ "label": "mine" }).to_string();
+    client.send("PATCH", &path, Some(label)).await.expect_problem(404, "not-found");
+    let confirm = format!("/v1/users/alice/factors/{}/confirm", carols.factor);
+    client.post(&confirm, json!({ "code": carols.totp(0) })).await.expect_problem(404, "not-found");
+    client.verify("alice", &bobs.totp(0)).await.expect_problem(401, "invalid-code");
+    assert_eq!(client.get("/v1/users/bob").await.text, before);
+    client.verify("alice", &alices.totp(0)).await.expect(200);
+    client.verify("bob", &bobs.totp(0)).await.expect(200);
+}
+
+/// Makes a key with the command line, while the server runs.
+fn create_key(server: &Server, tenant: &str, scopes: &[&str]) -> (String, String) {
+    let mut words = vec!["api-key", "create", "--tenant", tenant, "--json"];
+    scopes.iter().for_each(|scope| words.extend(["--scope", scope]));
+    let words: [&str; 7] = words.try_into().unwrap();
+    let output = server.command(words);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (made["id"].as_str().unwrap().to_owned(), made["key"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_open_what_their_scopes_say_at_their_tenant_and_nothing_when_revoked() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (phone, _) = client.enrol("alice", "totp").await;
+    let reason = json!({ "reason": "test" }).to_string();
+    let calls: [(&str, String, Option<String>, &str); 7] = [
+        ("POST", "/v1/users/alice/verify".into(), Some(json!({ "code": "000000" }).to_string()), "verify"),
+        ("POST", "/v1/users/alice/factors".into(), Some(json!({ "kind": "totp", "label": "x" }).to_string()), "enrol"),
+        ("POST", "/v1/users/alice/backup-codes".into(), None, "enrol"),
+        ("POST", "/v1/users/alice/unlock".into(), Some(reason.clone()), "admin"),
+        ("POST", "/v1/users/alice/reset".into(), Some(reason), "admin"),
+        ("DELETE", "/v1/users/alice".into(), None, "admin"),
+        ("GET", "/v1/users/alice/events".into(), None, "audit"),
+    ];
+    for scope in ["verify", "enrol", "admin", "audit"] {
+        let (_, key) = create_key(&server, "other", &[scope]);
+        let theirs = client.with_key(Some(&key));
+        for (method, path, body, needed) in &calls {
+            let answer = theirs.send(method, path, body.clone()).await;
+            assert_eq!(answer.problem() == "forbidden", scope != *needed, "{scope}: {method} {path} {}", answer.text);
+            if scope != *needed {
+                answer.expect_problem(403, "forbidden");
+            }
+        }
+        let status = theirs.get("/v1/users/alice").await.expect(200);
+        assert_eq!(status.json["enrolled"], false, "tenants must not meet");
+    }
+    let (id, key) = create_key(&server, "default", &["enrol"]);
+    let theirs = client.with_key(Some(&key));
+    let import = json!({ "kind": "totp", "label": "x", "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" });
+    theirs.post("/v1/users/new/factors", import).await.expect_problem(403, "forbidden");
+    assert!(server.command(["api-key", "revoke", &id]).status.success());
+    theirs.get("/v1/users/alice").await.expect_problem(401, "unauthorized");
+    client.verify("alice", &phone.totp(0)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_of_the_document_asks_for_a_key_but_a_few() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let document = client.with_key(None).get("/openapi.json").await.expect(200).json;
+    assert_eq!(document["info"]["title"], "mfa-server");
+    let open = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/problems/{code}"];
+    let forged = format!("mfa_abcdefghijklmnop_{}", "a".repeat(43));
+    let with_wrong_secret = client.key().chars().rev().collect::<String>();
+    let mut keyed = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let concrete = path.replace("{user}", "alice").replace("{id}", "x").replace("{code}", "locked");
+        for method in methods.as_object().unwrap().keys().map(|method| method.to_ascii_uppercase()) {
+            if open.contains(&path.as_str()) {
+                client.with_key(None).send(&method, &concrete, None).await.expect(200);
+                continue;
+            }
+            keyed += 1;
+            for key in [None, Some("x"), Some(forged.as_str()), Some(with_wrong_secret.as_str())] {
+                // A body that would be refused, too: the key comes first.
+                let answer = client.with_key(key).send(&method, &concrete, Some("{".into())).await;
+                answer.expect_problem(401, "unauthorized");
+            }
+            let answer = client.send(&method, &concrete, None).await;
+            assert!(answer.problem() != "method-not-allowed", "{method} {path} is not routed");
+        }
+    }
+    assert!(keyed >= 13, "only {keyed} calls in the document");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_factor_needs_no_proof_and_everything_after_it_does() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (phone, codes) = client.enrol("proof", "totp").await;
+    let offer = json!({ "kind": "hotp", "label": "Token" });
+    let factors = "/v1/users/proof/factors";
+    let backup = "/v1/users/proof/backup-codes";
+    client.post(factors, offer.clone()).await.expect_problem(403, "proof-required");
+    client.send("POST", backup, None).await.expect_problem(403, "proof-required");
+    let (_, enrol_only) = create_key(&server, "default", &["enrol"]);
+    let user = client.with_key(Some(&enrol_only));
+    user.delete(&format!("{factors}/{}", phone.factor)).await.expect_problem(403, "proof-required");
+
+    client.verify("proof", &codes[0]).await.expect(200);
+    let enrolment = client.post(factors, offer).await.expect(201).json;
+    let token = Authenticator::scan(&enrolment);
+    let confirm = format!("{factors}/{}/confirm", token.factor);
+    let confirmed = client.post(&confirm, json!({ "code": token.hotp(0) })).await.expect(200).json;
+    assert!(confirmed.get("backup_codes").is_none(), "only the first factor brings codes");
+    // Each is revocable alone, and the other one goes on.
+    user.delete(&format!("{factors}/{}", phone.factor)).await.expect(204);
+    client.verify("proof", &phone.totp(0)).await.expect_problem(401, "invalid-code");
+    client.verify("proof", &token.hotp(1)).await.expect(200);
+    client.verify("proof", &codes[1]).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_phone_takes_the_place_of_the_old_one() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (old, codes) = client.enrol("moves", "totp").await;
+    client.verify("moves", &codes[0]).await.expect(200);
+    let offer = json!({ "kind": "hotp", "label": "New phone", "replaces": old.factor });
+    let enrolment = client.post("/v1/users/moves/factors", offer).await.expect(201).json;
+    let new = Authenticator::scan(&enrolment);
+    let confirm = format!("/v1/users/moves/factors/{}/confirm", new.factor);
+    client.post(&confirm, json!({ "code": new.hotp(0) })).await.expect(200);
+    client.verify("moves", &old.totp(0)).await.expect_problem(401, "invalid-code");
+    client.verify("moves", &new.hotp(1)).await.expect(200);
+    let status = client.get("/v1/users/moves").await.json;
+    assert_eq!(status["factors"].as_array().unwrap().len(), 1);
+    assert_eq!(status["backup_codes"]["remaining"], 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_secret_is_held_to_the_tolerant_policy_and_counts_once() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let factors = "/v1/users/import/factors";
+    let short = json!({ "kind": "totp", "label": "Old", "secret": "jbsw y3dp ehpk 3pxp" });
+    let enrolment = client.post(factors, short.clone()).await.expect(201).json;
+    assert_eq!(enrolment["totp"]["secret"], "JBSWY3DPEHPK3PXP");
+    assert_eq!(enrolment["warnings"].as_array().unwrap().len(), 1, "{}", enrolment["warnings"]);
+    // The same secret twice would let one code in twice.
+    client.post(factors, short).await.expect_problem(422, "invalid-request");
+    let other = json!({ "kind": "totp", "label": "Old", "algorithm": "SHA512", "period": 60 });
+    let enrolment = client.post("/v1/users/warned/factors", other).await.expect(201).json;
+    assert!(enrolment["warnings"].to_string().contains("Google Authenticator"), "{}", enrolment["warnings"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_account_answers_right_and_wrong_with_the_same_bytes() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (phone, codes) = client.enrol("locked", "totp").await;
+    for number in 0..5 {
+        client.verify("locked", &phone.wrong(number)).await.expect_problem(401, "invalid-code");
+    }
+    let mut bodies = Vec::new();
+    for code in [phone.totp(0), phone.wrong(9), codes[0].clone(), "abcd-efgh-jkmn-pqrs".to_owned()] {
+        let answer = client.verify("locked", &code).await.expect_problem(429, "locked");
+        let id = answer.json["request_id"].as_str().unwrap().to_owned();
+        let wait: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((890..=900).contains(&wait), "{wait}");
+        bodies.push(answer.text.replace(&id, ""));
+    }
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{bodies:?}");
+    client.post("/v1/users/locked/unlock", json!({ "reason": "asked by phone" })).await.expect(204);
+    client.verify("locked", &phone.totp(0)).await.expect(200);
+    let events = client.events("locked").await;
+    let unlocked = events.iter().find(|event| event["kind"] == "unlocked").unwrap();
+    assert_eq!(unlocked["detail"]["reason"], "asked by phone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_paged_and_tenants_do_not_meet() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    for user in ["page-1", "page-2"] {
+        client.enrol(user, "hotp").await;
+    }
+    let mut seen = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = client.get(&format!("/v1/events?limit=2&after={after}")).await.expect(200).json;
+        let events = page["events"].as_array().unwrap();
+        assert!(events.len() <= 2);
+        seen.extend(events.iter().map(|event| event["id"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => next.clone_into(&mut after),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 6);
+    let mut distinct = seen.clone();
+    distinct.dedup();
+    assert_eq!(distinct, seen);
+    let (_, key) = create_key(&server, "elsewhere", &["audit"]);
+    let theirs = client.with_key(Some(&key));
+    assert_eq!(theirs.get("/v1/events").await.expect(200).json["events"], json!([]));
+}
