@@ -139,14 +139,16 @@ impl Answer {
     }
 
     /// The answer, if it has that status.
-    #[must_use]
+    #[allow(clippy::must_use_candidate, reason = "what it checks is the point")]
+    #[allow(clippy::return_self_not_must_use, reason = "what it checks is the point")]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self
     }
 
     /// The answer, if it is that problem.
-    #[must_use]
+    #[allow(clippy::must_use_candidate, reason = "what it checks is the point")]
+    #[allow(clippy::return_self_not_must_use, reason = "what it checks is the point")]
     pub fn expect_problem(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status.as_u16(), self.problem()), (status, code), "{}", self.text);
         assert_eq!(self.headers[CONTENT_TYPE], "application/problem+json");

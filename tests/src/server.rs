@@ -72,7 +72,7 @@ impl Server {
     }
 
     fn run(binary: &Path, folder: Folder, options: ServerOptions, key: Option<String>) -> Self {
-        let (child, url, printed) = start(binary, folder.path(), &options);
+        let (child, url, printed) = start(binary, folder.path(), &options, key.is_none());
         let key = key.or(printed).expect("a first start prints an API key");
         Self { client: Client::new(&url, &key), url, folder, child, binary: binary.to_owned(), options }
     }
@@ -104,7 +104,7 @@ impl Server {
 
     /// Starts it again in the same folder; the client speaks to the new one.
     pub fn restart(&mut self) {
-        let (child, url, _) = start(&self.binary, self.folder.path(), &self.options);
+        let (child, url, _) = start(&self.binary, self.folder.path(), &self.options, false);
         self.child = child;
         self.client = self.client.at(&url);
         self.url = url;
@@ -149,7 +149,12 @@ fn log_file(data: &Path) -> PathBuf {
 }
 
 /// Starts a server and waits until it is ready. Gives its URL and the API key of a first start.
-fn start(binary: &Path, data: &Path, options: &ServerOptions) -> (Child, String, Option<String>) {
+fn start(
+    binary: &Path,
+    data: &Path,
+    options: &ServerOptions,
+    first_start: bool,
+) -> (Child, String, Option<String>) {
     let log = File::options().create(true).append(true).open(log_file(data)).expect("a log file");
     let mut words = options.wrapper.iter().map(String::as_str).chain([binary.to_str().expect("a path")]);
     let mut command = Command::new(words.next().expect("a program"));
@@ -162,14 +167,15 @@ fn start(binary: &Path, data: &Path, options: &ServerOptions) -> (Child, String,
         .stdout(Stdio::piped())
         .stderr(log);
     let mut child = command.spawn().expect("the server starts");
-    let mut key = None;
+    let mut url = None;
     for line in BufReader::new(child.stdout.take().expect("stdout")).lines() {
         let line = line.expect("text");
-        if let Some(url) = line.strip_prefix("listening on ") {
-            return (child, url.to_owned(), key);
+        url = url.or_else(|| line.strip_prefix("listening on ").map(str::to_owned));
+        // A first start shows an API key; any other start nothing more.
+        let key = first_start.then(|| line.trim()).filter(|word| word.starts_with("mfa_"));
+        if let Some(url) = url.clone().filter(|_| key.is_some() || !first_start) {
+            return (child, url, key.map(str::to_owned));
         }
-        let word = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
-        key = key.or(word.filter(|word| word.starts_with("mfa_")).map(str::to_owned).next());
     }
     let status = child.wait().expect("wait");
     let log = std::fs::read_to_string(log_file(data)).unwrap_or_default();

@@ -1,1 +1,11 @@
 #![doc = include_str!("../README.md")]
+
+pub mod entropy;
+pub mod hasher;
+pub mod key_ring;
+pub mod vault;
+
+pub use entropy::OsEntropy;
+pub use hasher::{Argon2Hasher, Argon2Settings};
+pub use key_ring::{KeyRing, KeyRingError};
+pub use vault::AesGcmVault;

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, Argon2Settings, KeyRing, OsEntropy};
-use mfa_domain::mfa::{Confirmation, EnrolError, NewFactor};
+use mfa_domain::mfa::{Confirmation, EnrolError, NewFactor, PlainBackupCodes};
 use mfa_domain::otp_core::{Token, Totp};
 use mfa_domain::ports::{Clock, SystemClock};
 use mfa_domain::{
@@ -95,7 +95,7 @@ async fn confirm(
     match mfa.confirm(&user, &Actor::user("web"), factor, &code).await? {
         Confirmation::Rejected(rejection) => Err(Failure::Rejected(rejection)),
         Confirmation::Confirmed { backup_codes, .. } => {
-            let codes = backup_codes.iter().flat_map(|set| set.codes());
+            let codes = backup_codes.iter().flat_map(PlainBackupCodes::codes);
             Ok(Json(Confirmed { backup_codes: codes.map(|code| code.to_display().to_string()).collect() }))
         }
     }

@@ -29,9 +29,9 @@ impl<K: Eq + Hash + Clone> KeyedLock<K> {
 
     /// Waits for the key's turn.
     pub(crate) async fn lock<'a>(&'a self, key: &'a K) -> Turn<'a, K> {
-        let lock = Arc::clone(self.locks().entry(key.clone()).or_default());
-        // Made before waiting, so that the entry goes even if the wait is given up.
+        // Made first and so dropped last, so that the entry goes even if the wait is given up.
         let mut turn = Turn { lock: self, key, guard: None };
+        let lock = Arc::clone(self.locks().entry(key.clone()).or_default());
         turn.guard = Some(lock.lock_arc().await);
         turn
     }

@@ -1,1 +1,41 @@
 #![doc = include_str!("../README.md")]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mfa_domain::ports::{ApiKey, ApiKeyId};
+use mfa_domain::{Account, AccountKey, AuditEvent, Versioned};
+
+mod accounts;
+mod api_keys;
+
+/// Accounts, events and API keys in memory: gone with the process, and shared by all clones.
+///
+/// Every promise of a store follows from one mutex that is held over each whole operation.
+#[derive(Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Tables>>);
+
+/// What a database would keep.
+#[derive(Default)]
+struct Tables {
+    /// No entry ever goes, not even an erased account's: its version must not come back.
+    accounts: BTreeMap<AccountKey, Versioned<Account>>,
+    /// An event's id is its place, counted from 1.
+    events: Vec<(AccountKey, AuditEvent)>,
+    api_keys: BTreeMap<ApiKeyId, ApiKey>,
+}
+
+impl MemoryStore {
+    /// The tables, for one operation. No holder can leave one half done, since nothing between the
+    /// first change and the last can panic; so a poisoned mutex is as good as any.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryStore(..)")
+    }
+}

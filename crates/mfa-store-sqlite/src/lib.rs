@@ -1,1 +1,18 @@
 #![doc = include_str!("../README.md")]
+
+mod accounts;
+mod api_keys;
+mod change;
+mod column;
+mod error;
+mod events;
+mod open;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod query_plans;
+
+pub use error::SqliteError;
+pub use open::SqliteOptions;
+pub use store::SqliteStore;

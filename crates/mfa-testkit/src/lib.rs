@@ -1,1 +1,32 @@
 #![doc = include_str!("../README.md")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "constants that are right, and locks that no holder leaves by a panic"
+)]
+
+pub mod account_store;
+pub mod api_key_store;
+
+mod clock;
+mod entropy;
+mod failing_store;
+mod hasher;
+mod naive_store;
+mod ports;
+mod race;
+mod users;
+mod vault;
+mod violation;
+
+pub use clock::ManualClock;
+pub use entropy::SeededEntropy;
+pub use failing_store::{FailingStore, Fault};
+pub use hasher::FakeHasher;
+pub use naive_store::NaiveStore;
+pub use ports::{TestPorts, ports};
+pub use users::{HotpUser, TotpUser, submitted};
+pub use vault::FakeVault;
+pub use violation::Violation;
+
+use violation::ensure;

@@ -48,16 +48,10 @@ impl Code {
             .ok()
             .and_then(|length| Digits::new(length).ok())
             .ok_or(CodeError::Length)?;
-        let mut code = Self {
-            value: 0,
-            text: [0; Self::MAX_LENGTH],
-            digits,
-        };
+        let mut code = Self { value: 0, text: [0; Self::MAX_LENGTH], digits };
         for (index, (slot, byte)) in code.text.iter_mut().zip(text.bytes()).enumerate() {
             if !byte.is_ascii_digit() {
-                return Err(CodeError::Character {
-                    position: index + 1,
-                });
+                return Err(CodeError::Character { position: index + 1 });
             }
             *slot = byte;
             code.value = code.value * 10 + u32::from(byte - b'0');
@@ -67,11 +61,7 @@ impl Code {
 
     /// Spells `value`, which is below ten to the power of `digits`.
     pub(crate) fn from_value(value: u32, digits: Digits) -> Self {
-        let mut code = Self {
-            value,
-            text: [0; Self::MAX_LENGTH],
-            digits,
-        };
+        let mut code = Self { value, text: [0; Self::MAX_LENGTH], digits };
         let mut rest = value;
         for slot in code.text[..usize::from(digits.value())].iter_mut().rev() {
             let [digit, ..] = (rest % 10).to_le_bytes();
@@ -89,7 +79,7 @@ impl Code {
 
     /// The digits, 6 to 8 of them. This shows the secret: it is for the device of the user and for tests.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "only ASCII digits are ever stored")]
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "only ASCII digits are ever stored")]
     pub fn as_str(&self) -> &str {
         let text = &self.text[..usize::from(self.digits.value())];
         core::str::from_utf8(text).expect("digits are ASCII")

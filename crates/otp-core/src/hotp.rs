@@ -64,13 +64,7 @@ impl Hotp {
     /// refused before any HMAC. At the end of the counters the search stops; `u64::MAX` can match but has no successor, so
     /// that a caller who adds one MUST do so checked. Every counter is tried, in constant time for a given look-ahead.
     #[must_use]
-    pub fn verify(
-        &self,
-        secret: &Secret,
-        code: &Code,
-        counter: u64,
-        look_ahead: LookAhead,
-    ) -> Option<u64> {
+    pub fn verify(&self, secret: &Secret, code: &Code, counter: u64, look_ahead: LookAhead) -> Option<u64> {
         if code.digits() != self.digits {
             return None;
         }
@@ -105,10 +99,8 @@ impl Hotp {
         if first.digits() != self.digits || second.digits() != self.digits {
             return None;
         }
-        let keyed = Keyed::new(self.algorithm, secret);
-        let last = counter
-            .saturating_add(u64::from(window.value()))
-            .saturating_add(1);
+        let mut keyed = Keyed::new(self.algorithm, secret);
+        let last = counter.saturating_add(u64::from(window.value())).saturating_add(1);
 
         let mut before_matches = Choice::from(0);
         let mut found = Choice::from(0);

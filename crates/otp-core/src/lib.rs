@@ -23,6 +23,4 @@ pub use crate::hotp::Hotp;
 pub use crate::parameters::{Digits, LookAhead, ParameterError, Period, ResyncWindow, Window};
 pub use crate::secret::{Secret, SecretError, SecretWarning, Strength};
 pub use crate::totp::{TimeError, Totp, unix_seconds};
-pub use crate::uri::{
-    CompatibilityWarning, OtpauthUri, Parsed, Token, UriError, UriWarning, compatibility,
-};
+pub use crate::uri::{CompatibilityWarning, OtpauthUri, Parsed, Token, UriError, UriWarning, compatibility};

@@ -40,12 +40,13 @@ impl Digits {
         self.0
     }
 
-    /// Ten to the power of the count: codes are below it.
-    pub(crate) const fn modulus(self) -> u32 {
+    /// The last so many decimal digits of a truncated tag. The divisors are constants, so that no division instruction,
+    /// whose time may depend on its operands, ever sees a secret.
+    pub(crate) const fn cut(self, truncated: u32) -> u32 {
         match self.0 {
-            6 => 1_000_000,
-            7 => 10_000_000,
-            _ => 100_000_000,
+            6 => truncated % 1_000_000,
+            7 => truncated % 10_000_000,
+            _ => truncated % 100_000_000,
         }
     }
 }

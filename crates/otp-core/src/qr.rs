@@ -17,7 +17,7 @@ use core::fmt::Write;
 use qrcode::{Color, EcLevel, QrCode};
 use zeroize::Zeroizing;
 
-/// Light modules on each side (ISO/IEC 18004, section 5.3.8).
+/// Light modules on each side, as many as ISO/IEC 18004 asks for.
 const QUIET_ZONE: usize = 4;
 
 /// The side of a module in the PNG, in pixels.
@@ -66,13 +66,7 @@ pub fn png(text: &str) -> Result<Zeroizing<Vec<u8>>, QrError> {
     // One bit for a pixel, and a module is a whole byte wide.
     let mut rows = Zeroizing::new(Vec::with_capacity(pixels * grid.side));
     for y in 0..pixels {
-        rows.extend((0..grid.side).map(|x| {
-            if grid.is_dark(x, y / PNG_SCALE) {
-                0x00
-            } else {
-                0xff
-            }
-        }));
+        rows.extend((0..grid.side).map(|x| if grid.is_dark(x, y / PNG_SCALE) { 0x00 } else { 0xff }));
     }
 
     let side = u32::try_from(pixels).map_err(|_| QrError::TooLong)?;
@@ -104,14 +98,12 @@ pub fn terminal(text: &str) -> Result<Zeroizing<String>, QrError> {
     let mut page = Zeroizing::new(String::with_capacity(lines * bytes_in_line));
     for y in (0..grid.side).step_by(2) {
         page.push_str(BLACK_ON_WHITE);
-        page.extend(
-            (0..grid.side).map(|x| match (grid.is_dark(x, y), grid.is_dark(x, y + 1)) {
-                (false, false) => ' ',
-                (true, false) => '▀',
-                (false, true) => '▄',
-                (true, true) => '█',
-            }),
-        );
+        page.extend((0..grid.side).map(|x| match (grid.is_dark(x, y), grid.is_dark(x, y + 1)) {
+            (false, false) => ' ',
+            (true, false) => '▀',
+            (false, true) => '▄',
+            (true, true) => '█',
+        }));
         page.push_str(RESET);
     }
     Ok(page)
@@ -128,19 +120,10 @@ struct Grid {
 
 impl Grid {
     fn encode(text: &str) -> Result<Self, QrError> {
-        let code =
-            QrCode::with_error_correction_level(text, EcLevel::M).map_err(|_| QrError::TooLong)?;
+        let code = QrCode::with_error_correction_level(text, EcLevel::M).map_err(|_| QrError::TooLong)?;
         let width = code.width();
-        let dark = code
-            .into_colors()
-            .into_iter()
-            .map(|module| module == Color::Dark)
-            .collect();
-        Ok(Self {
-            side: width + 2 * QUIET_ZONE,
-            width,
-            dark: Zeroizing::new(dark),
-        })
+        let dark = code.into_colors().into_iter().map(|module| module == Color::Dark).collect();
+        Ok(Self { side: width + 2 * QUIET_ZONE, width, dark: Zeroizing::new(dark) })
     }
 
     /// Light outside of the code, as far as one likes.

@@ -50,12 +50,8 @@ impl Secret {
     /// # Panics
     ///
     /// If the secret came out with another length, which would be a defect of this crate: no weaker secret leaves here.
-    pub fn generate<R: TryCryptoRng + ?Sized>(
-        rng: &mut R,
-        algorithm: Algorithm,
-    ) -> Result<Self, R::Error> {
-        let mut key =
-            Zeroizing::new(alloc::vec![0; Self::length_for(algorithm)].into_boxed_slice());
+    pub fn generate<R: TryCryptoRng + ?Sized>(rng: &mut R, algorithm: Algorithm) -> Result<Self, R::Error> {
+        let mut key = Zeroizing::new(alloc::vec![0; Self::length_for(algorithm)].into_boxed_slice());
         rng.try_fill_bytes(&mut key)?;
         let secret = Self(key);
         assert!(

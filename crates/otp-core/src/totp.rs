@@ -40,12 +40,7 @@ impl Totp {
     /// TOTP with these parameters and T0 = 0.
     #[must_use]
     pub const fn new(algorithm: Algorithm, digits: Digits, period: Period) -> Self {
-        Self {
-            algorithm,
-            digits,
-            period,
-            t0: 0,
-        }
+        Self { algorithm, digits, period, t0: 0 }
     }
 
     /// The same parameters, counting steps from `t0`, in Unix seconds (RFC 6238, section 4.1).

@@ -75,12 +75,7 @@ impl OtpauthUri {
     /// # Errors
     ///
     /// Those of [`build`], so that [`OtpauthUri::to_uri`] cannot fail.
-    pub fn new(
-        token: Token,
-        issuer: Option<&str>,
-        account: &str,
-        secret: Secret,
-    ) -> Result<Self, UriError> {
+    pub fn new(token: Token, issuer: Option<&str>, account: &str, secret: Secret) -> Result<Self, UriError> {
         let names = build::Names::check(issuer, account)?;
         build::check_token(&token)?;
         Ok(Self {
@@ -96,12 +91,7 @@ impl OtpauthUri {
     /// # Errors
     ///
     /// As [`OtpauthUri::new`].
-    pub fn totp(
-        issuer: Option<&str>,
-        account: &str,
-        secret: Secret,
-        totp: Totp,
-    ) -> Result<Self, UriError> {
+    pub fn totp(issuer: Option<&str>, account: &str, secret: Secret, totp: Totp) -> Result<Self, UriError> {
         Self::new(Token::Totp(totp), issuer, account, secret)
     }
 
@@ -139,10 +129,7 @@ impl OtpauthUri {
     pub fn to_uri(&self) -> Zeroizing<String> {
         build::render(
             &self.token,
-            &build::Names {
-                issuer: self.issuer.as_deref(),
-                account: &self.account,
-            },
+            &build::Names { issuer: self.issuer.as_deref(), account: &self.account },
             &self.secret,
         )
     }
@@ -236,14 +223,10 @@ impl fmt::Display for UriWarning {
 #[non_exhaustive]
 pub enum UriError {
     /// The issuer has a colon, which separates issuer and account.
-    #[error(
-        "the issuer contains a colon, which separates it from the account: remove or replace the colon"
-    )]
+    #[error("the issuer contains a colon, which separates it from the account: remove or replace the colon")]
     ColonInIssuer,
     /// The account has a colon, which separates issuer and account.
-    #[error(
-        "the account contains a colon, which separates the issuer from it: remove or replace the colon"
-    )]
+    #[error("the account contains a colon, which separates the issuer from it: remove or replace the colon")]
     ColonInAccount,
     /// The issuer is empty.
     #[error("the issuer is empty: leave it out instead")]

@@ -1,7 +1,5 @@
 //! The test vectors of RFC 6238, appendix B, with seeds as long as the tag (erratum 2866).
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::collections::BTreeMap;
 
 use otp_core::{Code, Digits, Period, Secret, Totp, Window};

@@ -44,10 +44,7 @@ impl Secret {
         let bytes = self.expose().len();
         let bits = bytes * 8;
         if bytes < policy.min_bytes() {
-            return Err(SecretError::TooWeak {
-                bits,
-                minimum: policy.min_bytes() * 8,
-            });
+            return Err(SecretError::TooWeak { bits, minimum: policy.min_bytes() * 8 });
         }
         Ok(if bytes < Self::MIN_BYTES {
             Some(SecretWarning::BelowMinimum { bits })

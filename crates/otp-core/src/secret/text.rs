@@ -43,10 +43,7 @@ pub(super) fn decode_base32(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretErro
 
 pub(super) fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     if let Some(index) = text.chars().position(|c| !c.is_ascii_hexdigit()) {
-        return Err(SecretError::Character {
-            position: index + 1,
-            look_alike: false,
-        });
+        return Err(SecretError::Character { position: index + 1, look_alike: false });
     }
     if text.len() > 2 * Secret::MAX_BYTES {
         return Err(SecretError::TooLong);
@@ -67,9 +64,7 @@ impl Secret {
 }
 
 fn decode(encoding: &Encoding, symbols: &[u8]) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let length = encoding
-        .decode_len(symbols.len())
-        .map_err(|_| SecretError::Length)?;
+    let length = encoding.decode_len(symbols.len()).map_err(|_| SecretError::Length)?;
     let mut bytes = Zeroizing::new(alloc::vec![0; length]);
     match encoding.decode_mut(symbols, &mut bytes) {
         Ok(_) => Ok(bytes),

@@ -90,11 +90,7 @@ pub(super) fn check_token(token: &Token) -> Result<(), UriError> {
 }
 
 /// Everything but the unreserved characters of RFC 3986, section 2.3, is encoded.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) fn render(token: &Token, names: &Names<'_>, secret: &Secret) -> Zeroizing<String> {
     // Room for the worst case, so that growing never leaves a copy of the secret behind.

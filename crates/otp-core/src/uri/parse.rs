@@ -38,9 +38,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn split(text: &'a str) -> Result<Self, UriError> {
         const SCHEME: &str = "otpauth://";
-        let (scheme, rest) = text
-            .split_at_checked(SCHEME.len())
-            .ok_or(UriError::Scheme)?;
+        let (scheme, rest) = text.split_at_checked(SCHEME.len()).ok_or(UriError::Scheme)?;
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return Err(UriError::Scheme);
         }
@@ -57,11 +55,7 @@ impl<'a> Parts<'a> {
         } else {
             return Err(UriError::Type);
         };
-        Ok(Self {
-            counter_based,
-            label: label.ok_or(UriError::NoLabel)?,
-            query,
-        })
+        Ok(Self { counter_based, label: label.ok_or(UriError::NoLabel)?, query })
     }
 }
 
@@ -118,10 +112,7 @@ fn names(
     let parameter = parameter.map(decode).transpose()?;
 
     let from_label = prefix.filter(|issuer| !issuer.is_empty());
-    let from_parameter = parameter
-        .as_deref()
-        .map(str::trim)
-        .filter(|issuer| !issuer.is_empty());
+    let from_parameter = parameter.as_deref().map(str::trim).filter(|issuer| !issuer.is_empty());
     if let (Some(in_label), Some(in_parameter)) = (from_label, from_parameter)
         && in_label != in_parameter
     {
@@ -178,9 +169,7 @@ fn number(name: &'static str, value: Option<&str>) -> Result<Option<u64>, UriErr
 /// Percent-decodes to UTF-8 text. A `+` stays a plus sign: these are URIs, not forms.
 fn decode(text: &str) -> Result<String, UriError> {
     let whole = text.split('%').skip(1).all(|rest| {
-        rest.as_bytes()
-            .first_chunk::<2>()
-            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     });
     if !whole {
         return Err(UriError::Encoding);

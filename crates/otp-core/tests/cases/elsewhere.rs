@@ -15,7 +15,8 @@ struct Elsewhere {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    case: u8,
+    #[serde(rename = "case")]
+    number: u8,
     r#where: String,
     what: String,
 }
@@ -27,6 +28,6 @@ pub(crate) fn numbers() -> BTreeSet<u8> {
         .cases
         .into_iter()
         .inspect(|case| assert!(!case.r#where.is_empty() && !case.what.is_empty()))
-        .map(|case| case.case)
+        .map(|case| case.number)
         .collect()
 }

@@ -33,7 +33,8 @@ struct Subject<C> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case<C> {
-    case: u8,
+    #[serde(rename = "case")]
+    number: u8,
     what: String,
     checks: Vec<C>,
 }
@@ -44,12 +45,13 @@ impl<C: DeserializeOwned + Debug> Subject<C> {
     }
 
     /// Runs every check and names the case that it failed in.
+    #[expect(clippy::print_stdout, reason = "shown only if the test fails")]
     fn run(self, check: impl Fn(&C)) {
         assert!(!self.cases.is_empty(), "{}: no cases", self.subject);
         for case in self.cases {
-            assert!(!case.checks.is_empty(), "case {} checks nothing", case.case);
+            assert!(!case.checks.is_empty(), "case {} checks nothing", case.number);
             for input in &case.checks {
-                println!("case {}, {}: {input:?}", case.case, case.what);
+                println!("case {}, {}: {input:?}", case.number, case.what);
                 check(input);
             }
         }
@@ -59,22 +61,15 @@ impl<C: DeserializeOwned + Debug> Subject<C> {
 /// Every case is tested here, or said to be tested elsewhere.
 #[test]
 fn every_number_is_there() {
-    let here: BTreeSet<u8> = [
-        secrets::JSON,
-        time::JSON,
-        codes::JSON,
-        windows::JSON,
-        uris::JSON,
-    ]
-    .into_iter()
-    .flat_map(|json| Subject::<serde_json::Value>::read(json).cases)
-    .map(|case| case.case)
-    .collect();
+    let here: BTreeSet<u8> = [secrets::JSON, time::JSON, codes::JSON, windows::JSON, uris::JSON]
+        .into_iter()
+        .flat_map(|json| Subject::<serde_json::Value>::read(json).cases)
+        .map(|case| case.number)
+        .collect();
     let elsewhere = elsewhere::numbers();
 
-    let missing: Vec<u8> = CASES
-        .filter(|number| !here.contains(number) && !elsewhere.contains(number))
-        .collect();
+    let missing: Vec<u8> =
+        CASES.filter(|number| !here.contains(number) && !elsewhere.contains(number)).collect();
     assert!(missing.is_empty(), "no file has the cases {missing:?}");
     // What only an account can remember is the one case that otp-core has no part in.
     let not_here: Vec<u8> = CASES.filter(|number| !here.contains(number)).collect();

@@ -12,18 +12,8 @@ pub(crate) const JSON: &str = include_str!("secrets.json");
 enum Check {
     ReadBase32(Read),
     ReadHex(Read),
-    Strength {
-        hex: String,
-        enrol: String,
-        verify: String,
-    },
-    Totp {
-        hex: String,
-        algorithm: String,
-        digits: u8,
-        at: u64,
-        code: String,
-    },
+    Strength { hex: String, enrol: String, verify: String },
+    Totp { hex: String, algorithm: String, digits: u8, at: u64, code: String },
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,13 +35,7 @@ fn secrets() {
             assert_eq!(strength(&secret, Strength::Enrol), *enrol);
             assert_eq!(strength(&secret, Strength::Verify), *verify);
         }
-        Check::Totp {
-            hex,
-            algorithm,
-            digits,
-            at,
-            code,
-        } => {
+        Check::Totp { hex, algorithm, digits, at, code } => {
             let secret = Secret::from_hex(hex).unwrap();
             let algorithm: Algorithm = algorithm.parse().unwrap();
             let totp = Totp::new(algorithm, Digits::new(*digits).unwrap(), Period::default());

@@ -1,7 +1,7 @@
 //! Cases 34 to 46.
 
 use otp_core::uri::build;
-use otp_core::{Digits, Hotp, OtpauthUri, Period, Token, Totp};
+use otp_core::{Digits, Hotp, OtpauthUri, Period, Token, Totp, UriWarning};
 use serde::Deserialize;
 
 use super::{Subject, assert_error, seed};
@@ -41,38 +41,20 @@ enum Check {
 #[test]
 fn uris() {
     Subject::<Check>::read(JSON).run(|check| match check {
-        Check::Parse {
-            uri,
-            issuer,
-            account,
-            token: expected,
-            warnings,
-            error,
-        } => {
+        Check::Parse { uri, issuer, account, token: expected, warnings, error } => {
             let Some(parsed) = assert_error(OtpauthUri::parse(uri), error.as_deref()) else {
                 return;
             };
             assert_eq!(parsed.uri.issuer(), issuer.as_deref());
             assert_eq!(parsed.uri.account(), account.as_deref().unwrap());
             assert_eq!(*parsed.uri.token(), token(expected.as_deref().unwrap()));
-            let codes: Vec<_> = parsed
-                .warnings
-                .iter()
-                .map(|warning| warning.code())
-                .collect();
+            let codes: Vec<_> = parsed.warnings.iter().map(UriWarning::code).collect();
             assert_eq!(codes, *warnings);
             assert_eq!(uri.contains("GEZDGNBV") || uri.contains("gezdgnbv"), {
                 parsed.uri.secret().matches(&seed())
             });
         }
-        Check::Build {
-            token: wanted,
-            issuer,
-            account,
-            uri,
-            error,
-            message,
-        } => {
+        Check::Build { token: wanted, issuer, account, uri, error, message } => {
             let built = build(&token(wanted), issuer.as_deref(), account, &seed());
             if let Err(error) = &built {
                 assert!(error.to_string().contains(message.as_deref().unwrap()));
@@ -81,13 +63,7 @@ fn uris() {
             assert_eq!(built.as_deref(), uri.as_ref());
         }
         Check::RoundTrip { issuer, account } => {
-            let built = build(
-                &Token::Totp(Totp::default()),
-                Some(issuer),
-                account,
-                &seed(),
-            )
-            .unwrap();
+            let built = build(&Token::Totp(Totp::default()), Some(issuer), account, &seed()).unwrap();
             assert!(!built.contains('+') && !built.contains(' ') && built.is_ascii());
             let parsed = OtpauthUri::parse(&built).unwrap();
             assert_eq!(parsed.uri.issuer(), Some(issuer.as_str()));
@@ -111,10 +87,7 @@ fn token(text: &str) -> Token {
     let number = number.parse().unwrap();
     match kind {
         "totp" => Token::Totp(Totp::new(algorithm, digits, Period::new(number).unwrap())),
-        "hotp" => Token::Hotp {
-            hotp: Hotp::new(algorithm, digits),
-            counter: number,
-        },
+        "hotp" => Token::Hotp { hotp: Hotp::new(algorithm, digits), counter: number },
         _ => panic!("unknown kind: {kind}"),
     }
 }

@@ -8,34 +8,12 @@ use super::{Subject, assert_error, code, seed};
 pub(crate) const JSON: &str = include_str!("windows.json");
 
 #[derive(Debug, Deserialize)]
-#[serde(
-    tag = "do",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
+#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 enum Check {
     VerifyTotp(VerifyTotp),
-    VerifyAround {
-        code: String,
-        centre: u64,
-        past: u8,
-        future: u8,
-        step: Option<u64>,
-    },
-    VerifyHotp {
-        code: String,
-        counter: u64,
-        look_ahead: u8,
-        matches: Option<u64>,
-    },
-    Resynchronise {
-        first: String,
-        second: String,
-        counter: u64,
-        window: u16,
-        matches: Option<u64>,
-    },
+    VerifyAround { code: String, centre: u64, past: u8, future: u8, step: Option<u64> },
+    VerifyHotp { code: String, counter: u64, look_ahead: u8, matches: Option<u64> },
+    Resynchronise { first: String, second: String, counter: u64, window: u16, matches: Option<u64> },
 }
 
 /// A check of the seed with the default parameters.
@@ -66,35 +44,18 @@ impl VerifyTotp {
 fn windows() {
     Subject::<Check>::read(JSON).run(|check| match check {
         Check::VerifyTotp(verify) => verify.check(),
-        Check::VerifyAround {
-            code: typed,
-            centre,
-            past,
-            future,
-            step,
-        } => {
+        Check::VerifyAround { code: typed, centre, past, future, step } => {
             let window = Window::new(*past, *future).unwrap();
             let code = code(typed);
             let found = Totp::default().verify_around(&seed(), &code, *centre, window, None);
             assert_eq!(found, *step);
         }
-        Check::VerifyHotp {
-            code: typed,
-            counter,
-            look_ahead,
-            matches,
-        } => {
+        Check::VerifyHotp { code: typed, counter, look_ahead, matches } => {
             let look_ahead = LookAhead::new(*look_ahead).unwrap();
             let found = Hotp::default().verify(&seed(), &code(typed), *counter, look_ahead);
             assert_eq!(found, *matches);
         }
-        Check::Resynchronise {
-            first,
-            second,
-            counter,
-            window,
-            matches,
-        } => {
+        Check::Resynchronise { first, second, counter, window, matches } => {
             let found = Hotp::default().resynchronise(
                 &seed(),
                 &code(first),

@@ -1,0 +1,221 @@
+//! Hashing of backup codes at rest.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use async_trait::async_trait;
+use mfa_domain::BackupCode;
+use mfa_domain::account::CodeHash;
+use mfa_domain::ports::{CodeHasher, Entropy, EntropyError, HasherError};
+use thiserror::Error;
+use zeroize::{Zeroize, Zeroizing};
+
+mod bounded;
+mod scheme;
+mod settings;
+
+use bounded::Bounded;
+pub use bounded::NotRun;
+pub use scheme::InvalidScheme;
+use scheme::Scheme;
+pub use settings::{Argon2Settings, InvalidSettings};
+
+/// Hashes backup codes with Argon2id (RFC 9106).
+///
+/// An evaluation runs on a thread for blocking work, never on one that drives futures, and at most
+/// [`Argon2Settings::concurrency`] run at a time; others wait their turn. Who gives up waiting frees
+/// their place in the queue, and an evaluation that has begun keeps its place until it ends, whether
+/// anybody still waits for it or not. So no number of callers can use more memory than
+/// `concurrency` times `memory_kib`. That memory is kept for the next evaluation, wiped.
+///
+/// It must be used within a Tokio runtime.
+pub struct Argon2Hasher {
+    settings: Argon2Settings,
+    entropy: Arc<dyn Entropy>,
+    bounded: Bounded,
+    memory: Arc<Memory>,
+}
+
+/// Why a code could not be hashed: the source of every [`HasherError`] from here.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HasherFailure {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(#[from] InvalidSettings),
+    /// There was no randomness for a salt.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The stored scheme is not one that this hasher ever gave.
+    #[error(transparent)]
+    Scheme(#[from] InvalidScheme),
+    /// It did not run to its end.
+    #[error(transparent)]
+    NotRun(#[from] NotRun),
+    /// Argon2 refused its parameters.
+    #[error("Argon2 refused its parameters")]
+    Refused,
+}
+
+impl Argon2Hasher {
+    /// A hasher with these costs for new codes. Codes that were hashed with other costs are still
+    /// checked with theirs.
+    ///
+    /// Call [`Argon2Settings::validate`] first: with settings that make no sense,
+    /// [`CodeHasher::scheme`] fails.
+    #[must_use]
+    pub fn new(settings: Argon2Settings, entropy: Arc<dyn Entropy>) -> Self {
+        let bounded = Bounded::new(settings.concurrency);
+        let memory = Arc::new(Memory { spare: Mutex::default(), keep: settings.blocks() });
+        Self { settings, entropy, bounded, memory }
+    }
+
+    fn fresh_scheme(&self) -> Result<Scheme, HasherFailure> {
+        self.settings.validate()?;
+        let mut salt = [0; Scheme::SALT_LENGTH];
+        self.entropy.fill(&mut salt)?;
+        let Argon2Settings { memory_kib, iterations, lanes, .. } = self.settings;
+        Ok(Scheme { memory_kib, iterations, lanes, salt })
+    }
+
+    async fn evaluate(&self, scheme: &str, code: &BackupCode) -> Result<CodeHash, HasherFailure> {
+        let scheme = Scheme::parse(scheme)?;
+        let code = Zeroizing::new(code.expose().to_owned());
+        let memory = Arc::clone(&self.memory);
+        self.bounded
+            .run(move || {
+                let mut blocks = memory.take();
+                let hash = argon2id(scheme.params()?, &scheme.salt, code.as_bytes(), &mut blocks);
+                memory.give_back(blocks);
+                Ok(CodeHash(hash?.to_vec()))
+            })
+            .await?
+    }
+}
+
+#[async_trait]
+impl CodeHasher for Argon2Hasher {
+    fn scheme(&self) -> Result<String, HasherError> {
+        self.fresh_scheme().map(|scheme| scheme.to_string()).map_err(HasherError::new)
+    }
+
+    async fn hash(&self, scheme: &str, code: &BackupCode) -> Result<CodeHash, HasherError> {
+        self.evaluate(scheme, code).await.map_err(HasherError::new)
+    }
+}
+
+impl fmt::Debug for Argon2Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Argon2Hasher").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Bytes in a hash.
+const HASH_LENGTH: usize = 32;
+
+/// One evaluation. `blocks` grows as needed and is wiped.
+fn argon2id(
+    params: Params,
+    salt: &[u8],
+    code: &[u8],
+    blocks: &mut Vec<Block>,
+) -> Result<[u8; HASH_LENGTH], HasherFailure> {
+    if blocks.len() < params.block_count() {
+        blocks.resize(params.block_count(), Block::new());
+    }
+    let mut hash = [0; HASH_LENGTH];
+    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
+        code,
+        salt,
+        &mut hash,
+        blocks.as_mut_slice(),
+    );
+    blocks.iter_mut().zeroize();
+    done.map_err(|_| HasherFailure::Refused)?;
+    Ok(hash)
+}
+
+/// Memory of finished evaluations, for those to come. There is at most one for each that may run at
+/// a time.
+struct Memory {
+    spare: Mutex<Vec<Vec<Block>>>,
+    /// In blocks. More than that was for costly codes of an earlier configuration, and is freed.
+    keep: usize,
+}
+
+impl Memory {
+    fn take(&self) -> Vec<Block> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, blocks: Vec<Block>) {
+        if blocks.len() <= self.keep {
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(blocks);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::{AssociatedData, ParamsBuilder};
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+    use crate::OsEntropy;
+
+    /// The vector of RFC 9106, 5.3. It has a secret and associated data, which are not used here, so
+    /// it checks the primitive.
+    #[test]
+    fn rfc_9106() {
+        let params = ParamsBuilder::new()
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .data(AssociatedData::new(&[4; 12]).unwrap())
+            .build()
+            .unwrap();
+        let mut tag = [0; 32];
+        Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params)
+            .unwrap()
+            .hash_password_into(&[1; 32], &[2; 16], &mut tag)
+            .unwrap();
+        assert_eq!(HEXLOWER.encode(&tag), "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
+    }
+
+    /// Vectors of the reference implementation, through the function that hashes codes, in memory
+    /// that is handed from one to the next.
+    #[test]
+    fn reference_implementation() {
+        let mut blocks = Vec::new();
+        for (memory_kib, iterations, lanes, expected) in [
+            (256, 2, 1, "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"),
+            (256, 2, 2, "6d093c501fd5999645e0ea3bf620d7b8be7fd2db59c20d9fff9539da2bf57037"),
+            (65_536, 2, 1, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"),
+            (256, 2, 1, "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"),
+        ] {
+            let params = Params::new(memory_kib, iterations, lanes, Some(HASH_LENGTH)).unwrap();
+            let hash = argon2id(params, b"somesalt", b"password", &mut blocks).unwrap();
+            assert_eq!(HEXLOWER.encode(&hash), expected, "m={memory_kib},t={iterations},p={lanes}");
+            assert!(blocks.iter().flat_map(AsRef::<[u64]>::as_ref).all(|word| *word == 0), "wiped");
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_used_again_and_none_is_kept_that_is_larger_than_configured() {
+        let settings = Argon2Settings { memory_kib: 64, iterations: 1, lanes: 1, concurrency: 2 };
+        let costly = Argon2Settings { memory_kib: 128, ..settings.clone() };
+        let hasher = Argon2Hasher::new(settings, Arc::new(OsEntropy));
+        let code = BackupCode::from_entropy(&[7; BackupCode::ENTROPY_BYTES]);
+        let kept = || hasher.memory.spare.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>();
+
+        let scheme = hasher.scheme().unwrap();
+        for _ in 0..3 {
+            hasher.hash(&scheme, &code).await.unwrap();
+            assert_eq!(kept(), [64]);
+        }
+        let earlier = Argon2Hasher::new(costly, Arc::new(OsEntropy)).scheme().unwrap();
+        hasher.hash(&earlier, &code).await.unwrap();
+        assert_eq!(kept(), [0; 0]);
+    }
+}

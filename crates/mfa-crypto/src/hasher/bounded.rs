@@ -1,0 +1,177 @@
+//! Slow work off the threads that drive futures, so much of it at a time.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// Runs slow work on threads for blocking work, at most so much of it at a time.
+pub(super) struct Bounded {
+    places: Arc<Semaphore>,
+}
+
+/// Slow work did not run to its end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotRun {
+    /// There is no Tokio runtime.
+    #[error("the hasher was used outside a Tokio runtime")]
+    NoRuntime,
+    /// It panicked, or the runtime is shutting down.
+    #[error("the evaluation was stopped")]
+    Stopped(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl Bounded {
+    /// At most `most` at a time; at least one.
+    pub(super) fn new(most: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Runs `work` once there is a place for it.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotRun> {
+        let runtime = Handle::try_current().map_err(|_| NotRun::NoRuntime)?;
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|closed| NotRun::Stopped(closed.into()))?;
+        runtime
+            .spawn_blocking(move || {
+                // The work has the place, not the caller: dropping the caller's future does not
+                // stop what has begun, and must not let more begin.
+                let _place = place;
+                work()
+            })
+            .await
+            .map_err(|stopped| NotRun::Stopped(stopped.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Work that ends when it is told to, and how much of it runs.
+    struct Gauge {
+        running: Arc<AtomicUsize>,
+        end: Sender<()>,
+        ends: Arc<Mutex<Receiver<()>>>,
+    }
+
+    impl Gauge {
+        fn new() -> Self {
+            let (end, ends) = channel();
+            Self { running: Arc::default(), end, ends: Arc::new(Mutex::new(ends)) }
+        }
+
+        fn work(&self) -> impl FnOnce() + Send + 'static {
+            let (running, ends) = (Arc::clone(&self.running), Arc::clone(&self.ends));
+            move || {
+                running.fetch_add(1, Ordering::SeqCst);
+                ends.lock().unwrap().recv().unwrap();
+                running.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+
+        async fn reaches(&self, expected: usize) {
+            soon(async {
+                while self.running.load(Ordering::SeqCst) != expected {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
+
+        /// Whether no more than `expected` begins, given time to.
+        async fn stays(&self, expected: usize) -> bool {
+            for _ in 0..50 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                if self.running.load(Ordering::SeqCst) != expected {
+                    return false;
+                }
+            }
+            true
+        }
+    }
+
+    /// What the future gives; a hang is a failure.
+    async fn soon<F: Future>(future: F) -> F::Output {
+        tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
+    }
+
+    async fn poll_once(future: impl Future) -> bool {
+        let mut future = pin!(future);
+        poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
+    }
+
+    #[tokio::test]
+    async fn no_more_than_so_much_runs_even_if_callers_give_up() {
+        let (bounded, gauge) = (Arc::new(Bounded::new(2)), Gauge::new());
+        let spawn = || {
+            let (bounded, work) = (Arc::clone(&bounded), gauge.work());
+            tokio::spawn(async move { bounded.run(work).await })
+        };
+        let callers: Vec<_> = (0..8).map(|_| spawn()).collect();
+        gauge.reaches(2).await;
+        assert!(gauge.stays(2).await);
+
+        // Those who wait for running work go away; it still runs, and nobody takes its place.
+        callers.iter().for_each(tokio::task::JoinHandle::abort);
+        let patient = spawn();
+        assert!(gauge.stays(2).await, "a caller who gave up freed a place that was in use");
+
+        // Its end frees the places, and those who gave up while they queued are not in the way.
+        (0..3).for_each(|_| gauge.end.send(()).unwrap());
+        soon(patient).await.unwrap().unwrap();
+        gauge.reaches(0).await;
+        let again = [spawn(), spawn()];
+        gauge.reaches(2).await;
+        (0..2).for_each(|_| gauge.end.send(()).unwrap());
+        for work in again {
+            soon(work).await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_callers_thread_is_free_while_it_runs() {
+        let (bounded, gauge) = (Bounded::new(1), Gauge::new());
+        assert!(!poll_once(bounded.run(gauge.work())).await, "it was not run on this thread");
+        gauge.reaches(1).await;
+        gauge.end.send(()).unwrap();
+        gauge.reaches(0).await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_frees_its_place() {
+        let bounded = Bounded::new(1);
+        let stopped = bounded.run(|| panic!("as tested")).await;
+        assert!(matches!(stopped, Err(NotRun::Stopped(_))));
+        assert_eq!(soon(bounded.run(|| 7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn no_places_at_all_would_be_a_deadlock() {
+        assert_eq!(soon(Bounded::new(0).run(|| 7)).await.unwrap(), 7);
+    }
+
+    #[test]
+    fn without_a_runtime_it_is_an_error() {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let bounded = Bounded::new(1);
+        let run = pin!(bounded.run(|| 7));
+        assert!(matches!(run.poll(&mut cx), Poll::Ready(Err(NotRun::NoRuntime))));
+    }
+}

@@ -1,0 +1,108 @@
+//! What an evaluation costs.
+
+use std::thread::available_parallelism;
+
+use thiserror::Error;
+
+/// What an evaluation of Argon2id costs, and how many may run at a time.
+///
+/// The defaults are the least that the OWASP Password Storage Cheat Sheet asks for: 19 MiB, two
+/// iterations, one lane. Backup codes are 80 random bits, not passwords: even a fast hash of them
+/// could not be searched, and this is the second line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argon2Settings {
+    /// Memory of one evaluation in KiB. Default 19,456; at least 8 for each lane, at most
+    /// [`Argon2Settings::MOST_MEMORY_KIB`].
+    pub memory_kib: u32,
+    /// Passes over the memory. Default 2; 1 to [`Argon2Settings::MOST_ITERATIONS`].
+    pub iterations: u32,
+    /// Lanes. Default 1; 1 to [`Argon2Settings::MOST_LANES`]. They are filled one after the other.
+    pub lanes: u32,
+    /// Evaluations at a time; others wait. Default one for each processor; at least 1.
+    pub concurrency: usize,
+}
+
+/// Settings that make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct InvalidSettings(&'static str);
+
+impl Argon2Settings {
+    /// The most memory of one evaluation: 256 MiB. What a store says is held to the same, so that
+    /// who can write to it cannot make this process allocate at will.
+    pub const MOST_MEMORY_KIB: u32 = 256 * 1024;
+
+    /// The most passes over the memory.
+    pub const MOST_ITERATIONS: u32 = 16;
+
+    /// The most lanes.
+    pub const MOST_LANES: u32 = 16;
+
+    /// Whether every setting is in its range.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] names the first that is not.
+    pub fn validate(&self) -> Result<(), InvalidSettings> {
+        check_costs(self.memory_kib, self.iterations, self.lanes).map_err(InvalidSettings)?;
+        if self.concurrency == 0 {
+            return Err(InvalidSettings("concurrency must be at least 1"));
+        }
+        Ok(())
+    }
+
+    /// The memory of one evaluation in Argon2's blocks of 1 KiB.
+    pub(super) fn blocks(&self) -> usize {
+        usize::try_from(self.memory_kib.min(Self::MOST_MEMORY_KIB)).unwrap_or_default()
+    }
+}
+
+impl Default for Argon2Settings {
+    fn default() -> Self {
+        Self {
+            memory_kib: 19 * 1024,
+            iterations: 2,
+            lanes: 1,
+            concurrency: available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// The ranges, for settings and for what a store says.
+pub(super) fn check_costs(memory_kib: u32, iterations: u32, lanes: u32) -> Result<(), &'static str> {
+    const BLOCKS_PER_LANE: u32 = 8;
+    let rules = [
+        ((1..=Argon2Settings::MOST_LANES).contains(&lanes), "lanes must be 1 to 16"),
+        ((1..=Argon2Settings::MOST_ITERATIONS).contains(&iterations), "iterations must be 1 to 16"),
+        (memory_kib >= lanes.saturating_mul(BLOCKS_PER_LANE), "memory must be at least 8 KiB for each lane"),
+        (memory_kib <= Argon2Settings::MOST_MEMORY_KIB, "memory must be at most 256 MiB"),
+    ];
+    match rules.iter().find(|(holds, _)| !holds) {
+        None => Ok(()),
+        Some((_, rule)) => Err(rule),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let good = Argon2Settings::default();
+        assert_eq!(good.validate(), Ok(()));
+        assert_eq!((good.memory_kib, good.iterations, good.lanes), (19_456, 2, 1));
+        for bad in [
+            Argon2Settings { memory_kib: 7, ..good.clone() },
+            Argon2Settings { memory_kib: 31, lanes: 4, ..good.clone() },
+            Argon2Settings { memory_kib: 256 * 1024 + 1, ..good.clone() },
+            Argon2Settings { iterations: 0, ..good.clone() },
+            Argon2Settings { iterations: 17, ..good.clone() },
+            Argon2Settings { lanes: 0, ..good.clone() },
+            Argon2Settings { lanes: 17, ..good.clone() },
+            Argon2Settings { lanes: u32::MAX, ..good.clone() },
+            Argon2Settings { concurrency: 0, ..good.clone() },
+        ] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A key ring as text, for a file.
+
+use std::fmt::Write;
+
+use data_encoding::BASE64;
+use mfa_domain::{KeyId, Timestamp};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use toml::value::Datetime;
+use zeroize::Zeroizing;
+
+use super::{Entry, Key, KeyRing, KeyRingError};
+
+const HEADER: &str = "\
+# The key ring of mfa-kit: the keys that the secrets in the database are encrypted with.
+#
+# Back it up, and keep the copy apart from the database's: without these keys every user has to
+# enrol anew, and with both in one place encryption protects nothing.
+#
+# The last key seals new secrets, the others still open older ones. An id is a fingerprint of its
+# key, so changing either by hand makes the ring unreadable.
+";
+
+/// Borrowed from the text, so that reading makes no copy of a key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RingText<'a> {
+    #[serde(borrow, default)]
+    keys: Vec<EntryText<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryText<'a> {
+    id: &'a str,
+    created_at: Datetime,
+    key: &'a str,
+}
+
+impl KeyRing {
+    /// Reads what [`KeyRing::to_text`] wrote: TOML with a table `[[keys]]` for each key, the newest
+    /// last.
+    ///
+    /// Every key is checked against its id, so a damaged or exchanged key is noticed here and not
+    /// when the first secret does not open. Wiping the text afterwards is the caller's part.
+    ///
+    /// # Errors
+    /// [`KeyRingError`], which never quotes the text.
+    pub fn parse(text: &str) -> Result<Self, KeyRingError> {
+        let parsed: RingText<'_> = toml::from_str(text).map_err(|error| {
+            // The error's own message would quote the line, and with it the key.
+            let before = error.span().map_or(0, |span| span.start);
+            let breaks = text.bytes().take(before).filter(|byte| *byte == b'\n').count();
+            KeyRingError::Syntax { line: breaks + 1 }
+        })?;
+        let mut entries: Vec<Entry> = Vec::with_capacity(parsed.keys.len());
+        for (number, entry) in (1..).zip(parsed.keys) {
+            let entry = Entry::read(&entry, number)?;
+            if entries.iter().any(|other| other.id == entry.id) {
+                return Err(KeyRingError::Duplicate { id: entry.id });
+            }
+            entries.push(entry);
+        }
+        let newest = entries.pop().ok_or(KeyRingError::Empty)?;
+        Ok(Self { older: entries, newest })
+    }
+
+    /// The ring as text, which [`KeyRing::parse`] reads. It holds the keys: write it to a file that
+    /// only its owner can read.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        const ENTRY_LENGTH: usize = 192;
+        // Allocated once: growing would leave copies behind.
+        let capacity = HEADER.len() + ENTRY_LENGTH * self.entries().count();
+        let mut text = Zeroizing::new(String::with_capacity(capacity));
+        text.push_str(HEADER);
+        for Entry { id, created_at, key } in self.entries() {
+            let _ = write!(text, "\n[[keys]]\nid = \"{id}\"\ncreated_at = {created_at}\nkey = \"");
+            BASE64.encode_append(key.expose(), &mut text);
+            text.push_str("\"\n");
+        }
+        debug_assert!(text.len() <= capacity);
+        text
+    }
+}
+
+impl Entry {
+    fn read(text: &EntryText<'_>, number: usize) -> Result<Self, KeyRingError> {
+        let key = Key::read(text.key).ok_or(KeyRingError::Malformed { number })?;
+        let created_at = timestamp(&text.created_at).ok_or(KeyRingError::Time { number })?;
+        let id = key.id();
+        if KeyId::new(text.id) != id {
+            return Err(KeyRingError::WrongId { number, id });
+        }
+        Ok(Self { id, created_at, key })
+    }
+}
+
+impl Key {
+    fn read(text: &str) -> Option<Self> {
+        // The decoder wants room for whole groups: one byte more than the key.
+        let mut decoded = Zeroizing::new([0; Self::LENGTH + 1]);
+        if BASE64.decode_len(text.len()) != Ok(decoded.len()) {
+            return None;
+        }
+        let length = BASE64.decode_mut(text.as_bytes(), decoded.as_mut_slice()).ok()?;
+        if length != Self::LENGTH {
+            return None;
+        }
+        let mut key = Self::blank();
+        key.0.copy_from_slice(&decoded[..Self::LENGTH]);
+        Some(key)
+    }
+}
+
+fn timestamp(text: &Datetime) -> Option<Timestamp> {
+    let time = OffsetDateTime::parse(&text.to_string(), &Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp::from_unix_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::OsEntropy;
+
+    fn ring(keys: u64) -> KeyRing {
+        let time = |n| Timestamp::from_unix_millis(1_700_000_000_123 + n);
+        let mut ring = KeyRing::generate(&OsEntropy, time(0)).unwrap();
+        for n in 1..keys {
+            ring.add(&OsEntropy, time(n)).unwrap();
+        }
+        ring
+    }
+
+    fn entry(ring: &KeyRing, number: usize) -> (String, String) {
+        let entry = ring.entries().nth(number).unwrap();
+        (entry.id.to_string(), BASE64.encode(entry.key.expose()))
+    }
+
+    #[test]
+    fn a_ring_is_read_back_as_it_was_written() {
+        for keys in [1, 2, 5] {
+            let ring = ring(keys);
+            let text = ring.to_text();
+            assert!(text.starts_with("# ") && text.contains("Back it up"));
+            let read = KeyRing::parse(&text).unwrap();
+            assert!(read.keys().eq(ring.keys()));
+            assert!(read.entries().zip(ring.entries()).all(|(a, b)| a.key.expose() == b.key.expose()));
+            assert_eq!(*read.to_text(), *text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_key_ring_is_refused_and_the_error_says_where() {
+        let ring = ring(2);
+        let text = ring.to_text().to_string();
+        let ((first, first_key), (second, second_key)) = (entry(&ring, 0), entry(&ring, 1));
+        let own = |id: &str| KeyId::new(id);
+        let line_of = |needle: &str| 1 + text[..text.find(needle).unwrap()].matches('\n').count();
+        let without_last_byte = BASE64.encode(&ring.entries().next().unwrap().key.expose()[..31]);
+        let with_another_byte = BASE64.encode(&[ring.newest_key().expose().as_slice(), &[0]].concat());
+
+        for (changed, expected) in [
+            (String::new(), KeyRingError::Empty),
+            (text.lines().take(8).collect::<Vec<_>>().join("\n"), KeyRingError::Empty),
+            (text.replace(&first_key, &without_last_byte), KeyRingError::Malformed { number: 1 }),
+            (text.replace(&second_key, &with_another_byte), KeyRingError::Malformed { number: 2 }),
+            (text.replace(&second_key, ""), KeyRingError::Malformed { number: 2 }),
+            (text.replace(&first_key, &first_key.replace('=', "")), KeyRingError::Malformed { number: 1 }),
+            (text.replace(".123Z", ".123"), KeyRingError::Time { number: 1 }),
+            (text.replace("2023-", "1923-"), KeyRingError::Time { number: 1 }),
+            (text.replace(&second, &first), KeyRingError::WrongId { number: 2, id: own(&second) }),
+            (text.replace(&first_key, &second_key), KeyRingError::WrongId { number: 1, id: own(&second) }),
+            (
+                text.replace(&second_key, &first_key).replace(&second, &first),
+                KeyRingError::Duplicate { id: own(&first) },
+            ),
+            (text.replace("\nkey = ", "\nKey = "), KeyRingError::Syntax { line: line_of(&first_key) }),
+            (
+                text.replace(&format!("\"{first_key}"), &first_key),
+                KeyRingError::Syntax { line: line_of(&first_key) },
+            ),
+        ] {
+            assert_eq!(KeyRing::parse(&changed).unwrap_err(), expected, "{changed}");
+        }
+    }
+
+    proptest! {
+        /// Whatever one change does to the text, no error repeats eight characters of a key.
+        #[test]
+        fn no_error_quotes_a_key(at in 0_usize..700, put in prop::option::of("[ -~\n\"=é]")) {
+            let ring = ring(2);
+            let mut text = ring.to_text().to_string();
+            let at = at % text.len();
+            text.replace_range(at..=at, put.as_deref().unwrap_or_default());
+            if let Err(error) = KeyRing::parse(&text) {
+                let shown = format!("{error} {error:?}");
+                for number in 0..2 {
+                    let (_, key) = entry(&ring, number);
+                    let quoted = (0..=key.len() - 8).find(|from| shown.contains(&key[*from..*from + 8]));
+                    prop_assert_eq!(quoted, None, "{}", shown);
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[a-z\\[\\]=\" \n0-9:.-]{0,200}") {
+            let _ = KeyRing::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Encryption of secrets at rest.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use mfa_domain::otp_core::Secret;
+use mfa_domain::ports::{Entropy, EntropyError, Vault, VaultError};
+use mfa_domain::{KeyId, Sealed, SecretContext};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use crate::KeyRing;
+
+mod cipher;
+
+use cipher::{NONCE_LENGTH, TAG_LENGTH};
+
+/// Seals secrets with AES-256-GCM (NIST SP 800-38D) under the newest key of a [`KeyRing`].
+///
+/// A sealed secret is one version byte, a random 96-bit nonce, the ciphertext and a 128-bit tag. Its
+/// associated data are the version, the key's id and
+/// [`SecretContext::associated_data`], so it opens with its own key, in its own row, or not at all.
+///
+/// With random nonces one key may seal 2^32 secrets (SP 800-38D, 8.3): the odds that a nonce comes
+/// twice, which would give away the authentication key, are then below 2^-32. At one a second that
+/// is 136 years; whoever seals more adds a key sooner.
+///
+/// What it does not hide: the length of a secret, and which key sealed it.
+pub struct AesGcmVault {
+    ring: RwLock<Arc<KeyRing>>,
+    entropy: Arc<dyn Entropy>,
+    reload: Option<Reload>,
+}
+
+/// Why a secret could not be sealed or opened: the source of every [`VaultError`] from here.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum VaultFailure {
+    /// There was no randomness for a nonce.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The ring has no such key. If it was read anew for that and could not be, `source` says why.
+    #[error("no key {id:?} in the key ring")]
+    UnknownKey {
+        /// The key that the secret names.
+        id: KeyId,
+        /// Why the ring could not be read anew.
+        source: Option<BoxError>,
+    },
+    /// The bytes are not a sealed secret of a version that is known here.
+    #[error("not a sealed secret of a known version")]
+    Malformed,
+    /// The tag is wrong: the bytes, the key's name or the place of the secret was changed.
+    #[error("the sealed secret, its key or its place was changed")]
+    NotAuthentic,
+    /// What was sealed is no secret. Only another program with the same key could have made it.
+    #[error("what was sealed is not a secret")]
+    NotASecret,
+    /// The cipher refused to seal.
+    #[error("the cipher refused to seal")]
+    Refused,
+}
+
+/// Any error.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Reads the ring anew.
+type ReadRing = Arc<dyn Fn() -> Result<KeyRing, BoxError> + Send + Sync>;
+
+struct Reload {
+    read: ReadRing,
+    /// When it was last tried. Held while it is, so that everybody who needs it waits for one read.
+    tried: Mutex<Option<Instant>>,
+}
+
+impl AesGcmVault {
+    /// How often the ring is read anew at most: a store full of unknown keys must not turn into a
+    /// storm of reads.
+    pub const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// A vault with these keys.
+    #[must_use]
+    pub fn new(ring: KeyRing, entropy: Arc<dyn Entropy>) -> Self {
+        Self { ring: RwLock::new(Arc::new(ring)), entropy, reload: None }
+    }
+
+    /// Reads the ring anew when a secret names a key that is not there, at most once a second, on a
+    /// thread for blocking work of the Tokio runtime.
+    ///
+    /// So replicas take up a key that was added to their common ring while they run. What was read
+    /// takes the place of the old ring only if it has the key that was looked for.
+    #[must_use]
+    pub fn with_reload<E: Into<BoxError>>(
+        mut self,
+        read: impl Fn() -> Result<KeyRing, E> + Send + Sync + 'static,
+    ) -> Self {
+        let read: ReadRing = Arc::new(move || read().map_err(Into::into));
+        self.reload = Some(Reload { read, tried: Mutex::new(None) });
+        self
+    }
+
+    /// Puts another ring in the place of this one, for what comes from now on.
+    pub fn replace_ring(&self, ring: KeyRing) {
+        self.install(Arc::new(ring));
+    }
+
+    fn install(&self, ring: Arc<KeyRing>) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+    }
+
+    fn ring(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The ring, read anew if need be, if it has that key.
+    async fn ring_with(&self, id: &KeyId) -> Result<Arc<KeyRing>, VaultFailure> {
+        let ring = self.ring();
+        if ring.contains(id) {
+            return Ok(ring);
+        }
+        let unknown = |source| VaultFailure::UnknownKey { id: id.clone(), source };
+        let Some(reload) = &self.reload else { return Err(unknown(None)) };
+
+        let mut tried = reload.tried.lock().await;
+        let ring = self.ring();
+        if ring.contains(id) {
+            return Ok(ring);
+        }
+        if tried.is_some_and(|last| last.elapsed() < Self::RELOAD_INTERVAL) {
+            return Err(unknown(None));
+        }
+        #[expect(clippy::disallowed_methods, reason = "limits a rate in this process; decides nothing")]
+        tried.replace(Instant::now());
+        let fresh = reload.ring().await.map_err(|error| unknown(Some(error)))?;
+        if !fresh.contains(id) {
+            return Err(unknown(None));
+        }
+        let fresh = Arc::new(fresh);
+        self.install(Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    fn seal_now(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultFailure> {
+        let ring = self.ring();
+        let mut nonce = [0; NONCE_LENGTH];
+        self.entropy.fill(&mut nonce)?;
+        let data = associated_data(ring.newest(), context);
+        let mut bytes = Vec::with_capacity(1 + NONCE_LENGTH + secret.expose().len() + TAG_LENGTH);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&nonce);
+        cipher::seal(ring.newest_key(), &nonce, &data, secret.expose(), &mut bytes)
+            .map_err(|cipher::Failed| VaultFailure::Refused)?;
+        Ok(Sealed { key: ring.newest().clone(), bytes })
+    }
+
+    async fn open_now(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultFailure> {
+        let (nonce, ciphertext) = split(&sealed.bytes).ok_or(VaultFailure::Malformed)?;
+        let ring = self.ring_with(&sealed.key).await?;
+        let Some(key) = ring.key(&sealed.key) else {
+            return Err(VaultFailure::UnknownKey { id: sealed.key.clone(), source: None });
+        };
+        let data = associated_data(&sealed.key, context);
+        let plaintext = cipher::open(key, nonce, &data, ciphertext)
+            .map_err(|cipher::Failed| VaultFailure::NotAuthentic)?;
+        Secret::from_bytes(&plaintext).map_err(|_| VaultFailure::NotASecret)
+    }
+}
+
+impl Reload {
+    async fn ring(&self) -> Result<KeyRing, BoxError> {
+        let read = Arc::clone(&self.read);
+        Handle::try_current()?.spawn_blocking(move || read()).await?
+    }
+}
+
+#[async_trait]
+impl Vault for AesGcmVault {
+    async fn seal(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultError> {
+        self.seal_now(secret, context).map_err(VaultError::new)
+    }
+
+    async fn open(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultError> {
+        self.open_now(sealed, context).await.map_err(VaultError::new)
+    }
+
+    async fn check(&self, key: &KeyId) -> Result<(), VaultError> {
+        self.ring_with(key).await.map(drop).map_err(VaultError::new)
+    }
+
+    fn newest(&self) -> KeyId {
+        self.ring().newest().clone()
+    }
+}
+
+impl fmt::Debug for AesGcmVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AesGcmVault").field("ring", &self.ring()).finish_non_exhaustive()
+    }
+}
+
+/// The layout of the bytes.
+const VERSION: u8 = 1;
+
+/// Nonce, and ciphertext with tag.
+fn split(bytes: &[u8]) -> Option<(&[u8; NONCE_LENGTH], &[u8])> {
+    let (version, rest) = bytes.split_first()?;
+    let (nonce, ciphertext) = rest.split_first_chunk()?;
+    (*version == VERSION && ciphertext.len() >= TAG_LENGTH).then_some((nonce, ciphertext))
+}
+
+fn associated_data(key: &KeyId, context: &SecretContext<'_>) -> Vec<u8> {
+    let key = key.as_str().as_bytes();
+    let mut data = vec![VERSION];
+    // With its length in front, no part of it can pass for the context's.
+    data.extend_from_slice(&(key.len() as u64).to_be_bytes());
+    data.extend_from_slice(key);
+    data.extend_from_slice(&context.associated_data());
+    data
+}

@@ -1,0 +1,219 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use mfa_domain::ports::{ApiKeyId, Scope};
+use mfa_domain::{Reason, TenantId, UserId};
+
+use crate::config::Flags;
+
+/// A multi-factor authentication server that anyone can run.
+///
+/// Without a command it serves. Without any configuration it listens on 127.0.0.1:8080 and keeps
+/// its data in ./mfa-data; the first start makes a key ring, a database and an API key.
+#[derive(Debug, Parser)]
+#[command(name = "mfa-server", version, after_long_help = AFTER_HELP, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Options come from a TOML file, then from MFA_… variables, then from flags; the last one wins.
+
+Exit codes:
+  0  done
+  1  it could not be done, or a check failed
+  2  wrong usage or configuration
+  3  refused, since data would be at risk: a wrong or lost key ring, a database that is
+     damaged or too new, another server on the same database";
+
+#[derive(Debug, Default, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server in the foreground
+    #[default]
+    Serve,
+    /// Try it out: enrol yourself in the terminal; nothing is kept
+    Try(TryArgs),
+    /// Make, list and revoke the keys of API callers
+    #[command(subcommand)]
+    ApiKey(ApiKeyCommand),
+    /// Look after the keys that encrypt secrets at rest
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Help one user
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Check the audit trail
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask a running server whether it is ready
+    Healthcheck(HealthcheckArgs),
+    /// Print completions for a shell
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TryArgs {
+    /// What the authenticator app calls the account
+    #[arg(long, default_value = "you", value_parser = UserId::new)]
+    pub(crate) user: UserId,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiKeyCommand {
+    /// Make a key and show it, this once
+    Create {
+        /// The tenant whose users it reaches; it comes into being with its first key
+        #[arg(long, default_value = "default", value_parser = TenantId::new)]
+        tenant: TenantId,
+        /// What it may do: verify, enrol, admin, audit
+        #[arg(long = "scope", required = true, num_args = 1.., value_delimiter = ',')]
+        scopes: Vec<Scope>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List keys, revoked ones included
+    List {
+        /// Of this tenant only
+        #[arg(long, value_parser = TenantId::new)]
+        tenant: Option<TenantId>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Revoke a key: from now on it opens nothing
+    Revoke {
+        /// The id, as `create` and `list` show it
+        #[arg(value_parser = ApiKeyId::new)]
+        id: ApiKeyId,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Add a key; new secrets are sealed with it
+    Add {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List the keys of the ring, and those that are missing
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Seal every secret with the newest key; interrupted, it goes on where it was
+    ReEncrypt {
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Show what a user has
+    Show {
+        #[command(flatten)]
+        user: UserArgs,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Lift every lock of a user
+    Unlock(ReasonedArgs),
+    /// Remove every factor and backup code of a user, who can then enrol anew
+    Reset(ReasonedArgs),
+    /// Show the audit trail of a user, oldest first
+    Events {
+        #[command(flatten)]
+        user: UserArgs,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserArgs {
+    /// The user, by the host application's id
+    #[arg(value_parser = UserId::new)]
+    pub(crate) user: UserId,
+    /// The tenant
+    #[arg(long, default_value = "default", value_parser = TenantId::new)]
+    pub(crate) tenant: TenantId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReasonedArgs {
+    #[command(flatten)]
+    pub(crate) user: UserArgs,
+    /// Why; kept in the audit trail
+    #[arg(long, default_value = "not given", value_parser = Reason::new)]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check the chain of every account
+    Verify {
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration and name all that is wrong
+    Check,
+    /// Show the effective configuration as TOML, and where each value comes from
+    Dump,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    /// Ask there, instead of where this configuration listens
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+/// Whether a program reads the answer.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn scopes_come_repeated_in_a_row_or_with_commas() {
+        for arguments in ["--scope verify --scope enrol", "--scope verify enrol", "--scope verify,enrol"] {
+            let line = format!("mfa-server api-key create --tenant acme {arguments} --json --data-dir d");
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let Some(Command::ApiKey(ApiKeyCommand::Create { scopes, json, .. })) = cli.command else {
+                panic!("{line}");
+            };
+            assert_eq!(scopes, [Scope::Verify, Scope::Enrol], "{line}");
+            assert!(json.json);
+        }
+    }
+}

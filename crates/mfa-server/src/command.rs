@@ -1,0 +1,58 @@
+//! The commands, one a file.
+
+use std::env;
+
+use anyhow::Result;
+use clap::CommandFactory;
+use mfa_domain::Actor;
+use rustix::process::getuid;
+
+mod api_key;
+mod audit;
+mod healthcheck;
+mod keys;
+mod serve;
+mod trial;
+mod user;
+
+use crate::cli::{Cli, Command, ConfigCommand};
+use crate::config::Config;
+use crate::failure::Exit;
+use crate::output;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> Result<Exit> {
+    let command = cli.command.unwrap_or_default();
+    if let Command::Completions { shell } = command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "mfa-server", &mut script);
+        output::say(String::from_utf8_lossy(&script))?;
+        return Ok(Exit::Done);
+    }
+    let config = Config::load(&cli.flags, env::vars_os())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(dispatch(command, &config))
+}
+
+async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
+    match command {
+        Command::Serve => serve::run(config).await?,
+        Command::Try(arguments) => trial::run(config, arguments).await?,
+        Command::ApiKey(command) => api_key::run(config, command).await?,
+        Command::Keys(command) => return keys::run(config, command).await,
+        Command::User(command) => user::run(config, command).await?,
+        Command::Audit(command) => return audit::run(config, command).await,
+        Command::Config(ConfigCommand::Check) => output::say("OK")?,
+        Command::Config(ConfigCommand::Dump) => output::say(config.to_string().trim_end())?,
+        Command::Healthcheck(arguments) => healthcheck::run(config, &arguments)?,
+        Command::Completions { .. } => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// Who the audit trail names for what is done here. Whoever can run these commands can write to the
+/// database, so the name is for the honest.
+fn operator() -> Actor {
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok());
+    Actor::admin(&format!("cli:{}", user.unwrap_or_else(|| getuid().as_raw().to_string())))
+}

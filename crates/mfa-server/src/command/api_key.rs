@@ -1,0 +1,92 @@
+//! `api-key create`, `list`, `revoke`
+
+use anyhow::{Context, Result, bail};
+use mfa_actix::api_key::PlainApiKey;
+use mfa_crypto::OsEntropy;
+use mfa_domain::TenantId;
+use mfa_domain::ports::{ApiKey, ApiKeyId, Clock, Scopes, SystemClock};
+use serde_json::{Value, json};
+
+use crate::cli::{ApiKeyCommand, Json};
+use crate::config::Config;
+use crate::installation::Installation;
+use crate::output;
+use crate::storage::Absent;
+
+pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
+    let absent = match command {
+        ApiKeyCommand::Create { .. } => Absent::Create,
+        ApiKeyCommand::List { .. } | ApiKeyCommand::Revoke { .. } => Absent::Refuse,
+    };
+    let installation = Installation::open(config, absent).await?;
+    match command {
+        ApiKeyCommand::Create { tenant, scopes, json } => {
+            let scopes: Scopes = scopes.into_iter().collect();
+            let key = create(&installation, &tenant, scopes).await?;
+            say_created(&key, json)?;
+        }
+        ApiKeyCommand::List { tenant, json } => list(&installation, tenant.as_ref(), json).await?,
+        ApiKeyCommand::Revoke { id, json } => revoke(&installation, &id, json).await?,
+    }
+    installation.close().await;
+    Ok(())
+}
+
+/// Makes and keeps a key.
+pub(super) async fn create(
+    installation: &Installation,
+    tenant: &TenantId,
+    scopes: Scopes,
+) -> Result<PlainApiKey> {
+    let key = PlainApiKey::generate(&OsEntropy)?;
+    let record = key.record(tenant.clone(), scopes, SystemClock.now());
+    installation.api_keys.insert(&record).await.context("the API key was not kept")?;
+    Ok(key)
+}
+
+fn say_created(key: &PlainApiKey, json: Json) -> Result<()> {
+    if json.json {
+        return output::say_json(&json!({ "id": key.id().as_str(), "key": key.expose() }));
+    }
+    output::say(format_args!("API key {}, shown only now:\n\n  {}\n", key.id(), key.expose()))
+}
+
+async fn list(installation: &Installation, tenant: Option<&TenantId>, json: Json) -> Result<()> {
+    let keys = installation.api_keys.list(tenant).await?;
+    if json.json {
+        return output::say_json(&keys.iter().map(as_json).collect());
+    }
+    let rows: Vec<_> = keys.iter().map(as_row).collect();
+    output::say_table(["ID", "TENANT", "SCOPES", "CREATED", "REVOKED"], &rows)
+}
+
+async fn revoke(installation: &Installation, id: &ApiKeyId, json: Json) -> Result<()> {
+    if !installation.api_keys.revoke(id, SystemClock.now()).await? {
+        bail!("there is no API key {id}");
+    }
+    if json.json {
+        return output::say_json(&json!({ "id": id.as_str(), "revoked": true }));
+    }
+    output::say(format_args!("API key {id} is revoked."))
+}
+
+fn as_json(key: &ApiKey) -> Value {
+    json!({
+        "id": key.id.as_str(),
+        "tenant": key.tenant.as_str(),
+        "scopes": key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
+        "created_at": key.created_at.to_string(),
+        "revoked_at": key.revoked_at.map(|at| at.to_string()),
+    })
+}
+
+fn as_row(key: &ApiKey) -> [String; 5] {
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    [
+        key.id.to_string(),
+        key.tenant.to_string(),
+        scopes.join(","),
+        key.created_at.to_string(),
+        key.revoked_at.map_or("-".to_owned(), |at| at.to_string()),
+    ]
+}

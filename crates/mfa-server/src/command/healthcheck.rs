@@ -1,0 +1,55 @@
+//! `healthcheck`: for container runtimes, whose images have no curl.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::HealthcheckArgs;
+use crate::config::Config;
+use crate::failure::Misuse;
+use crate::output;
+use crate::welcome::reachable;
+
+/// How long the server may take for each step of it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) fn run(config: &Config, arguments: &HealthcheckArgs) -> Result<()> {
+    let host = match &arguments.url {
+        Some(url) => authority(url)?.to_owned(),
+        None => reachable(config.settings.listen).to_string(),
+    };
+    let status = ready_status(&host).with_context(|| format!("{host} does not answer"))?;
+    if status != "200" {
+        bail!("{host} is not ready: it answers {status}");
+    }
+    output::say("ready")
+}
+
+fn authority(url: &str) -> Result<&str> {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(Misuse(format!("--url {url}: must begin with http://")).into());
+    };
+    Ok(rest.split('/').next().unwrap_or(rest))
+}
+
+/// The status that `/readyz` has.
+fn ready_status(host: &str) -> Result<String> {
+    let target = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    let address = target.to_socket_addrs()?.next().context("the name has no address")?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    match line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
+        Some(status) => Ok(status.to_owned()),
+        None => bail!("the answer is not HTTP"),
+    }
+}

@@ -1,0 +1,127 @@
+//! `serve`
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer};
+use anyhow::{Context, Result};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use mfa_actix::Api;
+use mfa_domain::TenantId;
+use mfa_domain::ports::Scope;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::api_key;
+use crate::config::{Config, Settings};
+use crate::installation::Installation;
+use crate::storage::{self, Absent};
+use crate::welcome::Welcome;
+use crate::{data_dir, limits, logging, output};
+
+/// How long a client may take for the head of a request, and how long an idle connection stays
+/// open: short, so that connections that say nothing make room for others.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections that wait until they are accepted.
+const BACKLOG: u32 = 2048;
+
+/// Where the buckets of all histograms end, in seconds.
+const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// How often what was measured is put into the buckets.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Whose the key of the first start is.
+const FIRST_TENANT: &str = "default";
+
+pub(super) async fn run(config: &Config) -> Result<()> {
+    let settings = &config.settings;
+    logging::start(settings)?;
+    let _claim = claim(settings)?;
+    let installation = Installation::open(config, Absent::Create).await?;
+    let api = api(settings, &installation)?;
+    let stop = stop_signal()?;
+
+    let workers = match settings.workers {
+        0 => available_parallelism().map_or(1, usize::from),
+        some => some,
+    };
+    let server = HttpServer::new(move || App::new().configure(|routes| api.configure(routes)))
+        .workers(workers)
+        .max_connections(limits::connections(settings.max_connections).div_ceil(workers))
+        .backlog(BACKLOG)
+        .client_request_timeout(PATIENCE)
+        .keep_alive(PATIENCE)
+        .shutdown_timeout(settings.shutdown_timeout.as_secs())
+        .shutdown_signal(stop)
+        .bind(settings.listen)
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = *server.addrs().first().context("the server has no address")?;
+    // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
+    let welcome = first_start(settings, &installation, address).await?;
+
+    let server = server.run();
+    // One write, so that whoever waits for its first line does not miss the rest.
+    if let Err(error) = output::say(format_args!("listening on http://{address}{welcome}")) {
+        warn!("{error:#}");
+    }
+    info!(%address, store = %settings.store, version = env!("CARGO_PKG_VERSION"), "ready");
+    server.await.context("the server failed")?;
+    installation.close().await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Keeps other servers off the database.
+fn claim(settings: &Settings) -> Result<Option<File>> {
+    let Some(database) = storage::database(settings)? else { return Ok(None) };
+    data_dir::make(&settings.data_dir)?;
+    data_dir::claim(&database).map(Some)
+}
+
+fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
+    let metrics = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys))
+        .request_timeout(settings.request_timeout)
+        .metrics(Arc::new(move || metrics.render()));
+    Ok(if settings.issuer.is_empty() { api } else { api.issuer(settings.issuer.clone()) })
+}
+
+/// What the first start shows; nothing once there was any API key.
+async fn first_start(
+    settings: &Settings,
+    installation: &Installation,
+    address: SocketAddr,
+) -> Result<String> {
+    if !installation.api_keys.list(None).await?.is_empty() {
+        return Ok(String::new());
+    }
+    let tenant = TenantId::new(FIRST_TENANT)?;
+    let key = api_key::create(installation, &tenant, Scope::ALL.into()).await?;
+    let kept_in = storage::database(settings)?.map(|_| settings.data_dir.display().to_string());
+    Ok(format!("\n{}", Welcome { address, kept_in, tenant: &tenant, key: &key }))
+}
+
+/// Ends when the process is told to stop.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping; open requests are answered first");
+    })
+}

@@ -1,0 +1,128 @@
+//! `try`: what a user of an application goes through, in the terminal and in memory.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
+use mfa_domain::mfa::{Confirmation, Enrolment, NewFactor, PlainBackupCodes};
+use mfa_domain::otp_core::{Token, Totp, qr};
+use mfa_domain::ports::{Clock, SystemClock};
+use mfa_domain::{AccountKey, Actor, Label, Mfa, Rejection, SubmittedCode, TenantId, Verdict, Verified};
+use zeroize::Zeroizing;
+
+use crate::cli::TryArgs;
+use crate::config::{Config, Settings, StoreUrl};
+use crate::installation::use_cases;
+use crate::output;
+use crate::storage::{Absent, Storage};
+
+pub(super) async fn run(config: &Config, arguments: TryArgs) -> Result<()> {
+    let settings = Settings { store: StoreUrl::Memory, ..config.settings.clone() };
+    let storage = Storage::open(&settings, Absent::Create).await?;
+    let ring = KeyRing::generate(&OsEntropy, SystemClock.now())?;
+    let mfa = use_cases(&settings, &storage, AesGcmVault::new(ring, Arc::new(OsEntropy)))?;
+    let key = AccountKey::new(TenantId::new("try")?, arguments.user);
+    let issuer = if settings.issuer.is_empty() { "mfa-server" } else { &settings.issuer };
+
+    let trial = Trial { mfa, key, actor: Actor::user("try") };
+    let enrolment = trial.begin(issuer).await?;
+    let code = trial.confirm(&enrolment).await?;
+    output::say("\nA code counts once. The same one again:")?;
+    trial.verify(&code).await?;
+    trial.verify_more().await
+}
+
+struct Trial {
+    mfa: Mfa,
+    key: AccountKey,
+    actor: Actor,
+}
+
+impl Trial {
+    async fn begin(&self, issuer: &str) -> Result<Enrolment> {
+        let new = NewFactor {
+            issuer: Some(issuer.to_owned()),
+            ..NewFactor::new(Label::new("Terminal")?, Token::Totp(Totp::default()))
+        };
+        let enrolment = self.mfa.begin_enrolment(&self.key, &self.actor, new).await?;
+        output::say("This enrols you in memory; nothing is kept. Scan this with an authenticator app:\n")?;
+        output::say(qr::terminal(&enrolment.uri)?.as_str())?;
+        output::say(format_args!("Or type the secret:  {}", enrolment.secret.to_base32().as_str()))?;
+        output::say(format_args!("Or open the link:    {}\n", enrolment.uri.as_str()))?;
+        Ok(enrolment)
+    }
+
+    /// Asks until a code confirms the factor, and gives that code.
+    async fn confirm(&self, enrolment: &Enrolment) -> Result<SubmittedCode> {
+        loop {
+            let Some(text) = ask("The code that the app shows:")? else { bail!("no code was given") };
+            let Some(code) = parse(&text)? else { continue };
+            match self.mfa.confirm(&self.key, &self.actor, enrolment.factor.id, &code).await? {
+                Confirmation::Confirmed { backup_codes, .. } => {
+                    output::say("Right. You are enrolled.")?;
+                    say_backup_codes(backup_codes.as_ref())?;
+                    return Ok(code);
+                }
+                Confirmation::Rejected(rejection) => say_rejection(rejection)?,
+            }
+        }
+    }
+
+    async fn verify(&self, code: &SubmittedCode) -> Result<()> {
+        match self.mfa.verify(&self.key, &self.actor, code, None).await? {
+            Verdict::Verified(Verified::Factor { .. }) => output::say("Right: verified."),
+            Verdict::Verified(Verified::BackupCode { remaining, .. }) => {
+                output::say(format_args!("Right: verified with a backup code; {remaining} are left."))
+            }
+            Verdict::Rejected(rejection) => say_rejection(rejection),
+        }
+    }
+
+    async fn verify_more(&self) -> Result<()> {
+        output::say("\nTry the next code, a wrong one, or a backup code; an empty line ends it.")?;
+        while let Some(text) = ask("Code:")? {
+            if let Some(code) = parse(&text)? {
+                self.verify(&code).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line; none if it is empty or there is no more.
+fn ask(question: &str) -> Result<Option<Zeroizing<String>>> {
+    output::ask(question)?;
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().lock().read_line(&mut line)?;
+    let text = Zeroizing::new(line.trim().to_owned());
+    Ok((!text.is_empty()).then_some(text))
+}
+
+fn parse(text: &str) -> Result<Option<SubmittedCode>> {
+    match SubmittedCode::parse(text) {
+        Ok(code) => Ok(Some(code)),
+        Err(malformed) => {
+            output::say(format_args!("That is no code: {malformed}. It costs no attempt."))?;
+            Ok(None)
+        }
+    }
+}
+
+fn say_backup_codes(codes: Option<&PlainBackupCodes>) -> Result<()> {
+    let Some(codes) = codes else { return Ok(()) };
+    output::say("\nBackup codes, for when the app is not at hand; each counts once:\n")?;
+    codes.codes().iter().try_for_each(|code| output::say(format_args!("  {}", code.to_display().as_str())))
+}
+
+fn say_rejection(rejection: Rejection) -> Result<()> {
+    match rejection {
+        Rejection::Locked { until } => {
+            bail!("too many wrong codes: the account is locked until {until}")
+        }
+        Rejection::Invalid => output::say(
+            "Not accepted: wrong, or used before. Callers are not told which; it costs an attempt.",
+        ),
+        other => output::say(format_args!("Not accepted: {other}.")),
+    }
+}

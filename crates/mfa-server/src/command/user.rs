@@ -1,0 +1,155 @@
+//! `user show`, `unlock`, `reset`, `events`
+
+use anyhow::Result;
+use mfa_domain::mfa::Status;
+use mfa_domain::ports::{EventQuery, RecordedEvent};
+use mfa_domain::{AccountKey, Factor, Mfa};
+use serde_json::{Value, json};
+
+use super::operator;
+use crate::cli::{Json, ReasonedArgs, UserArgs, UserCommand};
+use crate::config::Config;
+use crate::installation::Installation;
+use crate::output;
+use crate::storage::Absent;
+
+/// Events that are read at a time.
+const PAGE: u32 = 500;
+
+pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
+    let installation = Installation::open(config, Absent::Refuse).await?;
+    let mfa = installation.mfa.as_ref();
+    match command {
+        UserCommand::Show { user, json } => show(mfa, &key(user), json).await?,
+        UserCommand::Unlock(ReasonedArgs { user, reason, json }) => {
+            let key = key(user);
+            mfa.unlock(&key, &operator(), &reason).await?;
+            say_done(&key, "unlocked", json)?;
+        }
+        UserCommand::Reset(ReasonedArgs { user, reason, json }) => {
+            let key = key(user);
+            mfa.reset(&key, &operator(), &reason).await?;
+            say_done(&key, "reset", json)?;
+        }
+        UserCommand::Events { user, json } => events(mfa, &key(user), json).await?,
+    }
+    installation.close().await;
+    Ok(())
+}
+
+fn key(arguments: UserArgs) -> AccountKey {
+    AccountKey::new(arguments.tenant, arguments.user)
+}
+
+fn say_done(key: &AccountKey, done: &str, json: Json) -> Result<()> {
+    let AccountKey { user, tenant } = key;
+    if json.json {
+        return output::say_json(&json!({ "user": user.as_str(), "tenant": tenant.as_str(), done: true }));
+    }
+    output::say(format_args!("User {user} of tenant {tenant} is {done}."))
+}
+
+async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
+    let status = mfa.status(key).await?;
+    let Status {
+        enrolled, factors, backup_codes_remaining, backup_codes_total, locked_until, disabled, ..
+    } = status;
+    let locked_until = locked_until.map(|until| until.to_string());
+    if json.json {
+        return output::say_json(&json!({
+            "user": key.user.as_str(),
+            "tenant": key.tenant.as_str(),
+            "enrolled": enrolled,
+            "factors": factors.iter().map(factor_as_json).collect::<Vec<_>>(),
+            "backup_codes": { "remaining": backup_codes_remaining, "total": backup_codes_total },
+            "locked_until": locked_until,
+            "disabled": disabled,
+        }));
+    }
+    let standing = match (disabled, &locked_until) {
+        (true, _) => "disabled until factors are bound anew".to_owned(),
+        (false, Some(until)) => format!("locked until {until}"),
+        (false, None) => "open".to_owned(),
+    };
+    output::say(format_args!(
+        "user          {}\ntenant        {}\nenrolled      {}\nstanding      {standing}\n\
+         backup codes  {backup_codes_remaining} of {backup_codes_total} left\n",
+        key.user,
+        key.tenant,
+        if enrolled { "yes" } else { "no" },
+    ))?;
+    let rows: Vec<_> = factors.iter().map(factor_as_row).collect();
+    output::say_table(["FACTOR", "KIND", "LABEL", "STATE", "CREATED", "LAST USED"], &rows)
+}
+
+fn factor_as_json(factor: &Factor) -> Value {
+    json!({
+        "id": factor.id.to_string(),
+        "kind": factor.kind().as_str(),
+        "label": factor.label.as_str(),
+        "state": state(factor),
+        "created_at": factor.created_at.to_string(),
+        "last_used_at": factor.last_used_at.map(|at| at.to_string()),
+    })
+}
+
+fn factor_as_row(factor: &Factor) -> [String; 6] {
+    [
+        factor.id.to_string(),
+        factor.kind().as_str().to_owned(),
+        factor.label.to_string(),
+        state(factor).to_owned(),
+        factor.created_at.to_string(),
+        factor.last_used_at.map_or("-".to_owned(), |at| at.to_string()),
+    ]
+}
+
+fn state(factor: &Factor) -> &'static str {
+    if factor.is_active() { "active" } else { "pending" }
+}
+
+async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
+    let mut query =
+        EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: PAGE };
+    let mut events = Vec::new();
+    loop {
+        let page = mfa.events(&query).await?;
+        query.after = page.events.last().map(|event| event.id);
+        events.extend(page.events);
+        if !page.more || query.after.is_none() {
+            break;
+        }
+    }
+    if json.json {
+        return output::say_json(&events.iter().map(event_as_json).collect());
+    }
+    let rows: Vec<_> = events.iter().map(event_as_row).collect();
+    output::say_table(["AT", "EVENT", "FACTOR", "BY", "DETAIL"], &rows)
+}
+
+fn event_as_json(recorded: &RecordedEvent) -> Value {
+    let event = &recorded.event;
+    json!({
+        "id": recorded.id.to_string(),
+        "at": event.at.to_string(),
+        "kind": event.kind.as_str(),
+        "user": recorded.user.as_str(),
+        "factor": event.factor.map(|id| id.to_string()),
+        "actor": event.actor,
+        "detail": event.detail,
+        "sequence": event.sequence,
+        "hash": event.hash.to_string(),
+    })
+}
+
+fn event_as_row(recorded: &RecordedEvent) -> [String; 5] {
+    let event = &recorded.event;
+    let detail: Vec<_> = event.detail.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    [
+        event.at.to_string(),
+        event.kind.to_string(),
+        event.factor.map_or("-".to_owned(), |id| id.to_string()),
+        event.actor.clone(),
+        detail.join(" "),
+    ]
+}

@@ -1,0 +1,153 @@
+//! What the server is told: defaults, then a TOML file, then `MFA_…` variables, then flags.
+//!
+//! Each layer is a list of [`Given`] values under dotted keys; a later one wins. Every value is
+//! tried on its own, so that all that is wrong is told at once, with its key and where it was said.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use thiserror::Error;
+use toml::{Table, Value};
+
+mod dump;
+mod duration;
+mod environment;
+mod file;
+mod flags;
+mod keys;
+mod rules;
+pub(crate) mod settings;
+
+pub(crate) use flags::Flags;
+pub(crate) use settings::{LogFormat, Settings, StoreUrl};
+
+use crate::secret::SecretText;
+use environment::Environment;
+use keys::KnownKeys;
+
+/// The effective configuration, and where each value comes from.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    /// The content of a key ring, from `MFA_KEY_RING`.
+    pub(crate) key_ring: Option<SecretText>,
+    sources: BTreeMap<String, Source>,
+}
+
+/// A value as one layer gives it.
+#[derive(Debug)]
+struct Given {
+    key: String,
+    value: Value,
+    source: Source,
+}
+
+/// Where a value was given.
+#[derive(Clone, Debug)]
+enum Source {
+    Profile,
+    File { path: PathBuf, line: usize },
+    Variable(String),
+    Flag(String),
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Error)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Config {
+    /// Puts the layers together.
+    pub(crate) fn load(
+        flags: &Flags,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Problems> {
+        let known = KnownKeys::of(&Settings::default());
+        let mut problems = Vec::new();
+        let environment = Environment::read(variables, &known, &mut problems);
+
+        let mut given = Vec::new();
+        if let Some(path) = flags.config.as_ref().or(environment.config.as_ref()) {
+            match file::read(path) {
+                Ok(values) => given.extend(values),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        given.extend(environment.given);
+        given.extend(flags.given(&known, &mut problems));
+        given.retain(|value| match known.check(value) {
+            Ok(()) => true,
+            Err(problem) => {
+                problems.push(problem);
+                false
+            }
+        });
+
+        let (settings, sources) = match merge(given) {
+            Ok(merged) => merged,
+            Err(error) => return Err(Problems(vec![error.to_string()])),
+        };
+        problems.extend(rules::broken(&settings).into_iter().map(|broken| {
+            let from = sources.get(broken.key).map_or(String::new(), |source| format!(" ({source})"));
+            format!("{}{from}: must be {}", broken.key, broken.rule)
+        }));
+        if problems.is_empty() {
+            Ok(Self { settings, key_ring: environment.key_ring, sources })
+        } else {
+            Err(Problems(problems))
+        }
+    }
+}
+
+/// Lays the values, each of which is right by itself, over the defaults of the chosen profile.
+fn merge(given: Vec<Given>) -> Result<(Settings, BTreeMap<String, Source>), toml::de::Error> {
+    let mut sources = BTreeMap::new();
+    let profile = given.iter().rfind(|value| value.key == "verification.profile");
+    let mut table = table_of(&Settings::default());
+    if profile.is_some_and(|profile| profile.value.as_str() == Some("strict")) {
+        let strict = Settings { verification: settings::Verification::strict(), ..Settings::default() };
+        for (key, value) in keys::flatten(&table_of(&strict)) {
+            if keys::get(&table, &key) != Some(&value) {
+                sources.insert(key.clone(), Source::Profile);
+                keys::set(&mut table, &key, value);
+            }
+        }
+    }
+    for Given { key, value, source } in given {
+        keys::set(&mut table, &key, value);
+        sources.insert(key, source);
+    }
+    Ok((Settings::deserialize(table)?, sources))
+}
+
+fn table_of(settings: &Settings) -> Table {
+    Table::try_from(settings).unwrap_or_default()
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Profile => f.write_str("verification.profile"),
+            Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
+            Self::Variable(name) => write!(f, "environment, {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [only] => write!(f, "the configuration is not valid: {only}"),
+            all => {
+                write!(f, "the configuration is not valid, for {} reasons:", all.len())?;
+                all.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! `MFA_…` variables: `lockout.failures` is `MFA_LOCKOUT_FAILURES`.
+//!
+//! An unknown name that begins with `MFA_` is an error: a misspelt limit must not pass for none. An
+//! empty variable is as if it were not set.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::keys::{KnownKeys, nearest};
+use super::{Given, Source};
+use crate::secret::SecretText;
+
+const PREFIX: &str = "MFA_";
+const CONFIG: &str = "MFA_CONFIG";
+const KEY_RING: &str = "MFA_KEY_RING";
+const KEY_RING_FILE: &str = "MFA_KEY_RING_FILE";
+
+/// What the environment says.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    pub(super) config: Option<PathBuf>,
+    pub(super) key_ring: Option<SecretText>,
+    pub(super) given: Vec<Given>,
+}
+
+impl Environment {
+    pub(super) fn read(
+        variables: impl Iterator<Item = (OsString, OsString)>,
+        known: &KnownKeys,
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let mut all = Self::default();
+        for (name, value) in variables {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            match value.into_string() {
+                Ok(value) if value.is_empty() => {}
+                Ok(value) => {
+                    if let Err(problem) = all.take(name, value, known) {
+                        problems.push(problem);
+                    }
+                }
+                Err(_) => problems.push(format!("{name} (environment): not valid UTF-8")),
+            }
+        }
+        if all.key_ring.is_some() && all.given.iter().any(|given| given.key == "key_ring_file") {
+            problems
+                .push(format!("{KEY_RING} and {KEY_RING_FILE} (environment): only one of them can be given"));
+        }
+        all
+    }
+
+    fn take(&mut self, name: &str, value: String, known: &KnownKeys) -> Result<(), String> {
+        match name {
+            CONFIG => self.config = Some(value.into()),
+            KEY_RING => self.key_ring = Some(SecretText::from(value)),
+            _ => {
+                let Some(key) = known.names().find(|key| variable(key) == name) else {
+                    let names: Vec<_> =
+                        known.names().map(variable).chain([CONFIG, KEY_RING].map(str::to_owned)).collect();
+                    let near = nearest(name, names.iter().map(String::as_str));
+                    return Err(format!(
+                        "{name} (environment): unknown; the nearest known variable is {near}"
+                    ));
+                };
+                let value = known.value_of(key, &value);
+                let source = Source::Variable(name.to_owned());
+                self.given.push(Given { key: key.to_owned(), value, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The variable of a key.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}

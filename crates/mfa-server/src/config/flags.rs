@@ -1,0 +1,77 @@
+//! The flags that configure; they may stand before or after any command.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::keys::KnownKeys;
+use super::{Given, Source};
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct Flags {
+    /// Read this TOML file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Listen there; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+
+    /// Keep the database and the key ring in this directory [default: ./mfa-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+
+    /// Keep data in sqlite:PATH or memory: [default: sqlite:mfa.db in the data directory]
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
+
+    /// Read the key ring from this file [default: keyring.toml in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    key_ring_file: Option<String>,
+
+    /// Log this, as error, warn, info, debug, trace, or a filter by module [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+
+    /// Log as text or as json [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+
+    /// Set any option by its key, such as lockout.failures=3; `config dump` lists them all
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Flags {
+    /// What the flags say, `--set` first.
+    pub(super) fn given(&self, known: &KnownKeys, problems: &mut Vec<String>) -> Vec<Given> {
+        let mut all = Vec::new();
+        for text in &self.set {
+            match text.split_once('=') {
+                Some((key, value)) => all.push(Given {
+                    key: key.to_owned(),
+                    value: known.value_of(key, value),
+                    source: Source::Flag("--set".to_owned()),
+                }),
+                None => problems.push(format!("--set {text}: must be KEY=VALUE")),
+            }
+        }
+        let flags = [
+            ("listen", &self.listen),
+            ("data_dir", &self.data_dir),
+            ("store", &self.store),
+            ("key_ring_file", &self.key_ring_file),
+            ("log", &self.log),
+            ("log_format", &self.log_format),
+        ];
+        all.extend(flags.into_iter().filter_map(|(key, value)| {
+            Some(Given {
+                key: key.to_owned(),
+                value: known.value_of(key, value.as_ref()?),
+                source: Source::Flag(format!("--{}", key.replace('_', "-"))),
+            })
+        }));
+        all
+    }
+}

@@ -1,0 +1,97 @@
+//! The known keys: those of the defaults, written with dots.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{Given, Settings, table_of};
+
+/// Every key there is, with its default.
+#[derive(Debug)]
+pub(super) struct KnownKeys {
+    defaults: Table,
+    flat: BTreeMap<String, Value>,
+}
+
+impl KnownKeys {
+    pub(super) fn of(defaults: &Settings) -> Self {
+        let defaults = table_of(defaults);
+        Self { flat: flatten(&defaults).into_iter().collect(), defaults }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.flat.keys().map(String::as_str)
+    }
+
+    /// Whether a value is right by itself: its key is known, and it can be read.
+    pub(super) fn check(&self, given: &Given) -> Result<(), String> {
+        let Given { key, value, source } = given;
+        if key == "key_ring" {
+            return Err(format!(
+                "{key} ({source}): a secret, which cannot be given here; name its file in key_ring_file, or set MFA_KEY_RING"
+            ));
+        }
+        let Some(default) = self.flat.get(key) else {
+            let near = nearest(key, self.names());
+            return Err(format!("{key} ({source}): unknown; the nearest known key is {near}"));
+        };
+        let mut trial = self.defaults.clone();
+        set(&mut trial, key, value.clone());
+        match Settings::deserialize(trial) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(format!("{key} ({source}): {}; the default is {default}", error.message().trim()))
+            }
+        }
+    }
+
+    /// Reads text from outside of a file by the type of the default at that key.
+    pub(super) fn value_of(&self, key: &str, text: &str) -> Value {
+        let text = text.to_owned();
+        match self.flat.get(key) {
+            Some(Value::Integer(_)) => text.parse().map_or(Value::String(text), Value::Integer),
+            _ => Value::String(text),
+        }
+    }
+}
+
+/// The one of the names that looks most like `name`.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> &'a str {
+    names.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or_default()
+}
+
+/// All values that are no tables, with their dotted keys.
+pub(super) fn flatten(table: &Table) -> Vec<(String, Value)> {
+    let mut flat = Vec::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(inner) => {
+                flat.extend(flatten(inner).into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+            }
+            value => flat.push((name.clone(), value.clone())),
+        }
+    }
+    flat
+}
+
+pub(super) fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        None => table.get(key),
+        Some((section, rest)) => get(table.get(section)?.as_table()?, rest),
+    }
+}
+
+pub(super) fn set(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Some(inner) = inner.as_table_mut() {
+                set(inner, rest, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The range of every option that has one.
+
+use std::time::Duration;
+
+use mfa_crypto::Argon2Settings;
+use mfa_domain::account::Attempts;
+use mfa_domain::otp_core::{LookAhead, Window, uri};
+use tracing_subscriber::EnvFilter;
+
+use super::Settings;
+
+/// An option that is out of its range.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) key: &'static str,
+    /// What the option must be.
+    pub(super) rule: &'static str,
+}
+
+/// Every rule that the settings break.
+pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
+    let Settings { lockout, enrolment, backup_codes, verification, argon2, .. } = settings;
+    let second = Duration::from_secs(1);
+    let minutes = |n: u64| Duration::from_secs(n * 60);
+    let rules = [
+        ("data_dir", !settings.data_dir.as_os_str().is_empty(), "a path"),
+        ("key_ring_file", !settings.key_ring_file.as_os_str().is_empty(), "a path"),
+        (
+            "issuer",
+            !settings.issuer.contains(':') && settings.issuer.len() <= uri::MAX_NAME_BYTES,
+            "at most 256 bytes without a colon",
+        ),
+        (
+            "log",
+            EnvFilter::try_new(&settings.log).is_ok(),
+            "a level such as info, or a filter such as info,mfa=debug",
+        ),
+        (
+            "request_timeout",
+            (Duration::from_millis(100)..=minutes(5)).contains(&settings.request_timeout),
+            "100ms to 5m",
+        ),
+        ("shutdown_timeout", (second..=minutes(60)).contains(&settings.shutdown_timeout), "1s to 1h"),
+        ("workers", settings.workers <= 1024, "0 to 1024"),
+        ("max_connections", (16..=1_000_000).contains(&settings.max_connections), "16 to 1000000"),
+        ("lockout.failures", lockout.failures >= 1, "at least 1"),
+        ("lockout.first_lock", lockout.first_lock >= second, "at least 1s"),
+        ("lockout.longest_lock", lockout.longest_lock >= lockout.first_lock, "at least lockout.first_lock"),
+        (
+            "lockout.rolling_failures",
+            (1..=Attempts::REMEMBERED).contains(&lockout.rolling_failures),
+            "1 to 64",
+        ),
+        ("lockout.rolling_window", lockout.rolling_window >= second, "at least 1s"),
+        ("lockout.disable_after", lockout.disable_after >= lockout.failures, "at least lockout.failures"),
+        ("enrolment.most_factors", (1..=100).contains(&enrolment.most_factors), "1 to 100"),
+        ("enrolment.pending_lifetime", enrolment.pending_lifetime >= second, "at least 1s"),
+        ("enrolment.proof_lifetime", enrolment.proof_lifetime >= second, "at least 1s"),
+        ("backup_codes.set_size", (1..=100).contains(&backup_codes.set_size), "1 to 100"),
+        ("backup_codes.low", backup_codes.low <= backup_codes.set_size, "at most backup_codes.set_size"),
+        ("verification.past_steps", verification.past_steps <= Window::MAX_STEPS, "0 to 10"),
+        ("verification.future_steps", verification.future_steps <= Window::MAX_STEPS, "0 to 10"),
+        ("verification.drift_bound", verification.drift_bound <= 10, "0 to 10"),
+        ("verification.look_ahead", verification.look_ahead <= LookAhead::MAX, "0 to 20"),
+        (
+            "argon2.memory_kib",
+            (1024..=Argon2Settings::MOST_MEMORY_KIB).contains(&argon2.memory_kib),
+            "1024 to 262144",
+        ),
+        ("argon2.iterations", (1..=Argon2Settings::MOST_ITERATIONS).contains(&argon2.iterations), "1 to 16"),
+        ("argon2.lanes", (1..=Argon2Settings::MOST_LANES).contains(&argon2.lanes), "1 to 16"),
+        ("argon2.concurrency", (1..=1024).contains(&argon2.concurrency), "1 to 1024"),
+    ];
+    rules.into_iter().filter(|(_, holds, _)| !holds).map(|(key, _, rule)| Broken { key, rule }).collect()
+}

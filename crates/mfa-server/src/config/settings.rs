@@ -1,0 +1,303 @@
+//! Every option, its default, and what it means.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use mfa_crypto::Argon2Settings;
+use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
+use serde::{Deserialize, Serialize};
+
+use super::duration;
+
+/// Everything that can be configured. The README explains each option to users.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where to listen; port 0 picks a free one.
+    pub(crate) listen: SocketAddr,
+    /// Where the database and the key ring are.
+    pub(crate) data_dir: PathBuf,
+    /// Where accounts, events and API keys are kept.
+    pub(crate) store: StoreUrl,
+    /// Where short-lived state is kept.
+    pub(crate) ephemeral: EphemeralUrl,
+    /// The file of the key ring, relative to the data directory.
+    pub(crate) key_ring_file: PathBuf,
+    /// Who authenticator apps say a code is for; the tenant's name if empty.
+    pub(crate) issuer: String,
+    /// What is logged, as a filter of `tracing`.
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    /// How long one request may take.
+    #[serde(with = "duration")]
+    pub(crate) request_timeout: Duration,
+    /// How long open requests may take once the server was told to stop.
+    #[serde(with = "duration")]
+    pub(crate) shutdown_timeout: Duration,
+    /// Threads that answer requests; as many as there are processors if 0.
+    pub(crate) workers: usize,
+    /// Connections that are open at the same time.
+    pub(crate) max_connections: usize,
+    pub(crate) lockout: Lockout,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) backup_codes: BackupCodes,
+    pub(crate) verification: Verification,
+    pub(crate) argon2: Argon2,
+}
+
+/// [`StandardLockout`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lockout {
+    pub(crate) failures: u32,
+    #[serde(with = "duration")]
+    pub(crate) first_lock: Duration,
+    #[serde(with = "duration")]
+    pub(crate) longest_lock: Duration,
+    pub(crate) rolling_failures: usize,
+    #[serde(with = "duration")]
+    pub(crate) rolling_window: Duration,
+    pub(crate) disable_after: u32,
+}
+
+/// [`StandardEnrolment`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Enrolment {
+    pub(crate) most_factors: usize,
+    #[serde(with = "duration")]
+    pub(crate) pending_lifetime: Duration,
+    #[serde(with = "duration")]
+    pub(crate) proof_lifetime: Duration,
+}
+
+/// [`StandardBackupCodes`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackupCodes {
+    pub(crate) set_size: usize,
+    pub(crate) low: usize,
+}
+
+/// [`StandardVerification`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verification {
+    /// Sets the defaults of the four below.
+    pub(crate) profile: Profile,
+    pub(crate) past_steps: u8,
+    pub(crate) future_steps: u8,
+    pub(crate) drift_bound: u8,
+    pub(crate) look_ahead: u8,
+}
+
+/// [`Argon2Settings`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Argon2 {
+    pub(crate) memory_kib: u32,
+    pub(crate) iterations: u32,
+    pub(crate) lanes: u32,
+    pub(crate) concurrency: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Profile {
+    Standard,
+    Strict,
+}
+
+/// Which store, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum StoreUrl {
+    /// A file, relative to the data directory.
+    Sqlite(PathBuf),
+    Memory,
+}
+
+/// Where short-lived state is kept: this version has one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum EphemeralUrl {
+    Memory,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data_dir: "mfa-data".into(),
+            store: StoreUrl::Sqlite("mfa.db".into()),
+            ephemeral: EphemeralUrl::Memory,
+            key_ring_file: "keyring.toml".into(),
+            issuer: String::new(),
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            request_timeout: Duration::from_secs(2),
+            shutdown_timeout: Duration::from_secs(8),
+            workers: 0,
+            max_connections: 10_000,
+            lockout: StandardLockout::default().into(),
+            enrolment: StandardEnrolment::default().into(),
+            backup_codes: StandardBackupCodes::default().into(),
+            verification: Verification::standard(),
+            argon2: Argon2Settings::default().into(),
+        }
+    }
+}
+
+impl Verification {
+    fn standard() -> Self {
+        Self::of(Profile::Standard, &StandardVerification::default())
+    }
+
+    pub(super) fn strict() -> Self {
+        Self::of(Profile::Strict, &StandardVerification::strict())
+    }
+
+    fn of(profile: Profile, policy: &StandardVerification) -> Self {
+        Self {
+            profile,
+            past_steps: policy.window.past(),
+            future_steps: policy.window.future(),
+            drift_bound: policy.drift_bound,
+            look_ahead: policy.look_ahead.value(),
+        }
+    }
+}
+
+impl From<StandardLockout> for Lockout {
+    fn from(policy: StandardLockout) -> Self {
+        let StandardLockout {
+            failures,
+            first_lock,
+            longest_lock,
+            rolling_failures,
+            rolling_window,
+            disable_after,
+        } = policy;
+        Self { failures, first_lock, longest_lock, rolling_failures, rolling_window, disable_after }
+    }
+}
+
+impl From<Lockout> for StandardLockout {
+    fn from(settings: Lockout) -> Self {
+        let Lockout { failures, first_lock, longest_lock, rolling_failures, rolling_window, disable_after } =
+            settings;
+        Self { failures, first_lock, longest_lock, rolling_failures, rolling_window, disable_after }
+    }
+}
+
+impl From<StandardEnrolment> for Enrolment {
+    fn from(policy: StandardEnrolment) -> Self {
+        let StandardEnrolment { most_factors, pending_lifetime, proof_lifetime } = policy;
+        Self { most_factors, pending_lifetime, proof_lifetime }
+    }
+}
+
+impl From<Enrolment> for StandardEnrolment {
+    fn from(settings: Enrolment) -> Self {
+        let Enrolment { most_factors, pending_lifetime, proof_lifetime } = settings;
+        Self { most_factors, pending_lifetime, proof_lifetime }
+    }
+}
+
+impl From<StandardBackupCodes> for BackupCodes {
+    fn from(policy: StandardBackupCodes) -> Self {
+        let StandardBackupCodes { set_size, low } = policy;
+        Self { set_size, low }
+    }
+}
+
+impl From<BackupCodes> for StandardBackupCodes {
+    fn from(settings: BackupCodes) -> Self {
+        let BackupCodes { set_size, low } = settings;
+        Self { set_size, low }
+    }
+}
+
+impl From<Argon2Settings> for Argon2 {
+    fn from(settings: Argon2Settings) -> Self {
+        let Argon2Settings { memory_kib, iterations, lanes, concurrency, .. } = settings;
+        Self { memory_kib, iterations, lanes, concurrency }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = &'static str;
+
+    /// Never says what the text was: it may hold a password.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("sqlite", path)) => {
+                let path = path.strip_prefix("//").unwrap_or(path);
+                if path.is_empty() { Err("sqlite: needs a path") } else { Ok(Self::Sqlite(path.into())) }
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                Err("this version has no PostgreSQL store; it must be sqlite:PATH or memory:")
+            }
+            _ => Err("it must be sqlite:PATH or memory:"),
+        }
+    }
+}
+
+impl FromStr for EphemeralUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            _ => Err("this version keeps it in memory: only"),
+        }
+    }
+}
+
+impl TryFrom<String> for StoreUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for EphemeralUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Memory => f.write_str("memory:"),
+        }
+    }
+}
+
+impl From<StoreUrl> for String {
+    fn from(url: StoreUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl From<EphemeralUrl> for String {
+    fn from(_: EphemeralUrl) -> Self {
+        "memory:".to_owned()
+    }
+}

@@ -1,0 +1,143 @@
+use std::fs;
+
+use super::*;
+
+/// What comes of a file, of variables and of flags.
+fn load(file: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Config, String> {
+    use clap::Parser;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mfa.toml");
+    fs::write(&path, file).unwrap();
+    let path = path.to_str().unwrap();
+    let arguments = ["mfa-server", "--config", path].into_iter().chain(arguments.iter().copied());
+    let cli = crate::cli::Cli::try_parse_from(arguments).unwrap();
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Config::load(&cli.flags, variables).map_err(|problems| problems.to_string().replace(path, "mfa.toml"))
+}
+
+#[test]
+fn later_layers_win_and_the_dump_says_which() {
+    let file = "listen = '127.0.0.1:1'\nissuer = 'From file'\nlog = 'warn'\n[lockout]\nfailures = 4\n";
+    let variables = [("MFA_LISTEN", "127.0.0.1:2"), ("MFA_LOG", "debug"), ("HOME", "/"), ("MFA_STORE", "")];
+    let config =
+        load(file, &variables, &["--listen", "127.0.0.1:3", "--set", "lockout.first_lock=1m"]).unwrap();
+    assert_eq!(config.settings.listen.port(), 3);
+    assert_eq!(config.settings.log, "debug");
+    assert_eq!(config.settings.lockout.failures, 4);
+    let dump = config.to_string();
+    for line in [
+        "listen = \"127.0.0.1:3\" # flag --listen\n",
+        "data_dir = \"mfa-data\" # default\n",
+        "log = \"debug\" # environment, MFA_LOG\n",
+        "mfa.toml, line 2\n",
+        "[lockout]\nfailures = 4 # ",
+        "mfa.toml, line 5\nfirst_lock = \"1m\" # flag --set\n",
+    ] {
+        assert!(dump.contains(line), "{line} in\n{dump}");
+    }
+}
+
+#[test]
+fn a_dump_is_a_configuration_that_gives_itself() {
+    let dump = load("", &[], &["--set", "verification.profile=strict"]).unwrap().to_string();
+    assert!(dump.contains("past_steps = 0 # verification.profile\n"), "{dump}");
+    let again = load(&dump, &[], &[]).unwrap();
+    let values = |text: &str| text.parse::<Table>().unwrap();
+    assert_eq!(values(&again.to_string()), values(&dump));
+}
+
+#[test]
+fn unknown_names_are_errors_that_name_the_nearest() {
+    for (file, variables, arguments, message) in [
+        (
+            "lissten = 'x'",
+            vec![],
+            vec![],
+            "lissten (mfa.toml, line 1): unknown; the nearest known key is listen",
+        ),
+        (
+            "\n[lockuot]\nfailures = 3",
+            vec![],
+            vec![],
+            "lockuot.failures (mfa.toml, line 3): unknown; the nearest known key is lockout.failures",
+        ),
+        (
+            "",
+            vec![("MFA_LOCKOUT_FAILURE", "3")],
+            vec![],
+            "MFA_LOCKOUT_FAILURE (environment): unknown; the nearest known variable is MFA_LOCKOUT_FAILURES",
+        ),
+        (
+            "",
+            vec![],
+            vec!["--set", "argon2.memory=65536"],
+            "argon2.memory (flag --set): unknown; the nearest known key is argon2.memory_kib",
+        ),
+    ] {
+        let problem = load(file, &variables, &arguments).unwrap_err();
+        assert_eq!(problem, format!("the configuration is not valid: {message}"));
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_its_place() {
+    let file = "log_format = 'xml'\nworkers = '4'\n[lockout]\nfailures = 0\nfirst_lock = '15'\n";
+    let variables = [("MFA_ARGON2_MEMORY_KIB", "lots"), ("MFA_STORE", "postgres://mfa:hunter2@db/mfa")];
+    let problems =
+        load(file, &variables, &["--set", "backup_codes.low=11", "--listen", "localhost"]).unwrap_err();
+    for part in [
+        "for 8 reasons:",
+        "log_format (mfa.toml, line 1): unknown variant `xml`, expected `text` or `json`; the default is \"text\"",
+        "workers (mfa.toml, line 2): invalid type: string \"4\", expected usize; the default is 0",
+        "lockout.failures (mfa.toml, line 4): must be at least 1",
+        "lockout.first_lock (mfa.toml, line 5): not a duration",
+        "argon2.memory_kib (environment, MFA_ARGON2_MEMORY_KIB): invalid type",
+        "store (environment, MFA_STORE): this version has no PostgreSQL store",
+        "backup_codes.low (flag --set): must be at most backup_codes.set_size",
+        "listen (flag --listen): invalid socket address syntax; the default is \"127.0.0.1:8080\"",
+    ] {
+        assert!(problems.contains(part), "{part} in\n{problems}");
+    }
+    assert!(!problems.contains("hunter2"), "{problems}");
+}
+
+#[test]
+fn text_that_looks_like_a_number_stays_text() {
+    let config = load("", &[("MFA_ISSUER", "012345"), ("MFA_LOCKOUT_FAILURES", "3")], &[]).unwrap();
+    assert_eq!(config.settings.issuer, "012345");
+    assert_eq!(config.settings.lockout.failures, 3);
+}
+
+#[test]
+fn the_content_of_a_key_ring_comes_from_the_environment_only_and_is_never_shown() {
+    let config = load("", &[("MFA_KEY_RING", "very secret")], &[]).unwrap();
+    assert_eq!(config.key_ring.as_ref().unwrap().expose(), "very secret");
+    assert!(!config.to_string().contains("very secret"));
+    assert!(!format!("{config:?}").contains("very secret"));
+
+    let problem = load("key_ring = 'very secret'", &[], &[]).unwrap_err();
+    assert!(
+        problem.contains("key_ring (mfa.toml, line 1): a secret") && !problem.contains("very"),
+        "{problem}"
+    );
+    let both = [("MFA_KEY_RING", "a"), ("MFA_KEY_RING_FILE", "b")];
+    assert!(load("", &both, &[]).unwrap_err().contains("only one of them"));
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_not_there_is_named() {
+    let problem = load("listen = 'a'\nlisten = 'b'", &[], &[]).unwrap_err();
+    assert!(problem.contains("mfa.toml, line 2: duplicate key"), "{problem}");
+    let variables = [("MFA_CONFIG".into(), "/nowhere/mfa.toml".into())];
+    let problem = Config::load(&Flags::default(), variables.into_iter()).unwrap_err().to_string();
+    assert!(problem.contains("/nowhere/mfa.toml: the configuration file cannot be read"), "{problem}");
+}
+
+#[test]
+fn the_readme_explains_every_option() {
+    let readme = include_str!("../../README.md");
+    for (key, _) in keys::flatten(&table_of(&Settings::default())) {
+        assert!(readme.contains(&format!("`{key}`")), "{key}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Files and directories that only their owner can read.
+//!
+//! Modes are given on creation: a file that is narrowed afterwards was open for a moment.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::failure::Refusal;
+
+const OWNER_ONLY_DIR: u32 = 0o700;
+const OWNER_ONLY_FILE: u32 = 0o600;
+
+/// Makes a directory, and those above it, unless it is there.
+pub(crate) fn make(dir: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(OWNER_ONLY_DIR)
+        .create(dir)
+        .with_context(|| format!("the data directory {} cannot be created", dir.display()))
+}
+
+/// Waits until no other process changes the directory, and keeps others off until it is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File> {
+    let lock = || -> io::Result<File> {
+        let dir = File::open(dir)?;
+        dir.lock()?;
+        Ok(dir)
+    };
+    lock().with_context(|| format!("the data directory {} cannot be locked", dir.display()))
+}
+
+/// Puts `content` in the place of a file, whole or not at all, durably.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    // A link stays a link; what it points to is replaced.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let temporary = with_suffix(&path, ".new");
+    let write = || -> io::Result<()> {
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Claims a database for this server, until the file is dropped or the process ends.
+pub(crate) fn claim(database: &Path) -> Result<File> {
+    let path = with_suffix(database, ".lock");
+    let open =
+        || OpenOptions::new().write(true).create(true).truncate(false).mode(OWNER_ONLY_FILE).open(&path);
+    let file = open().with_context(|| format!("{} cannot be created", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Refusal::new(
+            format!("another server is running on the database {}", database.display()),
+            "stop it first, or give this one another data directory; commands such as `api-key create` work while it runs",
+        )
+        .into()),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
+}
+
+/// A path that is taken from the data directory unless it is absolute.
+pub(crate) fn inside(dir: &Path, path: &Path) -> Result<PathBuf> {
+    let path = dir.join(path);
+    ensure!(path.file_name().is_some(), "{} is no file", path.display());
+    Ok(path)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY_FILE).open(path)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_only() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/b");
+        make(&dir).unwrap();
+        let file = dir.join("file");
+        for content in ["old", "new"] {
+            replace(&file, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        }
+        assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_link_to_a_ring_elsewhere_stays_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, link) = (root.path().join("target"), root.path().join("link"));
+        fs::write(&target, b"old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_database_is_claimed_by_one() {
+        let root = tempfile::tempdir().unwrap();
+        let database = root.path().join("mfa.db");
+        let first = claim(&database).unwrap();
+        assert!(claim(&database).unwrap_err().is::<Refusal>());
+        drop(first);
+        claim(&database).unwrap();
+    }
+}

@@ -1,0 +1,107 @@
+//! What a failure becomes: one line for people, a code for scripts.
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+use mfa_store_sqlite::SqliteError;
+use thiserror::Error;
+
+use crate::config::Problems;
+
+/// The exit codes, as `--help` explains them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Misused = 2,
+    Refused = 3,
+}
+
+/// Going on would put data at risk.
+#[derive(Debug, Error)]
+#[error("{what}\n  {advice}")]
+pub(crate) struct Refusal {
+    what: String,
+    advice: String,
+}
+
+/// The command or its arguments make no sense here.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(pub(crate) String);
+
+impl Refusal {
+    pub(crate) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: advice.into() }
+    }
+}
+
+/// The line that says what went wrong, and why.
+pub(crate) fn describe(error: &Error) -> String {
+    let mut line = String::from("mfa-server: ");
+    let mut last = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Transparent and wrapping errors repeat the text of what they wrap.
+        if last.contains(&text) {
+            continue;
+        }
+        if !last.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+        last = text;
+    }
+    line
+}
+
+/// The code that goes with it.
+pub(crate) fn exit_of(error: &Error) -> Exit {
+    if error.is::<Problems>() || error.is::<Misuse>() {
+        return Exit::Misused;
+    }
+    let unfit = error.chain().filter_map(|cause| cause.downcast_ref()).any(is_unfit);
+    if error.is::<Refusal>() || unfit { Exit::Refused } else { Exit::Failed }
+}
+
+/// Whether the database itself is the reason, so that trying again can only do harm.
+const fn is_unfit(error: &SqliteError) -> bool {
+    matches!(
+        error,
+        SqliteError::NotADatabase
+            | SqliteError::Foreign
+            | SqliteError::TooNew { .. }
+            | SqliteError::Corrupt(_)
+            | SqliteError::Undecodable { .. }
+    )
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_line_has_the_causes_and_repeats_none() {
+        let inner = std::io::Error::other("no space left");
+        let error = Err::<(), _>(inner).context("cannot write").context("cannot add a key").unwrap_err();
+        assert_eq!(describe(&error), "mfa-server: cannot add a key: cannot write: no space left");
+        assert_eq!(exit_of(&error), Exit::Failed);
+    }
+
+    #[test]
+    fn a_refusal_stays_one_under_context() {
+        let error = Error::new(Refusal::new("no", "do that")).context("while starting");
+        assert_eq!(exit_of(&error), Exit::Refused);
+        assert_eq!(exit_of(&Misuse("x".to_owned()).into()), Exit::Misused);
+        let damaged = Error::new(SqliteError::NotADatabase).context("the database cannot be opened");
+        assert_eq!(exit_of(&damaged), Exit::Refused);
+    }
+}

@@ -1,0 +1,70 @@
+//! Everything a command works on: the stores, the key ring, and the use cases on top of them.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
+use mfa_domain::ports::{ApiKeyStore, SystemClock};
+use mfa_domain::{Mfa, Ports};
+
+use crate::config::{Config, Settings, StoreUrl};
+use crate::data_dir;
+use crate::key_ring::{self, RingSource};
+use crate::policies::policies;
+use crate::storage::{Absent, Storage};
+
+/// Stores and a key ring that belong together.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    pub(crate) mfa: Arc<Mfa>,
+    pub(crate) api_keys: Arc<dyn ApiKeyStore>,
+    storage: Storage,
+}
+
+impl Installation {
+    /// Opens it; the first time, if it may, makes it.
+    ///
+    /// Refuses a key ring that is not that of the store.
+    pub(crate) async fn open(config: &Config, absent: Absent) -> Result<Self> {
+        let settings = &config.settings;
+        if absent == Absent::Create && settings.store != StoreUrl::Memory {
+            data_dir::make(&settings.data_dir)?;
+        }
+        // Two processes that start at once must not make two rings.
+        let _turn = match settings.store {
+            StoreUrl::Memory => None,
+            StoreUrl::Sqlite(_) if !settings.data_dir.exists() => None,
+            StoreUrl::Sqlite(_) => Some(data_dir::lock(&settings.data_dir)?),
+        };
+        let storage = Storage::open(settings, absent).await?;
+        let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
+        let source = RingSource::of(config)?;
+        let ring = key_ring::for_store(&source, &in_use, &settings.store)?;
+        let mut vault = AesGcmVault::new(ring, Arc::new(OsEntropy));
+        if let RingSource::File(path) = source {
+            vault = vault.with_reload(move || {
+                key_ring::read_file(&path)?.with_context(|| format!("{} is gone", path.display()))
+            });
+        }
+        let mfa = use_cases(settings, &storage, vault)?;
+        Ok(Self { mfa: Arc::new(mfa), api_keys: Arc::clone(&storage.api_keys), storage })
+    }
+
+    /// Closes the stores.
+    pub(crate) async fn close(self) {
+        self.storage.close().await;
+    }
+}
+
+/// The use cases on open stores.
+pub(crate) fn use_cases(settings: &Settings, storage: &Storage, vault: AesGcmVault) -> Result<Mfa> {
+    let entropy = Arc::new(OsEntropy);
+    let ports = Ports {
+        accounts: Arc::clone(&storage.accounts),
+        vault: Arc::new(vault),
+        hasher: Arc::new(Argon2Hasher::new((&settings.argon2).into(), entropy.clone())),
+        clock: Arc::new(SystemClock),
+        entropy,
+    };
+    Ok(Mfa::new(ports, policies(settings)?))
+}

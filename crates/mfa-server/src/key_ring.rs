@@ -1,0 +1,108 @@
+//! The key ring: where it is, how it is made once, and when it is the wrong one.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use mfa_crypto::{KeyRing, OsEntropy};
+use mfa_domain::KeyId;
+use mfa_domain::ports::{Clock, SystemClock};
+use tracing::warn;
+use zeroize::Zeroizing;
+
+use crate::config::{Config, StoreUrl};
+use crate::data_dir;
+use crate::failure::Refusal;
+use crate::secret::SecretText;
+
+/// Where the ring comes from.
+#[derive(Debug)]
+pub(crate) enum RingSource<'a> {
+    /// The environment holds it.
+    Content(&'a SecretText),
+    File(PathBuf),
+}
+
+impl<'a> RingSource<'a> {
+    pub(crate) fn of(config: &'a Config) -> Result<Self> {
+        let Config { settings, key_ring, .. } = config;
+        match key_ring {
+            Some(content) => Ok(Self::Content(content)),
+            None => data_dir::inside(&settings.data_dir, &settings.key_ring_file).map(Self::File),
+        }
+    }
+
+    /// Reads the ring; none if there is no such file.
+    pub(crate) fn read(&self) -> Result<Option<KeyRing>> {
+        match self {
+            Self::Content(content) => parse(content.expose(), "MFA_KEY_RING").map(Some),
+            Self::File(path) => read_file(path),
+        }
+    }
+}
+
+/// The ring for a store whose secrets need the keys `in_use`.
+///
+/// It is made if it is not there, but never where secrets are sealed already: they would stay shut,
+/// and new ones would be sealed with a key that is in no backup.
+pub(crate) fn for_store(source: &RingSource<'_>, in_use: &[KeyId], store: &StoreUrl) -> Result<KeyRing> {
+    match source.read()? {
+        Some(ring) => {
+            let missing = ring.missing(in_use);
+            if missing.is_empty() {
+                return Ok(ring);
+            }
+            let what = format!("the key ring is not that of this database: it lacks {}", names(missing));
+            let advice =
+                "put the right key ring in place, or restore it from its backup; nothing was changed";
+            Err(Refusal::new(what, advice).into())
+        }
+        None if in_use.is_empty() => {
+            let ring = KeyRing::generate(&OsEntropy, SystemClock.now())?;
+            match source {
+                RingSource::File(path) if *store != StoreUrl::Memory => write(path, &ring)?,
+                _ => {}
+            }
+            Ok(ring)
+        }
+        None => {
+            let what = format!("the key ring is gone, and the database needs {}", names(in_use));
+            let advice = "restore it from its backup; a new one could not open what the old one sealed";
+            Err(Refusal::new(what, advice).into())
+        }
+    }
+}
+
+/// Reads a ring from a file; none if it is not there.
+pub(crate) fn read_file(path: &Path) -> Result<Option<KeyRing>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("the key ring {} cannot be read", path.display()));
+        }
+    };
+    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
+        warn!(file = %path.display(), "the key ring can be read by every user of this machine");
+    }
+    parse(&text, &path.display().to_string()).map(Some)
+}
+
+/// Writes a ring whole or not at all.
+pub(crate) fn write(path: &Path, ring: &KeyRing) -> Result<()> {
+    data_dir::replace(path, ring.to_text().as_bytes())
+}
+
+fn parse(text: &str, place: &str) -> Result<KeyRing> {
+    KeyRing::parse(text).map_err(|error| {
+        let what = format!("the key ring {place} is damaged: {error}");
+        Refusal::new(what, "restore it from its backup").into()
+    })
+}
+
+fn names<'a>(ids: impl IntoIterator<Item = &'a KeyId>) -> String {
+    let ids: Vec<_> = ids.into_iter().map(KeyId::as_str).collect();
+    format!("{} {}", if ids.len() == 1 { "key" } else { "keys" }, ids.join(", "))
+}

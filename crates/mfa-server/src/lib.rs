@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod command;
+mod config;
+mod data_dir;
+mod failure;
+mod installation;
+mod key_ring;
+mod limits;
+mod logging;
+mod output;
+mod policies;
+mod secret;
+mod storage;
+mod welcome;
+
+use cli::Cli;
+
+/// Runs the program with the arguments and the environment of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let exit = match command::run(Cli::parse()) {
+        Ok(exit) => exit,
+        Err(error) => {
+            output::complain(&failure::describe(&error));
+            failure::exit_of(&error)
+        }
+    };
+    exit.into()
+}

@@ -1,0 +1,39 @@
+//! From settings to the domain's policies.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use mfa_crypto::Argon2Settings;
+use mfa_domain::Policies;
+use mfa_domain::otp_core::{LookAhead, Window};
+use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
+
+use crate::config::Settings;
+use crate::config::settings::{Argon2, Verification};
+
+/// The policies that the settings describe.
+pub(crate) fn policies(settings: &Settings) -> Result<Policies> {
+    let lockout = StandardLockout::from(settings.lockout.clone());
+    lockout.validate()?;
+    Ok(Policies {
+        lockout: Arc::new(lockout),
+        enrolment: Arc::new(StandardEnrolment::from(settings.enrolment.clone())),
+        backup_codes: Arc::new(StandardBackupCodes::from(settings.backup_codes.clone())),
+        verification: Arc::new(verification(&settings.verification)?),
+    })
+}
+
+fn verification(settings: &Verification) -> Result<StandardVerification> {
+    Ok(StandardVerification {
+        window: Window::new(settings.past_steps, settings.future_steps)?,
+        drift_bound: settings.drift_bound,
+        look_ahead: LookAhead::new(settings.look_ahead)?,
+    })
+}
+
+impl From<&Argon2> for Argon2Settings {
+    fn from(settings: &Argon2) -> Self {
+        let Argon2 { memory_kib, iterations, lanes, concurrency } = *settings;
+        Self { memory_kib, iterations, lanes, concurrency }
+    }
+}

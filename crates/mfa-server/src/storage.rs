@@ -1,0 +1,65 @@
+//! The stores that the settings name.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use mfa_domain::ports::{AccountStore, ApiKeyStore};
+use mfa_store_memory::MemoryStore;
+use mfa_store_sqlite::SqliteStore;
+
+use crate::config::{Settings, StoreUrl};
+use crate::data_dir;
+use crate::failure::Misuse;
+
+/// What to do where there is no database yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    Create,
+    Refuse,
+}
+
+/// Open stores.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) accounts: Arc<dyn AccountStore>,
+    pub(crate) api_keys: Arc<dyn ApiKeyStore>,
+    sqlite: Option<SqliteStore>,
+}
+
+impl Storage {
+    pub(crate) async fn open(settings: &Settings, absent: Absent) -> Result<Self> {
+        let Some(path) = database(settings)? else {
+            if absent == Absent::Refuse {
+                let text = "this command needs a database, and the store is memory:";
+                return Err(Misuse(text.to_owned()).into());
+            }
+            let memory = Arc::new(MemoryStore::default());
+            return Ok(Self { accounts: memory.clone(), api_keys: memory, sqlite: None });
+        };
+        if absent == Absent::Refuse && !path.exists() {
+            let text = format!("there is no database {}; is --data-dir right?", path.display());
+            return Err(Misuse(text).into());
+        }
+        let sqlite = SqliteStore::open(&path)
+            .await
+            .with_context(|| format!("the database {} cannot be opened", path.display()))?;
+        let shared = Arc::new(sqlite.clone());
+        Ok(Self { accounts: shared.clone(), api_keys: shared, sqlite: Some(sqlite) })
+    }
+
+    /// Writes back what SQLite keeps beside the database.
+    pub(crate) async fn close(self) {
+        if let Some(sqlite) = self.sqlite {
+            sqlite.close().await;
+        }
+    }
+}
+
+/// The file of the database, if it is one.
+pub(crate) fn database(settings: &Settings) -> Result<Option<PathBuf>> {
+    match &settings.store {
+        StoreUrl::Memory => Ok(None),
+        StoreUrl::Sqlite(path) => data_dir::inside(&settings.data_dir, path).map(Some),
+    }
+}

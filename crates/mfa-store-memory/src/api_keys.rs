@@ -1,0 +1,41 @@
+//! API keys in a map.
+
+use std::collections::btree_map::Entry;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyStore, StoreError};
+use mfa_domain::{TenantId, Timestamp};
+
+use crate::MemoryStore;
+
+#[async_trait]
+impl ApiKeyStore for MemoryStore {
+    async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
+        match self.tables().api_keys.entry(key.id.clone()) {
+            Entry::Occupied(_) => Err(StoreError::new("there is an API key of that id already")),
+            Entry::Vacant(place) => {
+                place.insert(key.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        Ok(self.tables().api_keys.get(id).cloned())
+    }
+
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+        let tables = self.tables();
+        let keys = tables.api_keys.values().filter(|key| tenant.is_none_or(|tenant| key.tenant == *tenant));
+        let mut keys: Vec<_> = keys.cloned().collect();
+        keys.sort_by_key(|key| key.created_at);
+        Ok(keys)
+    }
+
+    async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        let Some(key) = tables.api_keys.get_mut(id) else { return Ok(false) };
+        key.revoked_at.get_or_insert(at);
+        Ok(true)
+    }
+}

@@ -1,0 +1,86 @@
+-- Times are milliseconds since 1970-01-01T00:00:00Z; secrets are encrypted; codes are hashed.
+
+-- "mfak": by this a file is known as ours, and no other program's file gets our tables.
+PRAGMA application_id = 0x6d66616b;
+
+-- A row is never deleted, not even when its user is erased: its version must not come back.
+CREATE TABLE accounts (
+    id              INTEGER PRIMARY KEY,
+    tenant          TEXT    NOT NULL,
+    user            TEXT    NOT NULL,
+    version         INTEGER NOT NULL,
+    failures        INTEGER NOT NULL, -- in a row
+    forgiven        INTEGER NOT NULL, -- of those, by an operator's unlock
+    recent_failures TEXT    NOT NULL, -- a JSON array of times, oldest first
+    verified_at     INTEGER,
+    audit_sequence  INTEGER NOT NULL, -- the account's last event, and its hash
+    audit_hash      BLOB    NOT NULL,
+    UNIQUE (tenant, user)
+) STRICT;
+
+CREATE TABLE factors (
+    number       INTEGER PRIMARY KEY, -- grows in the order of creation
+    account      INTEGER NOT NULL REFERENCES accounts (id),
+    id           TEXT    NOT NULL,
+    kind         TEXT    NOT NULL, -- totp, hotp
+    label        TEXT    NOT NULL,
+    state        TEXT    NOT NULL, -- pending, active
+    expires_at   INTEGER,          -- of a pending one
+    replaces     TEXT,             -- of a pending one: the factor that goes once it is confirmed
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER,
+    algorithm    TEXT    NOT NULL, -- SHA1, SHA256, SHA512
+    digits       INTEGER NOT NULL,
+    period       INTEGER,          -- totp, in seconds
+    t0           INTEGER,          -- totp, in seconds
+    last_step    INTEGER,          -- totp: the last step of which a code was accepted
+    drift        INTEGER,          -- totp, in steps
+    leaning      INTEGER,          -- totp: successes in a row on one side of the window's centre
+    counter      INTEGER,          -- hotp: the next that can be accepted
+    key_id       TEXT    NOT NULL, -- which key opens the secret
+    secret       BLOB    NOT NULL,
+    UNIQUE (account, id)
+) STRICT;
+
+CREATE INDEX factors_by_key ON factors (key_id);
+
+CREATE TABLE backup_code_sets (
+    account   INTEGER PRIMARY KEY REFERENCES accounts (id),
+    scheme    TEXT    NOT NULL, -- how the codes are hashed: algorithm, costs, salt
+    issued_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE backup_codes (
+    account  INTEGER NOT NULL REFERENCES backup_code_sets (account) ON DELETE CASCADE,
+    place    INTEGER NOT NULL,
+    hash     BLOB    NOT NULL,
+    spent_at INTEGER,
+    PRIMARY KEY (account, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant   TEXT    NOT NULL,
+    account  INTEGER NOT NULL REFERENCES accounts (id),
+    sequence INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    kind     TEXT    NOT NULL,
+    factor   TEXT,
+    actor    TEXT    NOT NULL,
+    detail   TEXT    NOT NULL, -- a JSON object of texts
+    previous BLOB    NOT NULL, -- the hash of the account's event before this one
+    hash     BLOB    NOT NULL,
+    UNIQUE (account, sequence)
+) STRICT;
+
+-- Every index ends with the row's id, so this one has a tenant's events in order.
+CREATE INDEX events_by_tenant ON events (tenant);
+
+CREATE TABLE api_keys (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    tenant     TEXT    NOT NULL,
+    scopes     TEXT    NOT NULL, -- names with spaces between
+    hash       BLOB    NOT NULL, -- SHA-256 of the secret part
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT;

@@ -1,0 +1,76 @@
+//! The contract of an API key store.
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scopes, StoreError};
+use mfa_domain::{TenantId, Timestamp};
+
+use crate::change::Change;
+use crate::column::Row;
+use crate::{SqliteError, SqliteStore};
+
+pub(crate) const FIND_API_KEY: &str =
+    "SELECT id, tenant, scopes, hash, created_at, revoked_at FROM api_keys WHERE id = ?";
+
+/// There are a handful of keys, so this one reads them all.
+pub(crate) const LIST_API_KEYS: &str = "
+    SELECT id, tenant, scopes, hash, created_at, revoked_at FROM api_keys
+    WHERE ?1 IS NULL OR tenant = ?1
+    ORDER BY created_at, rowid";
+
+#[derive(sqlx::FromRow)]
+struct ApiKeyRow {
+    id: String,
+    tenant: String,
+    scopes: String,
+    hash: Vec<u8>,
+    created_at: i64,
+    revoked_at: Option<i64>,
+}
+
+#[async_trait]
+impl ApiKeyStore for SqliteStore {
+    async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
+        if self.writer.make(Change::AddApiKey(key.clone())).await? {
+            Ok(())
+        } else {
+            Err(SqliteError::DuplicateApiKey.into())
+        }
+    }
+
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        let row: Option<ApiKeyRow> = sqlx::query_as(FIND_API_KEY)
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        Ok(row.map(ApiKeyRow::read).transpose()?)
+    }
+
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+        let rows: Vec<ApiKeyRow> = sqlx::query_as(LIST_API_KEYS)
+            .bind(tenant.map(TenantId::as_str))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        Ok(rows.into_iter().map(ApiKeyRow::read).collect::<Result<_, _>>()?)
+    }
+
+    async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.writer.make(Change::RevokeApiKey { id: id.clone(), at }).await?)
+    }
+}
+
+impl ApiKeyRow {
+    fn read(self) -> Result<ApiKey, SqliteError> {
+        let row = Row { table: "api_keys", account: 0 };
+        let scopes: Result<Scopes, _> = self.scopes.split_whitespace().map(str::parse).collect();
+        Ok(ApiKey {
+            id: row.read("id", ApiKeyId::new(&self.id))?,
+            tenant: row.read("tenant", TenantId::new(&self.tenant))?,
+            scopes: row.read("scopes", scopes)?,
+            hash: ApiKeyHash(row.read("hash", self.hash.try_into())?),
+            created_at: row.time("created_at", self.created_at)?,
+            revoked_at: row.optional_time("revoked_at", self.revoked_at)?,
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! Every query finds its rows through an index, and every index is there for a query.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
+
+use crate::{SqliteStore, accounts, api_keys, change, events};
+
+/// Each statement, and what it may read from end to end: a handful of rows.
+const STATEMENTS: [(&str, &[&str]); 19] = [
+    (accounts::LOAD, &[]),
+    (accounts::PAGE, &[]),
+    // The table that the recursion makes.
+    (accounts::KEYS_IN_USE, &["SCAN key"]),
+    (events::EVENTS_OF_TENANT, &[]),
+    (events::EVENTS_OF_USER, &[]),
+    (api_keys::FIND_API_KEY, &[]),
+    (api_keys::LIST_API_KEYS, &["SCAN api_keys"]),
+    (change::NEW_ACCOUNT, &[]),
+    (change::CHANGE_ACCOUNT, &[]),
+    (change::PUT_FACTOR, &[]),
+    (change::REMOVE_FACTOR, &[]),
+    (change::REMOVE_CODES, &[]),
+    (change::ADD_CODE_SET, &[]),
+    (change::ADD_CODE, &[]),
+    (change::SPEND_CODE, &[]),
+    (change::ADD_EVENT, &[]),
+    (change::ADD_API_KEY, &[]),
+    (change::REVOKE_API_KEY, &[]),
+    // What deleting a set of codes does to the codes.
+    ("DELETE FROM backup_codes WHERE account = ?", &[]),
+];
+
+#[tokio::test]
+async fn no_query_reads_a_whole_table_and_no_index_is_idle() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("mfa.db")).await.unwrap();
+    let mut connection = store.readers.acquire().await.unwrap();
+    connection.execute("PRAGMA query_only = OFF").await.unwrap();
+    check(&mut connection).await;
+    // The planner thinks again once it knows how the rows are spread.
+    fill(&mut connection).await;
+    check(&mut connection).await;
+}
+
+async fn check(connection: &mut SqliteConnection) {
+    let mut used = String::new();
+    for (statement, allowed) in STATEMENTS {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(explain).fetch_all(&mut *connection).await.unwrap();
+        for (_, _, _, step) in plan {
+            let scans = step.starts_with("SCAN") && step != "SCAN CONSTANT ROW";
+            assert!(!scans || allowed.contains(&step.as_str()), "{step}: {statement}");
+            // Factors are few; whole pages of accounts and events are not to be sorted.
+            let sorts = step.contains("TEMP B-TREE") && statement != accounts::LOAD;
+            assert!(!sorts || statement == api_keys::LIST_API_KEYS, "{step}: {statement}");
+            used.push_str(&step);
+            used.push('\n');
+        }
+    }
+    let indexes: BTreeSet<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name NOT LIKE '\\_sqlx%' ESCAPE '\\'",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+    .into_iter()
+    .collect();
+    let idle: Vec<_> = indexes.iter().filter(|index| !used.contains(index.as_str())).collect();
+    assert!(idle.is_empty(), "{idle:?} are in no plan:\n{used}");
+}
+
+/// Two keys, four tenants, and as many accounts and events as make a scan look dear.
+async fn fill(connection: &mut SqliteConnection) {
+    let fill = "
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000)
+        INSERT INTO accounts SELECT n, 't' || (n % 4), 'u' || n, 1, 0, 0, '[]', NULL, 1, x'' FROM n;
+        INSERT INTO factors
+            SELECT id, id, 'f' || id, 'hotp', 'l', 'active', NULL, NULL, 0, NULL, 'SHA1', 6, NULL, NULL, NULL,
+                NULL, NULL, 0, 'k' || (id % 2), x'' FROM accounts;
+        INSERT INTO backup_code_sets SELECT id, 's', 0 FROM accounts;
+        INSERT INTO backup_codes SELECT id, 0, x'', NULL FROM accounts;
+        INSERT INTO events SELECT id, tenant, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
+        ANALYZE";
+    connection.execute(fill).await.unwrap();
+}

@@ -1,0 +1,234 @@
+//! The one task that writes, and what is queued for it.
+//!
+//! A commit costs one wait for the disk. Whatever was queued during that wait is committed together
+//! by the next one, so the more there is to do, the less each costs; and alone, nothing waits.
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::SqliteError;
+use crate::change::Change;
+
+/// Changes that may be queued; further callers wait.
+const MOST_QUEUED: usize = 1024;
+
+/// Changes that are committed together.
+const MOST_TOGETHER: usize = 256;
+
+/// A handle on the task. The task ends when the last one is gone, or after [`Writer::close`].
+#[derive(Clone)]
+pub(crate) struct Writer(mpsc::Sender<Request>);
+
+enum Request {
+    Make(Box<Job>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A change, and who waits for it. It is made even if they stopped waiting.
+struct Job {
+    change: Change,
+    answer: oneshot::Sender<Result<bool, SqliteError>>,
+}
+
+impl Writer {
+    /// Starts the task on a connection; `settings` make another one should it break.
+    pub(crate) fn start(connection: SqliteConnection, settings: SqliteConnectOptions) -> Self {
+        let (sender, queue) = mpsc::channel(MOST_QUEUED);
+        tokio::spawn(Task { queue, settings, connection: Some(connection) }.run());
+        Self(sender)
+    }
+
+    /// Makes a change, durably; `false` if its guard did not hold and nothing was changed.
+    pub(crate) async fn make(&self, change: Change) -> Result<bool, SqliteError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Request::Make(Box::new(Job { change, answer }));
+        self.0.send(job).await.map_err(|_| SqliteError::Closed)?;
+        answered.await.map_err(|_| SqliteError::Closed)?
+    }
+
+    /// Ends the task once everything is made that was queued before.
+    pub(crate) async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.0.send(Request::Close(answer)).await.is_ok() {
+            // An error means that the task is gone, which is what was asked for.
+            let _ = closed.await;
+        }
+    }
+}
+
+struct Task {
+    queue: mpsc::Receiver<Request>,
+    settings: SqliteConnectOptions,
+    /// `None` after a failure, which may have left anything behind.
+    connection: Option<SqliteConnection>,
+}
+
+/// Why changes were not made.
+enum Failure {
+    /// This one cannot be made; the others perhaps can.
+    Change(SqliteError),
+    /// The transaction failed, and with it all.
+    Transaction(SqliteError),
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut requests = Vec::with_capacity(MOST_TOGETHER);
+        let mut closing = Vec::new();
+        while self.queue.recv_many(&mut requests, MOST_TOGETHER).await > 0 {
+            let mut jobs = Vec::with_capacity(requests.len());
+            for request in requests.drain(..) {
+                match request {
+                    Request::Make(job) => jobs.push(*job),
+                    Request::Close(answer) => {
+                        self.queue.close();
+                        closing.push(answer);
+                    }
+                }
+            }
+            self.make_all(jobs).await;
+        }
+        self.disconnect().await;
+        for answer in closing {
+            let _ = answer.send(());
+        }
+    }
+
+    /// Makes changes in one transaction; one by one if one of them cannot be made, since a caller
+    /// must not fail for another's change.
+    async fn make_all(&mut self, jobs: Vec<Job>) {
+        match self.make_together(&jobs).await {
+            Ok(held) => jobs.into_iter().zip(held).for_each(|(job, held)| job.answer(Ok(held))),
+            Err(Failure::Change(_)) if jobs.len() > 1 => {
+                for job in jobs {
+                    let made = self.make_together(std::slice::from_ref(&job)).await;
+                    job.answer(made.map(|held| held.first() == Some(&true)).map_err(Failure::into_inner));
+                }
+            }
+            Err(Failure::Change(error) | Failure::Transaction(error)) => {
+                tracing::error!(changes = jobs.len(), %error, "changes could not be committed");
+                for job in jobs {
+                    job.answer(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Makes changes in one transaction, in their order, so that of several at the same version of
+    /// one account the first wins; tells for each whether its guard held.
+    async fn make_together(&mut self, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.settings.connect().await.map_err(Failure::transaction)?),
+        };
+        let made = transaction(connection, jobs).await;
+        if made.is_err() {
+            self.disconnect().await;
+        }
+        made
+    }
+
+    async fn disconnect(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // Its transaction, if any, is rolled back. Nothing depends on how closing it ends.
+            let _ = connection.close().await;
+        }
+    }
+}
+
+/// `IMMEDIATE` takes SQLite's one write lock at once and keeps it to the end. So no other process
+/// can come between a guard and its change, and the ids of events become visible in their order.
+async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(Failure::transaction)?;
+    let mut held = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        held.push(job.change.make(&mut transaction).await.map_err(Failure::Change)?);
+    }
+    transaction.commit().await.map_err(Failure::transaction)?;
+    Ok(held)
+}
+
+impl Job {
+    fn answer(self, made: Result<bool, SqliteError>) {
+        // Whoever asked may be gone.
+        let _ = self.answer.send(made);
+    }
+}
+
+impl Failure {
+    fn transaction(error: sqlx::Error) -> Self {
+        Self::Transaction(SqliteError::from_driver(error))
+    }
+
+    fn into_inner(self) -> SqliteError {
+        match self {
+            Self::Change(error) | Self::Transaction(error) => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use mfa_domain::ports::{ApiKeyStore, StoreError};
+    use mfa_domain::{AccountKey, FactorId, Mfa, TenantId, Timestamp, UserId};
+    use mfa_testkit::{TotpUser, Violation, ports};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{SqliteOptions, SqliteStore, open};
+
+    /// A store whose writer has a setting that no user can choose.
+    async fn store_with(pragma: &'static str, value: &'static str) -> (SqliteStore, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mfa.db");
+        let (_, settings, readers) = open::open(&path, &SqliteOptions::default()).await.unwrap();
+        let settings = settings.pragma(pragma, value);
+        let writer = Writer::start(settings.connect().await.unwrap(), settings);
+        (SqliteStore { readers, writer }, folder)
+    }
+
+    async fn enrol(mfa: &Mfa, user: usize) -> Result<FactorId, Violation> {
+        let key =
+            AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(&format!("user-{user}")).unwrap());
+        Ok(TotpUser::enrol(mfa, &key).await?.factor)
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_error_that_says_so_and_loses_nothing_that_was_answered() {
+        let (store, _folder) = store_with("max_page_count", "40").await;
+        let mfa = ports(std::sync::Arc::new(store.clone())).mfa();
+        let mut enrolled = Vec::new();
+        let violation = loop {
+            match enrol(&mfa, enrolled.len()).await {
+                Ok(factor) => enrolled.push(factor),
+                Err(violation) => break violation,
+            }
+        };
+        assert!(violation.to_string().ends_with("the disk is full"), "{violation}");
+        assert!(enrolled.len() > 3, "{} fitted", enrolled.len());
+        // It is as full as before, and the writer is still there to say so.
+        let again = enrol(&mfa, 1_000_000).await.unwrap_err();
+        assert!(again.to_string().ends_with("the disk is full"), "{again}");
+        for (user, factor) in enrolled.into_iter().enumerate() {
+            let user = UserId::new(&format!("user-{user}")).unwrap();
+            let key = AccountKey::new(TenantId::new("acme").unwrap(), user);
+            let status = mfa.status(&key).await.unwrap();
+            assert_eq!((status.factors[0].id, status.backup_codes_remaining), (factor, 10));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_became_read_only_is_an_error_that_says_so() {
+        let (store, _folder) = store_with("query_only", "ON").await;
+        let key = mfa_domain::ports::ApiKeyId::new("abc").unwrap();
+        for _ in 0..2 {
+            let error: StoreError = store.revoke(&key, Timestamp::default()).await.unwrap_err();
+            let inner = error.source().and_then(|inner| inner.downcast_ref());
+            assert!(matches!(inner, Some(SqliteError::ReadOnly)), "{inner:?}");
+        }
+        assert_eq!(store.find(&key).await.unwrap(), None);
+    }
+}

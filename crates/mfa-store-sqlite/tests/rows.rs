@@ -1,0 +1,173 @@
+//! Rows that this version cannot read, and numbers that it cannot write.
+
+use mfa_domain::account::{CodeHash, HashedCode};
+use mfa_domain::ports::{
+    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, EventQuery, Scopes,
+};
+use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, Version, Versioned};
+use mfa_store_sqlite::{SqliteError, SqliteStore};
+use sqlx::Executor;
+
+mod support;
+use support::{change, delta, factor, inner, key, make, now, raw};
+
+/// A statement that makes a row unreadable, and the column that must be named.
+const UNREADABLE: [(&str, &str); 28] = [
+    ("UPDATE accounts SET version = -1", "version"),
+    ("UPDATE accounts SET failures = 4294967296", "failures"),
+    ("UPDATE accounts SET forgiven = -1", "forgiven"),
+    ("UPDATE accounts SET recent_failures = 'no JSON'", "recent_failures"),
+    ("UPDATE accounts SET recent_failures = '[\"a\"]'", "recent_failures"),
+    ("UPDATE accounts SET recent_failures = '[-1]'", "recent_failures"),
+    ("UPDATE accounts SET verified_at = -1", "verified_at"),
+    ("UPDATE accounts SET verified_at = 9223372036854775807", "verified_at"),
+    ("UPDATE accounts SET audit_sequence = -1", "audit_sequence"),
+    ("UPDATE accounts SET audit_hash = x'00'", "audit_hash"),
+    ("UPDATE factors SET id = 'no id'", "id"),
+    ("UPDATE factors SET kind = 'passkey'", "kind"),
+    ("UPDATE factors SET kind = 'totp'", "period"),
+    ("UPDATE factors SET kind = 'totp', period = 0, t0 = 0, drift = 0, leaning = 0", "period"),
+    ("UPDATE factors SET kind = 'totp', period = 30, t0 = 0, drift = 128, leaning = 0", "drift"),
+    ("UPDATE factors SET label = ''", "label"),
+    ("UPDATE factors SET state = 'revoked'", "state"),
+    ("UPDATE factors SET state = 'pending', expires_at = NULL", "expires_at"),
+    ("UPDATE factors SET state = 'pending', expires_at = 0, replaces = 'x'", "replaces"),
+    ("UPDATE factors SET created_at = -1", "created_at"),
+    ("UPDATE factors SET last_used_at = -1", "last_used_at"),
+    ("UPDATE factors SET algorithm = 'MD5'", "algorithm"),
+    ("UPDATE factors SET digits = 9", "digits"),
+    ("UPDATE factors SET digits = 262", "digits"),
+    ("UPDATE factors SET counter = NULL", "counter"),
+    ("UPDATE factors SET counter = -1", "counter"),
+    ("UPDATE backup_code_sets SET issued_at = -1", "issued_at"),
+    ("UPDATE backup_codes SET spent_at = -1", "spent_at"),
+];
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
+    for (statement, column) in UNREADABLE {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mfa.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        make(&store, &key("alice"), |draft| {
+            draft.put(factor(1, 20));
+            let codes = vec![HashedCode { hash: CodeHash(vec![1; 32]), spent_at: None }];
+            let set = BackupCodes { scheme: "s".to_owned(), codes, issued_at: now() };
+            draft.backup_codes(BackupCodesChange::Replace(set));
+        })
+        .await;
+        raw(&path).await.execute(statement).await.unwrap();
+        let error = store.load(&key("alice")).await.expect_err(statement);
+        let named = match inner(&error) {
+            SqliteError::Undecodable { column, account: 1, .. } => column,
+            other => panic!("{statement}: {other:?}"),
+        };
+        assert_eq!(*named, column, "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_column() {
+    let id = ApiKeyId::new("abc").unwrap();
+    for (statement, column) in [
+        ("UPDATE events SET sequence = -1", "sequence"),
+        ("UPDATE events SET at = -1", "at"),
+        ("UPDATE events SET factor = 'x'", "factor"),
+        ("UPDATE events SET detail = '[]'", "detail"),
+        ("UPDATE events SET previous = x''", "previous"),
+        ("UPDATE events SET hash = x'00'", "hash"),
+        ("UPDATE accounts SET user = 'a b'", "user"),
+        ("UPDATE api_keys SET scopes = 'verify sudo'", "scopes"),
+        ("UPDATE api_keys SET hash = x'00'", "hash"),
+        ("UPDATE api_keys SET tenant = ''", "tenant"),
+        ("UPDATE api_keys SET created_at = -1", "created_at"),
+        ("UPDATE api_keys SET revoked_at = -1", "revoked_at"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mfa.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let alice = key("alice");
+        make(&store, &alice, |_| ()).await;
+        let api_key = ApiKey {
+            id: id.clone(),
+            tenant: alice.tenant.clone(),
+            scopes: Scopes::new(),
+            hash: ApiKeyHash::of("secret"),
+            created_at: now(),
+            revoked_at: None,
+        };
+        store.insert(&api_key).await.unwrap();
+        raw(&path).await.execute(statement).await.unwrap();
+        let query = EventQuery { tenant: alice.tenant, user: None, after: None, limit: 10 };
+        let accounts = AccountQuery { after: None, not_sealed_with: None, limit: 10 };
+        let errors = [
+            store.events(&query).await.err(),
+            store.page(&accounts).await.err(),
+            store.find(&id).await.err(),
+            store.list(None).await.err(),
+        ];
+        let errors: Vec<_> = errors.iter().flatten().map(inner).collect();
+        assert!(!errors.is_empty(), "{statement}");
+        for error in errors {
+            assert!(
+                matches!(error, SqliteError::Undecodable { column: named, .. } if *named == column),
+                "{statement}: {error:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_sqlite_cannot_hold_is_refused_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("mfa.db")).await.unwrap();
+    let alice = key("alice");
+    let too_large = i64::MAX as u64 + 1;
+    for counter in [too_large, u64::MAX] {
+        let error = change(&store, &alice, |draft| draft.put(factor(counter, 20))).await.unwrap_err();
+        assert!(matches!(inner(&error), SqliteError::TooLarge { column: "counter" }), "{error:?}");
+        assert_eq!(store.load(&alice).await.unwrap(), Versioned::default());
+    }
+    make(&store, &alice, |draft| draft.put(factor(too_large - 1, 20))).await;
+    let read = store.load(&alice).await.unwrap();
+    assert_eq!(read.value.factors, [factor(too_large - 1, 20)]);
+    let delta = delta(&read.value, &alice, |_| ());
+    for version in [too_large, u64::MAX] {
+        let error = store.commit(&alice, Version(version), &delta).await.unwrap_err();
+        assert!(matches!(inner(&error), SqliteError::TooLarge { column: "version" }), "{error:?}");
+    }
+}
+
+/// Whoever opens the file with the `sqlite3` tool can see what is going on.
+#[tokio::test]
+async fn an_operator_can_read_the_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mfa.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    make(&store, &key("alice"), |draft| {
+        let replaces = Some(FactorId::fresh(now(), &[2; 10]));
+        let state = FactorState::Pending { expires_at: now(), replaces };
+        draft.put(mfa_domain::Factor { state, ..factor(42, 20) });
+        draft.attempts().fail(now());
+        draft.record(EventKind::Locked, None, [("until", now().to_string())]);
+    })
+    .await;
+    let mut shell = raw(&path).await;
+    for (query, expected) in [
+        (
+            "SELECT tenant || '/' || user || ' ' || version || ' ' || recent_failures FROM accounts",
+            "acme/alice 1 [1800000000000]",
+        ),
+        (
+            "SELECT kind || ' ' || label || ' ' || state || ' ' || counter FROM factors",
+            "hotp Token pending 42",
+        ),
+        (
+            "SELECT group_concat(sequence || ' ' || kind || ' ' || detail) FROM events",
+            r#"1 verified {},2 locked {"until":"2027-01-15T08:00:00Z"}"#,
+        ),
+    ] {
+        let text: String = sqlx::query_scalar(query).fetch_one(&mut shell).await.unwrap();
+        assert_eq!(text, expected);
+    }
+}

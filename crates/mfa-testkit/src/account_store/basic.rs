@@ -1,0 +1,272 @@
+//! Changes: they come back as they were made, or were not made at all.
+
+use mfa_domain::account::{Attempts, CodeHash, Drift, HashedCode};
+use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
+use mfa_domain::ports::{AccountQuery, AccountStore, Commit};
+use mfa_domain::{
+    Account, Authenticator, BackupCodes, BackupCodesChange, Factor, FactorState, HotpDevice, KeyId, Label,
+    Sealed, Timestamp, TotpDevice, Version, Versioned,
+};
+
+use super::samples::{codes, hotp, id, pending, totp};
+use super::subject::{Subject, chain, delta, key, now};
+use crate::violation::run;
+use crate::{Violation, ensure};
+
+/// The largest number that every database can hold.
+const LARGEST: u64 = i64::MAX as u64;
+
+pub(super) async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
+    run![
+        an_account_never_seen_is_empty(store),
+        factors_come_back(store),
+        factors_keep_their_order(store),
+        backup_codes_come_back(store),
+        attempts_come_back(store),
+        extremes_come_back(store),
+        a_commit_is_guarded(store),
+        versions_never_come_back(store),
+        accounts_do_not_mix(store),
+    ]
+}
+
+async fn an_account_never_seen_is_empty(store: &dyn AccountStore) -> Result<(), Violation> {
+    let key = key("never-seen", "nobody");
+    for _ in 0..2 {
+        let read = store.load(&key).await?;
+        ensure!(read == Versioned::default(), "an account never seen is not empty: {read:?}");
+    }
+    chain(store, &key).await?;
+    let everything = AccountQuery { after: None, not_sealed_with: None, limit: 1000 };
+    let listed = store.page(&everything).await?.keys.contains(&key);
+    ensure!(!listed, "reading an account never seen has made it");
+    Ok(())
+}
+
+async fn factors_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "factors", "alice");
+    for factor in [pending(1, "k1"), totp(2, "k2"), hotp(3, "k3")] {
+        subject.change(|draft| draft.put(factor)).await?;
+    }
+    let replacing = FactorState::Pending { expires_at: now(), replaces: Some(id(2)) };
+    subject.change(|draft| draft.put(Factor { state: replacing, ..hotp(4, "k1") })).await?;
+
+    // Every field of a factor that is there already changes.
+    subject.change(|draft| draft.put(totp(1, "k9"))).await?;
+    let with_drift = |steps, leaning| {
+        let mut factor = totp(2, "k2");
+        if let Authenticator::Totp(device) = &mut factor.authenticator {
+            device.drift = Drift { steps, leaning };
+        }
+        factor
+    };
+    subject.change(|draft| draft.put(with_drift(2, -2))).await?;
+    subject
+        .change(|draft| draft.put(Factor { created_at: Timestamp::default(), ..with_drift(0, 0) }))
+        .await?;
+    subject.change(|draft| draft.put(pending(2, "k8"))).await?;
+    subject.change(|draft| draft.put(totp(4, "k1"))).await?;
+    subject.change(|draft| draft.put(hotp(4, "k1"))).await?;
+
+    for algorithm in [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512] {
+        for digits in [Digits::SIX, Digits::SEVEN, Digits::EIGHT] {
+            let mut factor = hotp(3, "k3");
+            if let Authenticator::Hotp(device) = &mut factor.authenticator {
+                device.hotp = Hotp::new(algorithm, digits);
+            }
+            subject.change(|draft| draft.put(factor)).await?;
+        }
+    }
+    subject.check_events().await
+}
+
+async fn factors_keep_their_order(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "order", "alice");
+    // Ids are not in the order of creation: a clock may have been set back.
+    for n in [5, 3, 9, 1] {
+        subject.change(|draft| draft.put(totp(n, "k1"))).await?;
+    }
+    subject.change(|draft| draft.put(hotp(3, "k1"))).await?;
+    subject
+        .change(|draft| {
+            draft.remove(id(9));
+            draft.put(hotp(7, "k1"));
+            draft.remove(id(5));
+            draft.put(hotp(1, "k1"));
+        })
+        .await?;
+    // One that comes back after it was removed is the newest.
+    subject.change(|draft| draft.put(totp(9, "k1"))).await?;
+    subject
+        .change(|draft| {
+            draft.remove(id(3));
+            draft.put(totp(3, "k1"));
+            draft.remove(id(200));
+        })
+        .await?;
+    subject.change(|draft| [1, 3, 7, 9].into_iter().for_each(|n| draft.remove(id(n)))).await
+}
+
+async fn backup_codes_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "backup-codes", "alice");
+    let replace = |set| BackupCodesChange::Replace(set);
+    subject.change(|draft| draft.backup_codes(BackupCodesChange::Remove)).await?;
+    subject.change(|draft| draft.backup_codes(replace(codes(1, 10)))).await?;
+    for place in [0, 9, 4] {
+        let at = Timestamp::from_unix_seconds(place as u64);
+        subject.change(|draft| draft.backup_codes(BackupCodesChange::Spend { place, at })).await?;
+    }
+    subject.change(|draft| draft.put(totp(1, "k1"))).await?;
+    subject.change(|draft| draft.backup_codes(replace(codes(2, 100)))).await?;
+    let spend = BackupCodesChange::Spend { place: 99, at: now() };
+    subject.change(|draft| draft.backup_codes(spend)).await?;
+    subject.change(|draft| draft.backup_codes(replace(codes(3, 3)))).await?;
+    subject.change(|draft| draft.backup_codes(replace(codes(4, 0)))).await?;
+    subject.change(|draft| draft.backup_codes(BackupCodesChange::Remove)).await?;
+    subject.change(|draft| draft.backup_codes(replace(codes(5, 2)))).await
+}
+
+async fn attempts_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "attempts", "alice");
+    for n in 0..70 {
+        let at = Timestamp::from_unix_seconds(n);
+        subject.change(|draft| draft.attempts().fail(at)).await?;
+    }
+    subject.change(|draft| draft.attempts().succeed(now())).await?;
+    subject.change(|draft| draft.attempts().fail(now())).await?;
+    subject.change(|draft| draft.attempts().forgive()).await?;
+    subject.change(|draft| *draft.attempts() = Attempts::default()).await
+}
+
+async fn extremes_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let user = "Az09._@+:-".repeat(13);
+    let mut subject = Subject::new(store, &"t.e-s_t0".repeat(8), &user[..128]);
+    let labels = [
+        "\u{1F4F1}\u{200D}\u{1F510} Größe 手机 טלפון",
+        r#"'; DROP TABLE factors; -- "x" \ {} $1 %s ?"#,
+        "\u{10FFFF}",
+        "null",
+    ];
+    for (n, label) in (1..).zip(labels) {
+        let factor = Factor { label: Label::new(label).unwrap(), ..totp(n, "k1") };
+        subject.change(|draft| draft.put(factor)).await?;
+    }
+    let longest = Label::new(&"\u{1F510}".repeat(Label::MAX_LENGTH)).unwrap();
+    let period = Period::new(Period::MAX_SECONDS).unwrap();
+    let phone = Factor {
+        label: longest,
+        state: FactorState::Pending { expires_at: Timestamp::MAX, replaces: None },
+        created_at: Timestamp::MAX,
+        last_used_at: Some(Timestamp::default()),
+        authenticator: Authenticator::Totp(TotpDevice {
+            totp: Totp::new(Algorithm::Sha512, Digits::EIGHT, period).with_t0(LARGEST),
+            secret: Sealed { key: KeyId::new("clé 'ancienne' \"2026\" \\"), bytes: vec![0; 4096] },
+            last_step: Some(LARGEST),
+            drift: Drift { steps: i8::MIN, leaning: i8::MAX },
+        }),
+        ..totp(10, "k1")
+    };
+    subject.change(|draft| draft.put(phone)).await?;
+    let token = Authenticator::Hotp(HotpDevice {
+        hotp: Hotp::default(),
+        secret: Sealed { key: KeyId::new("k1"), bytes: Vec::new() },
+        counter: LARGEST,
+    });
+    subject.change(|draft| draft.put(Factor { authenticator: token, ..hotp(11, "k1") })).await?;
+    let set = BackupCodes {
+        scheme: "line one\nline \"two\" 'three' \\ \u{1F510}".repeat(20),
+        codes: vec![HashedCode { hash: CodeHash((0..=255).collect()), spent_at: Some(Timestamp::MAX) }; 2],
+        issued_at: Timestamp::MAX,
+    };
+    subject.change(|draft| draft.backup_codes(BackupCodesChange::Replace(set))).await?;
+    subject
+        .change(|draft| {
+            *draft.attempts() = Attempts {
+                failures: u32::MAX,
+                forgiven: u32::MAX - 1,
+                recent: vec![Timestamp::MAX; Attempts::REMEMBERED],
+                verified_at: Some(Timestamp::MAX),
+            };
+        })
+        .await
+}
+
+async fn a_commit_is_guarded(store: &dyn AccountStore) -> Result<(), Violation> {
+    let unseen = key("guard", "nobody");
+    let first = delta(&Account::default(), &unseen, now(), |draft| draft.put(totp(1, "k1")));
+    for version in [1, 2, LARGEST - 1] {
+        let commit = store.commit(&unseen, Version(version), &first).await?;
+        ensure!(commit == Commit::Conflict, "a commit at version {version} of a new account won");
+    }
+    ensure!(store.load(&unseen).await? == Versioned::default(), "a commit that did not win made something");
+    chain(store, &unseen).await?;
+
+    let mut subject = Subject::new(store, "guard", "alice");
+    subject.change(|draft| draft.put(totp(1, "k1"))).await?;
+    subject.change(|draft| draft.backup_codes(BackupCodesChange::Replace(codes(1, 3)))).await?;
+    subject.change(|draft| draft.put(hotp(2, "k1"))).await?;
+    let everything = delta(&subject.model.value, &subject.key, now(), |draft| {
+        draft.put(pending(3, "k1"));
+        draft.remove(id(1));
+        draft.backup_codes(BackupCodesChange::Spend { place: 0, at: now() });
+        draft.attempts().fail(now());
+    });
+    for version in [0, 1, 2, 4, 5, LARGEST - 1] {
+        let commit = store.commit(&subject.key, Version(version), &everything).await?;
+        ensure!(commit == Commit::Conflict, "a commit at version {version} won, while it was 3");
+        subject.check().await?;
+    }
+    subject.check_events().await?;
+    subject.change(|draft| draft.attempts().fail(now())).await
+}
+
+async fn versions_never_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "versions", "alice");
+    let stale = delta(&subject.model.value, &subject.key, now(), |draft| draft.put(totp(9, "k1")));
+    subject.change(|draft| draft.put(totp(1, "k1"))).await?;
+    subject.change(|draft| draft.backup_codes(BackupCodesChange::Replace(codes(1, 3)))).await?;
+    // What erasing a user does.
+    subject
+        .change(|draft| {
+            draft.remove(id(1));
+            draft.backup_codes(BackupCodesChange::Remove);
+            *draft.attempts() = Attempts::default();
+        })
+        .await?;
+    for version in 0..3 {
+        let commit = store.commit(&subject.key, Version(version), &stale).await?;
+        ensure!(commit == Commit::Conflict, "version {version} came back after the account was erased");
+    }
+    subject.check().await?;
+    subject.change(|draft| draft.put(hotp(2, "k1"))).await?;
+    subject.check_events().await
+}
+
+async fn accounts_do_not_mix(store: &dyn AccountStore) -> Result<(), Violation> {
+    let keys = [
+        ("mix", "alice"),
+        ("mix", "Alice"),
+        ("mix", "alice.b"),
+        ("mixa", "lice"),
+        ("mix-2", "alice"),
+        ("mix", "al_ce"),
+        ("mix", "1"),
+        ("mix", "01"),
+    ];
+    let mut subjects = keys.map(|(tenant, user)| Subject::new(store, tenant, user));
+    for (n, subject) in (1..).zip(&mut subjects) {
+        // The same factor id everywhere: it is the account that tells them apart.
+        let factor = Factor { label: Label::new(&format!("Of {n}")).unwrap(), ..totp(1, "k1") };
+        subject.change(|draft| draft.put(factor)).await?;
+        subject.change(|draft| draft.backup_codes(BackupCodesChange::Replace(codes(n, n)))).await?;
+    }
+    let spend = BackupCodesChange::Spend { place: 0, at: now() };
+    subjects[0].change(|draft| draft.backup_codes(spend)).await?;
+    subjects[1].change(|draft| draft.remove(id(1))).await?;
+    subjects[2].change(|draft| draft.backup_codes(BackupCodesChange::Remove)).await?;
+    for subject in &subjects {
+        subject.check().await?;
+        subject.check_events().await?;
+    }
+    Ok(())
+}

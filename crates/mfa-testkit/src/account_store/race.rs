@@ -1,0 +1,348 @@
+//! What holds for many callers at a time. `stores` are two handles on the same store.
+//!
+//! Each check is public, so that a store author can repeat the one that fails.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mfa_domain::ports::{AccountStore, Clock, Commit, EventQuery};
+use mfa_domain::{
+    Account, AccountKey, Actor, Authenticator, EventKind, Factor, Mfa, Rejection, TenantId, Verdict,
+    Versioned,
+};
+
+use super::samples::hotp;
+use super::subject::{chain, delta, key, now, walk};
+use crate::race::together;
+use crate::violation::run;
+use crate::{HotpUser, ManualClock, TotpUser, Violation, ensure, ports, submitted};
+
+/// Two handles on one store.
+pub type Stores = [Arc<dyn AccountStore>; 2];
+
+pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
+    run![
+        one_commit_wins_each_version(stores),
+        reads_are_whole_and_fresh(stores),
+        no_event_appears_behind_a_page(stores),
+        a_totp_code_is_accepted_once(stores),
+        an_hotp_code_is_accepted_once(stores),
+        a_backup_code_is_accepted_once(stores),
+        two_backup_codes_are_both_spent(stores),
+        every_wrong_code_is_counted(stores),
+    ]
+}
+
+/// Of many commits at one version exactly one wins, and what is stored is that one.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn one_commit_wins_each_version(stores: &Stores) -> Result<(), Violation> {
+    const TASKS: usize = 16;
+    for account in 0..3 {
+        let key = key("one-wins", &format!("user-{account}"));
+        let mut model = Versioned::<Account>::default();
+        // The first round races to make the account.
+        for _ in 0..10 {
+            let deltas: Vec<_> = (1..=TASKS)
+                .map(|n| {
+                    delta(&model.value, &key, now(), |draft| {
+                        draft.put(with_counter(n as u64));
+                        draft.record(EventKind::Verified, None, [("task", n.to_string())]);
+                    })
+                })
+                .collect();
+            let commits = together(TASKS, |n| {
+                let (store, key, delta) = (Arc::clone(&stores[n % 2]), key.clone(), deltas[n].clone());
+                let expected = model.version;
+                async move { store.commit(&key, expected, &delta).await }
+            })
+            .await?;
+            let mut winners = Vec::new();
+            for (commit, delta) in commits.into_iter().zip(&deltas) {
+                if commit? == Commit::Won {
+                    winners.push(delta);
+                }
+            }
+            let [winner] = winners[..] else {
+                return Err(Violation::new(format!(
+                    "{} of {TASKS} commits at one version won",
+                    winners.len()
+                )));
+            };
+            model.value.apply(winner);
+            model.version = model.version.next();
+            for store in stores {
+                ensure!(store.load(&key).await? == model, "what is stored is not what won");
+            }
+        }
+        chain(stores[0].as_ref(), &key).await?;
+    }
+    Ok(())
+}
+
+/// A read gives one state, never half of one and half of the next, and none older than a commit
+/// that was answered before it.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn reads_are_whole_and_fresh(stores: &Stores) -> Result<(), Violation> {
+    const COMMITS: u32 = 100;
+    let key = key("whole", "alice");
+    let done = Arc::new(AtomicBool::new(false));
+    let results = together(4, |n| {
+        let (store, other) = (Arc::clone(&stores[n % 2]), Arc::clone(&stores[(n + 1) % 2]));
+        let (key, done) = (key.clone(), Arc::clone(&done));
+        async move {
+            if n == 0 {
+                let written = count_up(store.as_ref(), other.as_ref(), &key, COMMITS).await;
+                done.store(true, Ordering::SeqCst);
+                return written;
+            }
+            let mut last = 0;
+            while !done.load(Ordering::SeqCst) {
+                let version = counted(&store.load(&key).await?)?;
+                ensure!(version >= last, "version {version} was read after version {last}");
+                last = version;
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    results.into_iter().collect()
+}
+
+/// Whoever pages along while others write sees every event, and sees it once.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Violation> {
+    const WRITERS: usize = 8;
+    const COMMITS: u32 = 20;
+    let tenant = TenantId::new("behind").unwrap();
+    let writing = Arc::new(AtomicBool::new(true));
+    let follower = {
+        let (store, tenant, writing) = (Arc::clone(&stores[1]), tenant.clone(), Arc::clone(&writing));
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            loop {
+                let last_look = !writing.load(Ordering::SeqCst);
+                let after = seen.last().copied();
+                let query = EventQuery { tenant: tenant.clone(), user: None, after, limit: 3 };
+                let page = store.events(&query).await?;
+                let caught_up = page.events.is_empty();
+                seen.extend(page.events.into_iter().map(|recorded| recorded.id));
+                if last_look && caught_up {
+                    return Ok::<_, Violation>(seen);
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let written = together(WRITERS, |n| {
+        let (store, key) = (Arc::clone(&stores[n % 2]), key(tenant.as_str(), &format!("user-{n}")));
+        async move { count_up(store.as_ref(), store.as_ref(), &key, COMMITS).await }
+    })
+    .await;
+    writing.store(false, Ordering::SeqCst);
+    let seen = follower.await??;
+    written?.into_iter().collect::<Result<(), _>>()?;
+    let there: Vec<_> = walk(stores[0].as_ref(), &tenant, None, 1000).await?;
+    let there: Vec<_> = there.into_iter().map(|recorded| recorded.id).collect();
+    ensure!(seen == there, "of {} events one who pages along saw {}", there.len(), seen.len());
+    Ok(())
+}
+
+/// Of 64 parallel posts of one TOTP code on two replicas exactly one is verified.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_totp_code_is_accepted_once(stores: &Stores) -> Result<(), Violation> {
+    let replicas = Replicas::new(stores);
+    for round in 0..5 {
+        let user = TotpUser::enrol(&replicas.mfas[0], &key("totp-race", &format!("user-{round}"))).await?;
+        replicas.clock.advance(Duration::from_secs(30));
+        let code = user.code(replicas.clock.now());
+        replicas.one_is_verified(&user.key, &vec![code; 64]).await?;
+    }
+    Ok(())
+}
+
+/// Of 64 parallel posts of one HOTP code on two replicas exactly one is verified.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn an_hotp_code_is_accepted_once(stores: &Stores) -> Result<(), Violation> {
+    let replicas = Replicas::new(stores);
+    for round in 0..5 {
+        let user = HotpUser::enrol(&replicas.mfas[0], &key("hotp-race", &format!("user-{round}"))).await?;
+        replicas.one_is_verified(&user.key, &vec![user.code(1); 64]).await?;
+    }
+    Ok(())
+}
+
+/// Of 50 parallel uses of one backup code on two replicas exactly one is verified.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_backup_code_is_accepted_once(stores: &Stores) -> Result<(), Violation> {
+    let replicas = Replicas::new(stores);
+    for round in 0..5 {
+        let user = TotpUser::enrol(&replicas.mfas[0], &key("backup-race", &format!("user-{round}"))).await?;
+        replicas.one_is_verified(&user.key, &vec![user.backup_codes[3].clone(); 50]).await?;
+        let left = stores[0].load(&user.key).await?.value.backup_codes.map_or(0, |set| set.remaining());
+        ensure!(left == user.backup_codes.len() - 1, "one code was used, and {left} are left");
+    }
+    Ok(())
+}
+
+/// Two different backup codes at the same time are both accepted, and both are spent.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn two_backup_codes_are_both_spent(stores: &Stores) -> Result<(), Violation> {
+    let replicas = Replicas::new(stores);
+    for round in 0..10 {
+        let user = TotpUser::enrol(&replicas.mfas[0], &key("two-codes", &format!("user-{round}"))).await?;
+        let codes = &user.backup_codes[..2];
+        let verdicts = replicas.post(&user.key, codes).await?;
+        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Verified(_))).count();
+        ensure!(verified == 2, "of two right codes {verified} were accepted");
+        for code in codes {
+            let again = replicas.post(&user.key, std::slice::from_ref(code)).await?;
+            ensure!(
+                again == [Verdict::Rejected(Rejection::Invalid)],
+                "a backup code is still good: {again:?}"
+            );
+        }
+        chain(stores[0].as_ref(), &user.key).await?;
+    }
+    Ok(())
+}
+
+/// Of 200 parallel wrong codes on two replicas exactly five are evaluated; the account is locked
+/// then, for a right code too.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn every_wrong_code_is_counted(stores: &Stores) -> Result<(), Violation> {
+    let replicas = Replicas::new(stores);
+    for round in 0..3 {
+        let user = TotpUser::enrol(&replicas.mfas[0], &key("guessing", &format!("user-{round}"))).await?;
+        replicas.clock.advance(Duration::from_secs(30));
+        let wrong = user.wrong_codes(replicas.clock.now(), 200);
+        let verdicts = replicas.post(&user.key, &wrong).await?;
+        let evaluated =
+            verdicts.iter().filter(|verdict| **verdict == Verdict::Rejected(Rejection::Invalid)).count();
+        let locked =
+            verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Rejected(Rejection::Locked { .. })));
+        ensure!(
+            evaluated == 5 && locked.count() == 195,
+            "{evaluated} of 200 wrong codes were evaluated before the account was locked"
+        );
+        let events = chain(stores[0].as_ref(), &user.key).await?;
+        let counted = events.iter().filter(|event| event.event.kind == EventKind::VerificationFailed).count();
+        ensure!(counted == 5, "five wrong codes were evaluated, and {counted} are in the trail");
+        let failures = stores[1].load(&user.key).await?.value.attempts.failures;
+        ensure!(failures == 5, "five wrong codes were evaluated, and {failures} counted");
+        let right = user.code(replicas.clock.now());
+        let verdicts = replicas.post(&user.key, &[right]).await?;
+        let locked = matches!(verdicts[..], [Verdict::Rejected(Rejection::Locked { .. })]);
+        ensure!(locked, "a right code on a locked account: {verdicts:?}");
+    }
+    Ok(())
+}
+
+/// Two instances of the use cases, as two processes have them: what one of them has queued for an
+/// account, the other does not know.
+struct Replicas {
+    clock: Arc<ManualClock>,
+    mfas: [Arc<Mfa>; 2],
+}
+
+impl Replicas {
+    fn new([one, other]: &Stores) -> Self {
+        let first = ports(Arc::clone(one));
+        let second = first.with_accounts(Arc::clone(other));
+        Self { mfas: [Arc::new(first.mfa()), Arc::new(second.mfa())], clock: first.clock }
+    }
+
+    /// Posts all codes at the same time, by turns on either replica.
+    async fn post(&self, key: &AccountKey, codes: &[String]) -> Result<Vec<Verdict>, Violation> {
+        let verdicts = together(codes.len(), |n| {
+            let (mfa, key, code) = (Arc::clone(&self.mfas[n % 2]), key.clone(), submitted(&codes[n]));
+            async move { mfa.verify(&key, &Actor::user("race"), &code, None).await }
+        })
+        .await?;
+        Ok(verdicts.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Posts one code many times at once: one is verified, the others cost attempts or find the
+    /// account locked, and the trail says the same.
+    async fn one_is_verified(&self, key: &AccountKey, codes: &[String]) -> Result<(), Violation> {
+        let verdicts = self.post(key, codes).await?;
+        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Verified(_))).count();
+        ensure!(verified == 1, "one code was accepted {verified} times");
+        let replayed =
+            verdicts.iter().filter(|verdict| **verdict == Verdict::Rejected(Rejection::Invalid)).count();
+        let store = self.mfas[0].ports().accounts.as_ref();
+        let events = chain(store, key).await?;
+        let count = |kind: EventKind| events.iter().filter(|recorded| recorded.event.kind == kind).count();
+        ensure!(
+            count(EventKind::Verified) == 1,
+            "one verification has {} events",
+            count(EventKind::Verified)
+        );
+        let failed = count(EventKind::VerificationFailed);
+        ensure!(failed == replayed, "{replayed} replays were refused, and {failed} counted");
+        Ok(())
+    }
+}
+
+/// Changes an account so often, so that its version, its failures and its factor's counter are one
+/// number at every moment; after each commit it must be read by the other handle.
+async fn count_up(
+    store: &dyn AccountStore,
+    other: &dyn AccountStore,
+    key: &AccountKey,
+    commits: u32,
+) -> Result<(), Violation> {
+    let mut model = Versioned::<Account>::default();
+    for n in 1..=commits {
+        let delta = delta(&model.value, key, now(), |draft| {
+            draft.attempts().failures = n;
+            draft.put(with_counter(n.into()));
+        });
+        let commit = store.commit(key, model.version, &delta).await?;
+        ensure!(commit == Commit::Won, "the only one to write did not win");
+        model.value.apply(&delta);
+        model.version = model.version.next();
+        let read = counted(&other.load(key).await?)?;
+        ensure!(read == u64::from(n), "version {read} was read after version {n} was committed");
+    }
+    Ok(())
+}
+
+/// The one number that [`count_up`] has written everywhere.
+fn counted(account: &Versioned<Account>) -> Result<u64, Violation> {
+    let version = account.version.0;
+    let counters = account.value.factors.iter().map(|factor| match &factor.authenticator {
+        Authenticator::Hotp(device) => device.counter,
+        _ => 0,
+    });
+    let numbers = [u64::from(account.value.attempts.failures), account.value.audit_head.sequence];
+    let distinct: BTreeSet<_> = counters.chain(numbers).chain([version]).collect();
+    ensure!(distinct.len() == 1, "one read gave parts of different versions: {distinct:?}");
+    Ok(version)
+}
+
+fn with_counter(counter: u64) -> Factor {
+    let mut factor = hotp(1, "k1");
+    if let Authenticator::Hotp(device) = &mut factor.authenticator {
+        device.counter = counter;
+    }
+    factor
+}

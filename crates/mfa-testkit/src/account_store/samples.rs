@@ -1,0 +1,82 @@
+//! Factors and backup codes, every field of which differs from every other sample's.
+
+use std::time::Duration;
+
+use mfa_domain::account::{CodeHash, Drift, HashedCode};
+use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
+use mfa_domain::{
+    Authenticator, BackupCodes, Factor, FactorId, FactorState, HotpDevice, KeyId, Label, Sealed, Timestamp,
+    TotpDevice,
+};
+
+use super::subject::now;
+
+pub(super) fn id(n: u8) -> FactorId {
+    FactorId::fresh(now(), &[n; 10])
+}
+
+pub(super) fn sealed(key: &str, n: u8) -> Sealed {
+    Sealed { key: KeyId::new(key), bytes: (0..=255).cycle().skip(usize::from(n)).take(300).collect() }
+}
+
+fn later(seconds: u8) -> Timestamp {
+    now().plus(Duration::from_secs(seconds.into()))
+}
+
+/// A pending TOTP factor of which no code was accepted yet.
+pub(super) fn pending(n: u8, key: &str) -> Factor {
+    Factor {
+        id: id(n),
+        label: Label::new(&format!("Phone {n}")).unwrap(),
+        state: FactorState::Pending { expires_at: later(n), replaces: None },
+        created_at: later(n),
+        last_used_at: None,
+        authenticator: Authenticator::Totp(TotpDevice {
+            totp: Totp::default(),
+            secret: sealed(key, n),
+            last_step: None,
+            drift: Drift::default(),
+        }),
+    }
+}
+
+/// An active TOTP factor that was used.
+pub(super) fn totp(n: u8, key: &str) -> Factor {
+    Factor {
+        state: FactorState::Active,
+        last_used_at: Some(later(n)),
+        authenticator: Authenticator::Totp(TotpDevice {
+            totp: Totp::new(Algorithm::Sha256, Digits::EIGHT, Period::new(60).unwrap()).with_t0(n.into()),
+            secret: sealed(key, n),
+            last_step: Some(30_000_000 + u64::from(n)),
+            drift: Drift { steps: -2, leaning: 1 },
+        }),
+        ..pending(n, key)
+    }
+}
+
+/// An active HOTP factor that was used.
+pub(super) fn hotp(n: u8, key: &str) -> Factor {
+    Factor {
+        label: Label::new(&format!("Token {n}")).unwrap(),
+        authenticator: Authenticator::Hotp(HotpDevice {
+            hotp: Hotp::new(Algorithm::Sha512, Digits::SEVEN),
+            secret: sealed(key, n),
+            counter: 1000 + u64::from(n),
+        }),
+        ..totp(n, key)
+    }
+}
+
+/// `count` backup codes, the second of which is spent.
+pub(super) fn codes(n: u8, count: u8) -> BackupCodes {
+    let code = |place: u8| HashedCode {
+        hash: CodeHash(vec![place.wrapping_mul(n); 32]),
+        spent_at: (place == 1).then(|| later(n)),
+    };
+    BackupCodes {
+        scheme: format!("scheme ${n}, with a 'quote' and a \"second\" one"),
+        codes: (0..count).map(code).collect(),
+        issued_at: later(n),
+    }
+}

@@ -1,0 +1,127 @@
+//! An account in a store, beside the model of what it must be.
+
+use mfa_domain::account::{Context, Draft};
+use mfa_domain::ports::{AccountStore, Commit, EventQuery, RecordedEvent};
+use mfa_domain::{
+    Account, AccountKey, Actor, AuditEvent, AuditHead, Delta, EventKind, Policies, TenantId, Timestamp,
+    UserId, Versioned,
+};
+
+use crate::{Violation, ensure};
+
+/// When things happen if it does not matter when.
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_unix_millis(1_800_000_000_123)
+}
+
+pub(super) fn key(tenant: &str, user: &str) -> AccountKey {
+    AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap())
+}
+
+/// A change of `account` that holds what `edit` does, and one event at least.
+pub(super) fn delta(
+    account: &Account,
+    key: &AccountKey,
+    now: Timestamp,
+    edit: impl FnOnce(&mut Draft<'_>),
+) -> Delta {
+    let policies = Policies::default();
+    let actor = Actor::admin("testkit");
+    let mut draft = account.draft(Context { key, actor: &actor, now, policies: &policies });
+    draft.record(EventKind::Unlocked, None, [("reason", "a change in a suite".to_owned())]);
+    edit(&mut draft);
+    draft.finish().unwrap()
+}
+
+/// An account under test, and the model that [`Account::apply`] makes of it.
+pub(super) struct Subject<'a> {
+    pub(super) store: &'a dyn AccountStore,
+    pub(super) key: AccountKey,
+    pub(super) model: Versioned<Account>,
+    pub(super) events: Vec<AuditEvent>,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(store: &'a dyn AccountStore, tenant: &str, user: &str) -> Self {
+        Self { store, key: key(tenant, user), model: Versioned::default(), events: Vec::new() }
+    }
+
+    /// Commits a change, and compares what is read afterwards with the model.
+    pub(super) async fn change(&mut self, edit: impl FnOnce(&mut Draft<'_>)) -> Result<(), Violation> {
+        self.change_at(now(), edit).await
+    }
+
+    pub(super) async fn change_at(
+        &mut self,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Draft<'_>),
+    ) -> Result<(), Violation> {
+        let delta = delta(&self.model.value, &self.key, now, edit);
+        let commit = self.store.commit(&self.key, self.model.version, &delta).await?;
+        ensure!(commit == Commit::Won, "a commit at the stored version {:?} did not win", self.model.version);
+        self.model.value.apply(&delta);
+        self.model.version = self.model.version.next();
+        self.events.extend_from_slice(delta.events());
+        self.check().await
+    }
+
+    /// What is read must be the model.
+    pub(super) async fn check(&self) -> Result<(), Violation> {
+        let read = self.store.load(&self.key).await?;
+        ensure!(
+            read == self.model,
+            "what was read of {:?} is not what was committed\n     read: {read:?}\ncommitted: {:?}",
+            self.key,
+            self.model
+        );
+        Ok(())
+    }
+
+    /// The events of this account must be those of the commits, and nothing else.
+    pub(super) async fn check_events(&self) -> Result<(), Violation> {
+        let read = chain(self.store, &self.key).await?;
+        let read: Vec<_> = read.into_iter().map(|recorded| recorded.event).collect();
+        ensure!(read == self.events, "the events are not those committed\nread: {read:?}");
+        Ok(())
+    }
+}
+
+/// The events of an account, whose chain must hold and end where the account says.
+pub(super) async fn chain(
+    store: &dyn AccountStore,
+    key: &AccountKey,
+) -> Result<Vec<RecordedEvent>, Violation> {
+    let events = walk(store, &key.tenant, Some(&key.user), 1000).await?;
+    let mut head = AuditHead::default();
+    for recorded in &events {
+        head = head.extend(key, &recorded.event).map_err(|broken| Violation::new(broken.to_string()))?;
+    }
+    let stored = store.load(key).await?.value.audit_head;
+    ensure!(head == stored, "the account's chain ends at {stored:?}, its events at {head:?}");
+    Ok(events)
+}
+
+/// Every page of events, one after the other.
+pub(super) async fn walk(
+    store: &dyn AccountStore,
+    tenant: &TenantId,
+    user: Option<&UserId>,
+    limit: u32,
+) -> Result<Vec<RecordedEvent>, Violation> {
+    let mut walked: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let after = walked.last().map(|last| last.id);
+        let query = EventQuery { tenant: tenant.clone(), user: user.cloned(), after, limit };
+        let page = store.events(&query).await?;
+        ensure!(page.events.len() <= limit as usize, "a page has more than {limit} events");
+        for recorded in page.events {
+            let last = walked.last().map(|last| last.id);
+            ensure!(last < Some(recorded.id), "event {} comes after event {last:?}", recorded.id);
+            walked.push(recorded);
+        }
+        if !page.more {
+            return Ok(walked);
+        }
+        ensure!(walked.last().map(|last| last.id) != after, "a page that is not the last is empty");
+    }
+}

@@ -1,0 +1,165 @@
+//! The contract of [`ApiKeyStore`] as code.
+//!
+//! Run the suites on a store that is empty or has only been through other suites of this crate,
+//! each suite once.
+
+use std::sync::Arc;
+
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
+use mfa_domain::{TenantId, Timestamp};
+
+use crate::race::together;
+use crate::violation::run;
+use crate::{Violation, ensure};
+
+/// What a store does for one caller at a time.
+///
+/// # Errors
+/// [`Violation`] is the first sentence of the contract that does not hold.
+pub async fn basic(store: &dyn ApiKeyStore) -> Result<(), Violation> {
+    run![
+        every_field_comes_back(store),
+        an_id_is_taken_once(store),
+        keys_are_listed_oldest_first(store),
+        a_key_is_revoked_once_and_for_all(store),
+    ]
+}
+
+/// What a store does for many callers at a time; `one` and `other` are two handles on the same
+/// store. Needs a multi-thread runtime.
+///
+/// # Errors
+/// [`Violation`] is the first sentence of the contract that does not hold.
+pub async fn race(one: Arc<dyn ApiKeyStore>, other: Arc<dyn ApiKeyStore>) -> Result<(), Violation> {
+    let stores = &[one, other];
+    run![an_id_is_taken_by_one_of_many(stores), the_first_revocation_stays(stores)]
+}
+
+fn id(text: &str) -> ApiKeyId {
+    ApiKeyId::new(text).unwrap()
+}
+
+fn api_key(name: &str, tenant: &str, second: u64) -> ApiKey {
+    ApiKey {
+        id: id(name),
+        tenant: TenantId::new(tenant).unwrap(),
+        scopes: Scopes::from([Scope::Verify]),
+        hash: ApiKeyHash::of(name),
+        created_at: Timestamp::from_unix_seconds(second),
+        revoked_at: None,
+    }
+}
+
+async fn every_field_comes_back(store: &dyn ApiKeyStore) -> Result<(), Violation> {
+    ensure!(store.find(&id("fields0")).await?.is_none(), "a key never inserted is found");
+    let one = api_key("fields0", "key-fields", 0);
+    let keys = [
+        ApiKey { id: id("fields1"), scopes: Scopes::new(), created_at: Timestamp::MAX, ..one.clone() },
+        ApiKey { id: id("fields2"), scopes: Scope::ALL.into(), hash: ApiKeyHash([255; 32]), ..one.clone() },
+        ApiKey {
+            id: id("fields3"),
+            revoked_at: Some(Timestamp::MAX),
+            hash: ApiKeyHash([0; 32]),
+            ..one.clone()
+        },
+        ApiKey { id: id(&"z9".repeat(16)), scopes: [Scope::Admin, Scope::Audit].into(), ..one.clone() },
+        one,
+    ];
+    for key in &keys {
+        store.insert(key).await?;
+        let found = store.find(&key.id).await?;
+        ensure!(found.as_ref() == Some(key), "what was found is not what was inserted: {found:?}");
+    }
+    Ok(())
+}
+
+async fn an_id_is_taken_once(store: &dyn ApiKeyStore) -> Result<(), Violation> {
+    let key = api_key("taken", "key-taken", 1);
+    store.insert(&key).await?;
+    let other = ApiKey { tenant: TenantId::new("key-thief").unwrap(), ..api_key("taken", "key-taken", 2) };
+    ensure!(store.insert(&other).await.is_err(), "an id that is there was inserted again");
+    let found = store.find(&key.id).await?;
+    ensure!(found.as_ref() == Some(&key), "a refused insertion changed the key to {found:?}");
+    Ok(())
+}
+
+async fn keys_are_listed_oldest_first(store: &dyn ApiKeyStore) -> Result<(), Violation> {
+    let keys = [
+        ("list3", 3, "key-list"),
+        ("list1", 1, "key-list"),
+        ("list2", 2, "key-list-2"),
+        ("list4", 4, "key-list"),
+    ]
+    .map(|(name, second, tenant)| api_key(name, tenant, second));
+    for key in &keys {
+        store.insert(key).await?;
+    }
+    store.revoke(&keys[0].id, Timestamp::MAX).await?;
+    let names = async |tenant: Option<&str>| -> Result<Vec<String>, Violation> {
+        let tenant = tenant.map(|tenant| TenantId::new(tenant).unwrap());
+        let keys = store.list(tenant.as_ref()).await?;
+        let ours = keys.iter().map(|key| key.id.as_str()).filter(|name| name.starts_with("list"));
+        Ok(ours.map(str::to_owned).collect())
+    };
+    let all = names(None).await?;
+    ensure!(all == ["list1", "list2", "list3", "list4"], "all keys, oldest first, are not {all:?}");
+    let of_tenant = names(Some("key-list")).await?;
+    ensure!(of_tenant == ["list1", "list3", "list4"], "a tenant's keys, oldest first, are not {of_tenant:?}");
+    let none = names(Some("key-list-3")).await?;
+    ensure!(none.is_empty(), "a tenant without keys has {none:?}");
+    Ok(())
+}
+
+async fn a_key_is_revoked_once_and_for_all(store: &dyn ApiKeyStore) -> Result<(), Violation> {
+    let at = Timestamp::from_unix_millis(1_800_000_000_123);
+    ensure!(!store.revoke(&id("revoke0"), at).await?, "a key that is not there was revoked");
+    let (key, bystander) = (api_key("revoke1", "key-revoke", 1), api_key("revoke2", "key-revoke", 1));
+    store.insert(&key).await?;
+    store.insert(&bystander).await?;
+    for again in [at, Timestamp::default(), Timestamp::MAX] {
+        ensure!(store.revoke(&key.id, again).await?, "a key that is there was not found");
+        let found = store.find(&key.id).await?.and_then(|key| key.revoked_at);
+        ensure!(found == Some(at), "a key revoked first at {at} was revoked at {found:?}");
+    }
+    ensure!(store.find(&bystander.id).await? == Some(bystander), "another key was revoked too");
+    ensure!(store.insert(&key).await.is_err(), "a revoked key's id was given to a new key");
+    Ok(())
+}
+
+async fn an_id_is_taken_by_one_of_many(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), Violation> {
+    for round in 0..10 {
+        let key = |n: usize| api_key(&format!("race{round}"), "key-race", n as u64);
+        let inserted = together(16, |n| {
+            let (store, key) = (Arc::clone(&stores[n % 2]), key(n));
+            async move { store.insert(&key).await.is_ok() }
+        })
+        .await?;
+        let winners: Vec<_> = (0..16).filter(|n| inserted[*n]).collect();
+        ensure!(winners.len() == 1, "{} insertions of one id were answered as made", winners.len());
+        let found = stores[0].find(&key(0).id).await?;
+        ensure!(found == Some(key(winners[0])), "another key was kept than the one that was answered");
+    }
+    Ok(())
+}
+
+async fn the_first_revocation_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), Violation> {
+    for round in 0..10 {
+        let key = api_key(&format!("revokerace{round}"), "key-race", 1);
+        stores[0].insert(&key).await?;
+        let seen = together(16, |n| {
+            let (store, id) = (Arc::clone(&stores[n % 2]), key.id.clone());
+            async move {
+                let found = store.revoke(&id, Timestamp::from_unix_seconds(n as u64)).await?;
+                ensure!(found, "a key that is there was not found");
+                Ok(store.find(&id).await?.and_then(|key| key.revoked_at))
+            }
+        })
+        .await?;
+        let seen = seen.into_iter().collect::<Result<Vec<_>, Violation>>()?;
+        ensure!(
+            seen.iter().all(|at| at.is_some() && *at == seen[0]),
+            "the time of revocation moved: {seen:?}"
+        );
+    }
+    Ok(())
+}

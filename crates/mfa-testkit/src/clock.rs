@@ -1,0 +1,53 @@
+//! A clock that a test sets.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mfa_domain::Timestamp;
+use mfa_domain::ports::Clock;
+
+/// A clock that stands still until a test moves it.
+///
+/// ```
+/// use std::time::Duration;
+/// use mfa_domain::ports::Clock;
+/// use mfa_testkit::ManualClock;
+///
+/// let clock = ManualClock::default();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(30));
+/// assert_eq!(clock.now().since(before), Duration::from_secs(30));
+/// ```
+#[derive(Debug)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self(AtomicU64::new(now.unix_millis()))
+    }
+
+    /// Sets it, forwards or back.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.unix_millis(), Ordering::SeqCst);
+    }
+
+    /// Moves it forwards.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now().plus(by));
+    }
+}
+
+impl Default for ManualClock {
+    /// 2027-01-15T08:00:00Z, where a TOTP step of 30 seconds begins.
+    fn default() -> Self {
+        Self::new(Timestamp::from_unix_seconds(1_800_000_000))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.0.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,86 @@
+//! A store that fails when it is told to.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
+use mfa_domain::{Account, AccountKey, Delta, KeyId, Version, Versioned};
+
+/// Passes everything on to another store, but for the fault that is switched on.
+#[derive(Debug)]
+pub struct FailingStore {
+    inner: Arc<dyn AccountStore>,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// How a [`FailingStore`] fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Accounts cannot be read.
+    Load,
+    /// Commits fail, and nothing is changed.
+    Commit,
+    /// Commits are made, but their callers get an error.
+    LostAnswer,
+    /// Every commit is told that somebody else was faster.
+    Conflict,
+    /// Every call fails, and nothing is changed.
+    Everything,
+}
+
+impl FailingStore {
+    /// A store that works until it is told not to.
+    #[must_use]
+    pub fn new(inner: Arc<dyn AccountStore>) -> Self {
+        Self { inner, fault: Mutex::new(None) }
+    }
+
+    /// Fails in that way from now on, or works again.
+    pub fn set(&self, fault: impl Into<Option<Fault>>) {
+        *self.fault.lock().unwrap() = fault.into();
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        *self.fault.lock().unwrap()
+    }
+
+    fn fail_on(&self, faults: &[Fault]) -> Result<(), StoreError> {
+        match self.fault() {
+            Some(fault) if faults.contains(&fault) => Err(StoreError::new("told to fail")),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl AccountStore for FailingStore {
+    async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.fail_on(&[Fault::Load, Fault::Everything])?;
+        self.inner.load(key).await
+    }
+
+    async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
+        self.fail_on(&[Fault::Commit, Fault::Everything])?;
+        if self.fault() == Some(Fault::Conflict) {
+            return Ok(Commit::Conflict);
+        }
+        let commit = self.inner.commit(key, expected, delta).await?;
+        self.fail_on(&[Fault::LostAnswer])?;
+        Ok(commit)
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
+        self.fail_on(&[Fault::Everything])?;
+        self.inner.page(query).await
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.fail_on(&[Fault::Everything])?;
+        self.inner.events(query).await
+    }
+
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        self.fail_on(&[Fault::Everything])?;
+        self.inner.keys_in_use().await
+    }
+}

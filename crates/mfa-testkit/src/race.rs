@@ -1,0 +1,34 @@
+//! Doing things at the same time, for real.
+
+use std::sync::Arc;
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use crate::{Violation, ensure};
+
+/// Runs `count` tasks that begin together; gives what they gave, in the order of their numbers.
+pub(crate) async fn together<T, F>(count: usize, task: impl Fn(usize) -> F) -> Result<Vec<T>, Violation>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let flavor = Handle::current().runtime_flavor();
+    ensure!(flavor == RuntimeFlavor::MultiThread, "a race needs a multi-thread runtime, or it is none");
+    let barrier = Arc::new(Barrier::new(count));
+    let mut tasks = JoinSet::new();
+    for number in 0..count {
+        let (barrier, task) = (Arc::clone(&barrier), task(number));
+        tasks.spawn(async move {
+            barrier.wait().await;
+            (number, task.await)
+        });
+    }
+    let mut results = Vec::with_capacity(count);
+    while let Some(result) = tasks.join_next().await {
+        results.push(result?);
+    }
+    results.sort_by_key(|(number, _)| *number);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}

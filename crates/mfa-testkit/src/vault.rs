@@ -1,0 +1,139 @@
+//! A vault that keeps nothing secret, but everything else that a vault must.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use mfa_domain::otp_core::Secret;
+use mfa_domain::ports::{Vault, VaultError};
+use mfa_domain::{KeyId, Sealed, SecretContext};
+use sha2::{Digest, Sha256};
+
+/// A vault that opens only what it sealed, under the same key and in the same place, and never
+/// gives the same bytes twice. **For tests only**: the name of a key is the key.
+#[derive(Debug)]
+pub struct FakeVault(Mutex<Ring>);
+
+#[derive(Debug)]
+struct Ring {
+    /// Oldest first.
+    keys: Vec<KeyId>,
+    sealed: u64,
+}
+
+const NONCE: usize = 8;
+const TAG: usize = 32;
+
+impl FakeVault {
+    /// Makes `key` the newest one; older ones still open.
+    pub fn rotate(&self, key: KeyId) {
+        self.0.lock().unwrap().keys.push(key);
+    }
+
+    /// Forgets every key but the newest, so that what older ones sealed is lost.
+    pub fn forget_older(&self) {
+        let mut ring = self.0.lock().unwrap();
+        let older = ring.keys.len() - 1;
+        ring.keys.drain(..older);
+    }
+}
+
+impl Default for FakeVault {
+    /// With one key, called `fake-1`.
+    fn default() -> Self {
+        Self(Mutex::new(Ring { keys: vec![KeyId::new("fake-1")], sealed: 0 }))
+    }
+}
+
+#[async_trait]
+impl Vault for FakeVault {
+    async fn seal(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultError> {
+        let key = self.newest();
+        let nonce = {
+            let mut ring = self.0.lock().unwrap();
+            ring.sealed += 1;
+            ring.sealed.to_be_bytes()
+        };
+        let mut bytes = nonce.to_vec();
+        bytes.extend(masked(secret.expose(), &key, &nonce));
+        bytes.extend(tag(&key, context, &bytes));
+        Ok(Sealed { key, bytes })
+    }
+
+    async fn open(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultError> {
+        self.check(&sealed.key).await?;
+        let end = sealed.bytes.len().checked_sub(TAG).filter(|end| *end > NONCE);
+        let (body, found) = sealed.bytes.split_at(end.ok_or_else(|| VaultError::new("too short"))?);
+        if found != tag(&sealed.key, context, body) {
+            return Err(VaultError::new("altered, or in another place"));
+        }
+        let (nonce, masked_secret) = body.split_at(NONCE);
+        Secret::from_bytes(&masked(masked_secret, &sealed.key, nonce)).map_err(VaultError::new)
+    }
+
+    async fn check(&self, key: &KeyId) -> Result<(), VaultError> {
+        let known = self.0.lock().unwrap().keys.contains(key);
+        if known { Ok(()) } else { Err(VaultError::new("the key is not in the ring")) }
+    }
+
+    fn newest(&self) -> KeyId {
+        self.0.lock().unwrap().keys.last().unwrap().clone()
+    }
+}
+
+/// Masks bytes, and unmasks them again.
+fn masked(bytes: &[u8], key: &KeyId, nonce: &[u8]) -> Vec<u8> {
+    let block = |n: usize| {
+        Sha256::new().chain_update(key.as_str()).chain_update(nonce).chain_update(n.to_be_bytes()).finalize()
+    };
+    let mask = (0..).flat_map(block);
+    bytes.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect()
+}
+
+fn tag(key: &KeyId, context: &SecretContext<'_>, body: &[u8]) -> [u8; TAG] {
+    let tag = Sha256::new().chain_update(key.as_str()).chain_update(context.associated_data());
+    tag.chain_update(body).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use mfa_domain::{AccountKey, FactorId, FactorKind, TenantId, Timestamp, UserId};
+
+    use super::*;
+
+    fn account(user: &str) -> AccountKey {
+        AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_secret_opens_in_its_place_only_and_as_long_as_its_key_is_known() {
+        let vault = FakeVault::default();
+        let (alice, bob) = (account("alice"), account("bob"));
+        let factor = FactorId::fresh(Timestamp::default(), &[1; 10]);
+        let context = SecretContext { account: &alice, factor, kind: FactorKind::Totp };
+        let secret = Secret::from_bytes(&[7; 64]).unwrap();
+
+        let sealed = vault.seal(&secret, &context).await.unwrap();
+        assert_ne!(sealed, vault.seal(&secret, &context).await.unwrap());
+        vault.rotate(KeyId::new("fake-2"));
+        assert!(vault.open(&sealed, &context).await.unwrap().matches(&secret));
+
+        let other_factor = FactorId::fresh(Timestamp::default(), &[2; 10]);
+        for moved in [
+            SecretContext { account: &bob, ..context.clone() },
+            SecretContext { factor: other_factor, ..context.clone() },
+            SecretContext { kind: FactorKind::Hotp, ..context.clone() },
+        ] {
+            assert!(vault.open(&sealed, &moved).await.is_err(), "{moved:?}");
+        }
+        for altered in 0..sealed.bytes.len() {
+            let mut sealed = sealed.clone();
+            sealed.bytes[altered] ^= 1;
+            assert!(vault.open(&sealed, &context).await.is_err(), "byte {altered}");
+        }
+        let renamed = Sealed { key: KeyId::new("fake-2"), ..sealed.clone() };
+        assert!(vault.open(&renamed, &context).await.is_err());
+
+        vault.forget_older();
+        assert!(vault.open(&sealed, &context).await.is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! How a suite says what is wrong.
+
+use std::error::Error;
+use std::fmt;
+
+use mfa_domain::Undecided;
+use mfa_domain::mfa::{ChangeError, EnrolError};
+use mfa_domain::ports::StoreError;
+
+/// A sentence of a contract that does not hold, or an error where there must be none.
+///
+/// Its `Debug` is its message, so that a test that returns it reads well.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Violation(String);
+
+impl Violation {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// The same, and in which check it was found.
+    pub(crate) fn found_by(self, check: &str) -> Self {
+        Self(format!("{check}: {}", self.0))
+    }
+}
+
+/// Ends a check unless something holds.
+macro_rules! ensure {
+    ($holds:expr, $($message:tt)+) => {
+        if !$holds {
+            return Err($crate::Violation::new(format!($($message)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Runs checks one after the other, and names the one that fails.
+macro_rules! run {
+    ($($check:ident($($store:expr),+)),+ $(,)?) => {{
+        $($check($($store),+).await.map_err(|violation| violation.found_by(stringify!($check)))?;)+
+        Ok(())
+    }};
+}
+pub(crate) use run;
+
+macro_rules! from_errors {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Violation {
+            fn from(error: $error) -> Self {
+                Self(format!("an error where there must be none: {}", chain(&error)))
+            }
+        }
+    )+};
+}
+
+from_errors!(StoreError, Undecided, EnrolError, ChangeError, tokio::task::JoinError);
+
+/// An error and everything below it: the outer text of a port's error tells nothing.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(source) = below {
+        text = format!("{text}: {source}");
+        below = source.source();
+    }
+    text
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Violation {}

@@ -1,0 +1,344 @@
+//! Stores that are wrong in one way each: the suites must find every one of them.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mfa_domain::account::Drift;
+use mfa_domain::ports::{
+    AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, StoreError,
+};
+use mfa_domain::{
+    Account, AccountKey, Authenticator, Delta, FactorState, KeyId, TenantId, Timestamp, UserId, Version,
+    Versioned,
+};
+use mfa_store_memory::MemoryStore;
+use mfa_testkit::account_store;
+use mfa_testkit::account_store::race;
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wrong {
+    // What is read.
+    FactorsReversed,
+    LabelsTrimmedToAscii,
+    DriftForgotten,
+    LastUseForgotten,
+    LastStepForgotten,
+    ReplacesForgotten,
+    SpentCodesForgotten,
+    SecretsCut,
+    RecentFailuresForgotten,
+    ForgivenForgotten,
+    ProofForgotten,
+    SecondsOnly,
+    ThirtyTwoBitTimes,
+    PendingFactorsTidiedUp,
+    VersionsStartAgainAfterErasure,
+    // What is written.
+    EveryCommitWins,
+    NewAccountsAreNotGuarded,
+    ConflictsAreWrittenToo,
+    TenantsShareUsers,
+    UsersWithoutCase,
+    // What is paged.
+    EventsForgotten,
+    EventsRepeated,
+    EventsOfEveryTenant,
+    EventsOfEveryUser,
+    EventsNewestFirst,
+    EventPagesTooLong,
+    EventPagesEndTooSoon,
+    EventsWithoutFactor,
+    EventDetailForgotten,
+    AccountsNewestFirst,
+    AccountsInCaselessOrder,
+    AccountPagesEndTooSoon,
+    AccountPagesRepeatTheLast,
+    AccountsOfThatKeyToo,
+    AccountsWithoutSecretsToo,
+    OneKeyInUse,
+    KeysInUseForever,
+    // What only shows to many callers.
+    ReadsAreTorn,
+    ReadsAreStale,
+    EventsAppearLate,
+}
+
+use Wrong::*;
+
+const FOR_ONE_CALLER: [Wrong; 36] = [
+    FactorsReversed,
+    LabelsTrimmedToAscii,
+    DriftForgotten,
+    LastUseForgotten,
+    LastStepForgotten,
+    ReplacesForgotten,
+    SpentCodesForgotten,
+    SecretsCut,
+    RecentFailuresForgotten,
+    ForgivenForgotten,
+    ProofForgotten,
+    SecondsOnly,
+    ThirtyTwoBitTimes,
+    VersionsStartAgainAfterErasure,
+    EveryCommitWins,
+    NewAccountsAreNotGuarded,
+    ConflictsAreWrittenToo,
+    TenantsShareUsers,
+    UsersWithoutCase,
+    EventsForgotten,
+    EventsRepeated,
+    EventsOfEveryTenant,
+    EventsOfEveryUser,
+    EventsNewestFirst,
+    EventPagesTooLong,
+    EventPagesEndTooSoon,
+    EventsWithoutFactor,
+    EventDetailForgotten,
+    AccountsNewestFirst,
+    AccountsInCaselessOrder,
+    AccountPagesEndTooSoon,
+    AccountPagesRepeatTheLast,
+    AccountsOfThatKeyToo,
+    AccountsWithoutSecretsToo,
+    OneKeyInUse,
+    KeysInUseForever,
+];
+
+#[tokio::test]
+async fn whatever_is_wrong_for_one_caller_is_found() {
+    let mut missed = Vec::new();
+    for wrong in FOR_ONE_CALLER {
+        if account_store::basic(&BrokenStore::new(wrong)).await.is_ok() {
+            missed.push(wrong);
+        }
+    }
+    assert_eq!(missed, [], "the basic suite does not find these");
+}
+
+#[tokio::test]
+async fn a_store_that_has_a_clock_is_found_by_the_time_suite() {
+    for wrong in [SecondsOnly, ThirtyTwoBitTimes, PendingFactorsTidiedUp] {
+        let time = account_store::time(&BrokenStore::new(wrong)).await;
+        assert!(time.is_err(), "the time suite does not find {wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn torn_and_stale_reads_and_late_events_are_found() {
+    let stores = |wrong| -> race::Stores {
+        let store = Arc::new(BrokenStore::new(wrong));
+        [store.clone(), store]
+    };
+    let violation = race::reads_are_whole_and_fresh(&stores(ReadsAreTorn)).await.unwrap_err();
+    assert!(violation.to_string().contains("parts of different versions"), "{violation}");
+    let violation = race::reads_are_whole_and_fresh(&stores(ReadsAreStale)).await.unwrap_err();
+    assert!(violation.to_string().contains("was read after version"), "{violation}");
+    let violation = race::no_event_appears_behind_a_page(&stores(EventsAppearLate)).await.unwrap_err();
+    assert!(violation.to_string().contains("who pages along saw"), "{violation}");
+}
+
+#[derive(Debug)]
+struct BrokenStore {
+    wrong: Wrong,
+    inner: MemoryStore,
+    seen: Mutex<Seen>,
+}
+
+/// What the store saw before, for those that get it wrong by memory.
+#[derive(Debug, Default)]
+struct Seen {
+    accounts: BTreeMap<AccountKey, Versioned<Account>>,
+    erased_at: BTreeMap<AccountKey, u64>,
+    keys: BTreeSet<KeyId>,
+    hidden: BTreeSet<EventId>,
+}
+
+impl BrokenStore {
+    fn new(wrong: Wrong) -> Self {
+        Self { wrong, inner: MemoryStore::default(), seen: Mutex::default() }
+    }
+
+    /// The key under which an account is kept.
+    fn key(&self, key: &AccountKey) -> AccountKey {
+        match self.wrong {
+            TenantsShareUsers => AccountKey::new(TenantId::new("all").unwrap(), key.user.clone()),
+            UsersWithoutCase => {
+                let user = key.user.as_str().to_lowercase();
+                AccountKey::new(key.tenant.clone(), UserId::new(&user).unwrap())
+            }
+            _ => key.clone(),
+        }
+    }
+
+    fn distort_time(&self, time: Timestamp) -> Timestamp {
+        match self.wrong {
+            SecondsOnly => Timestamp::from_unix_seconds(time.unix_seconds()),
+            ThirtyTwoBitTimes => Timestamp::from_unix_seconds(time.unix_seconds().min(u32::MAX.into())),
+            _ => time,
+        }
+    }
+
+    fn distort(&self, account: &mut Account) {
+        match self.wrong {
+            FactorsReversed => account.factors.reverse(),
+            SpentCodesForgotten => {
+                let codes = account.backup_codes.iter_mut().flat_map(|set| &mut set.codes);
+                codes.for_each(|code| code.spent_at = None);
+            }
+            RecentFailuresForgotten => account.attempts.recent.clear(),
+            ForgivenForgotten => account.attempts.forgiven = 0,
+            ProofForgotten => account.attempts.verified_at = None,
+            PendingFactorsTidiedUp => {
+                let long_ago = Timestamp::from_unix_seconds(1_700_000_000);
+                account.factors.retain(|factor| !factor.is_expired(long_ago));
+            }
+            _ => {}
+        }
+        if let Some(at) = &mut account.attempts.verified_at {
+            *at = self.distort_time(*at);
+        }
+        for factor in &mut account.factors {
+            factor.created_at = self.distort_time(factor.created_at);
+            match self.wrong {
+                LabelsTrimmedToAscii => {
+                    let ascii: String = factor.label.as_str().chars().filter(char::is_ascii).collect();
+                    factor.label = mfa_domain::Label::new(&format!("{ascii}.")).unwrap();
+                }
+                LastUseForgotten => factor.last_used_at = None,
+                ReplacesForgotten => {
+                    if let FactorState::Pending { replaces, .. } = &mut factor.state {
+                        *replaces = None;
+                    }
+                }
+                _ => {}
+            }
+            match (&mut factor.authenticator, self.wrong) {
+                (Authenticator::Totp(device), DriftForgotten) => device.drift = Drift::default(),
+                (Authenticator::Totp(device), LastStepForgotten) => device.last_step = None,
+                (Authenticator::Totp(device), SecretsCut) => device.secret.bytes.truncate(64),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl AccountStore for BrokenStore {
+    async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        let mut read = self.inner.load(&self.key(key)).await?;
+        self.distort(&mut read.value);
+        let mut seen = self.seen.lock().unwrap();
+        if self.wrong == VersionsStartAgainAfterErasure {
+            read.version.0 -= seen.erased_at.get(key).copied().unwrap_or_default();
+        }
+        let before = seen.accounts.insert(key.clone(), read.clone());
+        match (self.wrong, before) {
+            (ReadsAreTorn, Some(before)) => {
+                read.value.attempts = before.value.attempts;
+                Ok(read)
+            }
+            (ReadsAreStale, Some(before)) => Ok(before),
+            _ => Ok(read),
+        }
+    }
+
+    async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
+        let stored = self.inner.load(&self.key(key)).await?.version;
+        let erased_at = self.seen.lock().unwrap().erased_at.get(key).copied().unwrap_or_default();
+        let expected = match self.wrong {
+            EveryCommitWins => stored,
+            NewAccountsAreNotGuarded if stored == Version(0) => stored,
+            VersionsStartAgainAfterErasure => Version(expected.0 + erased_at),
+            _ => expected,
+        };
+        let commit = self.inner.commit(&self.key(key), expected, delta).await?;
+        if commit == Commit::Conflict && self.wrong == ConflictsAreWrittenToo {
+            let _ = self.inner.commit(&self.key(key), stored, delta).await?;
+        }
+        let account = self.inner.load(&self.key(key)).await?;
+        let mut seen = self.seen.lock().unwrap();
+        let keys = account.value.factors.iter().map(|factor| factor.secret().key.clone());
+        seen.keys.extend(keys);
+        if account.value.factors.is_empty() && account.value.backup_codes.is_none() {
+            seen.erased_at.insert(key.clone(), account.version.0);
+        }
+        Ok(commit)
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
+        let not_sealed_with = match self.wrong {
+            AccountsOfThatKeyToo | AccountsWithoutSecretsToo => None,
+            _ => query.not_sealed_with.clone(),
+        };
+        let mut page = self.inner.page(&AccountQuery { not_sealed_with, ..query.clone() }).await?;
+        match self.wrong {
+            AccountsNewestFirst => page.keys.reverse(),
+            AccountsInCaselessOrder => page.keys.sort_by_key(|key| key.user.as_str().to_lowercase()),
+            AccountPagesEndTooSoon => page.more = false,
+            AccountPagesRepeatTheLast => page.keys.splice(..0, query.after.clone()).for_each(drop),
+            AccountsOfThatKeyToo if query.not_sealed_with.is_some() => {
+                let mut sealed = Vec::new();
+                for key in page.keys {
+                    if !self.inner.load(&key).await?.value.factors.is_empty() {
+                        sealed.push(key);
+                    }
+                }
+                page.keys = sealed;
+            }
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let key = query.user.clone().map(|user| self.key(&AccountKey::new(query.tenant.clone(), user)));
+        let mut inner = query.clone();
+        if let Some(key) = key {
+            (inner.tenant, inner.user) = (key.tenant, Some(key.user));
+        }
+        match self.wrong {
+            EventsOfEveryUser => inner.user = None,
+            EventPagesTooLong => inner.limit += 1,
+            _ => {}
+        }
+        let mut page = self.inner.events(&inner).await?;
+        let events = &mut page.events;
+        match self.wrong {
+            EventsForgotten => events.retain(|recorded| recorded.event.sequence != 2),
+            EventsRepeated => events.extend(events.last().cloned()),
+            EventsNewestFirst => events.reverse(),
+            EventPagesEndTooSoon => page.more = false,
+            EventsWithoutFactor => events.iter_mut().for_each(|recorded| recorded.event.factor = None),
+            EventDetailForgotten => events.iter_mut().for_each(|recorded| recorded.event.detail.clear()),
+            EventsOfEveryTenant if query.user.is_none() => {
+                for other in ["events", "own-events-2"] {
+                    let tenant = TenantId::new(other).unwrap();
+                    events.extend(self.inner.events(&EventQuery { tenant, ..query.clone() }).await?.events);
+                }
+                events.sort_by_key(|recorded| recorded.id);
+                events.truncate(query.limit as usize);
+            }
+            EventsAppearLate => {
+                // Every second event is in a transaction that is not over yet when it is first seen.
+                let mut seen = self.seen.lock().unwrap();
+                events.retain(|recorded| recorded.id.0 % 2 == 0 || !seen.hidden.insert(recorded.id));
+            }
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        let mut keys = self.inner.keys_in_use().await?;
+        match self.wrong {
+            OneKeyInUse => keys.truncate(1),
+            KeysInUseForever => keys = self.seen.lock().unwrap().keys.iter().cloned().collect(),
+            _ => {}
+        }
+        Ok(keys)
+    }
+}
