@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use mfa_tests::{Authenticator, Client, Server, binary};
+use serde_json::json;
 
 const KILLS: u64 = 100;
 const USERS: usize = 8;
@@ -62,8 +63,10 @@ async fn a_hundred_kills_forget_nothing_that_was_answered() {
         for login in &logins {
             let Some((_, last)) = login.accepted.last_key_value() else { continue };
             server.client.verify(&login.user, last).await.expect_problem(401, "invalid-code");
+            // A hundred replays would lock for good reason; an operator forgives them.
+            let unlock = format!("/v1/users/{}/unlock", login.user);
+            server.client.post(&unlock, json!({ "reason": "a replay of the test" })).await.expect(204);
         }
-        // Those replays cost an attempt each, which the next success gives back.
     }
 
     let mut total = 0;
