@@ -22,9 +22,8 @@ fn run(program: impl AsRef<Path>, arguments: &[&str], input: &str) -> String {
     let mut command = Command::new(program);
     command.args(arguments).env("QT_QPA_PLATFORM", "offscreen");
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap_or_else(|error| {
-        panic!("{} is needed ({error}): run `cargo xtask tools`", program.display())
-    });
+    let mut child = child
+        .unwrap_or_else(|error| panic!("{} is needed ({error}): run `cargo xtask tools`", program.display()));
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -72,7 +71,8 @@ async fn hotp_codes_of_oathtool_verify_and_count_once() {
     let body = json!({ "kind": "hotp", "label": "Token" });
     let enrolment = server.client.post("/v1/users/hotp/factors", body).await.expect(201).json;
     let secret = enrolment["hotp"]["secret"].as_str().unwrap();
-    let code = |counter: u8| run("oathtool", &["--hotp", "--base32", "--counter", &counter.to_string(), secret], "");
+    let code =
+        |counter: u8| run("oathtool", &["--hotp", "--base32", "--counter", &counter.to_string(), secret], "");
     let id = enrolment["factor"]["id"].as_str().unwrap();
     let confirm = format!("/v1/users/hotp/factors/{id}/confirm");
     server.client.post(&confirm, json!({ "code": code(0) })).await.expect(200);
@@ -107,7 +107,8 @@ async fn codes_of_keepassxc_verify() {
         );
         let xml = folder.path().join("import.xml");
         let group = format!("<Root><Group><Name>Root</Name>{entry}</Group></Root>");
-        std::fs::write(&xml, format!("<?xml version=\"1.0\"?><KeePassFile><Meta/>{group}</KeePassFile>")).unwrap();
+        std::fs::write(&xml, format!("<?xml version=\"1.0\"?><KeePassFile><Meta/>{group}</KeePassFile>"))
+            .unwrap();
         let database = folder.path().join("test.kdbx");
         let _ = std::fs::remove_file(&database);
         let (xml, database) = (xml.to_str().unwrap(), database.to_str().unwrap());

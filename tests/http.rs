@@ -48,12 +48,16 @@ async fn a_user_from_never_seen_to_erased() {
         let id = phone.factor.as_str();
         assert_eq!(verified, json!({ "verified": true, "factor": id, "kind": "totp", "amr": ["otp"] }));
 
-        let verified = client.verify("alice+1@example.com", codes[0].as_str().unwrap()).await.expect(200).json;
+        let verified =
+            client.verify("alice+1@example.com", codes[0].as_str().unwrap()).await.expect(200).json;
         assert_eq!(verified["kind"], "backup_code");
         assert_eq!(verified["backup_codes_remaining"], 9);
         let fresh = client.send("POST", &format!("{path}/backup-codes"), None).await.expect(201).json;
         assert_eq!(fresh["backup_codes"].as_array().unwrap().len(), 10);
-        client.verify("alice+1@example.com", codes[1].as_str().unwrap()).await.expect_problem(401, "invalid-code");
+        client
+            .verify("alice+1@example.com", codes[1].as_str().unwrap())
+            .await
+            .expect_problem(401, "invalid-code");
 
         let factor = format!("{path}/factors/{id}");
         let renamed = client.send("PATCH", &factor, Some(json!({ "label": "Old phone" }).to_string())).await;
@@ -120,18 +124,95 @@ async fn bad_input_gets_a_clear_error_and_changes_nothing() {
         ("POST", verify, digits(&megabyte), 413, "payload-too-large", ""),
         ("POST", verify, r#"{"code": "123456", "factor": "nobody"}"#.into(), 404, "not-found", ""),
         ("POST", &confirm, digits("123456"), 404, "not-found", ""),
-        ("POST", factors, json!({ "kind": "totp", "label": "" }).to_string(), 422, "invalid-request", "label"),
-        ("POST", factors, json!({ "kind": "totp", "label": long }).to_string(), 422, "invalid-request", "label"),
-        ("POST", factors, json!({ "kind": "totp", "label": "a\r\nb" }).to_string(), 422, "invalid-request", "label"),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "" }).to_string(),
+            422,
+            "invalid-request",
+            "label",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": long }).to_string(),
+            422,
+            "invalid-request",
+            "label",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "a\r\nb" }).to_string(),
+            422,
+            "invalid-request",
+            "label",
+        ),
         ("POST", factors, json!({ "kind": "sms", "label": "x" }).to_string(), 422, "invalid-request", "kind"),
-        ("POST", factors, json!({ "kind": "totp", "label": "x", "algorithm": "MD5" }).to_string(), 422, "invalid-request", "algorithm"),
-        ("POST", factors, json!({ "kind": "totp", "label": "x", "digits": 9 }).to_string(), 422, "invalid-request", "digits"),
-        ("POST", factors, json!({ "kind": "totp", "label": "x", "digits": "6" }).to_string(), 422, "invalid-request", "digits"),
-        ("POST", factors, json!({ "kind": "totp", "label": "x", "period": 0 }).to_string(), 422, "invalid-request", "period"),
-        ("POST", factors, json!({ "kind": "hotp", "label": "x", "period": 30 }).to_string(), 422, "invalid-request", "period"),
-        ("POST", factors, json!({ "kind": "totp", "label": "x", "counter": 1 }).to_string(), 422, "invalid-request", "counter"),
-        ("POST", factors, json!({ "kind": "totp", "label": "x", "issuer": "a:b" }).to_string(), 422, "invalid-request", "issuer"),
-        ("POST", factors, json!({ "kind": "totp", "label": "x", "secret": "A1" }).to_string(), 422, "invalid-request", "secret"),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "x", "algorithm": "MD5" }).to_string(),
+            422,
+            "invalid-request",
+            "algorithm",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "x", "digits": 9 }).to_string(),
+            422,
+            "invalid-request",
+            "digits",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "x", "digits": "6" }).to_string(),
+            422,
+            "invalid-request",
+            "digits",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "x", "period": 0 }).to_string(),
+            422,
+            "invalid-request",
+            "period",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "hotp", "label": "x", "period": 30 }).to_string(),
+            422,
+            "invalid-request",
+            "period",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "x", "counter": 1 }).to_string(),
+            422,
+            "invalid-request",
+            "counter",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "x", "issuer": "a:b" }).to_string(),
+            422,
+            "invalid-request",
+            "issuer",
+        ),
+        (
+            "POST",
+            factors,
+            json!({ "kind": "totp", "label": "x", "secret": "A1" }).to_string(),
+            422,
+            "invalid-request",
+            "secret",
+        ),
         ("POST", "/v1/users/b%20d/verify", digits("123456"), 422, "invalid-request", "user"),
         ("POST", "/v1/users/b%C3%A4d/verify", digits("123456"), 422, "invalid-request", "user"),
         ("PATCH", &confirm, digits("123456"), 405, "method-not-allowed", ""),
@@ -200,7 +281,12 @@ async fn keys_open_what_their_scopes_say_at_their_tenant_and_nothing_when_revoke
     let reason = json!({ "reason": "test" }).to_string();
     let calls: [(&str, String, Option<String>, &str); 7] = [
         ("POST", "/v1/users/alice/verify".into(), Some(json!({ "code": "000000" }).to_string()), "verify"),
-        ("POST", "/v1/users/alice/factors".into(), Some(json!({ "kind": "totp", "label": "x" }).to_string()), "enrol"),
+        (
+            "POST",
+            "/v1/users/alice/factors".into(),
+            Some(json!({ "kind": "totp", "label": "x" }).to_string()),
+            "enrol",
+        ),
         ("POST", "/v1/users/alice/backup-codes".into(), None, "enrol"),
         ("POST", "/v1/users/alice/unlock".into(), Some(reason.clone()), "admin"),
         ("POST", "/v1/users/alice/reset".into(), Some(reason), "admin"),
@@ -212,7 +298,12 @@ async fn keys_open_what_their_scopes_say_at_their_tenant_and_nothing_when_revoke
         let theirs = client.with_key(Some(&key));
         for (method, path, body, needed) in &calls {
             let answer = theirs.send(method, path, body.clone()).await;
-            assert_eq!(answer.problem() == "forbidden", scope != *needed, "{scope}: {method} {path} {}", answer.text);
+            assert_eq!(
+                answer.problem() == "forbidden",
+                scope != *needed,
+                "{scope}: {method} {path} {}",
+                answer.text
+            );
             if scope != *needed {
                 answer.expect_problem(403, "forbidden");
             }

@@ -8,8 +8,10 @@
 
 mod authenticator;
 mod client;
+mod clock;
 mod server;
 
 pub use authenticator::{Authenticator, now};
 pub use client::{Answer, Client};
+pub use clock::Clock;
 pub use server::{Server, ServerOptions};

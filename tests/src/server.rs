@@ -83,6 +83,12 @@ impl Server {
         self.folder.path()
     }
 
+    /// The id of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything that the server logged so far.
     #[must_use]
     pub fn log(&self) -> String {

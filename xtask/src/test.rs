@@ -23,7 +23,10 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
 /// Licences, bans and sources of dependencies. The database of advisories cannot be had everywhere.
 #[expect(clippy::print_stderr, reason = "a command line")]
 fn check_dependencies() -> Result<()> {
-    run(command(tools::cargo_deny()?, &["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))?;
+    run(command(
+        tools::cargo_deny()?,
+        &["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"],
+    ))?;
     eprintln!(
         "\nNOT CHECKED: advisories; `cargo deny check advisories` does, where its database can be fetched"
     );

@@ -49,15 +49,22 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
         fs::rename(&temporary, &path)?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     };
-    write().with_context(|| format!("{} cannot be written", path.display()))
+    let written = write();
+    if written.is_err() {
+        // It holds nothing that is not elsewhere, and the error that matters is the first.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// Claims a database for this server, until the file is dropped or the process ends.
 pub(crate) fn claim(database: &Path) -> Result<File> {
+    // Whatever links lead to it, there is one lock.
+    let database = &fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let path = with_suffix(database, ".lock");
     let open =
         || OpenOptions::new().write(true).create(true).truncate(false).mode(OWNER_ONLY_FILE).open(&path);
-    let file = open().with_context(|| format!("{} cannot be created", path.display()))?;
+    let file = open().with_context(|| format!("{} cannot be written", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Refusal::new(
@@ -112,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_replaced_stays_and_leaves_nothing_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        // A folder is in the place, so that renaming fails after all is written.
+        let place = root.path().join("place");
+        fs::create_dir_all(place.join("full")).unwrap();
+        assert!(replace(&place, b"new").is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_link_to_a_ring_elsewhere_stays_a_link() {
         let root = tempfile::tempdir().unwrap();
         let (target, link) = (root.path().join("target"), root.path().join("link"));
@@ -126,8 +143,12 @@ mod tests {
     fn a_database_is_claimed_by_one() {
         let root = tempfile::tempdir().unwrap();
         let database = root.path().join("mfa.db");
+        fs::write(&database, b"").unwrap();
+        let link = root.path().join("link.db");
+        std::os::unix::fs::symlink(&database, &link).unwrap();
         let first = claim(&database).unwrap();
         assert!(claim(&database).unwrap_err().is::<Refusal>());
+        assert!(claim(&link).unwrap_err().is::<Refusal>());
         drop(first);
         claim(&database).unwrap();
     }

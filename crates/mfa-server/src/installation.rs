@@ -1,5 +1,6 @@
 //! Everything a command works on: the stores, the key ring, and the use cases on top of them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -19,6 +20,8 @@ pub(crate) struct Installation {
     pub(crate) mfa: Arc<Mfa>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
     storage: Storage,
+    vault: Arc<AesGcmVault>,
+    ring_file: Option<PathBuf>,
 }
 
 impl Installation {
@@ -40,14 +43,27 @@ impl Installation {
         let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
         let source = RingSource::of(config)?;
         let ring = key_ring::for_store(&source, &in_use, &settings.store)?;
+        let ring_file = match source {
+            RingSource::File(path) if settings.store != StoreUrl::Memory => Some(path),
+            _ => None,
+        };
         let mut vault = AesGcmVault::new(ring, Arc::new(OsEntropy));
-        if let RingSource::File(path) = source {
+        if let Some(path) = ring_file.clone() {
             vault = vault.with_reload(move || {
                 key_ring::read_file(&path)?.with_context(|| format!("{} is gone", path.display()))
             });
         }
-        let mfa = use_cases(settings, &storage, vault)?;
-        Ok(Self { mfa: Arc::new(mfa), api_keys: Arc::clone(&storage.api_keys), storage })
+        let vault = Arc::new(vault);
+        let mfa = Arc::new(use_cases(settings, &storage, vault.clone())?);
+        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file })
+    }
+
+    /// Takes up keys that are added while the server runs. Secrets that name one are opened at once;
+    /// this is so that new secrets are sealed with it, too.
+    pub(crate) fn follow_key_ring(&self) {
+        if let Some(path) = self.ring_file.clone() {
+            tokio::spawn(key_ring::follow(path, Arc::clone(&self.vault)));
+        }
     }
 
     /// Closes the stores.
@@ -57,11 +73,11 @@ impl Installation {
 }
 
 /// The use cases on open stores.
-pub(crate) fn use_cases(settings: &Settings, storage: &Storage, vault: AesGcmVault) -> Result<Mfa> {
+pub(crate) fn use_cases(settings: &Settings, storage: &Storage, vault: Arc<AesGcmVault>) -> Result<Mfa> {
     let entropy = Arc::new(OsEntropy);
     let ports = Ports {
         accounts: Arc::clone(&storage.accounts),
-        vault: Arc::new(vault),
+        vault,
         hasher: Arc::new(Argon2Hasher::new((&settings.argon2).into(), entropy.clone())),
         clock: Arc::new(SystemClock),
         entropy,

@@ -4,17 +4,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mfa_crypto::{KeyRing, OsEntropy};
+use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
 use mfa_domain::KeyId;
-use mfa_domain::ports::{Clock, SystemClock};
-use tracing::warn;
+use mfa_domain::ports::{Clock, SystemClock, Vault};
+use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, StoreUrl};
 use crate::data_dir;
-use crate::failure::Refusal;
+use crate::failure::{Refusal, describe};
 use crate::secret::SecretText;
 
 /// Where the ring comes from.
@@ -93,6 +95,31 @@ pub(crate) fn read_file(path: &Path) -> Result<Option<KeyRing>> {
 /// Writes a ring whole or not at all.
 pub(crate) fn write(path: &Path, ring: &KeyRing) -> Result<()> {
     data_dir::replace(path, ring.to_text().as_bytes())
+}
+
+/// Takes up what is added to the file, until the task is dropped. A ring that lacks the key in use
+/// is a wrong one, and left alone.
+pub(crate) async fn follow(path: PathBuf, vault: Arc<AesGcmVault>) {
+    const PAUSE: Duration = Duration::from_secs(2);
+    let stamp = || fs::metadata(&path).ok().map(|metadata| (metadata.modified().ok(), metadata.len()));
+    let mut known = stamp();
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let current = stamp();
+        if current == known {
+            continue;
+        }
+        known = current;
+        match read_file(&path) {
+            Ok(Some(ring)) if ring.contains(&vault.newest()) => {
+                info!(newest = %ring.newest(), "the key ring was read anew");
+                vault.replace_ring(ring);
+            }
+            Ok(Some(_)) => warn!("the key ring was exchanged for a wrong one; put the right one back"),
+            Ok(None) => warn!("the key ring is gone; put it back, or the next start is refused"),
+            Err(error) => warn!("{}", describe(&error)),
+        }
+    }
 }
 
 fn parse(text: &str, place: &str) -> Result<KeyRing> {

@@ -43,8 +43,8 @@ async fn add(config: &Config, json: Json) -> Result<()> {
         return output::say_json(&json!({ "id": id.as_str() }));
     }
     output::say(format_args!(
-        "Key {id} is added to {}. Back the file up now.\n\
-         A running server takes it up with the first secret that it seals: run `mfa-server keys re-encrypt`.",
+        "Key {id} is added to {}. Back the file up now; a running server takes the key up by itself.\n\
+         `mfa-server keys re-encrypt` seals with it what is there already.",
         path.display()
     ))
 }

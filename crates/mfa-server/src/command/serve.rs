@@ -43,6 +43,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     logging::start(settings)?;
     let _claim = claim(settings)?;
     let installation = Installation::open(config, Absent::Create).await?;
+    installation.follow_key_ring();
     let api = api(settings, &installation)?;
     let stop = stop_signal()?;
 

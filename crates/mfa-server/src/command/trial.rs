@@ -21,7 +21,8 @@ pub(super) async fn run(config: &Config, arguments: TryArgs) -> Result<()> {
     let settings = Settings { store: StoreUrl::Memory, ..config.settings.clone() };
     let storage = Storage::open(&settings, Absent::Create).await?;
     let ring = KeyRing::generate(&OsEntropy, SystemClock.now())?;
-    let mfa = use_cases(&settings, &storage, AesGcmVault::new(ring, Arc::new(OsEntropy)))?;
+    let vault = Arc::new(AesGcmVault::new(ring, Arc::new(OsEntropy)));
+    let mfa = use_cases(&settings, &storage, vault)?;
     let key = AccountKey::new(TenantId::new("try")?, arguments.user);
     let issuer = if settings.issuer.is_empty() { "mfa-server" } else { &settings.issuer };
 

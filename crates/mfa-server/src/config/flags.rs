@@ -30,7 +30,7 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "FILE")]
     key_ring_file: Option<String>,
 
-    /// Log this, as error, warn, info, debug, trace, or a filter by module [default: info]
+    /// Log this: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
 

@@ -143,7 +143,8 @@ impl Default for Settings {
             ephemeral: EphemeralUrl::Memory,
             key_ring_file: "keyring.toml".into(),
             issuer: String::new(),
-            log: "info".to_owned(),
+            // The framework tells at each start what the line of `serve` says anyway.
+            log: "info,actix_server=warn".to_owned(),
             log_format: LogFormat::Text,
             request_timeout: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(8),

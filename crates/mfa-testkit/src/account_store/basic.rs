@@ -48,8 +48,10 @@ async fn factors_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
     for factor in [pending(1, "k1"), totp(2, "k2"), hotp(3, "k3")] {
         subject.change(|draft| draft.put(factor)).await?;
     }
-    let replacing = FactorState::Pending { expires_at: now(), replaces: Some(id(2)) };
-    subject.change(|draft| draft.put(Factor { state: replacing, ..hotp(4, "k1") })).await?;
+    for replaces in [Some(id(2)), None, Some(id(3))] {
+        let state = FactorState::Pending { expires_at: now(), replaces };
+        subject.change(|draft| draft.put(Factor { state, ..hotp(4, "k1") })).await?;
+    }
 
     // Every field of a factor that is there already changes.
     subject.change(|draft| draft.put(totp(1, "k9"))).await?;

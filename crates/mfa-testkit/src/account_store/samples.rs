@@ -71,7 +71,7 @@ pub(super) fn hotp(n: u8, key: &str) -> Factor {
 /// `count` backup codes, the second of which is spent.
 pub(super) fn codes(n: u8, count: u8) -> BackupCodes {
     let code = |place: u8| HashedCode {
-        hash: CodeHash(vec![place.wrapping_mul(n); 32]),
+        hash: CodeHash(vec![place.wrapping_mul(97).wrapping_add(n); 32]),
         spent_at: (place == 1).then(|| later(n)),
     };
     BackupCodes {

@@ -1,57 +1,7 @@
-//! The server under load, and a client that costs little.
-
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+//! A client that costs little beside what it measures.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// A server; killed when dropped.
-pub struct Server {
-    child: Child,
-    /// Where it listens.
-    pub address: String,
-    /// From the start of the process to the line that says that it is ready.
-    pub start_to_ready: Duration,
-}
-
-impl Server {
-    pub fn start(data: &Path) -> Self {
-        let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mfa-server"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data)
-            .env("MFA_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
-        for line in lines {
-            if let Some(address) = line.expect("text").strip_prefix("listening on http://") {
-                let address = address.to_owned();
-                return Self { child, address, start_to_ready: started.elapsed() };
-            }
-        }
-        panic!("the server did not start: {:?}", child.wait());
-    }
-
-    /// Resident memory, in KiB.
-    pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// One connection that is kept.
 pub struct Connection {
@@ -61,7 +11,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub async fn open(address: &str, api_key: &str) -> Self {
+    pub async fn open(url: &str, api_key: &str) -> Self {
+        let address = url.strip_prefix("http://").expect("a URL");
         let stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("an option");
         let head = format!(

@@ -1,7 +1,7 @@
 //! Verifications per second over HTTP with SQLite, beside the rate of one bare transaction per
 //! verification on the same disk in the same run.
 //!
-//! `cargo bench --package mfa-server --bench throughput [-- SECONDS]`
+//! `cargo bench --package mfa-tests --bench throughput [-- SECONDS]`
 
 #![allow(
     missing_docs,
@@ -15,15 +15,16 @@
     reason = "a benchmark measures the real clock and prints"
 )]
 
+#[path = "support/connection.rs"]
+mod connection;
 #[path = "support/population.rs"]
 mod population;
-#[path = "support/server.rs"]
-mod server;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use server::{Connection, Server};
+use connection::Connection;
+use mfa_tests::{Server, ServerOptions, binary};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -38,7 +39,8 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let users = CONNECTIONS.into_iter().max().unwrap() * USERS_EACH;
     let api_key = population::populate(folder.path(), 0..users).await;
-    let server = Server::start(folder.path());
+    let options = ServerOptions::new([("MFA_LOG", "warn")]);
+    let server = Server::in_folder(binary!(), folder.path(), &api_key, options);
     let mut counters = vec![0; users as usize];
 
     let mut floors = Vec::new();
@@ -107,11 +109,11 @@ async fn verifications(
 ) -> f64 {
     let started = Instant::now();
     let tasks = (0..connections).map(|number| {
-        let (address, api_key) = (server.address.clone(), api_key.to_owned());
+        let (url, api_key) = (server.url.clone(), api_key.to_owned());
         let users = number * USERS_EACH..(number + 1) * USERS_EACH;
         let mut counters: Vec<u64> = users.clone().map(|user| counters[user as usize]).collect();
         tokio::spawn(async move {
-            let mut connection = Connection::open(&address, &api_key).await;
+            let mut connection = Connection::open(&url, &api_key).await;
             let mut done = 0_u64;
             while started.elapsed() < duration {
                 for (user, counter) in users.clone().zip(&mut counters) {

@@ -1,6 +1,6 @@
 //! Start to ready, resident memory and bytes on disk, and how each grows with the number of users.
 //!
-//! `cargo bench --package mfa-server --bench growth [-- 1000 10000 100000 1000000]`
+//! `cargo bench --package mfa-tests --bench growth [-- 1000 10000 100000 1000000]`
 
 #![allow(
     missing_docs,
@@ -14,15 +14,16 @@
     reason = "a benchmark measures the real clock and prints"
 )]
 
+#[path = "support/connection.rs"]
+mod connection;
 #[path = "support/population.rs"]
 mod population;
-#[path = "support/server.rs"]
-mod server;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use server::{Connection, Server};
+use connection::Connection;
+use mfa_tests::{Server, ServerOptions, binary};
 
 #[tokio::main]
 async fn main() {
@@ -44,16 +45,22 @@ async fn main() {
         there = users;
         let disk = bytes_on_disk(folder.path()) as f64 / f64::from(users);
 
-        let mut starts: Vec<Duration> = (0..5).map(|_| Server::start(folder.path()).start_to_ready).collect();
+        let start = || {
+            let options = ServerOptions::new([("MFA_LOG", "warn")]);
+            let starting = Instant::now();
+            let server = Server::in_folder(binary!(), folder.path(), &api_key, options);
+            (starting.elapsed(), server)
+        };
+        let mut starts: Vec<Duration> = (0..5).map(|_| start().0).collect();
         starts.sort();
-        let server = Server::start(folder.path());
-        let idle = server.resident_kib();
+        let (_, server) = start();
+        let idle = resident_kib(&server);
         let rate = log_in(&server, &api_key, new).await;
         println!(
             "{users:>9} {load:>9.0} {:>13.0} ms {:>9.1} MiB {:>14.1} MiB {disk:>12.0} {rate:>17.0}",
             starts[2].as_secs_f64() * 1000.0,
             idle as f64 / 1024.0,
-            server.resident_kib() as f64 / 1024.0,
+            resident_kib(&server) as f64 / 1024.0,
         );
     }
 }
@@ -65,10 +72,10 @@ async fn log_in(server: &Server, api_key: &str, users: std::ops::Range<u32>) -> 
     let started = Instant::now();
     let share = (users.end - users.start) / CONNECTIONS;
     let tasks = (0..CONNECTIONS).map(|number| {
-        let (address, api_key) = (server.address.clone(), api_key.to_owned());
+        let (url, api_key) = (server.url.clone(), api_key.to_owned());
         let first = users.start + number * share;
         tokio::spawn(async move {
-            let mut connection = Connection::open(&address, &api_key).await;
+            let mut connection = Connection::open(&url, &api_key).await;
             let mut done = 0;
             while started.elapsed() < Duration::from_secs(5) && done < share {
                 // 7919 is prime and no share divides it: every user of the share once.
@@ -84,6 +91,12 @@ async fn log_in(server: &Server, api_key: &str, users: std::ops::Range<u32>) -> 
         total += task.await.unwrap();
     }
     f64::from(total) / started.elapsed().as_secs_f64()
+}
+
+fn resident_kib(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn bytes_on_disk(folder: &Path) -> u64 {

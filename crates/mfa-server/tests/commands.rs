@@ -1,0 +1,182 @@
+//! The commands that look after API keys, encryption keys, users and the audit trail.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
+
+#[path = "support/program.rs"]
+mod program;
+
+use std::process::Command;
+use std::time::Duration;
+
+use program::{Program, oathtool};
+use serde_json::{Value, json};
+
+fn key(program: &Program, scopes: &str) -> String {
+    program.json(&format!("api-key create --scope {scopes}"))["key"].as_str().unwrap().to_owned()
+}
+
+fn sqlite(program: &Program, statement: &str) -> String {
+    let output = Command::new("sqlite3").arg(program.data("mfa.db")).arg(statement).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn api_keys_are_made_listed_and_revoked_while_the_server_runs() {
+    let program = Program::new();
+    let server = program.serve("");
+    let made = program.json("api-key create --tenant acme --scope verify --scope enrol");
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    assert_eq!(made.as_object().unwrap().len(), 2);
+    server.enrol(key, "alice");
+
+    let list = program.json("api-key list --tenant acme");
+    assert_eq!(list.as_array().unwrap().len(), 1);
+    assert_eq!((&list[0]["id"], &list[0]["scopes"]), (&json!(id), &json!(["verify", "enrol"])));
+    assert_eq!(list[0]["revoked_at"], Value::Null);
+    assert!(program.run("api-key list").out.starts_with("ID "));
+
+    assert_eq!(program.json(&format!("api-key revoke {id}"))["revoked"], true);
+    assert_eq!(server.verify(key, "alice", "123456"), 401);
+    let said = program.run("api-key revoke nosuchkey");
+    assert_eq!((said.code, said.err.as_str()), (1, "mfa-server: there is no API key nosuchkey\n"));
+
+    for line in
+        ["api-key create --tenant Acme --scope verify", "api-key create --scope all", "api-key create"]
+    {
+        assert_eq!(program.run(line).code, 2, "{line}");
+    }
+}
+
+#[test]
+fn a_key_is_added_and_everything_sealed_with_it_while_the_server_runs() {
+    let program = Program::new();
+    let api_key = key(&program, "verify,enrol");
+    let server = program.serve("");
+    let secrets: Vec<_> = (0..3).map(|user| server.enrol(&api_key, &format!("user-{user}"))).collect();
+
+    let old = program.json("keys list")[0]["id"].clone();
+    let new = program.json("keys add")["id"].clone();
+    assert_ne!(old, new);
+    let list = program.json("keys list");
+    assert_eq!((&list[0]["newest"], &list[0]["in_use"]), (&json!(false), &json!(true)));
+    assert_eq!((&list[1]["newest"], &list[1]["in_use"]), (&json!(true), &json!(false)));
+    assert!(program.run("keys list").out.starts_with("ID "));
+
+    let done = program.json("keys re-encrypt");
+    assert_eq!(done, json!({ "newest": new, "accounts": 3, "failed": 0 }));
+    assert_eq!(program.json("keys re-encrypt")["accounts"], 0);
+    let list = program.json("keys list");
+    assert_eq!((&list[0]["in_use"], &list[1]["in_use"]), (&json!(false), &json!(true)));
+
+    // The server has not been told of the new key.
+    for (user, secret) in secrets.iter().enumerate() {
+        let code = oathtool(secret, "now + 30 seconds");
+        assert_eq!(server.verify(&api_key, &format!("user-{user}"), &code), 200);
+    }
+    server.enrol(&api_key, "user-3");
+    assert_eq!(program.json("keys re-encrypt")["accounts"], 0, "new secrets are sealed with the new key");
+    assert_eq!(program.run("audit verify").code, 0);
+}
+
+#[test]
+fn a_secret_that_does_not_open_is_named_and_keeps_no_other_from_being_sealed() {
+    let program = Program::new();
+    let api_key = key(&program, "enrol");
+    let server = program.serve("");
+    for user in ["alice", "bob", "carol"] {
+        server.enrol(&api_key, user);
+    }
+    server.stop("-TERM");
+    sqlite(
+        &program,
+        "UPDATE factors SET secret = zeroblob(length(secret)) WHERE id = (SELECT max(id) FROM factors)",
+    );
+    program.run("keys add");
+    for sealed in [2, 0] {
+        let said = program.run("keys re-encrypt --json");
+        assert_eq!(said.code, 1, "{said:?}");
+        let answer: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!((&answer["accounts"], &answer["failed"]), (&json!(sealed), &json!(1)));
+        assert!(said.err.contains("(user carol of tenant default)"), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_running_server_seals_with_a_key_that_is_added() {
+    let program = Program::new();
+    let api_key = key(&program, "enrol");
+    let server = program.serve("");
+    program.run("keys add");
+    // It looks every two seconds.
+    for _ in 0..50 {
+        std::thread::sleep(Duration::from_millis(100));
+        if server.log().contains("the key ring was read anew") {
+            break;
+        }
+    }
+    server.enrol(&api_key, "alice");
+    let list = program.json("keys list");
+    assert_eq!((&list[0]["in_use"], &list[1]["in_use"]), (&json!(false), &json!(true)));
+}
+
+#[test]
+fn a_user_is_shown_unlocked_and_reset() {
+    let program = Program::new();
+    let api_key = key(&program, "verify,enrol");
+    let server = program.serve("");
+    assert_eq!(program.json("user show alice")["enrolled"], false);
+    let secret = server.enrol(&api_key, "alice");
+    let status = program.json("user show alice");
+    assert_eq!((&status["enrolled"], &status["factors"][0]["state"]), (&json!(true), &json!("active")));
+    assert_eq!(status["backup_codes"], json!({ "remaining": 10, "total": 10 }));
+    let shown = program.run("user show alice").out;
+    assert!(shown.contains("10 of 10 left") && !shown.contains(&secret), "{shown}");
+
+    let wrong = if oathtool(&secret, "now") == "000000" { "000001" } else { "000000" };
+    (0..5).for_each(|_| assert_eq!(server.verify(&api_key, "alice", wrong), 401));
+    assert_eq!(server.verify(&api_key, "alice", wrong), 429);
+    assert!(program.json("user show alice")["locked_until"].is_string());
+    assert_eq!(program.run("user unlock alice --reason called").code, 0);
+    assert_eq!(server.verify(&api_key, "alice", &oathtool(&secret, "now + 30 seconds")), 200);
+
+    assert_eq!(program.json("user reset alice --reason lost-phone")["reset"], true);
+    assert_eq!(program.json("user show alice")["factors"], json!([]));
+    let events = program.json("user events alice");
+    let last = events.as_array().unwrap().last().unwrap();
+    assert_eq!((&last["kind"], &last["actor"]), (&json!("reset"), &json!("admin cli:anna")));
+    assert_eq!(last["detail"]["reason"], "lost-phone");
+    assert!(program.run("user events alice").out.contains("unlocked"));
+
+    assert_eq!(program.run("user show a/b").code, 2);
+    assert_eq!(program.json("user show alice --tenant other")["enrolled"], false);
+}
+
+#[test]
+fn a_changed_audit_trail_is_found() {
+    let program = Program::new();
+    let api_key = key(&program, "verify,enrol");
+    let server = program.serve("");
+    for user in ["alice", "bob", "carol"] {
+        server.enrol(&api_key, user);
+    }
+    server.stop("-TERM");
+    let whole = program.json("audit verify");
+    assert_eq!((&whole["accounts"], &whole["broken"]), (&json!(3), &json!([])));
+    assert!(whole["events"].as_u64().unwrap() >= 9);
+    assert!(program.run("audit verify").out.contains("every chain holds"));
+
+    // Whoever can write to the database can get around its triggers, if it has any.
+    let triggers = sqlite(&program, "SELECT name FROM sqlite_schema WHERE type = 'trigger'");
+    triggers.lines().for_each(|name| drop(sqlite(&program, &format!("DROP TRIGGER \"{name}\""))));
+    sqlite(&program, "UPDATE events SET at = at + 1 WHERE id = (SELECT min(id) FROM events)");
+    let said = program.run("audit verify --json");
+    assert_eq!(said.code, 1, "{said:?}");
+    let found: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(found["broken"], json!([{ "tenant": "default", "user": "alice", "sequence": 1 }]));
+
+    sqlite(&program, "DELETE FROM events WHERE id = (SELECT max(id) FROM events)");
+    let said = program.run("audit verify");
+    assert!(said.out.contains("BROKEN  user carol of tenant default, at event "), "{}", said.out);
+    assert!(said.out.contains("2 chains are broken"), "{}", said.out);
+}

@@ -1,0 +1,211 @@
+//! The museum: weaknesses that were published of other products, each tried on this server from
+//! outside. A test is named after the advisory, or after the class of mistake, that it is about.
+//!
+//! What follows has no counterpart in this version, so that nobody takes it for covered:
+//!
+//! | not here yet | reason |
+//! |---|---|
+//! | per-challenge memory (class) | there are no challenges |
+//! | CVE-2026-3590 | there are no links; parallel uses of a backup code stand in for it |
+//! | CVE-2026-43914 | nothing is sent; endpoints that check codes are under CVE-2024-32868 |
+//! | CVE-2024-28197 | there are no sessions and no tokens of a flow |
+//! | CVE-2025-3910 | there is no forced enrolment |
+//! | CVE-2026-12988, CVE-2026-16035 | nothing is sent |
+//! | CVE-2018-20231, CVE-2022-31886 | there are no pages and no cookies |
+//! | CVE-2026-5175 | no policy makes a factor obligatory |
+//! | scheb 143, authy-devise 58, vaultwarden 7682 | there are no trusted devices |
+//! | CVE-2026-15206 | there are no telephone numbers |
+//! | CVE-2024-51557, CVE-2025-29998 | nothing is sent |
+//! | CVE-2025-48936, CVE-2026-42606 | nothing is sent, so there are no links |
+//! | CVE-2021-22057, Uber 2022 | there is no push |
+//! | CVE-2021-38299, CVE-2020-8236 | there is no WebAuthn |
+//! | CVE-2026-48087, CVE-2022-2193 | there is no WebAuthn |
+//! | CVE-2023-45669 | there is no WebAuthn |
+//! | CVE-2026-30964 | there is no WebAuthn |
+//! | CVE-2025-26788 | there is no WebAuthn |
+//! | CVE-2024-39912 | there is no WebAuthn |
+//! | CVE-2022-42731, CVE-2026-28787 | there is no WebAuthn |
+//! | CVE-2023-42820, CVE-2025-5305 | not to be seen from outside: lints ban every other generator |
+//! | RUSTSEC-2022-0018, CVE-2022-2891 | not to be seen from outside: it takes counting instructions |
+//!
+//! Of some that are here a part is missing: replicas (CVE-2020-25827, parallel replay), since one
+//! server has a database to itself; telling the owner (AuthQuake) goes no further than an event;
+//! instead of a message that is sent again (NIST 800-63B-4) new backup codes are given out.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use mfa_tests::{Answer, Authenticator, Client, Clock, Server, ServerOptions, binary};
+use serde_json::{Value, json};
+
+mod administration;
+mod backup_codes;
+mod beyond;
+mod enrolment;
+mod flow;
+mod guessing;
+mod parsing;
+mod replay;
+mod time;
+
+/// Cheap hashes and a long timeout, so that races are between requests and not with the hasher.
+/// Limits are as they come.
+const SWIFT: [(&str, &str); 3] =
+    [("MFA_ARGON2_MEMORY_KIB", "1024"), ("MFA_ARGON2_ITERATIONS", "1"), ("MFA_REQUEST_TIMEOUT", "30s")];
+
+/// Runs a case on a new server with each store.
+async fn on_every_store(case: impl AsyncFn(&Server)) {
+    for store in ["sqlite:mfa.db", "memory:"] {
+        case(&Server::with(binary!(), swift([("MFA_STORE", store)]))).await;
+    }
+}
+
+/// Runs a case on a new server with each store, and with a clock that the case moves.
+async fn at_any_time(case: impl AsyncFn(&Server, &Clock)) {
+    for store in ["sqlite:mfa.db", "memory:"] {
+        let clock = Clock::new();
+        case(&Server::with(binary!(), clock.of(swift([("MFA_STORE", store)]))), &clock).await;
+    }
+}
+
+fn swift<const N: usize>(more: [(&str, &str); N]) -> ServerOptions {
+    let mut options = ServerOptions::new(SWIFT);
+    options.environment.extend(ServerOptions::new(more).environment);
+    options
+}
+
+/// Offers a factor. Gives the answer, and the authenticator that scanned it.
+async fn offer(client: &Client, user: &str, more: Value) -> (Value, Authenticator) {
+    let mut body = json!({ "kind": "totp", "label": "Phone" });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let enrolment = client.post(&format!("/v1/users/{user}/factors"), body).await.expect(201).json;
+    let device = Authenticator::scan(&enrolment);
+    (enrolment, device)
+}
+
+async fn confirm(client: &Client, user: &str, factor: &str, code: &str) -> Answer {
+    client.post(&format!("/v1/users/{user}/factors/{factor}/confirm"), json!({ "code": code })).await
+}
+
+async fn resynchronise(client: &Client, user: &str, factor: &str, codes: [String; 2]) -> Answer {
+    client.post(&format!("/v1/users/{user}/factors/{factor}/resynchronise"), json!({ "codes": codes })).await
+}
+
+async fn reissue(client: &Client, user: &str) -> Answer {
+    client.send("POST", &format!("/v1/users/{user}/backup-codes"), None).await
+}
+
+async fn unlock(client: &Client, user: &str) {
+    client.post(&format!("/v1/users/{user}/unlock"), json!({ "reason": "test" })).await.expect(204);
+}
+
+/// A user with a TOTP factor at a server whose clock is `ahead` seconds ahead; the current code is
+/// still good.
+async fn enrol_ahead(client: &Client, user: &str, ahead: i64) -> (Authenticator, Vec<String>) {
+    let (_, phone) = offer(client, user, json!({})).await;
+    let confirmed = confirm(client, user, &phone.factor, &phone.totp(ahead - 30)).await.expect(200);
+    (phone, texts(&confirmed.json["backup_codes"]))
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// How many codes were evaluated and refused, by the audit trail.
+async fn evaluated(client: &Client, user: &str) -> usize {
+    client.count_events(user, "verification_failed").await
+}
+
+fn count(answers: &[Answer], problem: &str) -> usize {
+    answers.iter().filter(|answer| answer.problem() == problem).count()
+}
+
+fn verified(answers: &[Answer]) -> usize {
+    answers.iter().filter(|answer| answer.status == 200).count()
+}
+
+/// A well-formed backup code that is nobody's.
+fn nobodys_backup_code(number: usize) -> String {
+    format!("zzzz-zzzz-zzzz-{number:04}")
+}
+
+/// Makes a key with the command line, while the server runs.
+fn create_key(server: &Server, tenant: &str, scope: &str) -> String {
+    let output = server.command(["api-key", "create", "--tenant", tenant, "--scope", scope, "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    made["key"].as_str().unwrap().to_owned()
+}
+
+/// Sends bytes as they are. Gives what came back until the server closed the connection.
+fn raw(server: &Server, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // A server that refuses early may close before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The head of a request by the server's own key, after which the server closes.
+fn head(server: &Server, method: &str, path: &str) -> String {
+    let key = server.client.key();
+    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n")
+}
+
+/// `cve_2024_4629` of "CVE-2024-4629".
+fn snake(id: &str) -> String {
+    let words = id.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_").to_ascii_lowercase()
+}
+
+/// The ids in the first column of the tables in a text, whose lines begin with `margin`.
+fn ids(text: &str, margin: &str) -> Vec<String> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix(margin)?.strip_prefix("| "));
+    let cells = rows.filter_map(|row| row.split(" |").next());
+    let headings = ["id", "not here yet"];
+    cells.flat_map(|cell| cell.split(", ")).filter(|id| !headings.contains(id)).map(snake).collect()
+}
+
+#[test]
+fn every_piece_is_a_test_or_said_to_be_missing() {
+    let sources = [
+        include_str!("administration.rs"),
+        include_str!("backup_codes.rs"),
+        include_str!("enrolment.rs"),
+        include_str!("flow.rs"),
+        include_str!("guessing.rs"),
+        include_str!("parsing.rs"),
+        include_str!("replay.rs"),
+        include_str!("time.rs"),
+    ];
+    let lines = sources.iter().flat_map(|source| source.lines());
+    let tests: Vec<_> = lines.filter_map(|line| line.strip_prefix("async fn ")).collect();
+    let is_test = |id: &String| {
+        let id = format!("_{id}_");
+        tests.iter().any(|name| format!("_{name}").replace('(', "_").contains(&id))
+    };
+    let missing = ids(include_str!("main.rs"), "//! ");
+    assert!(missing.len() > 30, "the list at the top was not read: {missing:?}");
+    for id in &missing {
+        assert!(!is_test(id), "{id} is a test, and said to be missing");
+    }
+    let catalogue = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cases/museum.md");
+    let Ok(catalogue) = std::fs::read_to_string(&catalogue) else {
+        println!("skipped: the catalogue of the museum is not here");
+        return;
+    };
+    let all = ids(&catalogue, "");
+    assert!(all.len() > 80, "the catalogue was not read: {all:?}");
+    for id in &all {
+        assert!(is_test(id) || missing.contains(id), "{id} is neither a test nor said to be missing");
+    }
+    for id in &missing {
+        assert!(all.contains(id), "{id} is said to be missing, and not in the catalogue");
+    }
+}
