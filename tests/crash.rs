@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures_util::future::join_all;
 use mfa_tests::{Authenticator, Client, Server, binary};
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use futures::future::join_all;
+use futures_util::future::join_all;
 use mfa_tests::{Client, Server, binary};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use futures::future::join_all;
+use futures_util::future::join_all;
 use reqwest::header::USER_AGENT;
 use serde_json::json;
 

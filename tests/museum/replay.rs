@@ -1,6 +1,6 @@
 //! Replay and single use.
 
-use futures::future::join_all;
+use futures_util::future::join_all;
 use mfa_tests::Client;
 use serde_json::json;
 

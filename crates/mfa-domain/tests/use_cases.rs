@@ -2,15 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mfa_domain::mfa::{ChangeError, Confirmation, NewFactor};
-use mfa_domain::otp_core::{Token, Totp};
-use mfa_domain::ports::{AccountQuery, EventQuery};
+use async_trait::async_trait;
+use mfa_domain::mfa::{ChangeError, Confirmation, EnrolError, NewFactor};
+use mfa_domain::otp_core::{Secret, Token, Totp};
+use mfa_domain::policy::StandardEnrolment;
+use mfa_domain::ports::{
+    AccountPage, AccountQuery, AccountStore, Clock, Commit, EventPage, EventQuery, StoreError,
+};
 use mfa_domain::{
-    AccountKey, Actor, KeyId, Label, Mfa, Policies, Reason, Refusal, Rejection, TenantId, Undecided, UserId,
-    Verdict,
+    Account, AccountKey, Actor, Delta, FactorId, KeyId, Label, Mfa, Policies, Reason, Refusal, Rejection,
+    SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, TotpUser, ports, submitted};
@@ -112,7 +116,7 @@ async fn the_clock_may_jump_and_no_code_comes_back() {
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     let clock = &world.test.clock;
     clock.advance(Duration::from_secs(30));
-    let start = mfa_domain::ports::Clock::now(clock.as_ref());
+    let start = clock.now();
     let code = phone.code(start);
     assert!(verified(world.verify(&code).await));
     for seconds in [0, 10, 32, 59] {
@@ -120,7 +124,7 @@ async fn the_clock_may_jump_and_no_code_comes_back() {
         assert!(!verified(world.verify(&code).await), "{seconds} s later");
         world.mfa.unlock(&alice(), &Actor::admin("test"), &Reason::new("test").unwrap()).await.unwrap();
     }
-    let back = mfa_domain::Timestamp::from_unix_millis(start.unix_millis() - 60_000);
+    let back = Timestamp::from_unix_millis(start.unix_millis() - 60_000);
     clock.set(back);
     for time in [back, start] {
         assert!(!verified(world.verify(&phone.code(time)).await), "after the clock went back");
@@ -155,9 +159,9 @@ async fn the_same_secret_is_not_enrolled_twice() {
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     assert!(verified(world.verify(&phone.backup_codes[0]).await));
     let mut twin = NewFactor::new(Label::new("Twin").unwrap(), Token::Totp(Totp::default()));
-    twin.secret = Some(mfa_domain::otp_core::Secret::from_bytes(phone.secret.expose()).unwrap());
+    twin.secret = Some(Secret::from_bytes(phone.secret.expose()).unwrap());
     let refused = world.mfa.begin_enrolment(&alice(), &Actor::admin("test"), twin).await.unwrap_err();
-    assert!(matches!(refused, mfa_domain::mfa::EnrolError::Refused(Refusal::DuplicateSecret)), "{refused}");
+    assert!(matches!(refused, EnrolError::Refused(Refusal::DuplicateSecret)), "{refused}");
 }
 
 #[tokio::test]
@@ -174,17 +178,17 @@ async fn pending_factors_give_way_to_newer_ones_and_the_number_of_factors_is_bou
     assert_eq!(labels, ["2", "3", "4"]);
 
     let mut policies = Policies::default();
-    let few = mfa_domain::policy::StandardEnrolment { most_factors: 1, ..Default::default() };
+    let few = StandardEnrolment { most_factors: 1, ..StandardEnrolment::default() };
     policies.enrolment = Arc::new(few);
     let strict = Mfa::new(world.test.ports.clone(), policies);
     let last = &offered[4];
-    let now = mfa_domain::ports::Clock::now(world.test.clock.as_ref());
+    let now = world.test.clock.now();
     let code = Totp::default().generate(&last.secret, now.unix_seconds()).unwrap();
     let confirmed =
         strict.confirm(&alice(), &user(), last.factor.id, &submitted(code.as_str())).await.unwrap();
     assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: Some(_), .. }));
     let refused = strict.begin_enrolment(&alice(), &user(), offer("one more")).await.unwrap_err();
-    assert!(matches!(refused, mfa_domain::mfa::EnrolError::Refused(Refusal::TooManyFactors { most: 1 })));
+    assert!(matches!(refused, EnrolError::Refused(Refusal::TooManyFactors { most: 1 })));
 }
 
 #[tokio::test]
@@ -198,7 +202,63 @@ async fn an_erased_user_starts_from_nothing() {
     assert!(matches!(revoked, ChangeError::Refused(Refusal::UnknownFactor)));
     TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     world.test.clock.advance(Duration::from_secs(60));
-    let now = mfa_domain::ports::Clock::now(world.test.clock.as_ref());
+    let now = world.test.clock.now();
     assert!(!verified(world.verify(&phone.code(now)).await), "a code of the erased device");
     assert!(world.kinds().await.contains(&"erased".to_owned()));
+}
+
+/// Lets somebody else's confirmation come between the first load and its commit.
+#[derive(Debug)]
+struct Interloper {
+    inner: Arc<MemoryStore>,
+    first: Mutex<Option<(Mfa, FactorId, SubmittedCode)>>,
+}
+
+#[async_trait]
+impl AccountStore for Interloper {
+    async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.inner.load(key).await
+    }
+
+    async fn commit(&self, key: &AccountKey, at: Version, delta: &Delta) -> Result<Commit, StoreError> {
+        let first = self.first.lock().unwrap().take();
+        if let Some((mfa, factor, code)) = first {
+            let confirmed = mfa.confirm(key, &user(), factor, &code).await.unwrap();
+            assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: Some(_), .. }));
+        }
+        self.inner.commit(key, at, delta).await
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
+        self.inner.page(query).await
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.inner.events(query).await
+    }
+
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        self.inner.keys_in_use().await
+    }
+}
+
+#[tokio::test]
+async fn of_two_first_factors_confirmed_at_once_one_brings_backup_codes() {
+    let memory = Arc::new(MemoryStore::default());
+    let test = ports(memory.clone());
+    let other = test.mfa();
+    let mut offered = Vec::new();
+    for label in ["mine", "theirs"] {
+        let new = NewFactor::new(Label::new(label).unwrap(), Token::Totp(Totp::default()));
+        offered.push(other.begin_enrolment(&alice(), &user(), new).await.unwrap());
+    }
+    let now = test.clock.now().unix_seconds();
+    let code = |secret| submitted(Totp::default().generate(secret, now).unwrap().as_str());
+    let first = (other, offered[1].factor.id, code(&offered[1].secret));
+    let store = Interloper { inner: memory, first: Mutex::new(Some(first)) };
+    let mfa = test.with_accounts(Arc::new(store)).mfa();
+    let mine = &offered[0];
+    let confirmed = mfa.confirm(&alice(), &user(), mine.factor.id, &code(&mine.secret)).await.unwrap();
+    assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: None, .. }), "{confirmed:?}");
+    assert_eq!(mfa.status(&alice()).await.unwrap().backup_codes_remaining, 10);
 }

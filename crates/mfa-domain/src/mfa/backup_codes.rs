@@ -1,5 +1,6 @@
 //! Giving out backup codes.
 
+use futures_util::future::try_join_all;
 use zeroize::Zeroizing;
 
 use super::{ChangeError, Mfa, Undecided};
@@ -53,18 +54,20 @@ impl Mfa {
         }
         let hasher = self.ports.hasher.as_ref();
         let scheme = hasher.scheme()?;
-        let mut plain = Vec::new();
-        let mut codes = Vec::new();
-        for _ in 0..self.policies.backup_codes.set_size() {
-            let mut random = Zeroizing::new([0; BackupCode::ENTROPY_BYTES]);
-            self.ports.entropy.fill(random.as_mut_slice())?;
-            let code = BackupCode::from_entropy(&random);
-            codes.push(HashedCode { hash: hasher.hash(&scheme, &code).await?, spent_at: None });
-            plain.push(code);
-        }
+        let fresh_codes = (0..self.policies.backup_codes.set_size()).map(|_| self.fresh_code());
+        let plain = fresh_codes.collect::<Result<Vec<_>, _>>()?;
+        // All at once: the hasher bounds how many really are.
+        let hashes = try_join_all(plain.iter().map(|code| hasher.hash(&scheme, code))).await?;
+        let codes = hashes.into_iter().map(|hash| HashedCode { hash, spent_at: None }).collect();
         let set = BackupCodes { scheme, codes, issued_at: now };
         *fresh = Some((plain, set.clone()));
         Ok(set)
+    }
+
+    fn fresh_code(&self) -> Result<BackupCode, Undecided> {
+        let mut random = Zeroizing::new([0; BackupCode::ENTROPY_BYTES]);
+        self.ports.entropy.fill(random.as_mut_slice())?;
+        Ok(BackupCode::from_entropy(&random))
     }
 }
 

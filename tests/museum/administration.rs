@@ -1,0 +1,171 @@
+//! Removal and administration.
+
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2021_25759_cve_2025_5382_other_users_factors() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        let (alices, codes) = client.enrol("alice", "hotp").await;
+        let (bobs, _) = client.enrol("bob", "hotp").await;
+        let (_, carols) = offer(client, "carol", json!({ "kind": "hotp" })).await;
+        client.verify("alice", &codes[0]).await.expect(200);
+        let state = async || (client.get("/v1/users/bob").await.text, client.get("/v1/users/carol").await.text);
+        let before = state().await;
+        let label = json!({ "label": "mine" }).to_string();
+        for (device, next) in [(&bobs, 1), (&carols, 0)] {
+            let path = format!("/v1/users/alice/factors/{}", device.factor);
+            client.delete(&path).await.expect_problem(404, "not-found");
+            client.send("PATCH", &path, Some(label.clone())).await.expect_problem(404, "not-found");
+            confirm(client, "alice", &device.factor, &device.hotp(next)).await.expect_problem(404, "not-found");
+            let codes = [device.hotp(next), device.hotp(next + 1)];
+            resynchronise(client, "alice", &device.factor, codes).await.expect_problem(404, "not-found");
+            let body = json!({ "kind": "hotp", "label": "x", "replaces": device.factor });
+            client.post("/v1/users/alice/factors", body).await.expect_problem(404, "not-found");
+            let body = json!({ "code": device.hotp(next), "factor": device.factor });
+            client.post("/v1/users/alice/verify", body).await.expect_problem(404, "not-found");
+        }
+        assert_eq!(state().await, before);
+        client.verify("alice", &alices.hotp(1)).await.expect(200);
+        client.verify("bob", &bobs.hotp(1)).await.expect(200);
+    })
+    .await;
+}
+
+/// A key of another tenant has another Alice, with all calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_another_tenant_never_reach_ours() {
+    let server = Server::with(binary!(), swift([]));
+    let client = &server.client;
+    let (alices, codes) = client.enrol("alice", "hotp").await;
+    let keys = ["verify", "enrol", "admin", "audit"].map(|scope| create_key(&server, "other", scope));
+    let [verify, enrol, admin, audit] = keys.each_ref().map(|key| client.with_key(Some(key)));
+    let before = (client.get("/v1/users/alice").await.text, client.events("alice").await);
+    for code in [&alices.hotp(1), &codes[0]] {
+        verify.verify("alice", code).await.expect_problem(409, "not-enrolled");
+    }
+    let factor = format!("/v1/users/alice/factors/{}", alices.factor);
+    enrol.delete(&factor).await.expect_problem(404, "not-found");
+    enrol.send("PATCH", &factor, Some(json!({ "label": "x" }).to_string())).await.expect_problem(404, "not-found");
+    confirm(&enrol, "alice", &alices.factor, &alices.hotp(1)).await.expect_problem(404, "not-found");
+    resynchronise(&enrol, "alice", &alices.factor, [alices.hotp(1), alices.hotp(2)]).await.expect(404);
+    reissue(&enrol, "alice").await.expect_problem(409, "not-enrolled");
+    for call in ["reset", "unlock"] {
+        admin.post(&format!("/v1/users/alice/{call}"), json!({ "reason": "x" })).await.expect(204);
+    }
+    admin.delete("/v1/users/alice").await.expect(204);
+    let theirs = audit.get("/v1/events?limit=1000").await.expect(200).json;
+    assert_eq!(theirs["events"].as_array().unwrap().len(), 2, "their own reset and unlock: {theirs}");
+    assert_eq!((client.get("/v1/users/alice").await.text, client.events("alice").await), before);
+    // Their five failures are not hers.
+    let (_, pending) = offer(&enrol, "alice", json!({ "kind": "hotp" })).await;
+    for number in 0..5 {
+        confirm(&enrol, "alice", &pending.factor, &pending.wrong(number)).await.expect(401);
+    }
+    confirm(&enrol, "alice", &pending.factor, &pending.hotp(0)).await.expect_problem(429, "locked");
+    client.verify("alice", &alices.hotp(1)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2026_9047_the_old_secret_after_replacement() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        let (old, codes) = client.enrol("alice", "hotp").await;
+        client.verify("alice", &codes[0]).await.expect(200);
+        let (_, new) = offer(client, "alice", json!({ "kind": "hotp", "replaces": old.factor })).await;
+        // Until the new one works the old one does.
+        client.verify("alice", &old.hotp(1)).await.expect(200);
+        confirm(client, "alice", &new.factor, &new.hotp(0)).await.expect(200);
+        client.verify("alice", &old.hotp(2)).await.expect_problem(401, "invalid-code");
+        let named = json!({ "code": old.hotp(2), "factor": old.factor });
+        client.post("/v1/users/alice/verify", named).await.expect_problem(404, "not-found");
+        resynchronise(client, "alice", &old.factor, [old.hotp(2), old.hotp(3)]).await.expect_problem(404, "not-found");
+        client.verify("alice", &new.hotp(1)).await.expect(200);
+        assert_eq!(client.count_events("alice", "factor_revoked").await, 1);
+    })
+    .await;
+}
+
+/// Neither a reset nor anything after it ends in "verified" or leaves a proof.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2024_21654_recovery_verifies_nobody() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        let (token, codes) = client.enrol("alice", "hotp").await;
+        client.verify("alice", &codes[0]).await.expect(200);
+        let (_, pending) = offer(client, "alice", json!({ "kind": "hotp" })).await;
+        let answer = client.post("/v1/users/alice/reset", json!({ "reason": "lost" })).await.expect(204);
+        assert_eq!(answer.text, "");
+        for code in [&token.hotp(1), &codes[1], &pending.hotp(0)] {
+            client.verify("alice", code).await.expect_problem(409, "not-enrolled");
+        }
+        // What waited before the reset does not come alive after it.
+        confirm(client, "alice", &pending.factor, &pending.hotp(0)).await.expect_problem(404, "not-found");
+        reissue(client, "alice").await.expect_problem(409, "not-enrolled");
+        let (fresh, _) = client.enrol("alice", "hotp").await;
+        reissue(client, "alice").await.expect_problem(403, "proof-required");
+        client.verify("alice", &codes[1]).await.expect_problem(401, "invalid-code");
+        client.verify("alice", &token.hotp(1)).await.expect_problem(401, "invalid-code");
+        client.verify("alice", &fresh.hotp(1)).await.expect(200);
+        assert_eq!(client.count_events("alice", "verified").await, 2);
+    })
+    .await;
+}
+
+/// Without the right code no call of an operator says yes; unlocking a locked account lets nobody in.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_failures_in_a_row_disable_and_only_a_reset_helps() {
+    for store in ["sqlite:mfa.db", "memory:"] {
+        let options = swift([("MFA_STORE", store), ("MFA_LOCKOUT_DISABLE_AFTER", "12")]);
+        let server = Server::with(binary!(), options);
+        let client = &server.client;
+        let (token, codes) = client.enrol("alice", "hotp").await;
+        for number in 0..12 {
+            client.verify("alice", &token.wrong(number)).await.expect_problem(401, "invalid-code");
+            if number % 5 == 4 {
+                unlock(client, "alice").await;
+            }
+        }
+        for code in [token.hotp(1), codes[0].clone(), token.wrong(1)] {
+            client.verify("alice", &code).await.expect_problem(403, "disabled");
+        }
+        let body = json!({ "reason": "please" });
+        client.post("/v1/users/alice/unlock", body.clone()).await.expect_problem(403, "disabled");
+        resynchronise(client, "alice", &token.factor, [token.hotp(1), token.hotp(2)]).await.expect_problem(403, "disabled");
+        client.post("/v1/users/alice/reset", body).await.expect(204);
+        client.verify("alice", &token.hotp(1)).await.expect_problem(409, "not-enrolled");
+        let (fresh, _) = client.enrol("alice", "hotp").await;
+        client.verify("alice", &fresh.hotp(1)).await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2021_32726_nothing_outlives_a_deleted_user() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        let (token, codes) = client.enrol("alice", "hotp").await;
+        client.verify("alice", &codes[0]).await.expect(200);
+        let (_, pending) = offer(client, "alice", json!({ "kind": "hotp", "replaces": token.factor })).await;
+        client.delete("/v1/users/alice").await.expect(204);
+        let status = client.get("/v1/users/alice").await.expect(200).json;
+        assert_eq!((&status["enrolled"], &status["factors"]), (&json!(false), &json!([])));
+        client.verify("alice", &token.hotp(1)).await.expect_problem(409, "not-enrolled");
+        confirm(client, "alice", &pending.factor, &pending.hotp(0)).await.expect_problem(404, "not-found");
+
+        // Somebody else gets the name.
+        let (fresh, _) = client.enrol("alice", "hotp").await;
+        for code in [&token.hotp(1), &pending.hotp(0), &codes[1]] {
+            client.verify("alice", code).await.expect_problem(401, "invalid-code");
+        }
+        reissue(client, "alice").await.expect_problem(403, "proof-required");
+        client.verify("alice", &fresh.hotp(1)).await.expect(200);
+
+        // Deleting forgets no failure of whoever comes next, and the trail says what was.
+        let kinds: Vec<_> = client.events("alice").await;
+        let erased = kinds.iter().position(|event| event["kind"] == "erased");
+        assert!(erased.is_some_and(|at| at > 2), "{kinds:?}");
+    })
+    .await;
+}

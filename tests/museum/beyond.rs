@@ -1,0 +1,393 @@
+//! What nobody has published yet: races of everything with everything, and requests that no client
+//! would send.
+
+use futures::future::join_all;
+use serde_json::json;
+
+use super::*;
+
+/// What may come between a code and its answer.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    Revoke,
+    Reset,
+    Erase,
+    Rename,
+    Unlock,
+    Replace,
+}
+
+/// A code is accepted before the change or refused after it; every acceptance has its event, at its
+/// place; and once the change was answered the code is dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_races_whatever_removes_its_factor() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        for round in 0..6 {
+            for meanwhile in [
+                Meanwhile::Revoke,
+                Meanwhile::Reset,
+                Meanwhile::Erase,
+                Meanwhile::Rename,
+                Meanwhile::Unlock,
+                Meanwhile::Replace,
+            ] {
+                let user = format!("{meanwhile:?}-{round}");
+                race(client, &user, meanwhile).await;
+            }
+        }
+    })
+    .await;
+}
+
+async fn race(client: &Client, user: &str, meanwhile: Meanwhile) {
+    let (token, _) = client.enrol(user, "hotp").await;
+    client.verify(user, &token.hotp(1)).await.expect(200);
+    let path = format!("/v1/users/{user}");
+    let factor = format!("{path}/factors/{}", token.factor);
+    let (_, next) = offer(client, user, json!({ "kind": "hotp", "replaces": token.factor })).await;
+    let change = async {
+        match meanwhile {
+            Meanwhile::Revoke => client.delete(&factor).await.expect(204),
+            Meanwhile::Reset => client.post(&format!("{path}/reset"), json!({ "reason": "x" })).await.expect(204),
+            Meanwhile::Erase => client.delete(&path).await.expect(204),
+            Meanwhile::Rename => {
+                client.send("PATCH", &factor, Some(json!({ "label": "y" }).to_string())).await.expect(200)
+            }
+            Meanwhile::Unlock => client.post(&format!("{path}/unlock"), json!({ "reason": "x" })).await.expect(204),
+            Meanwhile::Replace => confirm(client, user, &next.factor, &next.hotp(0)).await.expect(200),
+        };
+        // The change was answered: from here on.
+        let late = token.hotp(4);
+        let survives = matches!(meanwhile, Meanwhile::Rename | Meanwhile::Unlock);
+        let answer = client.verify(user, &late).await;
+        assert_eq!(answer.status == 200, survives, "{user}: {}", answer.text);
+        usize::from(survives)
+    };
+    let code = token.hotp(2);
+    let (answers, late) = tokio::join!(join_all((0..3).map(|_| client.verify(user, &code))), change);
+    assert!(verified(&answers) <= 1, "{user}");
+    assert_eq!(client.count_events(user, "verified").await, 1 + verified(&answers) + late, "{user}");
+    let events = client.events(user).await;
+    let end = events.iter().position(|event| {
+        ["factor_revoked", "reset", "erased"].contains(&event["kind"].as_str().unwrap())
+    });
+    let last = events.iter().rposition(|event| event["kind"] == "verified");
+    assert!(end.is_none_or(|end| last < Some(end)), "{user}: {events:?}");
+    for (number, event) in events.iter().enumerate() {
+        assert_eq!(event["sequence"], number + 1, "{user}");
+    }
+}
+
+/// One code at three endpoints at once: it counts at one of them, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_code_at_every_endpoint_at_once() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        for round in 0..8 {
+            let user = format!("user-{round}");
+            let (token, _) = client.enrol(&user, "hotp").await;
+            let (code, next) = (token.hotp(1), token.hotp(2));
+            let pair = || [code.clone(), next.clone()];
+            let (verifies, resynchronised, later) = tokio::join!(
+                join_all((0..2).map(|_| client.verify(&user, &code))),
+                resynchronise(client, &user, &token.factor, pair()),
+                resynchronise(client, &user, &token.factor, pair()),
+            );
+            let pairs = [resynchronised, later];
+            assert!(verified(&verifies) + verified(&pairs) <= 2, "{user}");
+            assert!(verified(&verifies) <= 1 && verified(&pairs) <= 1, "{user}");
+            let events = client.events(&user).await;
+            let at = |kind: &str| events.iter().position(|event| event["kind"] == kind);
+            if let (Some(verified), Some(resynchronised)) = (at("verified"), at("factor_resynchronised")) {
+                panic!("{user}: the same code at {verified} and {resynchronised}: {events:?}");
+            }
+
+            // Confirming and verifying with the first code of a factor.
+            let user = format!("first-{round}");
+            let (_, phone) = offer(client, &user, json!({})).await;
+            let code = phone.totp(0);
+            let (confirms, verifies) = tokio::join!(
+                join_all((0..3).map(|_| confirm(client, &user, &phone.factor, &code))),
+                join_all((0..3).map(|_| client.verify(&user, &code))),
+            );
+            assert_eq!((verified(&confirms), verified(&verifies)), (1, 0), "{user}");
+            assert_eq!(client.count_events(&user, "factor_activated").await, 1, "{user}");
+            assert_eq!(client.count_events(&user, "backup_codes_issued").await, 1, "{user}");
+        }
+    })
+    .await;
+}
+
+/// Commands of an operator are another process on the same database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_races_the_server() {
+    let server = Server::with(binary!(), swift([]));
+    let client = &server.client;
+    let (token, _) = client.enrol("alice", "hotp").await;
+    let wrong: Vec<_> = (0..60).map(|number| token.wrong(number)).collect();
+    let guesses = async {
+        let mut answers = Vec::new();
+        for some in wrong.chunks(4) {
+            answers.extend(join_all(some.iter().map(|code| client.verify("alice", code))).await);
+        }
+        answers
+    };
+    let unlocks = async {
+        for _ in 0..3 {
+            let unlock = ["user", "unlock", "alice", "--tenant", "default", "--reason", "race"];
+            let output = tokio::task::block_in_place(|| server.command(unlock));
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    };
+    let (answers, ()) = tokio::join!(guesses, unlocks);
+    let invalid = count(&answers, "invalid-code");
+    assert_eq!(invalid + count(&answers, "locked"), 60);
+    assert_eq!(evaluated(client, "alice").await, invalid);
+    assert!(invalid <= 5 * (1 + client.count_events("alice", "unlocked").await), "{invalid}");
+    assert!(server.command(["audit", "verify"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_near_their_end_accept_no_code_twice() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        let end = i64::MAX.unsigned_abs();
+        for counter in [end + 1, u64::MAX] {
+            let body = json!({ "kind": "hotp", "label": "x", "counter": counter });
+            client.post("/v1/users/beyond/factors", body).await.expect_problem(422, "invalid-request");
+        }
+        let (_, token) = offer(client, "alice", json!({ "kind": "hotp", "counter": end - 3 })).await;
+        confirm(client, "alice", &token.factor, &token.hotp(end - 3)).await.expect(200);
+        client.verify("alice", &token.hotp(end - 2)).await.expect(200);
+        client.verify("alice", &token.hotp(end - 1)).await.expect(200);
+        for counter in [end - 3, end - 2, end - 1, 0, 1] {
+            let answer = client.verify("alice", &token.hotp(counter)).await;
+            assert_ne!(answer.status, 200, "{counter}");
+        }
+        assert_eq!(client.count_events("alice", "verified").await, 2);
+    })
+    .await;
+}
+
+/// However its id is written, a user is that user or nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn spellings_of_a_user_id() {
+    let server = Server::with(binary!(), swift([]));
+    let client = &server.client;
+    let (token, _) = client.enrol("alice", "hotp").await;
+    let user = |path: &str| {
+        let answer = raw(&server, format!("{}\r\n", head(&server, "GET", path)).as_bytes());
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let json: Value = serde_json::from_str(body).unwrap_or_default();
+        (answer.split(' ').nth(1).unwrap_or_default().to_owned(), json)
+    };
+    for path in ["/v1/users/alice", "/v1/users/%61lice", "/%76%31/users/alice", "http://elsewhere/v1/users/alice", "/v1/users/alice?user=bob"] {
+        let (status, json) = user(path);
+        assert_eq!((status.as_str(), &json["user"], &json["enrolled"]), ("200", &json!("alice"), &json!(true)), "{path}");
+    }
+    for path in ["/v1/users/Alice", "/v1/users/alice.", "/v1/users/ALICE", "/v1/users/.", "/v1/users/.."] {
+        let (status, json) = user(path);
+        // It is another user, or no user at all.
+        assert!(["200", "422"].contains(&status.as_str()), "{path}: {status}");
+        assert_ne!(json["enrolled"], true, "{path}");
+    }
+    for path in [
+        "/v1/users/%2561lice",
+        "/v1/users/alice%00",
+        "/v1/users/alice%20",
+        "/v1/users/%20alice",
+        "/v1/users/alice%0a",
+        "/v1/users/alice%2f",
+        "/v1/users/alice%2Fevents",
+        "/v1/users/..%2falice",
+        "/v1/users/alice;x=1",
+        "/v1/users/al%C3%ADce",
+        "/v1/users/%ff",
+        "/v1/users/%c0%ae",
+        "/v1/users/alice%",
+        "/v1/users/%zz",
+        "/v1/users/alice*",
+        "/v1/users/bob/../alice",
+        "/v1/users//alice",
+        "/v1/users/alice/",
+        "//v1/users/alice",
+        "/v1/./users/alice",
+    ] {
+        let (status, json) = user(path);
+        assert!(["404", "422"].contains(&status.as_str()), "{path}: {status} {json}");
+        assert_ne!(json["user"], "alice", "{path}");
+    }
+    client.verify("alice", &token.hotp(1)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_no_client_would_send() {
+    let server = Server::with(binary!(), swift([]));
+    let client = &server.client;
+    let (token, _) = client.enrol("alice", "hotp").await;
+    let before = client.events("alice").await;
+    let verify = head(&server, "POST", "/v1/users/alice/verify");
+    let json_type = "Content-Type: application/json\r\n";
+    let good = json!({ "code": token.hotp(1) }).to_string();
+    let post = |kind: &str, body: &[u8]| {
+        let head = format!("{verify}{kind}Content-Length: {}\r\n\r\n", body.len());
+        raw(&server, &[head.as_bytes(), body].concat())
+    };
+    let chunked = |body: &str, size: usize, end: &str| {
+        let chunks = body.as_bytes().chunks(size);
+        let chunks: String =
+            chunks.map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk))).collect();
+        format!("{verify}{json_type}Transfer-Encoding: chunked\r\n\r\n{chunks}{end}").into_bytes()
+    };
+    let status = |answer: &str| answer.split(' ').nth(1).unwrap_or("none").to_owned();
+
+    for kind in ["", "Content-Type: text/plain\r\n", "Content-Type: text/json\r\n", "Content-Type: application/x-www-form-urlencoded\r\n", "Content-Type: multipart/form-data; boundary=x\r\n", "Content-Type: application/json, text/plain\r\n", "Content-Type: \r\n", "Content-Type: application/json+x\r\n"] {
+        assert_eq!(status(&post(kind, good.as_bytes())), "415", "{kind}");
+    }
+    let deep = format!("{{\"code\":{}", "[".repeat(16_000));
+    let wide = format!("{{\"code\":\"123456\",\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
+    let bodies: [&[u8]; 10] = [
+        deep.as_bytes(),
+        wide.as_bytes(),
+        b"{\"code\":\"12345\xff\"}",
+        b"\xef\xbb\xbf{\"code\":\"123456\"}",
+        b"{\"code\":\"111111\",\"\\u0063ode\":\"222222\"}",
+        b"{\"code\":\"\\ud800\"}",
+        b"{\"Code\":\"123456\"}",
+        b"{\"code\":\"123456\"}{\"code\":\"123456\"}",
+        b"{\"code\":\"123456\",}",
+        b"{\"__proto__\":{},\"code\":\"123456\"}",
+    ];
+    for body in bodies {
+        let answer = post(json_type, body);
+        assert_eq!(status(&answer), "422", "{answer}");
+        assert!(!answer.contains("123456"), "{answer}");
+    }
+    let huge = format!("{good}{}", " ".repeat(16 * 1024));
+    assert_eq!(status(&post(json_type, huge.as_bytes())), "413");
+    assert_eq!(status(&raw(&server, &chunked(&huge, 1000, "0\r\n\r\n"))), "413");
+    for framing in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 5\r\nContent-Length: 30\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 0x10\r\n",
+        "Transfer-Encoding: xchunked\r\nContent-Length: 3\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+    ] {
+        let answer = raw(&server, format!("{verify}{json_type}{framing}\r\n{good}").as_bytes());
+        assert!(["400", "422", "501"].contains(&status(&answer).as_str()), "{framing}: {answer}");
+    }
+    let filler = format!("X-Filler: {}\r\n", "a".repeat(400_000));
+    assert_eq!(status(&raw(&server, format!("{verify}{filler}\r\n").as_bytes())), "431");
+    let many: String = (0..500).map(|number| format!("X-{number}: 1\r\n")).collect();
+    assert_eq!(status(&raw(&server, format!("{verify}{many}\r\n").as_bytes())), "431");
+    // Half a body, and gone.
+    raw(&server, &chunked(&good, 4, "zz\r\n"));
+
+    assert_eq!(client.events("alice").await, before);
+    // In chunks of one byte it is a body like any other.
+    assert_eq!(status(&raw(&server, &chunked(&good, 1, "0\r\n\r\n"))), "200");
+}
+
+/// Requests in one go on one connection are requests like others.
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_guesses_are_counted_and_answered_in_order() {
+    let server = Server::with(binary!(), swift([]));
+    let client = &server.client;
+    let (token, _) = client.enrol("alice", "hotp").await;
+    let requests: String = (0..40)
+        .map(|number| {
+            let code = if number == 2 { token.hotp(1) } else { token.wrong(number) };
+            let body = json!({ "code": code }).to_string();
+            let last = if number == 39 { "Connection: close\r\n" } else { "" };
+            format!(
+                "POST /v1/users/alice/verify HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{last}\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                client.key(),
+                body.len()
+            )
+        })
+        .collect();
+    let answer = raw(&server, requests.as_bytes());
+    let statuses: Vec<_> = answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    let expected = [vec!["401"; 2], vec!["200"], vec!["401"; 5], vec!["429"; 32]].concat();
+    assert_eq!(statuses, expected);
+    assert_eq!(evaluated(client, "alice").await, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_are_read_strictly() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        client.enrol("alice", "hotp").await;
+        for query in ["limit=1&limit=1000", "after=1&after=2", "limit=0", "limit=1001", "limit=-1", "limit=99999999999", "limit=1.5", "after=-1", "after=x", "after=18446744073709551616", "user=bob", "tenant=other", "Limit=1"] {
+            for path in ["/v1/events", "/v1/users/alice/events"] {
+                client.get(&format!("{path}?{query}")).await.expect_problem(422, "invalid-request");
+            }
+        }
+        for after in [i64::MAX.unsigned_abs(), i64::MAX.unsigned_abs() + 1, u64::MAX] {
+            let page = client.get(&format!("/v1/events?after={after}")).await.expect(200).json;
+            assert_eq!((&page["events"], &page["next"]), (&json!([]), &Value::Null));
+        }
+    })
+    .await;
+}
+
+/// Whatever names hold, they come back as they are, in JSON, and draw nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_text_and_nothing_else() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        let hostile = [
+            "<script>alert(1)</script>",
+            "\"/><svg onload=alert(1)>",
+            "' OR 1=1; DROP TABLE factors; --",
+            "</svg><image href=x>",
+            "{{7*7}} ${7*7} %s %n",
+            "日本語 🔑 ñ",
+            "&secret=AAAA&digits=1#",
+        ];
+        for (number, name) in hostile.into_iter().enumerate() {
+            let user = format!("user-{number}");
+            let names = json!({ "kind": "hotp", "label": name, "issuer": name.replace(':', ""), "account_name": name.replace(':', "") });
+            let (enrolment, token) = offer(client, &user, names).await;
+            assert_eq!(enrolment["factor"]["label"], name);
+            let otp = &enrolment["hotp"];
+            let svg = otp["qr_svg"].as_str().unwrap();
+            assert!(!svg.contains("script") && !svg.contains("onload") && !svg.contains("image"), "{svg}");
+            assert_eq!(svg.matches("<svg").count(), 1);
+            let uri = otp["uri"].as_str().unwrap();
+            assert_eq!(uri.matches("secret=").count(), 1, "{uri}");
+            assert_eq!(uri.matches("&digits=").count(), 1, "{uri}");
+            assert!(uri.is_ascii() && !uri.contains(['<', '"', '\'', ' ', '#']), "{uri}");
+            confirm(client, &user, &token.factor, &token.hotp(0)).await.expect(200);
+            let status = client.get(&format!("/v1/users/{user}")).await;
+            assert_eq!(status.json["factors"][0]["label"], name);
+            assert_eq!(status.headers["content-type"], "application/json");
+            let events = client.get(&format!("/v1/users/{user}/events")).await.text;
+            assert!(!events.contains(&name[..6]), "an event holds a label: {events}");
+        }
+    })
+    .await;
+}
+
+/// A deleted user comes back with the old device: what was counted before is not replayed by
+/// callers, since only an operator can bring a secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_secret_comes_back_only_by_an_operator() {
+    let server = Server::with(binary!(), swift([]));
+    let client = &server.client;
+    let (enrolment, token) = offer(client, "alice", json!({ "kind": "hotp" })).await;
+    confirm(client, "alice", &token.factor, &token.hotp(0)).await.expect(200);
+    client.delete("/v1/users/alice").await.expect(204);
+    let import = json!({ "kind": "hotp", "label": "x", "secret": enrolment["hotp"]["secret"], "counter": 1 });
+    let owner = client.with_key(Some(&create_key(&server, "default", "enrol")));
+    owner.post("/v1/users/alice/factors", import.clone()).await.expect_problem(403, "forbidden");
+    let (_, again) = offer(client, "alice", import.clone()).await;
+    confirm(client, "alice", &again.factor, &token.hotp(0)).await.expect_problem(401, "invalid-code");
+    confirm(client, "alice", &again.factor, &token.hotp(1)).await.expect(200);
+    // With two of them one code would count twice.
+    client.verify("alice", &token.hotp(2)).await.expect(200);
+    client.post("/v1/users/alice/factors", import).await.expect_problem(422, "invalid-request");
+}
