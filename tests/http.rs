@@ -241,6 +241,35 @@ async fn bad_input_gets_a_clear_error_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_id_is_the_same_however_a_client_encodes_it() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (phone, _) = client.enrol("alice+1@example.com", "totp").await;
+    client.verify("alice%2B1%40example.com", &phone.totp(0)).await.expect(200);
+    client.verify("%61lice+1@example%2Ecom", &phone.totp(0)).await.expect_problem(401, "invalid-code");
+    for other in
+        ["Alice+1@example.com", "alice%201@example.com", "alice%252B1@example.com", "alice%2F1", "%FF"]
+    {
+        let status = client.get(&format!("/v1/users/{other}")).await;
+        assert!(status.status == 422 || status.json["enrolled"] == false, "{other}: {}", status.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_fit_no_qr_code_are_refused_before_anything_changes() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    for (length, fits) in [(40, true), (41, false)] {
+        let name = "\u{1F511}".repeat(length);
+        let user = format!("long-{length}");
+        let offer = json!({ "kind": "totp", "label": "x", "algorithm": "SHA512", "issuer": name, "account_name": name });
+        let answer = client.post(&format!("/v1/users/{user}/factors"), offer).await;
+        assert_eq!(answer.status == 201, fits, "{length}: {}", answer.text);
+        assert_eq!(client.events(&user).await.is_empty(), !fits);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_peoples_factors_are_not_there() {
     let server = Server::start(binary!());
     let client = &server.client;

@@ -12,14 +12,17 @@ async fn cve_2021_25759_cve_2025_5382_other_users_factors() {
         let (bobs, _) = client.enrol("bob", "hotp").await;
         let (_, carols) = offer(client, "carol", json!({ "kind": "hotp" })).await;
         client.verify("alice", &codes[0]).await.expect(200);
-        let state = async || (client.get("/v1/users/bob").await.text, client.get("/v1/users/carol").await.text);
+        let state =
+            async || (client.get("/v1/users/bob").await.text, client.get("/v1/users/carol").await.text);
         let before = state().await;
         let label = json!({ "label": "mine" }).to_string();
         for (device, next) in [(&bobs, 1), (&carols, 0)] {
             let path = format!("/v1/users/alice/factors/{}", device.factor);
             client.delete(&path).await.expect_problem(404, "not-found");
             client.send("PATCH", &path, Some(label.clone())).await.expect_problem(404, "not-found");
-            confirm(client, "alice", &device.factor, &device.hotp(next)).await.expect_problem(404, "not-found");
+            confirm(client, "alice", &device.factor, &device.hotp(next))
+                .await
+                .expect_problem(404, "not-found");
             let codes = [device.hotp(next), device.hotp(next + 1)];
             resynchronise(client, "alice", &device.factor, codes).await.expect_problem(404, "not-found");
             let body = json!({ "kind": "hotp", "label": "x", "replaces": device.factor });
@@ -48,7 +51,10 @@ async fn keys_of_another_tenant_never_reach_ours() {
     }
     let factor = format!("/v1/users/alice/factors/{}", alices.factor);
     enrol.delete(&factor).await.expect_problem(404, "not-found");
-    enrol.send("PATCH", &factor, Some(json!({ "label": "x" }).to_string())).await.expect_problem(404, "not-found");
+    enrol
+        .send("PATCH", &factor, Some(json!({ "label": "x" }).to_string()))
+        .await
+        .expect_problem(404, "not-found");
     confirm(&enrol, "alice", &alices.factor, &alices.hotp(1)).await.expect_problem(404, "not-found");
     resynchronise(&enrol, "alice", &alices.factor, [alices.hotp(1), alices.hotp(2)]).await.expect(404);
     reissue(&enrol, "alice").await.expect_problem(409, "not-enrolled");
@@ -81,7 +87,9 @@ async fn cve_2026_9047_the_old_secret_after_replacement() {
         client.verify("alice", &old.hotp(2)).await.expect_problem(401, "invalid-code");
         let named = json!({ "code": old.hotp(2), "factor": old.factor });
         client.post("/v1/users/alice/verify", named).await.expect_problem(404, "not-found");
-        resynchronise(client, "alice", &old.factor, [old.hotp(2), old.hotp(3)]).await.expect_problem(404, "not-found");
+        resynchronise(client, "alice", &old.factor, [old.hotp(2), old.hotp(3)])
+            .await
+            .expect_problem(404, "not-found");
         client.verify("alice", &new.hotp(1)).await.expect(200);
         assert_eq!(client.count_events("alice", "factor_revoked").await, 1);
     })
@@ -133,7 +141,9 @@ async fn too_many_failures_in_a_row_disable_and_only_a_reset_helps() {
         }
         let body = json!({ "reason": "please" });
         client.post("/v1/users/alice/unlock", body.clone()).await.expect_problem(403, "disabled");
-        resynchronise(client, "alice", &token.factor, [token.hotp(1), token.hotp(2)]).await.expect_problem(403, "disabled");
+        resynchronise(client, "alice", &token.factor, [token.hotp(1), token.hotp(2)])
+            .await
+            .expect_problem(403, "disabled");
         client.post("/v1/users/alice/reset", body).await.expect(204);
         client.verify("alice", &token.hotp(1)).await.expect_problem(409, "not-enrolled");
         let (fresh, _) = client.enrol("alice", "hotp").await;

@@ -38,8 +38,10 @@ async fn keycloak_26106_appwrite_11692_different_codes_in_parallel_are_all_spent
             let (_, codes) = client.enrol(&user, "totp").await;
             let answers = join_all(codes.iter().map(|code| client.verify(&user, code))).await;
             assert_eq!(verified(&answers), 10, "round {round}");
-            let mut left: Vec<_> =
-                answers.iter().map(|answer| answer.json["backup_codes_remaining"].as_u64().unwrap()).collect();
+            let mut left: Vec<_> = answers
+                .iter()
+                .map(|answer| answer.json["backup_codes_remaining"].as_u64().unwrap())
+                .collect();
             left.sort_unstable();
             assert_eq!(left, (0..10).collect::<Vec<_>>(), "round {round}");
             let again = join_all(codes.iter().map(|code| client.verify(&user, code))).await;
@@ -57,7 +59,8 @@ async fn cve_2022_45168_cve_2022_45174_any_string_is_no_backup_code() {
         let cut = &codes[0][..codes[0].len() - 1];
         let longer = format!("{}0", codes[0]);
         let twice = format!("{} {}", codes[0], codes[1]);
-        let not_codes = ["", " ", "-", "null", "true", "*", "%", "' OR 1=1 --", "undefined", cut, &longer, &twice];
+        let not_codes =
+            ["", " ", "-", "null", "true", "*", "%", "' OR 1=1 --", "undefined", cut, &longer, &twice];
         for text in not_codes {
             client.verify("alice", text).await.expect_problem(422, "malformed-code");
         }
@@ -198,8 +201,10 @@ async fn an_old_code_races_the_new_ones() {
         for round in 0..12_u64 {
             client.verify("alice", &token.hotp(round + 1)).await.expect(200);
             let old = codes[0].clone();
-            let (fresh, answers) =
-                tokio::join!(reissue(client, "alice"), join_all((0..4).map(|_| client.verify("alice", &old))));
+            let (fresh, answers) = tokio::join!(
+                reissue(client, "alice"),
+                join_all((0..4).map(|_| client.verify("alice", &old)))
+            );
             codes = texts(&fresh.expect(201).json["backup_codes"]);
             assert!(verified(&answers) <= 1, "round {round}");
             client.verify("alice", &old).await.expect_problem(401, "invalid-code");
@@ -209,7 +214,9 @@ async fn an_old_code_races_the_new_ones() {
             // Each use has its event, and it comes before the codes that it does not belong to.
             let events = client.events("alice").await;
             let at = |kind: &str| events.iter().rposition(|event| event["kind"] == kind);
-            let used = events.iter().rposition(|event| event["detail"]["factor_kind"] == "backup_code" && event["kind"] == "verified");
+            let used = events.iter().rposition(|event| {
+                event["detail"]["factor_kind"] == "backup_code" && event["kind"] == "verified"
+            });
             if verified(&answers) == 1 {
                 assert!(used < at("backup_codes_issued"), "round {round}");
             }

@@ -1,7 +1,7 @@
 //! What nobody has published yet: races of everything with everything, and requests that no client
 //! would send.
 
-use futures::future::join_all;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::*;
@@ -49,12 +49,16 @@ async fn race(client: &Client, user: &str, meanwhile: Meanwhile) {
     let change = async {
         match meanwhile {
             Meanwhile::Revoke => client.delete(&factor).await.expect(204),
-            Meanwhile::Reset => client.post(&format!("{path}/reset"), json!({ "reason": "x" })).await.expect(204),
+            Meanwhile::Reset => {
+                client.post(&format!("{path}/reset"), json!({ "reason": "x" })).await.expect(204)
+            }
             Meanwhile::Erase => client.delete(&path).await.expect(204),
             Meanwhile::Rename => {
                 client.send("PATCH", &factor, Some(json!({ "label": "y" }).to_string())).await.expect(200)
             }
-            Meanwhile::Unlock => client.post(&format!("{path}/unlock"), json!({ "reason": "x" })).await.expect(204),
+            Meanwhile::Unlock => {
+                client.post(&format!("{path}/unlock"), json!({ "reason": "x" })).await.expect(204)
+            }
             Meanwhile::Replace => confirm(client, user, &next.factor, &next.hotp(0)).await.expect(200),
         };
         // The change was answered: from here on.
@@ -69,9 +73,9 @@ async fn race(client: &Client, user: &str, meanwhile: Meanwhile) {
     assert!(verified(&answers) <= 1, "{user}");
     assert_eq!(client.count_events(user, "verified").await, 1 + verified(&answers) + late, "{user}");
     let events = client.events(user).await;
-    let end = events.iter().position(|event| {
-        ["factor_revoked", "reset", "erased"].contains(&event["kind"].as_str().unwrap())
-    });
+    let end = events
+        .iter()
+        .position(|event| ["factor_revoked", "reset", "erased"].contains(&event["kind"].as_str().unwrap()));
     let last = events.iter().rposition(|event| event["kind"] == "verified");
     assert!(end.is_none_or(|end| last < Some(end)), "{user}: {events:?}");
     for (number, event) in events.iter().enumerate() {
@@ -182,9 +186,19 @@ async fn spellings_of_a_user_id() {
         let json: Value = serde_json::from_str(body).unwrap_or_default();
         (answer.split(' ').nth(1).unwrap_or_default().to_owned(), json)
     };
-    for path in ["/v1/users/alice", "/v1/users/%61lice", "/%76%31/users/alice", "http://elsewhere/v1/users/alice", "/v1/users/alice?user=bob"] {
+    for path in [
+        "/v1/users/alice",
+        "/v1/users/%61lice",
+        "/%76%31/users/alice",
+        "http://elsewhere/v1/users/alice",
+        "/v1/users/alice?user=bob",
+    ] {
         let (status, json) = user(path);
-        assert_eq!((status.as_str(), &json["user"], &json["enrolled"]), ("200", &json!("alice"), &json!(true)), "{path}");
+        assert_eq!(
+            (status.as_str(), &json["user"], &json["enrolled"]),
+            ("200", &json!("alice"), &json!(true)),
+            "{path}"
+        );
     }
     for path in ["/v1/users/Alice", "/v1/users/alice.", "/v1/users/ALICE", "/v1/users/.", "/v1/users/.."] {
         let (status, json) = user(path);
@@ -236,13 +250,23 @@ async fn bodies_that_no_client_would_send() {
     };
     let chunked = |body: &str, size: usize, end: &str| {
         let chunks = body.as_bytes().chunks(size);
-        let chunks: String =
-            chunks.map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk))).collect();
+        let chunks: String = chunks
+            .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)))
+            .collect();
         format!("{verify}{json_type}Transfer-Encoding: chunked\r\n\r\n{chunks}{end}").into_bytes()
     };
     let status = |answer: &str| answer.split(' ').nth(1).unwrap_or("none").to_owned();
 
-    for kind in ["", "Content-Type: text/plain\r\n", "Content-Type: text/json\r\n", "Content-Type: application/x-www-form-urlencoded\r\n", "Content-Type: multipart/form-data; boundary=x\r\n", "Content-Type: application/json, text/plain\r\n", "Content-Type: \r\n", "Content-Type: application/json+x\r\n"] {
+    for kind in [
+        "",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: text/json\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: multipart/form-data; boundary=x\r\n",
+        "Content-Type: application/json, text/plain\r\n",
+        "Content-Type: \r\n",
+        "Content-Type: application/json+x\r\n",
+    ] {
         assert_eq!(status(&post(kind, good.as_bytes())), "415", "{kind}");
     }
     let deep = format!("{{\"code\":{}", "[".repeat(16_000));
@@ -321,7 +345,21 @@ async fn queries_are_read_strictly() {
     on_every_store(async |server| {
         let client = &server.client;
         client.enrol("alice", "hotp").await;
-        for query in ["limit=1&limit=1000", "after=1&after=2", "limit=0", "limit=1001", "limit=-1", "limit=99999999999", "limit=1.5", "after=-1", "after=x", "after=18446744073709551616", "user=bob", "tenant=other", "Limit=1"] {
+        for query in [
+            "limit=1&limit=1000",
+            "after=1&after=2",
+            "limit=0",
+            "limit=1001",
+            "limit=-1",
+            "limit=99999999999",
+            "limit=1.5",
+            "after=-1",
+            "after=x",
+            "after=18446744073709551616",
+            "user=bob",
+            "tenant=other",
+            "Limit=1",
+        ] {
             for path in ["/v1/events", "/v1/users/alice/events"] {
                 client.get(&format!("{path}?{query}")).await.expect_problem(422, "invalid-request");
             }

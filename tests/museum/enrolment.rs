@@ -36,7 +36,8 @@ async fn cve_2026_62669_cve_2026_62671_reading_changes_nothing() {
 async fn cve_2021_26593_cve_2026_59712_nothing_shows_a_secret_after_activation() {
     let server = Server::with(binary!(), swift([]));
     let client = &server.client;
-    let (enrolment, token) = offer(client, "alice", json!({ "kind": "hotp", "label": "Phone of Alice" })).await;
+    let (enrolment, token) =
+        offer(client, "alice", json!({ "kind": "hotp", "label": "Phone of Alice" })).await;
     let secret = enrolment["hotp"]["secret"].as_str().unwrap().to_lowercase();
     let confirmed = confirm(client, "alice", &token.factor, &token.hotp(0)).await.expect(200);
     let verified = client.verify("alice", &token.hotp(1)).await.expect(200);
@@ -48,7 +49,10 @@ async fn cve_2021_26593_cve_2026_59712_nothing_shows_a_secret_after_activation()
     for path in ["/v1/users/alice", "/v1/users/alice/events", "/v1/events", "/metrics"] {
         texts.push(client.get(path).await.expect(200).text);
     }
-    for command in [["user", "show", "alice", "--json", "--tenant", "default"], ["user", "events", "alice", "--json", "--tenant", "default"]] {
+    for command in [
+        ["user", "show", "alice", "--json", "--tenant", "default"],
+        ["user", "events", "alice", "--json", "--tenant", "default"],
+    ] {
         let output = server.command(command);
         assert!(output.status.success());
         texts.push(String::from_utf8(output.stdout).unwrap());
@@ -87,7 +91,8 @@ async fn cve_2022_44587_the_log_at_its_most_talkative() {
     assert!(log.len() > 10_000, "that was no trace");
     let secrets = [&right, &wrong, &codes[0], &token.hotp(0), imported, client.key()];
     for secret in secrets.map(|secret| secret.to_lowercase()) {
-        let shown = log.split(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).any(|word| word == secret);
+        let shown =
+            log.split(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).any(|word| word == secret);
         assert!(!shown, "the log holds {secret}");
     }
 }
@@ -109,7 +114,8 @@ async fn cve_2023_2706_cve_2024_9820_no_answer_holds_the_code() {
         let wrong: BTreeSet<_> = (1..3).map(|number| token.wrong(number)).collect();
         for answer in &answers {
             let words = answer.text.split(|c: char| !c.is_ascii_alphanumeric());
-            let shown: Vec<_> = words.filter(|word| future.contains(*word) || wrong.contains(*word)).collect();
+            let shown: Vec<_> =
+                words.filter(|word| future.contains(*word) || wrong.contains(*word)).collect();
             assert!(shown.is_empty(), "{shown:?} in {}", answer.text);
             assert!(!answer.headers.contains_key("set-cookie"));
             if answer.headers.contains_key("x-request-id") {
@@ -130,7 +136,8 @@ async fn cve_2024_8796_secrets_are_as_long_as_the_hash() {
             for kind in ["totp", "hotp"] {
                 for round in 0..5 {
                     let user = format!("{kind}-{algorithm}-{round}");
-                    let (enrolment, _) = offer(client, &user, json!({ "kind": kind, "algorithm": algorithm })).await;
+                    let (enrolment, _) =
+                        offer(client, &user, json!({ "kind": kind, "algorithm": algorithm })).await;
                     let secret = enrolment[kind]["secret"].as_str().unwrap();
                     let bytes = BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
                     assert_eq!(bytes.len(), length, "{kind} {algorithm}");
@@ -170,7 +177,8 @@ async fn single_factor_class_several_and_each_revocable_alone() {
         }
         client.verify("alice", &codes[1]).await.expect(200);
         let status = client.get("/v1/users/alice").await.json;
-        let labels = status["factors"].as_array().unwrap().iter().map(|factor| factor["label"].as_str().unwrap());
+        let labels =
+            status["factors"].as_array().unwrap().iter().map(|factor| factor["label"].as_str().unwrap());
         assert_eq!(labels.collect::<Vec<_>>(), ["Test phone", "Home", "Safe"]);
     })
     .await;

@@ -20,9 +20,12 @@ async fn cve_2026_42452_cve_2026_32730_cve_2026_32246_a_weaker_credential_opens_
     let (token, _) = client.enrol("alice", "hotp").await;
     let before = client.events("alice").await;
     let document = client.get("/openapi.json").await.expect(200).json;
-    let keys = ["verify", "enrol", "admin", "audit"].map(|scope| (scope, create_key(&server, "default", scope)));
+    let keys =
+        ["verify", "enrol", "admin", "audit"].map(|scope| (scope, create_key(&server, "default", scope)));
     let mut opened = BTreeSet::new();
-    for (path, methods) in document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/v1")) {
+    for (path, methods) in
+        document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/v1"))
+    {
         for (method, operation) in methods.as_object().unwrap() {
             let method = method.to_ascii_uppercase();
             let concrete = path.replace("{user}", "alice").replace("{id}", &token.factor);
@@ -39,7 +42,12 @@ async fn cve_2026_42452_cve_2026_32730_cve_2026_32246_a_weaker_credential_opens_
                     }
                 }
             }
-            for path in [concrete.to_uppercase(), format!("/{concrete}"), format!("{concrete}/"), format!("/x/..{concrete}")] {
+            for path in [
+                concrete.to_uppercase(),
+                format!("/{concrete}"),
+                format!("{concrete}/"),
+                format!("/x/..{concrete}"),
+            ] {
                 let answer = client.with_key(None).send(&method, &path, None).await;
                 assert!([401, 404].contains(&answer.status.as_u16()), "{method} {path}: {}", answer.text);
             }

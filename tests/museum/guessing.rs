@@ -10,7 +10,12 @@ use serde_json::json;
 use super::*;
 
 /// A wrong code from somewhere else: other headers, another spelling of the path, another form.
-async fn guess_from_elsewhere(server: &Server, session: usize, device: &Authenticator, number: usize) -> Answer {
+async fn guess_from_elsewhere(
+    server: &Server,
+    session: usize,
+    device: &Authenticator,
+    number: usize,
+) -> Answer {
     let user = ["alice", "%61lice", "alic%65"][session % 3];
     let body = match number % 3 {
         0 => json!({ "code": device.wrong(session * 10 + number) }),
@@ -121,7 +126,8 @@ async fn endpoints_that_take_a_code(client: &Client) -> BTreeSet<String> {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
             let Some(name) = schema.as_str().and_then(|name| name.rsplit('/').next()) else { continue };
             let properties = &document["components"]["schemas"][name]["properties"];
-            let takes_a_code = |name: &String| ["code", "otp", "token"].iter().any(|word| name.contains(word));
+            let takes_a_code =
+                |name: &String| ["code", "otp", "token"].iter().any(|word| name.contains(word));
             if properties.as_object().unwrap().keys().any(takes_a_code) {
                 found.insert(path.clone());
             }
@@ -150,7 +156,11 @@ async fn cve_2024_32868_cve_2025_64102_every_endpoint_is_limited_by_default() {
             let concrete = path.replace("{user}", &user).replace("{id}", &device.factor);
             let wrong: Vec<_> = (0..40).map(|guess| device.wrong(guess)).collect();
             let posts = wrong.windows(2).map(|codes| {
-                let body = if path == resynchronise { json!({ "codes": codes }) } else { json!({ "code": codes[0] }) };
+                let body = if path == resynchronise {
+                    json!({ "codes": codes })
+                } else {
+                    json!({ "code": codes[0] })
+                };
                 client.post(&concrete, body)
             });
             let answers = join_all(posts).await;

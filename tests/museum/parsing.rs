@@ -40,7 +40,12 @@ async fn accounts_js_1227_googleauth_37_codes_of_any_other_length() {
             client.verify("alice", &code).await.expect_problem(422, "malformed-code");
         }
         let path = "/v1/users/alice/verify";
-        for body in [format!(r#"{{"code":{right}}}"#), format!(r#"{{"code":{right}.0}}"#), r#"{"code":true}"#.into(), r#"{"code":{}}"#.into()] {
+        for body in [
+            format!(r#"{{"code":{right}}}"#),
+            format!(r#"{{"code":{right}.0}}"#),
+            r#"{"code":true}"#.into(),
+            r#"{"code":{}}"#.into(),
+        ] {
             client.send("POST", path, Some(body)).await.expect_problem(422, "invalid-request");
         }
         client.verify("alice", &right).await.expect(200);
@@ -61,7 +66,8 @@ async fn otphp_27_leading_zeros() {
             for zeros in ["0", "00"] {
                 let counter = (1..2000).find(|counter| code(*counter).starts_with(zeros)).unwrap();
                 let user = format!("user-{digits}-{zeros}");
-                let body = json!({ "kind": "hotp", "secret": secret, "counter": counter - 1, "digits": digits });
+                let body =
+                    json!({ "kind": "hotp", "secret": secret, "counter": counter - 1, "digits": digits });
                 let (_, token) = offer(client, &user, body).await;
                 confirm(client, &user, &token.factor, &code(counter - 1)).await.expect(200);
                 let short = code(counter);
@@ -123,7 +129,10 @@ async fn cve_2025_25298_nothing_is_cut() {
         }
         for length in [257, 2000] {
             let body = json!({ "reason": "x".repeat(length) });
-            client.post(&format!("/v1/users/{ones}/reset"), body).await.expect_problem(422, "invalid-request");
+            client
+                .post(&format!("/v1/users/{ones}/reset"), body)
+                .await
+                .expect_problem(422, "invalid-request");
             let body = json!({ "kind": "hotp", "label": "x", "issuer": "x".repeat(length) });
             client.post(&factors, body).await.expect_problem(422, "invalid-request");
         }
@@ -146,7 +155,15 @@ async fn cve_2025_6011_cve_2019_20877_who_exists_and_who_has_mfa() {
         for key in [None, Some("mfa_abcdefghijklmnop_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")] {
             let nobody = client.with_key(key);
             for user in ["enrolled", "locked", "pending", "unknown", "b%20d", "%ff", "..%2f.."] {
-                for path in ["", "/verify", "/events", "/factors", "/reset", "/nowhere", &format!("/factors/{}", token.factor)] {
+                for path in [
+                    "",
+                    "/verify",
+                    "/events",
+                    "/factors",
+                    "/reset",
+                    "/nowhere",
+                    &format!("/factors/{}", token.factor),
+                ] {
                     for method in ["GET", "POST", "DELETE", "PATCH"] {
                         let body = Some(json!({ "code": token.hotp(1) }).to_string());
                         let answer = nobody.send(method, &format!("/v1/users/{user}{path}"), body).await;
@@ -186,7 +203,14 @@ async fn cve_2023_6484_one_line_of_the_log_is_one_line() {
         let (token, _) = client.enrol("alice", "hotp").await;
         let forged = "\r\n{\"level\":\"INFO\",\"message\":\"forged\"}\r\n2026-01-01T00:00:00Z  INFO forged";
         let factor = format!("/v1/users/alice/factors/{}", token.factor);
-        for text in [forged, "a\u{2028}forged", "a\u{85}forged", "a\u{1b}[2Jforged", "a\u{0}forged", "a\u{202e}forged"] {
+        for text in [
+            forged,
+            "a\u{2028}forged",
+            "a\u{85}forged",
+            "a\u{1b}[2Jforged",
+            "a\u{0}forged",
+            "a\u{202e}forged",
+        ] {
             let label = json!({ "label": text }).to_string();
             client.send("PATCH", &factor, Some(label)).await.expect_problem(422, "invalid-request");
             let reason = json!({ "reason": text });

@@ -146,7 +146,9 @@ async fn cve_2020_10185_no_call_lowers_a_counter_or_a_step() {
         let shown = phone.totp(0);
         client.verify("totp", &shown).await.expect(200);
         client.verify("hotp", &codes[0]).await.expect(200);
-        for (user, device, old) in [("hotp", &token, [token.hotp(51), token.hotp(1)]), ("totp", &phone, [shown, phone.totp(-30)])] {
+        for (user, device, old) in
+            [("hotp", &token, [token.hotp(51), token.hotp(1)]), ("totp", &phone, [shown, phone.totp(-30)])]
+        {
             let factor = format!("/v1/users/{user}/factors/{}", device.factor);
             for call in 0..5 {
                 let label = json!({ "label": "other" }).to_string();

@@ -151,7 +151,9 @@ async fn fortify_201_a_pending_factor_gates_nothing_and_expires() {
         let (_, token) = offer(client, "alice", json!({ "kind": "hotp" })).await;
         for number in 0..5 {
             client.verify("alice", &token.wrong(number)).await.expect_problem(409, "not-enrolled");
-            confirm(client, "alice", &token.factor, &token.wrong(number)).await.expect_problem(401, "invalid-code");
+            confirm(client, "alice", &token.factor, &token.wrong(number))
+                .await
+                .expect_problem(401, "invalid-code");
         }
         confirm(client, "alice", &token.factor, &token.hotp(0)).await.expect_problem(429, "locked");
         let status = client.get("/v1/users/alice").await.expect(200).json;
@@ -198,7 +200,10 @@ async fn cve_2019_15617_cve_2021_3632_a_new_factor_while_logging_in() {
         refused().await;
         client.verify("alice", &token.hotp(5)).await.expect(200);
         offer(client, "alice", json!({})).await;
-        client.send("POST", "/v1/users/alice/reset", Some(json!({ "reason": "lost" }).to_string())).await.expect(204);
+        client
+            .send("POST", "/v1/users/alice/reset", Some(json!({ "reason": "lost" }).to_string()))
+            .await
+            .expect(204);
         // The proof went with the factors: the next factor starts with none.
         client.enrol("alice", "hotp").await;
         refused_after_reset(client).await;

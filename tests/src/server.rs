@@ -117,6 +117,7 @@ impl Server {
     }
 
     /// Runs a command of the program in the same data directory.
+    #[must_use]
     pub fn command<const N: usize>(&self, arguments: [&str; N]) -> std::process::Output {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--data-dir").arg(self.data());

@@ -61,7 +61,7 @@ impl PlainApiKey {
         &self.id
     }
 
-    /// The hash of the secret part.
+    /// The hash of the whole key.
     #[must_use]
     pub fn hash(&self) -> ApiKeyHash {
         ApiKeyHash::of(&self.text)

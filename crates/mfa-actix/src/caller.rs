@@ -7,9 +7,11 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::Next;
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::web::{self, Path};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use mfa_domain::ports::{ApiKey, Scope};
 use mfa_domain::{AccountKey, Actor, FactorId, TenantId, UserId};
+use serde::Deserialize;
 
 use crate::api::State;
 use crate::api_key::PlainApiKey;
@@ -118,17 +120,26 @@ impl<S: Needs> FromRequest for Caller<S> {
 /// The account that a path names, at the caller's tenant.
 pub(crate) struct User(pub(crate) AccountKey);
 
+#[derive(Deserialize)]
+struct UserSegment {
+    user: String,
+}
+
 impl FromRequest for User {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let tenant = request.extensions().get::<ApiKey>().map(|key| key.tenant.clone());
-        let user = UserId::new(request.match_info().query("user"));
+        // `Path` decodes all of the path, `match_info` leaves `%2B` as it is.
+        let path = Path::<UserSegment>::extract(request).into_inner();
+        let user = path.map_err(|_| Problem::invalid("user", "must be UTF-8"));
+        let user =
+            user.and_then(|path| UserId::new(&path.user).map_err(|error| Problem::invalid("user", error)));
         ready(match (tenant, user) {
             (Some(tenant), Ok(user)) => Ok(Self(AccountKey::new(tenant, user))),
             (None, _) => Err(ProblemCode::Unauthorized.into()),
-            (_, Err(error)) => Err(Problem::invalid("user", error)),
+            (_, Err(problem)) => Err(problem),
         })
     }
 }

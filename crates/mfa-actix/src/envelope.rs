@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::Method;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse, ResponseError};
@@ -25,7 +28,7 @@ pub(crate) async fn envelope(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = request_id();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-    let method = request.method().to_string();
+    let method = known(request.method());
     let limit = request.app_data::<Data<State>>().map_or(Duration::MAX, |state| state.request_timeout);
     let span = tracing::info_span!("request", id, method, route);
     let started = started();
@@ -43,11 +46,24 @@ pub(crate) async fn envelope(
 
     let seconds = started.elapsed().as_secs_f64();
     let status = answered.as_ref().map_or_else(HttpResponse::status, ServiceResponse::status).as_u16();
-    let labels = [("method", method), ("route", route), ("status", status.to_string())];
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
     metrics::counter!("mfa_http_requests_total", &labels).increment(1);
     metrics::histogram!("mfa_http_request_seconds", &labels[1..2]).record(seconds);
     span.in_scope(|| tracing::info!(status, seconds, "answered"));
     answered.map_err(|response| InternalError::from_response("not answered by a handler", response).into())
+}
+
+/// The method, if it is one that a route takes: anybody can make up others, and each would be a
+/// metric of its own for good.
+const fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
 }
 
 /// A response with the id, and, if it is an error, with the problem as its body; of one that the
@@ -61,6 +77,9 @@ fn finished(mut response: HttpResponse<BoxBody>, id: &str) -> HttpResponse<BoxBo
         response = response.set_body(BoxBody::new(body));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if problem.code() == ProblemCode::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = problem.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

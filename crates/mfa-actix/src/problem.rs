@@ -6,6 +6,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use mfa_domain::mfa::{ChangeError, EnrolError};
+use mfa_domain::otp_core::UriError;
 use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -271,6 +272,7 @@ impl From<Refusal> for Problem {
             Refusal::Disabled => ProblemCode::Disabled,
             Refusal::TooManyFactors { .. } => ProblemCode::TooManyFactors,
             Refusal::KindNotAdmitted => return Self::invalid("kind", refusal),
+            Refusal::CounterTooLarge => return Self::invalid("counter", refusal),
             Refusal::DuplicateSecret => return Self::invalid("secret", refusal),
         };
         Self::new(code)
@@ -291,6 +293,9 @@ impl From<EnrolError> for Problem {
         match error {
             EnrolError::Refused(refusal) => refusal.into(),
             EnrolError::Secret(secret) => Self::invalid("secret", secret),
+            EnrolError::Name(name @ (UriError::ColonInAccount | UriError::EmptyAccount)) => {
+                Self::invalid("account_name", name)
+            }
             EnrolError::Name(name) => Self::invalid("issuer", name),
             EnrolError::Undecided(undecided) => undecided.into(),
         }

@@ -1,6 +1,6 @@
 //! The routes: one endpoint a file, or a few that belong together.
 
-use actix_web::web::{ServiceConfig, delete, get, patch, post, resource};
+use actix_web::web::{ServiceConfig, delete, get, head, patch, post, resource};
 
 pub(crate) mod admin;
 pub(crate) mod backup_codes;
@@ -39,8 +39,8 @@ pub(crate) fn keyed(config: &mut ServiceConfig) {
 /// What needs none.
 pub(crate) fn open(config: &mut ServiceConfig) {
     config
-        .service(resource("/healthz").route(get().to(health::healthz)))
-        .service(resource("/readyz").route(get().to(health::readyz)))
+        .service(resource("/healthz").route(get().to(health::healthz)).route(head().to(health::healthz)))
+        .service(resource("/readyz").route(get().to(health::readyz)).route(head().to(health::readyz)))
         .service(resource("/metrics").route(get().to(health::metrics)))
         .service(resource("/openapi.json").route(get().to(health::openapi)))
         .service(resource("/problems/{code}").route(get().to(health::problem)));

@@ -147,6 +147,7 @@ async fn a_store_that_does_not_answer_is_503_in_time() {
     memory.insert(&record).await.unwrap();
     world.api = Api::new(Arc::new(test.mfa()), memory).request_timeout(Duration::from_millis(50));
     world.key = plain.expose().to_owned();
-    let (status, body) = call(&world, "POST", "/mfa/v1/users/a/verify", Some(json!({ "code": "123456" }))).await;
+    let (status, body) =
+        call(&world, "POST", "/mfa/v1/users/a/verify", Some(json!({ "code": "123456" }))).await;
     assert_eq!((status, problem(&body)), (503, "unavailable".to_owned()));
 }

@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/enrol", post(enrol))
         .route("/confirm", post(confirm))
         .route("/login", post(login))
-        .with_state(Arc::new(Mfa::new(ports, Policies::default())));
+        .with_state(Arc::new(Mfa::new(ports, Policies::default())?));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     Ok(axum::serve(listener, app).await?)
 }

@@ -103,6 +103,9 @@ pub enum Refusal {
     /// The policy admits no factor of that kind.
     #[error("factors of this kind are not admitted")]
     KindNotAdmitted,
+    /// The counter of a token is at its end.
+    #[error("the counter must be below 2^63")]
+    CounterTooLarge,
     /// The secret is that of another factor of this user, so that one code would count twice.
     #[error("another factor of this user has the same secret")]
     DuplicateSecret,

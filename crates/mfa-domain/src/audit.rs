@@ -24,7 +24,8 @@ pub struct AuditEvent {
     pub factor: Option<FactorId>,
     /// Who asked for it, as [`Actor`] prints itself.
     pub actor: String,
-    /// More about it, by name: `factor_kind`, `until`, `reason`, `codes`, `replaced`.
+    /// More about it, by name: `factor_kind`, `form`, `until`, `remaining`, `reason`,
+    /// `codes`, `replaced_by`, `key`.
     pub detail: BTreeMap<String, String>,
     /// The hash of the event before this one; zeros for the first.
     pub previous: EventHash,

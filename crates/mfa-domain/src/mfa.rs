@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::account::{Account, Context, Decision, Refusal};
 use crate::keyed_lock::{KeyedLock, Turn};
-use crate::policy::Policies;
+use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
 use crate::{AccountKey, Actor, Version, Versioned};
 
@@ -42,7 +42,8 @@ pub struct Mfa {
     turns: KeyedLock<AccountKey>,
 }
 
-/// It could not be decided: nothing was accepted, and it may be tried again.
+/// It could not be decided, or nobody can tell whether what was decided was recorded: either way
+/// nobody may be let in. A code that was sent may be used up; a fresh one may be tried.
 ///
 /// It never turns into acceptance. Its text may be shown to anybody; what went wrong inside is in
 /// [`source`](std::error::Error::source), for the log.
@@ -95,9 +96,13 @@ pub enum ChangeError {
 
 impl Mfa {
     /// Use cases on those ports under those policies.
-    #[must_use]
-    pub fn new(ports: Ports, policies: Policies) -> Self {
-        Self { ports, policies, turns: KeyedLock::new() }
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] if a policy's numbers make no sense. Let it stop the program: a budget that
+    /// cannot be reached is no budget.
+    pub fn new(ports: Ports, policies: Policies) -> Result<Self, InvalidPolicy> {
+        policies.validate()?;
+        Ok(Self { ports, policies, turns: KeyedLock::new() })
     }
 
     /// The ports it works on.

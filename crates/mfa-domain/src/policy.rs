@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
+
 pub mod backup_code;
 pub mod enrolment;
 pub mod lockout;
@@ -35,6 +37,40 @@ pub struct Policies {
     pub backup_codes: Arc<dyn BackupCodePolicy>,
     /// How far a code may be off.
     pub verification: Arc<dyn VerificationPolicy>,
+}
+
+/// A policy whose numbers make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct InvalidPolicy(&'static str);
+
+impl InvalidPolicy {
+    /// A policy that breaks this rule.
+    #[must_use]
+    pub const fn new(rule: &'static str) -> Self {
+        Self(rule)
+    }
+
+    /// Names the first rule that does not hold.
+    fn unless(rules: &[(bool, &'static str)]) -> Result<(), Self> {
+        match rules.iter().find(|(holds, _)| !holds) {
+            None => Ok(()),
+            Some((_, rule)) => Err(Self(rule)),
+        }
+    }
+}
+
+impl Policies {
+    /// Whether the numbers of every policy make sense.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the first that does not.
+    pub fn validate(&self) -> Result<(), InvalidPolicy> {
+        self.lockout.validate()?;
+        self.enrolment.validate()?;
+        self.backup_codes.validate()?;
+        self.verification.validate()
+    }
 }
 
 impl Default for Policies {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mfa_domain::account::{Drift, Evidence, OpenSecret};
 use mfa_domain::audit::AuditHead;
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
-use mfa_domain::policy::{StandardLockout, Standing};
+use mfa_domain::policy::{StandardLockout, StandardVerification, Standing};
 use mfa_domain::{
     Account, AccountKey, Actor, AuditEvent, Authenticator, Context, Delta, EventKind, Factor, FactorId,
     FactorState, HotpDevice, KeyId, Label, Policies, Reason, Refusal, Rejection, Sealed, SubmittedCode,
@@ -66,7 +66,7 @@ impl World {
             id: FactorId::fresh(self.now, &[number; 10]),
             label: Label::new("phone").unwrap(),
             state: FactorState::Pending {
-                expires_at: self.now.plus(Duration::from_secs(600)),
+                expires_at: self.now.plus(Duration::from_mins(10)),
                 replaces: None,
             },
             created_at: self.now,
@@ -236,7 +236,7 @@ fn the_sixth_guess_is_not_evaluated_and_right_or_wrong_get_the_same_answer() {
     for _ in 0..5 {
         assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
     }
-    let until = world.now.plus(Duration::from_secs(15 * 60));
+    let until = world.now.plus(Duration::from_mins(15));
     let right = world.totp(0);
     for code in [right.as_str(), "000000", &World::hotp(0)] {
         assert_eq!(world.verify(code), Verdict::Rejected(Rejection::Locked { until }));
@@ -247,7 +247,7 @@ fn the_sixth_guess_is_not_evaluated_and_right_or_wrong_get_the_same_answer() {
     // After the lock, one more failure locks for twice as long.
     world.now = until;
     assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
-    let until = world.now.plus(Duration::from_secs(30 * 60));
+    let until = world.now.plus(Duration::from_mins(30));
     assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Locked { until }));
 }
 
@@ -258,7 +258,7 @@ fn a_hundred_failures_in_a_row_disable_until_a_reset() {
     world.policies.lockout = std::sync::Arc::new(lockout);
     for _ in 0..100 {
         assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
-        world.now = world.now.plus(Duration::from_secs(31 * 24 * 60 * 60));
+        world.now = world.now.plus(Duration::from_hours(31 * 24));
     }
     assert_eq!(world.verify(&world.totp(0)), Verdict::Rejected(Rejection::Disabled));
     assert_eq!(world.count(&EventKind::Disabled), 1);
@@ -295,7 +295,7 @@ fn changes_that_give_access_need_a_fresh_verification_even_from_an_operator() {
     let code = world.totp(0);
     assert!(is_verified(&world.verify(&code)));
     assert_eq!(attempt(&mut world, &user), [true; 4]);
-    world.now = world.now.plus(Duration::from_secs(5 * 60));
+    world.now = world.now.plus(Duration::from_mins(5));
     assert_eq!(attempt(&mut world, &user), [true; 4]);
     world.now = world.now.plus(Duration::from_secs(1));
     assert_eq!(attempt(&mut world, &user), [false, false, false, true]);
@@ -310,11 +310,11 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
         TotpDevice { totp: Totp::default(), secret: sealed(3), last_step: None, drift: Drift::default() };
     let mut new = world.factor(3, Authenticator::Totp(device));
     new.state =
-        FactorState::Pending { expires_at: world.now.plus(Duration::from_secs(600)), replaces: Some(old) };
+        FactorState::Pending { expires_at: world.now.plus(Duration::from_mins(10)), replaces: Some(old) };
     let code = World::hotp(0);
     assert!(is_verified(&world.verify(&code)));
     let proved_at = world.account.attempts.verified_at;
-    world.now = world.now.plus(Duration::from_secs(60));
+    world.now = world.now.plus(Duration::from_mins(1));
     let offered = new.clone();
     world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
     assert!(world.account.factor(old).is_some(), "the old device works until the new one does");
@@ -334,6 +334,73 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
     assert!(!is_verified(&world.verify(&world.totp(0))), "a code of the old device");
 }
 
+/// Somebody who has the password only offers a factor before the owner enrols, and waits.
+#[test]
+fn a_factor_that_was_offered_without_proof_dies_with_the_first_activation() {
+    let mut world = World::new();
+    let user = Actor::user("test");
+    let device = |number| {
+        Authenticator::Totp(TotpDevice {
+            totp: Totp::default(),
+            secret: sealed(number),
+            last_step: None,
+            drift: Drift::default(),
+        })
+    };
+    let (intruders, owners) = (world.factor(3, device(3)), world.factor(1, device(1)));
+    for offered in [intruders.clone(), owners.clone()] {
+        world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
+    }
+    let confirm = |world: &mut World, id: FactorId, number: u8| {
+        let code = Totp::default().generate(&secret(number), world.now.unix_seconds()).unwrap();
+        let code = SubmittedCode::parse(code.as_str()).unwrap();
+        let secret =
+            OpenSecret { factor: id, sealed: sealed(number), secret: secret(number), resealed: None };
+        world.decide(&user, |account, context| {
+            let decision = account.confirm(context, id, &code, &secret, None);
+            (decision.answer.map(|factor| factor.id), decision.delta)
+        })
+    };
+    assert_eq!(confirm(&mut world, owners.id, 1), Ok(owners.id));
+    assert_eq!(confirm(&mut world, intruders.id, 3), Err(Rejection::UnknownFactor));
+    assert_eq!(world.account.factors.len(), 1);
+    assert_eq!(world.count(&EventKind::EnrolmentAbandoned), 1);
+}
+
+#[test]
+fn a_stricter_policy_bounds_a_drift_that_was_learned_before() {
+    let mut world = World::enrolled();
+    let Authenticator::Totp(device) = &mut world.account.factors[0].authenticator else { panic!() };
+    device.drift.steps = -2;
+    world.policies.verification = std::sync::Arc::new(StandardVerification::strict());
+    let code = world.totp(-2);
+    assert!(!is_verified(&world.verify(&code)));
+    let code = world.totp(0);
+    assert!(is_verified(&world.verify(&code)));
+}
+
+#[test]
+fn a_disabled_user_whose_factors_an_operator_removed_enrols_anew() {
+    let mut world = World::enrolled();
+    (0..100).for_each(|_| world.account.attempts.fail(world.now));
+    world.now = world.now.plus(Duration::from_hours(31 * 24));
+    assert_eq!(world.standing(), Standing::Disabled);
+    for id in world.account.factors.iter().map(|factor| factor.id).collect::<Vec<_>>() {
+        world.decide(&Actor::admin("test"), |account, context| ((), account.revoke(context, id).unwrap()));
+    }
+    assert_eq!(world.standing(), Standing::Open);
+}
+
+#[test]
+fn a_counter_at_its_end_accepts_nothing_that_could_not_be_used_up() {
+    let mut world = World::enrolled();
+    let Authenticator::Hotp(device) = &mut world.account.factors[1].authenticator else { panic!() };
+    device.counter = HotpDevice::MAX_COUNTER - 1;
+    assert!(is_verified(&world.verify(&World::hotp(HotpDevice::MAX_COUNTER - 1))));
+    assert!(!is_verified(&world.verify(&World::hotp(HotpDevice::MAX_COUNTER))));
+    assert!(!is_verified(&world.verify(&World::hotp(HotpDevice::MAX_COUNTER + 1))));
+}
+
 #[test]
 fn a_pending_factor_protects_nothing_and_expires() {
     let mut world = World::new();
@@ -345,7 +412,7 @@ fn a_pending_factor_protects_nothing_and_expires() {
     world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
     let code = world.totp(0);
     assert_eq!(world.verify(&code), Verdict::Rejected(Rejection::NotEnrolled));
-    world.now = world.now.plus(Duration::from_secs(600));
+    world.now = world.now.plus(Duration::from_mins(10));
     let code = SubmittedCode::parse(&world.totp(0)).unwrap();
     let late = world.decide(&user, |account, context| {
         (account.awaiting_confirmation(context, id, &code).map(|factor| factor.id), None)
@@ -356,14 +423,16 @@ fn a_pending_factor_protects_nothing_and_expires() {
 #[test]
 fn erasing_leaves_the_trail_and_nothing_else() {
     let mut world = World::enrolled();
+    assert!(!is_verified(&world.verify("000000")));
     let admin = Actor::admin("test");
     world.decide(&admin, |account, context| ((), account.erase(context)));
     let head = world.account.audit_head;
     assert_eq!(world.account, Account { audit_head: head, ..Account::default() });
     assert_eq!(world.events.last().unwrap().kind, EventKind::Erased);
-    // Nothing is left to erase.
-    world.decide(&admin, |account, context| ((), account.erase(context)));
-    assert_eq!(world.account.audit_head, head);
+    // There never was anything to erase.
+    let mut never = World::new();
+    never.decide(&admin, |account, context| ((), account.erase(context)));
+    assert!(never.events.is_empty());
 }
 
 #[test]

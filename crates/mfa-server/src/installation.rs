@@ -82,5 +82,5 @@ pub(crate) fn use_cases(settings: &Settings, storage: &Storage, vault: Arc<AesGc
         clock: Arc::new(SystemClock),
         entropy,
     };
-    Ok(Mfa::new(ports, policies(settings)?))
+    Ok(Mfa::new(ports, policies(settings)?)?)
 }

@@ -13,10 +13,8 @@ use crate::config::settings::{Argon2, Verification};
 
 /// The policies that the settings describe.
 pub(crate) fn policies(settings: &Settings) -> Result<Policies> {
-    let lockout = StandardLockout::from(settings.lockout.clone());
-    lockout.validate()?;
     Ok(Policies {
-        lockout: Arc::new(lockout),
+        lockout: Arc::new(StandardLockout::from(settings.lockout.clone())),
         enrolment: Arc::new(StandardEnrolment::from(settings.enrolment.clone())),
         backup_codes: Arc::new(StandardBackupCodes::from(settings.backup_codes.clone())),
         verification: Arc::new(verification(&settings.verification)?),

@@ -80,7 +80,7 @@ CREATE TABLE api_keys (
     id         TEXT    NOT NULL PRIMARY KEY,
     tenant     TEXT    NOT NULL,
     scopes     TEXT    NOT NULL, -- names with spaces between
-    hash       BLOB    NOT NULL, -- SHA-256 of the secret part
+    hash       BLOB    NOT NULL, -- SHA-256 of the whole key
     created_at INTEGER NOT NULL,
     revoked_at INTEGER
 ) STRICT;

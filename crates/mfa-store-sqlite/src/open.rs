@@ -117,7 +117,7 @@ async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), SqliteE
 
 /// Switches a new database to a write-ahead log, which stays with the file.
 ///
-/// SQLite does not wait for the lock that this needs, so two processes that make one database at
+/// SQLite does not always wait for the lock that this needs, so processes that make one database at
 /// the same time must try again themselves.
 async fn write_ahead(connection: &mut SqliteConnection, patience: Duration) -> Result<(), SqliteError> {
     const PAUSE: Duration = Duration::from_millis(10);
@@ -146,4 +146,38 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteError> {
         .await
         .map_err(|error| SqliteError::from_migrator(error, known))?;
     transaction.commit().await.map_err(SqliteError::from_driver)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+
+    /// No test can pull the plug, so this one reads what SQLite was told.
+    #[tokio::test]
+    async fn every_connection_has_the_settings_that_durability_rests_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mfa.db");
+        let (mut first, settings, readers) = open(&path, &SqliteOptions::default()).await.unwrap();
+        let mut another = settings.connect().await.unwrap();
+        let mut reader = readers.acquire().await.unwrap();
+        for connection in [&mut first, &mut another, &mut reader] {
+            for (pragma, expected) in [
+                ("synchronous", 2),
+                ("fullfsync", 1),
+                ("foreign_keys", 1),
+                ("secure_delete", 1),
+                ("busy_timeout", 5000),
+            ] {
+                let query = AssertSqlSafe(format!("PRAGMA {pragma}"));
+                let value: i64 = sqlx::query_scalar(query).fetch_one(&mut *connection).await.unwrap();
+                assert_eq!(value, expected, "{pragma}");
+            }
+            let mode: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(mode, "wal");
+        }
+        assert!(sqlx::query("DELETE FROM events").execute(&mut *reader).await.is_err(), "a reader can write");
+    }
 }

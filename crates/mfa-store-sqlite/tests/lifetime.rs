@@ -67,6 +67,20 @@ async fn a_short_lock_of_another_process_is_waited_for() {
     assert_eq!(committed.unwrap(), Commit::Won);
 }
 
+/// It needs the file for itself for a moment, to switch it to a write-ahead log.
+#[tokio::test]
+async fn a_new_database_that_another_process_reads_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mfa.db");
+    let mut other = raw(&path).await;
+    other.execute("BEGIN; SELECT count(*) FROM sqlite_schema").await.unwrap();
+    let (opened, ()) = tokio::join!(SqliteStore::open(&path), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        other.execute("COMMIT").await.unwrap();
+    });
+    make(&opened.unwrap(), &key("alice"), |_| ()).await;
+}
+
 #[tokio::test]
 async fn closing_makes_what_is_queued_and_then_answers_that_it_is_closed() {
     let folder = tempfile::tempdir().unwrap();

@@ -40,7 +40,7 @@ impl TestPorts {
     /// Use cases on these ports under the default policies.
     #[must_use]
     pub fn mfa(&self) -> Mfa {
-        Mfa::new(self.ports.clone(), Policies::default())
+        Mfa::new(self.ports.clone(), Policies::default()).unwrap()
     }
 
     /// The same fakes around another store, or another handle on the same one: a second replica.

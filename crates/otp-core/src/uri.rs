@@ -24,7 +24,7 @@ pub use self::build::build;
 pub use self::compatibility::{CompatibilityWarning, compatibility};
 
 /// The longest issuer or account, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 256;
+pub const MAX_NAME_BYTES: usize = 160;
 
 /// The longest URI that is parsed, in bytes. Whatever is built is shorter.
 pub const MAX_URI_BYTES: usize = 4096;

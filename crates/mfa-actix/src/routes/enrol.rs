@@ -131,11 +131,8 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
             Ok(Token::Totp(Totp::new(algorithm, digits, period)))
         }
         (FactorKind::Hotp, None, counter) => {
-            let counter = counter.unwrap_or_default();
-            if i64::try_from(counter).is_err() {
-                return Err(Problem::invalid("counter", "must be below 2^63"));
-            }
-            Ok(Token::Hotp { hotp: Hotp::new(algorithm, digits), counter })
+            let hotp = Hotp::new(algorithm, digits);
+            Ok(Token::Hotp { hotp, counter: counter.unwrap_or_default() })
         }
         (FactorKind::Totp, _, Some(_)) => Err(Problem::invalid("counter", "belongs to hotp, not to totp")),
         (FactorKind::Hotp, Some(_), _) => Err(Problem::invalid("period", "belongs to totp, not to hotp")),

@@ -33,8 +33,7 @@ impl Account {
     /// Removes everything but the audit trail, which says so. `None` if there never was anything.
     #[must_use]
     pub fn erase(&self, context: Context<'_>) -> Option<Delta> {
-        let nothing = self.factors.is_empty() && self.backup_codes.is_none();
-        if nothing && self.attempts == Attempts::default() {
+        if self.audit_head.sequence == 0 {
             return None;
         }
         let mut draft = self.draft(context);

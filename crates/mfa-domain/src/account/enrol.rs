@@ -36,6 +36,9 @@ impl Account {
         if self.active_factors().filter(|factor| Some(factor.id) != replaces).count() >= most {
             return Err(Refusal::TooManyFactors { most });
         }
+        if replaces.is_some() {
+            self.check_proof(context, Change::RevokeFactor)?;
+        }
         self.check_proof(context, Change::AddFactor)
     }
 
@@ -81,8 +84,9 @@ impl Account {
 
     /// Decides whether `code` confirms a pending factor. That code is used up by it.
     ///
-    /// `first_codes` become the user's backup codes if this is their first active factor. The proof
-    /// that changes ask for stays as it is: only an existing factor gives it.
+    /// `first_codes` become the user's backup codes if this is their first active factor, and every
+    /// other pending factor is given up. The proof that changes ask for stays as it is: only an
+    /// existing factor gives it.
     pub fn confirm(
         &self,
         context: Context<'_>,
@@ -114,6 +118,8 @@ impl Account {
         }
         if !self.is_enrolled() {
             draft.attempts().clear_row();
+            // They were offered without proof, perhaps to somebody who has the password only.
+            abandon(&mut draft, self.factors.iter().filter(|other| other.id != id));
             if let Some(codes) = first_codes {
                 issue(&mut draft, codes);
             }
@@ -167,10 +173,7 @@ impl Account {
         let room = context.policies.enrolment.most_factors().saturating_sub(self.active_factors().count());
         let keep = MOST_PENDING.min(room).saturating_sub(1);
         let surplus = waiting.len().saturating_sub(keep);
-        for factor in expired.into_iter().chain(waiting.into_iter().take(surplus)) {
-            draft.record(EventKind::EnrolmentAbandoned, Some(factor.id), []);
-            draft.remove(factor.id);
-        }
+        abandon(draft, expired.into_iter().chain(waiting.into_iter().take(surplus)));
     }
 }
 
@@ -183,6 +186,13 @@ fn accepted(
     let SubmittedCode::OneTimePassword(code) = code else { return None };
     let open = OpenSecret::of(std::slice::from_ref(secret), factor)?;
     factor.accepting(code, &open.secret, context.now, context.policies.verification.as_ref())
+}
+
+fn abandon<'a>(draft: &mut Draft<'_>, pending: impl Iterator<Item = &'a Factor>) {
+    for factor in pending {
+        draft.record(EventKind::EnrolmentAbandoned, Some(factor.id), []);
+        draft.remove(factor.id);
+    }
 }
 
 fn issue(draft: &mut Draft<'_>, codes: BackupCodes) {

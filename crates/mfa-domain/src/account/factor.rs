@@ -69,8 +69,21 @@ pub struct HotpDevice {
     pub hotp: Hotp,
     /// Its secret.
     pub secret: Sealed,
-    /// The next counter that can be accepted. It never falls.
+    /// The next counter that can be accepted, at most [`HotpDevice::MAX_COUNTER`]. It never falls.
     pub counter: u64,
+}
+
+impl HotpDevice {
+    /// The last counter: stores keep it as a signed integer of 64 bits. A token that is used once
+    /// a second reaches it in 292 billion years.
+    pub const MAX_COUNTER: u64 = i64::MAX.cast_unsigned();
+
+    /// The device once the code of `matched` is used up; `None` after the last counter, which
+    /// could never be used up.
+    pub(crate) fn past(self, matched: u64) -> Option<Self> {
+        let counter = matched.checked_add(1).filter(|counter| *counter <= Self::MAX_COUNTER)?;
+        Some(Self { counter, ..self })
+    }
 }
 
 /// The kind of a factor.
@@ -181,6 +194,13 @@ impl Drift {
     /// Successes on one side that move the window.
     pub const PATIENCE: i8 = 3;
 
+    /// No further off than `bound`, which may have been tightened since.
+    #[must_use]
+    pub fn within(self, bound: u8) -> Self {
+        let bound = i8::try_from(bound).unwrap_or(i8::MAX);
+        Self { steps: self.steps.clamp(-bound, bound), ..self }
+    }
+
     /// The centre of the window when the clock says `step`.
     #[must_use]
     pub fn centre(self, step: u64) -> u64 {
@@ -192,11 +212,11 @@ impl Drift {
     pub fn learn(self, step: u64, matched: u64, bound: u8) -> Self {
         let leaning = match matched.cmp(&self.centre(step)) {
             std::cmp::Ordering::Equal => 0,
-            std::cmp::Ordering::Less => self.leaning.min(0) - 1,
-            std::cmp::Ordering::Greater => self.leaning.max(0) + 1,
+            std::cmp::Ordering::Less => self.leaning.min(0).saturating_sub(1),
+            std::cmp::Ordering::Greater => self.leaning.max(0).saturating_add(1),
         };
-        let moved = self.steps + leaning.signum();
-        if leaning.abs() < Self::PATIENCE {
+        let moved = self.steps.saturating_add(leaning.signum());
+        if leaning.unsigned_abs() < Self::PATIENCE.unsigned_abs() {
             Self { leaning, ..self }
         } else if moved.unsigned_abs() <= bound {
             Self { steps: moved, leaning: 0 }

@@ -96,12 +96,14 @@ impl Account {
         Decision { answer: Ok(synchronised), delta: draft.finish() }
     }
 
-    /// What goes when no active factor is left.
+    /// What goes when no active factor is left: nothing is there any more to guess or to prove with.
+    /// The rolling budget stays.
     pub(super) fn unenrol(&self, draft: &mut Draft<'_>) {
         if self.backup_codes.is_some() {
             draft.backup_codes(BackupCodesChange::Remove);
         }
         draft.attempts().verified_at = None;
+        draft.attempts().clear_row();
     }
 
     /// A factor that is there for the owner: active, or pending and in time.
@@ -117,6 +119,6 @@ fn synchronised(factor: &Factor, [first, second]: [&Code; 2], secret: &OpenSecre
     let Authenticator::Hotp(device) = &mut factor.authenticator else { return None };
     let matched =
         device.hotp.resynchronise(&open.secret, first, second, device.counter, ResyncWindow::default())?;
-    device.counter = matched.checked_add(1)?;
+    *device = device.clone().past(matched)?;
     Some(factor)
 }

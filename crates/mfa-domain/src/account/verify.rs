@@ -212,16 +212,15 @@ impl Factor {
         match &mut factor.authenticator {
             Authenticator::Totp(device) => {
                 let step = device.totp.step(now.unix_seconds()).ok()?;
-                let centre = device.drift.centre(step);
-                let matched =
-                    device.totp.verify_around(secret, code, centre, policy.window(), device.last_step)?;
+                let drift = device.drift.within(policy.drift_bound());
+                let (window, after) = (policy.window(), device.last_step);
+                let matched = device.totp.verify_around(secret, code, drift.centre(step), window, after)?;
                 device.last_step = Some(matched);
-                device.drift = device.drift.learn(step, matched, policy.drift_bound());
+                device.drift = drift.learn(step, matched, policy.drift_bound());
             }
             Authenticator::Hotp(device) => {
                 let matched = device.hotp.verify(secret, code, device.counter, policy.look_ahead())?;
-                // A counter that cannot grow could never burn its code.
-                device.counter = matched.checked_add(1)?;
+                *device = device.clone().past(matched)?;
             }
         }
         factor.last_used_at = Some(now);
@@ -287,7 +286,8 @@ fn accept_otp(
     let policy = context.policies.verification.as_ref();
     let mut verified = None;
     for factor in factors {
-        let open = OpenSecret::of(secrets, factor)?;
+        // Without its secret a factor matches nothing.
+        let Some(open) = OpenSecret::of(secrets, factor) else { continue };
         let Some(accepted) = factor.accepting(code, &open.secret, context.now, policy) else { continue };
         if verified.is_none() {
             let (id, kind) = (factor.id, factor.kind());

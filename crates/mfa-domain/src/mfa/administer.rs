@@ -29,7 +29,7 @@ impl Mfa {
     }
 
     /// Erases a user: everything goes but the audit trail, which holds no personal data but the
-    /// host's own id.
+    /// host's own id of the user, the names of actors and the reasons that operators gave.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.

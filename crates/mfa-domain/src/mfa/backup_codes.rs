@@ -57,8 +57,8 @@ impl Mfa {
         let fresh_codes = (0..self.policies.backup_codes.set_size()).map(|_| self.fresh_code());
         let plain = fresh_codes.collect::<Result<Vec<_>, _>>()?;
         // All at once: the hasher bounds how many really are.
-        let hashes = try_join_all(plain.iter().map(|code| hasher.hash(&scheme, code))).await?;
-        let codes = hashes.into_iter().map(|hash| HashedCode { hash, spent_at: None }).collect();
+        let results = try_join_all(plain.iter().map(|code| hasher.hash(&scheme, code))).await?;
+        let codes = results.into_iter().map(|hash| HashedCode { hash, spent_at: None }).collect();
         let set = BackupCodes { scheme, codes, issued_at: now };
         *fresh = Some((plain, set.clone()));
         Ok(set)

@@ -130,6 +130,9 @@ impl Mfa {
                 last_step: None,
                 drift: Drift::default(),
             }),
+            Token::Hotp { counter, .. } if counter > HotpDevice::MAX_COUNTER => {
+                return Err(Refusal::CounterTooLarge.into());
+            }
             Token::Hotp { hotp, counter } => {
                 Authenticator::Hotp(HotpDevice { hotp, secret: sealed, counter })
             }
@@ -143,7 +146,7 @@ impl Mfa {
         loop {
             let (account, context) = change.load().await?;
             account.admit_factor(context, kind, replaces)?;
-            self.refuse_duplicate(key, &account, &secret, &mut others).await?;
+            self.refuse_duplicate(key, &account, context.now, &secret, &mut others).await?;
             let delta = account.begin_enrolment(context, factor.clone())?;
             if change.commit(Decision { answer: (), delta }).await?.is_some() {
                 return Ok(Enrolment { factor, secret, uri, warnings });
@@ -212,10 +215,12 @@ impl Mfa {
         &self,
         key: &AccountKey,
         account: &Account,
+        now: Timestamp,
         secret: &Secret,
         others: &mut OpenSecrets,
     ) -> Result<(), EnrolError> {
-        let opened = others.open(self, key, &account.factors).await?;
+        let kept: Vec<_> = account.factors.iter().filter(|factor| !factor.is_expired(now)).collect();
+        let opened = others.open(self, key, kept).await?;
         if opened.iter().any(|open| open.secret.matches(secret)) {
             return Err(Refusal::DuplicateSecret.into());
         }

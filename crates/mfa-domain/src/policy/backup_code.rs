@@ -2,9 +2,20 @@
 
 use std::fmt::Debug;
 
+use super::InvalidPolicy;
+
 /// Rules for backup codes.
 pub trait BackupCodePolicy: Debug + Send + Sync + 'static {
-    /// How many codes a set has; at most 100.
+    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the first that does not.
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Ok(())
+    }
+
+    /// How many codes a set has; at most 50, since each costs a slow
+    /// hash.
     fn set_size(&self) -> usize;
 
     /// Whether a user with so many codes left should be told to get new ones.
@@ -14,7 +25,7 @@ pub trait BackupCodePolicy: Debug + Send + Sync + 'static {
 /// Ten codes, and a warning when three or fewer are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardBackupCodes {
-    /// How many codes a set has. Default 10; 1 to 100.
+    /// How many codes a set has. Default 10; 1 to 50.
     pub set_size: usize,
     /// With so many left, or fewer, a warning is given. Default 3.
     pub low: usize,
@@ -27,6 +38,10 @@ impl Default for StandardBackupCodes {
 }
 
 impl BackupCodePolicy for StandardBackupCodes {
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        InvalidPolicy::unless(&[((1..=50).contains(&self.set_size), "set_size must be 1 to 50")])
+    }
+
     fn set_size(&self) -> usize {
         self.set_size
     }

@@ -3,10 +3,19 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use super::InvalidPolicy;
 use crate::{Actor, FactorKind};
 
 /// Rules for factors and for changes of them.
 pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
+    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the first that does not.
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Ok(())
+    }
+
     /// Whether factors of that kind may be enrolled.
     fn admits(&self, kind: FactorKind) -> bool;
 
@@ -30,8 +39,6 @@ pub enum Change {
     RevokeFactor,
     /// A factor gets another label.
     RenameFactor,
-    /// A factor's counter is brought back in step.
-    ResynchroniseFactor,
     /// New backup codes are given out.
     IssueBackupCodes,
 }
@@ -50,8 +57,7 @@ pub enum Proof {
 ///
 /// Whatever gives access (a new factor, new backup codes) needs a verification within the last five
 /// minutes, from an operator too: they reset instead. Removing a factor needs it from the owner; an
-/// operator may remove a lost one without. A label needs nothing, and resynchronising asks for two
-/// codes anyway.
+/// operator may remove a lost one without. A label needs nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardEnrolment {
     /// How many active factors a user may have. Default 10; 1 to 100.
@@ -73,6 +79,14 @@ impl Default for StandardEnrolment {
 }
 
 impl EnrolmentPolicy for StandardEnrolment {
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        InvalidPolicy::unless(&[
+            ((1..=100).contains(&self.most_factors), "most_factors must be 1 to 100"),
+            (!self.pending_lifetime.is_zero(), "pending_lifetime must not be zero"),
+            (!self.proof_lifetime.is_zero(), "proof_lifetime must not be zero"),
+        ])
+    }
+
     fn admits(&self, kind: FactorKind) -> bool {
         matches!(kind, FactorKind::Totp | FactorKind::Hotp)
     }
@@ -87,7 +101,7 @@ impl EnrolmentPolicy for StandardEnrolment {
 
     fn proof(&self, change: Change, actor: &Actor) -> Proof {
         match change {
-            Change::RenameFactor | Change::ResynchroniseFactor => Proof::None,
+            Change::RenameFactor => Proof::None,
             Change::RevokeFactor if actor.is_admin() => Proof::None,
             Change::AddFactor | Change::RevokeFactor | Change::IssueBackupCodes => {
                 Proof::Fresh(self.proof_lifetime)

@@ -3,13 +3,20 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use thiserror::Error;
-
+use super::InvalidPolicy;
 use crate::Timestamp;
 use crate::account::Attempts;
 
 /// Judges what an account remembers of its attempts.
 pub trait LockoutPolicy: Debug + Send + Sync + 'static {
+    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the first that does not.
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Ok(())
+    }
+
     /// How the account stands. MUST depend on `attempts` alone, and on all factors alike: one
     /// budget for everything that can be guessed.
     fn judge(&self, attempts: &Attempts) -> Standing;
@@ -76,27 +83,6 @@ impl Default for StandardLockout {
 }
 
 impl StandardLockout {
-    /// Whether every budget is in its range.
-    ///
-    /// # Errors
-    /// [`InvalidPolicy`] names the first that is not. A configuration that fails here must stop
-    /// the program: a budget that cannot be reached is no budget.
-    pub fn validate(&self) -> Result<(), InvalidPolicy> {
-        let second = Duration::from_secs(1);
-        let rules = [
-            (self.failures >= 1, "failures must be at least 1"),
-            (self.first_lock >= second, "first_lock must be at least one second"),
-            (self.longest_lock >= self.first_lock, "longest_lock must be at least first_lock"),
-            ((1..=Attempts::REMEMBERED).contains(&self.rolling_failures), "rolling_failures must be 1 to 64"),
-            (self.rolling_window >= second, "rolling_window must be at least one second"),
-            (self.disable_after >= self.failures, "disable_after must be at least failures"),
-        ];
-        match rules.iter().find(|(holds, _)| !holds) {
-            None => Ok(()),
-            Some((_, rule)) => Err(InvalidPolicy(rule)),
-        }
-    }
-
     fn lock_of_row(&self, attempts: &Attempts) -> Option<Timestamp> {
         let beyond = attempts.strikes().checked_sub(self.failures)?;
         let doubled = self.first_lock.saturating_mul(2_u32.saturating_pow(beyond));
@@ -110,6 +96,19 @@ impl StandardLockout {
 }
 
 impl LockoutPolicy for StandardLockout {
+    /// A budget that cannot be reached is no budget.
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        let second = Duration::from_secs(1);
+        InvalidPolicy::unless(&[
+            (self.failures >= 1, "failures must be at least 1"),
+            (self.first_lock >= second, "first_lock must be at least one second"),
+            (self.longest_lock >= self.first_lock, "longest_lock must be at least first_lock"),
+            ((1..=Attempts::REMEMBERED).contains(&self.rolling_failures), "rolling_failures must be 1 to 64"),
+            (self.rolling_window >= second, "rolling_window must be at least one second"),
+            (self.disable_after >= self.failures, "disable_after must be at least failures"),
+        ])
+    }
+
     fn judge(&self, attempts: &Attempts) -> Standing {
         if attempts.failures >= self.disable_after {
             return Standing::Disabled;
@@ -118,11 +117,6 @@ impl LockoutPolicy for StandardLockout {
         until.map_or(Standing::Open, Standing::LockedUntil)
     }
 }
-
-/// A policy whose numbers make no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct InvalidPolicy(pub(crate) &'static str);
 
 #[cfg(test)]
 mod tests {

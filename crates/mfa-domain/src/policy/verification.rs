@@ -4,8 +4,18 @@ use std::fmt::Debug;
 
 use otp_core::{LookAhead, Window};
 
+use super::InvalidPolicy;
+
 /// Rules for evaluating codes.
 pub trait VerificationPolicy: Debug + Send + Sync + 'static {
+    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the first that does not.
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        Ok(())
+    }
+
     /// How many TOTP steps before and after the centre are tried. Each doubles as a chance for a
     /// guess (RFC 6238, 5.2).
     fn window(&self) -> Window;
@@ -17,13 +27,14 @@ pub trait VerificationPolicy: Debug + Send + Sync + 'static {
     fn look_ahead(&self) -> LookAhead;
 }
 
-/// One step either side, as users of authenticator apps expect; drift up to two steps; three HOTP
+/// One step either side, as users of authenticator apps expect; drift up to one step; three HOTP
 /// counters ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardVerification {
     /// The TOTP window. Default one step either side.
     pub window: Window,
-    /// The most drift, in steps. Default 2; at most 10.
+    /// The most drift, in steps. Default 1; at most 10. Beyond the window's own steps a device whose
+    /// clock is set right again is outside of its window, and must be enrolled anew.
     pub drift_bound: u8,
     /// The HOTP look-ahead. Default 3.
     pub look_ahead: LookAhead,
@@ -31,7 +42,7 @@ pub struct StandardVerification {
 
 impl Default for StandardVerification {
     fn default() -> Self {
-        Self { window: Window::ONE_EITHER_SIDE, drift_bound: 2, look_ahead: LookAhead::default() }
+        Self { window: Window::ONE_EITHER_SIDE, drift_bound: 1, look_ahead: LookAhead::default() }
     }
 }
 
@@ -44,6 +55,10 @@ impl StandardVerification {
 }
 
 impl VerificationPolicy for StandardVerification {
+    fn validate(&self) -> Result<(), InvalidPolicy> {
+        InvalidPolicy::unless(&[(self.drift_bound <= 10, "drift_bound must be at most 10")])
+    }
+
     fn window(&self) -> Window {
         self.window
     }

@@ -38,7 +38,7 @@ pub struct ApiKey {
     pub tenant: TenantId,
     /// What it may do.
     pub scopes: Scopes,
-    /// The hash of the secret part.
+    /// The hash of the whole key.
     pub hash: ApiKeyHash,
     /// When it was made.
     pub created_at: Timestamp,
@@ -81,16 +81,16 @@ impl fmt::Display for ApiKeyId {
 #[error("an API key id has 1 to 32 characters of a-z 0-9")]
 pub struct InvalidApiKeyId;
 
-/// SHA-256 of the secret part of an API key. A fast hash is right here: the secret is 256 random
-/// bits, so nothing can be guessed.
+/// SHA-256 of a whole API key. A fast hash is right here: the key has 256 random bits, so nothing
+/// can be guessed.
 #[derive(Clone, Eq)]
 pub struct ApiKeyHash(pub [u8; 32]);
 
 impl ApiKeyHash {
-    /// The hash of a key's secret part.
+    /// The hash of a key as callers send it.
     #[must_use]
-    pub fn of(secret: &str) -> Self {
-        Self(Sha256::digest(secret.as_bytes()).into())
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
     }
 }
 
