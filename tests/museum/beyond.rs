@@ -170,6 +170,11 @@ async fn counters_near_their_end_accept_no_code_twice() {
             assert_ne!(answer.status, 200, "{counter}");
         }
         assert_eq!(client.count_events("alice", "verified").await, 2);
+        // The code of the last counter could be used again and again: it counts for nothing.
+        let (_, last) = offer(client, "bob", json!({ "kind": "hotp", "counter": end })).await;
+        for _ in 0..2 {
+            confirm(client, "bob", &last.factor, &last.hotp(end)).await.expect_problem(401, "invalid-code");
+        }
     })
     .await;
 }
@@ -233,6 +238,31 @@ async fn spellings_of_a_user_id() {
         assert_ne!(json["user"], "alice", "{path}");
     }
     client.verify("alice", &token.hotp(1)).await.expect(200);
+    // What a client encodes is what it means.
+    for path in ["/v1/users/a+1@x.org:b", "/v1/users/a%2B1%40x.org%3Ab", "/v1/users/a%2b1@x%2Eorg:%62"] {
+        assert_eq!(user(path).1["user"], "a+1@x.org:b", "{path}");
+    }
+}
+
+/// Each would be a metric of its own, kept for good, by somebody without a key.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_methods_and_paths_are_no_metrics_of_their_own() {
+    let server = Server::with(binary!(), swift([]));
+    let nobody = server.client.with_key(None);
+    let lines = async || nobody.get("/metrics").await.expect(200).text.lines().count();
+    for method in ["GET", "OTHER"] {
+        for path in ["/healthz", "/v1/users/alice", "/nowhere", "/metrics"] {
+            nobody.send(method, path, None).await;
+        }
+    }
+    let before = lines().await;
+    for number in 0..50 {
+        for path in ["/healthz", &format!("/v1/users/user-{number}"), &format!("/nowhere-{number}")] {
+            nobody.send(&format!("METHOD{number}"), path, None).await;
+            nobody.get(path).await;
+        }
+    }
+    assert_eq!(lines().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,9 +280,10 @@ async fn bodies_that_no_client_would_send() {
     };
     let chunked = |body: &str, size: usize, end: &str| {
         let chunks = body.as_bytes().chunks(size);
-        let chunks: String = chunks
+        let chunks = chunks
             .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         format!("{verify}{json_type}Transfer-Encoding: chunked\r\n\r\n{chunks}{end}").into_bytes()
     };
     let status = |answer: &str| answer.split(' ').nth(1).unwrap_or("none").to_owned();
@@ -304,7 +335,7 @@ async fn bodies_that_no_client_would_send() {
     }
     let filler = format!("X-Filler: {}\r\n", "a".repeat(400_000));
     assert_eq!(status(&raw(&server, format!("{verify}{filler}\r\n").as_bytes())), "431");
-    let many: String = (0..500).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let many = (0..500).map(|number| format!("X-{number}: 1\r\n")).collect::<Vec<_>>().concat();
     assert_eq!(status(&raw(&server, format!("{verify}{many}\r\n").as_bytes())), "431");
     // Half a body, and gone.
     raw(&server, &chunked(&good, 4, "zz\r\n"));
@@ -320,7 +351,7 @@ async fn pipelined_guesses_are_counted_and_answered_in_order() {
     let server = Server::with(binary!(), swift([]));
     let client = &server.client;
     let (token, _) = client.enrol("alice", "hotp").await;
-    let requests: String = (0..40)
+    let requests = (0..40)
         .map(|number| {
             let code = if number == 2 { token.hotp(1) } else { token.wrong(number) };
             let body = json!({ "code": code }).to_string();
@@ -332,7 +363,8 @@ async fn pipelined_guesses_are_counted_and_answered_in_order() {
                 body.len()
             )
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let answer = raw(&server, requests.as_bytes());
     let statuses: Vec<_> = answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     let expected = [vec!["401"; 2], vec!["200"], vec!["401"; 5], vec!["429"; 32]].concat();
@@ -428,4 +460,23 @@ async fn an_old_secret_comes_back_only_by_an_operator() {
     // With two of them one code would count twice.
     client.verify("alice", &token.hotp(2)).await.expect(200);
     client.post("/v1/users/alice/factors", import).await.expect_problem(422, "invalid-request");
+}
+
+/// Who has only the password offers a factor before the owner enrols, and confirms it afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_factor_that_was_offered_without_proof_never_comes_alive_beside_another() {
+    on_every_store(async |server| {
+        let client = &server.client;
+        let (_, planted) = offer(client, "alice", json!({ "kind": "hotp" })).await;
+        let (_, planted_too) = offer(client, "alice", json!({})).await;
+        let (token, _) = client.enrol("alice", "hotp").await;
+        for (device, code) in [(&planted, planted.hotp(0)), (&planted_too, planted_too.totp(0))] {
+            confirm(client, "alice", &device.factor, &code).await.expect_problem(404, "not-found");
+            client.verify("alice", &code).await.expect_problem(401, "invalid-code");
+        }
+        let status = client.get("/v1/users/alice").await.json;
+        assert_eq!(status["factors"].as_array().unwrap().len(), 1, "{status}");
+        client.verify("alice", &token.hotp(1)).await.expect(200);
+    })
+    .await;
 }

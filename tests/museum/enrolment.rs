@@ -90,7 +90,7 @@ async fn cve_2022_44587_the_log_at_its_most_talkative() {
     let log = server.log().to_lowercase();
     assert!(log.len() > 10_000, "that was no trace");
     let secrets = [&right, &wrong, &codes[0], &token.hotp(0), imported, client.key()];
-    for secret in secrets.map(|secret| secret.to_lowercase()) {
+    for secret in secrets.map(str::to_lowercase) {
         let shown =
             log.split(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).any(|word| word == secret);
         assert!(!shown, "the log holds {secret}");

@@ -18,18 +18,18 @@
 //! | CVE-2024-51557, CVE-2025-29998 | nothing is sent |
 //! | CVE-2025-48936, CVE-2026-42606 | nothing is sent, so there are no links |
 //! | CVE-2021-22057, Uber 2022 | there is no push |
-//! | CVE-2021-38299, CVE-2020-8236 | there is no WebAuthn |
-//! | CVE-2026-48087, CVE-2022-2193 | there is no WebAuthn |
-//! | CVE-2023-45669 | there is no WebAuthn |
-//! | CVE-2026-30964 | there is no WebAuthn |
-//! | CVE-2025-26788 | there is no WebAuthn |
-//! | CVE-2024-39912 | there is no WebAuthn |
-//! | CVE-2022-42731, CVE-2026-28787 | there is no WebAuthn |
+//! | CVE-2021-38299, CVE-2020-8236 | there are no passkeys |
+//! | CVE-2026-48087, CVE-2022-2193 | there are no passkeys |
+//! | CVE-2023-45669 | there are no passkeys |
+//! | CVE-2026-30964 | there are no passkeys |
+//! | CVE-2025-26788 | there are no passkeys |
+//! | CVE-2024-39912 | there are no passkeys |
+//! | CVE-2022-42731, CVE-2026-28787 | there are no passkeys |
 //! | CVE-2023-42820, CVE-2025-5305 | not to be seen from outside: lints ban every other generator |
 //! | RUSTSEC-2022-0018, CVE-2022-2891 | not to be seen from outside: it takes counting instructions |
 //!
 //! Of some that are here a part is missing: replicas (CVE-2020-25827, parallel replay), since one
-//! server has a database to itself; telling the owner (AuthQuake) goes no further than an event;
+//! server has a database to itself; telling the owner (`AuthQuake`) goes no further than an event;
 //! instead of a message that is sent again (NIST 800-63B-4) new backup codes are given out.
 
 #![allow(clippy::unwrap_used, reason = "test code")]

@@ -118,6 +118,7 @@ async fn cve_2025_25298_nothing_is_cut() {
         let last = if bare.ends_with('0') { '2' } else { '0' };
         let other = format!("{}{last}", &bare[..15]);
         client.verify(&twos, &other).await.expect_problem(401, "invalid-code");
+        client.verify(&twos, &format!("{}000", second.hotp(2))).await.expect_problem(422, "malformed-code");
         client.verify(&twos, &format!("{bare}{bare}")).await.expect_problem(422, "malformed-code");
         client.verify(&twos, &bare).await.expect(200);
         let factors = format!("/v1/users/{ones}/factors");

@@ -1,15 +1,19 @@
 //! The contract of an API key store.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scopes, StoreError};
 use mfa_domain::{TenantId, Timestamp};
+use sqlx::SqlitePool;
 
 use crate::change::Change;
 use crate::column::Row;
 use crate::{SqliteError, SqliteStore};
 
-pub(crate) const FIND_API_KEY: &str =
-    "SELECT id, tenant, scopes, hash, created_at, revoked_at FROM api_keys WHERE id = ?";
+pub(crate) const FIND_API_KEYS: &str = "
+    SELECT id, tenant, scopes, hash, created_at, revoked_at FROM api_keys
+    WHERE id IN (SELECT value FROM json_each(?))";
 
 /// There are a handful of keys, so this one reads them all.
 pub(crate) const LIST_API_KEYS: &str = "
@@ -17,8 +21,9 @@ pub(crate) const LIST_API_KEYS: &str = "
     WHERE ?1 IS NULL OR tenant = ?1
     ORDER BY created_at, rowid";
 
-#[derive(sqlx::FromRow)]
-struct ApiKeyRow {
+/// An API key, not yet looked at.
+#[derive(Clone, sqlx::FromRow)]
+pub(crate) struct ApiKeyRow {
     id: String,
     tenant: String,
     scopes: String,
@@ -38,12 +43,7 @@ impl ApiKeyStore for SqliteStore {
     }
 
     async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
-        let row: Option<ApiKeyRow> = sqlx::query_as(FIND_API_KEY)
-            .bind(id.as_str())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(SqliteError::from_driver)?;
-        Ok(row.map(ApiKeyRow::read).transpose()?)
+        Ok(self.api_keys.ask(id.clone()).await?.map(ApiKeyRow::read).transpose()?)
     }
 
     async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
@@ -58,6 +58,22 @@ impl ApiKeyStore for SqliteStore {
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
         Ok(self.writer.make(Change::RevokeApiKey { id: id.clone(), at }).await?)
     }
+}
+
+/// Reads API keys together: most callers ask for the same one.
+pub(crate) async fn find(
+    readers: &SqlitePool,
+    ids: Vec<ApiKeyId>,
+) -> Result<Vec<Option<ApiKeyRow>>, SqliteError> {
+    let asked: BTreeSet<&str> = ids.iter().map(ApiKeyId::as_str).collect();
+    let asked = serde_json::to_string(&asked).map_err(SqliteError::other)?;
+    let rows: Vec<ApiKeyRow> = sqlx::query_as(FIND_API_KEYS)
+        .bind(asked)
+        .fetch_all(readers)
+        .await
+        .map_err(SqliteError::from_driver)?;
+    let row = |id: &ApiKeyId| rows.iter().find(|row| row.id == id.as_str()).cloned();
+    Ok(ids.iter().map(row).collect())
 }
 
 impl ApiKeyRow {

@@ -1,48 +1,67 @@
-//! What the writer makes, statement by statement. Every guard is in a WHERE clause, every verdict
+//! What the writer makes, for many callers at once. Every guard is in a WHERE clause, every verdict
 //! from what the statement returns.
 
+use std::collections::{HashMap, HashSet};
+
+use data_encoding::HEXUPPER;
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::ports::{ApiKey, ApiKeyId};
 use mfa_domain::{
-    AccountKey, AuditEvent, Authenticator, BackupCodesChange, Delta, Factor, FactorChange, FactorId,
-    FactorState, Timestamp, Version,
+    AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Timestamp, Version,
 };
+use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::SqliteError;
 use crate::column::{integer, millis};
+use crate::rows::FactorRow;
 
 /// A change of the database.
 pub(crate) enum Change {
     /// A delta of an account, made if the account is at that version.
-    Account { key: AccountKey, expected: Version, delta: Delta },
+    Account(AccountChange),
     /// A new API key, kept if there is none of its id.
     AddApiKey(ApiKey),
     /// An API key is revoked, if there is one.
     RevokeApiKey { id: ApiKeyId, at: Timestamp },
 }
 
+/// A whole wave of changes is one JSON array, and each of these statements makes all of it.
+///
 /// For version zero: the account is new. One that is there already, at any version, is a conflict.
-pub(crate) const NEW_ACCOUNT: &str = "
+pub(crate) const NEW_ACCOUNTS: &str = "
     INSERT INTO accounts
-        (failures, forgiven, recent_failures, verified_at, audit_sequence, audit_hash, tenant, user, version)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ? + 1)
+        (tenant, user, version, failures, forgiven, recent_failures, verified_at, audit_sequence, audit_hash)
+    SELECT
+        c.value ->> 'tenant', c.value ->> 'user', 1, c.value ->> 'failures', c.value ->> 'forgiven',
+        c.value ->> 'recent_failures', c.value ->> 'verified_at', c.value ->> 'audit_sequence',
+        unhex(c.value ->> 'audit_hash')
+    FROM json_each(?) c WHERE true
     ON CONFLICT (tenant, user) DO NOTHING
-    RETURNING id";
+    RETURNING id, tenant, user";
 
-pub(crate) const CHANGE_ACCOUNT: &str = "
+pub(crate) const CHANGE_ACCOUNTS: &str = "
     UPDATE accounts
-    SET failures = ?, forgiven = ?, recent_failures = ?, verified_at = ?, audit_sequence = ?, audit_hash = ?,
+    SET failures = c.value ->> 'failures', forgiven = c.value ->> 'forgiven',
+        recent_failures = c.value ->> 'recent_failures', verified_at = c.value ->> 'verified_at',
+        audit_sequence = c.value ->> 'audit_sequence', audit_hash = unhex(c.value ->> 'audit_hash'),
         version = version + 1
-    WHERE tenant = ? AND user = ? AND version = ?
-    RETURNING id";
+    FROM json_each(?) c
+    WHERE tenant = c.value ->> 'tenant' AND user = c.value ->> 'user' AND version = c.value ->> 'version'
+    RETURNING id, tenant, user";
 
 /// A factor that is there keeps its number, and with it its place in the order of creation.
-pub(crate) const PUT_FACTOR: &str = "
+pub(crate) const PUT_FACTORS: &str = "
     INSERT INTO factors
         (account, id, kind, label, state, expires_at, replaces, created_at, last_used_at, algorithm, digits,
          period, t0, last_step, drift, leaning, counter, key_id, secret)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    SELECT
+        f.value ->> 'account', f.value ->> 'id', f.value ->> 'kind', f.value ->> 'label', f.value ->> 'state',
+        f.value ->> 'expires_at', f.value ->> 'replaces', f.value ->> 'created_at',
+        f.value ->> 'last_used_at', f.value ->> 'algorithm', f.value ->> 'digits', f.value ->> 'period',
+        f.value ->> 't0', f.value ->> 'last_step', f.value ->> 'drift', f.value ->> 'leaning',
+        f.value ->> 'counter', f.value ->> 'key_id', unhex(f.value ->> 'secret')
+    FROM json_each(?) f WHERE true
     ON CONFLICT (account, id) DO UPDATE
     SET kind = excluded.kind, label = excluded.label, state = excluded.state,
         expires_at = excluded.expires_at, replaces = excluded.replaces, created_at = excluded.created_at,
@@ -50,6 +69,14 @@ pub(crate) const PUT_FACTOR: &str = "
         period = excluded.period, t0 = excluded.t0, last_step = excluded.last_step, drift = excluded.drift,
         leaning = excluded.leaning, counter = excluded.counter, key_id = excluded.key_id,
         secret = excluded.secret";
+
+pub(crate) const ADD_EVENTS: &str = "
+    INSERT INTO events (tenant, account, sequence, at, kind, factor, actor, detail, previous, hash)
+    SELECT
+        e.value ->> 'tenant', e.value ->> 'account', e.value ->> 'sequence', e.value ->> 'at',
+        e.value ->> 'kind', e.value ->> 'factor', e.value ->> 'actor', e.value ->> 'detail',
+        unhex(e.value ->> 'previous'), unhex(e.value ->> 'hash')
+    FROM json_each(?) e ORDER BY e.key";
 
 pub(crate) const REMOVE_FACTOR: &str = "DELETE FROM factors WHERE account = ? AND id = ?";
 
@@ -64,10 +91,6 @@ pub(crate) const ADD_CODE: &str =
 
 pub(crate) const SPEND_CODE: &str = "UPDATE backup_codes SET spent_at = ? WHERE account = ? AND place = ?";
 
-pub(crate) const ADD_EVENT: &str = "
-    INSERT INTO events (tenant, account, sequence, at, kind, factor, actor, detail, previous, hash)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-
 pub(crate) const ADD_API_KEY: &str = "
     INSERT INTO api_keys (id, tenant, scopes, hash, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING";
@@ -75,12 +98,49 @@ pub(crate) const ADD_API_KEY: &str = "
 pub(crate) const REVOKE_API_KEY: &str =
     "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?";
 
+/// A change of one account.
+pub(crate) struct AccountChange {
+    pub(crate) key: AccountKey,
+    pub(crate) expected: Version,
+    pub(crate) delta: Delta,
+}
+
+/// Makes changes inside a transaction, as if one after the other; tells for each whether its guard
+/// held. One whose guard did not hold changes nothing.
+pub(crate) async fn make_all(
+    to: &mut SqliteConnection,
+    changes: &[&Change],
+) -> Result<Vec<bool>, SqliteError> {
+    let mut held = Vec::with_capacity(changes.len());
+    let mut rest = changes;
+    while let Some(first) = rest.first() {
+        let wave = wave(rest);
+        if wave.is_empty() {
+            held.push(first.make_alone(to).await?);
+            rest = &rest[1..];
+        } else {
+            rest = &rest[wave.len()..];
+            held.extend(change_accounts(to, &wave).await?);
+        }
+    }
+    Ok(held)
+}
+
+/// The changes at the beginning that can be made at once: those of accounts, none twice. Of two at
+/// the same version of one account the second must see what the first has done.
+fn wave<'a>(changes: &[&'a Change]) -> Vec<&'a AccountChange> {
+    let mut accounts = HashSet::new();
+    let of_account = changes.iter().map_while(|change| match change {
+        Change::Account(change) => Some(change),
+        _ => None,
+    });
+    of_account.take_while(|change| accounts.insert(&change.key)).collect()
+}
+
 impl Change {
-    /// Makes the change inside a transaction; `false` if its guard did not hold and nothing was
-    /// changed.
-    pub(crate) async fn make(&self, to: &mut SqliteConnection) -> Result<bool, SqliteError> {
+    async fn make_alone(&self, to: &mut SqliteConnection) -> Result<bool, SqliteError> {
         match self {
-            Self::Account { key, expected, delta } => change_account(to, key, *expected, delta).await,
+            Self::Account(change) => Ok(change_accounts(to, &[change]).await? == [true]),
             Self::AddApiKey(key) => add_api_key(to, key).await,
             Self::RevokeApiKey { id, at } => {
                 let revoke = sqlx::query(REVOKE_API_KEY).bind(millis(*at)).bind(id.as_str());
@@ -90,96 +150,163 @@ impl Change {
     }
 }
 
-async fn change_account(
+async fn change_accounts(
     to: &mut SqliteConnection,
-    key: &AccountKey,
-    expected: Version,
-    delta: &Delta,
-) -> Result<bool, SqliteError> {
-    let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
-    let head = delta.audit_head();
-    let recent: Vec<i64> = recent.iter().map(|at| millis(*at)).collect();
-    let statement = if expected == Version::default() { NEW_ACCOUNT } else { CHANGE_ACCOUNT };
-    let account: Option<i64> = sqlx::query_scalar(statement)
-        .bind(failures)
-        .bind(forgiven)
-        .bind(json(&recent)?)
-        .bind(verified_at.map(millis))
-        .bind(integer("audit_sequence", head.sequence)?)
-        .bind(head.hash.0.to_vec())
-        .bind(key.tenant.as_str())
-        .bind(key.user.as_str())
-        .bind(integer("version", expected.0)?)
-        .fetch_optional(&mut *to)
-        .await
-        .map_err(SqliteError::from_driver)?;
-    let Some(account) = account else { return Ok(false) };
-    for change in delta.factors() {
-        match change {
-            FactorChange::Put(factor) => put_factor(to, account, factor).await?,
-            FactorChange::Remove(id) => {
-                execute(to, sqlx::query(REMOVE_FACTOR).bind(account).bind(id.to_string())).await?;
+    changes: &[&AccountChange],
+) -> Result<Vec<bool>, SqliteError> {
+    let won = swap_versions(to, changes).await?;
+    let id =
+        |change: &AccountChange| won.get(&(change.key.tenant.as_str(), change.key.user.as_str())).copied();
+    let mut factors = Vec::new();
+    let mut events = Vec::new();
+    for change in changes {
+        let Some(account) = id(change) else { continue };
+        for factor in change.delta.factors() {
+            match factor {
+                FactorChange::Put(factor) => {
+                    factors.push(FactorOf { account, factor: FactorRow::of(factor)? })
+                }
+                FactorChange::Remove(id) => {
+                    // In the order of the delta: what was put before may be what goes.
+                    put_factors(to, &mut factors).await?;
+                    execute(to, sqlx::query(REMOVE_FACTOR).bind(account).bind(id.to_string())).await?;
+                }
             }
         }
+        if let Some(codes) = change.delta.backup_codes() {
+            change_codes(to, account, codes).await?;
+        }
+        for event in change.delta.events() {
+            events.push(EventRow::of(&change.key, account, event)?);
+        }
     }
-    match delta.backup_codes() {
-        None => {}
-        Some(BackupCodesChange::Spend { place, at }) => {
+    put_factors(to, &mut factors).await?;
+    execute(to, sqlx::query(ADD_EVENTS).bind(json(&events)?)).await?;
+    Ok(changes.iter().map(|change| id(change).is_some()).collect())
+}
+
+/// The compare-and-swap: gives the accounts whose version was the expected one, with their ids.
+async fn swap_versions<'a>(
+    to: &mut SqliteConnection,
+    changes: &[&'a AccountChange],
+) -> Result<HashMap<(&'a str, &'a str), i64>, SqliteError> {
+    let (new, known): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|change| change.expected == Version::default());
+    let mut swapped: Vec<(i64, String, String)> = Vec::new();
+    for (statement, changes) in [(NEW_ACCOUNTS, new), (CHANGE_ACCOUNTS, known)] {
+        if !changes.is_empty() {
+            let rows = changes.into_iter().map(SwapRow::of).collect::<Result<Vec<_>, _>>()?;
+            let swap = sqlx::query_as(statement).bind(json(&rows)?);
+            swapped.extend(swap.fetch_all(&mut *to).await.map_err(SqliteError::from_driver)?);
+        }
+    }
+    let ids: HashMap<_, _> =
+        swapped.iter().map(|(id, tenant, user)| ((tenant.as_str(), user.as_str()), *id)).collect();
+    let won = changes.iter().filter_map(|change| {
+        let key = (change.key.tenant.as_str(), change.key.user.as_str());
+        ids.get(&key).map(|id| (key, *id))
+    });
+    Ok(won.collect())
+}
+
+/// What a version is swapped with.
+#[derive(Serialize)]
+struct SwapRow<'a> {
+    tenant: &'a str,
+    user: &'a str,
+    version: i64,
+    failures: u32,
+    forgiven: u32,
+    recent_failures: String,
+    verified_at: Option<i64>,
+    audit_sequence: i64,
+    audit_hash: String,
+}
+
+impl<'a> SwapRow<'a> {
+    fn of(change: &'a AccountChange) -> Result<Self, SqliteError> {
+        let AccountChange { key, expected, delta } = change;
+        let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
+        let recent: Vec<i64> = recent.iter().map(|at| millis(*at)).collect();
+        let head = delta.audit_head();
+        Ok(Self {
+            tenant: key.tenant.as_str(),
+            user: key.user.as_str(),
+            version: integer("version", expected.0)?,
+            failures: *failures,
+            forgiven: *forgiven,
+            recent_failures: json(&recent)?,
+            verified_at: verified_at.map(millis),
+            audit_sequence: integer("audit_sequence", head.sequence)?,
+            audit_hash: HEXUPPER.encode(&head.hash.0),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct FactorOf {
+    account: i64,
+    #[serde(flatten)]
+    factor: FactorRow,
+}
+
+async fn put_factors(to: &mut SqliteConnection, factors: &mut Vec<FactorOf>) -> Result<(), SqliteError> {
+    if !factors.is_empty() {
+        execute(to, sqlx::query(PUT_FACTORS).bind(json(factors)?)).await?;
+        factors.clear();
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct EventRow<'a> {
+    tenant: &'a str,
+    account: i64,
+    sequence: i64,
+    at: i64,
+    kind: &'a str,
+    factor: Option<String>,
+    actor: &'a str,
+    detail: String,
+    previous: String,
+    hash: String,
+}
+
+impl<'a> EventRow<'a> {
+    fn of(key: &'a AccountKey, account: i64, event: &'a AuditEvent) -> Result<Self, SqliteError> {
+        Ok(Self {
+            tenant: key.tenant.as_str(),
+            account,
+            sequence: integer("sequence", event.sequence)?,
+            at: millis(event.at),
+            kind: event.kind.as_str(),
+            factor: event.factor.as_ref().map(FactorId::to_string),
+            actor: &event.actor,
+            detail: json(&event.detail)?,
+            previous: HEXUPPER.encode(&event.previous.0),
+            hash: HEXUPPER.encode(&event.hash.0),
+        })
+    }
+}
+
+async fn change_codes(
+    to: &mut SqliteConnection,
+    account: i64,
+    change: &BackupCodesChange,
+) -> Result<(), SqliteError> {
+    match change {
+        BackupCodesChange::Spend { place, at } => {
             let place = integer("place", *place as u64)?;
             execute(to, sqlx::query(SPEND_CODE).bind(millis(*at)).bind(account).bind(place)).await?;
         }
-        Some(BackupCodesChange::Remove) => {
+        BackupCodesChange::Remove => {
             execute(to, sqlx::query(REMOVE_CODES).bind(account)).await?;
         }
-        Some(BackupCodesChange::Replace(set)) => {
+        BackupCodesChange::Replace(set) => {
             execute(to, sqlx::query(REMOVE_CODES).bind(account)).await?;
             add_codes(to, account, set).await?;
         }
     }
-    for event in delta.events() {
-        add_event(to, key, account, event).await?;
-    }
-    Ok(true)
-}
-
-async fn put_factor(to: &mut SqliteConnection, account: i64, factor: &Factor) -> Result<(), SqliteError> {
-    let (state, expires_at, replaces) = match &factor.state {
-        FactorState::Active => ("active", None, None),
-        FactorState::Pending { expires_at, replaces } => ("pending", Some(*expires_at), *replaces),
-    };
-    let put = sqlx::query(PUT_FACTOR)
-        .bind(account)
-        .bind(factor.id.to_string())
-        .bind(factor.kind().as_str())
-        .bind(factor.label.as_str())
-        .bind(state)
-        .bind(expires_at.map(millis))
-        .bind(replaces.as_ref().map(FactorId::to_string))
-        .bind(millis(factor.created_at))
-        .bind(factor.last_used_at.map(millis));
-    let put = match &factor.authenticator {
-        Authenticator::Totp(device) => put
-            .bind(device.totp.algorithm().name())
-            .bind(device.totp.digits().value())
-            .bind(integer("period", device.totp.period().seconds())?)
-            .bind(integer("t0", device.totp.t0())?)
-            .bind(device.last_step.map(|step| integer("last_step", step)).transpose()?)
-            .bind(device.drift.steps)
-            .bind(device.drift.leaning)
-            .bind(None::<i64>),
-        Authenticator::Hotp(device) => put
-            .bind(device.hotp.algorithm().name())
-            .bind(device.hotp.digits().value())
-            .bind(None::<i64>)
-            .bind(None::<i64>)
-            .bind(None::<i64>)
-            .bind(None::<i8>)
-            .bind(None::<i8>)
-            .bind(integer("counter", device.counter)?),
-        _ => return Err(SqliteError::Unsupported { kind: factor.kind().as_str() }),
-    };
-    let secret = factor.secret();
-    execute(to, put.bind(secret.key.as_str()).bind(secret.bytes.as_slice())).await?;
     Ok(())
 }
 
@@ -194,27 +321,6 @@ async fn add_codes(to: &mut SqliteConnection, account: i64, set: &BackupCodes) -
             .bind(code.spent_at.map(millis));
         execute(to, add).await?;
     }
-    Ok(())
-}
-
-async fn add_event(
-    to: &mut SqliteConnection,
-    key: &AccountKey,
-    account: i64,
-    event: &AuditEvent,
-) -> Result<(), SqliteError> {
-    let add = sqlx::query(ADD_EVENT)
-        .bind(key.tenant.as_str())
-        .bind(account)
-        .bind(integer("sequence", event.sequence)?)
-        .bind(millis(event.at))
-        .bind(event.kind.as_str())
-        .bind(event.factor.as_ref().map(FactorId::to_string))
-        .bind(&event.actor)
-        .bind(json(&event.detail)?)
-        .bind(event.previous.0.as_slice())
-        .bind(event.hash.0.as_slice());
-    execute(to, add).await?;
     Ok(())
 }
 
@@ -239,5 +345,5 @@ async fn execute(
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, SqliteError> {
-    serde_json::to_string(value).map_err(|error| SqliteError::Other(std::sync::Arc::new(error)))
+    serde_json::to_string(value).map_err(SqliteError::other)
 }

@@ -88,6 +88,11 @@ pub enum SqliteError {
 }
 
 impl SqliteError {
+    /// An error of another kind.
+    pub(crate) fn other(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self::Other(Arc::new(error))
+    }
+
     /// What an error of the driver means.
     pub(crate) fn from_driver(error: sqlx::Error) -> Self {
         let code = match &error {

@@ -7,7 +7,9 @@ mod column;
 mod error;
 mod events;
 mod open;
+mod rows;
 mod store;
+mod together;
 mod writer;
 
 #[cfg(test)]

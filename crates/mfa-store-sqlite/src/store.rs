@@ -3,11 +3,17 @@
 use std::fmt;
 use std::path::Path;
 
-use sqlx::SqlitePool;
+use mfa_domain::AccountKey;
+use mfa_domain::ports::ApiKeyId;
+use serde_json::value::RawValue;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{SqliteConnection, SqlitePool};
 
+use crate::api_keys::ApiKeyRow;
 use crate::open::open;
+use crate::together::Together;
 use crate::writer::Writer;
-use crate::{SqliteError, SqliteOptions};
+use crate::{SqliteError, SqliteOptions, accounts, api_keys};
 
 /// Accounts, events and API keys in one SQLite file.
 ///
@@ -16,6 +22,8 @@ use crate::{SqliteError, SqliteOptions};
 #[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) readers: SqlitePool,
+    pub(crate) loads: Together<AccountKey, Option<Box<RawValue>>>,
+    pub(crate) api_keys: Together<ApiKeyId, Option<ApiKeyRow>>,
     pub(crate) writer: Writer,
 }
 
@@ -36,7 +44,28 @@ impl SqliteStore {
     /// newer version has migrated is refused.
     pub async fn open_with(path: &Path, options: &SqliteOptions) -> Result<Self, SqliteError> {
         let (connection, settings, readers) = open(path, options).await?;
-        Ok(Self { readers, writer: Writer::start(connection, settings) })
+        Ok(Self::start(connection, settings, readers))
+    }
+
+    /// Starts the tasks that work on the connections.
+    pub(crate) fn start(
+        connection: SqliteConnection,
+        settings: SqliteConnectOptions,
+        readers: SqlitePool,
+    ) -> Self {
+        let (for_loads, for_keys) = (readers.clone(), readers.clone());
+        Self {
+            loads: Together::start(move |keys| {
+                let readers = for_loads.clone();
+                async move { accounts::load(&readers, keys).await }
+            }),
+            api_keys: Together::start(move |ids| {
+                let readers = for_keys.clone();
+                async move { api_keys::find(&readers, ids).await }
+            }),
+            writer: Writer::start(connection, settings),
+            readers,
+        }
     }
 
     /// Makes the changes that are queued, and closes the file. After it every call on any clone is

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::SqliteError;
-use crate::change::Change;
+use crate::change::{Change, make_all};
 
 /// Changes that may be queued; further callers wait.
 const MOST_QUEUED: usize = 1024;
@@ -141,10 +141,8 @@ impl Task {
 /// can come between a guard and its change, and the ids of events become visible in their order.
 async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(Failure::transaction)?;
-    let mut held = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        held.push(job.change.make(&mut transaction).await.map_err(Failure::Change)?);
-    }
+    let changes: Vec<_> = jobs.iter().map(|job| &job.change).collect();
+    let held = make_all(&mut transaction, &changes).await.map_err(Failure::Change)?;
     transaction.commit().await.map_err(Failure::transaction)?;
     Ok(held)
 }
@@ -186,8 +184,7 @@ mod tests {
         let path = folder.path().join("mfa.db");
         let (_, settings, readers) = open::open(&path, &SqliteOptions::default()).await.unwrap();
         let settings = settings.pragma(pragma, value);
-        let writer = Writer::start(settings.connect().await.unwrap(), settings);
-        (SqliteStore { readers, writer }, folder)
+        (SqliteStore::start(settings.connect().await.unwrap(), settings, readers), folder)
     }
 
     async fn enrol(mfa: &Mfa, user: usize) -> Result<FactorId, Violation> {
