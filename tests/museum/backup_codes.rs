@@ -14,7 +14,7 @@ async fn cve_2025_67507_one_of_50_parallel_uses_of_a_code() {
         let client = &server.client;
         for round in 0..6 {
             let user = format!("user-{round}");
-            let (_, codes) = client.enrol(&user, "totp").await;
+            let (_, codes) = client.enrol(&user, "hotp").await;
             let bare = codes[0].replace('-', "");
             let spellings = [codes[0].clone(), bare.to_uppercase(), bare.replace('1', "I").replace('0', "o")];
             let posts = (0..50).map(|number| client.verify(&user, &spellings[number % 3]));
@@ -35,7 +35,7 @@ async fn keycloak_26106_appwrite_11692_different_codes_in_parallel_are_all_spent
         let client = &server.client;
         for round in 0..6 {
             let user = format!("user-{round}");
-            let (_, codes) = client.enrol(&user, "totp").await;
+            let (_, codes) = client.enrol(&user, "hotp").await;
             let answers = join_all(codes.iter().map(|code| client.verify(&user, code))).await;
             assert_eq!(verified(&answers), 10, "round {round}");
             let mut left: Vec<_> = answers
@@ -55,7 +55,7 @@ async fn keycloak_26106_appwrite_11692_different_codes_in_parallel_are_all_spent
 async fn cve_2022_45168_cve_2022_45174_any_string_is_no_backup_code() {
     on_every_store(async |server| {
         let client = &server.client;
-        let (_, codes) = client.enrol("alice", "totp").await;
+        let (_, codes) = client.enrol("alice", "hotp").await;
         let cut = &codes[0][..codes[0].len() - 1];
         let longer = format!("{}0", codes[0]);
         let twice = format!("{} {}", codes[0], codes[1]);
@@ -188,7 +188,7 @@ async fn argon2_flood_class_one_hash_a_guess_and_none_while_locked() {
     let (thirty, locked, malformed, one_time) = guess("30").await;
     assert!(thirty < 8 * one, "{thirty:?} with 30 codes, {one:?} with one");
     for (what, time) in [("locked", locked), ("malformed", malformed), ("one-time password", one_time)] {
-        assert!(2 * time < thirty, "{what}: {time:?}, and a hash takes {thirty:?}");
+        assert!(4 * time < thirty, "{what}: {time:?}, and a hash takes {thirty:?}");
     }
 }
 

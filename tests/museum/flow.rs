@@ -188,13 +188,13 @@ async fn cve_2024_4846_cve_2024_41958_another_user_in_the_middle_of_a_flow() {
         let client = &server.client;
         let (_, alices) = offer(client, "alice", json!({})).await;
         let (_, bobs) = offer(client, "bob", json!({})).await;
-        confirm(client, "bob", &alices.factor, &alices.totp(-30)).await.expect_problem(404, "not-found");
-        confirm(client, "alice", &bobs.factor, &bobs.totp(-30)).await.expect_problem(404, "not-found");
-        confirm(client, "alice", &alices.factor, &bobs.totp(-30)).await.expect_problem(401, "invalid-code");
-        let done = confirm(client, "alice", &alices.factor, &alices.totp(-30)).await.expect(200);
+        confirm(client, "bob", &alices.factor, &alices.totp(0)).await.expect_problem(404, "not-found");
+        confirm(client, "alice", &bobs.factor, &bobs.totp(0)).await.expect_problem(404, "not-found");
+        confirm(client, "alice", &alices.factor, &bobs.totp(0)).await.expect_problem(401, "invalid-code");
+        let done = confirm(client, "alice", &alices.factor, &alices.totp(0)).await.expect(200);
         assert_eq!(done.json["factor"]["id"], *alices.factor);
         assert_eq!(client.get("/v1/users/bob").await.json["enrolled"], false);
-        client.verify("bob", &alices.totp(0)).await.expect_problem(409, "not-enrolled");
+        client.verify("bob", &alices.totp(30)).await.expect_problem(409, "not-enrolled");
     })
     .await;
 }

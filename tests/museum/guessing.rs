@@ -284,7 +284,7 @@ async fn zitadel_7693_mixed_methods_share_one_budget() {
         let (token, codes) = client.enrol("alice", "hotp").await;
         client.verify("alice", &codes[0]).await.expect(200);
         let (_, phone) = offer(client, "alice", json!({})).await;
-        confirm(client, "alice", &phone.factor, &phone.totp(-30)).await.expect(200);
+        confirm(client, "alice", &phone.factor, &phone.totp(0)).await.expect(200);
         let (_, third) = offer(client, "alice", json!({})).await;
 
         client.verify("alice", &phone.wrong(1)).await.expect_problem(401, "invalid-code");
@@ -296,7 +296,7 @@ async fn zitadel_7693_mixed_methods_share_one_budget() {
         client.post("/v1/users/alice/verify", named).await.expect_problem(401, "invalid-code");
 
         // Five in all, and nothing is evaluated any more, whatever it is.
-        client.verify("alice", &phone.totp(0)).await.expect_problem(429, "locked");
+        client.verify("alice", &phone.totp(30)).await.expect_problem(429, "locked");
         client.verify("alice", &token.hotp(1)).await.expect_problem(429, "locked");
         client.verify("alice", &codes[1]).await.expect_problem(429, "locked");
         confirm(client, "alice", &third.factor, &third.totp(0)).await.expect_problem(429, "locked");

@@ -30,10 +30,10 @@ async fn cve_2022_25838_a_used_code_is_used_by_one_user() {
         let mut phones = Vec::new();
         for user in ["alice", "bob"] {
             let (_, phone) = offer(client, user, json!({ "secret": secret })).await;
-            confirm(client, user, &phone.factor, &phone.totp(-30)).await.expect(200);
+            confirm(client, user, &phone.factor, &phone.totp(0)).await.expect(200);
             phones.push(phone);
         }
-        let code = phones[0].totp(0);
+        let code = phones[0].totp(30);
         client.verify("alice", &code).await.expect(200);
         client.verify("alice", &code).await.expect_problem(401, "invalid-code");
         client.verify("bob", &code).await.expect(200);
@@ -147,7 +147,7 @@ async fn cve_2020_10185_no_call_lowers_a_counter_or_a_step() {
         client.verify("totp", &shown).await.expect(200);
         client.verify("hotp", &codes[0]).await.expect(200);
         for (user, device, old) in
-            [("hotp", &token, [token.hotp(51), token.hotp(1)]), ("totp", &phone, [shown, phone.totp(-30)])]
+            [("hotp", &token, [token.hotp(50), token.hotp(51)]), ("totp", &phone, [shown, phone.totp(-30)])]
         {
             let factor = format!("/v1/users/{user}/factors/{}", device.factor);
             for call in 0..5 {
@@ -155,7 +155,11 @@ async fn cve_2020_10185_no_call_lowers_a_counter_or_a_step() {
                 match call {
                     0 => drop(client.send("PATCH", &factor, Some(label)).await.expect(200)),
                     1 => drop(reissue(client, user).await.expect(201)),
-                    2 => drop(resynchronise(client, user, &device.factor, old.clone()).await),
+                    2 => {
+                        // As if it had not got so far: it must not go back to there.
+                        let older = [device.hotp(48), device.hotp(49)];
+                        assert_ne!(resynchronise(client, user, &device.factor, older).await.status, 200);
+                    }
                     3 => drop(offer(client, user, json!({ "replaces": device.factor })).await),
                     _ => drop(client.get(&format!("/v1/users/{user}")).await.expect(200)),
                 }

@@ -164,7 +164,7 @@ async fn change_accounts(
         for factor in change.delta.factors() {
             match factor {
                 FactorChange::Put(factor) => {
-                    factors.push(FactorOf { account, factor: FactorRow::of(factor)? })
+                    factors.push(FactorOf { account, factor: FactorRow::of(factor)? });
                 }
                 FactorChange::Remove(id) => {
                     // In the order of the delta: what was put before may be what goes.

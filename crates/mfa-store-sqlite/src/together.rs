@@ -55,10 +55,14 @@ where
     let keys: Vec<K> = questions.iter().map(|question| question.key.clone()).collect();
     match read(keys).await {
         Ok(values) => {
-            questions.into_iter().zip(values).for_each(|(question, value)| question.answer(Ok(value)))
+            for (question, value) in questions.into_iter().zip(values) {
+                question.answer(Ok(value));
+            }
         }
         Err(error) if questions.len() == 1 => {
-            questions.into_iter().for_each(|one| one.answer(Err(error.clone())))
+            for question in questions {
+                question.answer(Err(error.clone()));
+            }
         }
         Err(_) => {
             for question in questions {
