@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
 use mfa_domain::ports::{ApiKeyStore, SystemClock};
-use mfa_domain::{Mfa, Ports};
+use mfa_domain::{KeyId, Mfa, Ports};
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
@@ -22,6 +22,8 @@ pub(crate) struct Installation {
     storage: Storage,
     vault: Arc<AesGcmVault>,
     ring_file: Option<PathBuf>,
+    /// Of the ring as it was opened.
+    key_ids: Vec<KeyId>,
 }
 
 impl Installation {
@@ -47,6 +49,7 @@ impl Installation {
             RingSource::File(path) if settings.store != StoreUrl::Memory => Some(path),
             _ => None,
         };
+        let key_ids = ring.keys().map(|(id, _)| id.clone()).collect();
         let mut vault = AesGcmVault::new(ring, Arc::new(OsEntropy));
         if let Some(path) = ring_file.clone() {
             vault = vault.with_reload(move || {
@@ -55,14 +58,14 @@ impl Installation {
         }
         let vault = Arc::new(vault);
         let mfa = Arc::new(use_cases(settings, &storage, vault.clone())?);
-        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file })
+        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file, key_ids })
     }
 
     /// Takes up keys that are added while the server runs. Secrets that name one are opened at once;
     /// this is so that new secrets are sealed with it, too.
     pub(crate) fn follow_key_ring(&self) {
         if let Some(path) = self.ring_file.clone() {
-            tokio::spawn(key_ring::follow(path, Arc::clone(&self.vault)));
+            tokio::spawn(key_ring::follow(path, Arc::clone(&self.vault), self.key_ids.clone()));
         }
     }
 

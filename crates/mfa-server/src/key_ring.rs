@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
 use mfa_domain::KeyId;
-use mfa_domain::ports::{Clock, SystemClock, Vault};
+use mfa_domain::ports::{Clock, SystemClock};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -97,9 +97,9 @@ pub(crate) fn write(path: &Path, ring: &KeyRing) -> Result<()> {
     data_dir::replace(path, ring.to_text().as_bytes())
 }
 
-/// Takes up what is added to the file, until the task is dropped. A ring that lacks the key in use
-/// is a wrong one, and left alone.
-pub(crate) async fn follow(path: PathBuf, vault: Arc<AesGcmVault>) {
+/// Takes up what is added to the file, until the task is dropped. A ring that lacks one of the keys
+/// `known` so far is left alone: what that key sealed would not open any more.
+pub(crate) async fn follow(path: PathBuf, vault: Arc<AesGcmVault>, mut known_keys: Vec<KeyId>) {
     const PAUSE: Duration = Duration::from_secs(2);
     let stamp = || fs::metadata(&path).ok().map(|metadata| (metadata.modified().ok(), metadata.len()));
     let mut known = stamp();
@@ -111,11 +111,16 @@ pub(crate) async fn follow(path: PathBuf, vault: Arc<AesGcmVault>) {
         }
         known = current;
         match read_file(&path) {
-            Ok(Some(ring)) if ring.contains(&vault.newest()) => {
+            Ok(Some(ring)) if ring.missing(&known_keys).is_empty() => {
+                known_keys = ring.keys().map(|(id, _)| id.clone()).collect();
                 info!(newest = %ring.newest(), "the key ring was read anew");
                 vault.replace_ring(ring);
             }
-            Ok(Some(_)) => warn!("the key ring was exchanged for a wrong one; put the right one back"),
+            Ok(Some(_)) => {
+                warn!(
+                    "the key ring lacks keys that it had; put them back, or restart to take it up as it is"
+                );
+            }
             Ok(None) => warn!("the key ring is gone; put it back, or the next start is refused"),
             Err(error) => warn!("{}", describe(&error)),
         }

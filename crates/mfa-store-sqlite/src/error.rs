@@ -102,6 +102,8 @@ impl SqliteError {
         };
         // The low byte is the primary result code: https://www.sqlite.org/rescode.html
         match code.map(|code| code & 0xff) {
+            // No room for the file of shared memory, of all the errors of input and output.
+            _ if code == Some(4874) => Self::DiskFull,
             Some(5 | 6) => Self::Locked,
             Some(8) => Self::ReadOnly,
             Some(11) => Self::Corrupt(Arc::new(error)),

@@ -66,33 +66,36 @@ async fn verify(accounts: &dyn AccountStore) -> Result<Findings> {
     }
 }
 
-/// Follows one chain to the head that the account names: how many events are right, and the first
-/// that is not. What others append meanwhile comes after that head, and is left out.
+/// Follows one chain to its end: how many events are right, and the first that is not.
+///
+/// The account is read after the events: whatever was appended meanwhile it knows too, so an event
+/// that it does not know was put there by somebody else.
 async fn chain(accounts: &dyn AccountStore, key: &AccountKey) -> Result<(u64, Option<u64>)> {
-    let end = accounts.load(key).await?.value.audit_head;
     let mut head = AuditHead::default();
     let mut query =
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: PAGE };
-    while head.sequence < end.sequence {
+    loop {
         let page = accounts.events(&query).await?;
         query.after = page.events.last().map(|event| event.id).or(query.after);
         for recorded in &page.events {
-            if head.sequence == end.sequence {
-                break;
-            }
             match head.extend(key, &recorded.event) {
                 Ok(next) => head = next,
                 Err(broken) => return Ok((head.sequence, Some(broken.sequence))),
             }
         }
-        if !page.more {
-            break;
+        if page.more {
+            continue;
+        }
+        let known = accounts.load(key).await?.value.audit_head;
+        if known == head {
+            return Ok((head.sequence, None));
+        }
+        // Fewer events than the account knows: some were appended just now, or the end is gone.
+        let appended = known.sequence > head.sequence && !accounts.events(&query).await?.events.is_empty();
+        if !appended {
+            return Ok((head.sequence, Some(known.sequence.min(head.sequence) + 1)));
         }
     }
-    let broken = if head.sequence < end.sequence { Some(head.sequence + 1) } else { None };
-    // All events are there, but they are not those that the account was changed with.
-    let other = (head != end).then_some(head.sequence);
-    Ok((head.sequence, broken.or(other)))
 }
 
 fn say(findings: &Findings, json: Json) -> Result<()> {
