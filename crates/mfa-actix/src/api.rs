@@ -13,6 +13,7 @@ use crate::body::MAX_BODY;
 use crate::caller::authenticate;
 use crate::envelope::envelope;
 use crate::routes;
+use crate::state::{RenderMetrics, State};
 
 /// The HTTP API: routes, API keys, problems, request ids, limits.
 ///
@@ -22,18 +23,6 @@ use crate::routes;
 pub struct Api {
     state: State,
 }
-
-/// What handlers share.
-#[derive(Clone)]
-pub(crate) struct State {
-    pub(crate) mfa: Arc<Mfa>,
-    pub(crate) api_keys: Arc<dyn ApiKeyStore>,
-    pub(crate) issuer: Option<String>,
-    pub(crate) request_timeout: Duration,
-    pub(crate) metrics: Option<RenderMetrics>,
-}
-
-type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 impl Api {
     /// The API of `mfa`, for callers with a key in `api_keys`.

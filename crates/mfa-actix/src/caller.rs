@@ -13,9 +13,9 @@ use mfa_domain::ports::{ApiKey, Scope};
 use mfa_domain::{AccountKey, Actor, FactorId, TenantId, UserId};
 use serde::Deserialize;
 
-use crate::api::State;
 use crate::api_key::PlainApiKey;
 use crate::problem::{Chain, Problem, ProblemCode};
+use crate::state::State;
 
 /// Checks the API key of every call below it.
 pub(crate) async fn authenticate(

@@ -15,8 +15,8 @@ use actix_web::{Error, HttpResponse, ResponseError};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::api::State;
 use crate::problem::{Problem, ProblemCode};
+use crate::state::State;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -10,6 +10,7 @@ mod caller;
 mod envelope;
 mod openapi;
 mod routes;
+mod state;
 
 pub use api::Api;
 pub use openapi::openapi_json;

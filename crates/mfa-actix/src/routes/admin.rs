@@ -6,10 +6,10 @@ use mfa_domain::Reason;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::api::State;
 use crate::body::{Body, NoBody};
 use crate::caller::{Admin, Caller, User};
 use crate::problem::{Problem, ProblemBody};
+use crate::state::State;
 
 /// Why it is done.
 #[derive(Deserialize, ToSchema)]

@@ -6,10 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answer::shown;
-use crate::api::State;
 use crate::body::NoBody;
 use crate::caller::{Caller, Enrol, User};
 use crate::problem::{Problem, ProblemBody};
+use crate::state::State;
 
 /// Backup codes, shown this once.
 #[derive(Serialize, ToSchema)]

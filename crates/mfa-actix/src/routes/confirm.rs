@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::answer::{FactorAnswer, shown};
-use crate::api::State;
 use crate::body::Body;
 use crate::caller::{Caller, Enrol, FactorPath, User};
 use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::state::State;
 
 /// The first code of a factor.
 #[derive(Deserialize, ToSchema)]

@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 
 use super::verify::named_factor;
 use crate::answer::{FactorAnswer, Warning};
-use crate::api::State;
 use crate::body::Body;
 use crate::caller::{Caller, Enrol, User};
 use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::state::State;
 
 /// A factor to enrol.
 #[derive(Deserialize, ToSchema)]

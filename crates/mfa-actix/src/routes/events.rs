@@ -9,9 +9,9 @@ use mfa_domain::{TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::State;
 use crate::caller::{Audit, Caller, User};
 use crate::problem::{Problem, ProblemBody};
+use crate::state::State;
 
 /// Which page.
 #[derive(Deserialize, IntoParams)]

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::answer::FactorAnswer;
-use crate::api::State;
 use crate::body::{Body, NoBody};
 use crate::caller::{Caller, Enrol, FactorPath, User};
 use crate::problem::{Problem, ProblemBody};
+use crate::state::State;
 
 /// A new label.
 #[derive(Deserialize, ToSchema)]

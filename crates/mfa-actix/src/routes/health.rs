@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
 use actix_web::web::{Data, Path};
 
-use crate::api::State;
 use crate::openapi::openapi_json;
 use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::state::State;
 
 /// Whether the process is there
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, content_type = "text/plain", body = String)))]

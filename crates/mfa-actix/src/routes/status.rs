@@ -5,9 +5,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answer::FactorAnswer;
-use crate::api::State;
 use crate::caller::{AnyScope, Caller, User};
 use crate::problem::{Problem, ProblemBody};
+use crate::state::State;
 
 /// What a user has.
 #[derive(Serialize, ToSchema)]

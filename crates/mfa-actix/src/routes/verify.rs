@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::answer::Warning;
-use crate::api::State;
 use crate::body::Body;
 use crate::caller::{Caller, User, Verify};
 use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::state::State;
 
 /// A code to check.
 #[derive(Deserialize, ToSchema)]
