@@ -7,11 +7,12 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, command, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
     ("faketime", "faketime"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Where this command keeps what is no Debian package.

@@ -1,0 +1,34 @@
+//! RUSTSEC-2022-0018, CVE-2022-2891: how long a check takes must not tell how much of a code is right.
+//!
+//! Counted in instructions by valgrind (installed by `cargo xtask tools`), so nothing is timed.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::process::Command;
+
+/// The code of RFC 6238's secret at the time 59.
+const RIGHT: &str = "287082";
+
+/// How many instructions a whole check of a code takes, and what it answers.
+fn check(code: &str) -> (u64, i32) {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", env!("CARGO_BIN_EXE_verify-once"), code])
+        .env_clear()
+        .output()
+        .unwrap_or_else(|error| panic!("valgrind is needed ({error}): run `cargo xtask tools`"));
+    let log = String::from_utf8(output.stderr).unwrap();
+    let count =
+        log.lines().find_map(|line| line.split_once("Collected : ")).unwrap_or_else(|| panic!("{log}")).1;
+    (count.trim().parse().unwrap(), output.status.code().unwrap())
+}
+
+#[test]
+fn a_wrong_first_and_a_wrong_last_digit_take_the_same_instructions() {
+    assert_eq!(check(RIGHT).1, 0, "the right code is accepted");
+    let wrong_first = check("187082");
+    let wrong_last = check("287081");
+    let all_wrong = check("936713");
+    assert_eq!(wrong_first, wrong_last);
+    assert_eq!(wrong_first, all_wrong);
+    assert_eq!(wrong_first.1, 1, "a wrong code is refused");
+}
