@@ -30,7 +30,8 @@ async fn whole_life(server: &Server) -> Issued {
         bytes.push(BASE32_NOPAD.decode(secret.as_bytes()).unwrap());
         texts.push(secret);
         let phone = Authenticator::scan(&enrolment);
-        let code = |n: u64| if kind == "hotp" { phone.hotp(n) } else { phone.totp(n as i64 * 30 - 30) };
+        let code =
+            |n: u32| if kind == "hotp" { phone.hotp(n.into()) } else { phone.totp(i64::from(n) * 30 - 30) };
         texts.extend((0..3).map(code));
 
         let confirm = format!("/v1/users/{user}/factors/{}/confirm", phone.factor);

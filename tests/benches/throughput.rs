@@ -94,7 +94,7 @@ async fn bare_transactions(folder: &Path, round: usize, duration: Duration) -> f
         transaction.commit().await.unwrap();
         done += 1;
     }
-    let rate = done as f64 / started.elapsed().as_secs_f64();
+    let rate = f64::from(done) / started.elapsed().as_secs_f64();
     connection.close().await.unwrap();
     rate
 }

@@ -46,6 +46,7 @@ mod administration;
 mod backup_codes;
 mod beyond;
 mod enrolment;
+mod findings;
 mod flow;
 mod guessing;
 mod parsing;

@@ -39,7 +39,8 @@ impl Api {
         self
     }
 
-    /// How long a request may take before it is answered with 503; two seconds by default.
+    /// How long a request may take before it is answered with 503; two seconds by default. Calls that
+    /// give out backup codes may take five times as long, for the slow hashes that these need.
     #[must_use]
     pub const fn request_timeout(mut self, limit: Duration) -> Self {
         self.state.request_timeout = limit;

@@ -58,6 +58,10 @@ fn is_json(request: &HttpRequest) -> bool {
 
 /// Reads JSON. What is said of an error never repeats what was sent, since that may be a code.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // Serde would also take the fields in their order, as an array.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::invalid("", "expected a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -125,7 +129,7 @@ mod tests {
             (r#"{"factor": 1}"#, "code", "is missing"),
             (r#"{"code": "915304""#, "", "not valid JSON"),
             (r#"{"code": "915304"} {}"#, "", "not valid JSON"),
-            ("[]", "", ""),
+            (r#"["915304", null]"#, "", "expected a JSON object"),
             ("\"915304\"", "", "expected struct Request"),
             ("", "", "not valid JSON"),
         ] {

@@ -29,7 +29,7 @@ pub(crate) async fn envelope(
     let id = request_id();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let method = known(request.method());
-    let limit = request.app_data::<Data<State>>().map_or(Duration::MAX, |state| state.request_timeout);
+    let limit = request.app_data::<Data<State>>().map_or(Duration::MAX, |state| state.time_limit(&route));
     let span = tracing::info_span!("request", id, method, route);
     let started = started();
 

@@ -16,5 +16,14 @@ pub(crate) struct State {
     pub(crate) metrics: Option<RenderMetrics>,
 }
 
+impl State {
+    /// How long a request may take. Giving out backup codes takes a slow hash for each of them, and
+    /// many users may enrol at the same time.
+    pub(crate) fn time_limit(&self, route: &str) -> Duration {
+        let issues_codes = route.ends_with("/confirm") || route.ends_with("/backup-codes");
+        self.request_timeout * if issues_codes { 5 } else { 1 }
+    }
+}
+
 /// What `/metrics` answers.
 pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;

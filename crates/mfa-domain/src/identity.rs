@@ -49,7 +49,8 @@ impl TenantId {
 
 /// The host application's own name for one of its users, opaque to us and compared exactly.
 ///
-/// 1 to 128 characters of `A-Z a-z 0-9 . _ @ + : -`.
+/// 1 to 128 characters of `A-Z a-z 0-9 . _ @ + : -`; not `.` and not `..`, which programs that handle
+/// URLs take out of a path, so that another user or none would be meant.
 ///
 /// ```
 /// use mfa_domain::UserId;
@@ -69,10 +70,14 @@ impl UserId {
     /// [`InvalidId`] if it is empty, too long or holds another character.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
         let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._@+:-".contains(&c);
-        if (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed) {
+        let is_dots = text == "." || text == "..";
+        if (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed) && !is_dots {
             return Ok(Self(text.to_owned()));
         }
-        Err(InvalidId { what: "user", rule: "1 to 128 characters of A-Z a-z 0-9 . _ @ + : -" })
+        Err(InvalidId {
+            what: "user",
+            rule: "1 to 128 characters of A-Z a-z 0-9 . _ @ + : -, and not . or ..",
+        })
     }
 
     /// The id as text.
@@ -178,7 +183,7 @@ mod tests {
             assert!(UserId::new(good).is_ok(), "{good}");
         }
         let too_long = "u".repeat(129);
-        for bad in ["", " ", "a b", "a/b", "é", "a\n", "a%20b", too_long.as_str()] {
+        for bad in ["", " ", "a b", "a/b", "é", "a\n", "a%20b", ".", "..", too_long.as_str()] {
             assert!(UserId::new(bad).is_err(), "{bad:?}");
         }
     }

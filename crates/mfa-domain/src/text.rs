@@ -102,10 +102,15 @@ fn checked(text: &str, max: usize) -> Result<String, InvalidText> {
     }
 }
 
-/// Whether a character shows as itself: no control, line separator or direction override.
+/// Whether a character shows as itself: no control, line separator, direction mark, or anything else
+/// that is there without being seen. The joiners that scripts and emoji need are none of these.
 pub(crate) fn visible(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
+    let unseen = matches!(
+        c,
+        '\u{61C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
+    );
+    !c.is_control() && !unseen
 }
 
 #[cfg(test)]
@@ -114,7 +119,18 @@ mod tests {
 
     #[test]
     fn labels_that_could_forge_a_line_or_hide_are_refused() {
-        for bad in ["a\nb", "a\r\nb", "\u{7f}", "\u{0}", "a\u{202e}b", "\u{2028}"] {
+        for bad in [
+            "a\nb",
+            "a\r\nb",
+            "\u{7f}",
+            "\u{0}",
+            "a\u{202e}b",
+            "\u{2028}",
+            "\u{61c}",
+            "\u{200b}",
+            "\u{2066}",
+            "\u{e0041}",
+        ] {
             assert_eq!(Label::new(bad), Err(InvalidText::ControlCharacter), "{bad:?}");
         }
         assert_eq!(Label::new("   "), Err(InvalidText::Empty));

@@ -25,7 +25,8 @@ enum Request {
     Close(oneshot::Sender<()>),
 }
 
-/// A change, and who waits for it. It is made even if they stopped waiting.
+/// A change, and who waits for it. If they stopped waiting before its transaction has the file, it is
+/// not made: they were told that it was not.
 struct Job {
     change: Change,
     answer: oneshot::Sender<Result<bool, SqliteError>>,
@@ -141,13 +142,19 @@ impl Task {
 /// can come between a guard and its change, and the ids of events become visible in their order.
 async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(Failure::transaction)?;
-    let changes: Vec<_> = jobs.iter().map(|job| &job.change).collect();
-    let held = make_all(&mut transaction, &changes).await.map_err(Failure::Change)?;
+    let awaited: Vec<_> = jobs.iter().map(Job::is_awaited).collect();
+    let changes = jobs.iter().zip(&awaited).filter(|(_, awaited)| **awaited).map(|(job, _)| &job.change);
+    let changes: Vec<_> = changes.collect();
+    let mut held = make_all(&mut transaction, &changes).await.map_err(Failure::Change)?.into_iter();
     transaction.commit().await.map_err(Failure::transaction)?;
-    Ok(held)
+    Ok(awaited.into_iter().map(|awaited| awaited && held.next().unwrap_or_default()).collect())
 }
 
 impl Job {
+    fn is_awaited(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
     fn answer(self, made: Result<bool, SqliteError>) {
         // Whoever asked may be gone.
         let _ = self.answer.send(made);

@@ -36,14 +36,13 @@ pub fn code(number: u32, counter: u64) -> String {
 pub async fn populate(data: &Path, users: std::ops::Range<u32>) -> String {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let ring_file = data.join("keyring.toml");
-    let ring = match std::fs::read_to_string(&ring_file) {
-        Ok(text) => KeyRing::parse(&text).expect("a ring"),
-        Err(_) => {
-            let ring = KeyRing::generate(entropy.as_ref(), SystemClock.now()).expect("randomness");
-            std::fs::write(&ring_file, ring.to_text().as_bytes()).expect("a writable folder");
-            private(&ring_file);
-            ring
-        }
+    let ring = if let Ok(text) = std::fs::read_to_string(&ring_file) {
+        KeyRing::parse(&text).expect("a ring")
+    } else {
+        let ring = KeyRing::generate(entropy.as_ref(), SystemClock.now()).expect("randomness");
+        std::fs::write(&ring_file, ring.to_text().as_bytes()).expect("a writable folder");
+        private(&ring_file);
+        ring
     };
     private(data);
     let vault = Arc::new(AesGcmVault::new(ring, Arc::clone(&entropy)));
@@ -91,12 +90,12 @@ async fn add(store: &SqliteStore, vault: &AesGcmVault, number: u32) {
         last_used_at: Some(now),
         authenticator: Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), secret: sealed, counter: 0 }),
     };
-    let mut hashes = vec![0; 320];
-    OsEntropy.fill(&mut hashes).expect("randomness");
+    let mut random = vec![0; 320];
+    OsEntropy.fill(&mut random).expect("randomness");
     let hashed = |hash: &[u8]| HashedCode { hash: CodeHash(hash.to_vec()), spent_at: None };
     let codes = BackupCodes {
         scheme: "argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
-        codes: hashes.chunks(32).map(hashed).collect(),
+        codes: random.chunks(32).map(hashed).collect(),
         issued_at: now,
     };
     let (actor, policies) = (Actor::user("bench"), Policies::default());

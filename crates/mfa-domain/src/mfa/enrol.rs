@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use otp_core::{CompatibilityWarning, Secret, SecretWarning, Strength, Token, uri};
+use otp_core::{CompatibilityWarning, Secret, SecretWarning, Strength, Token, UriError, uri};
 use zeroize::Zeroizing;
 
 use super::secrets::OpenSecrets;
@@ -12,6 +12,7 @@ use crate::account::{
     TotpDevice,
 };
 use crate::sealed::SecretContext;
+use crate::text::visible;
 use crate::{AccountKey, Actor, FactorId, Label, SubmittedCode, Timestamp};
 
 /// A factor to enrol.
@@ -112,6 +113,9 @@ impl Mfa {
         warnings.extend(uri::compatibility(&token).into_iter().map(EnrolmentWarning::Compatibility));
         // A user id may hold a colon, an account name in a URI may not.
         let account_name = account_name.unwrap_or_else(|| key.user.as_str().replace(':', "_"));
+        if !issuer.iter().chain([&account_name]).all(|name| name.chars().all(visible)) {
+            return Err(UriError::ControlCharacter.into());
+        }
         let uri = uri::build(&token, issuer.as_deref(), &account_name, &secret)?;
 
         let created_at = self.ports.clock.now();

@@ -56,7 +56,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ("enrolment.most_factors", (1..=100).contains(&enrolment.most_factors), "1 to 100"),
         ("enrolment.pending_lifetime", enrolment.pending_lifetime >= second, "at least 1s"),
         ("enrolment.proof_lifetime", enrolment.proof_lifetime >= second, "at least 1s"),
-        ("backup_codes.set_size", (1..=100).contains(&backup_codes.set_size), "1 to 100"),
+        ("backup_codes.set_size", (1..=50).contains(&backup_codes.set_size), "1 to 50"),
         ("backup_codes.low", backup_codes.low <= backup_codes.set_size, "at most backup_codes.set_size"),
         ("verification.past_steps", verification.past_steps <= Window::MAX_STEPS, "0 to 10"),
         ("verification.future_steps", verification.future_steps <= Window::MAX_STEPS, "0 to 10"),
