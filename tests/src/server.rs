@@ -103,8 +103,9 @@ impl Server {
 
     /// Asks the server to stop, as an init system does.
     pub fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
         self.child.wait().expect("wait")
     }
 

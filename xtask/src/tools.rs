@@ -7,11 +7,13 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, command, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
     ("faketime", "faketime"),
+    ("sqlite3", "sqlite3"),
+    ("curl", "curl"),
     ("valgrind", "valgrind"),
 ];
 

@@ -179,8 +179,11 @@ fn a_place_that_cannot_be_written_is_named() {
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o555)).unwrap();
     std::fs::set_permissions(program.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = if nobody() {
+        // Nor may somebody else look into the folder that the program was built in.
+        let copy = program.folder.path().join("program");
+        std::fs::copy(program::program(), &copy).unwrap();
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program::program());
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
         command
     } else {
         Command::new(program::program())

@@ -148,8 +148,9 @@ impl Server {
 
     /// Sends a signal, waits for the end, and gives the rest of standard output.
     pub fn stop(mut self, signal: &str) -> (ExitStatus, String) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let kill = format!("kill {signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         let status = self.child.wait().unwrap();
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
