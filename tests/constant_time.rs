@@ -23,7 +23,7 @@ fn check(code: &str) -> (u64, i32) {
 }
 
 #[test]
-fn a_wrong_first_and_a_wrong_last_digit_take_the_same_instructions() {
+fn rustsec_2022_0018_cve_2022_2891_a_wrong_first_and_last_digit_take_the_same_instructions() {
     assert_eq!(check(RIGHT).1, 0, "the right code is accepted");
     let wrong_first = check("187082");
     let wrong_last = check("287081");

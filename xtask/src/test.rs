@@ -13,6 +13,11 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
         run(cargo(&["fmt", "--all", "--check"]))?;
         run(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
         run(cargo(&["check", "--locked", "-p", "otp-core", "--no-default-features"]))?;
+        let fuzz = "crates/otp-core/fuzz/Cargo.toml";
+        run(cargo(&["check", "--locked", "--no-default-features", "--manifest-path", fuzz]))?;
+        let mut documents = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+        documents.env("RUSTDOCFLAGS", "-D warnings");
+        run(documents)?;
         check_dependencies()?;
     }
     let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);

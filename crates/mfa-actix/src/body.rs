@@ -86,7 +86,10 @@ fn invalid(field: &str, error: &serde_json::Error) -> Problem {
     if let Some(name) = named("duplicate field ") {
         return Problem::invalid(&name, "is there more than once");
     }
-    let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
+    let expected = text.rsplit_once(", expected ").map(|(_, expected)| match expected {
+        "u8" | "u32" | "u64" => "a whole number, not negative and not too large",
+        other => other,
+    });
     match (text.starts_with("unknown field "), expected) {
         (true, Some(expected)) => Problem::invalid(field, format!("unknown field; expected {expected}")),
         (false, Some(expected)) => Problem::invalid(field, format!("expected {expected}")),
@@ -124,8 +127,16 @@ mod tests {
             (r#"{"code": 915304}"#, "code", "expected a string"),
             (r#"{"code": "915304", "code": "915304"}"#, "code", "is there more than once"),
             (r#"{"code": "915304", "915304": 1}"#, "915304", "unknown field; expected `code` or `factor`"),
-            (r#"{"code": "915304", "factor": "915304"}"#, "factor", "expected u8"),
-            (r#"{"code": "915304", "factor": 915304}"#, "factor", "expected u8"),
+            (
+                r#"{"code": "915304", "factor": "915304"}"#,
+                "factor",
+                "expected a whole number, not negative and not too large",
+            ),
+            (
+                r#"{"code": "915304", "factor": 915304}"#,
+                "factor",
+                "expected a whole number, not negative and not too large",
+            ),
             (r#"{"factor": 1}"#, "code", "is missing"),
             (r#"{"code": "915304""#, "", "not valid JSON"),
             (r#"{"code": "915304"} {}"#, "", "not valid JSON"),

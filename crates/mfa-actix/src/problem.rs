@@ -51,7 +51,7 @@ pub enum ProblemCode {
     PayloadTooLarge,
     /// The body is not `application/json`.
     UnsupportedMediaType,
-    /// A dependency is down; nothing was accepted.
+    /// A dependency is down, or time ran out; nothing was accepted.
     Unavailable,
     /// Too many conflicts; nothing was accepted.
     Busy,
@@ -147,9 +147,11 @@ impl ProblemCode {
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json")
             }
-            Self::Unavailable => {
-                ("unavailable", S::SERVICE_UNAVAILABLE, "A dependency is down; nothing was accepted")
-            }
+            Self::Unavailable => (
+                "unavailable",
+                S::SERVICE_UNAVAILABLE,
+                "A dependency is down, or time ran out; nothing was accepted",
+            ),
             Self::Busy => ("busy", S::SERVICE_UNAVAILABLE, "Too many conflicts; nothing was accepted"),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "A defect; nothing was accepted"),
         }

@@ -58,13 +58,19 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Claims a database for this server, until the file is dropped or the process ends.
+///
+/// The lock is on the file itself, so that no link to it and no second folder leads around it. It is
+/// another kind of lock than SQLite's own, which would be lost if this file were closed while the
+/// database is open: drop it last.
 pub(crate) fn claim(database: &Path) -> Result<File> {
-    // Whatever links lead to it, there is one lock.
-    let database = &fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
-    let path = with_suffix(database, ".lock");
-    let open =
-        || OpenOptions::new().write(true).create(true).truncate(false).mode(OWNER_ONLY_FILE).open(&path);
-    let file = open().with_context(|| format!("{} cannot be written", path.display()))?;
+    let open = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(OWNER_ONLY_FILE)
+        .open(database);
+    let file = open.with_context(|| format!("{} cannot be written", database.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Refusal::new(
@@ -73,7 +79,7 @@ pub(crate) fn claim(database: &Path) -> Result<File> {
         )
         .into()),
         Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+            Err(error).with_context(|| format!("{} cannot be locked", database.display()))
         }
     }
 }

@@ -131,19 +131,36 @@ async fn a_folder_is_no_file() {
     assert!(matches!(error, SqliteError::Unopened(_)), "{error:?}");
 }
 
-/// Who runs the tests as root may write to anything; the refusal of a database that became
-/// read-only later is tested where the writer is.
+/// Whoever is root may write to anything, so this is tried as somebody else: by this very test, run
+/// once more.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_may_not_be_written_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let (_folder, path) = folder();
-    filled(&path).await;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-    if fs::OpenOptions::new().write(true).open(&path).is_err() {
-        let error = refusal(&path).await;
+    use std::process::Command;
+    const READ_ONLY: &str = "MFA_TEST_READ_ONLY_FILE";
+    if let Some(path) = std::env::var_os(READ_ONLY) {
+        let error = refusal(path.as_ref()).await;
         assert!(matches!(error, SqliteError::ReadOnly), "{error:?}");
+        return;
     }
+    let (folder, path) = folder();
+    filled(&path).await;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    let mut again = if fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        let copy = folder.path().join("test");
+        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        let mut again = Command::new("setpriv");
+        again.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
+        again
+    } else {
+        Command::new(std::env::current_exe().unwrap())
+    };
+    again.args(["--exact", "a_file_that_may_not_be_written_is_refused"]).env(READ_ONLY, &path);
+    let output = again.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[tokio::test]

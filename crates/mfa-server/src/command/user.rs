@@ -1,9 +1,9 @@
 //! `user show`, `unlock`, `reset`, `events`
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use mfa_domain::mfa::Status;
 use mfa_domain::ports::{EventQuery, RecordedEvent};
-use mfa_domain::{AccountKey, Factor, Mfa};
+use mfa_domain::{AccountKey, Factor, Mfa, Version};
 use serde_json::{Value, json};
 
 use super::operator;
@@ -22,12 +22,12 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
     match command {
         UserCommand::Show { user, json } => show(mfa, &key(user), json).await?,
         UserCommand::Unlock(ReasonedArgs { user, reason, json }) => {
-            let key = key(user);
+            let key = known(mfa, user).await?;
             mfa.unlock(&key, &operator(), &reason).await?;
             say_done(&key, "unlocked", json)?;
         }
         UserCommand::Reset(ReasonedArgs { user, reason, json }) => {
-            let key = key(user);
+            let key = known(mfa, user).await?;
             mfa.reset(&key, &operator(), &reason).await?;
             say_done(&key, "reset", json)?;
         }
@@ -39,6 +39,14 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
 
 fn key(arguments: UserArgs) -> AccountKey {
     AccountKey::new(arguments.tenant, arguments.user)
+}
+
+/// The key of a user who was seen before: a mistyped name must not pass for a success.
+async fn known(mfa: &Mfa, arguments: UserArgs) -> Result<AccountKey> {
+    let key = key(arguments);
+    let seen = mfa.ports().accounts.load(&key).await?.version != Version::default();
+    ensure!(seen, "user {} of tenant {} was never seen", key.user, key.tenant);
+    Ok(key)
 }
 
 fn say_done(key: &AccountKey, done: &str, json: Json) -> Result<()> {

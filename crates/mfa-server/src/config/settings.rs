@@ -144,7 +144,7 @@ impl Default for Settings {
             key_ring_file: "keyring.toml".into(),
             issuer: String::new(),
             // The framework tells at each start what the line of `serve` says anyway.
-            log: "info,actix_server=warn".to_owned(),
+            log: "info,actix_server=warn,actix_http=off".to_owned(),
             log_format: LogFormat::Text,
             request_timeout: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(8),
