@@ -6,7 +6,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{Authenticator, now};
+use crate::{Authenticator, Confidential, now};
 
 /// Calls the API with one key.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     key: Option<String>,
+    confidential: Confidential,
 }
 
 /// What the API answered.
@@ -33,7 +34,9 @@ impl Client {
     /// A client that calls `url` with `key`.
     #[must_use]
     pub fn new(url: &str, key: &str) -> Self {
-        Self { http: reqwest::Client::new(), url: url.to_owned(), key: Some(key.to_owned()) }
+        let confidential = Confidential::default();
+        confidential.add(key);
+        Self { http: reqwest::Client::new(), url: url.to_owned(), key: Some(key.to_owned()), confidential }
     }
 
     /// The same with another key, or none.
@@ -45,13 +48,19 @@ impl Client {
     /// The same for a server elsewhere.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
-        Self { http: reqwest::Client::new(), url: url.to_owned(), key: self.key.clone() }
+        Self { http: reqwest::Client::new(), url: url.to_owned(), ..self.clone() }
     }
 
     /// The key that it calls with.
     #[must_use]
     pub fn key(&self) -> &str {
         self.key.as_deref().unwrap_or_default()
+    }
+
+    /// What its calls sent and were answered that must be in no log.
+    #[must_use]
+    pub const fn confidential(&self) -> &Confidential {
+        &self.confidential
     }
 
     /// Makes a call; `None` if the server cannot be reached or went away.
@@ -63,12 +72,14 @@ impl Client {
             request = request.header(AUTHORIZATION, value);
         }
         if let Some(body) = body {
+            self.confidential.take_note(&serde_json::from_str(&body).unwrap_or_default());
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let response = request.send().await.ok()?;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.ok()?;
         let json = serde_json::from_str(&text).unwrap_or_default();
+        self.confidential.take_note(&json);
         Some(Answer { status, headers, text, json })
     }
 

@@ -9,9 +9,11 @@
 mod authenticator;
 mod client;
 mod clock;
+mod confidential;
 mod server;
 
 pub use authenticator::{Authenticator, now};
 pub use client::{Answer, Client};
 pub use clock::Clock;
+pub use confidential::Confidential;
 pub use server::{Server, ServerOptions};

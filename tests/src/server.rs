@@ -149,6 +149,10 @@ impl Drop for Server {
         // It may be gone already; what matters is that it is not left behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let found = self.client.confidential().found_in(&self.log());
+            assert!(found.is_empty(), "in the log of {}: {found:?}", self.data().display());
+        }
     }
 }
 
@@ -170,6 +174,8 @@ fn start(
         .args(words)
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(data)
+        // Every test shows that no secret and no code is logged, as loud as logging can be.
+        .env("MFA_LOG", "trace")
         .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
