@@ -9,6 +9,7 @@ pub mod api_key_store;
 pub mod clock;
 pub mod code_hasher;
 pub mod entropy;
+pub mod throttle;
 pub mod vault;
 
 pub use account_store::{
@@ -19,6 +20,7 @@ pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes
 pub use clock::{Clock, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};
 pub use entropy::{Entropy, EntropyError};
+pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
 
 /// Every port that [`Mfa`](crate::Mfa) uses, as one plain struct: swapping one in a test is

@@ -1,0 +1,155 @@
+//! How often somebody may call.
+
+use std::fmt::{self, Debug};
+use std::net::{IpAddr, Ipv6Addr};
+
+use async_trait::async_trait;
+
+use super::{ApiKeyId, StoreError};
+use crate::quota::{Charge, Quota};
+use crate::{AccountKey, TenantId, Timestamp};
+
+/// Counts calls, so that nobody's flood becomes everybody's.
+///
+/// It guards capacity, and what a call leaves behind for good. It does not guard codes: the budget of
+/// an account is in the account, and holds when a throttle is empty, wrong or gone. So what only
+/// checks a code goes on when this port fails; what costs somebody money, as sending does, does not.
+#[async_trait]
+pub trait Throttle: Debug + Send + Sync + 'static {
+    /// Charges one to the bucket of `key`, by [`Quota::charge`].
+    ///
+    /// MUST be atomic: of charges at the same time, on whichever replica, each counts. A refused charge
+    /// MUST change nothing, and no charge may change what another key is admitted. The time is `now`;
+    /// an implementation MUST NOT decide by a clock of its own, and MUST NOT grant more because `now` is
+    /// before one that it has seen. It MAY forget a bucket that had recovered an hour before `now`;
+    /// it MAY forget one that has not only to keep its memory bounded, and then first whichever is the
+    /// next to recover. It need not be durable.
+    async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError>;
+}
+
+/// What is charged: opaque to a throttle, and without secrets.
+///
+/// `Display` gives a text of its own for each key, for stores that need one; its parts cannot run into
+/// each other, since neither a kind nor a tenant holds a `/`.
+///
+/// ```
+/// use mfa_domain::ports::ThrottleKey;
+/// use mfa_domain::{AccountKey, TenantId, UserId};
+///
+/// let alice = AccountKey::new(TenantId::new("acme")?, UserId::new("alice")?);
+/// assert_eq!(ThrottleKey::user(&alice).to_string(), "user/acme/alice");
+/// assert_eq!(ThrottleKey::address("2001:db8::1:2:3:4".parse().unwrap()).to_string(), "address//2001:db8::");
+/// # Ok::<(), mfa_domain::identity::InvalidId>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThrottleKey {
+    kind: ThrottleKind,
+    tenant: Option<TenantId>,
+    subject: String,
+}
+
+/// What kind of caller or call is charged. Keys of different kinds never meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ThrottleKind {
+    /// All calls of one tenant.
+    Tenant,
+    /// All calls with one API key.
+    ApiKey,
+    /// Calls that check a code of one user, or change what they have.
+    User,
+    /// Calls that offer a factor or backup codes to one user, each of which the audit trail keeps.
+    Offer,
+    /// Calls without a valid API key from one client.
+    Address,
+}
+
+impl ThrottleKey {
+    /// All calls of a tenant.
+    #[must_use]
+    pub fn tenant(tenant: &TenantId) -> Self {
+        Self { kind: ThrottleKind::Tenant, tenant: Some(tenant.clone()), subject: String::new() }
+    }
+
+    /// All calls with an API key of a tenant.
+    #[must_use]
+    pub fn api_key(tenant: &TenantId, id: &ApiKeyId) -> Self {
+        let subject = id.as_str().to_owned();
+        Self { kind: ThrottleKind::ApiKey, tenant: Some(tenant.clone()), subject }
+    }
+
+    /// What is checked or changed for a user.
+    #[must_use]
+    pub fn user(account: &AccountKey) -> Self {
+        Self::of_account(ThrottleKind::User, account)
+    }
+
+    /// What is offered to a user.
+    #[must_use]
+    pub fn offer(account: &AccountKey) -> Self {
+        Self::of_account(ThrottleKind::Offer, account)
+    }
+
+    /// Calls without a valid key from an address; of IPv6 its /64, since whoever has one address there
+    /// has all of them (RFC 6177).
+    #[must_use]
+    pub fn address(address: IpAddr) -> Self {
+        let network = match address.to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
+        };
+        Self { kind: ThrottleKind::Address, tenant: None, subject: network }
+    }
+
+    fn of_account(kind: ThrottleKind, account: &AccountKey) -> Self {
+        Self { kind, tenant: Some(account.tenant.clone()), subject: account.user.as_str().to_owned() }
+    }
+
+    /// Of which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> ThrottleKind {
+        self.kind
+    }
+}
+
+impl ThrottleKind {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::ApiKey => "api_key",
+            Self::User => "user",
+            Self::Offer => "offer",
+            Self::Address => "address",
+        }
+    }
+}
+
+impl fmt::Display for ThrottleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for ThrottleKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenant = self.tenant.as_ref().map_or("", TenantId::as_str);
+        write!(f, "{}/{tenant}/{}", self.kind, self.subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_counts_as_its_network_and_a_mapped_one_as_that_of_ipv4() {
+        let key = |text: &str| ThrottleKey::address(text.parse().unwrap()).to_string();
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "address//2001:db8:1:2::");
+        assert_eq!(key("2001:db8:1:2:ffff::"), key("2001:db8:1:2::1"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), "address//192.0.2.1");
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}
