@@ -9,6 +9,9 @@ use mfa_domain::{Account, AccountKey, AuditEvent, Versioned};
 
 mod accounts;
 mod api_keys;
+mod throttle;
+
+pub use throttle::MemoryThrottle;
 
 /// Accounts, events and API keys in memory: gone with the process, and shared by all clones.
 ///

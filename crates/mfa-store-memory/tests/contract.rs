@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use mfa_store_memory::MemoryStore;
-use mfa_testkit::{Violation, account_store, api_key_store};
+use mfa_store_memory::{MemoryStore, MemoryThrottle};
+use mfa_testkit::{Violation, account_store, api_key_store, throttle};
 
 #[tokio::test]
 async fn for_one_caller_at_a_time() -> Result<(), Violation> {
@@ -18,4 +18,17 @@ async fn for_many_callers() -> Result<(), Violation> {
     let store = MemoryStore::default();
     account_store::race(Arc::new(store.clone()), Arc::new(store.clone())).await?;
     api_key_store::race(Arc::new(store.clone()), Arc::new(store)).await
+}
+
+#[tokio::test]
+async fn of_a_throttle_for_one_caller_at_a_time() -> Result<(), Violation> {
+    let store = MemoryThrottle::default();
+    throttle::basic(&store).await?;
+    throttle::time(&store).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_throttle_for_many_callers() -> Result<(), Violation> {
+    let store = MemoryThrottle::default();
+    throttle::race(Arc::new(store.clone()), Arc::new(store)).await
 }

@@ -7,12 +7,15 @@
 
 pub mod account_store;
 pub mod api_key_store;
+pub mod throttle;
 
 mod clock;
 mod entropy;
 mod failing_store;
+mod failing_throttle;
 mod hasher;
 mod naive_store;
+mod naive_throttle;
 mod ports;
 mod race;
 mod users;
@@ -22,8 +25,10 @@ mod violation;
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use failing_store::{FailingStore, Fault};
+pub use failing_throttle::FailingThrottle;
 pub use hasher::FakeHasher;
 pub use naive_store::NaiveStore;
+pub use naive_throttle::NaiveThrottle;
 pub use ports::{TestPorts, ports};
 pub use users::{HotpUser, TotpUser, submitted};
 pub use vault::FakeVault;
