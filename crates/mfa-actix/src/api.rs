@@ -14,6 +14,7 @@ use crate::caller::authenticate;
 use crate::envelope::envelope;
 use crate::routes;
 use crate::state::{RenderMetrics, State};
+use crate::throttling::Throttling;
 
 /// The HTTP API: routes, API keys, problems, request ids, limits.
 ///
@@ -25,11 +26,11 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API of `mfa`, for callers with a key in `api_keys`.
+    /// The API of `mfa`, for callers with a key in `api_keys`, within the limits of `throttling`.
     #[must_use]
-    pub fn new(mfa: Arc<Mfa>, api_keys: Arc<dyn ApiKeyStore>) -> Self {
+    pub fn new(mfa: Arc<Mfa>, api_keys: Arc<dyn ApiKeyStore>, throttling: Throttling) -> Self {
         let request_timeout = Duration::from_secs(2);
-        Self { state: State { mfa, api_keys, issuer: None, request_timeout, metrics: None } }
+        Self { state: State { mfa, api_keys, throttling, issuer: None, request_timeout, metrics: None } }
     }
 
     /// The issuer that authenticator apps show when a caller names none; the tenant by default.

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::api_key::PlainApiKey;
 use crate::problem::{Chain, Problem, ProblemCode};
 use crate::state::State;
+use crate::throttling::charge_stranger;
 
 /// Checks the API key of every call below it.
 pub(crate) async fn authenticate(
@@ -27,7 +28,10 @@ pub(crate) async fn authenticate(
             request.extensions_mut().insert(key);
             Ok(next.call(request).await?.map_into_left_body())
         }
-        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+        Err(problem) => {
+            let problem = charge_stranger(&request, problem).await;
+            Ok(request.error_response(problem).map_into_right_body())
+        }
     }
 }
 

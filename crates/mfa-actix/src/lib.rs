@@ -2,11 +2,13 @@
 
 pub mod api_key;
 pub mod problem;
+pub mod throttling;
 
 mod answer;
 mod api;
 mod body;
 mod caller;
+mod client_address;
 mod envelope;
 mod openapi;
 mod routes;
@@ -14,3 +16,4 @@ mod state;
 
 pub use api::Api;
 pub use openapi::openapi_json;
+pub use throttling::Throttling;

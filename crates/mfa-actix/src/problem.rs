@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
@@ -29,6 +30,8 @@ pub enum ProblemCode {
     InvalidCode,
     /// The account's budget is spent; right and wrong codes get the same answer.
     Locked,
+    /// Too many requests of one kind; no code was looked at.
+    Throttled,
     /// Too many failures in a row: factors must be bound anew, or an operator resets.
     Disabled,
     /// The user has no active factor.
@@ -91,10 +94,11 @@ pub(crate) struct ProblemBody<'a> {
 
 impl ProblemCode {
     /// Every kind.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::MalformedCode,
         Self::InvalidCode,
         Self::Locked,
+        Self::Throttled,
         Self::Disabled,
         Self::NotEnrolled,
         Self::NotFound,
@@ -122,6 +126,9 @@ impl ProblemCode {
             ),
             Self::InvalidCode => ("invalid-code", S::UNAUTHORIZED, "The code is not valid"),
             Self::Locked => ("locked", S::TOO_MANY_REQUESTS, "Too many wrong codes; try again later"),
+            Self::Throttled => {
+                ("throttled", S::TOO_MANY_REQUESTS, "Too many requests of one kind; try again later")
+            }
             Self::Disabled => {
                 ("disabled", S::FORBIDDEN, "Too many wrong codes in a row; factors must be bound anew")
             }
@@ -190,17 +197,23 @@ impl Problem {
         Self { errors: vec![error], ..Self::new(ProblemCode::InvalidRequest) }
     }
 
+    /// Too many requests, and how long to wait.
+    pub(crate) fn throttled(retry_after: Duration) -> Self {
+        Self::for_now(ProblemCode::Throttled, retry_after)
+    }
+
+    fn for_now(code: ProblemCode, retry_after: Duration) -> Self {
+        // Rounded up: a second early is too early.
+        let seconds = retry_after.as_micros().div_ceil(1_000_000);
+        Self { retry_after: Some(u64::try_from(seconds).unwrap_or(u64::MAX).max(1)), ..Self::new(code) }
+    }
+
     /// What the rejection of a code means at `now`.
     pub(crate) fn rejection(rejection: Rejection, now: Timestamp) -> Self {
         let code = match rejection {
             Rejection::Invalid => ProblemCode::InvalidCode,
             Rejection::Malformed => ProblemCode::MalformedCode,
-            Rejection::Locked { until } => {
-                // Rounded up: a second early is still locked.
-                let seconds = until.since(now).as_millis().div_ceil(1000);
-                let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX).max(1));
-                return Self { retry_after, ..Self::new(ProblemCode::Locked) };
-            }
+            Rejection::Locked { until } => return Self::for_now(ProblemCode::Locked, until.since(now)),
             Rejection::Disabled => ProblemCode::Disabled,
             Rejection::NotEnrolled => ProblemCode::NotEnrolled,
             Rejection::UnknownFactor => ProblemCode::NotFound,

@@ -1,6 +1,9 @@
 //! The routes: one endpoint a file, or a few that belong together.
 
+use actix_web::middleware::from_fn;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, resource};
+
+use crate::throttling::throttle;
 
 pub(crate) mod admin;
 pub(crate) mod backup_codes;
@@ -13,27 +16,28 @@ pub(crate) mod resynchronise;
 pub(crate) mod status;
 pub(crate) mod verify;
 
-/// What needs an API key.
+/// What needs an API key. Each is throttled, before its body is read.
 pub(crate) fn keyed(config: &mut ServiceConfig) {
+    let throttled = |path: &str| resource(path).wrap(from_fn(throttle));
     config
-        .service(resource("/users/{user}").route(get().to(status::status)).route(delete().to(admin::erase)))
-        .service(resource("/users/{user}/factors").route(post().to(enrol::enrol)))
+        .service(throttled("/users/{user}").route(get().to(status::status)).route(delete().to(admin::erase)))
+        .service(throttled("/users/{user}/factors").route(post().to(enrol::enrol)))
         .service(
-            resource("/users/{user}/factors/{id}")
+            throttled("/users/{user}/factors/{id}")
                 .route(patch().to(factor::rename))
                 .route(delete().to(factor::revoke)),
         )
-        .service(resource("/users/{user}/factors/{id}/confirm").route(post().to(confirm::confirm)))
+        .service(throttled("/users/{user}/factors/{id}/confirm").route(post().to(confirm::confirm)))
         .service(
-            resource("/users/{user}/factors/{id}/resynchronise")
+            throttled("/users/{user}/factors/{id}/resynchronise")
                 .route(post().to(resynchronise::resynchronise)),
         )
-        .service(resource("/users/{user}/verify").route(post().to(verify::verify)))
-        .service(resource("/users/{user}/backup-codes").route(post().to(backup_codes::issue)))
-        .service(resource("/users/{user}/unlock").route(post().to(admin::unlock)))
-        .service(resource("/users/{user}/reset").route(post().to(admin::reset)))
-        .service(resource("/users/{user}/events").route(get().to(events::of_user)))
-        .service(resource("/events").route(get().to(events::of_tenant)));
+        .service(throttled("/users/{user}/verify").route(post().to(verify::verify)))
+        .service(throttled("/users/{user}/backup-codes").route(post().to(backup_codes::issue)))
+        .service(throttled("/users/{user}/unlock").route(post().to(admin::unlock)))
+        .service(throttled("/users/{user}/reset").route(post().to(admin::reset)))
+        .service(throttled("/users/{user}/events").route(get().to(events::of_user)))
+        .service(throttled("/events").route(get().to(events::of_tenant)));
 }
 
 /// What needs none.

@@ -6,11 +6,14 @@ use std::time::Duration;
 use mfa_domain::Mfa;
 use mfa_domain::ports::ApiKeyStore;
 
+use crate::throttling::Throttling;
+
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) mfa: Arc<Mfa>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
+    pub(crate) throttling: Throttling,
     pub(crate) issuer: Option<String>,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<RenderMetrics>,

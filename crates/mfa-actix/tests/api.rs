@@ -11,11 +11,12 @@ use actix_web::{App, web};
 use async_trait::async_trait;
 use mfa_actix::Api;
 use mfa_actix::api_key::PlainApiKey;
+use mfa_actix::throttling::{Quotas, Throttling};
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, ApiKeyStore, Clock, Commit, EventPage};
 use mfa_domain::ports::{EventQuery, Scope, StoreError};
-use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, Version, Versioned};
-use mfa_store_memory::MemoryStore;
-use mfa_testkit::{FailingStore, Fault, ports};
+use mfa_domain::{Account, AccountKey, Delta, KeyId, Quota, TenantId, Version, Versioned};
+use mfa_store_memory::{MemoryStore, MemoryThrottle};
+use mfa_testkit::{FailingStore, FailingThrottle, Fault, ports};
 use serde_json::{Value, json};
 
 struct World {
@@ -25,6 +26,10 @@ struct World {
 }
 
 async fn world() -> World {
+    world_with(Throttling::new(Arc::new(MemoryThrottle::default()))).await
+}
+
+async fn world_with(throttling: Throttling) -> World {
     let memory = Arc::new(MemoryStore::default());
     let store = Arc::new(FailingStore::new(memory.clone()));
     let test = ports(store.clone());
@@ -32,7 +37,7 @@ async fn world() -> World {
     let tenant = TenantId::new("acme").unwrap();
     let record = plain.record(tenant, Scope::ALL.into_iter().collect(), test.clock.now());
     memory.insert(&record).await.unwrap();
-    let api = Api::new(Arc::new(test.mfa()), memory);
+    let api = Api::new(Arc::new(test.mfa()), memory, throttling);
     World { api, key: plain.expose().to_owned(), store }
 }
 
@@ -145,9 +150,48 @@ async fn a_store_that_does_not_answer_is_503_in_time() {
     let plain = PlainApiKey::generate(test.ports.entropy.as_ref()).unwrap();
     let record = plain.record(TenantId::new("acme").unwrap(), [Scope::Verify].into(), test.clock.now());
     memory.insert(&record).await.unwrap();
-    world.api = Api::new(Arc::new(test.mfa()), memory).request_timeout(Duration::from_millis(50));
+    let throttling = Throttling::new(Arc::new(MemoryThrottle::default()));
+    world.api = Api::new(Arc::new(test.mfa()), memory, throttling).request_timeout(Duration::from_millis(50));
     world.key = plain.expose().to_owned();
     let (status, body) =
         call(&world, "POST", "/mfa/v1/users/a/verify", Some(json!({ "code": "123456" }))).await;
     assert_eq!((status, problem(&body)), (503, "unavailable".to_owned()));
+}
+
+#[actix_web::test]
+async fn a_throttle_that_fails_or_does_not_answer_stops_no_verification() {
+    for throttle in [FailingThrottle::AtOnce, FailingThrottle::Silently] {
+        let world = world_with(Throttling::new(Arc::new(throttle))).await;
+        let code = json!({ "code": "123456" });
+        let (status, body) = call(&world, "POST", "/mfa/v1/users/alice/verify", Some(code)).await;
+        assert_eq!((status, problem(&body)), (409, "not-enrolled".to_owned()), "{throttle:?}");
+        let stranger = World { key: "mfa_wrong".to_owned(), ..world };
+        let (status, body) = call(&stranger, "GET", "/mfa/v1/users/alice", None).await;
+        assert_eq!((status, problem(&body)), (401, "unauthorized".to_owned()), "{throttle:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_request_is_throttled_before_its_body_is_looked_at_and_by_the_user_that_it_means() {
+    let quotas = Quotas { user: Quota::new(1, Duration::from_mins(1)).unwrap(), ..Quotas::default() };
+    let throttle = Arc::new(MemoryThrottle::default());
+    let world = world_with(Throttling::new(throttle).quotas(quotas)).await;
+    let post = async |path: &str, body| call(&world, "POST", path, Some(body)).await;
+    let code = || json!({ "code": "123456" });
+    let (status, body) = post("/mfa/v1/users/a+1/verify", code()).await;
+    assert_eq!((status, problem(&body)), (409, "not-enrolled".to_owned()));
+    // However the path spells the user, and whatever the body is.
+    for path in ["/mfa/v1/users/a+1/verify", "/mfa/v1/users/a%2B1/verify", "/mfa/v1/users/%61%2b1/verify"] {
+        for body in [code(), json!(null), json!({ "code": "1".repeat(20_000) })] {
+            let (status, body) = post(path, body).await;
+            assert_eq!((status, problem(&body)), (429, "throttled".to_owned()), "{path}");
+        }
+    }
+    for path in ["/mfa/v1/users/A+1/verify", "/mfa/v1/users/b/verify"] {
+        let (status, body) = post(path, code()).await;
+        assert_eq!((status, problem(&body)), (409, "not-enrolled".to_owned()), "{path}");
+    }
+    // To read and to help is not refused.
+    assert_eq!(call(&world, "GET", "/mfa/v1/users/a+1", None).await.0, 200);
+    assert_eq!(post("/mfa/v1/users/a+1/unlock", json!({ "reason": "flooded" })).await.0, 204);
 }

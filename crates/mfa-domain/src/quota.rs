@@ -72,10 +72,13 @@ impl Quota {
     ///
     /// # Errors
     /// [`InvalidQuota`] if one of them is out of its range. No quota admits nothing, and none everything.
-    pub fn new(burst: u32, per: Duration) -> Result<Self, InvalidQuota> {
-        let in_range = (1..=Self::MAX_BURST).contains(&burst)
-            && (Duration::from_millis(1)..=Self::MAX_PER).contains(&per)
-            && micros(per) >= u64::from(burst);
+    pub const fn new(burst: u32, per: Duration) -> Result<Self, InvalidQuota> {
+        let micros = per.as_micros();
+        let in_range = 1 <= burst
+            && burst <= Self::MAX_BURST
+            && 1000 <= micros
+            && micros <= Self::MAX_PER.as_micros()
+            && burst as u128 <= micros;
         if in_range { Ok(Self { burst, per }) } else { Err(InvalidQuota) }
     }
 

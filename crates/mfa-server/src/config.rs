@@ -18,6 +18,7 @@ mod environment;
 mod file;
 mod flags;
 mod keys;
+mod quota;
 mod rules;
 pub(crate) mod settings;
 

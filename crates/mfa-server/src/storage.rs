@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mfa_domain::ports::{AccountStore, ApiKeyStore};
-use mfa_store_memory::MemoryStore;
+use mfa_domain::ports::{AccountStore, ApiKeyStore, Throttle};
+use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_store_sqlite::SqliteStore;
 
+use crate::config::settings::EphemeralUrl;
 use crate::config::{Settings, StoreUrl};
 use crate::data_dir;
 use crate::failure::Misuse;
@@ -53,6 +54,13 @@ impl Storage {
         if let Some(sqlite) = self.sqlite {
             sqlite.close().await;
         }
+    }
+}
+
+/// The throttle that the settings name.
+pub(crate) fn throttle(settings: &Settings) -> Arc<dyn Throttle> {
+    match settings.ephemeral {
+        EphemeralUrl::Memory => Arc::new(MemoryThrottle::default()),
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use mfa_actix::Api;
+use mfa_actix::throttling::Proxies;
+use mfa_actix::{Api, Throttling};
 use mfa_domain::TenantId;
 use mfa_domain::ports::Scope;
 use tokio::signal::unix::{SignalKind, signal};
@@ -93,10 +94,18 @@ fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
             upkeep.run_upkeep();
         }
     });
-    let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys))
+    let throttling = throttling(settings)?;
+    let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys), throttling)
         .request_timeout(settings.request_timeout)
         .metrics(Arc::new(move || metrics.render()));
     Ok(if settings.issuer.is_empty() { api } else { api.issuer(settings.issuer.clone()) })
+}
+
+fn throttling(settings: &Settings) -> Result<Throttling> {
+    let trusted = settings.throttle.trusted_proxies.iter().map(|text| text.parse());
+    let proxies =
+        Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?);
+    Ok(Throttling::new(storage::throttle(settings)).quotas((&settings.throttle).into()).proxies(proxies))
 }
 
 /// What the first start shows; nothing once there was any API key.

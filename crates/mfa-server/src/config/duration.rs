@@ -17,7 +17,7 @@ pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::
     to.serialize_str(&print(*duration))
 }
 
-fn parse(text: &str) -> Option<Duration> {
+pub(super) fn parse(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(millis)?))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mfa_actix::throttling::{ForwardedHeader, Network};
 use mfa_crypto::Argon2Settings;
 use mfa_domain::account::Attempts;
 use mfa_domain::otp_core::{LookAhead, Window, uri};
@@ -19,7 +20,7 @@ pub(super) struct Broken {
 
 /// Every rule that the settings break.
 pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
-    let Settings { lockout, enrolment, backup_codes, verification, argon2, .. } = settings;
+    let Settings { lockout, enrolment, backup_codes, verification, argon2, throttle, .. } = settings;
     let second = Duration::from_secs(1);
     let minutes = |n: u64| Duration::from_secs(n * 60);
     let rules = [
@@ -70,6 +71,16 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ("argon2.iterations", (1..=Argon2Settings::MOST_ITERATIONS).contains(&argon2.iterations), "1 to 16"),
         ("argon2.lanes", (1..=Argon2Settings::MOST_LANES).contains(&argon2.lanes), "1 to 16"),
         ("argon2.concurrency", (1..=1024).contains(&argon2.concurrency), "1 to 1024"),
+        (
+            "throttle.trusted_proxies",
+            throttle.trusted_proxies.iter().all(|text| text.parse::<Network>().is_ok()),
+            "addresses such as 192.0.2.1 or networks such as 10.0.0.0/8, and not all addresses there are",
+        ),
+        (
+            "throttle.forwarded_header",
+            throttle.forwarded_header.parse::<ForwardedHeader>().is_ok(),
+            "x-forwarded-for or forwarded",
+        ),
     ];
     rules.into_iter().filter(|(_, holds, _)| !holds).map(|(key, _, rule)| Broken { key, rule }).collect()
 }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use mfa_actix::throttling::{ForwardedHeader, Quotas};
 use mfa_crypto::Argon2Settings;
+use mfa_domain::Quota;
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
 use serde::{Deserialize, Serialize};
 
-use super::duration;
+use super::{duration, quota};
 
 /// Everything that can be configured. The README explains each option to users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) backup_codes: BackupCodes,
     pub(crate) verification: Verification,
     pub(crate) argon2: Argon2,
+    pub(crate) throttle: Throttle,
 }
 
 /// [`StandardLockout`].
@@ -104,6 +107,26 @@ pub(crate) struct Argon2 {
     pub(crate) concurrency: usize,
 }
 
+/// [`Quotas`], and whose word on client addresses is taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Throttle {
+    #[serde(with = "quota")]
+    pub(crate) tenant: Quota,
+    #[serde(with = "quota")]
+    pub(crate) api_key: Quota,
+    #[serde(with = "quota")]
+    pub(crate) user: Quota,
+    #[serde(with = "quota")]
+    pub(crate) offer: Quota,
+    #[serde(with = "quota")]
+    pub(crate) address: Quota,
+    /// Addresses and networks.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Which header those write.
+    pub(crate) forwarded_header: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
@@ -155,6 +178,7 @@ impl Default for Settings {
             backup_codes: StandardBackupCodes::default().into(),
             verification: Verification::standard(),
             argon2: Argon2Settings::default().into(),
+            throttle: Quotas::default().into(),
         }
     }
 }
@@ -233,6 +257,21 @@ impl From<Argon2Settings> for Argon2 {
     fn from(settings: Argon2Settings) -> Self {
         let Argon2Settings { memory_kib, iterations, lanes, concurrency, .. } = settings;
         Self { memory_kib, iterations, lanes, concurrency }
+    }
+}
+
+impl From<Quotas> for Throttle {
+    fn from(quotas: Quotas) -> Self {
+        let Quotas { tenant, api_key, user, offer, address } = quotas;
+        let forwarded_header = ForwardedHeader::default().as_str().to_owned();
+        Self { tenant, api_key, user, offer, address, trusted_proxies: Vec::new(), forwarded_header }
+    }
+}
+
+impl From<&Throttle> for Quotas {
+    fn from(settings: &Throttle) -> Self {
+        let Throttle { tenant, api_key, user, offer, address, .. } = *settings;
+        Self { tenant, api_key, user, offer, address }
     }
 }
 

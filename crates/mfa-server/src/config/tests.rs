@@ -110,6 +110,33 @@ fn text_that_looks_like_a_number_stays_text() {
 }
 
 #[test]
+fn quotas_are_texts_and_proxies_a_list() {
+    let file = "[throttle]\nuser = '50/10s'\ntrusted_proxies = ['10.0.0.0/8', '192.0.2.1']\n";
+    let config = load(file, &[], &[]).unwrap();
+    assert_eq!((config.settings.throttle.user.burst(), config.settings.throttle.offer.burst()), (50, 60));
+    assert_eq!(config.settings.throttle.trusted_proxies, ["10.0.0.0/8", "192.0.2.1"]);
+    assert_eq!(load(&config.to_string(), &[], &[]).unwrap().settings.throttle.user.burst(), 50);
+
+    let variables =
+        [("MFA_THROTTLE_TRUSTED_PROXIES", "2001:db8::/32, 192.0.2.1"), ("MFA_THROTTLE_API_KEY", "1/1s")];
+    let settings = load(file, &variables, &[]).unwrap().settings;
+    assert_eq!(settings.throttle.trusted_proxies, ["2001:db8::/32", "192.0.2.1"]);
+    assert_eq!(settings.throttle.api_key.burst(), 1);
+
+    let file = "[throttle]\nuser = '0/10s'\ntenant = 5\ntrusted_proxies = ['0.0.0.0/0']\nforwarded_header = 'x-real-ip'\n";
+    let problems = load(file, &[], &["--set", "throttle.offer=many"]).unwrap_err();
+    for part in [
+        "throttle.user (mfa.toml, line 2): not a quota; it must be like 600/1m",
+        "throttle.tenant (mfa.toml, line 3): invalid type",
+        "throttle.trusted_proxies (mfa.toml, line 4): must be addresses",
+        "throttle.forwarded_header (mfa.toml, line 5): must be x-forwarded-for or forwarded",
+        "throttle.offer (flag --set): not a quota",
+    ] {
+        assert!(problems.contains(part), "{part} in\n{problems}");
+    }
+}
+
+#[test]
 fn the_content_of_a_key_ring_comes_from_the_environment_only_and_is_never_shown() {
     let config = load("", &[("MFA_KEY_RING", "very secret")], &[]).unwrap();
     assert_eq!(config.key_ring.as_ref().unwrap().expose(), "very secret");

@@ -1,0 +1,272 @@
+//! Where a request comes from: what the socket says, and what proxies say that we trust.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, X_FORWARDED_FOR};
+use ipnet::IpNet;
+use thiserror::Error;
+
+/// The proxies that are believed whom they forward for. None by default, and then a header that says
+/// so is not looked at.
+///
+/// A header can be sent by anybody, so it is read from the right, as the proxies that we trust wrote it:
+/// the client is the first address, from the peer backwards, that is not a trusted proxy's. What
+/// stands further left was there before, and may be made up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    trusted: Vec<Network>,
+    header: ForwardedHeader,
+}
+
+/// An address, or a network such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+/// The header in which the proxies say whom they forward for.
+///
+/// Only one: a proxy that writes the one hands on the other as a client has sent it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, which most proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// A text that is neither an address nor a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an address such as 192.0.2.1, or a network such as 10.0.0.0/8; not all addresses there are")]
+pub struct InvalidNetwork;
+
+impl Proxies {
+    /// The proxies with an address in one of these networks, which all write that header.
+    #[must_use]
+    pub const fn new(trusted: Vec<Network>, header: ForwardedHeader) -> Self {
+        Self { trusted, header }
+    }
+
+    /// Who sent a request. Without a peer, as on a Unix socket, all are one.
+    pub(crate) fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
+        if !self.trusts(client) {
+            return client;
+        }
+        for hop in self.hops(headers).iter().rev() {
+            // What cannot be read is not an address, so the last known one has to answer for it.
+            let Some(hop) = hop else { break };
+            client = *hop;
+            if !self.trusts(client) {
+                break;
+            }
+        }
+        client
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.0.contains(&address))
+    }
+
+    /// Whom the proxies forwarded for, the one next to us last; `None` where that cannot be read.
+    fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+        let lines = headers.get_all(self.header.name());
+        let hops = lines.flat_map(|line| match line.to_str() {
+            Ok(line) => self.header.hops(line),
+            Err(_) => vec![None],
+        });
+        hops.collect()
+    }
+}
+
+impl ForwardedHeader {
+    /// Every header.
+    const ALL: [Self; 2] = [Self::XForwardedFor, Self::Forwarded];
+
+    /// Its name, in small letters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+
+    const fn name(self) -> HeaderName {
+        match self {
+            Self::XForwardedFor => X_FORWARDED_FOR,
+            Self::Forwarded => FORWARDED,
+        }
+    }
+
+    fn hops(self, line: &str) -> Vec<Option<IpAddr>> {
+        match self {
+            Self::XForwardedFor => line.split(',').map(|hop| node(hop.trim())).collect(),
+            Self::Forwarded => outside_of_quotes(line, ',').into_iter().map(element).collect(),
+        }
+    }
+}
+
+/// The node behind `for=` in an element such as `for="[2001:db8::1]:4711";proto=https`.
+fn element(element: &str) -> Option<IpAddr> {
+    let mut pairs = outside_of_quotes(element, ';').into_iter().filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    let value = value.trim();
+    match value.strip_prefix('"') {
+        Some(quoted) => node(quoted.strip_suffix('"')?),
+        None => node(value),
+    }
+}
+
+/// An address as proxies write it: with a port or without, of IPv6 in brackets or not.
+fn node(text: &str) -> Option<IpAddr> {
+    let address = text
+        .parse()
+        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()))
+        .or_else(|_| text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or("").parse());
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+/// Splits at a character where it is not within a quoted string (RFC 9110, 5.6.4).
+fn outside_of_quotes(text: &str, at: char) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(|c: char| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        escaped = quoted && c == '\\';
+        quoted ^= c == '"';
+        c == at && !quoted
+    })
+    .collect()
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let network = match text.parse::<IpAddr>() {
+            Ok(address) => IpNet::from(address.to_canonical()),
+            Err(_) => text.parse().map_err(|_| InvalidNetwork)?,
+        };
+        // To trust everybody is to let everybody say who they are.
+        if network.prefix_len() == 0 { Err(InvalidNetwork) } else { Ok(Self(network)) }
+    }
+}
+
+impl FromStr for ForwardedHeader {
+    type Err = UnknownHeader;
+
+    fn from_str(name: &str) -> Result<Self, UnknownHeader> {
+        Self::ALL.into_iter().find(|header| header.as_str() == name).ok_or(UnknownHeader)
+    }
+}
+
+/// A header in which no proxy says whom it forwards for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("x-forwarded-for or forwarded")]
+pub struct UnknownHeader;
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    /// The client behind proxies at `10.0.0.0/8` and `2001:db8:ff::/48`.
+    fn client(header: ForwardedHeader, peer: &str, lines: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8", "2001:db8:ff::/48"].map(|text| text.parse().unwrap());
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header.name(), HeaderValue::from_str(line).unwrap());
+        }
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        Proxies::new(trusted.to_vec(), header).client(Some(peer), &headers).to_string()
+    }
+
+    #[test]
+    fn the_first_address_from_the_right_that_is_no_proxy_is_the_client() {
+        for (peer, lines, expected) in [
+            // Nobody is believed but a proxy.
+            ("192.0.2.1", vec!["198.51.100.7"], "192.0.2.1"),
+            ("192.0.2.1", vec!["10.0.0.1"], "192.0.2.1"),
+            ("10.0.0.1", vec![], "10.0.0.1"),
+            ("10.0.0.1", vec!["198.51.100.7"], "198.51.100.7"),
+            ("::ffff:10.0.0.1", vec!["198.51.100.7"], "198.51.100.7"),
+            ("2001:db8:ff::1", vec!["2001:db8::7"], "2001:db8::7"),
+            // What the client itself has sent stands further left.
+            ("10.0.0.1", vec!["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", vec!["10.0.0.9, 198.51.100.7"], "198.51.100.7"),
+            ("10.0.0.1", vec!["203.0.113.9", "198.51.100.7"], "198.51.100.7"),
+            // Through two proxies, or from one of them.
+            ("10.0.0.1", vec!["203.0.113.9, 198.51.100.7, 10.0.0.2"], "198.51.100.7"),
+            ("10.0.0.1", vec!["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            // Whoever cannot be read is not skipped.
+            ("10.0.0.1", vec!["203.0.113.9, nonsense"], "10.0.0.1"),
+            ("10.0.0.1", vec!["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", vec!["203.0.113.9,"], "10.0.0.1"),
+            ("10.0.0.1", vec![""], "10.0.0.1"),
+            // As some proxies write them.
+            ("10.0.0.1", vec!["198.51.100.7:51123"], "198.51.100.7"),
+            ("10.0.0.1", vec!["[2001:db8::7]:51123"], "2001:db8::7"),
+            ("10.0.0.1", vec!["[2001:db8::7]"], "2001:db8::7"),
+            ("10.0.0.1", vec!["::ffff:198.51.100.7"], "198.51.100.7"),
+        ] {
+            assert_eq!(
+                client(ForwardedHeader::XForwardedFor, peer, &lines),
+                expected,
+                "{peer} forwarding {lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_standard_header_is_read_as_its_standard_says() {
+        for (line, expected) in [
+            ("for=198.51.100.7", "198.51.100.7"),
+            ("For=\"198.51.100.7:51123\";proto=https;by=10.0.0.1", "198.51.100.7"),
+            ("proto=http; for = \"[2001:db8::7]:51123\"", "2001:db8::7"),
+            ("for=203.0.113.9, for=198.51.100.7", "198.51.100.7"),
+            ("for=203.0.113.9, for=198.51.100.7;by=10.0.0.9, for=10.0.0.2", "198.51.100.7"),
+            // A comma in quotes does not begin an element, and a made-up one does not hide the client.
+            ("for=\"203.0.113.9, for=10.0.0.9\", for=198.51.100.7", "198.51.100.7"),
+            ("for=198.51.100.7;ext=\"a\\\", for=203.0.113.9\"", "198.51.100.7"),
+            ("for=203.0.113.9, for=_hidden", "10.0.0.1"),
+            ("for=203.0.113.9, for=unknown", "10.0.0.1"),
+            ("for=203.0.113.9, proto=https", "10.0.0.1"),
+            ("203.0.113.9", "10.0.0.1"),
+        ] {
+            assert_eq!(client(ForwardedHeader::Forwarded, "10.0.0.1", &[line]), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_header_that_the_proxies_do_not_write_is_not_read() {
+        let trusted = vec!["10.0.0.1".parse().unwrap()];
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED, HeaderValue::from_static("for=203.0.113.9"));
+        let peer = Some("10.0.0.1:1".parse().unwrap());
+        let proxies = Proxies::new(trusted, ForwardedHeader::XForwardedFor);
+        assert_eq!(proxies.client(peer, &headers).to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn nobody_is_trusted_unless_somebody_is_named_and_never_everybody() {
+        let mut headers = HeaderMap::new();
+        headers.append(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.9"));
+        let peer = Some("127.0.0.1:1".parse().unwrap());
+        assert_eq!(Proxies::default().client(peer, &headers).to_string(), "127.0.0.1");
+        assert_eq!(Proxies::default().client(None, &headers).to_string(), "0.0.0.0");
+        for bad in ["", "0.0.0.0/0", "::/0", "10.0.0.0/33", "proxy.example", "10.0.0", "10.0.0.1:80"] {
+            assert_eq!(bad.parse::<Network>(), Err(InvalidNetwork), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! How often who may call: the one place where requests are charged.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage};
+use mfa_domain::ports::{ApiKey, Scope, StoreError, Throttle, ThrottleKey, ThrottleKind};
+use mfa_domain::{AccountKey, Charge, Quota};
+
+use crate::caller::User;
+use crate::problem::{Chain, Problem, ProblemCode};
+use crate::state::State;
+
+pub use crate::client_address::{ForwardedHeader, InvalidNetwork, Network, Proxies, UnknownHeader};
+
+/// How long a request waits for the throttle, all its charges together; then it goes on without.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// What is throttled, and by what.
+///
+/// A request is charged once its API key is known and before its body is read, so nothing of how it is
+/// throttled depends on a code. The narrowest bucket is charged first: what is refused for one user
+/// costs the API key and the tenant nothing, so a flood of one user leaves the others theirs.
+///
+/// If the throttle fails, or takes longer than a quarter of a second, the request goes on: what
+/// guards codes is the account's own budget.
+#[derive(Clone)]
+pub struct Throttling {
+    throttle: Arc<dyn Throttle>,
+    quotas: Quotas,
+    proxies: Proxies,
+}
+
+/// How many requests each may make.
+///
+/// The defaults are far above what a host does in its busiest minute, and below what would fill a disk
+/// or keep a machine from others. Each is a burst, and the time in which so many come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// All requests of one tenant. Default 1,200,000 a minute: 20,000 a second.
+    pub tenant: Quota,
+    /// All requests with one API key. Default 600,000 a minute: 10,000 a second.
+    pub api_key: Quota,
+    /// Requests that check a code of one user or change what they have; those of operators are not
+    /// counted. Default 6,000 in ten minutes: a burst that no person makes, and ten a second.
+    pub user: Quota,
+    /// Requests that offer a factor or backup codes to one user, each of which the audit trail keeps
+    /// for good. Default 60 in an hour: one a minute.
+    pub offer: Quota,
+    /// Requests without a valid API key from one client address. Default 1,000 in a quarter of an
+    /// hour: one a second. Requests with a valid key are not counted, wherever they are from.
+    pub address: Quota,
+}
+
+impl Throttling {
+    /// By that throttle, with the default quotas and without proxies.
+    #[must_use]
+    pub fn new(throttle: Arc<dyn Throttle>) -> Self {
+        Self { throttle, quotas: Quotas::default(), proxies: Proxies::default() }
+    }
+
+    /// With these quotas.
+    #[must_use]
+    pub const fn quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
+        self
+    }
+
+    /// Behind these proxies, which are believed whom they forward for.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Charges one after the other, until one is refused.
+    async fn charge(&self, state: &State, keys: &[ThrottleKey]) -> Result<(), Problem> {
+        let now = state.mfa.ports().clock.now();
+        let charges = async {
+            for key in keys {
+                let quota = self.quotas.of(key.kind());
+                if let Charge::Refused { retry_after } = self.throttle.charge(key, quota, now).await? {
+                    metrics::counter!("mfa_throttled_total", "kind" => key.kind().as_str()).increment(1);
+                    return Ok(Err(Problem::throttled(retry_after)));
+                }
+            }
+            Ok(Ok(()))
+        };
+        let failure = match tokio::time::timeout(PATIENCE, charges).await {
+            Ok(Ok(verdict)) => return verdict,
+            Ok(Err(error)) => error,
+            Err(late) => StoreError::new(late),
+        };
+        metrics::counter!("mfa_throttle_errors_total").increment(1);
+        tracing::error!(error = %Chain(&failure), "could not throttle; the request goes on");
+        Ok(())
+    }
+}
+
+impl Quotas {
+    const fn of(&self, kind: ThrottleKind) -> Quota {
+        match kind {
+            ThrottleKind::Tenant => self.tenant,
+            ThrottleKind::ApiKey => self.api_key,
+            ThrottleKind::Offer => self.offer,
+            ThrottleKind::Address => self.address,
+            _ => self.user,
+        }
+    }
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        const fn quota(burst: u32, per: Duration) -> Quota {
+            match Quota::new(burst, per) {
+                Ok(quota) => quota,
+                Err(_) => panic!("a default is out of its range"),
+            }
+        }
+        const {
+            Self {
+                tenant: quota(1_200_000, Duration::from_mins(1)),
+                api_key: quota(600_000, Duration::from_mins(1)),
+                user: quota(6000, Duration::from_mins(10)),
+                offer: quota(60, Duration::from_hours(1)),
+                address: quota(1000, Duration::from_mins(15)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Throttling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Throttling")
+            .field("quotas", &self.quotas)
+            .field("proxies", &self.proxies)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Charges a request with a valid API key.
+pub(crate) async fn throttle(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    match charge_caller(&request).await {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+    }
+}
+
+async fn charge_caller(request: &ServiceRequest) -> Result<(), Problem> {
+    let state = request.app_data::<Data<State>>().ok_or(ProblemCode::Internal)?;
+    let account = User::extract(request.request()).await.ok().map(|User(account)| account);
+    let route = request.match_pattern().unwrap_or_default();
+    let keys = {
+        let extensions = request.extensions();
+        let caller = extensions.get::<ApiKey>().ok_or(ProblemCode::Unauthorized)?;
+        keys(caller, request.method(), &route, account.as_ref())
+    };
+    state.throttling.charge(state, &keys).await
+}
+
+/// Charges a request without a valid API key; gives its problem, or that it is one too many.
+pub(crate) async fn charge_stranger(request: &ServiceRequest, problem: Problem) -> Problem {
+    let Some(state) = request.app_data::<Data<State>>() else { return problem };
+    if problem.code() != ProblemCode::Unauthorized {
+        return problem;
+    }
+    let client = state.throttling.proxies.client(request.peer_addr(), request.headers());
+    let charged = state.throttling.charge(state, &[ThrottleKey::address(client)]).await;
+    charged.err().unwrap_or(problem)
+}
+
+/// What a request is charged to, the narrowest first.
+///
+/// Whatever names a user, may change something and is not an operator's counts as one of the user's, so
+/// that a route that is added is throttled without a thought. A key that may do neither spends nothing of
+/// theirs: it is refused by its scope anyway.
+fn keys(caller: &ApiKey, method: &Method, route: &str, account: Option<&AccountKey>) -> Vec<ThrottleKey> {
+    let changes = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+    let of_operators = route.ends_with("/unlock")
+        || route.ends_with("/reset")
+        || (*method == Method::DELETE && route.ends_with("/users/{user}"));
+    let offers = *method == Method::POST
+        && (route.ends_with("/users/{user}/factors") || route.ends_with("/backup-codes"));
+    let may = |scope| caller.scopes.contains(&scope);
+
+    let mut keys = Vec::with_capacity(4);
+    if let Some(account) = account.filter(|_| changes && !of_operators) {
+        if offers && may(Scope::Enrol) {
+            keys.push(ThrottleKey::offer(account));
+        }
+        if may(Scope::Verify) || may(Scope::Enrol) {
+            keys.push(ThrottleKey::user(account));
+        }
+    }
+    keys.push(ThrottleKey::api_key(&caller.tenant, &caller.id));
+    keys.push(ThrottleKey::tenant(&caller.tenant));
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use mfa_domain::ports::{ApiKeyHash, ApiKeyId};
+    use mfa_domain::{TenantId, Timestamp, UserId};
+
+    use super::*;
+    use crate::openapi::openapi_json;
+
+    fn kinds(scopes: &[Scope], method: &str, route: &str) -> Vec<ThrottleKind> {
+        let tenant = TenantId::new("acme").unwrap();
+        let account = AccountKey::new(tenant.clone(), UserId::new("alice").unwrap());
+        let caller = ApiKey {
+            id: ApiKeyId::new("web").unwrap(),
+            tenant,
+            scopes: scopes.iter().copied().collect(),
+            hash: ApiKeyHash::of(""),
+            created_at: Timestamp::default(),
+            revoked_at: None,
+        };
+        let method = method.to_uppercase().parse().unwrap();
+        let account = route.contains("{user}").then_some(&account);
+        keys(&caller, &method, route, account).iter().map(ThrottleKey::kind).collect()
+    }
+
+    /// Each call of the API's description, so that a new one has to be thought of here.
+    #[test]
+    fn every_call_that_changes_something_of_a_user_is_charged_to_the_user() {
+        let api: serde_json::Value = serde_json::from_str(&openapi_json()).unwrap();
+        let mut charged = Vec::new();
+        for (route, methods) in api["paths"].as_object().unwrap() {
+            for method in methods.as_object().unwrap().keys().filter(|_| route.starts_with("/v1/")) {
+                let kinds = kinds(&Scope::ALL, method, &format!("/mfa{route}"));
+                assert!(kinds.ends_with(&[ThrottleKind::ApiKey, ThrottleKind::Tenant]), "{method} {route}");
+                if kinds.len() > 2 {
+                    charged.push((method.clone(), route.clone(), kinds[0]));
+                }
+            }
+        }
+        charged.sort_by(|one, other| (&one.1, &one.0).cmp(&(&other.1, &other.0)));
+        let charged: Vec<_> = charged.iter().map(|(m, r, kind)| (m.as_str(), r.as_str(), *kind)).collect();
+        assert_eq!(
+            charged,
+            [
+                ("post", "/v1/users/{user}/backup-codes", ThrottleKind::Offer),
+                ("post", "/v1/users/{user}/factors", ThrottleKind::Offer),
+                ("delete", "/v1/users/{user}/factors/{id}", ThrottleKind::User),
+                ("patch", "/v1/users/{user}/factors/{id}", ThrottleKind::User),
+                ("post", "/v1/users/{user}/factors/{id}/confirm", ThrottleKind::User),
+                ("post", "/v1/users/{user}/factors/{id}/resynchronise", ThrottleKind::User),
+                ("post", "/v1/users/{user}/verify", ThrottleKind::User),
+            ]
+        );
+    }
+
+    /// Anybody can send another method; it is refused, and must not use up what offers need.
+    #[test]
+    fn a_method_that_no_route_takes_is_no_offer() {
+        for method in ["get", "head", "options", "propfind", "put", "patch"] {
+            let kinds = kinds(&Scope::ALL, method, "/v1/users/{user}/factors");
+            assert!(!kinds.contains(&ThrottleKind::Offer), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_may_not_spends_nothing_of_a_users() {
+        for (scopes, expected) in [
+            (&[Scope::Audit][..], &[][..]),
+            (&[Scope::Verify], &[ThrottleKind::User]),
+            (&[Scope::Enrol], &[ThrottleKind::Offer, ThrottleKind::User]),
+        ] {
+            let mut kinds = kinds(scopes, "post", "/v1/users/{user}/factors");
+            kinds.truncate(kinds.len() - 2);
+            assert_eq!(kinds, expected, "{scopes:?}");
+        }
+    }
+}
