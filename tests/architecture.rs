@@ -28,6 +28,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("getrandom", &["mfa-crypto"]),
     ("hmac", &["otp-core"]),
     ("utoipa", &["mfa-actix"]),
+    ("ipnet", &["mfa-actix"]),
     ("clap", &["mfa-server"]),
     ("anyhow", &["mfa-server", "xtask"]),
     ("reqwest", &["mfa-tests", "xtask"]),

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | per-challenge memory (class) | there are no challenges |
 //! | CVE-2026-3590 | there are no links; parallel uses of a backup code stand in for it |
-//! | CVE-2026-43914 | nothing is sent; endpoints that check codes are under CVE-2024-32868 |
+//! | CVE-2026-43914 | nothing is sent; endpoints that check codes are under CVE-2024-32868, offers in `tests/throttle.rs` |
 //! | CVE-2024-28197 | there are no sessions and no tokens of a flow |
 //! | CVE-2025-3910 | there is no forced enrolment |
 //! | CVE-2026-12988, CVE-2026-16035 | nothing is sent |

@@ -15,6 +15,7 @@ pub struct Client {
     url: String,
     key: Option<String>,
     confidential: Confidential,
+    headers: HeaderMap,
 }
 
 /// What the API answered.
@@ -36,7 +37,8 @@ impl Client {
     pub fn new(url: &str, key: &str) -> Self {
         let confidential = Confidential::default();
         confidential.add(key);
-        Self { http: reqwest::Client::new(), url: url.to_owned(), key: Some(key.to_owned()), confidential }
+        let (url, key) = (url.to_owned(), Some(key.to_owned()));
+        Self { http: reqwest::Client::new(), url, key, headers: HeaderMap::new(), confidential }
     }
 
     /// The same with another key, or none.
@@ -49,6 +51,14 @@ impl Client {
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
         Self { http: reqwest::Client::new(), url: url.to_owned(), ..self.clone() }
+    }
+
+    /// The same with one more header in each call.
+    #[must_use]
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut headers = self.headers.clone();
+        headers.append(name, HeaderValue::from_str(value).expect("a header"));
+        Self { headers, ..self.clone() }
     }
 
     /// The key that it calls with.
@@ -66,7 +76,8 @@ impl Client {
     /// Makes a call; `None` if the server cannot be reached or went away.
     pub async fn try_send(&self, method: &str, path: &str, body: Option<String>) -> Option<Answer> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.url)).headers(self.headers.clone());
         if let Some(key) = &self.key {
             let value = HeaderValue::from_str(&format!("Bearer {key}")).expect("a header");
             request = request.header(AUTHORIZATION, value);

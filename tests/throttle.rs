@@ -1,0 +1,210 @@
+//! Nobody's flood becomes everybody's: each limit over HTTP, and whom it leaves alone.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mfa_tests::{Answer, Client, Server, ServerOptions, binary};
+use serde_json::{Value, json};
+
+fn server<const N: usize>(settings: [(&str, &str); N]) -> Server {
+    let mut options = ServerOptions::new([("MFA_STORE", "memory:")]);
+    options
+        .environment
+        .extend(settings.map(|(name, value)| (format!("MFA_THROTTLE_{name}"), value.to_owned())));
+    Server::with(binary!(), options)
+}
+
+/// How many of those answers are not `throttled`; the others have to say when to come again.
+fn admitted(answers: &[Answer]) -> usize {
+    let throttled = answers.iter().filter(|answer| answer.problem() == "throttled");
+    let refused = throttled.map(|answer| {
+        assert_eq!(answer.status, 429, "{}", answer.text);
+        assert!(retry_after(answer) >= 1);
+    });
+    answers.len() - refused.count()
+}
+
+fn retry_after(answer: &Answer) -> u64 {
+    answer.headers["retry-after"].to_str().unwrap().parse().unwrap()
+}
+
+async fn offers(client: &Client, user: &str, count: usize) -> Vec<Answer> {
+    let offer = json!({ "kind": "totp", "label": "x" });
+    let path = format!("/v1/users/{user}/factors");
+    join_all((0..count).map(|_| client.post(&path, offer.clone()))).await
+}
+
+async fn metric(client: &Client, line: &str) -> Option<String> {
+    let metrics = client.get("/metrics").await.text;
+    metrics.lines().find_map(|found| found.strip_prefix(line)).map(|value| value.trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_alice_leaves_bob_and_the_rest_of_the_api_alone() {
+    let server = server([("USER", "20/1h"), ("API_KEY", "100/1h")]);
+    let client = &server.client;
+    let (bobs, _) = client.enrol("bob", "totp").await;
+    let flood = join_all((0..300).map(|_| client.verify("alice", "123456"))).await;
+    assert_eq!(admitted(&flood), 20);
+    // What was refused for Alice was not charged to the key, or Bob would be out as well.
+    client.verify("bob", &bobs.totp(0)).await.expect(200);
+    assert_eq!(client.get("/v1/users/alice").await.expect(200).json["enrolled"], false);
+    client.post("/v1/users/alice/unlock", json!({ "reason": "flooded" })).await.expect(204);
+    // However the path spells her.
+    client.verify("%61lice", "123456").await.expect_problem(429, "throttled");
+    assert_eq!(metric(client, r#"mfa_throttled_total{kind="user"}"#).await.as_deref(), Some("281"));
+    assert_eq!(metric(client, "mfa_throttle_errors_total").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_code_is_not_looked_at_whether_it_is_right_or_wrong_or_the_account_locked() {
+    // Offer, confirmation and seven more.
+    let server = server([("USER", "9/1h")]);
+    let client = &server.client;
+    let (phone, codes) = client.enrol("alice", "totp").await;
+    let guesses: Vec<_> = (0..5).map(|number| phone.wrong(number)).collect();
+    let wrong = join_all(guesses.iter().map(|code| client.verify("alice", code))).await;
+    assert_eq!(admitted(&wrong), 5);
+    for _ in 0..2 {
+        client.verify("alice", &phone.totp(0)).await.expect_problem(429, "locked");
+    }
+    let anonymous = |answer: Answer| {
+        let mut body = answer.expect_problem(429, "throttled").json;
+        body["request_id"] = Value::Null;
+        body
+    };
+    let locked = anonymous(client.verify("alice", &phone.totp(0)).await);
+    client.post("/v1/users/alice/unlock", json!({ "reason": "test" })).await.expect(204);
+    for code in [&phone.totp(0), &phone.wrong(1), &codes[0], "12"] {
+        assert_eq!(anonymous(client.verify("alice", code).await), locked, "{code}");
+    }
+    assert_eq!(client.count_events("alice", "verification_failed").await, 5);
+    assert_eq!(client.count_events("alice", "verified").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_as_long_as_told_is_admitted() {
+    let server = server([("USER", "2/4s")]);
+    let answers = join_all((0..5).map(|_| server.client.verify("alice", "123456"))).await;
+    assert_eq!(admitted(&answers), 2);
+    let wait = answers.iter().filter(|answer| answer.problem() == "throttled").map(retry_after).max();
+    assert_eq!(wait, Some(2), "one in two seconds");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.client.verify("alice", "123456").await.expect_problem(409, "not-enrolled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_do_not_make_the_trail_long_by_default() {
+    for store in ["sqlite:mfa.db", "memory:"] {
+        // To draw sixty QR codes at once takes long in a build without optimisation.
+        let settings = [("MFA_STORE", store), ("MFA_REQUEST_TIMEOUT", "1m")];
+        let server = Server::with(binary!(), ServerOptions::new(settings));
+        let client = &server.client;
+        let answers = offers(client, "alice", 100).await;
+        assert_eq!(admitted(&answers), 60);
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 60);
+        assert_eq!(client.count_events("alice", "enrolment_started").await, 60);
+        // What offers have used up is not what codes are checked with, and backup codes are offers.
+        client.verify("alice", "123456").await.expect_problem(409, "not-enrolled");
+        client.send("POST", "/v1/users/alice/backup-codes", None).await.expect_problem(429, "throttled");
+        assert_eq!(admitted(&offers(client, "bob", 1).await), 1);
+        assert_eq!(metric(client, r#"mfa_throttled_total{kind="offer"}"#).await.as_deref(), Some("41"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_api_key_leaves_another_alone_and_one_tenant_another() {
+    let settings = [("MFA_THROTTLE_API_KEY", "10/1h"), ("MFA_THROTTLE_TENANT", "15/1h")];
+    let server = Server::with(binary!(), ServerOptions::new(settings));
+    let key = |tenant: &str| {
+        let arguments = ["api-key", "create", "--tenant", tenant, "--scope", "verify", "--json"];
+        let made = server.command(arguments);
+        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+        server.client.with_key(made["key"].as_str())
+    };
+    let reads =
+        async |client: &Client| admitted(&join_all((0..40).map(|_| client.get("/v1/users/alice"))).await);
+    let (one, two, three) = (key("acme"), key("acme"), key("acme"));
+    assert_eq!(reads(&one).await, 10, "the key's");
+    assert_eq!(reads(&two).await, 5, "what was left of the tenant's");
+    assert_eq!(reads(&three).await, 0, "a new key is no new quota");
+    assert_eq!(reads(&key("other")).await, 10, "another tenant's");
+    for kind in ["api_key", "tenant"] {
+        assert!(metric(&server.client, &format!(r#"mfa_throttled_total{{kind="{kind}"}}"#)).await.is_some());
+    }
+}
+
+/// Calls without a valid key from one address, and how many are answered with 401.
+async fn knock(client: &Client, count: usize) -> usize {
+    let stranger = client.with_key(Some("mfa_nobody_x"));
+    let answers = join_all((0..count).map(|_| stranger.get("/v1/users/alice"))).await;
+    let admitted = admitted(&answers);
+    assert_eq!(answers.iter().filter(|answer| answer.problem() == "unauthorized").count(), admitted);
+    admitted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_nobody_vouches_for_is_not_believed() {
+    let server = server([("ADDRESS", "10/1h")]);
+    let mut admitted = 0;
+    for number in 0..40 {
+        let address = format!("198.51.100.{number}");
+        let spoofed = server.client.with_header("x-forwarded-for", &address);
+        let spoofed = spoofed.with_header("forwarded", &format!("for={address}"));
+        admitted += knock(&spoofed, 1).await;
+    }
+    assert_eq!(admitted, 10);
+    // A valid key is not counted by address, and no key is as good as a wrong one.
+    server.client.get("/v1/users/alice").await.expect(200);
+    let nobody = server.client.with_key(None);
+    nobody.get("/v1/users/alice").await.expect_problem(429, "throttled");
+    nobody.get("/healthz").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_believed_as_to_the_last_address_that_is_not_its_own() {
+    let server = server([("ADDRESS", "10/1h"), ("TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")]);
+    let from = |address: &str| server.client.with_header("x-forwarded-for", address);
+    assert_eq!(knock(&from("198.51.100.1"), 30).await, 10);
+    assert_eq!(knock(&from("198.51.100.2"), 30).await, 10);
+    // What the client has sent itself stands further left, or in another header.
+    for number in 0..20 {
+        let made_up = format!("203.0.113.{number}");
+        for last in ["198.51.100.1", "198.51.100.1, 10.1.2.3"] {
+            let spoofed =
+                from(&format!("{made_up}, {last}")).with_header("forwarded", &format!("for={made_up}"));
+            assert_eq!(knock(&spoofed, 1).await, 0);
+        }
+    }
+    // One /64 is one client.
+    assert_eq!(knock(&from("2001:db8:1:2::1"), 6).await, 6);
+    assert_eq!(knock(&from("2001:db8:1:2:ffff::2"), 6).await, 4);
+    assert_eq!(knock(&from("2001:db8:1:3::1"), 6).await, 6);
+    // The proxy's own.
+    assert_eq!(knock(&server.client, 30).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_standard_header_is_read_where_the_proxies_write_that_one() {
+    let settings =
+        [("ADDRESS", "2/1h"), ("TRUSTED_PROXIES", "127.0.0.0/8"), ("FORWARDED_HEADER", "forwarded")];
+    let server = server(settings);
+    for address in ["198.51.100.1", "\"[2001:db8::1]:4711\""] {
+        let client = server.client.with_header("forwarded", &format!("for={address};proto=https"));
+        assert_eq!(knock(&client.with_header("x-forwarded-for", "203.0.113.1"), 5).await, 2);
+    }
+    assert_eq!(knock(&server.client, 5).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_defaults_are_out_of_a_busy_hosts_way() {
+    let server = Server::in_memory(binary!());
+    let client = &server.client;
+    for _ in 0..5 {
+        let answers = join_all((0..400).map(|_| client.verify("alice", "123456"))).await;
+        assert_eq!(admitted(&answers), 400);
+    }
+    assert_eq!(metric(client, "mfa_throttled_total").await, None);
+}
