@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mfa_batch::Closed;
 use mfa_domain::ports::StoreError;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -124,6 +125,12 @@ impl SqliteError {
             }
             other => Self::Unmigrated(Arc::new(other)),
         }
+    }
+}
+
+impl From<Closed> for SqliteError {
+    fn from(_: Closed) -> Self {
+        Self::Closed
     }
 }
 
