@@ -1,0 +1,235 @@
+//! Connections: how they are made, kept, and given up.
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
+use tokio::time::Instant;
+
+use crate::PostgresError;
+use crate::error::of_connecting;
+use crate::migrations::migrate;
+
+/// How a database is opened.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Connections of this process, at most. Default 8; at least 2.
+    pub max_connections: u32,
+    /// How long a caller waits for a free connection, and for a new one to be made. Default 1 second.
+    pub acquire_timeout: Duration,
+    /// When the server stops a statement. Default 1.5 seconds.
+    pub statement_timeout: Duration,
+    /// How long a statement waits for a row that another transaction keeps locked. Default 0.5 seconds.
+    pub lock_timeout: Duration,
+    /// When a caller gets an error, whatever is still under way; also where the network or the server
+    /// is silent. Default 1.8 seconds.
+    pub call_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 8,
+            acquire_timeout: Duration::from_millis(1000),
+            statement_timeout: Duration::from_millis(1500),
+            lock_timeout: Duration::from_millis(500),
+            call_timeout: Duration::from_millis(1800),
+        }
+    }
+}
+
+/// What every connection is told first.
+///
+/// The plans of our statements never depend on how full the tables were when they were made: all of
+/// them find few rows by an index. So whole tables are not to be read, joins are not to be planned for
+/// that, and a plan is made once. A committed change is on the disk before it is answered, even where
+/// the database was told otherwise; and a higher isolation level would fail where this one compares
+/// again.
+const SETUP: &str = "
+    SELECT pg_is_in_recovery(),
+        set_config('statement_timeout', $1, false),
+        set_config('lock_timeout', $2, false),
+        set_config('default_transaction_isolation', 'read committed', false),
+        set_config('synchronous_commit',
+            CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+            ELSE current_setting('synchronous_commit') END, false),
+        set_config('plan_cache_mode', 'force_generic_plan', false),
+        set_config('enable_seqscan', 'off', false),
+        set_config('enable_hashjoin', 'off', false),
+        set_config('enable_mergejoin', 'off', false),
+        set_config('jit', 'off', false)";
+
+/// A connection that has been idle for longer is asked whether it is still there.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A pool, and what is known of its server.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    pool: PgPool,
+    acquire_timeout: Duration,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// When a connection was last lost. Those that were idle then may be lost as well.
+    lost: Option<Instant>,
+    /// Why the last new connection was not used.
+    refusal: Option<PostgresError>,
+}
+
+impl Connections {
+    /// Connects once, with an error that says what is wrong, and brings the tables up to date.
+    pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
+        let settings = settings(url)?;
+        let connecting = tokio::time::timeout(options.acquire_timeout.max(Duration::from_secs(5)), async {
+            settings.connect().await.map_err(|error| of_connecting(error, &settings))
+        });
+        let mut first = connecting.await.map_err(|_| unreachable(&settings))??;
+        set_up(&mut first, &Duration::ZERO, &Duration::ZERO).await?;
+        migrate(&mut first).await?;
+        warn_of_losses(&mut first).await?;
+        // Nothing depends on how it ends.
+        let _ = first.close().await;
+        Ok(Self::pool(settings, options))
+    }
+
+    fn pool(settings: PgConnectOptions, options: &PostgresOptions) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (for_new, for_idle) = (Arc::clone(&seen), Arc::clone(&seen));
+        let (statement_timeout, lock_timeout) = (options.statement_timeout, options.lock_timeout);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections.max(2))
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .after_connect(move |connection, _| {
+                let seen = Arc::clone(&for_new);
+                Box::pin(async move {
+                    let usable = set_up(connection, &statement_timeout, &lock_timeout).await;
+                    lock(&seen).refusal = usable.as_ref().err().cloned();
+                    usable.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))
+                })
+            })
+            .before_acquire(move |connection, meta| {
+                let lost = lock(&for_idle).lost;
+                let doubtful = lost.is_some_and(|lost| lost.elapsed() <= meta.idle_for);
+                Box::pin(async move {
+                    if doubtful || meta.idle_for > IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(settings);
+        Self { pool, acquire_timeout: options.acquire_timeout, seen }
+    }
+
+    pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>, PostgresError> {
+        self.pool.acquire().await.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => {
+                let refusal = lock(&self.seen).refusal.clone();
+                refusal.unwrap_or(PostgresError::NoConnection(self.acquire_timeout))
+            }
+            sqlx::Error::PoolClosed => PostgresError::Closed,
+            error => of_connecting(error, &self.pool.connect_options()),
+        })
+    }
+
+    /// Gives a connection back, unless what it was used for has shown that it is of no use.
+    pub(crate) fn release<T>(
+        &self,
+        connection: PoolConnection<Postgres>,
+        used: Result<T, PostgresError>,
+    ) -> Result<T, PostgresError> {
+        if used.as_ref().is_err_and(PostgresError::breaks_connection) {
+            lock(&self.seen).lost = Some(Instant::now());
+            drop(connection.detach());
+        }
+        used
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a URL apart. Parameters that are not known are refused: a misspelt one would be ignored, and
+/// could hold a password.
+fn settings(url: &str) -> Result<PgConnectOptions, PostgresError> {
+    let invalid = |why: &str| PostgresError::Url(why.to_owned());
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(invalid("it must begin with postgres://"));
+    }
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    for name in query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next()) {
+        const KNOWN: [&str; 13] = [
+            "sslmode",
+            "sslrootcert",
+            "sslcert",
+            "sslkey",
+            "host",
+            "hostaddr",
+            "port",
+            "dbname",
+            "user",
+            "password",
+            "application_name",
+            "options",
+            "statement-cache-capacity",
+        ];
+        if !name.is_some_and(|name| KNOWN.contains(&name)) {
+            return Err(invalid("it has a parameter that is not known"));
+        }
+    }
+    let settings = PgConnectOptions::from_str(url).map_err(|_| {
+        invalid("it must be like postgres://user:password@host:5432/database?sslmode=verify-full")
+    })?;
+    let settings = match settings.get_application_name() {
+        Some(_) => settings,
+        None => settings.application_name("mfa"),
+    };
+    Ok(settings.disable_statement_logging())
+}
+
+fn unreachable(settings: &PgConnectOptions) -> PostgresError {
+    of_connecting(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()), settings)
+}
+
+async fn set_up(
+    connection: &mut PgConnection,
+    statement_timeout: &Duration,
+    lock_timeout: &Duration,
+) -> Result<(), PostgresError> {
+    let row = sqlx::query(SETUP)
+        .persistent(false)
+        .bind(statement_timeout.as_millis().to_string())
+        .bind(lock_timeout.as_millis().to_string())
+        .fetch_one(connection)
+        .await
+        .map_err(PostgresError::from_driver)?;
+    let standby: bool = sqlx::Row::try_get(&row, 0).map_err(PostgresError::from_driver)?;
+    if standby { Err(PostgresError::ReadOnly) } else { Ok(()) }
+}
+
+/// Settings of the server with which a crash can lose what was answered.
+async fn warn_of_losses(connection: &mut PgConnection) -> Result<(), PostgresError> {
+    let settings: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM pg_catalog.pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(PostgresError::from_driver)?;
+    for setting in settings {
+        tracing::warn!(
+            "{setting} is off on the database server: a crash can lose or damage what was committed"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod accounts;
+mod api_keys;
+mod change;
+mod column;
+mod connections;
+mod error;
+mod events;
+mod migrations;
+mod rows;
+mod store;
+
+pub use connections::PostgresOptions;
+pub use error::PostgresError;
+pub use store::PostgresStore;
