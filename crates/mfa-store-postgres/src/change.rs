@@ -177,8 +177,14 @@ struct Put {
 enum Codes {
     Kept,
     Removed,
-    Replaced { scheme: String, issued_at: i64, codes: Vec<(i32, Vec<u8>, Option<i64>)> },
+    Replaced { scheme: String, issued_at: i64, codes: Vec<CodeRow> },
     Spent { place: i32, at: i64 },
+}
+
+struct CodeRow {
+    place: i32,
+    hash: Vec<u8>,
+    spent_at: Option<i64>,
 }
 
 struct EventRow {
@@ -260,10 +266,13 @@ impl Codes {
                 Self::Spent { place: place(*at_place)?, at: millis(*at) }
             }
             Some(BackupCodesChange::Replace(BackupCodes { scheme, codes, issued_at })) => {
-                let codes = codes
-                    .iter()
-                    .enumerate()
-                    .map(|(n, code)| Ok((place(n)?, code.hash.0.clone(), code.spent_at.map(millis))));
+                let codes = codes.iter().enumerate().map(|(n, code)| {
+                    Ok(CodeRow {
+                        place: place(n)?,
+                        hash: code.hash.0.clone(),
+                        spent_at: code.spent_at.map(millis),
+                    })
+                });
                 let codes = codes.collect::<Result<_, PostgresError>>()?;
                 Self::Replaced { scheme: scheme.clone(), issued_at: millis(*issued_at), codes }
             }
@@ -402,7 +411,7 @@ fn bind_more<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
     let removed = numbered(wave, |change| &change.removed);
     let mut shortened: Vec<(i64, i32)> = Vec::new();
     let mut sets: Vec<(i64, &str, i64)> = Vec::new();
-    let mut codes: Vec<(i64, &(i32, Vec<u8>, Option<i64>))> = Vec::new();
+    let mut codes: Vec<(i64, &CodeRow)> = Vec::new();
     let mut spent: Vec<(i64, i32, i64)> = Vec::new();
     for (number, change) in (1..).zip(wave) {
         match &change.codes {
@@ -412,7 +421,7 @@ fn bind_more<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
             Codes::Replaced { scheme, issued_at, codes: new } => {
                 sets.push((number, scheme, *issued_at));
                 codes.extend(new.iter().map(|code| (number, code)));
-                shortened.push((number, new.last().map_or(i32::MIN, |(place, ..)| place + 1)));
+                shortened.push((number, new.last().map_or(i32::MIN, |code| code.place + 1)));
             }
         }
     }
@@ -425,9 +434,9 @@ fn bind_more<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(&sets, |(_, scheme, _)| scheme))
         .bind(column(&sets, |(.., issued_at)| issued_at))
         .bind(column(&codes, |(number, _)| number))
-        .bind(column(&codes, |(_, (place, ..))| *place))
-        .bind(column(&codes, |(_, (_, hash, _))| hash.as_slice()))
-        .bind(column(&codes, |(_, (.., spent_at))| *spent_at))
+        .bind(column(&codes, |(_, code)| code.place))
+        .bind(column(&codes, |(_, code)| code.hash.as_slice()))
+        .bind(column(&codes, |(_, code)| code.spent_at))
         .bind(column(&spent, |(number, ..)| number))
         .bind(column(&spent, |(_, place, _)| place))
         .bind(column(&spent, |(.., at)| at))

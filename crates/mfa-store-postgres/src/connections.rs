@@ -33,7 +33,7 @@ impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
             max_connections: 8,
-            acquire_timeout: Duration::from_millis(1000),
+            acquire_timeout: Duration::from_secs(1),
             statement_timeout: Duration::from_millis(1500),
             lock_timeout: Duration::from_millis(500),
             call_timeout: Duration::from_millis(1800),
@@ -58,6 +58,7 @@ const SETUP: &str = "
             ELSE current_setting('synchronous_commit') END, false),
         set_config('plan_cache_mode', 'force_generic_plan', false),
         set_config('enable_seqscan', 'off', false),
+        set_config('enable_bitmapscan', 'off', false),
         set_config('enable_hashjoin', 'off', false),
         set_config('enable_mergejoin', 'off', false),
         set_config('jit', 'off', false)";

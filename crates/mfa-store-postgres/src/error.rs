@@ -147,13 +147,13 @@ impl PostgresError {
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Closed,
             sqlx::Error::Tls(error) => Self::Tls(Arc::from(error)),
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::ConnectionLost(Arc::new(error)),
-            sqlx::Error::Database(error) => Self::from_server(error.downcast::<PgDatabaseError>()),
+            sqlx::Error::Database(error) => Self::from_server(error.downcast_ref::<PgDatabaseError>()),
             error => Self::Other(Arc::new(error)),
         }
     }
 
     /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-    fn from_server(error: Box<PgDatabaseError>) -> Self {
+    fn from_server(error: &PgDatabaseError) -> Self {
         let fatal = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
         let message = Plain(error.message().to_owned());
         match error.code() {

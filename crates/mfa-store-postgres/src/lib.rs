@@ -11,6 +11,9 @@ mod migrations;
 mod rows;
 mod store;
 
+#[cfg(test)]
+mod query_plans;
+
 pub use connections::PostgresOptions;
 pub use error::PostgresError;
 pub use store::PostgresStore;

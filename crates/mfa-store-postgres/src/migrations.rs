@@ -1,5 +1,6 @@
 //! Bringing the tables up to date, by one replica at a time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlx::{Connection, Executor, PgConnection};
@@ -30,6 +31,9 @@ const FOUNDATION: &str = "
     COMMENT ON COLUMN mfa.migrations.major IS 'Programs of another major version do not work with the tables.';
     COMMENT ON COLUMN mfa.migrations.minor IS 'Programs of the same major version work with the tables.';
     COMMENT ON COLUMN mfa.migrations.applied_at IS 'When the tables were brought to that version.'";
+
+pub(crate) const LATEST: &str =
+    "SELECT major, minor FROM mfa.migrations ORDER BY major DESC, minor DESC LIMIT 1";
 
 /// A version of the tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,16 +74,20 @@ pub(crate) async fn migrate(on: &mut PgConnection) -> Result<(), PostgresError> 
 
 /// The version that the tables have; the default one if there are none.
 async fn found(on: &mut PgConnection, known: Version) -> Result<Version, PostgresError> {
-    let ours: bool = sqlx::query_scalar("SELECT to_regclass('mfa.migrations') IS NOT NULL")
-        .fetch_one(&mut *on)
-        .await
-        .map_err(PostgresError::from_driver)?;
+    // Not to_regclass: it may remember from before the lock that there is none.
+    let ours: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
+            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = 'mfa' AND c.relname = 'migrations')",
+    )
+    .fetch_one(&mut *on)
+    .await
+    .map_err(PostgresError::from_driver)?;
     if !ours {
         return Ok(Version::default());
     }
-    let query = "SELECT major, minor FROM mfa.migrations ORDER BY major DESC, minor DESC LIMIT 1";
     let found: Option<(i32, i32)> =
-        sqlx::query_as(query).fetch_optional(on).await.map_err(foreign_or_driver)?;
+        sqlx::query_as(LATEST).fetch_optional(on).await.map_err(foreign_or_driver)?;
     let found = found.map_or(Version::default(), |(major, minor)| Version { major, minor });
     if found.major > known.major {
         return Err(PostgresError::TooNew { found: found.major, known: known.major });
@@ -90,8 +98,9 @@ async fn found(on: &mut PgConnection, known: Version) -> Result<Version, Postgre
 /// Makes the schema, unless an operator has made it for us.
 async fn lay_foundation(on: &mut PgConnection) -> Result<(), PostgresError> {
     let (there, tables): (bool, i64) = sqlx::query_as(
-        "SELECT to_regnamespace('mfa') IS NOT NULL,
-            (SELECT count(*) FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace('mfa'))",
+        "SELECT count(n.oid) > 0, count(c.oid) FROM pg_catalog.pg_namespace n
+         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
+         WHERE n.nspname = 'mfa'",
     )
     .fetch_one(&mut *on)
     .await
@@ -119,7 +128,7 @@ fn unmigrated(error: sqlx::Error) -> PostgresError {
 
 /// A table of that name without our columns is somebody else's.
 fn foreign_or_driver(error: sqlx::Error) -> PostgresError {
-    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    let code = error.as_database_error().and_then(|error| error.code().map(Cow::into_owned));
     match code.as_deref() {
         Some("42703") => PostgresError::Foreign,
         _ => PostgresError::from_driver(error),

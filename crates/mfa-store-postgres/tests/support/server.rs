@@ -8,6 +8,7 @@
 
 use std::env;
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,29 +22,57 @@ use tempfile::TempDir;
 /// A server that was started here.
 pub(crate) struct Server {
     folder: PathBuf,
+    port: u16,
     /// It has the other end of a pipe, and stops the server when that is closed.
     warden: Child,
 }
 
 /// Starts a server in a folder, says so, and stops and removes all of it at the end of its input.
 const WARDEN: &str = r#"
-    set -e
     folder=$1; shift
     initdb --pgdata="$folder/data" --username=mfa --auth=trust --encoding=UTF8 --locale=C \
         >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
-    postgres -D "$folder/data" -k "$folder" -c listen_addresses= -c max_connections=200 "$@" \
-        </dev/null >"$folder/server.log" 2>&1 &
-    server=$!
-    echo "$server" >"$folder/pid"
-    cat >/dev/null || true
-    kill -INT "$server" 2>/dev/null || true
-    wait "$server" || true
+    if [ -n "$STANDBY" ]; then touch "$folder/data/standby.signal"; fi
+    server=
+    stop() {
+        if [ -n "$server" ]; then kill -INT "$server"; wait "$server"; server=; fi
+    }
+    start() {
+        postgres -D "$folder/data" -k "$folder" -c listen_addresses= -c max_connections=200 "$@" \
+            </dev/null >>"$folder/server.log" 2>&1 &
+        server=$!
+    }
+    start "$@"
+    while read -r order; do
+        case $order in
+            stop) stop; touch "$folder/stopped" ;;
+            start) start "$@" ;;
+        esac
+    done
+    stop
     rm -rf "$folder"
 "#;
 
 impl Server {
-    /// Starts one with further settings, each as `-c name=value`.
+    /// Starts one with further settings, each as `name=value`.
     pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::start_as(5432, settings, "")
+    }
+
+    /// Starts one that waits for a primary for ever.
+    pub(crate) fn standby() -> Self {
+        Self::start_as(5432, &[], "yes")
+    }
+
+    /// Starts one that listens on a free port of the loopback address too.
+    pub(crate) fn on_a_port() -> (u16, Self) {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        (port, Self::start_as(port, &["listen_addresses=127.0.0.1"], ""))
+    }
+
+    fn start_as(port: u16, settings: &[&str], standby: &str) -> Self {
         let folder = TempDir::with_prefix("mfa-postgres-").unwrap().keep();
         // The server refuses to run as root.
         let mut command = if is_root() {
@@ -57,18 +86,22 @@ impl Server {
         } else {
             Command::new("sh")
         };
-        command.args(["-c", WARDEN, "warden"]).arg(&folder).args(settings.iter().flat_map(|set| ["-c", set]));
+        command
+            .args(["-c", WARDEN, "warden"])
+            .arg(&folder)
+            .arg(format!("--port={port}"))
+            .args(settings.iter().flat_map(|set| ["-c", set]));
         command.env("PATH", format!("{}:{}", binaries().display(), env::var("PATH").unwrap_or_default()));
-        command.current_dir("/").stdin(Stdio::piped());
+        command.env("STANDBY", standby).current_dir("/").stdin(Stdio::piped());
         // What interrupts the tests must not interrupt it before it has cleaned up.
         let warden = command.process_group(0).spawn().unwrap();
-        Self { folder, warden }
+        Self { folder, port, warden }
     }
 
     /// The URL of a database.
     pub(crate) fn url(&self, database: &str) -> String {
         let folder = self.folder.to_str().unwrap().replace('/', "%2F");
-        format!("postgres://mfa@{folder}/{database}")
+        format!("postgres://mfa@{folder}:{}/{database}", self.port)
     }
 
     /// A new, empty database.
@@ -80,7 +113,7 @@ impl Server {
     }
 
     /// Connects as soon as it is up.
-    async fn connect(&self) -> PgConnection {
+    pub(crate) async fn connect(&self) -> PgConnection {
         for _ in 0..600 {
             if let Ok(connection) = PgConnection::connect(&self.url("postgres")).await {
                 return connection;
@@ -89,6 +122,26 @@ impl Server {
         }
         let log = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
         panic!("PostgreSQL does not start:\n{log}");
+    }
+
+    /// Stops it, without waiting for its clients.
+    pub(crate) fn stop(&self) {
+        self.order("stop");
+        let stopped = self.folder.join("stopped");
+        while !stopped.exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        fs::remove_file(stopped).unwrap();
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&self) {
+        self.order("start");
+    }
+
+    fn order(&self, order: &str) {
+        let mut orders = self.warden.stdin.as_ref().unwrap();
+        writeln!(orders, "{order}").unwrap();
     }
 
     /// Where its socket is.
