@@ -25,6 +25,16 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
+/// An error of the work on a batch.
+pub trait Failure: Clone + From<Closed> + Send + 'static {
+    /// Whether a single question may be the reason. Then the others are worked on without it, one by
+    /// one. Default: yes. Say no where trying again would only take time, as when nothing can be
+    /// reached.
+    fn may_be_of_one(&self) -> bool {
+        true
+    }
+}
+
 enum Request<Q, A, E> {
     Answer(Question<Q, A, E>),
     Close(oneshot::Sender<()>),
@@ -39,7 +49,7 @@ impl<Q, A, E> Batches<Q, A, E>
 where
     Q: Clone + Send + 'static,
     A: Send + 'static,
-    E: Clone + From<Closed> + Send + 'static,
+    E: Failure,
 {
     /// Starts the task, on the runtime that it is called on. `work` gives an answer for each
     /// question, in their order.
@@ -79,7 +89,7 @@ async fn run<Q, A, E, W, F>(mut queue: mpsc::Receiver<Request<Q, A, E>>, limits:
 where
     Q: Clone + Send + 'static,
     A: Send + 'static,
-    E: Clone + From<Closed> + Send + 'static,
+    E: Failure,
     W: Future<Output = Result<Vec<A>, E>> + Send + 'static,
     F: Fn(Vec<Q>) -> W + Send + Sync + 'static,
 {
@@ -118,7 +128,7 @@ where
 async fn answer_all<Q, A, E, W>(work: &impl Fn(Vec<Q>) -> W, questions: Vec<Question<Q, A, E>>)
 where
     Q: Clone,
-    E: Clone + From<Closed>,
+    E: Failure,
     W: Future<Output = Result<Vec<A>, E>>,
 {
     if questions.is_empty() {
@@ -130,7 +140,7 @@ where
                 question.answer(Ok(answer));
             }
         }
-        Err(error) if questions.len() == 1 => {
+        Err(error) if questions.len() == 1 || !error.may_be_of_one() => {
             for question in questions {
                 question.answer(Err(error.clone()));
             }

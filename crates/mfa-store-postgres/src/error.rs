@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
-use mfa_batch::Closed;
+use mfa_batch::{Closed, Failure};
 use mfa_domain::ports::StoreError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use thiserror::Error;
@@ -230,6 +230,13 @@ pub(crate) fn of_connecting(
 impl From<Closed> for PostgresError {
     fn from(_: Closed) -> Self {
         Self::Closed
+    }
+}
+
+impl Failure for PostgresError {
+    /// A row that cannot be read, or lies on a damaged page, is one account's; the others can be read.
+    fn may_be_of_one(&self) -> bool {
+        matches!(self, Self::Other(_) | Self::Corrupt(_) | Self::Undecodable { .. })
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mfa_batch::Closed;
+use mfa_batch::{Closed, Failure};
 use mfa_domain::ports::StoreError;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -133,6 +133,8 @@ impl From<Closed> for SqliteError {
         Self::Closed
     }
 }
+
+impl Failure for SqliteError {}
 
 impl From<SqliteError> for StoreError {
     fn from(error: SqliteError) -> Self {
