@@ -1,6 +1,6 @@
 //! Databases that are there, not there, somebody else's, too new, or only a copy.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::expect_used, reason = "helpers of tests")]
 
 use std::error::Error;
 use std::fs;
@@ -20,13 +20,9 @@ async fn refusal(url: &str) -> PostgresError {
 
 /// Everything that a log could show of an error.
 fn told(error: &PostgresError) -> String {
-    let mut told = format!("{error} {error:?}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        told.push_str(&format!(" {error} {error:?}"));
-        source = error.source();
-    }
-    told
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    let sources: Vec<_> = sources.map(|error| format!("{error} {error:?}")).collect();
+    format!("{error} {error:?} {}", sources.join(" "))
 }
 
 #[tokio::test]
