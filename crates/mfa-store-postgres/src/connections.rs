@@ -1,6 +1,5 @@
 //! Connections: how they are made, kept, and given up.
 
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
 use tokio::time::Instant;
 
-use crate::PostgresError;
 use crate::error::of_connecting;
 use crate::migrations::migrate;
+use crate::{PostgresError, PostgresUrl};
 
 /// How a database is opened.
 #[derive(Clone, Debug)]
@@ -85,7 +84,7 @@ struct Seen {
 impl Connections {
     /// Connects once, with an error that says what is wrong, and brings the tables up to date.
     pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
-        let settings = settings(url)?;
+        let settings = url.parse::<PostgresUrl>()?.settings()?;
         let connecting = tokio::time::timeout(options.acquire_timeout.max(Duration::from_secs(5)), async {
             settings.connect().await.map_err(|error| of_connecting(error, &settings))
         });
@@ -159,44 +158,6 @@ impl Connections {
 
 fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes a URL apart. Parameters that are not known are refused: a misspelt one would be ignored, and
-/// could hold a password.
-fn settings(url: &str) -> Result<PgConnectOptions, PostgresError> {
-    let invalid = |why: &str| PostgresError::Url(why.to_owned());
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(invalid("it must begin with postgres://"));
-    }
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    for name in query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next()) {
-        const KNOWN: [&str; 13] = [
-            "sslmode",
-            "sslrootcert",
-            "sslcert",
-            "sslkey",
-            "host",
-            "hostaddr",
-            "port",
-            "dbname",
-            "user",
-            "password",
-            "application_name",
-            "options",
-            "statement-cache-capacity",
-        ];
-        if !name.is_some_and(|name| KNOWN.contains(&name)) {
-            return Err(invalid("it has a parameter that is not known"));
-        }
-    }
-    let settings = PgConnectOptions::from_str(url).map_err(|_| {
-        invalid("it must be like postgres://user:password@host:5432/database?sslmode=verify-full")
-    })?;
-    let settings = match settings.get_application_name() {
-        Some(_) => settings,
-        None => settings.application_name("mfa"),
-    };
-    Ok(settings.disable_statement_logging())
 }
 
 fn unreachable(settings: &PgConnectOptions) -> PostgresError {

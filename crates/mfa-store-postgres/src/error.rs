@@ -214,9 +214,9 @@ pub(crate) fn of_connecting(
         sqlx::Error::Io(error) => PostgresError::Unreachable { server, cause: Arc::new(error) },
         sqlx::Error::Database(error) => match error.code().as_deref() {
             Some("28P01" | "28000") => PostgresError::Refused { user: settings.get_username().to_owned() },
-            Some("3D000") => PostgresError::NoDatabase {
-                database: settings.get_database().unwrap_or(settings.get_username()).to_owned(),
-            },
+            Some("3D000") => {
+                PostgresError::NoDatabase { database: crate::url::database(settings).to_owned() }
+            }
             Some("53300") => PostgresError::TooManyConnections,
             _ => {
                 let cause = Plain(error.message().to_owned());

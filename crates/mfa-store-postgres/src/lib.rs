@@ -10,6 +10,7 @@ mod events;
 mod migrations;
 mod rows;
 mod store;
+mod url;
 
 #[cfg(test)]
 mod query_plans;
@@ -17,3 +18,4 @@ mod query_plans;
 pub use connections::PostgresOptions;
 pub use error::PostgresError;
 pub use store::PostgresStore;
+pub use url::PostgresUrl;

@@ -20,9 +20,13 @@ async fn refusal(url: &str) -> PostgresError {
 
 /// Everything that a log could show of an error.
 fn told(error: &PostgresError) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    let sources: Vec<_> = sources.map(|error| format!("{error} {error:?}")).collect();
-    format!("{error} {error:?} {}", sources.join(" "))
+    let mut told = vec![format!("{error} {error:?}")];
+    let mut source = error.source();
+    while let Some(error) = source {
+        told.push(format!("{error} {error:?}"));
+        source = error.source();
+    }
+    told.join(" ")
 }
 
 #[tokio::test]
@@ -33,6 +37,7 @@ async fn a_url_that_is_none_is_refused_and_never_told() {
         "postgres://mfa:hunter2@localhost:99999/mfa",
         "postgres://mfa@localhost/mfa?pasword=hunter2",
         "postgres://mfa:hunter2@localhost/mfa?sslmode=hunter2",
+        "postgres://mfa:12/hunter2@localhost/mfa",
         "hunter2",
     ] {
         let error = refusal(url).await;
