@@ -18,7 +18,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mfa-store-sqlite", &["mfa-batch", "mfa-domain"]),
     ("mfa-testkit", &["mfa-domain"]),
     ("mfa-actix", &["mfa-domain"]),
-    ("mfa-server", &["mfa-actix", "mfa-crypto", "mfa-domain", "mfa-store-memory", "mfa-store-sqlite"]),
+    (
+        "mfa-server",
+        &[
+            "mfa-actix",
+            "mfa-crypto",
+            "mfa-domain",
+            "mfa-store-memory",
+            "mfa-store-postgres",
+            "mfa-store-sqlite",
+        ],
+    ),
 ];
 
 /// Libraries that only the crates which wrap them may need.
