@@ -15,7 +15,8 @@ use crate::{PostgresError, PostgresUrl};
 /// How a database is opened.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Connections of this process, at most. Default 8; at least 2.
+    /// Connections of this process, at most. Default 16; at least 2. A quarter of them load, and a
+    /// quarter commits; the others are for pages and lists.
     pub max_connections: u32,
     /// How long a caller waits for a free connection, and for a new one to be made. Default 1 second.
     pub acquire_timeout: Duration,
@@ -31,7 +32,7 @@ pub struct PostgresOptions {
 impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
-            max_connections: 8,
+            max_connections: 16,
             acquire_timeout: Duration::from_secs(1),
             statement_timeout: Duration::from_millis(1500),
             lock_timeout: Duration::from_millis(500),
