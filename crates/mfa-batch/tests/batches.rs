@@ -1,5 +1,7 @@
 //! Who travels with whom, who waits, and who gets which answer.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -196,3 +196,38 @@ async fn warn_of_losses(connection: &mut PgConnection) -> Result<(), PostgresErr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Executor};
+
+    use crate::{PostgresStore, server};
+
+    /// A database may be told to be fast rather than safe, or to isolate more than is of use here.
+    #[tokio::test]
+    async fn every_connection_has_the_settings_that_promises_rest_on() {
+        let url = server::database().await;
+        let told = "DO $$ BEGIN
+            EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+            EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+            EXECUTE format('ALTER DATABASE %I SET statement_timeout = 0', current_database());
+        END $$";
+        let mut admin = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+        admin.execute(told).await.unwrap();
+        let store = PostgresStore::open(&url).await.unwrap();
+        let mut connection = store.connections.acquire().await.unwrap();
+        for (setting, expected) in [
+            ("synchronous_commit", "on"),
+            ("transaction_isolation", "read committed"),
+            ("statement_timeout", "1500ms"),
+            ("lock_timeout", "500ms"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("jit", "off"),
+        ] {
+            let show = AssertSqlSafe(format!("SHOW {setting}"));
+            let value: String = sqlx::query_scalar(show).fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(value, expected, "{setting}");
+        }
+    }
+}

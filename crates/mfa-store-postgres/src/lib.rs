@@ -14,6 +14,9 @@ mod url;
 
 #[cfg(test)]
 mod query_plans;
+#[cfg(test)]
+#[path = "../tests/support/server.rs"]
+mod server;
 
 pub use connections::PostgresOptions;
 pub use error::PostgresError;

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
-use crate::{PostgresStore, accounts, api_keys, change, events, migrations};
-
-#[path = "../tests/support/server.rs"]
-mod server;
+use crate::{PostgresStore, accounts, api_keys, change, events, migrations, server};
 
 fn statements() -> Vec<(String, &'static [&'static str])> {
     let commit = format!("{}{}", change::COMMIT, change::WINNERS);

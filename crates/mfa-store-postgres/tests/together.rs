@@ -112,3 +112,29 @@ async fn a_change_that_cannot_be_made_takes_no_other_with_it() {
         }
     }
 }
+
+/// Waves lock rows in one order, whatever the order in which their changes were queued.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_that_change_the_same_accounts_never_wait_for_each_other() {
+    const USERS: usize = 24;
+    let (store, url) = store().await;
+    let other = Arc::new(PostgresStore::open(&url).await.unwrap());
+    for round in 0..40 {
+        let mut tasks = JoinSet::new();
+        for n in 0..USERS {
+            for (backwards, store) in [(false, &store), (true, &other)] {
+                let user = key(&format!("user-{}", if backwards { USERS - 1 - n } else { n }));
+                let store = Arc::clone(store);
+                tasks.spawn(async move { change(&store, &user, |draft| draft.put(factor(round, 20))).await });
+            }
+        }
+        for made in tasks.join_all().await {
+            // Each account has one winner at a time, and the others conflict.
+            assert!(matches!(made.unwrap(), Commit::Won | Commit::Conflict));
+        }
+    }
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    let deadlocks: i64 = sqlx::query_scalar(deadlocks).fetch_one(&mut raw(&url).await).await.unwrap();
+    assert_eq!(deadlocks, 0);
+}
