@@ -30,6 +30,9 @@ pub(crate) fn install() -> Result<()> {
     if !succeeds("python3", &["-c", "import ensurepip, venv"]) {
         packages.extend(["python3", "python3-venv"]);
     }
+    if !succeeds("openssl", &["version"]) {
+        packages.push("openssl");
+    }
     if !has_postgresql() {
         packages.push("postgresql");
     }

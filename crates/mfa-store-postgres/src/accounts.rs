@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
 use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, UserId, Version, Versioned};
-use sqlx::PgConnection;
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::change::Change;
 use crate::column::Row;
@@ -65,15 +65,11 @@ impl AccountStore for PostgresStore {
         let (tenant, user) =
             query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()));
         let mut connection = self.connections.acquire().await?;
-        let rows = sqlx::query_as(PAGE)
-            .bind(tenant)
-            .bind(user)
-            .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
-            .bind(i64::from(query.limit) + 1)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(PostgresError::from_driver);
-        let rows: Vec<(String, String)> = self.connections.release(connection, rows)?;
+        let rows = match &query.not_sealed_with {
+            None => self.in_time(page(&mut connection, (tenant, user), None, query.limit)).await,
+            Some(key) => walk(&mut connection, (tenant, user), key, query.limit).await,
+        };
+        let rows = self.connections.release(connection, rows)?;
         let more = rows.len() > query.limit as usize;
         let keys = rows.iter().take(query.limit as usize).map(account_key).collect::<Result<_, _>>()?;
         Ok(AccountPage { keys, more })
@@ -81,19 +77,52 @@ impl AccountStore for PostgresStore {
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         let mut connection = self.connections.acquire().await?;
-        let page = events::page(&mut connection, query, self.options.call_timeout).await;
+        let patience = self.options.call_timeout / 2;
+        let page = self.in_time(events::page(&mut connection, query, patience)).await;
         Ok(self.connections.release(connection, page)?)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let mut connection = self.connections.acquire().await?;
-        let keys = sqlx::query_scalar(KEYS_IN_USE)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(PostgresError::from_driver);
+        let keys = async {
+            let keys = sqlx::query_scalar(KEYS_IN_USE).fetch_all(&mut *connection).await;
+            keys.map_err(PostgresError::from_driver)
+        };
+        let keys = self.in_time(keys).await;
         let keys: Vec<String> = self.connections.release(connection, keys)?;
         Ok(keys.into_iter().map(KeyId::new).collect())
     }
+}
+
+async fn page(
+    on: &mut PgConnection,
+    (tenant, user): (&str, &str),
+    not_sealed_with: Option<&KeyId>,
+    limit: u32,
+) -> Result<Vec<(String, String)>, PostgresError> {
+    sqlx::query_as(PAGE)
+        .bind(tenant)
+        .bind(user)
+        .bind(not_sealed_with.map(KeyId::as_str))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(on)
+        .await
+        .map_err(PostgresError::from_driver)
+}
+
+/// A page for re-encryption. When most of it is done, few accounts of very many are left to be found,
+/// and whoever asks has time.
+async fn walk(
+    on: &mut PgConnection,
+    after: (&str, &str),
+    not_sealed_with: &KeyId,
+    limit: u32,
+) -> Result<Vec<(String, String)>, PostgresError> {
+    let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
+    transaction.execute("SET LOCAL statement_timeout = '5min'").await.map_err(PostgresError::from_driver)?;
+    let rows = page(&mut transaction, after, Some(not_sealed_with), limit).await?;
+    transaction.commit().await.map_err(PostgresError::from_driver)?;
+    Ok(rows)
 }
 
 fn account_key((tenant, user): &(String, String)) -> Result<AccountKey, PostgresError> {

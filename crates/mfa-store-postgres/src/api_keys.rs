@@ -63,11 +63,11 @@ impl ApiKeyStore for PostgresStore {
 
     async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
         let mut connection = self.connections.acquire().await?;
-        let rows = sqlx::query_as(LIST_API_KEYS)
-            .bind(tenant.map(TenantId::as_str))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(PostgresError::from_driver);
+        let rows = async {
+            let rows = sqlx::query_as(LIST_API_KEYS).bind(tenant.map(TenantId::as_str));
+            rows.fetch_all(&mut *connection).await.map_err(PostgresError::from_driver)
+        };
+        let rows = self.in_time(rows).await;
         let rows: Vec<ApiKeyRow> = self.connections.release(connection, rows)?;
         Ok(rows.into_iter().map(ApiKeyRow::read).collect::<Result<_, _>>()?)
     }

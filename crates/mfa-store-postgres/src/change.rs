@@ -333,7 +333,7 @@ async fn commit(on: &mut PgConnection, changes: &[&Change]) -> Result<Vec<bool>,
     let more = wave.iter().any(|change| change.needs_more());
     let query = bind_factors_and_events(bind_accounts(statement(more), &wave), &wave);
     let query = if more { bind_more(query, &wave) } else { query };
-    // All rows, not the first: rows are sent before the transaction is committed, and the end of them
+    // All rows, not the first: rows may be sent before the transaction is committed, and the end of them
     // only after it. So whoever stops reading early may take for made what never was.
     let winners = query.fetch_all(on).await.map_err(PostgresError::from_driver)?;
     let mut won = vec![false; changes.len()];

@@ -7,6 +7,7 @@ use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{EventId, EventPage, EventQuery, RecordedEvent};
 use mfa_domain::{AuditEvent, EventKind, UserId};
 use sqlx::PgConnection;
+use tokio::time::Instant;
 
 use crate::PostgresError;
 use crate::column::Row;
@@ -94,13 +95,12 @@ async fn settled(on: &mut PgConnection, patience: Duration) -> Result<i64, Postg
     let last: i64 =
         sqlx::query_scalar(LAST_ID).fetch_one(&mut *on).await.map_err(PostgresError::from_driver)?;
     let mut open = writers(on).await?;
-    let mut waited = Duration::ZERO;
+    let begin = Instant::now();
     while let Some((_, process)) = open.first() {
-        if waited >= patience {
+        if begin.elapsed() >= patience {
             return Err(PostgresError::Unsettled { process: *process });
         }
         tokio::time::sleep(PAUSE).await;
-        waited += PAUSE;
         let still = writers(on).await?;
         open.retain(|writer| still.contains(writer));
     }

@@ -57,7 +57,7 @@ async fn a_connection_that_is_lost_while_a_commit_waits_is_an_error_and_changes_
     make(&store, &alice, |draft| draft.put(factor(3, 20))).await;
 }
 
-/// The server tells the rows of a statement before it has committed it. Here it waits in between, for a
+/// The server has done the statement, and waits before the commit is answered, for a
 /// standby that does not exist; and when it is stopped from waiting, the change is there all the same.
 #[tokio::test]
 async fn a_commit_whose_end_is_not_known_is_an_error_and_never_won() {

@@ -99,6 +99,30 @@ async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_checked_where_that_is_asked_for() {
+    let (port, server) = Server::with_tls();
+    drop(server.connect().await);
+    let url = |host: &str, rest: &str| format!("postgres://mfa@{host}:{port}/postgres?sslmode={rest}");
+    let authority = server.folder().join("authority.crt");
+    let trusted = format!("verify-full&sslrootcert={}", authority.display());
+    let store = PostgresStore::open(&url("localhost", &trusted)).await.unwrap();
+    make(&store, &key("alice"), |_| ()).await;
+    let encrypted: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+         WHERE ssl AND application_name = 'mfa'",
+    )
+    .fetch_one(&mut server.connect().await)
+    .await
+    .unwrap();
+    assert!(encrypted > 0);
+    // Nobody vouches for it, and it is not that of this name.
+    for untrusted in [url("localhost", "verify-full"), url("127.0.0.1", &trusted)] {
+        let error = refusal(&untrusted).await;
+        assert!(matches!(error, PostgresError::Tls(_)), "{untrusted}: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_standby_is_refused() {
     let server = Server::standby();
     drop(server.connect().await);

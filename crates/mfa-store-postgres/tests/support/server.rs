@@ -30,8 +30,24 @@ pub(crate) struct Server {
 /// Starts a server in a folder, says so, and stops and removes all of it at the end of its input.
 const WARDEN: &str = r#"
     folder=$1; shift
+    certify() {
+        cd "$1" &&
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
+            -keyout authority.key -out authority.crt &&
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+            -keyout server.key -out server.csr &&
+        echo subjectAltName=DNS:localhost >names &&
+        openssl x509 -req -days 2 -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial \
+            -extfile names -out server.crt &&
+        cd /
+    }
     initdb --pgdata="$folder/data" --username=mfa --auth=trust --encoding=UTF8 --locale=C \
         >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
+    if [ -n "$TLS" ]; then
+        certify "$folder/data" >"$folder/openssl.log" 2>&1 || { cat "$folder/openssl.log" >&2; exit 1; }
+        cp "$folder/data/authority.crt" "$folder/authority.crt"; chmod 644 "$folder/authority.crt"
+        set -- -c ssl=on "$@"
+    fi
     if [ -n "$STANDBY" ]; then touch "$folder/data/standby.signal"; fi
     server=
     stop() {
@@ -56,23 +72,27 @@ const WARDEN: &str = r#"
 impl Server {
     /// Starts one with further settings, each as `name=value`.
     pub(crate) fn start(settings: &[&str]) -> Self {
-        Self::start_as(5432, settings, "")
+        Self::start_as(5432, settings, &[])
+    }
+
+    /// Starts one that listens on a free port of localhost, with TLS and a certificate of its own.
+    pub(crate) fn with_tls() -> (u16, Self) {
+        let port = free_port();
+        (port, Self::start_as(port, &["listen_addresses=localhost"], &[("TLS", "yes")]))
     }
 
     /// Starts one that waits for a primary for ever.
     pub(crate) fn standby() -> Self {
-        Self::start_as(5432, &[], "yes")
+        Self::start_as(5432, &[], &[("STANDBY", "yes")])
     }
 
     /// Starts one that listens on a free port of the loopback address too.
     pub(crate) fn on_a_port() -> (u16, Self) {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        (port, Self::start_as(port, &["listen_addresses=127.0.0.1"], ""))
+        let port = free_port();
+        (port, Self::start_as(port, &["listen_addresses=127.0.0.1"], &[]))
     }
 
-    fn start_as(port: u16, settings: &[&str], standby: &str) -> Self {
+    fn start_as(port: u16, settings: &[&str], orders: &[(&str, &str)]) -> Self {
         let folder = TempDir::with_prefix("mfa-postgres-").unwrap().keep();
         // The server refuses to run as root.
         let mut command = if is_root() {
@@ -92,7 +112,7 @@ impl Server {
             .arg(format!("--port={port}"))
             .args(settings.iter().flat_map(|set| ["-c", set]));
         command.env("PATH", format!("{}:{}", binaries().display(), env::var("PATH").unwrap_or_default()));
-        command.env("STANDBY", standby).current_dir("/").stdin(Stdio::piped());
+        command.envs(orders.iter().copied()).current_dir("/").stdin(Stdio::piped());
         // What interrupts the tests must not interrupt it before it has cleaned up.
         let warden = command.process_group(0).spawn().unwrap();
         Self { folder, port, warden }
@@ -170,6 +190,10 @@ pub(crate) async fn database() -> String {
     let (server, parameters) = url.split_once('?').map_or((&*url, ""), |(server, rest)| (server, rest));
     let server = server.rsplit_once('/').map_or(server, |(server, _)| server);
     format!("{server}/{name}?{parameters}")
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn database_name() -> String {
