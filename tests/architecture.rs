@@ -13,16 +13,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mfa-domain", &["otp-core"]),
     ("mfa-crypto", &["mfa-domain"]),
     ("mfa-store-memory", &["mfa-domain"]),
-    ("mfa-store-sqlite", &["mfa-domain"]),
+    ("mfa-batch", &[]),
+    ("mfa-store-postgres", &["mfa-batch", "mfa-domain"]),
+    ("mfa-store-sqlite", &["mfa-batch", "mfa-domain"]),
     ("mfa-testkit", &["mfa-domain"]),
     ("mfa-actix", &["mfa-domain"]),
-    ("mfa-server", &["mfa-actix", "mfa-crypto", "mfa-domain", "mfa-store-memory", "mfa-store-sqlite"]),
+    (
+        "mfa-server",
+        &[
+            "mfa-actix",
+            "mfa-crypto",
+            "mfa-domain",
+            "mfa-store-memory",
+            "mfa-store-postgres",
+            "mfa-store-sqlite",
+        ],
+    ),
 ];
 
 /// Libraries that only the crates which wrap them may need.
 const WRAPPED: &[(&str, &[&str])] = &[
     ("actix-web", &["mfa-actix", "mfa-server"]),
-    ("sqlx", &["mfa-store-sqlite"]),
+    ("sqlx", &["mfa-store-postgres", "mfa-store-sqlite"]),
     ("argon2", &["mfa-crypto"]),
     ("aes-gcm", &["mfa-crypto"]),
     ("getrandom", &["mfa-crypto"]),

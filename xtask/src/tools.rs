@@ -1,6 +1,7 @@
 //! The programs that tests use: independent authenticators, readers of QR codes, clocks.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -22,6 +23,9 @@ pub(crate) fn folder() -> PathBuf {
     root().join("target/test-tools")
 }
 
+/// What tells Debian's PostgreSQL packages to make and start no server of their own.
+const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
+
 /// Installs what is not there: Debian packages, a Python environment with `pyotp`, `cargo-deny`.
 pub(crate) fn install() -> Result<()> {
     let missing = PROGRAMS.iter().filter(|(program, _)| !succeeds(program, &["--version"]));
@@ -29,11 +33,20 @@ pub(crate) fn install() -> Result<()> {
     if !succeeds("python3", &["-c", "import ensurepip, venv"]) {
         packages.extend(["python3", "python3-venv"]);
     }
+    if !succeeds("openssl", &["version"]) {
+        packages.push("openssl");
+    }
+    if !has_postgresql() {
+        packages.push("postgresql");
+    }
     if !packages.is_empty() {
         if !succeeds("apt-get", &["--version"]) {
             bail!("tests need {}; install them first (on Debian this command does)", packages.join(", "));
         }
         run(command("apt-get", &["update", "-qq"]))?;
+        if packages.contains(&"postgresql") {
+            prevent_cluster()?;
+        }
         let mut install = command("apt-get", &["install", "-y", "-qq", "--no-install-recommends"]);
         install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
         run(install)?;
@@ -42,6 +55,24 @@ pub(crate) fn install() -> Result<()> {
     if !succeeds(&python, &["-c", "import pyotp"]) {
         run(command("python3", &["-m", "venv", "target/test-tools"]))?;
         run(command(&python, &["-m", "pip", "install", "--quiet", "pyotp"]))?;
+    }
+    Ok(())
+}
+
+/// Whether there is a PostgreSQL for tests to start, on the path or where Debian has it.
+fn has_postgresql() -> bool {
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut debian = debian.map(|version| version.path().join("bin/initdb"));
+    succeeds("initdb", &["--version"]) || debian.any(|initdb| succeeds(initdb, &["--version"]))
+}
+
+/// Tests start servers of their own; a package must leave none running. Settings that are there
+/// already stay as they are.
+fn prevent_cluster() -> Result<()> {
+    let settings = Path::new(NO_CLUSTER);
+    if !settings.exists() {
+        fs::create_dir_all("/etc/postgresql-common")?;
+        fs::write(settings, "# Tests start servers of their own.\ncreate_main_cluster = false\n")?;
     }
     Ok(())
 }

@@ -38,8 +38,7 @@ pub(crate) struct Config {
     sources: BTreeMap<String, Source>,
 }
 
-/// A value as one layer gives it.
-#[derive(Debug)]
+/// A value as one layer gives it. It has no `Debug`: a URL may hold a password.
 struct Given {
     key: String,
     value: Value,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
+use mfa_store_postgres::PostgresError;
 use mfa_store_sqlite::SqliteError;
 use thiserror::Error;
 
@@ -60,7 +61,9 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
     if error.is::<Problems>() || error.is::<Misuse>() {
         return Exit::Misused;
     }
-    let unfit = error.chain().filter_map(|cause| cause.downcast_ref()).any(is_unfit);
+    let unfit = error.chain().any(|cause| {
+        cause.downcast_ref().is_some_and(is_unfit) || cause.downcast_ref().is_some_and(is_unfit_postgres)
+    });
     if error.is::<Refusal>() || unfit { Exit::Refused } else { Exit::Failed }
 }
 
@@ -73,6 +76,16 @@ const fn is_unfit(error: &SqliteError) -> bool {
             | SqliteError::TooNew { .. }
             | SqliteError::Corrupt(_)
             | SqliteError::Undecodable { .. }
+    )
+}
+
+const fn is_unfit_postgres(error: &PostgresError) -> bool {
+    matches!(
+        error,
+        PostgresError::Foreign
+            | PostgresError::TooNew { .. }
+            | PostgresError::Corrupt(_)
+            | PostgresError::Undecodable { .. }
     )
 }
 

@@ -38,13 +38,16 @@ impl Installation {
         // Two processes that start at once must not make two rings.
         let _turn = match settings.store {
             StoreUrl::Memory => None,
-            StoreUrl::Sqlite(_) if !settings.data_dir.exists() => None,
-            StoreUrl::Sqlite(_) => Some(data_dir::lock(&settings.data_dir)?),
+            _ if !settings.data_dir.exists() => None,
+            StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => Some(data_dir::lock(&settings.data_dir)?),
         };
         let storage = Storage::open(settings, absent).await?;
         let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
         let source = RingSource::of(config)?;
-        let ring = key_ring::for_store(&source, &in_use, &settings.store)?;
+        // Where replicas share a database, the first of them makes the ring, and an API key with it.
+        let shared = matches!(settings.store, StoreUrl::Postgres(_))
+            && !storage.api_keys.list(None).await.context("the API keys cannot be read")?.is_empty();
+        let ring = key_ring::for_store(&source, &in_use, &settings.store, shared)?;
         let ring_file = match source {
             RingSource::File(path) if settings.store != StoreUrl::Memory => Some(path),
             _ => None,

@@ -49,7 +49,13 @@ impl<'a> RingSource<'a> {
 ///
 /// It is made if it is not there, but never where secrets are sealed already: they would stay shut,
 /// and new ones would be sealed with a key that is in no backup.
-pub(crate) fn for_store(source: &RingSource<'_>, in_use: &[KeyId], store: &StoreUrl) -> Result<KeyRing> {
+/// Nor where other replicas are `shared` the database with: they have the ring.
+pub(crate) fn for_store(
+    source: &RingSource<'_>,
+    in_use: &[KeyId],
+    store: &StoreUrl,
+    shared: bool,
+) -> Result<KeyRing> {
     match source.read()? {
         Some(ring) => {
             let missing = ring.missing(in_use);
@@ -59,6 +65,11 @@ pub(crate) fn for_store(source: &RingSource<'_>, in_use: &[KeyId], store: &Store
             let what = format!("the key ring is not that of this database: it lacks {}", names(missing));
             let advice =
                 "put the right key ring in place, or restore it from its backup; nothing was changed";
+            Err(Refusal::new(what, advice).into())
+        }
+        None if in_use.is_empty() && shared => {
+            let what = "the database is in use, and there is no key ring here";
+            let advice = "put a copy of the key ring of the other servers in place; all need the same one";
             Err(Refusal::new(what, advice).into())
         }
         None if in_use.is_empty() => {

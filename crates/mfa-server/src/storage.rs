@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mfa_domain::ports::{AccountStore, ApiKeyStore, Throttle};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
+use mfa_store_postgres::PostgresStore;
 use mfa_store_sqlite::SqliteStore;
 
 use crate::config::settings::EphemeralUrl;
@@ -25,18 +26,34 @@ pub(crate) enum Absent {
 pub(crate) struct Storage {
     pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
-    sqlite: Option<SqliteStore>,
+    opened: Opened,
+}
+
+/// What is to be closed.
+#[derive(Debug)]
+enum Opened {
+    Memory,
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
 }
 
 impl Storage {
     pub(crate) async fn open(settings: &Settings, absent: Absent) -> Result<Self> {
+        if let StoreUrl::Postgres(url) = &settings.store {
+            let postgres = PostgresStore::open(url.expose())
+                .await
+                .with_context(|| format!("the database {url} cannot be opened"))?;
+            let shared = Arc::new(postgres.clone());
+            let opened = Opened::Postgres(postgres);
+            return Ok(Self { accounts: shared.clone(), api_keys: shared, opened });
+        }
         let Some(path) = database(settings)? else {
             if absent == Absent::Refuse {
                 let text = "this command needs a database, and the store is memory:";
                 return Err(Misuse(text.to_owned()).into());
             }
             let memory = Arc::new(MemoryStore::default());
-            return Ok(Self { accounts: memory.clone(), api_keys: memory, sqlite: None });
+            return Ok(Self { accounts: memory.clone(), api_keys: memory, opened: Opened::Memory });
         };
         if absent == Absent::Refuse && !path.exists() {
             let text = format!("there is no database {}; is --data-dir right?", path.display());
@@ -46,13 +63,15 @@ impl Storage {
             .await
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;
         let shared = Arc::new(sqlite.clone());
-        Ok(Self { accounts: shared.clone(), api_keys: shared, sqlite: Some(sqlite) })
+        Ok(Self { accounts: shared.clone(), api_keys: shared, opened: Opened::Sqlite(sqlite) })
     }
 
-    /// Writes back what SQLite keeps beside the database.
+    /// Makes what is queued, and writes back what SQLite keeps beside the database.
     pub(crate) async fn close(self) {
-        if let Some(sqlite) = self.sqlite {
-            sqlite.close().await;
+        match self.opened {
+            Opened::Memory => {}
+            Opened::Sqlite(sqlite) => sqlite.close().await,
+            Opened::Postgres(postgres) => postgres.close().await,
         }
     }
 }
@@ -64,10 +83,10 @@ pub(crate) fn throttle(settings: &Settings) -> Arc<dyn Throttle> {
     }
 }
 
-/// The file of the database, if it is one.
+/// The file of the database, if it is in one.
 pub(crate) fn database(settings: &Settings) -> Result<Option<PathBuf>> {
     match &settings.store {
-        StoreUrl::Memory => Ok(None),
+        StoreUrl::Memory | StoreUrl::Postgres(_) => Ok(None),
         StoreUrl::Sqlite(path) => data_dir::inside(&settings.data_dir, path).map(Some),
     }
 }

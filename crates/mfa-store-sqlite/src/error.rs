@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mfa_batch::{Closed, Failure};
 use mfa_domain::ports::StoreError;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
@@ -128,6 +129,14 @@ impl SqliteError {
         }
     }
 }
+
+impl From<Closed> for SqliteError {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl Failure for SqliteError {}
 
 impl From<SqliteError> for StoreError {
     fn from(error: SqliteError) -> Self {

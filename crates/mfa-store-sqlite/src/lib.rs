@@ -9,7 +9,6 @@ mod events;
 mod open;
 mod rows;
 mod store;
-mod together;
 mod writer;
 
 #[cfg(test)]

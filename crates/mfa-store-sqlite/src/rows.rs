@@ -192,7 +192,7 @@ impl CodeSetRow {
         };
         Ok(BackupCodes {
             scheme: self.scheme,
-            codes: self.codes.into_iter().map(code).collect::<Result<_, _>>()?,
+            codes: self.codes.into_iter().map(code).collect::<Result<_, SqliteError>>()?,
             issued_at: row.time("issued_at", self.issued_at)?,
         })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use mfa_batch::{Batches, Limits};
 use mfa_domain::AccountKey;
 use mfa_domain::ports::ApiKeyId;
 use serde_json::value::RawValue;
@@ -11,7 +12,6 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::api_keys::ApiKeyRow;
 use crate::open::open;
-use crate::together::Together;
 use crate::writer::Writer;
 use crate::{SqliteError, SqliteOptions, accounts, api_keys};
 
@@ -22,8 +22,8 @@ use crate::{SqliteError, SqliteOptions, accounts, api_keys};
 #[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) readers: SqlitePool,
-    pub(crate) loads: Together<AccountKey, Option<Box<RawValue>>>,
-    pub(crate) api_keys: Together<ApiKeyId, Option<ApiKeyRow>>,
+    pub(crate) loads: Batches<AccountKey, Option<Box<RawValue>>, SqliteError>,
+    pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, SqliteError>,
     pub(crate) writer: Writer,
 }
 
@@ -55,11 +55,11 @@ impl SqliteStore {
     ) -> Self {
         let (for_loads, for_keys) = (readers.clone(), readers.clone());
         Self {
-            loads: Together::start(move |keys| {
+            loads: Batches::start(Limits::default(), move |keys| {
                 let readers = for_loads.clone();
                 async move { accounts::load(&readers, keys).await }
             }),
-            api_keys: Together::start(move |ids| {
+            api_keys: Batches::start(Limits::default(), move |ids| {
                 let readers = for_keys.clone();
                 async move { api_keys::find(&readers, ids).await }
             }),

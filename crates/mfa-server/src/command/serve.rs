@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::api_key;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Settings, StoreUrl};
 use crate::installation::Installation;
 use crate::storage::{self, Absent};
 use crate::welcome::Welcome;
@@ -119,7 +119,11 @@ async fn first_start(
     }
     let tenant = TenantId::new(FIRST_TENANT)?;
     let key = api_key::create(installation, &tenant, Scope::ALL.into()).await?;
-    let kept_in = storage::database(settings)?.map(|_| settings.data_dir.display().to_string());
+    let kept_in = match &settings.store {
+        StoreUrl::Memory => None,
+        StoreUrl::Sqlite(_) => Some(settings.data_dir.display().to_string()),
+        StoreUrl::Postgres(url) => Some(format!("{url} and {}", settings.data_dir.display())),
+    };
     Ok(format!("\n{}", Welcome { address, kept_in, tenant: &tenant, key: &key }))
 }
 

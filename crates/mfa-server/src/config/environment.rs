@@ -4,6 +4,7 @@
 //! empty variable is as if it were not set.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::PathBuf;
 
 use super::keys::{KnownKeys, nearest};
@@ -14,9 +15,11 @@ const PREFIX: &str = "MFA_";
 const CONFIG: &str = "MFA_CONFIG";
 const KEY_RING: &str = "MFA_KEY_RING";
 const KEY_RING_FILE: &str = "MFA_KEY_RING_FILE";
+const STORE: &str = "MFA_STORE";
+const STORE_FILE: &str = "MFA_STORE_FILE";
 
 /// What the environment says.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Environment {
     pub(super) config: Option<PathBuf>,
     pub(super) key_ring: Option<SecretText>,
@@ -42,6 +45,9 @@ impl Environment {
                 Err(_) => problems.push(format!("{name} (environment): not valid UTF-8")),
             }
         }
+        if all.given.iter().filter(|given| given.key == "store").count() > 1 {
+            problems.push(format!("{STORE} and {STORE_FILE} (environment): only one of them can be given"));
+        }
         if all.key_ring.is_some() && all.given.iter().any(|given| given.key == "key_ring_file") {
             problems
                 .push(format!("{KEY_RING} and {KEY_RING_FILE} (environment): only one of them can be given"));
@@ -53,10 +59,18 @@ impl Environment {
         match name {
             CONFIG => self.config = Some(value.into()),
             KEY_RING => self.key_ring = Some(SecretText::from(value)),
+            STORE_FILE => {
+                let url = fs::read_to_string(&value).map_err(|error| {
+                    format!("{STORE_FILE} (environment): {value} cannot be read: {error}")
+                })?;
+                let source = Source::Variable(name.to_owned());
+                let value = known.value_of("store", url.trim());
+                self.given.push(Given { key: "store".to_owned(), value, source });
+            }
             _ => {
                 let Some(key) = known.names().find(|key| variable(key) == name) else {
-                    let names: Vec<_> =
-                        known.names().map(variable).chain([CONFIG, KEY_RING].map(str::to_owned)).collect();
+                    let others = [CONFIG, KEY_RING, STORE_FILE].map(str::to_owned);
+                    let names: Vec<_> = known.names().map(variable).chain(others).collect();
                     let near = nearest(name, names.iter().map(String::as_str));
                     return Err(format!(
                         "{name} (environment): unknown; the nearest known variable is {near}"

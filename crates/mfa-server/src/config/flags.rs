@@ -22,7 +22,7 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
 
-    /// Keep data in sqlite:PATH or memory: [default: sqlite:mfa.db in the data directory]
+    /// Keep data in sqlite:PATH, postgres://… or memory: [default: sqlite:mfa.db in the data directory]
     #[arg(long, global = true, value_name = "URL")]
     store: Option<String>,
 

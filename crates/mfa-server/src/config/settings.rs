@@ -10,6 +10,7 @@ use mfa_actix::throttling::{ForwardedHeader, Quotas};
 use mfa_crypto::Argon2Settings;
 use mfa_domain::Quota;
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
+use mfa_store_postgres::{PostgresError, PostgresUrl};
 use serde::{Deserialize, Serialize};
 
 use super::{duration, quota};
@@ -147,6 +148,8 @@ pub(crate) enum Profile {
 pub(crate) enum StoreUrl {
     /// A file, relative to the data directory.
     Sqlite(PathBuf),
+    /// It is never shown whole: it may hold a password.
+    Postgres(PostgresUrl),
     Memory,
 }
 
@@ -276,7 +279,7 @@ impl From<&Throttle> for Quotas {
 }
 
 impl FromStr for StoreUrl {
-    type Err = &'static str;
+    type Err = String;
 
     /// Never says what the text was: it may hold a password.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -284,12 +287,15 @@ impl FromStr for StoreUrl {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => {
                 let path = path.strip_prefix("//").unwrap_or(path);
-                if path.is_empty() { Err("sqlite: needs a path") } else { Ok(Self::Sqlite(path.into())) }
+                if path.is_empty() {
+                    return Err("sqlite: needs a path".to_owned());
+                }
+                Ok(Self::Sqlite(path.into()))
             }
             Some(("postgres" | "postgresql", _)) => {
-                Err("this version has no PostgreSQL store; it must be sqlite:PATH or memory:")
+                text.parse().map(Self::Postgres).map_err(|error: PostgresError| error.to_string())
             }
-            _ => Err("it must be sqlite:PATH or memory:"),
+            _ => Err("it must be sqlite:PATH, postgres://… or memory:".to_owned()),
         }
     }
 }
@@ -306,7 +312,7 @@ impl FromStr for EphemeralUrl {
 }
 
 impl TryFrom<String> for StoreUrl {
-    type Error = &'static str;
+    type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
@@ -325,11 +331,13 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
             Self::Memory => f.write_str("memory:"),
         }
     }
 }
 
+/// For people: it shows no password, and cannot be read back.
 impl From<StoreUrl> for String {
     fn from(url: StoreUrl) -> Self {
         url.to_string()

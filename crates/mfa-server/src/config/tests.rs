@@ -83,7 +83,7 @@ fn unknown_names_are_errors_that_name_the_nearest() {
 #[test]
 fn all_that_is_wrong_is_told_at_once_with_its_place() {
     let file = "log_format = 'xml'\nworkers = '4'\n[lockout]\nfailures = 0\nfirst_lock = '15'\n";
-    let variables = [("MFA_ARGON2_MEMORY_KIB", "lots"), ("MFA_STORE", "postgres://mfa:hunter2@db/mfa")];
+    let variables = [("MFA_ARGON2_MEMORY_KIB", "lots"), ("MFA_STORE", "postgres://mfa:hunter2@db:port/mfa")];
     let problems =
         load(file, &variables, &["--set", "backup_codes.low=11", "--listen", "localhost"]).unwrap_err();
     for part in [
@@ -93,7 +93,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "lockout.failures (mfa.toml, line 4): must be at least 1",
         "lockout.first_lock (mfa.toml, line 5): not a duration",
         "argon2.memory_kib (environment, MFA_ARGON2_MEMORY_KIB): invalid type",
-        "store (environment, MFA_STORE): this version has no PostgreSQL store",
+        "store (environment, MFA_STORE): the URL of the database is not valid",
         "backup_codes.low (flag --set): must be at most backup_codes.set_size",
         "listen (flag --listen): invalid socket address syntax; the default is \"127.0.0.1:8080\"",
     ] {
@@ -167,4 +167,33 @@ fn the_readme_explains_every_option() {
     for (key, _) in keys::flatten(&table_of(&Settings::default())) {
         assert!(readme.contains(&format!("`{key}`")), "{key}");
     }
+}
+
+#[test]
+fn the_password_of_a_database_is_never_shown() {
+    let url = "postgres://mfa:hunter2@db.example.com/mfa?sslmode=require";
+    let config = load("", &[("MFA_STORE", url)], &[]).unwrap();
+    let StoreUrl::Postgres(store) = &config.settings.store else { panic!("{:?}", config.settings.store) };
+    assert_eq!(store.expose(), url);
+    for shown in [config.to_string(), format!("{config:?}"), config.settings.store.to_string()] {
+        assert!(
+            shown.contains("postgres://db.example.com:5432/mfa") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn the_url_of_a_database_may_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    fs::write(&path, "postgres://mfa:hunter2@db.example.com/mfa\n").unwrap();
+    let path = path.to_str().unwrap();
+    let config = load("", &[("MFA_STORE_FILE", path)], &[]).unwrap();
+    assert_eq!(config.settings.store.to_string(), "postgres://db.example.com:5432/mfa");
+    assert!(config.to_string().contains("environment, MFA_STORE_FILE"), "{config}");
+    let both = load("", &[("MFA_STORE_FILE", path), ("MFA_STORE", "memory:")], &[]).unwrap_err();
+    assert!(both.contains("only one of them"), "{both}");
+    let missing = load("", &[("MFA_STORE_FILE", "/no/such/file")], &[]).unwrap_err();
+    assert!(missing.contains("/no/such/file cannot be read"), "{missing}");
 }

@@ -1,0 +1,182 @@
+#![doc = include_str!("../README.md")]
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// A handle on a task that takes what is queued and works on it in batches.
+///
+/// The task ends after [`Batches::close`], or when the last handle is gone.
+pub struct Batches<Q, A, E>(mpsc::Sender<Request<Q, A, E>>);
+
+/// How much may be queued and under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Questions that may be queued; further callers wait. Default 1024.
+    pub queued: usize,
+    /// Questions in one batch. Default 64.
+    pub together: usize,
+    /// Batches that are out at the same time. Default 1.
+    pub under_way: u32,
+}
+
+/// The task is gone. Of a question that was queued it is not known whether it was worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// An error of the work on a batch.
+pub trait Failure: Clone + From<Closed> + Send + 'static {
+    /// Whether a single question may be the reason. Then the others are worked on without it, one by
+    /// one. Default: yes. Say no where trying again would only take time, as when nothing can be
+    /// reached.
+    fn may_be_of_one(&self) -> bool {
+        true
+    }
+}
+
+enum Request<Q, A, E> {
+    Answer(Question<Q, A, E>),
+    Close(oneshot::Sender<()>),
+}
+
+struct Question<Q, A, E> {
+    question: Q,
+    answer: oneshot::Sender<Result<A, E>>,
+}
+
+impl<Q, A, E> Batches<Q, A, E>
+where
+    Q: Clone + Send + 'static,
+    A: Send + 'static,
+    E: Failure,
+{
+    /// Starts the task, on the runtime that it is called on. `work` gives an answer for each
+    /// question, in their order.
+    pub fn start<W>(limits: Limits, work: impl Fn(Vec<Q>) -> W + Send + Sync + 'static) -> Self
+    where
+        W: Future<Output = Result<Vec<A>, E>> + Send + 'static,
+    {
+        let (sender, queue) = mpsc::channel(limits.queued.max(1));
+        tokio::spawn(run(queue, limits, Arc::new(work)));
+        Self(sender)
+    }
+
+    /// The answer to a question.
+    ///
+    /// # Errors
+    /// What the work on it failed with; what [`Closed`] turns into if the task is gone.
+    pub async fn ask(&self, question: Q) -> Result<A, E> {
+        let (answer, answered) = oneshot::channel();
+        let question = Request::Answer(Question { question, answer });
+        self.0.send(question).await.map_err(|_| Closed)?;
+        answered.await.map_err(|_| Closed)?
+    }
+
+    /// Ends the task once everything is answered that was queued before.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.0.send(Request::Close(answer)).await.is_ok() {
+            // An error means that the task is gone, which is what was asked for.
+            let _ = closed.await;
+        }
+    }
+}
+
+/// A slot is free before anything is taken from the queue, so that whatever arrives until then is in
+/// the batch.
+async fn run<Q, A, E, W, F>(mut queue: mpsc::Receiver<Request<Q, A, E>>, limits: Limits, work: Arc<F>)
+where
+    Q: Clone + Send + 'static,
+    A: Send + 'static,
+    E: Failure,
+    W: Future<Output = Result<Vec<A>, E>> + Send + 'static,
+    F: Fn(Vec<Q>) -> W + Send + Sync + 'static,
+{
+    let most_under_way = limits.under_way.max(1);
+    let slots = Arc::new(Semaphore::new(most_under_way as usize));
+    let mut requests = Vec::new();
+    let mut closing = Vec::new();
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        if queue.recv_many(&mut requests, limits.together.max(1)).await == 0 {
+            break;
+        }
+        let mut questions = Vec::with_capacity(requests.len());
+        for request in requests.drain(..) {
+            match request {
+                Request::Answer(question) => questions.push(question),
+                Request::Close(answer) => {
+                    queue.close();
+                    closing.push(answer);
+                }
+            }
+        }
+        let work = Arc::clone(&work);
+        tokio::spawn(async move {
+            answer_all(work.as_ref(), questions).await;
+            drop(slot);
+        });
+    }
+    // All slots are free once the last batch is answered.
+    let _ = slots.acquire_many(most_under_way).await;
+    for answer in closing {
+        let _ = answer.send(());
+    }
+}
+
+/// Answers questions together; one by one if that fails.
+async fn answer_all<Q, A, E, W>(work: &impl Fn(Vec<Q>) -> W, questions: Vec<Question<Q, A, E>>)
+where
+    Q: Clone,
+    E: Failure,
+    W: Future<Output = Result<Vec<A>, E>>,
+{
+    if questions.is_empty() {
+        return;
+    }
+    match work(questions.iter().map(|question| question.question.clone()).collect()).await {
+        Ok(answers) => {
+            for (question, answer) in questions.into_iter().zip(answers) {
+                question.answer(Ok(answer));
+            }
+        }
+        Err(error) if questions.len() == 1 || !error.may_be_of_one() => {
+            for question in questions {
+                question.answer(Err(error.clone()));
+            }
+        }
+        Err(_) => {
+            for Question { question, answer } in questions {
+                let worked = work(vec![question]).await;
+                let worked = worked.and_then(|answers| answers.into_iter().next().ok_or(Closed.into()));
+                // Whoever asked may be gone.
+                let _ = answer.send(worked);
+            }
+        }
+    }
+}
+
+impl<Q, A, E> Question<Q, A, E> {
+    fn answer(self, answer: Result<A, E>) {
+        // Whoever asked may be gone.
+        let _ = self.answer.send(answer);
+    }
+}
+
+impl<Q, A, E> Clone for Batches<Q, A, E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<Q, A, E> fmt::Debug for Batches<Q, A, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Batches(..)")
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { queued: 1024, together: 64, under_way: 1 }
+    }
+}

@@ -1,0 +1,155 @@
+//! The contract of an account store; reading accounts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
+use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, UserId, Version, Versioned};
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::change::Change;
+use crate::column::Row;
+use crate::rows::{self, AccountRow};
+use crate::{PostgresError, PostgresStore, events};
+
+/// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
+/// however many are asked for.
+pub(crate) const LOAD: &str = "
+    SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
+        a.verified_at, a.audit_sequence, a.audit_hash,
+        f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state, f.expires_at,
+        f.replaces::text AS replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
+        f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret,
+        s.scheme, s.issued_at, c.hashes, c.spent
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, number)
+    JOIN mfa.accounts a ON a.tenant_id = asked.tenant_id AND a.user_id = asked.user_id
+    LEFT JOIN mfa.factors f ON f.account_id = a.id
+    LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id
+    LEFT JOIN LATERAL (
+        SELECT array_agg(c.hash ORDER BY c.place) AS hashes, array_agg(c.spent_at ORDER BY c.place) AS spent
+        FROM mfa.backup_codes c WHERE c.account_id = s.account_id
+    ) c ON true";
+
+/// No tenant is empty, so nothing comes before `('', '')`.
+pub(crate) const PAGE: &str = "
+    SELECT a.tenant_id, a.user_id FROM mfa.accounts a
+    WHERE (a.tenant_id, a.user_id) > ($1, $2)
+      AND ($3::text IS NULL
+        OR EXISTS (SELECT FROM mfa.factors f WHERE f.account_id = a.id AND f.key_id <> $3))
+    ORDER BY a.tenant_id, a.user_id LIMIT $4";
+
+/// Jumps through the index from each key to the next, however many factors have it.
+pub(crate) const KEYS_IN_USE: &str = "
+    WITH RECURSIVE key (id) AS (
+        SELECT min(key_id) FROM mfa.factors
+        UNION ALL
+        SELECT (SELECT min(f.key_id) FROM mfa.factors f WHERE f.key_id > key.id) FROM key
+        WHERE key.id IS NOT NULL
+    )
+    SELECT id FROM key WHERE id IS NOT NULL";
+
+#[async_trait]
+impl AccountStore for PostgresStore {
+    async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        let rows = self.in_time(self.loads.ask(key.clone())).await?;
+        Ok(rows::read(rows)?)
+    }
+
+    async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
+        let change = Arc::new(Change::of(key, expected, delta)?);
+        let won = self.in_time(self.commits.ask(change)).await??;
+        Ok(if won { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
+        let (tenant, user) =
+            query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()));
+        let mut connection = self.connections.acquire().await?;
+        let rows = match &query.not_sealed_with {
+            None => self.in_time(page(&mut connection, (tenant, user), None, query.limit)).await,
+            Some(key) => walk(&mut connection, (tenant, user), key, query.limit).await,
+        };
+        let rows = self.connections.release(connection, rows)?;
+        let more = rows.len() > query.limit as usize;
+        let keys = rows.iter().take(query.limit as usize).map(account_key).collect::<Result<_, _>>()?;
+        Ok(AccountPage { keys, more })
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let patience = self.options.call_timeout / 2;
+        let page = self.in_time(events::page(&mut connection, query, patience)).await;
+        Ok(self.connections.release(connection, page)?)
+    }
+
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let keys = async {
+            let keys = sqlx::query_scalar(KEYS_IN_USE).fetch_all(&mut *connection).await;
+            keys.map_err(PostgresError::from_driver)
+        };
+        let keys = self.in_time(keys).await;
+        let keys: Vec<String> = self.connections.release(connection, keys)?;
+        Ok(keys.into_iter().map(KeyId::new).collect())
+    }
+}
+
+async fn page(
+    on: &mut PgConnection,
+    (tenant, user): (&str, &str),
+    not_sealed_with: Option<&KeyId>,
+    limit: u32,
+) -> Result<Vec<(String, String)>, PostgresError> {
+    sqlx::query_as(PAGE)
+        .bind(tenant)
+        .bind(user)
+        .bind(not_sealed_with.map(KeyId::as_str))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(on)
+        .await
+        .map_err(PostgresError::from_driver)
+}
+
+/// A page for re-encryption. When most of it is done, few accounts of very many are left to be found,
+/// and whoever asks has time.
+async fn walk(
+    on: &mut PgConnection,
+    after: (&str, &str),
+    not_sealed_with: &KeyId,
+    limit: u32,
+) -> Result<Vec<(String, String)>, PostgresError> {
+    let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
+    transaction.execute("SET LOCAL statement_timeout = '5min'").await.map_err(PostgresError::from_driver)?;
+    let rows = page(&mut transaction, after, Some(not_sealed_with), limit).await?;
+    transaction.commit().await.map_err(PostgresError::from_driver)?;
+    Ok(rows)
+}
+
+fn account_key((tenant, user): &(String, String)) -> Result<AccountKey, PostgresError> {
+    let row = Row { table: "accounts", account: 0 };
+    let tenant = row.read("tenant_id", TenantId::new(tenant))?;
+    Ok(AccountKey::new(tenant, row.read("user_id", UserId::new(user))?))
+}
+
+/// Reads accounts together: the rows of each, in the order of the keys.
+pub(crate) async fn load(
+    on: &mut PgConnection,
+    keys: &[AccountKey],
+) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
+    let tenants: Vec<_> = keys.iter().map(|key| key.tenant.as_str()).collect();
+    let users: Vec<_> = keys.iter().map(|key| key.user.as_str()).collect();
+    let rows: Vec<AccountRow> = sqlx::query_as(LOAD)
+        .bind(tenants)
+        .bind(users)
+        .fetch_all(on)
+        .await
+        .map_err(PostgresError::from_driver)?;
+    let mut accounts: Vec<Vec<AccountRow>> = keys.iter().map(|_| Vec::new()).collect();
+    for row in rows {
+        let place = usize::try_from(row.number - 1).ok();
+        if let Some(account) = place.and_then(|place| accounts.get_mut(place)) {
+            account.push(row);
+        }
+    }
+    Ok(accounts)
+}

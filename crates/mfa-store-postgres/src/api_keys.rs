@@ -1,0 +1,118 @@
+//! The contract of an API key store.
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scopes, StoreError};
+use mfa_domain::{TenantId, Timestamp};
+use sqlx::PgConnection;
+
+use crate::column::{Row, millis};
+use crate::{PostgresError, PostgresStore};
+
+pub(crate) const FIND_API_KEYS: &str = "
+    SELECT id, tenant_id, scopes, hash, created_at, revoked_at FROM mfa.api_keys WHERE id = ANY ($1)";
+
+/// There are a handful of keys, so this one reads them all.
+pub(crate) const LIST_API_KEYS: &str = "
+    SELECT id, tenant_id, scopes, hash, created_at, revoked_at FROM mfa.api_keys
+    WHERE $1::text IS NULL OR tenant_id = $1
+    ORDER BY created_at, id";
+
+pub(crate) const ADD_API_KEY: &str = "
+    INSERT INTO mfa.api_keys (id, tenant_id, scopes, hash, created_at, revoked_at)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (id) DO NOTHING";
+
+pub(crate) const REVOKE_API_KEY: &str =
+    "UPDATE mfa.api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1";
+
+/// An API key, not yet looked at.
+#[derive(Clone, sqlx::FromRow)]
+pub(crate) struct ApiKeyRow {
+    id: String,
+    tenant_id: String,
+    scopes: Vec<String>,
+    hash: Vec<u8>,
+    created_at: i64,
+    revoked_at: Option<i64>,
+}
+
+#[async_trait]
+impl ApiKeyStore for PostgresStore {
+    async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
+        let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let add = sqlx::query(ADD_API_KEY)
+            .bind(key.id.as_str())
+            .bind(key.tenant.as_str())
+            .bind(scopes)
+            .bind(key.hash.0.as_slice())
+            .bind(millis(key.created_at))
+            .bind(key.revoked_at.map(millis));
+        let mut connection = self.connections.acquire().await?;
+        let added = self.in_time(execute(&mut connection, add)).await;
+        if self.connections.release(connection, added)? == 1 {
+            Ok(())
+        } else {
+            Err(PostgresError::DuplicateApiKey.into())
+        }
+    }
+
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        let row = self.in_time(self.api_keys.ask(id.clone())).await?;
+        Ok(row.map(ApiKeyRow::read).transpose()?)
+    }
+
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let rows = async {
+            let rows = sqlx::query_as(LIST_API_KEYS).bind(tenant.map(TenantId::as_str));
+            rows.fetch_all(&mut *connection).await.map_err(PostgresError::from_driver)
+        };
+        let rows = self.in_time(rows).await;
+        let rows: Vec<ApiKeyRow> = self.connections.release(connection, rows)?;
+        Ok(rows.into_iter().map(ApiKeyRow::read).collect::<Result<_, _>>()?)
+    }
+
+    async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
+        let revoke = sqlx::query(REVOKE_API_KEY).bind(id.as_str()).bind(millis(at));
+        let mut connection = self.connections.acquire().await?;
+        let revoked = self.in_time(execute(&mut connection, revoke)).await;
+        Ok(self.connections.release(connection, revoked)? == 1)
+    }
+}
+
+/// Executes a statement, and tells how many rows it changed.
+async fn execute(
+    on: &mut PgConnection,
+    statement: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
+) -> Result<u64, PostgresError> {
+    Ok(statement.execute(on).await.map_err(PostgresError::from_driver)?.rows_affected())
+}
+
+/// Reads API keys together: most callers ask for the same one.
+pub(crate) async fn find(
+    on: &mut PgConnection,
+    ids: &[ApiKeyId],
+) -> Result<Vec<Option<ApiKeyRow>>, PostgresError> {
+    let mut asked: Vec<&str> = ids.iter().map(ApiKeyId::as_str).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let rows: Vec<ApiKeyRow> =
+        sqlx::query_as(FIND_API_KEYS).bind(asked).fetch_all(on).await.map_err(PostgresError::from_driver)?;
+    let row = |id: &ApiKeyId| rows.iter().find(|row| row.id == id.as_str()).cloned();
+    Ok(ids.iter().map(row).collect())
+}
+
+impl ApiKeyRow {
+    fn read(self) -> Result<ApiKey, PostgresError> {
+        let row = Row { table: "api_keys", account: 0 };
+        let scopes: Result<Scopes, _> = self.scopes.iter().map(|scope| scope.parse()).collect();
+        Ok(ApiKey {
+            id: row.read("id", ApiKeyId::new(&self.id))?,
+            tenant: row.read("tenant_id", TenantId::new(&self.tenant_id))?,
+            scopes: row.read("scopes", scopes)?,
+            hash: ApiKeyHash(row.read("hash", self.hash.try_into())?),
+            created_at: row.time("created_at", self.created_at)?,
+            revoked_at: row.optional_time("revoked_at", self.revoked_at)?,
+        })
+    }
+}

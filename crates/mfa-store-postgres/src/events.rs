@@ -1,0 +1,133 @@
+//! Reading the audit trail.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mfa_domain::audit::EventHash;
+use mfa_domain::ports::{EventId, EventPage, EventQuery, RecordedEvent};
+use mfa_domain::{AuditEvent, EventKind, UserId};
+use sqlx::PgConnection;
+use tokio::time::Instant;
+
+use crate::PostgresError;
+use crate::column::Row;
+
+/// The last id that was given to an event.
+pub(crate) const LAST_ID: &str = "SELECT last_value FROM mfa.events_id_seq";
+
+/// The transactions that may have written events and are not over. Whoever writes to a table keeps a
+/// lock of this kind on it from before the first row to the end.
+pub(crate) const WRITERS: &str = "
+    SELECT virtualtransaction, coalesce(pid, 0) FROM pg_catalog.pg_locks
+    WHERE locktype = 'relation' AND relation = 'mfa.events'::regclass AND mode = 'RowExclusiveLock'
+      AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+      AND granted";
+
+pub(crate) const EVENTS_OF_TENANT: &str = "
+    SELECT e.id, (SELECT a.user_id FROM mfa.accounts a WHERE a.id = e.account_id) AS user_id, e.account_id,
+        e.sequence, e.at, e.kind, e.factor_id::text AS factor_id, e.actor, e.detail::text AS detail,
+        e.previous, e.hash
+    FROM mfa.events e
+    WHERE e.tenant_id = $1 AND e.id > $2 AND e.id <= $3
+    ORDER BY e.id LIMIT $4";
+
+/// Within one account sequence numbers grow as ids do, and there is an index that has them in order.
+pub(crate) const EVENTS_OF_USER: &str = "
+    SELECT e.id, $5 AS user_id, e.account_id, e.sequence, e.at, e.kind, e.factor_id::text AS factor_id, e.actor,
+        e.detail::text AS detail, e.previous, e.hash
+    FROM mfa.events e
+    WHERE e.account_id = (SELECT a.id FROM mfa.accounts a WHERE a.tenant_id = $1 AND a.user_id = $5)
+      AND e.id > $2 AND e.id <= $3
+    ORDER BY e.sequence LIMIT $4";
+
+/// How long to wait before looking again whether a transaction is over: about as long as one takes.
+const PAUSE: Duration = Duration::from_millis(1);
+
+#[derive(sqlx::FromRow)]
+struct EventRow {
+    id: i64,
+    user_id: String,
+    account_id: i64,
+    sequence: i64,
+    at: i64,
+    kind: String,
+    factor_id: Option<String>,
+    actor: String,
+    detail: String,
+    previous: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+/// One page of events.
+pub(crate) async fn page(
+    on: &mut PgConnection,
+    query: &EventQuery,
+    patience: Duration,
+) -> Result<EventPage, PostgresError> {
+    let last = settled(on, patience).await?;
+    // An id beyond i64::MAX is after every event.
+    let after = query.after.map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
+    let statement = if query.user.is_some() { EVENTS_OF_USER } else { EVENTS_OF_TENANT };
+    let statement = sqlx::query_as(statement)
+        .bind(query.tenant.as_str())
+        .bind(after)
+        .bind(last)
+        .bind(i64::from(query.limit) + 1);
+    let statement = match &query.user {
+        Some(user) => statement.bind(user.as_str()),
+        None => statement,
+    };
+    let rows: Vec<EventRow> = statement.fetch_all(on).await.map_err(PostgresError::from_driver)?;
+    let more = rows.len() > query.limit as usize;
+    let events = rows.into_iter().take(query.limit as usize).map(EventRow::read).collect::<Result<_, _>>()?;
+    Ok(EventPage { events, more })
+}
+
+/// An id up to which every event that will ever be there is there to be read.
+///
+/// Ids come from a sequence, and of two transactions that overlap the one with the larger ids may
+/// commit first; whoever has passed those would never see the others. So this takes the last id that
+/// was given, and then waits for the transactions that may have been given one up to it: those that
+/// have a writer's lock on the table now. Whoever had the lock before and has it no more is over, and
+/// whoever gets it later gets larger ids. That waits for one commit, and holds up no writer.
+async fn settled(on: &mut PgConnection, patience: Duration) -> Result<i64, PostgresError> {
+    // Three statements, since each must see what was true after the one before it.
+    let last: i64 =
+        sqlx::query_scalar(LAST_ID).fetch_one(&mut *on).await.map_err(PostgresError::from_driver)?;
+    let mut open = writers(on).await?;
+    let begin = Instant::now();
+    while let Some((_, process)) = open.first() {
+        if begin.elapsed() >= patience {
+            return Err(PostgresError::Unsettled { process: *process });
+        }
+        tokio::time::sleep(PAUSE).await;
+        let still = writers(on).await?;
+        open.retain(|writer| still.contains(writer));
+    }
+    Ok(last)
+}
+
+async fn writers(on: &mut PgConnection) -> Result<Vec<(String, i32)>, PostgresError> {
+    sqlx::query_as(WRITERS).fetch_all(on).await.map_err(PostgresError::from_driver)
+}
+
+impl EventRow {
+    fn read(self) -> Result<RecordedEvent, PostgresError> {
+        let row = Row { table: "events", account: self.account_id };
+        let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_str(&self.detail))?;
+        Ok(RecordedEvent {
+            id: EventId(row.number("id", self.id)?),
+            user: row.read("user_id", UserId::new(&self.user_id))?,
+            event: AuditEvent {
+                sequence: row.number("sequence", self.sequence)?,
+                at: row.time("at", self.at)?,
+                kind: EventKind::from_name(&self.kind),
+                factor: row.read("factor_id", self.factor_id.as_deref().map(str::parse).transpose())?,
+                actor: self.actor,
+                detail,
+                previous: EventHash(row.read("previous", self.previous.try_into())?),
+                hash: EventHash(row.read("hash", self.hash.try_into())?),
+            },
+        })
+    }
+}

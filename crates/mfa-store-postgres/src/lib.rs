@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod accounts;
+mod api_keys;
+mod change;
+mod column;
+mod connections;
+mod error;
+mod events;
+mod migrations;
+mod rows;
+mod store;
+mod url;
+
+#[cfg(test)]
+mod query_plans;
+#[cfg(test)]
+#[path = "../tests/support/server.rs"]
+mod server;
+
+pub use connections::PostgresOptions;
+pub use error::PostgresError;
+pub use store::PostgresStore;
+pub use url::PostgresUrl;

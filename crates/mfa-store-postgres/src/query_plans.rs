@@ -1,0 +1,101 @@
+//! Every query finds its rows through an index, and every index is there for a query.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+
+use crate::{PostgresStore, accounts, api_keys, change, events, migrations, server};
+
+fn statements() -> Vec<(String, &'static [&'static str])> {
+    let commit = format!("{}{}", change::COMMIT, change::WINNERS);
+    let commit_more = format!("{}{}{}", change::COMMIT, change::COMMIT_MORE, change::WINNERS);
+    let few = [
+        (accounts::LOAD, &[][..]),
+        (accounts::PAGE, &[]),
+        (accounts::KEYS_IN_USE, &[]),
+        (events::EVENTS_OF_TENANT, &[]),
+        (events::EVENTS_OF_USER, &[]),
+        (api_keys::FIND_API_KEYS, &[]),
+        // A handful of rows.
+        (api_keys::LIST_API_KEYS, &["api_keys"]),
+        (api_keys::ADD_API_KEY, &[]),
+        (api_keys::REVOKE_API_KEY, &[]),
+        (migrations::LATEST, &["migrations"]),
+    ];
+    let few = few.into_iter().map(|(statement, scanned)| (statement.to_owned(), scanned));
+    few.chain([(commit, &[][..]), (commit_more, &[])]).collect()
+}
+
+#[tokio::test]
+async fn no_query_reads_a_whole_table_and_no_index_is_idle() {
+    let store = PostgresStore::open(&server::database().await).await.unwrap();
+    let mut connection = store.connections.acquire().await.unwrap();
+    check(&mut connection).await;
+    // The planner thinks again once it knows how the rows are spread.
+    fill(&mut connection).await;
+    check(&mut connection).await;
+}
+
+async fn check(connection: &mut PgConnection) {
+    let mut used = BTreeSet::new();
+    for (statement, scanned) in statements() {
+        let plan = plan(connection, &statement).await;
+        let mut nodes = vec![&plan["Plan"]];
+        while let Some(node) = nodes.pop() {
+            nodes.extend(node["Plans"].as_array().into_iter().flatten());
+            let kind = node["Node Type"].as_str().unwrap();
+            let table = node["Relation Name"].as_str().unwrap_or_default();
+            // An index without a condition is read to its end as well.
+            let whole = kind == "Seq Scan" || (kind.starts_with("Index") && node["Index Cond"].is_null());
+            assert!(!whole || scanned.contains(&table), "{kind} of {table}: {statement}\n{plan:#}");
+            assert!(kind != "Hash Join" && kind != "Merge Join", "{statement}\n{plan:#}");
+            used.extend(node["Index Name"].as_str().map(str::to_owned));
+            let arbiters = node["Conflict Arbiter Indexes"].as_array().into_iter().flatten();
+            used.extend(arbiters.map(|name| name.as_str().unwrap().to_owned()));
+            // Whole pages are not to be sorted; the input of a commit is.
+            let sorts = kind == "Sort" && (statement == accounts::PAGE || statement.contains("e.id > $2"));
+            assert!(!sorts, "{statement}\n{plan:#}");
+        }
+    }
+    let indexes: Vec<String> =
+        sqlx::query_scalar("SELECT indexname FROM pg_indexes WHERE schemaname = 'mfa'")
+            .fetch_all(connection)
+            .await
+            .unwrap();
+    let idle: Vec<_> = indexes.iter().filter(|index| !used.contains(*index)).collect();
+    assert!(idle.is_empty(), "{idle:?} are in no plan: {used:?}");
+}
+
+/// The plan that the connections of a store keep, whatever is asked.
+async fn plan(connection: &mut PgConnection, statement: &str) -> Value {
+    let parameters = (1..100).take_while(|n| statement.contains(&format!("${n}"))).count();
+    let nulls = vec!["NULL"; parameters].join(", ");
+    let arguments = if parameters == 0 { String::new() } else { format!("({nulls})") };
+    connection.execute(AssertSqlSafe(format!("PREPARE asked AS {statement}"))).await.unwrap();
+    let explain = format!("EXPLAIN (FORMAT JSON) EXECUTE asked{arguments}");
+    let row =
+        sqlx::query(AssertSqlSafe(explain)).persistent(false).fetch_one(&mut *connection).await.unwrap();
+    let plan: String = row.get_unchecked(0);
+    connection.execute("DEALLOCATE asked").await.unwrap();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    plan[0].clone()
+}
+
+/// Two keys, four tenants, and as many accounts and events as make a scan look dear.
+async fn fill(connection: &mut PgConnection) {
+    let fill = r"
+        INSERT INTO mfa.accounts (tenant_id, user_id, version, failures, forgiven, recent_failures,
+                audit_sequence, audit_hash)
+            SELECT 't' || n % 4, 'u' || n, 1, 0, 0, '{}', 1, '' FROM generate_series(1, 20000) n;
+        INSERT INTO mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, algorithm,
+                digits, counter, key_id, secret)
+            SELECT id, gen_random_uuid(), 1, 0, 'hotp', 'l', 'active', 0, 'SHA1', 6, 0, 'k' || id % 2, ''
+            FROM mfa.accounts;
+        INSERT INTO mfa.backup_code_sets SELECT id, 's', 0 FROM mfa.accounts;
+        INSERT INTO mfa.backup_codes SELECT id, 0, '', NULL FROM mfa.accounts;
+        INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
+            SELECT tenant_id, id, 1, 0, 'verified', 'a', '{}', '', '' FROM mfa.accounts;
+        ANALYZE";
+    connection.execute(sqlx::raw_sql(fill)).await.unwrap();
+}

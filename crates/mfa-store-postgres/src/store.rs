@@ -1,0 +1,161 @@
+//! The store.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mfa_batch::{Batches, Limits};
+use mfa_domain::AccountKey;
+use mfa_domain::ports::ApiKeyId;
+
+use crate::api_keys::{self, ApiKeyRow};
+use crate::change::{Change, commit_all};
+use crate::connections::{Connections, PostgresOptions};
+use crate::rows::AccountRow;
+use crate::{PostgresError, accounts};
+
+/// Accounts, events and API keys in one PostgreSQL database.
+///
+/// A clone is another handle on the same connections. Any number of processes may have the same
+/// database open.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pub(crate) connections: Connections,
+    pub(crate) options: PostgresOptions,
+    pub(crate) loads: Batches<AccountKey, Vec<AccountRow>, PostgresError>,
+    pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, PostgresError>,
+    /// An outcome for each change: a commit must not be tried again because another one failed.
+    pub(crate) commits: Batches<Arc<Change>, Result<bool, PostgresError>, PostgresError>,
+}
+
+impl PostgresStore {
+    /// Opens the database at `url` with the usual options.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::open_with`].
+    pub async fn open(url: &str) -> Result<Self, PostgresError> {
+        Self::open_with(url, &PostgresOptions::default()).await
+    }
+
+    /// Opens the database at `url` (`postgres://user:password@host:5432/database?sslmode=verify-full`)
+    /// and brings its tables up to date. Must be called on a tokio runtime, and lives no longer than
+    /// that.
+    ///
+    /// # Errors
+    /// [`PostgresError`] says what the person who runs the program has to change. A standby is
+    /// refused, and so is a database with tables of a newer major version.
+    pub async fn open_with(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
+        Ok(Self::start(Connections::open(url, options).await?, options.clone()))
+    }
+
+    fn start(connections: Connections, options: PostgresOptions) -> Self {
+        // Some connections stay free for pages and lists.
+        let slots = (options.max_connections / 4).max(1);
+        let limits = || Limits { under_way: slots, ..Limits::default() };
+        let (for_loads, for_keys, for_commits) =
+            (connections.clone(), connections.clone(), connections.clone());
+        let timeout = options.call_timeout;
+        Self {
+            loads: Batches::start(limits(), move |keys| {
+                let connections = for_loads.clone();
+                async move {
+                    let read = load(&connections, &keys, timeout).await;
+                    // A connection that was lost, as when the server was restarted: reading again is
+                    // safe, and the next one is new.
+                    match read {
+                        Err(PostgresError::ConnectionLost(_)) => load(&connections, &keys, timeout).await,
+                        read => read,
+                    }
+                }
+            }),
+            api_keys: Batches::start(Limits::default(), move |ids| {
+                let connections = for_keys.clone();
+                async move {
+                    let read = find(&connections, &ids, timeout).await;
+                    match read {
+                        Err(PostgresError::ConnectionLost(_)) => find(&connections, &ids, timeout).await,
+                        read => read,
+                    }
+                }
+            }),
+            commits: Batches::start(limits(), move |changes| {
+                let connections = for_commits.clone();
+                async move { commit(&connections, &changes, timeout).await }
+            }),
+            connections,
+            options,
+        }
+    }
+
+    /// Makes the changes that are queued, and closes the connections. After it every call on any clone
+    /// is answered with [`PostgresError::Closed`].
+    ///
+    /// A store that is just dropped loses nothing that was answered.
+    pub async fn close(&self) {
+        self.commits.close().await;
+        self.loads.close().await;
+        self.api_keys.close().await;
+        self.connections.close().await;
+    }
+
+    /// What a call is answered with, in time.
+    pub(crate) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, PostgresError>>,
+    ) -> Result<T, PostgresError> {
+        within(self.options.call_timeout, call).await
+    }
+}
+
+async fn within<T>(
+    timeout: std::time::Duration,
+    call: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    tokio::time::timeout(timeout, call).await.unwrap_or(Err(PostgresError::Timeout))
+}
+
+async fn load(
+    connections: &Connections,
+    keys: &[AccountKey],
+    timeout: std::time::Duration,
+) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
+    let mut connection = connections.acquire().await?;
+    let read = within(timeout, accounts::load(&mut connection, keys)).await;
+    connections.release(connection, read)
+}
+
+async fn find(
+    connections: &Connections,
+    ids: &[ApiKeyId],
+    timeout: std::time::Duration,
+) -> Result<Vec<Option<ApiKeyRow>>, PostgresError> {
+    let mut connection = connections.acquire().await?;
+    let read = within(timeout, api_keys::find(&mut connection, ids)).await;
+    connections.release(connection, read)
+}
+
+async fn commit(
+    connections: &Connections,
+    changes: &[Arc<Change>],
+    timeout: std::time::Duration,
+) -> Result<Vec<Result<bool, PostgresError>>, PostgresError> {
+    let mut connection = match connections.acquire().await {
+        Ok(connection) => connection,
+        Err(error) => return Ok(changes.iter().map(|_| Err(error.clone())).collect()),
+    };
+    let Ok(results) = tokio::time::timeout(timeout, commit_all(&mut connection, changes)).await else {
+        let late = connections.release::<()>(connection, Err(PostgresError::Timeout));
+        return Ok(changes.iter().map(|_| late.clone().map(|()| false)).collect());
+    };
+    let broken = results.iter().filter_map(|result| result.as_ref().err());
+    let broken = broken.into_iter().find(|error| error.breaks_connection()).cloned();
+    if let Err(error) = connections.release(connection, broken.map_or(Ok(()), Err)) {
+        tracing::error!(changes = changes.len(), %error, "changes could not be committed");
+    }
+    Ok(results)
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PostgresStore(..)")
+    }
+}

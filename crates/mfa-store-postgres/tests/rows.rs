@@ -1,0 +1,240 @@
+//! Rows that this version cannot read, and numbers that it cannot write.
+
+use mfa_domain::account::{CodeHash, HashedCode};
+use mfa_domain::ports::{
+    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, EventQuery, Scopes,
+};
+use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, Version, Versioned};
+use mfa_store_postgres::PostgresError;
+use sqlx::{AssertSqlSafe, Executor};
+
+mod support;
+use support::{change, delta, factor, inner, key, make, now, raw, store};
+
+/// What makes a row unreadable, and the column that must be named.
+const UNREADABLE: [(&str, &str); 23] = [
+    ("UPDATE mfa.accounts SET failures = 4294967296", "failures"),
+    ("UPDATE mfa.accounts SET forgiven = -1", "forgiven"),
+    ("UPDATE mfa.accounts SET recent_failures = '{-1}'", "recent_failures"),
+    ("UPDATE mfa.accounts SET verified_at = -1", "verified_at"),
+    ("UPDATE mfa.accounts SET verified_at = 9223372036854775807", "verified_at"),
+    ("UPDATE mfa.accounts SET audit_sequence = -1", "audit_sequence"),
+    ("UPDATE mfa.accounts SET audit_hash = '\\x00'", "audit_hash"),
+    ("UPDATE mfa.factors SET kind = 'passkey'", "kind"),
+    ("UPDATE mfa.factors SET kind = 'totp'", "period"),
+    ("UPDATE mfa.factors SET kind = 'totp', period = 0, t0 = 0, drift = 0, leaning = 0", "period"),
+    ("UPDATE mfa.factors SET kind = 'totp', period = 30, t0 = 0, drift = 128, leaning = 0", "drift"),
+    ("UPDATE mfa.factors SET label = ''", "label"),
+    ("UPDATE mfa.factors SET state = 'revoked'", "state"),
+    ("UPDATE mfa.factors SET state = 'pending', expires_at = NULL", "expires_at"),
+    ("UPDATE mfa.factors SET created_at = -1", "created_at"),
+    ("UPDATE mfa.factors SET last_used_at = -1", "last_used_at"),
+    ("UPDATE mfa.factors SET algorithm = 'MD5'", "algorithm"),
+    ("UPDATE mfa.factors SET digits = 9", "digits"),
+    ("UPDATE mfa.factors SET digits = 262", "digits"),
+    ("UPDATE mfa.factors SET counter = NULL", "counter"),
+    ("UPDATE mfa.factors SET counter = -1", "counter"),
+    ("UPDATE mfa.backup_code_sets SET issued_at = -1", "issued_at"),
+    ("UPDATE mfa.backup_codes SET spent_at = -1", "spent_at"),
+];
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
+    let (store, url) = store().await;
+    let mut shell = raw(&url).await;
+    for (n, (statement, column)) in UNREADABLE.into_iter().enumerate() {
+        let user = key(&format!("user-{n}"));
+        make(&store, &user, |draft| {
+            draft.put(factor(1, 20));
+            let codes = vec![HashedCode { hash: CodeHash(vec![1; 32]), spent_at: None }];
+            let set = BackupCodes { scheme: "s".to_owned(), codes, issued_at: now() };
+            draft.backup_codes(BackupCodesChange::Replace(set));
+        })
+        .await;
+        let own = "(SELECT max(id) FROM mfa.accounts)";
+        let which = if statement.contains("mfa.accounts") { "id" } else { "account_id" };
+        shell.execute(AssertSqlSafe(format!("{statement} WHERE {which} = {own}"))).await.unwrap();
+        let error = store.load(&user).await.expect_err(statement);
+        let named = match inner(&error) {
+            PostgresError::Undecodable { column, account: 1.., .. } => column,
+            other => panic!("{statement}: {other:?}"),
+        };
+        assert_eq!(*named, column, "{statement}");
+        // Whoever is read with it is not affected.
+        let healthy = key(&format!("healthy-{n}"));
+        let (broken, read) = tokio::join!(store.load(&user), store.load(&healthy));
+        assert!(broken.is_err());
+        assert_eq!(read.unwrap(), Versioned::default());
+    }
+}
+
+#[tokio::test]
+async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_column() {
+    let id = ApiKeyId::new("abc").unwrap();
+    for (statement, column) in [
+        ("UPDATE mfa.events SET sequence = -1", "sequence"),
+        ("UPDATE mfa.events SET at = -1", "at"),
+        ("UPDATE mfa.events SET detail = '[]'", "detail"),
+        ("UPDATE mfa.events SET detail = '{\"n\": 1}'", "detail"),
+        ("UPDATE mfa.events SET previous = ''", "previous"),
+        ("UPDATE mfa.events SET hash = '\\x00'", "hash"),
+        ("UPDATE mfa.accounts SET user_id = 'a b'", "user_id"),
+        ("UPDATE mfa.api_keys SET scopes = '{verify,sudo}'", "scopes"),
+        ("UPDATE mfa.api_keys SET hash = '\\x00'", "hash"),
+        ("UPDATE mfa.api_keys SET tenant_id = ''", "tenant_id"),
+        ("UPDATE mfa.api_keys SET created_at = -1", "created_at"),
+        ("UPDATE mfa.api_keys SET revoked_at = -1", "revoked_at"),
+    ] {
+        let (store, url) = store().await;
+        let alice = key("alice");
+        make(&store, &alice, |_| ()).await;
+        let api_key = ApiKey {
+            id: id.clone(),
+            tenant: alice.tenant.clone(),
+            scopes: Scopes::new(),
+            hash: ApiKeyHash::of("secret"),
+            created_at: now(),
+            revoked_at: None,
+        };
+        store.insert(&api_key).await.unwrap();
+        raw(&url).await.execute(statement).await.unwrap();
+        let query = EventQuery { tenant: alice.tenant, user: None, after: None, limit: 10 };
+        let accounts = AccountQuery { after: None, not_sealed_with: None, limit: 10 };
+        let errors = [
+            store.events(&query).await.err(),
+            store.page(&accounts).await.err(),
+            store.find(&id).await.err(),
+            store.list(None).await.err(),
+        ];
+        let errors: Vec<_> = errors.iter().flatten().map(inner).collect();
+        assert!(!errors.is_empty(), "{statement}");
+        for error in errors {
+            assert!(
+                matches!(error, PostgresError::Undecodable { column: named, .. } if *named == column),
+                "{statement}: {error:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_postgresql_cannot_hold_is_refused_and_changes_nothing() {
+    let (store, _) = store().await;
+    let alice = key("alice");
+    let too_large = i64::MAX as u64 + 1;
+    for counter in [too_large, u64::MAX] {
+        let error = change(&store, &alice, |draft| draft.put(factor(counter, 20))).await.unwrap_err();
+        assert!(matches!(inner(&error), PostgresError::TooLarge { column: "counter" }), "{error:?}");
+        assert_eq!(store.load(&alice).await.unwrap(), Versioned::default());
+    }
+    make(&store, &alice, |draft| draft.put(factor(too_large - 1, 20))).await;
+    let read = store.load(&alice).await.unwrap();
+    assert_eq!(read.value.factors, [factor(too_large - 1, 20)]);
+    let delta = delta(&read.value, &alice, |_| ());
+    for version in [too_large - 1, too_large, u64::MAX] {
+        let error = store.commit(&alice, Version(version), &delta).await.unwrap_err();
+        assert!(matches!(inner(&error), PostgresError::TooLarge { column: "version" }), "{error:?}");
+    }
+}
+
+/// Whoever opens the file with the `psql` tool can see what is going on.
+#[tokio::test]
+async fn an_operator_can_read_the_tables() {
+    let (store, url) = store().await;
+    make(&store, &key("alice"), |draft| {
+        let replaces = Some(FactorId::fresh(now(), &[2; 10]));
+        let state = FactorState::Pending { expires_at: now(), replaces };
+        draft.put(mfa_domain::Factor { state, ..factor(42, 20) });
+        draft.attempts().fail(now());
+        draft.record(EventKind::Locked, None, [("until", now().to_string())]);
+    })
+    .await;
+    let mut shell = raw(&url).await;
+    for (query, expected) in [
+        (
+            "SELECT tenant_id || '/' || user_id || ' ' || version || ' ' || recent_failures::text FROM mfa.accounts",
+            "acme/alice 1 {1800000000000}",
+        ),
+        (
+            "SELECT kind || ' ' || label || ' ' || state || ' ' || counter FROM mfa.factors",
+            "hotp Token pending 42",
+        ),
+        (
+            "SELECT string_agg(sequence || ' ' || kind || ' ' || detail, ',' ORDER BY id) FROM mfa.events",
+            r#"1 verified {},2 locked {"until": "2027-01-15T08:00:00Z"}"#,
+        ),
+    ] {
+        let text: String = sqlx::query_scalar(query).fetch_one(&mut shell).await.unwrap();
+        assert_eq!(text, expected);
+    }
+}
+
+/// Whatever a delta does to one factor is summed up, as a statement changes a row once.
+#[tokio::test]
+async fn a_delta_may_change_one_factor_again_and_again() {
+    let (store, _) = store().await;
+    let user = key("alice");
+    let id = |n: u8| FactorId::fresh(now(), &[n; 10]);
+    let token = |n: u8, counter: u64| mfa_domain::Factor { id: id(n), ..factor(counter, 20) };
+    let mut model = Versioned::default();
+    let edits: [&[(u8, Option<u64>)]; 9] = [
+        &[(1, Some(1)), (2, Some(1)), (3, Some(1))],
+        &[(1, Some(2)), (1, Some(3))],
+        &[(1, None), (1, Some(4))],
+        &[(4, Some(1)), (4, None)],
+        &[(4, Some(2)), (2, None), (4, None), (4, Some(3)), (2, Some(9))],
+        &[(9, None)],
+        &[(3, Some(7)), (3, None), (3, Some(8)), (3, None)],
+        &[(5, Some(1)), (1, Some(5)), (6, Some(1)), (5, None), (5, Some(2))],
+        &[(1, None), (2, None), (4, None), (5, None), (6, None), (6, Some(2))],
+    ];
+    for edit in edits {
+        let delta = delta(&model.value, &user, |draft| {
+            for (n, counter) in edit {
+                match counter {
+                    Some(counter) => draft.put(token(*n, *counter)),
+                    None => draft.remove(id(*n)),
+                }
+            }
+        });
+        assert_eq!(store.commit(&user, model.version, &delta).await.unwrap(), Commit::Won);
+        model.value.apply(&delta);
+        model.version = model.version.next();
+        assert_eq!(store.load(&user).await.unwrap(), model, "{edit:?}");
+    }
+}
+
+/// Sets take the place of longer, shorter and empty ones.
+#[tokio::test]
+async fn sets_of_backup_codes_take_each_others_place() {
+    let (store, _) = store().await;
+    let user = key("alice");
+    let mut model = Versioned::default();
+    let set = |count: u8| {
+        let codes = (0..count).map(|n| HashedCode { hash: CodeHash(vec![n, count]), spent_at: None });
+        BackupCodesChange::Replace(BackupCodes {
+            scheme: format!("{count} codes"),
+            codes: codes.collect(),
+            issued_at: now(),
+        })
+    };
+    let spend = |place| BackupCodesChange::Spend { place, at: now() };
+    for change in [
+        set(3),
+        spend(2),
+        set(10),
+        spend(9),
+        set(0),
+        set(2),
+        spend(1),
+        set(2),
+        BackupCodesChange::Remove,
+        set(1),
+    ] {
+        let delta = delta(&model.value, &user, |draft| draft.backup_codes(change.clone()));
+        assert_eq!(store.commit(&user, model.version, &delta).await.unwrap(), Commit::Won);
+        model.value.apply(&delta);
+        model.version = model.version.next();
+        assert_eq!(store.load(&user).await.unwrap(), model, "{change:?}");
+    }
+}

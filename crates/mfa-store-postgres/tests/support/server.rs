@@ -1,0 +1,219 @@
+//! A PostgreSQL server of our own, for as long as the tests run.
+//!
+//! It has a temporary folder, listens on a socket in it and on nothing else, and is stopped and removed
+//! when the program that started it ends, however that ends.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tempfile::TempDir;
+
+/// A server that was started here.
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+    /// It has the other end of a pipe, and stops the server when that is closed.
+    warden: Child,
+}
+
+/// Starts a server in a folder, says so, and stops and removes all of it at the end of its input.
+const WARDEN: &str = r#"
+    folder=$1; shift
+    certify() {
+        cd "$1" &&
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
+            -keyout authority.key -out authority.crt &&
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+            -keyout server.key -out server.csr &&
+        echo subjectAltName=DNS:localhost >names &&
+        openssl x509 -req -days 2 -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial \
+            -extfile names -out server.crt &&
+        cd /
+    }
+    initdb --pgdata="$folder/data" --username=mfa --auth=trust --encoding=UTF8 --locale=C \
+        >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
+    if [ -n "$TLS" ]; then
+        certify "$folder/data" >"$folder/openssl.log" 2>&1 || { cat "$folder/openssl.log" >&2; exit 1; }
+        cp "$folder/data/authority.crt" "$folder/authority.crt"; chmod 644 "$folder/authority.crt"
+        set -- -c ssl=on "$@"
+    fi
+    if [ -n "$STANDBY" ]; then touch "$folder/data/standby.signal"; fi
+    server=
+    stop() {
+        if [ -n "$server" ]; then kill -INT "$server"; wait "$server"; server=; fi
+    }
+    start() {
+        postgres -D "$folder/data" -k "$folder" -c listen_addresses= -c max_connections=200 "$@" \
+            </dev/null >>"$folder/server.log" 2>&1 &
+        server=$!
+    }
+    start "$@"
+    while read -r order; do
+        case $order in
+            stop) stop; touch "$folder/stopped" ;;
+            start) start "$@" ;;
+        esac
+    done
+    stop
+    rm -rf "$folder"
+"#;
+
+impl Server {
+    /// Starts one with further settings, each as `name=value`.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::start_as(5432, settings, &[])
+    }
+
+    /// Starts one that listens on a free port of localhost, with TLS and a certificate of its own.
+    pub(crate) fn with_tls() -> (u16, Self) {
+        let port = free_port();
+        (port, Self::start_as(port, &["listen_addresses=localhost"], &[("TLS", "yes")]))
+    }
+
+    /// Starts one that waits for a primary for ever.
+    pub(crate) fn standby() -> Self {
+        Self::start_as(5432, &[], &[("STANDBY", "yes")])
+    }
+
+    /// Starts one that listens on a free port of the loopback address too.
+    pub(crate) fn on_a_port() -> (u16, Self) {
+        let port = free_port();
+        (port, Self::start_as(port, &["listen_addresses=127.0.0.1"], &[]))
+    }
+
+    fn start_as(port: u16, settings: &[&str], orders: &[(&str, &str)]) -> Self {
+        let folder = TempDir::with_prefix("mfa-postgres-").unwrap().keep();
+        // The server refuses to run as root.
+        let mut command = if is_root() {
+            assert!(
+                Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success(),
+                "there is no user postgres; `cargo xtask tools` installs PostgreSQL with it"
+            );
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--", "sh"]);
+            command
+        } else {
+            Command::new("sh")
+        };
+        command
+            .args(["-c", WARDEN, "warden"])
+            .arg(&folder)
+            .arg(format!("--port={port}"))
+            .args(settings.iter().flat_map(|set| ["-c", set]));
+        command.env("PATH", format!("{}:{}", binaries().display(), env::var("PATH").unwrap_or_default()));
+        command.envs(orders.iter().copied()).current_dir("/").stdin(Stdio::piped());
+        // What interrupts the tests must not interrupt it before it has cleaned up.
+        let warden = command.process_group(0).spawn().unwrap();
+        Self { folder, port, warden }
+    }
+
+    /// The URL of a database.
+    pub(crate) fn url(&self, database: &str) -> String {
+        let folder = self.folder.to_str().unwrap().replace('/', "%2F");
+        format!("postgres://mfa@{folder}:{}/{database}", self.port)
+    }
+
+    /// A new, empty database.
+    pub(crate) async fn database(&self) -> String {
+        let name = database_name();
+        let mut maintenance = self.connect().await;
+        maintenance.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        self.url(&name)
+    }
+
+    /// Connects as soon as it is up.
+    pub(crate) async fn connect(&self) -> PgConnection {
+        for _ in 0..600 {
+            if let Ok(connection) = PgConnection::connect(&self.url("postgres")).await {
+                return connection;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let log = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+        panic!("PostgreSQL does not start:\n{log}");
+    }
+
+    /// Stops it, without waiting for its clients.
+    pub(crate) fn stop(&self) {
+        self.order("stop");
+        let stopped = self.folder.join("stopped");
+        while !stopped.exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        fs::remove_file(stopped).unwrap();
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&self) {
+        self.order("start");
+    }
+
+    fn order(&self, order: &str) {
+        let mut orders = self.warden.stdin.as_ref().unwrap();
+        writeln!(orders, "{order}").unwrap();
+    }
+
+    /// Where its socket is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.warden.stdin.take());
+        let _ = self.warden.wait();
+    }
+}
+
+/// A new, empty database on the server of this program, or on that of `MFA_TEST_POSTGRES_URL`.
+pub(crate) async fn database() -> String {
+    // It is never dropped, and ends with the program.
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let Ok(url) = env::var("MFA_TEST_POSTGRES_URL") else {
+        return SERVER.get_or_init(|| Server::start(&[])).database().await;
+    };
+    let name = database_name();
+    let mut maintenance = PgConnection::connect(&url).await.expect("MFA_TEST_POSTGRES_URL");
+    maintenance.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+    let (server, parameters) = url.split_once('?').map_or((&*url, ""), |(server, rest)| (server, rest));
+    let server = server.rsplit_once('/').map_or(server, |(server, _)| server);
+    format!("{server}/{name}?{parameters}")
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn database_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("mfa_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Where `initdb` and `postgres` are: on the path, or where Debian has them.
+fn binaries() -> PathBuf {
+    let on_path = env::var_os("PATH").unwrap_or_default();
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut debian: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();
+    debian.sort();
+    let found = env::split_paths(&on_path)
+        .chain(debian.into_iter().rev())
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
+    found.expect("tests need PostgreSQL (initdb, postgres); `cargo xtask tools` installs it")
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout.trim_ascii() == b"0"
+}

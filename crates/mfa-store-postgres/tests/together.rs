@@ -1,0 +1,148 @@
+//! How many transactions there were, counted by who wrote the rows.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+
+use mfa_domain::ports::{AccountStore, Commit};
+use mfa_domain::{Account, Version, Versioned};
+use mfa_store_postgres::PostgresStore;
+use sqlx::Executor;
+use tokio::task::JoinSet;
+
+mod support;
+use support::{change, delta, factor, inner, key, make, raw, store};
+
+async fn transactions(url: &str) -> usize {
+    let count = "SELECT count(DISTINCT xmin::text) FROM mfa.events";
+    let count: i64 = sqlx::query_scalar(count).fetch_one(&mut raw(url).await).await.unwrap();
+    usize::try_from(count).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_queued_together_is_committed_together() {
+    const USERS: usize = 64;
+    let (store, url) = store().await;
+    let before = transactions(&url).await;
+    let mut tasks = JoinSet::new();
+    for n in 0..USERS {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { change(&store, &key(&format!("user-{n}")), |_| ()).await.unwrap() });
+    }
+    let commits = tasks.join_all().await;
+    assert!(commits.iter().all(|commit| *commit == Commit::Won));
+    let used = transactions(&url).await - before;
+    assert!((1..=USERS / 4).contains(&used), "{USERS} commits took {used} transactions");
+}
+
+#[tokio::test]
+async fn one_at_a_time_each_has_a_transaction_of_its_own() {
+    let (store, url) = store().await;
+    let before = transactions(&url).await;
+    for n in 0..10 {
+        make(&store, &key(&format!("user-{n}")), |_| ()).await;
+    }
+    assert_eq!(transactions(&url).await - before, 10);
+}
+
+#[tokio::test]
+async fn several_changes_of_one_account_at_the_same_time_are_still_compared_and_swapped() {
+    let (store, url) = store().await;
+    let alice = key("alice");
+    let mut model = Account::default();
+    // Three tasks at each of four versions, one version after the other.
+    for version in 0..4 {
+        let deltas =
+            [1, 2, 3].map(|n| delta(&model, &alice, |draft| draft.put(factor(10 * version + n, 20))));
+        let mut tasks = JoinSet::new();
+        for (n, delta) in deltas.iter().cloned().enumerate() {
+            let (store, alice) = (Arc::clone(&store), alice.clone());
+            tasks.spawn(async move { (n, store.commit(&alice, Version(version), &delta).await.unwrap()) });
+        }
+        let won: Vec<_> =
+            tasks.join_all().await.into_iter().filter(|(_, made)| *made == Commit::Won).collect();
+        let [(winner, _)] = won[..] else { panic!("{} won at version {version}", won.len()) };
+        model.apply(&deltas[winner]);
+    }
+    assert_eq!(transactions(&url).await, 4);
+    assert_eq!(store.load(&alice).await.unwrap(), Versioned { value: model, version: Version(4) });
+}
+
+/// Requests that are alike in every bit have one winner too.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_identical_changes_one_wins() {
+    let (store, url) = store().await;
+    let other = Arc::new(PostgresStore::open(&url).await.unwrap());
+    let alice = key("alice");
+    let mut model = Account::default();
+    for version in 0..20 {
+        let delta = delta(&model, &alice, |draft| draft.put(factor(version, 20)));
+        let mut tasks = JoinSet::new();
+        for n in 0..32 {
+            let store = Arc::clone(if n % 2 == 0 { &store } else { &other });
+            let (alice, delta) = (alice.clone(), delta.clone());
+            tasks.spawn(async move { store.commit(&alice, Version(version), &delta).await.unwrap() });
+        }
+        let won = tasks.join_all().await.into_iter().filter(|commit| *commit == Commit::Won).count();
+        assert_eq!(won, 1, "version {version}");
+        model.apply(&delta);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_made_takes_no_other_with_it() {
+    let (store, _) = store().await;
+    let mut tasks = JoinSet::new();
+    for n in 0..20_u64 {
+        let store = Arc::clone(&store);
+        // Every seventh has a counter that PostgreSQL cannot hold.
+        let counter = if n % 7 == 3 { u64::MAX } else { n };
+        tasks.spawn(async move {
+            let user = key(&format!("user-{n}"));
+            (n, change(&store, &user, |draft| draft.put(factor(counter, 20))).await)
+        });
+    }
+    for (n, made) in tasks.join_all().await {
+        let read = store.load(&key(&format!("user-{n}"))).await.unwrap();
+        if n % 7 == 3 {
+            inner(&made.unwrap_err());
+            assert_eq!(read, Versioned::default(), "user-{n}");
+        } else {
+            assert_eq!(made.unwrap(), Commit::Won, "user-{n}");
+            assert_eq!(read.value.factors, [factor(n, 20)], "user-{n}");
+        }
+    }
+}
+
+/// Rows are locked in the order of keys, whatever the order in which changes were queued: so no two
+/// batches ever wait for each other in a circle.
+#[tokio::test]
+async fn a_batch_waits_for_the_first_account_before_it_locks_the_second() {
+    let (store, url) = store().await;
+    let (first, second) = (key("user-1"), key("user-2"));
+    for user in [&first, &second] {
+        make(&store, user, |_| ()).await;
+    }
+    let read = [store.load(&first).await.unwrap().value, store.load(&second).await.unwrap().value];
+    let deltas = [delta(&read[0], &first, |_| ()), delta(&read[1], &second, |_| ())];
+    let (mut holder, mut observer) = (raw(&url).await, raw(&url).await);
+    holder.execute("BEGIN; SELECT FROM mfa.accounts WHERE user_id = 'user-1' FOR UPDATE").await.unwrap();
+    let (of_second, of_first, ()) = tokio::join!(
+        store.commit(&second, Version(1), &deltas[1]),
+        store.commit(&first, Version(1), &deltas[0]),
+        async {
+            let waiting = "SELECT count(*) FROM pg_stat_activity
+                WHERE wait_event_type = 'Lock' AND application_name = 'mfa' AND datname = current_database()";
+            while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut observer).await.unwrap() == 0 {}
+            observer
+                .execute("SELECT FROM mfa.accounts WHERE user_id = 'user-2' FOR UPDATE NOWAIT")
+                .await
+                .expect("the second is locked while the first is waited for");
+            holder.execute("COMMIT").await.unwrap();
+        },
+    );
+    assert_eq!((of_first.unwrap(), of_second.unwrap()), (Commit::Won, Commit::Won));
+    let both = "SELECT count(DISTINCT xmin::text) FROM mfa.accounts";
+    let transactions: i64 = sqlx::query_scalar(both).fetch_one(&mut observer).await.unwrap();
+    assert_eq!(transactions, 1, "they were not in one batch");
+}
