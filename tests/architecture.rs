@@ -127,8 +127,7 @@ fn the_pure_crates_are_pure_all_the_way_down() {
 }
 
 fn cargo(arguments: &[&str]) -> String {
-    let output =
-        Command::new(env!("CARGO")).args(arguments).arg("--locked").output().unwrap();
+    let output = Command::new(env!("CARGO")).args(arguments).arg("--locked").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -33,6 +33,12 @@ fn a_second_server_on_one_database_is_refused_and_commands_are_not() {
     let program = Program::new();
     let server = program.serve("");
     refused(&program, "serve --listen 127.0.0.1:0", "another server is running on the database ");
+    // By whatever other name.
+    let link = program.folder.path().join("link.db");
+    std::fs::hard_link(program.data("mfa.db"), &link).unwrap();
+    let elsewhere = format!("serve --listen 127.0.0.1:0 --store sqlite:{}", link.display());
+    refused(&program, &elsewhere, "another server is running on the database ");
+    std::fs::remove_file(link).unwrap();
     assert_eq!(program.json("api-key list").as_array().unwrap().len(), 1);
     drop(server);
     program.serve("");
@@ -191,7 +197,7 @@ fn a_place_that_cannot_be_written_is_named() {
     let output = command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&dir).output().unwrap();
     let said = Said::of(&output);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("mfa.db.lock cannot be written: Permission denied"), "{}", said.err);
+    assert!(said.err.contains("mfa.db cannot be written: Permission denied"), "{}", said.err);
 }
 
 /// Whether this is root, who can become nobody.
