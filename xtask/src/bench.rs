@@ -5,9 +5,10 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, run};
 
 /// The benchmarks, and what runs each.
-const BENCHMARKS: [(&str, &[&str]); 3] = [
+const BENCHMARKS: [(&str, &[&str]); 4] = [
     ("otp-core", &["--package", "otp-core"]),
     ("throughput", &["--package", "mfa-tests", "--bench", "throughput"]),
+    ("postgres", &["--package", "mfa-store-postgres", "--bench", "together"]),
     ("growth", &["--package", "mfa-tests", "--bench", "growth"]),
 ];
 
