@@ -57,25 +57,11 @@ impl PostgresStore {
         Self {
             loads: Batches::start(limits(), move |keys| {
                 let connections = for_loads.clone();
-                async move {
-                    let read = load(&connections, &keys, timeout).await;
-                    // A connection that was lost, as when the server was restarted: reading again is
-                    // safe, and the next one is new.
-                    match read {
-                        Err(PostgresError::ConnectionLost(_)) => load(&connections, &keys, timeout).await,
-                        read => read,
-                    }
-                }
+                async move { reading(|| load(&connections, &keys, timeout)).await }
             }),
             api_keys: Batches::start(Limits::default(), move |ids| {
                 let connections = for_keys.clone();
-                async move {
-                    let read = find(&connections, &ids, timeout).await;
-                    match read {
-                        Err(PostgresError::ConnectionLost(_)) => find(&connections, &ids, timeout).await,
-                        read => read,
-                    }
-                }
+                async move { reading(|| find(&connections, &ids, timeout)).await }
             }),
             commits: Batches::start(limits(), move |changes| {
                 let connections = for_commits.clone();
@@ -103,6 +89,18 @@ impl PostgresStore {
         call: impl Future<Output = Result<T, PostgresError>>,
     ) -> Result<T, PostgresError> {
         within(self.options.call_timeout, call).await
+    }
+}
+
+/// Reads, and once more if the connection was lost, as when the server was restarted: that is safe,
+/// and the next connection is new.
+async fn reading<T, R>(read: impl Fn() -> R) -> Result<T, PostgresError>
+where
+    R: Future<Output = Result<T, PostgresError>>,
+{
+    match read().await {
+        Err(PostgresError::ConnectionLost(_)) => read().await,
+        read => read,
     }
 }
 

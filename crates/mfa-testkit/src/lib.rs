@@ -7,6 +7,7 @@
 
 pub mod account_store;
 pub mod api_key_store;
+pub mod changes;
 pub mod throttle;
 
 mod clock;

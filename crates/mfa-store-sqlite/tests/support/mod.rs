@@ -6,48 +6,15 @@
 use std::error::Error;
 use std::path::Path;
 
-use mfa_domain::account::{Context, Draft};
-use mfa_domain::otp_core::Hotp;
-use mfa_domain::ports::{AccountStore, Commit, StoreError};
-use mfa_domain::{
-    Account, AccountKey, Actor, Authenticator, Delta, EventKind, Factor, FactorId, FactorState, HotpDevice,
-    KeyId, Label, Policies, Sealed, TenantId, Timestamp, UserId, Versioned,
-};
+use mfa_domain::AccountKey;
+use mfa_domain::account::Draft;
+use mfa_domain::ports::{Commit, StoreError};
 use mfa_store_sqlite::{SqliteError, SqliteStore};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
-pub(crate) fn key(user: &str) -> AccountKey {
-    AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap())
-}
-
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_unix_seconds(1_800_000_000)
-}
-
-/// An HOTP factor; its secret is as long as it is asked to be.
-pub(crate) fn factor(counter: u64, secret: usize) -> Factor {
-    Factor {
-        id: FactorId::fresh(now(), &[1; 10]),
-        label: Label::new("Token").unwrap(),
-        state: FactorState::Active,
-        created_at: now(),
-        last_used_at: None,
-        authenticator: Authenticator::Hotp(HotpDevice {
-            hotp: Hotp::default(),
-            secret: Sealed { key: KeyId::new("k1"), bytes: vec![7; secret] },
-            counter,
-        }),
-    }
-}
-
-pub(crate) fn delta(account: &Account, key: &AccountKey, edit: impl FnOnce(&mut Draft<'_>)) -> Delta {
-    let (policies, actor) = (Policies::default(), Actor::user("test"));
-    let mut draft = account.draft(Context { key, actor: &actor, now: now(), policies: &policies });
-    draft.record(EventKind::Verified, None, []);
-    edit(&mut draft);
-    draft.finish().unwrap()
-}
+#[allow(unused_imports, reason = "each test file uses a part of it")]
+pub(crate) use mfa_testkit::changes::{delta, factor, key, now};
 
 /// Changes an account as it stands.
 pub(crate) async fn change(
@@ -55,8 +22,7 @@ pub(crate) async fn change(
     key: &AccountKey,
     edit: impl FnOnce(&mut Draft<'_>),
 ) -> Result<Commit, StoreError> {
-    let Versioned { value, version } = store.load(key).await?;
-    store.commit(key, version, &delta(&value, key, edit)).await
+    mfa_testkit::changes::change(store, key, edit).await
 }
 
 /// Changes an account as it stands, when nothing can be in the way.

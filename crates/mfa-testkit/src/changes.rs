@@ -1,0 +1,64 @@
+//! Changes to commit, for a store author's own tests: of crashes, files, connections.
+
+use mfa_domain::account::{Context, Draft};
+use mfa_domain::otp_core::Hotp;
+use mfa_domain::ports::{AccountStore, Commit, StoreError};
+use mfa_domain::{
+    Account, AccountKey, Actor, Authenticator, Delta, EventKind, Factor, FactorId, FactorState, HotpDevice,
+    KeyId, Label, Policies, Sealed, TenantId, Timestamp, UserId, Versioned,
+};
+
+/// The key of a user of one tenant.
+///
+/// # Panics
+/// If it is no user id.
+#[must_use]
+pub fn key(user: &str) -> AccountKey {
+    AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap())
+}
+
+/// When all of these changes are made.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::from_unix_seconds(1_800_000_000)
+}
+
+/// An HOTP factor; its secret is as long as it is asked to be.
+#[must_use]
+pub fn factor(counter: u64, secret: usize) -> Factor {
+    Factor {
+        id: FactorId::fresh(now(), &[1; 10]),
+        label: Label::new("Token").unwrap(),
+        state: FactorState::Active,
+        created_at: now(),
+        last_used_at: None,
+        authenticator: Authenticator::Hotp(HotpDevice {
+            hotp: Hotp::default(),
+            secret: Sealed { key: KeyId::new("k1"), bytes: vec![7; secret] },
+            counter,
+        }),
+    }
+}
+
+/// A change of an account with one event, and whatever `edit` adds.
+#[must_use]
+pub fn delta(account: &Account, key: &AccountKey, edit: impl FnOnce(&mut Draft<'_>)) -> Delta {
+    let (policies, actor) = (Policies::default(), Actor::user("test"));
+    let mut draft = account.draft(Context { key, actor: &actor, now: now(), policies: &policies });
+    draft.record(EventKind::Verified, None, []);
+    edit(&mut draft);
+    draft.finish().unwrap()
+}
+
+/// Changes an account as it stands.
+///
+/// # Errors
+/// [`StoreError`] if the store fails.
+pub async fn change(
+    store: &dyn AccountStore,
+    key: &AccountKey,
+    edit: impl FnOnce(&mut Draft<'_>),
+) -> Result<Commit, StoreError> {
+    let Versioned { value, version } = store.load(key).await?;
+    store.commit(key, version, &delta(&value, key, edit)).await
+}
