@@ -30,7 +30,10 @@ impl Api {
     #[must_use]
     pub fn new(mfa: Arc<Mfa>, api_keys: Arc<dyn ApiKeyStore>, throttling: Throttling) -> Self {
         let request_timeout = Duration::from_secs(2);
-        Self { state: State { mfa, api_keys, throttling, issuer: None, request_timeout, metrics: None } }
+        let readiness = Arc::default();
+        let state =
+            State { mfa, api_keys, throttling, readiness, issuer: None, request_timeout, metrics: None };
+        Self { state }
     }
 
     /// The issuer that authenticator apps show when a caller names none; the tenant by default.

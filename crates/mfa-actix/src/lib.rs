@@ -11,6 +11,7 @@ mod caller;
 mod client_address;
 mod envelope;
 mod openapi;
+mod readiness;
 mod routes;
 mod state;
 

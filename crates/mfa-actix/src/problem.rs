@@ -12,12 +12,15 @@ use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::readiness::Dependencies;
+
 /// What went wrong, as a caller hears it. It never holds a secret, a code or an adapter's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     code: ProblemCode,
     detail: Option<String>,
     errors: Vec<FieldError>,
+    dependencies: Option<Dependencies>,
     retry_after: Option<u64>,
 }
 
@@ -90,6 +93,9 @@ pub(crate) struct ProblemBody<'a> {
     /// What is wrong with which field.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    /// Of `/readyz`: which dependency it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dependencies: Option<Dependencies>,
 }
 
 impl ProblemCode {
@@ -187,7 +193,7 @@ impl Problem {
     /// A problem of that kind, with nothing more to say.
     #[must_use]
     pub const fn new(code: ProblemCode) -> Self {
-        Self { code, detail: None, errors: Vec::new(), retry_after: None }
+        Self { code, detail: None, errors: Vec::new(), dependencies: None, retry_after: None }
     }
 
     /// A request that is wrong at `field`.
@@ -195,6 +201,11 @@ impl Problem {
     pub fn invalid(field: &str, message: impl fmt::Display) -> Self {
         let error = FieldError { field: field.to_owned(), message: message.to_string() };
         Self { errors: vec![error], ..Self::new(ProblemCode::InvalidRequest) }
+    }
+
+    /// Something that is needed does not work.
+    pub(crate) fn not_ready(dependencies: Dependencies) -> Self {
+        Self { dependencies: Some(dependencies), ..Self::new(ProblemCode::Unavailable) }
     }
 
     /// Too many requests, and how long to wait.
@@ -258,6 +269,7 @@ impl Problem {
             request_id,
             detail: self.detail.as_deref(),
             errors: &self.errors,
+            dependencies: self.dependencies,
         }
     }
 }

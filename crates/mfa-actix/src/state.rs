@@ -6,6 +6,7 @@ use std::time::Duration;
 use mfa_domain::Mfa;
 use mfa_domain::ports::ApiKeyStore;
 
+use crate::readiness::Readiness;
 use crate::throttling::Throttling;
 
 /// What handlers share.
@@ -14,6 +15,7 @@ pub(crate) struct State {
     pub(crate) mfa: Arc<Mfa>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
     pub(crate) throttling: Throttling,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) issuer: Option<String>,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<RenderMetrics>,

@@ -13,9 +13,12 @@ use actix_web::{Error, FromRequest, HttpMessage};
 use mfa_domain::ports::{ApiKey, Scope, StoreError, Throttle, ThrottleKey, ThrottleKind};
 use mfa_domain::{AccountKey, Charge, Quota};
 
+use self::breaker::Breaker;
 use crate::caller::User;
 use crate::problem::{Chain, Problem, ProblemCode};
 use crate::state::State;
+
+mod breaker;
 
 pub use crate::client_address::{ForwardedHeader, InvalidNetwork, Network, Proxies, UnknownHeader};
 
@@ -29,10 +32,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// costs the API key and the tenant nothing, so a flood of one user leaves the others theirs.
 ///
 /// If the throttle fails, or takes longer than a quarter of a second, the request goes on: what
-/// guards codes is the account's own budget.
+/// guards codes is the account's own budget. The throttle is then left alone for a second, so that a
+/// throttle that hangs does not slow every request down, and is tried by one request before all others.
 #[derive(Clone)]
 pub struct Throttling {
     throttle: Arc<dyn Throttle>,
+    breaker: Arc<Breaker>,
     quotas: Quotas,
     proxies: Proxies,
 }
@@ -62,7 +67,8 @@ impl Throttling {
     /// By that throttle, with the default quotas and without proxies.
     #[must_use]
     pub fn new(throttle: Arc<dyn Throttle>) -> Self {
-        Self { throttle, quotas: Quotas::default(), proxies: Proxies::default() }
+        let breaker = Arc::default();
+        Self { throttle, breaker, quotas: Quotas::default(), proxies: Proxies::default() }
     }
 
     /// With these quotas.
@@ -81,6 +87,10 @@ impl Throttling {
 
     /// Charges one after the other, until one is refused.
     async fn charge(&self, state: &State, keys: &[ThrottleKey]) -> Result<(), Problem> {
+        if !self.breaker.admits() {
+            metrics::counter!("mfa_throttle_skipped_total").increment(1);
+            return Ok(());
+        }
         let now = state.mfa.ports().clock.now();
         let charges = async {
             for key in keys {
@@ -93,13 +103,24 @@ impl Throttling {
             Ok(Ok(()))
         };
         let failure = match tokio::time::timeout(PATIENCE, charges).await {
-            Ok(Ok(verdict)) => return verdict,
+            Ok(Ok(verdict)) => {
+                self.breaker.close();
+                return verdict;
+            }
             Ok(Err(error)) => error,
             Err(late) => StoreError::new(late),
         };
+        self.breaker.open();
         metrics::counter!("mfa_throttle_errors_total").increment(1);
         tracing::error!(error = %Chain(&failure), "could not throttle; the request goes on");
         Ok(())
+    }
+
+    /// Whether the throttle works: charges a bucket that is nobody's.
+    pub(crate) async fn probe(&self, state: &State) -> Result<(), StoreError> {
+        let now = state.mfa.ports().clock.now();
+        let key = ThrottleKey::probe();
+        self.throttle.charge(&key, self.quotas.of(key.kind()), now).await.map(drop)
     }
 }
 

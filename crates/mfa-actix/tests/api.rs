@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::body::to_bytes;
@@ -13,16 +14,17 @@ use mfa_actix::Api;
 use mfa_actix::api_key::PlainApiKey;
 use mfa_actix::throttling::{Quotas, Throttling};
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, ApiKeyStore, Clock, Commit, EventPage};
-use mfa_domain::ports::{EventQuery, Scope, StoreError};
-use mfa_domain::{Account, AccountKey, Delta, KeyId, Quota, TenantId, Version, Versioned};
+use mfa_domain::ports::{EventQuery, Scope, StoreError, Throttle, ThrottleKey};
+use mfa_domain::{Account, AccountKey, Charge, Delta, KeyId, Quota, TenantId, Timestamp, Version, Versioned};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
-use mfa_testkit::{FailingStore, FailingThrottle, Fault, ports};
+use mfa_testkit::{FailingStore, FailingThrottle, FakeVault, Fault, ports};
 use serde_json::{Value, json};
 
 struct World {
     api: Api,
     key: String,
     store: Arc<FailingStore>,
+    vault: Arc<FakeVault>,
 }
 
 async fn world() -> World {
@@ -38,7 +40,7 @@ async fn world_with(throttling: Throttling) -> World {
     let record = plain.record(tenant, Scope::ALL.into_iter().collect(), test.clock.now());
     memory.insert(&record).await.unwrap();
     let api = Api::new(Arc::new(test.mfa()), memory, throttling);
-    World { api, key: plain.expose().to_owned(), store }
+    World { api, key: plain.expose().to_owned(), store, vault: test.vault }
 }
 
 /// Calls an application that embeds the API below `/mfa`.
@@ -169,6 +171,65 @@ async fn a_throttle_that_fails_or_does_not_answer_stops_no_verification() {
         let (status, body) = call(&stranger, "GET", "/mfa/v1/users/alice", None).await;
         assert_eq!((status, problem(&body)), (401, "unauthorized".to_owned()), "{throttle:?}");
     }
+}
+
+/// Fails, and counts how often it was asked to.
+#[derive(Debug, Default)]
+struct AskedThrottle(AtomicUsize);
+
+#[async_trait]
+impl Throttle for AskedThrottle {
+    async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        FailingThrottle::AtOnce.charge(key, quota, now).await
+    }
+}
+
+#[actix_web::test]
+async fn a_throttle_that_failed_is_left_alone_for_a_while() {
+    let throttle = Arc::new(AskedThrottle::default());
+    let world = world_with(Throttling::new(throttle.clone())).await;
+    for _ in 0..5 {
+        assert_eq!(call(&world, "GET", "/mfa/v1/users/alice", None).await.0, 200);
+    }
+    assert_eq!(throttle.0.load(Ordering::Relaxed), 1);
+}
+
+#[actix_web::test]
+async fn ready_tells_of_each_dependency() {
+    async fn ready(world: &World) -> (u16, Value) {
+        let (status, body) = call(world, "GET", "/mfa/readyz", None).await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        (status, body["dependencies"].clone())
+    }
+    let all = json!({ "accounts": "ok", "keys": "ok", "api_keys": "ok", "throttle": "ok" });
+    let with = |dependency: &str, health: &str| {
+        let mut all = all.clone();
+        all[dependency] = json!(health);
+        all
+    };
+    assert_eq!(ready(&world().await).await, (200, all.clone()));
+
+    for throttle in [FailingThrottle::AtOnce, FailingThrottle::Silently] {
+        let unthrottled = world_with(Throttling::new(Arc::new(throttle))).await;
+        assert_eq!(ready(&unthrottled).await, (200, with("throttle", "failing")));
+    }
+
+    let keyless = world().await;
+    let offer = json!({ "kind": "totp", "label": "x" });
+    assert_eq!(call(&keyless, "POST", "/mfa/v1/users/alice/factors", Some(offer)).await.0, 201);
+    keyless.vault.rotate(KeyId::new("fake-2"));
+    keyless.vault.forget_older();
+    assert_eq!(ready(&keyless).await, (503, with("keys", "failing")));
+
+    let storeless = world().await;
+    storeless.store.set(Fault::Everything);
+    let mut failing = with("accounts", "failing");
+    failing["keys"] = json!("unknown");
+    assert_eq!(ready(&storeless).await, (503, failing.clone()));
+    // An answer is good for a moment, so that no number of questions becomes a load.
+    storeless.store.set(None);
+    assert_eq!(ready(&storeless).await, (503, failing));
 }
 
 #[actix_web::test]

@@ -2,10 +2,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Json, Path};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::openapi::openapi_json;
 use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::readiness::Dependencies;
 use crate::state::State;
 
 /// Whether the process is there
@@ -16,14 +19,26 @@ pub(crate) async fn healthz() -> &'static str {
 
 /// Whether it can work
 ///
-/// 503 while a store or a key is missing.
+/// 503 while a store or a key is missing. Each dependency is told of; one that only limits how often
+/// somebody may call can fail without that.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation",
-    responses((status = 200, content_type = "text/plain", body = String), (status = 503, body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 200, body = ReadyBody), (status = 503, body = ProblemBody, content_type = "application/problem+json")),
 )]
-pub(crate) async fn readyz(state: Data<State>) -> Result<&'static str, Problem> {
-    state.mfa.check_ready().await?;
-    Ok("ready\n")
+pub(crate) async fn readyz(state: Data<State>) -> Result<Json<ReadyBody>, Problem> {
+    let dependencies = state.readiness.check(&state).await;
+    if dependencies.suffice() {
+        return Ok(Json(ReadyBody { status: "ready", dependencies }));
+    }
+    Err(Problem::not_ready(dependencies))
+}
+
+/// That it can work
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReadyBody {
+    #[schema(example = "ready")]
+    status: &'static str,
+    dependencies: Dependencies,
 }
 
 /// Metrics in the text format of Prometheus

@@ -62,6 +62,8 @@ pub enum ThrottleKind {
     Offer,
     /// Calls without a valid API key from one client.
     Address,
+    /// Nobody's: the question whether the throttle works.
+    Probe,
 }
 
 impl ThrottleKey {
@@ -101,6 +103,12 @@ impl ThrottleKey {
         Self { kind: ThrottleKind::Address, tenant: None, subject: network }
     }
 
+    /// The bucket that is charged to see whether the throttle works.
+    #[must_use]
+    pub const fn probe() -> Self {
+        Self { kind: ThrottleKind::Probe, tenant: None, subject: String::new() }
+    }
+
     fn of_account(kind: ThrottleKind, account: &AccountKey) -> Self {
         Self { kind, tenant: Some(account.tenant.clone()), subject: account.user.as_str().to_owned() }
     }
@@ -122,6 +130,7 @@ impl ThrottleKind {
             Self::User => "user",
             Self::Offer => "offer",
             Self::Address => "address",
+            Self::Probe => "probe",
         }
     }
 }
