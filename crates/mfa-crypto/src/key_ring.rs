@@ -11,10 +11,15 @@ use zeroize::Zeroizing;
 
 mod text;
 
-/// One or more 256-bit keys, the newest last.
+/// One or more 256-bit keys, the newest last, and at most one on standby after it.
 ///
 /// New secrets are sealed with the newest, and every key opens what it sealed. The order is that of
 /// [`KeyRing::add`] and of the text, not that of the times, since clocks jump.
+///
+/// Where several machines have copies of one ring, a key that seals on one before the others have it
+/// makes secrets that these cannot open. So it goes round on standby first
+/// ([`KeyRing::add_standby`]), when it opens and does not seal, and is promoted
+/// ([`KeyRing::promote`]) once every machine has it.
 ///
 /// The id of a key is a fingerprint of it, so no ring can hold another key by the same id. That
 /// makes [`KeyRing::missing`] a full check for a wrong ring: a server that finds a key missing must
@@ -48,6 +53,8 @@ pub struct KeyRing {
     /// All but the newest, oldest first.
     older: Vec<Entry>,
     newest: Entry,
+    /// Opens, but does not seal yet.
+    standby: Option<Entry>,
 }
 
 struct Entry {
@@ -99,12 +106,27 @@ pub enum KeyRingError {
         /// Its id.
         id: KeyId,
     },
-    /// There is no such key to remove.
+    /// There was no randomness for a key.
+    #[error("there is no randomness for a key")]
+    Entropy,
+    /// There is no such key.
     #[error("there is no such key in the key ring")]
     Unknown,
     /// The newest key stays: new secrets are sealed with it.
     #[error("the newest key cannot be removed; add another first")]
     Newest,
+    /// There is a key on standby already.
+    #[error("key {id} is on standby already; promote or remove it first")]
+    StandbyTaken {
+        /// Its id.
+        id: KeyId,
+    },
+    /// That key is not on standby, so it cannot be promoted.
+    #[error("that key is not on standby")]
+    NotStandby,
+    /// A key of the text is on standby, but not the last, or the only one.
+    #[error("only the last key can be on standby, after one that seals")]
+    MisplacedStandby,
 }
 
 impl KeyRing {
@@ -113,7 +135,7 @@ impl KeyRing {
     /// # Errors
     /// [`EntropyError`] if there is no randomness.
     pub fn generate(entropy: &dyn Entropy, now: Timestamp) -> Result<Self, EntropyError> {
-        Ok(Self { older: Vec::new(), newest: Entry::generate(entropy, now)? })
+        Ok(Self { older: Vec::new(), newest: Entry::generate(entropy, now)?, standby: None })
     }
 
     /// Adds a fresh key, which is the newest from then on.
@@ -123,8 +145,39 @@ impl KeyRing {
     pub fn add(&mut self, entropy: &dyn Entropy, now: Timestamp) -> Result<KeyId, EntropyError> {
         let entry = Entry::generate(entropy, now)?;
         let id = entry.id.clone();
-        self.older.push(std::mem::replace(&mut self.newest, entry));
+        self.put_newest(entry);
         Ok(id)
+    }
+
+    /// Adds a fresh key that opens and does not seal yet.
+    ///
+    /// # Errors
+    /// [`KeyRingError::StandbyTaken`] if there is one already; [`KeyRingError::Entropy`] if there is no
+    /// randomness. The ring is then as it was.
+    pub fn add_standby(&mut self, entropy: &dyn Entropy, now: Timestamp) -> Result<KeyId, KeyRingError> {
+        if let Some(standby) = &self.standby {
+            return Err(KeyRingError::StandbyTaken { id: standby.id.clone() });
+        }
+        let entry = Entry::generate(entropy, now).map_err(|_| KeyRingError::Entropy)?;
+        Ok(self.standby.insert(entry).id.clone())
+    }
+
+    /// Makes the key on standby the newest. Every machine must have it by then.
+    ///
+    /// # Errors
+    /// [`KeyRingError::NotStandby`] if it is not on standby, [`KeyRingError::Unknown`] if it is not
+    /// there at all.
+    pub fn promote(&mut self, id: &KeyId) -> Result<(), KeyRingError> {
+        if !self.contains(id) {
+            return Err(KeyRingError::Unknown);
+        }
+        let entry = self.standby.take_if(|standby| standby.id == *id).ok_or(KeyRingError::NotStandby)?;
+        self.put_newest(entry);
+        Ok(())
+    }
+
+    fn put_newest(&mut self, entry: Entry) {
+        self.older.push(std::mem::replace(&mut self.newest, entry));
     }
 
     /// Removes a key for good: whatever is still sealed with it can never be opened again, so make
@@ -135,6 +188,9 @@ impl KeyRing {
     pub fn remove(&mut self, id: &KeyId) -> Result<(), KeyRingError> {
         if self.newest.id == *id {
             return Err(KeyRingError::Newest);
+        }
+        if self.standby.take_if(|standby| standby.id == *id).is_some() {
+            return Ok(());
         }
         let place = self.older.iter().position(|entry| entry.id == *id).ok_or(KeyRingError::Unknown)?;
         self.older.remove(place);
@@ -147,13 +203,25 @@ impl KeyRing {
         &self.newest.id
     }
 
+    /// The key that opens and does not seal yet.
+    #[must_use]
+    pub fn standby(&self) -> Option<&KeyId> {
+        self.standby.as_ref().map(|standby| &standby.id)
+    }
+
+    /// Whether that key sealed before the newest did, so that its secrets are to be sealed anew.
+    #[must_use]
+    pub fn is_older(&self, id: &KeyId) -> bool {
+        self.older.iter().any(|older| older.id == *id)
+    }
+
     /// Whether that key is there.
     #[must_use]
     pub fn contains(&self, id: &KeyId) -> bool {
         self.key(id).is_some()
     }
 
-    /// The keys and when they were made, the newest last.
+    /// The keys and when they were made, the newest last but for one on standby.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyId, Timestamp)> {
         self.entries().map(|entry| (&entry.id, entry.created_at))
     }
@@ -176,7 +244,7 @@ impl KeyRing {
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.older.iter().chain([&self.newest])
+        self.older.iter().chain([&self.newest]).chain(&self.standby)
     }
 }
 
@@ -277,6 +345,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_on_standby_opens_and_seals_only_once_it_is_promoted() {
+        let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let first = ring.newest().clone();
+        let standby = ring.add_standby(&OsEntropy, at(1)).unwrap();
+        let taken = KeyRingError::StandbyTaken { id: standby.clone() };
+        assert_eq!(ring.add_standby(&OsEntropy, at(2)), Err(taken));
+        assert_eq!((ring.newest(), ring.standby()), (&first, Some(&standby)));
+        assert!(ring.contains(&standby) && !ring.is_older(&standby) && !ring.is_older(&first));
+
+        assert_eq!(ring.promote(&first), Err(KeyRingError::NotStandby));
+        assert_eq!(ring.promote(&KeyId::new("x")), Err(KeyRingError::Unknown));
+        assert_eq!(ring.promote(&standby), Ok(()));
+        assert_eq!((ring.newest(), ring.standby()), (&standby, None));
+        assert!(ring.is_older(&first));
+
+        let other = ring.add_standby(&OsEntropy, at(3)).unwrap();
+        let newest = ring.add(&OsEntropy, at(4)).unwrap();
+        assert_eq!((ring.newest(), ring.standby()), (&newest, Some(&other)));
+        assert_eq!(ring.remove(&other), Ok(()));
+        assert_eq!(ring.standby(), None);
+    }
+
+    #[test]
     fn without_randomness_there_is_no_key() {
         #[derive(Debug)]
         struct Dry;
@@ -289,6 +380,7 @@ mod tests {
         let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
         let id = ring.newest().clone();
         assert!(ring.add(&Dry, at(1)).is_err());
+        assert_eq!(ring.add_standby(&Dry, at(1)), Err(KeyRingError::Entropy));
         assert_eq!(ring.newest(), &id);
         assert_eq!(ring.keys().count(), 1);
     }

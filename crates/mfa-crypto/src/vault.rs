@@ -194,6 +194,10 @@ impl Vault for AesGcmVault {
     fn newest(&self) -> KeyId {
         self.ring().newest().clone()
     }
+
+    fn supersedes(&self, key: &KeyId) -> bool {
+        self.ring().is_older(key)
+    }
 }
 
 impl fmt::Debug for AesGcmVault {

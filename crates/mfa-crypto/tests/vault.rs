@@ -124,6 +124,7 @@ fn after_a_rotation_old_secrets_open_and_new_ones_take_the_new_key() {
     let new = ring.add(&OsEntropy, Timestamp::default()).unwrap();
     vault.0.replace_ring(KeyRing::parse(&ring.to_text()).unwrap());
     assert_eq!(vault.0.newest(), new);
+    assert!(vault.0.supersedes(&old) && !vault.0.supersedes(&new));
     assert_eq!(vault.opened(&sealed, &home).unwrap(), SECRET);
     let resealed = vault.sealed(SECRET, &home);
     assert_eq!(resealed.key, new);

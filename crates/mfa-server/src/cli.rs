@@ -103,16 +103,33 @@ pub(crate) enum ApiKeyCommand {
 pub(crate) enum KeysCommand {
     /// Add a key; new secrets are sealed with it
     Add {
+        /// Only let it open for now, until every machine has it and it is promoted
+        #[arg(long)]
+        standby: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// List the keys of the ring, and those that are missing
+    /// Let the key on standby seal, once every machine has it
+    Promote {
+        /// The id, as `add` and `list` show it
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List the keys of the ring, what each is for, and those that are missing
     List {
         #[command(flatten)]
         json: Json,
     },
     /// Seal every secret with the newest key; interrupted, it goes on where it was
     ReEncrypt {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Remove a key that no secret needs any more
+    Remove {
+        /// The id, as `list` shows it
+        id: String,
         #[command(flatten)]
         json: Json,
     },

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
 use mfa_domain::ports::{ApiKeyStore, SystemClock};
-use mfa_domain::{KeyId, Mfa, Ports};
+use mfa_domain::{Mfa, Ports};
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
 use crate::key_ring::{self, RingSource};
 use crate::policies::policies;
+use crate::re_encryption;
 use crate::storage::{Absent, Storage};
 
 /// Stores and a key ring that belong together.
@@ -22,8 +23,6 @@ pub(crate) struct Installation {
     storage: Storage,
     vault: Arc<AesGcmVault>,
     ring_file: Option<PathBuf>,
-    /// Of the ring as it was opened.
-    key_ids: Vec<KeyId>,
 }
 
 impl Installation {
@@ -52,7 +51,6 @@ impl Installation {
             RingSource::File(path) if settings.store != StoreUrl::Memory => Some(path),
             _ => None,
         };
-        let key_ids = ring.keys().map(|(id, _)| id.clone()).collect();
         let mut vault = AesGcmVault::new(ring, Arc::new(OsEntropy));
         if let Some(path) = ring_file.clone() {
             vault = vault.with_reload(move || {
@@ -61,15 +59,20 @@ impl Installation {
         }
         let vault = Arc::new(vault);
         let mfa = Arc::new(use_cases(settings, &storage, vault.clone())?);
-        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file, key_ids })
+        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file })
     }
 
     /// Takes up keys that are added while the server runs. Secrets that name one are opened at once;
     /// this is so that new secrets are sealed with it, too.
     pub(crate) fn follow_key_ring(&self) {
         if let Some(path) = self.ring_file.clone() {
-            tokio::spawn(key_ring::follow(path, Arc::clone(&self.vault), self.key_ids.clone()));
+            tokio::spawn(key_ring::follow(path, Arc::clone(&self.vault), Arc::clone(&self.storage.accounts)));
         }
+    }
+
+    /// Seals with the newest key what older ones sealed, while the server runs.
+    pub(crate) fn re_encrypt_in_background(&self) {
+        tokio::spawn(re_encryption::in_background(Arc::clone(&self.mfa)));
     }
 
     /// Closes the stores.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
 use mfa_domain::KeyId;
-use mfa_domain::ports::{Clock, SystemClock};
+use mfa_domain::ports::{AccountStore, Clock, SystemClock};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -108,30 +108,30 @@ pub(crate) fn write(path: &Path, ring: &KeyRing) -> Result<()> {
     data_dir::replace(path, ring.to_text().as_bytes())
 }
 
-/// Takes up what is added to the file, until the task is dropped. A ring that lacks one of the keys
-/// `known` so far is left alone: what that key sealed would not open any more.
-pub(crate) async fn follow(path: PathBuf, vault: Arc<AesGcmVault>, mut known_keys: Vec<KeyId>) {
-    const PAUSE: Duration = Duration::from_secs(2);
+/// How often the file is looked at.
+pub(crate) const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+
+/// Takes up what changes in the file, until the task is dropped. A ring that lacks a key that is in use
+/// is left alone: what that key sealed would not open any more.
+pub(crate) async fn follow(path: PathBuf, vault: Arc<AesGcmVault>, accounts: Arc<dyn AccountStore>) {
     let stamp = || fs::metadata(&path).ok().map(|metadata| (metadata.modified().ok(), metadata.len()));
     let mut known = stamp();
     loop {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(FOLLOW_EVERY).await;
         let current = stamp();
         if current == known {
             continue;
         }
+        let Ok(in_use) = accounts.keys_in_use().await else { continue };
         known = current;
         match read_file(&path) {
-            Ok(Some(ring)) if ring.missing(&known_keys).is_empty() => {
-                known_keys = ring.keys().map(|(id, _)| id.clone()).collect();
-                info!(newest = %ring.newest(), "the key ring was read anew");
-                vault.replace_ring(ring);
-            }
-            Ok(Some(_)) => {
-                warn!(
-                    "the key ring lacks keys that it had; put them back, or restart to take it up as it is"
-                );
-            }
+            Ok(Some(ring)) => match names_of_missing(&ring, &in_use) {
+                None => {
+                    info!(newest = %ring.newest(), "the key ring was read anew");
+                    vault.replace_ring(ring);
+                }
+                Some(missing) => warn!("the key ring lacks {missing}; put them back, since they are in use"),
+            },
             Ok(None) => warn!("the key ring is gone; put it back, or the next start is refused"),
             Err(error) => warn!("{}", describe(&error)),
         }
@@ -143,6 +143,11 @@ fn parse(text: &str, place: &str) -> Result<KeyRing> {
         let what = format!("the key ring {place} is damaged: {error}");
         Refusal::new(what, "restore it from its backup").into()
     })
+}
+
+fn names_of_missing(ring: &KeyRing, in_use: &[KeyId]) -> Option<String> {
+    let missing = ring.missing(in_use);
+    (!missing.is_empty()).then(|| names(missing))
 }
 
 fn names<'a>(ids: impl IntoIterator<Item = &'a KeyId>) -> String {

@@ -15,6 +15,7 @@ mod limits;
 mod logging;
 mod output;
 mod policies;
+mod re_encryption;
 mod secret;
 mod storage;
 mod welcome;

@@ -52,7 +52,7 @@ fn api_keys_are_made_listed_and_revoked_while_the_server_runs() {
 fn a_key_is_added_and_everything_sealed_with_it_while_the_server_runs() {
     let program = Program::new();
     let api_key = key(&program, "verify,enrol");
-    let server = program.serve("");
+    let server = program.serve("--set re_encryption=false");
     let secrets: Vec<_> = (0..3).map(|user| server.enrol(&api_key, &format!("user-{user}"))).collect();
 
     let old = program.json("keys list")[0]["id"].clone();
@@ -118,6 +118,56 @@ fn a_running_server_seals_with_a_key_that_is_added() {
     server.enrol(&api_key, "alice");
     let list = program.json("keys list");
     assert_eq!((&list[0]["in_use"], &list[1]["in_use"]), (&json!(false), &json!(true)));
+}
+
+#[test]
+fn a_running_server_seals_anew_and_the_old_key_can_go_once_nothing_needs_it() {
+    let program = Program::new();
+    let api_key = key(&program, "verify,enrol");
+    let server = program.serve("--set re_encryption=false");
+    let secret = server.enrol(&api_key, "alice");
+    let old = program.json("keys list")[0]["id"].as_str().unwrap().to_owned();
+
+    let said = program.run(&format!("keys remove {old}"));
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("the newest key cannot be removed"), "{}", said.err);
+    assert_eq!(program.run("keys remove nosuchkey").code, 2);
+
+    // On standby it opens, seals nothing, and keeps the old one in use.
+    let new = program.json("keys add --standby")["id"].as_str().unwrap().to_owned();
+    assert_eq!(program.run("keys add --standby").code, 2);
+    let states = || {
+        let list = program.json("keys list");
+        let row = |n: usize| (list[n]["state"].as_str().unwrap().to_owned(), list[n]["in_use"] == true);
+        (row(0), row(1))
+    };
+    let state = |state: &str, in_use| (state.to_owned(), in_use);
+    assert_eq!(states(), (state("seals", true), state("standby", false)));
+    server.enrol(&api_key, "bob");
+    assert_eq!(program.json("keys re-encrypt")["accounts"], 0);
+    assert_eq!(states(), (state("seals", true), state("standby", false)));
+
+    assert_eq!(program.json(&format!("keys promote {new}"))["promoted"], true);
+    assert_eq!(program.run(&format!("keys promote {new}")).code, 2);
+    let said = program.run(&format!("keys remove {old}"));
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("is still in use; nothing was removed"), "{}", said.err);
+
+    server.stop("-TERM");
+    let server = program.serve("");
+    let done = (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        states() == (state("opens", false), state("seals", true))
+    });
+    assert!(done, "{:?}\n{}", states(), server.log());
+    assert_eq!(program.json(&format!("keys remove {old}"))["removed"], true);
+    assert_eq!(program.json("keys list").as_array().unwrap().len(), 1);
+    assert!(!server.log().contains("the key ring lacks"), "{}", server.log());
+    assert_eq!(server.verify(&api_key, "alice", &oathtool(&secret, "now + 30 seconds")), 200);
+    assert_eq!(program.run("audit verify").code, 0);
+    server.stop("-TERM");
+    let server = program.serve("");
+    server.enrol(&api_key, "carol");
 }
 
 #[test]

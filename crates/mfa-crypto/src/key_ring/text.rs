@@ -18,7 +18,8 @@ const HEADER: &str = "\
 # Back it up, and keep the copy apart from the database's: without these keys every user has to
 # enrol anew, and with both in one place encryption protects nothing.
 #
-# The last key seals new secrets, the others still open older ones. An id is a fingerprint of its
+# The last key seals new secrets, the others still open older ones; one with standby = true after it
+# opens, and does not seal yet. An id is a fingerprint of its
 # key, so changing either by hand makes the ring unreadable.
 ";
 
@@ -36,6 +37,8 @@ struct EntryText<'a> {
     id: &'a str,
     created_at: Datetime,
     key: &'a str,
+    #[serde(default)]
+    standby: bool,
 }
 
 impl KeyRing {
@@ -54,6 +57,10 @@ impl KeyRing {
             let breaks = text.bytes().take(before).filter(|byte| *byte == b'\n').count();
             KeyRingError::Syntax { line: breaks + 1 }
         })?;
+        let on_standby = parsed.keys.iter().position(|entry| entry.standby);
+        if on_standby.is_some_and(|place| place == 0 || place + 1 != parsed.keys.len()) {
+            return Err(KeyRingError::MisplacedStandby);
+        }
         let mut entries: Vec<Entry> = Vec::with_capacity(parsed.keys.len());
         for (number, entry) in (1..).zip(parsed.keys) {
             let entry = Entry::read(&entry, number)?;
@@ -62,8 +69,9 @@ impl KeyRing {
             }
             entries.push(entry);
         }
+        let standby = on_standby.and_then(|_| entries.pop());
         let newest = entries.pop().ok_or(KeyRingError::Empty)?;
-        Ok(Self { older: entries, newest })
+        Ok(Self { older: entries, newest, standby })
     }
 
     /// The ring as text, which [`KeyRing::parse`] reads. It holds the keys: write it to a file that
@@ -79,6 +87,9 @@ impl KeyRing {
             let _ = write!(text, "\n[[keys]]\nid = \"{id}\"\ncreated_at = {created_at}\nkey = \"");
             BASE64.encode_append(key.expose(), &mut text);
             text.push_str("\"\n");
+        }
+        if self.standby.is_some() {
+            text.push_str("standby = true\n");
         }
         debug_assert!(text.len() <= capacity);
         text
@@ -142,12 +153,16 @@ mod tests {
 
     #[test]
     fn a_ring_is_read_back_as_it_was_written() {
-        for keys in [1, 2, 5] {
-            let ring = ring(keys);
+        for (keys, standby) in [(1, false), (2, true), (5, false), (1, true)] {
+            let mut ring = ring(keys);
+            if standby {
+                ring.add_standby(&OsEntropy, Timestamp::default()).unwrap();
+            }
             let text = ring.to_text();
             assert!(text.starts_with("# ") && text.contains("Back it up"));
             let read = KeyRing::parse(&text).unwrap();
             assert!(read.keys().eq(ring.keys()));
+            assert_eq!((read.newest(), read.standby()), (ring.newest(), ring.standby()));
             assert!(read.entries().zip(ring.entries()).all(|(a, b)| a.key.expose() == b.key.expose()));
             assert_eq!(*read.to_text(), *text);
         }
@@ -178,6 +193,7 @@ mod tests {
                 text.replace(&second_key, &first_key).replace(&second, &first),
                 KeyRingError::Duplicate { id: own(&first) },
             ),
+            (text.replacen("\nkey", "\nstandby = true\nkey", 1), KeyRingError::MisplacedStandby),
             (text.replace("\nkey = ", "\nKey = "), KeyRingError::Syntax { line: line_of(&first_key) }),
             (
                 text.replace(&format!("\"{first_key}"), &first_key),

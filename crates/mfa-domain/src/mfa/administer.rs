@@ -44,11 +44,12 @@ impl Mfa {
     /// [`Undecided`] if a port failed.
     pub async fn reseal(&self, key: &AccountKey, actor: &Actor) -> Result<bool, Undecided> {
         let mut secrets = OpenSecrets::default();
-        let newest = self.ports.vault.newest();
+        let vault = self.ports.vault.as_ref();
         let mut change = self.begin(key, actor).await;
         loop {
             let (account, context) = change.load().await?;
-            let old: Vec<_> = account.factors.iter().filter(|factor| factor.secret().key != newest).collect();
+            let old: Vec<_> =
+                account.factors.iter().filter(|factor| vault.supersedes(&factor.secret().key)).collect();
             let opened = secrets.open(self, key, old).await?;
             let delta = account.reseal(context, opened);
             if let Some(answer) = change.commit(Decision { answer: delta.is_some(), delta }).await? {

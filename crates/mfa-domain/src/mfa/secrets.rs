@@ -34,8 +34,8 @@ impl Mfa {
         let context = SecretContext { account, factor: factor.id, kind: factor.kind() };
         let sealed = factor.secret().clone();
         let secret = vault.open(&sealed, &context).await?;
-        let resealed =
-            if sealed.key == vault.newest() { None } else { Some(vault.seal(&secret, &context).await?) };
+        let superseded = vault.supersedes(&sealed.key);
+        let resealed = if superseded { Some(vault.seal(&secret, &context).await?) } else { None };
         Ok(OpenSecret { factor: factor.id, sealed, secret, resealed })
     }
 }

@@ -24,6 +24,13 @@ pub trait Vault: Debug + Send + Sync + 'static {
 
     /// The key that new secrets are sealed with.
     fn newest(&self) -> KeyId;
+
+    /// Whether secrets of that key are to be sealed anew with the newest. MUST be `false` for the
+    /// newest, and for a key that this vault knows to be newer still: of two replicas of which one
+    /// has the next key already, neither may undo what the other does.
+    fn supersedes(&self, key: &KeyId) -> bool {
+        *key != self.newest()
+    }
 }
 
 port_error! {

@@ -1,52 +1,77 @@
-//! `keys add`, `list`, `re-encrypt`
+//! `keys add`, `promote`, `list`, `re-encrypt`, `remove`
 
-use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Error, Result};
 use mfa_crypto::OsEntropy;
-use mfa_domain::AccountKey;
-use mfa_domain::ports::{AccountQuery, AccountStore, Clock, SystemClock};
+use mfa_domain::KeyId;
+use mfa_domain::ports::{Clock, SystemClock};
 use serde_json::json;
 
 use super::operator;
 use crate::cli::{Json, KeysCommand};
 use crate::config::Config;
-use crate::failure::{Exit, Misuse, describe};
+use crate::failure::{Exit, Misuse, Refusal, describe};
 use crate::installation::Installation;
 use crate::key_ring::{self, RingSource};
+use crate::re_encryption::ReEncryption;
 use crate::storage::{Absent, Storage};
 use crate::{data_dir, output};
 
-/// Accounts that are looked up at a time.
-const PAGE: u32 = 500;
-
 pub(super) async fn run(config: &Config, command: KeysCommand) -> Result<Exit> {
     match command {
-        KeysCommand::Add { json } => add(config, json).await?,
+        KeysCommand::Add { standby, json } => add(config, standby, json).await?,
+        KeysCommand::Promote { id, json } => promote(config, &KeyId::new(id), json).await?,
+        KeysCommand::Remove { id, json } => remove(config, &KeyId::new(id), json).await?,
         KeysCommand::List { json } => return list(config, json).await,
         KeysCommand::ReEncrypt { json } => return re_encrypt(config, json).await,
     }
     Ok(Exit::Done)
 }
 
-async fn add(config: &Config, json: Json) -> Result<()> {
-    let RingSource::File(path) = RingSource::of(config)? else {
-        let text = "the key ring is in MFA_KEY_RING, which cannot be changed from here; use a file";
-        return Err(Misuse(text.to_owned()).into());
-    };
+async fn add(config: &Config, standby: bool, json: Json) -> Result<()> {
+    let path = ring_file(config)?;
     // Only the right ring may grow.
     Installation::open(config, Absent::Refuse).await?.close().await;
 
     let _turn = data_dir::lock(&config.settings.data_dir)?;
     let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
-    let id = ring.add(&OsEntropy, SystemClock.now())?;
+    let now = SystemClock.now();
+    let id = if standby {
+        ring.add_standby(&OsEntropy, now).map_err(|error| Misuse(error.to_string()))?
+    } else {
+        ring.add(&OsEntropy, now)?
+    };
     key_ring::write(&path, &ring)?;
     if json.json {
-        return output::say_json(&json!({ "id": id.as_str() }));
+        return output::say_json(&json!({ "id": id.as_str(), "standby": standby }));
+    }
+    let path = path.display();
+    if standby {
+        return output::say(format_args!(
+            "Key {id} is added to {path}, on standby. Back the file up now, and copy it to every machine;\n\
+             once each has it, `mfa-server keys promote {id}` makes it the one that seals."
+        ));
     }
     output::say(format_args!(
-        "Key {id} is added to {}. Back the file up now; a running server takes the key up by itself.\n\
-         `mfa-server keys re-encrypt` seals with it what is there already.",
-        path.display()
+        "Key {id} is added to {path}. Back the file up now; a running server takes the key up by itself,\n\
+         and seals with it what is there already. `mfa-server keys re-encrypt` does so at once."
     ))
+}
+
+async fn promote(config: &Config, id: &KeyId, json: Json) -> Result<()> {
+    let path = ring_file(config)?;
+    Installation::open(config, Absent::Refuse).await?.close().await;
+
+    let _turn = data_dir::lock(&config.settings.data_dir)?;
+    let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
+    ring.promote(id).map_err(|error| Misuse(format!("key {id} cannot be promoted: {error}")))?;
+    key_ring::write(&path, &ring)?;
+    if json.json {
+        return output::say_json(&json!({ "id": id.as_str(), "promoted": true }));
+    }
+    output::say(format_args!("Key {id} seals from now on. Copy {} to every machine.", path.display()))
 }
 
 /// Does not ask for the right ring: which keys are missing is what one wants to know then.
@@ -60,52 +85,54 @@ async fn list(config: &Config, json: Json) -> Result<Exit> {
     let mut missing = in_use.iter().collect();
     if let Some(ring) = &ring {
         for (id, created_at) in ring.keys() {
-            keys.push((id, Some(created_at), ring.newest() == id, in_use.contains(id)));
+            let state = match id {
+                id if id == ring.newest() => "seals",
+                id if ring.standby() == Some(id) => "standby",
+                _ => "opens",
+            };
+            keys.push((id, Some(created_at), state, in_use.contains(id)));
         }
         missing = ring.missing(&in_use);
     }
     let complete = missing.is_empty();
-    keys.extend(missing.into_iter().map(|id| (id, None, false, true)));
+    keys.extend(missing.into_iter().map(|id| (id, None, "missing", true)));
 
     if json.json {
-        let keys = keys.into_iter().map(|(id, created_at, newest, in_use)| {
+        let keys = keys.into_iter().map(|(id, created_at, state, in_use)| {
             json!({
                 "id": id.as_str(),
                 "created_at": created_at.map(|at| at.to_string()),
-                "newest": newest,
+                "state": state,
+                "newest": state == "seals",
                 "in_use": in_use,
                 "missing": created_at.is_none(),
             })
         });
         output::say_json(&keys.collect())?;
     } else {
-        let yes = |yes| if yes { "yes" } else { "-" }.to_owned();
         let rows: Vec<_> = keys
             .into_iter()
-            .map(|(id, created_at, newest, in_use)| {
-                let created_at = created_at.map_or("MISSING".to_owned(), |at| at.to_string());
-                [id.to_string(), created_at, yes(newest), yes(in_use)]
+            .map(|(id, created_at, state, in_use)| {
+                let created_at = created_at.map_or("-".to_owned(), |at| at.to_string());
+                let in_use = if in_use { "yes" } else { "-" };
+                [id.to_string(), created_at, state.to_owned(), in_use.to_owned()]
             })
             .collect();
-        output::say_table(["ID", "CREATED", "NEWEST", "IN USE"], &rows)?;
+        output::say_table(["ID", "CREATED", "STATE", "IN USE"], &rows)?;
     }
     Ok(if complete { Exit::Done } else { Exit::Refused })
 }
 
-/// Only accounts that have a secret under an older key are looked at, so whatever was done before
-/// an interruption stays done.
 async fn re_encrypt(config: &Config, json: Json) -> Result<Exit> {
     let installation = Installation::open(config, Absent::Refuse).await?;
-    let ports = installation.mfa.ports();
-    let walk = Walk { accounts: ports.accounts.as_ref(), newest: ports.vault.newest() };
-    let progress = output::Progress::new(walk.count().await?);
     let actor = operator();
+    let mut re_encryption = ReEncryption::new(&installation.mfa, &actor);
+    let progress = output::Progress::new(re_encryption.count().await?);
 
     let (mut sealed, mut failed) = (0_u64, 0_u64);
-    let mut after = None;
-    while let Some(keys) = walk.next(after).await? {
-        for key in &keys {
-            match installation.mfa.reseal(key, &actor).await {
+    while let Some(done) = re_encryption.step().await? {
+        for (key, resealed) in done {
+            match resealed {
                 Ok(changed) => sealed += u64::from(changed),
                 Err(error) => {
                     failed += 1;
@@ -115,10 +142,9 @@ async fn re_encrypt(config: &Config, json: Json) -> Result<Exit> {
             }
             progress.advance();
         }
-        after = keys.into_iter().next_back();
     }
     progress.end();
-    let newest = walk.newest.clone();
+    let newest = re_encryption.newest().clone();
     installation.close().await;
 
     if json.json {
@@ -131,27 +157,51 @@ async fn re_encrypt(config: &Config, json: Json) -> Result<Exit> {
     Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// The accounts that are not sealed with the newest key.
-struct Walk<'a> {
-    accounts: &'a dyn AccountStore,
-    newest: mfa_domain::KeyId,
+/// Refused while a secret needs the key. It is looked for once more when the key is gone: a server that
+/// does not know the newest key yet may have sealed with it in between.
+async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
+    let path = ring_file(config)?;
+    let installation = Installation::open(config, Absent::Refuse).await?;
+    let accounts = Arc::clone(&installation.mfa.ports().accounts);
+    let in_use = async || Ok::<_, Error>(accounts.keys_in_use().await?.contains(id));
+
+    let _turn = data_dir::lock(&config.settings.data_dir)?;
+    let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
+    let before = ring.to_text();
+    ring.remove(id).map_err(|error| Misuse(format!("key {id} cannot be removed: {error}")))?;
+    if in_use().await? {
+        return Err(still_in_use(id));
+    }
+    key_ring::write(&path, &ring)?;
+    tokio::time::sleep(key_ring::FOLLOW_EVERY).await;
+    if in_use().await? {
+        data_dir::replace(&path, before.as_bytes())?;
+        return Err(still_in_use(id));
+    }
+    installation.close().await;
+    if json.json {
+        return output::say_json(&json!({ "id": id.as_str(), "removed": true }));
+    }
+    output::say(format_args!(
+        "Key {id} is removed from {}. Backups of the database from before its secrets were sealed anew\n\
+         still need it: keep the copy of the ring that is beside them.",
+        path.display()
+    ))
 }
 
-impl Walk<'_> {
-    /// The next page; none after the last.
-    async fn next(&self, after: Option<AccountKey>) -> Result<Option<Vec<AccountKey>>> {
-        let query = AccountQuery { after, not_sealed_with: Some(self.newest.clone()), limit: PAGE };
-        let keys = self.accounts.page(&query).await?.keys;
-        Ok((!keys.is_empty()).then_some(keys))
-    }
+fn still_in_use(id: &KeyId) -> Error {
+    let what = format!("key {id} is still in use; nothing was removed");
+    let advice = "run `keys re-encrypt`, or wait until a running server has done it; if the key comes into \
+                  use again, some server has a ring in which it is the newest";
+    Refusal::new(what, advice).into()
+}
 
-    async fn count(&self) -> Result<u64> {
-        let mut total = 0;
-        let mut after = None;
-        while let Some(keys) = self.next(after).await? {
-            total += keys.len() as u64;
-            after = keys.into_iter().next_back();
+fn ring_file(config: &Config) -> Result<PathBuf> {
+    match RingSource::of(config)? {
+        RingSource::File(path) => Ok(path),
+        RingSource::Content(_) => {
+            let text = "the key ring is in MFA_KEY_RING, which cannot be changed from here; use a file";
+            Err(Misuse(text.to_owned()).into())
         }
-        Ok(total)
     }
 }

@@ -45,6 +45,9 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     let _claim = claim(settings)?;
     let installation = Installation::open(config, Absent::Create).await?;
     installation.follow_key_ring();
+    if settings.re_encryption {
+        installation.re_encrypt_in_background();
+    }
     let api = api(settings, &installation)?;
     let stop = stop_signal()?;
 

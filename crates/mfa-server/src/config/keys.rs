@@ -51,6 +51,7 @@ impl KnownKeys {
         let text = text.to_owned();
         match self.flat.get(key) {
             Some(Value::Integer(_)) => text.parse().map_or(Value::String(text), Value::Integer),
+            Some(Value::Boolean(_)) => text.parse().map_or(Value::String(text), Value::Boolean),
             Some(Value::Array(_)) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())

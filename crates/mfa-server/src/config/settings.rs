@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) ephemeral: EphemeralUrl,
     /// The file of the key ring, relative to the data directory.
     pub(crate) key_ring_file: PathBuf,
+    /// Whether the server seals with the newest key what older ones sealed, beside its other work.
+    pub(crate) re_encryption: bool,
     /// Who authenticator apps say a code is for; the tenant's name if empty.
     pub(crate) issuer: String,
     /// What is logged, as a filter of `tracing`.
@@ -168,6 +170,7 @@ impl Default for Settings {
             store: StoreUrl::Sqlite("mfa.db".into()),
             ephemeral: EphemeralUrl::Memory,
             key_ring_file: "keyring.toml".into(),
+            re_encryption: true,
             issuer: String::new(),
             // The framework tells at each start what the line of `serve` says anyway.
             log: "info,actix_server=warn,actix_http=off".to_owned(),
