@@ -94,6 +94,24 @@ async fn a_server_without_the_key_ring_of_the_others_is_refused() {
     one.client.enrol("alice", "totp").await;
 }
 
+/// On different machines, with nothing in common but the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_first_starts_at_once_one_makes_a_key_ring_and_the_others_are_told_to_copy_it() {
+    let url = postgres::database().await;
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let starts = folders.iter().map(|folder| {
+        let mut command = tokio::process::Command::new(binary!());
+        command.args(["api-key", "create", "--scope", "verify", "--data-dir"]).arg(folder.path());
+        command.env("MFA_STORE", &url).output()
+    });
+    let started: Vec<_> = join_all(starts).await.into_iter().map(Result::unwrap).collect();
+    let codes: Vec<_> = started.iter().map(|output| output.status.code()).collect();
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{started:?}");
+    assert_eq!(codes.iter().filter(|code| **code == Some(3)).count(), 3, "{started:?}");
+    let rings = folders.iter().filter(|folder| folder.path().join("keyring.toml").exists());
+    assert_eq!(rings.count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_a_newer_major_version_is_refused_by_an_older_program() {
     let (mut one, other, url) = replicas().await;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
 use mfa_domain::ports::{ApiKeyStore, SystemClock};
 use mfa_domain::{Mfa, Ports};
+use mfa_store_postgres::Turn;
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
@@ -23,6 +24,8 @@ pub(crate) struct Installation {
     storage: Storage,
     vault: Arc<AesGcmVault>,
     ring_file: Option<PathBuf>,
+    /// Held until there is an API key, by which others see that the installation is made.
+    turn: Option<Turn>,
 }
 
 impl Installation {
@@ -41,11 +44,15 @@ impl Installation {
             StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => Some(data_dir::lock(&settings.data_dir)?),
         };
         let storage = Storage::open(settings, absent).await?;
-        let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
         let source = RingSource::of(config)?;
         // Where replicas share a database, the first of them makes the ring, and an API key with it.
-        let shared = matches!(settings.store, StoreUrl::Postgres(_))
-            && !storage.api_keys.list(None).await.context("the API keys cannot be read")?.is_empty();
+        let mut turn = None;
+        let mut shared = matches!(settings.store, StoreUrl::Postgres(_)) && has_api_keys(&storage).await?;
+        if !shared && absent == Absent::Create {
+            turn = storage.turn().await?;
+            shared = turn.is_some() && has_api_keys(&storage).await?;
+        }
+        let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
         let ring = key_ring::for_store(&source, &in_use, &settings.store, shared)?;
         let ring_file = match source {
             RingSource::File(path) if settings.store != StoreUrl::Memory => Some(path),
@@ -59,7 +66,12 @@ impl Installation {
         }
         let vault = Arc::new(vault);
         let mfa = Arc::new(use_cases(settings, &storage, vault.clone())?);
-        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file })
+        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file, turn })
+    }
+
+    /// Lets other machines start on the same database: there is an API key now.
+    pub(crate) fn made(&mut self) {
+        self.turn = None;
     }
 
     /// Takes up keys that are added while the server runs. Secrets that name one are opened at once;
@@ -76,9 +88,14 @@ impl Installation {
     }
 
     /// Closes the stores.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(mut self) {
+        self.made();
         self.storage.close().await;
     }
+}
+
+async fn has_api_keys(storage: &Storage) -> Result<bool> {
+    Ok(!storage.api_keys.list(None).await.context("the API keys cannot be read")?.is_empty())
 }
 
 /// The use cases on open stores.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mfa_domain::ports::{AccountStore, ApiKeyStore, Throttle};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
-use mfa_store_postgres::PostgresStore;
+use mfa_store_postgres::{PostgresStore, Turn};
 use mfa_store_sqlite::SqliteStore;
 
 use crate::config::settings::EphemeralUrl;
@@ -64,6 +64,17 @@ impl Storage {
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;
         let shared = Arc::new(sqlite.clone());
         Ok(Self { accounts: shared.clone(), api_keys: shared, opened: Opened::Sqlite(sqlite) })
+    }
+
+    /// Keeps other machines from making an installation on the same database, until it is dropped.
+    pub(crate) async fn turn(&self) -> Result<Option<Turn>> {
+        match &self.opened {
+            Opened::Memory | Opened::Sqlite(_) => Ok(None),
+            Opened::Postgres(postgres) => {
+                let turn = postgres.turn().await;
+                Ok(Some(turn.context("another server is being started on the same database")?))
+            }
+        }
     }
 
     /// Makes what is queued, and writes back what SQLite keeps beside the database.

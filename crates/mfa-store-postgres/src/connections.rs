@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
 use crate::error::of_connecting;
@@ -129,14 +129,23 @@ impl Connections {
     }
 
     pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>, PostgresError> {
-        self.pool.acquire().await.map_err(|error| match error {
+        self.pool.acquire().await.map_err(|error| self.not_acquired(error))
+    }
+
+    /// A transaction that outlives the call.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, PostgresError> {
+        self.pool.begin().await.map_err(|error| self.not_acquired(error))
+    }
+
+    fn not_acquired(&self, error: sqlx::Error) -> PostgresError {
+        match error {
             sqlx::Error::PoolTimedOut => {
                 let refusal = lock(&self.seen).refusal.clone();
                 refusal.unwrap_or(PostgresError::NoConnection(self.acquire_timeout))
             }
             sqlx::Error::PoolClosed => PostgresError::Closed,
             error => of_connecting(error, &self.pool.connect_options()),
-        })
+        }
     }
 
     /// Gives a connection back, unless what it was used for has shown that it is of no use.

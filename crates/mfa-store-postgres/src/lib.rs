@@ -10,6 +10,7 @@ mod events;
 mod migrations;
 mod rows;
 mod store;
+mod turn;
 mod url;
 
 #[cfg(test)]
@@ -21,4 +22,5 @@ mod server;
 pub use connections::PostgresOptions;
 pub use error::PostgresError;
 pub use store::PostgresStore;
+pub use turn::Turn;
 pub use url::PostgresUrl;

@@ -43,7 +43,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     let settings = &config.settings;
     logging::start(settings)?;
     let _claim = claim(settings)?;
-    let installation = Installation::open(config, Absent::Create).await?;
+    let mut installation = Installation::open(config, Absent::Create).await?;
     installation.follow_key_ring();
     if settings.re_encryption {
         installation.re_encrypt_in_background();
@@ -68,6 +68,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     let address = *server.addrs().first().context("the server has no address")?;
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
+    installation.made();
 
     let server = server.run();
     // One write, so that whoever waits for its first line does not miss the rest.
