@@ -66,7 +66,7 @@ async fn a_store_that_fails_lets_nothing_in_and_loses_nothing() {
         world.store.set(fault);
         let error = world.verify(&code).await.unwrap_err();
         assert!(matches!(error, Undecided::Store(_)), "{fault:?}");
-        assert_eq!(error.to_string(), "the account store failed", "no inner error may show");
+        assert_eq!(error.to_string(), "a store failed", "no inner error may show");
     }
     world.store.set(Fault::Conflict);
     assert!(matches!(world.verify(&code).await, Err(Undecided::Busy)));

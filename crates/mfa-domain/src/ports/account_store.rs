@@ -120,5 +120,5 @@ impl fmt::Display for EventId {
 
 port_error! {
     /// The store could not do it, or it is not known whether it did.
-    StoreError, "the account store failed"
+    StoreError, "a store failed"
 }
