@@ -158,8 +158,8 @@ impl fmt::Display for FactorId {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("not a {what} id; it must be {rule}")]
 pub struct InvalidId {
-    what: &'static str,
-    rule: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) rule: &'static str,
 }
 
 #[cfg(test)]

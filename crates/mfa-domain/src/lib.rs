@@ -3,6 +3,7 @@
 pub mod account;
 pub mod actor;
 pub mod audit;
+pub mod challenge;
 pub mod code;
 pub mod identity;
 pub mod mfa;
@@ -24,6 +25,7 @@ pub use account::{
 };
 pub use actor::{Actor, Authority};
 pub use audit::{AuditEvent, AuditHead, EventKind};
+pub use challenge::{Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress};
 pub use code::{BackupCode, SubmittedCode};
 pub use identity::{AccountKey, FactorId, TenantId, UserId};
 pub use mfa::{Mfa, Undecided};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 pub mod account_store;
 pub mod api_key_store;
+pub mod challenge_store;
 pub mod clock;
 pub mod code_hasher;
 pub mod entropy;
@@ -17,6 +18,7 @@ pub use account_store::{
     StoreError,
 };
 pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
+pub use challenge_store::ChallengeStore;
 pub use clock::{Clock, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};
 pub use entropy::{Entropy, EntropyError};

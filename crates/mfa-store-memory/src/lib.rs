@@ -9,8 +9,10 @@ use mfa_domain::{Account, AccountKey, AuditEvent, Versioned};
 
 mod accounts;
 mod api_keys;
+mod challenges;
 mod throttle;
 
+pub use challenges::MemoryChallenges;
 pub use throttle::MemoryThrottle;
 
 /// Accounts, events and API keys in memory: gone with the process, and shared by all clones.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use mfa_store_memory::{MemoryStore, MemoryThrottle};
-use mfa_testkit::{Violation, account_store, api_key_store, throttle};
+use mfa_store_memory::{MemoryChallenges, MemoryStore, MemoryThrottle};
+use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, throttle};
 
 #[tokio::test]
 async fn for_one_caller_at_a_time() -> Result<(), Violation> {
@@ -31,4 +31,17 @@ async fn of_a_throttle_for_one_caller_at_a_time() -> Result<(), Violation> {
 async fn of_a_throttle_for_many_callers() -> Result<(), Violation> {
     let store = MemoryThrottle::default();
     throttle::race(Arc::new(store.clone()), Arc::new(store)).await
+}
+
+#[tokio::test]
+async fn of_challenges_for_one_caller_at_a_time() -> Result<(), Violation> {
+    let store = MemoryChallenges::default();
+    challenge_store::basic(&store).await?;
+    challenge_store::time(&store).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_challenges_for_many_callers() -> Result<(), Violation> {
+    let store = MemoryChallenges::default();
+    challenge_store::race(Arc::new(store.clone()), Arc::new(store)).await
 }

@@ -7,6 +7,7 @@
 
 pub mod account_store;
 pub mod api_key_store;
+pub mod challenge_store;
 pub mod changes;
 pub mod throttle;
 
@@ -15,6 +16,7 @@ mod entropy;
 mod failing_store;
 mod failing_throttle;
 mod hasher;
+mod naive_challenges;
 mod naive_store;
 mod naive_throttle;
 mod ports;
@@ -28,6 +30,7 @@ pub use entropy::SeededEntropy;
 pub use failing_store::{FailingStore, Fault};
 pub use failing_throttle::FailingThrottle;
 pub use hasher::FakeHasher;
+pub use naive_challenges::NaiveChallenges;
 pub use naive_store::NaiveStore;
 pub use naive_throttle::NaiveThrottle;
 pub use ports::{TestPorts, ports};

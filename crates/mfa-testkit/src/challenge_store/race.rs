@@ -1,0 +1,203 @@
+//! What holds for many callers at a time. `stores` are two handles on the same challenges.
+//!
+//! Each check is public, so that a store author can repeat the one that fails.
+
+use std::sync::Arc;
+
+use mfa_domain::ports::{ChallengeStore, Commit};
+use mfa_domain::{Challenge, ChallengeId, Progress};
+
+use super::samples::{challenge, data, failed_once_more, now, there, unchanged};
+use crate::race::together;
+use crate::violation::run;
+use crate::{Violation, ensure};
+
+/// Two handles on one store.
+pub type Stores = [Arc<dyn ChallengeStore>; 2];
+
+pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
+    run![
+        one_of_many_takes_it(stores),
+        one_swap_wins_each_version(stores),
+        every_failure_is_counted(stores),
+        no_swap_brings_back_what_was_taken(stores),
+        an_id_is_put_by_one_of_many(stores),
+        what_one_does_the_other_sees_at_once(stores),
+    ]
+}
+
+/// Of many who take a challenge exactly one is handed it.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn one_of_many_takes_it(stores: &Stores) -> Result<(), Violation> {
+    for round in 0..10 {
+        let challenge = challenge("challenge-take-race", round);
+        stores[0].put(&challenge).await?;
+        let taken = together(32, |n| {
+            let (store, id) = (Arc::clone(&stores[n % 2]), challenge.id);
+            async move { store.take(&id, now()).await }
+        })
+        .await?;
+        let taken: Vec<_> = taken.into_iter().collect::<Result<_, _>>()?;
+        let handed_out: Vec<_> = taken.into_iter().flatten().collect();
+        ensure!(handed_out.len() == 1, "one challenge was handed out {} times", handed_out.len());
+        ensure!(handed_out[0] == challenge, "what was taken is not what was put: {:?}", handed_out[0]);
+        gone(stores, &challenge.id).await?;
+    }
+    Ok(())
+}
+
+/// Of many swaps of one version exactly one wins, and what is stored is that one.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation> {
+    const TASKS: usize = 16;
+    let mut model = challenge("challenge-swap-race", 0);
+    stores[0].put(&model).await?;
+    for round in 0..20 {
+        let version = unchanged(stores[0].as_ref(), &model, now()).await?;
+        let next: Vec<_> = (0..TASKS)
+            .map(|n| Progress { data: data(&format!("{round} {n}")), ..failed_once_more(&model.progress) })
+            .collect();
+        let commits = together(TASKS, |n| {
+            let (store, id, next) = (Arc::clone(&stores[n % 2]), model.id, next[n].clone());
+            async move { store.swap(&id, version, &next, now()).await }
+        })
+        .await?;
+        let commits: Vec<_> = commits.into_iter().collect::<Result<_, _>>()?;
+        let winners: Vec<_> = (0..TASKS).filter(|n| commits[*n] == Commit::Won).collect();
+        ensure!(winners.len() == 1, "{} of {TASKS} swaps of one version won", winners.len());
+        model.progress = next[winners[0]].clone();
+        for store in stores {
+            unchanged(store.as_ref(), &model, now()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Of many who count a wrong answer, each again until its swap wins, every one is counted.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn every_failure_is_counted(stores: &Stores) -> Result<(), Violation> {
+    const TASKS: u32 = 16;
+    let challenge = challenge("challenge-failures", 0);
+    stores[0].put(&challenge).await?;
+    let counted = together(TASKS as usize, |n| {
+        let (store, id) = (Arc::clone(&stores[n % 2]), challenge.id);
+        async move {
+            // Each time somebody wins, so nobody loses more often than there are others.
+            for _ in 0..TASKS {
+                let read = there(store.as_ref(), &id, now()).await?;
+                let next = failed_once_more(&read.value.progress);
+                if store.swap(&id, read.version, &next, now()).await? == Commit::Won {
+                    return Ok(());
+                }
+            }
+            Err(Violation::new("a swap lost more often than others won"))
+        }
+    });
+    counted.await?.into_iter().collect::<Result<(), Violation>>()?;
+    let failures = there(stores[1].as_ref(), &challenge.id, now()).await?.value.progress.failures;
+    ensure!(failures == TASKS, "{TASKS} wrong answers were counted, and {failures} are stored");
+    Ok(())
+}
+
+/// A challenge that is taken and changed at the same time is handed out as it was changed, or it was
+/// taken before and the change lost. It is gone in any case.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn no_swap_brings_back_what_was_taken(stores: &Stores) -> Result<(), Violation> {
+    for round in 0..20 {
+        let challenge = challenge("challenge-back", round);
+        stores[0].put(&challenge).await?;
+        let version = unchanged(stores[1].as_ref(), &challenge, now()).await?;
+        let changed = failed_once_more(&challenge.progress);
+        let results = together(8, |n| {
+            let (store, id, next) = (Arc::clone(&stores[n % 2]), challenge.id, changed.clone());
+            async move {
+                // One takes, in every other round it is one of either handle.
+                if n == (round % 2) as usize {
+                    return Ok((store.take(&id, now()).await?, Commit::Conflict));
+                }
+                Ok((None, store.swap(&id, version, &next, now()).await?))
+            }
+        });
+        let results = results.await?.into_iter().collect::<Result<Vec<_>, Violation>>()?;
+        let won = results.iter().filter(|(_, commit)| *commit == Commit::Won).count();
+        ensure!(won <= 1, "{won} swaps of one version won");
+        let progress = if won == 1 { changed } else { challenge.progress.clone() };
+        let expected = Challenge { progress, ..challenge };
+        let taken = results.into_iter().find_map(|(taken, _)| taken);
+        ensure!(
+            taken.as_ref() == Some(&expected),
+            "{won} swaps won, and what was taken has {:?} failures",
+            taken.map(|taken| taken.progress.failures)
+        );
+        gone(stores, &expected.id).await?;
+    }
+    Ok(())
+}
+
+/// Of many who put one id exactly one is told that it did, and what is stored is that one.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn an_id_is_put_by_one_of_many(stores: &Stores) -> Result<(), Violation> {
+    for round in 0..10 {
+        let of = |n: usize| {
+            let challenge = challenge("challenge-put-race", round);
+            Challenge { progress: Progress::new(data(&n.to_string())), ..challenge }
+        };
+        let put = together(16, |n| {
+            let (store, challenge) = (Arc::clone(&stores[n % 2]), of(n));
+            async move { store.put(&challenge).await.is_ok() }
+        })
+        .await?;
+        let winners: Vec<_> = (0..16).filter(|n| put[*n]).collect();
+        ensure!(winners.len() == 1, "{} puts of one id were answered as made", winners.len());
+        for store in stores {
+            unchanged(store.as_ref(), &of(winners[0]), now()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What one handle was answered holds for the other at once, while others are busy.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn what_one_does_the_other_sees_at_once(stores: &Stores) -> Result<(), Violation> {
+    let seen = together(8, |n| {
+        let (one, other) = (Arc::clone(&stores[n % 2]), Arc::clone(&stores[(n + 1) % 2]));
+        async move {
+            for round in 0..10 {
+                let number = u32::try_from(n * 100 + round).unwrap();
+                let mut challenge = challenge("challenge-fresh", number);
+                one.put(&challenge).await?;
+                let version = unchanged(other.as_ref(), &challenge, now()).await?;
+                challenge.progress = failed_once_more(&challenge.progress);
+                let commit = one.swap(&challenge.id, version, &challenge.progress, now()).await?;
+                ensure!(commit == Commit::Won, "the only one to change it did not win");
+                unchanged(other.as_ref(), &challenge, now()).await?;
+                let taken = other.take(&challenge.id, now()).await?;
+                ensure!(taken == Some(challenge.clone()), "what was changed cannot be taken elsewhere");
+                let still = one.get(&challenge.id, now()).await?;
+                ensure!(still.is_none(), "what was taken elsewhere is there");
+            }
+            Ok(())
+        }
+    });
+    seen.await?.into_iter().collect()
+}
+
+async fn gone(stores: &Stores, id: &ChallengeId) -> Result<(), Violation> {
+    for store in stores {
+        ensure!(store.get(id, now()).await?.is_none(), "what was taken is there");
+        ensure!(store.take(id, now()).await?.is_none(), "a challenge was handed out twice");
+    }
+    Ok(())
+}

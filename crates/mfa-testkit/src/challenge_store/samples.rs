@@ -1,0 +1,67 @@
+//! Challenges for the suites, and how they are looked at.
+
+use std::time::Duration;
+
+use mfa_domain::ports::ChallengeStore;
+use mfa_domain::{
+    AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, TenantId, Timestamp, UserId,
+    Version, Versioned,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{Violation, ensure};
+
+/// When challenges are made if it does not matter when; they are open for ten minutes.
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_unix_millis(1_800_000_000_123)
+}
+
+/// A challenge of a check; its number makes its id.
+pub(super) fn challenge(check: &str, number: u32) -> Challenge {
+    Challenge {
+        id: id(check, number),
+        account: AccountKey::new(TenantId::new(check).unwrap(), UserId::new("alice").unwrap()),
+        factor: None,
+        kind: ChallengeKind::EmailCode,
+        created_at: now(),
+        expires_at: now().plus(Duration::from_mins(10)),
+        progress: Progress::new(data(check)),
+    }
+}
+
+pub(super) fn data(text: &str) -> ChallengeData {
+    ChallengeData::new(text).unwrap()
+}
+
+/// The same progress after one more wrong answer.
+pub(super) fn failed_once_more(progress: &Progress) -> Progress {
+    Progress { failures: progress.failures + 1, ..progress.clone() }
+}
+
+/// What is there, and must be.
+pub(super) async fn there(
+    store: &dyn ChallengeStore,
+    id: &ChallengeId,
+    now: Timestamp,
+) -> Result<Versioned<Challenge>, Violation> {
+    let found = store.get(id, now).await?;
+    found.ok_or_else(|| Violation::new(format!("{id:?} is not there, but nobody has taken it")))
+}
+
+/// What is there must be this challenge; gives its version.
+pub(super) async fn unchanged(
+    store: &dyn ChallengeStore,
+    challenge: &Challenge,
+    now: Timestamp,
+) -> Result<Version, Violation> {
+    let Versioned { value, version } = there(store, &challenge.id, now).await?;
+    ensure!(value == *challenge, "what is there is not what it must be\n is: {value:?}\nnot: {challenge:?}");
+    Ok(version)
+}
+
+fn id(check: &str, number: u32) -> ChallengeId {
+    let hash = Sha256::new().chain_update(check).chain_update(number.to_be_bytes()).finalize();
+    let mut random = [0; ChallengeId::LENGTH];
+    random.copy_from_slice(&hash[..ChallengeId::LENGTH]);
+    ChallengeId::from_entropy(random)
+}

@@ -1,0 +1,75 @@
+//! The store of challenges that most people write first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
+use mfa_domain::{Challenge, ChallengeId, Progress, Timestamp, Version, Versioned};
+
+/// A store that reads a challenge, decides, and writes or deletes it, without a guard that holds over
+/// all three. It is right for one caller at a time, and the race suite must fail it.
+#[derive(Clone, Default)]
+pub struct NaiveChallenges(Arc<Mutex<BTreeMap<ChallengeId, Versioned<Challenge>>>>);
+
+impl NaiveChallenges {
+    /// Reads, and lets as much time go by as a round trip to a database takes at least.
+    async fn read(&self, id: &ChallengeId) -> Option<Versioned<Challenge>> {
+        let read = self.0.lock().unwrap().get(id).cloned();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        read
+    }
+
+    fn write(&self, value: Challenge, version: Version) {
+        self.0.lock().unwrap().insert(value.id, Versioned { value, version });
+    }
+}
+
+#[async_trait]
+impl ChallengeStore for NaiveChallenges {
+    async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
+        if self.read(&challenge.id).await.is_some() {
+            return Err(StoreError::new("there is a challenge of that id already"));
+        }
+        self.write(challenge.clone(), Version(1));
+        Ok(())
+    }
+
+    async fn get(
+        &self,
+        id: &ChallengeId,
+        now: Timestamp,
+    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        Ok(self.read(id).await.filter(|read| !read.value.is_expired(now)))
+    }
+
+    async fn swap(
+        &self,
+        id: &ChallengeId,
+        expected: Version,
+        next: &Progress,
+        now: Timestamp,
+    ) -> Result<Commit, StoreError> {
+        match self.get(id, now).await? {
+            Some(read) if read.version == expected => {
+                self.write(Challenge { progress: next.clone(), ..read.value }, expected.next());
+                Ok(Commit::Won)
+            }
+            _ => Ok(Commit::Conflict),
+        }
+    }
+
+    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+        let Some(read) = self.get(id, now).await? else { return Ok(None) };
+        self.0.lock().unwrap().remove(id);
+        Ok(Some(read.value))
+    }
+}
+
+impl fmt::Debug for NaiveChallenges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NaiveChallenges(..)")
+    }
+}

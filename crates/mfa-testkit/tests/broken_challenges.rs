@@ -1,0 +1,325 @@
+//! Stores of challenges that are wrong in one way each: the suites must find every one of them.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ChallengeStore, Clock, Commit, StoreError, SystemClock};
+use mfa_domain::{
+    Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress, Timestamp, UserId,
+    Version, Versioned,
+};
+use mfa_store_memory::MemoryChallenges;
+use mfa_testkit::challenge_store::race::{self, Stores};
+use mfa_testkit::{NaiveChallenges, Violation, challenge_store};
+
+/// What is wrong with a store of challenges.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wrong {
+    Nothing,
+    DuplicatesReplace,
+    DuplicatesMakeAVersion,
+    FactorForgotten,
+    NewKindsForgotten,
+    UsersWithoutCase,
+    SecondsOnly,
+    ThirtyTwoBitTimes,
+    DataCut,
+    DataAsText,
+    EmptyDataIsNone,
+    SixteenBitFailures,
+    StateForgotten,
+    FailuresForgotten,
+    SwapsProlong,
+    SwapsResetTheRest,
+    VersionsOfContent,
+    EverySwapWins,
+    LostSwapsAreWritten,
+    LostSwapsMakeAVersion,
+    SwapsPut,
+    TakenStay,
+    TakenStayForSwaps,
+    TakesAllOfTheAccount,
+    ExpiredAreRead,
+    ExpiredAreSwapped,
+    ExpiredAreTaken,
+    TheLastMomentIsOver,
+    TheMomentAfterIsNot,
+    OwnClock,
+    ForgetsWhatIsReadLate,
+    ForgetsWhatIsTakenLate,
+    ForgetsAtOnceInPassing,
+    ExpiredIdsAreFree,
+}
+
+const OF_BASIC: [Wrong; 23] = [
+    Wrong::DuplicatesReplace,
+    Wrong::DuplicatesMakeAVersion,
+    Wrong::FactorForgotten,
+    Wrong::NewKindsForgotten,
+    Wrong::UsersWithoutCase,
+    Wrong::SecondsOnly,
+    Wrong::ThirtyTwoBitTimes,
+    Wrong::DataCut,
+    Wrong::DataAsText,
+    Wrong::EmptyDataIsNone,
+    Wrong::SixteenBitFailures,
+    Wrong::StateForgotten,
+    Wrong::FailuresForgotten,
+    Wrong::SwapsProlong,
+    Wrong::SwapsResetTheRest,
+    Wrong::VersionsOfContent,
+    Wrong::EverySwapWins,
+    Wrong::LostSwapsAreWritten,
+    Wrong::LostSwapsMakeAVersion,
+    Wrong::SwapsPut,
+    Wrong::TakenStay,
+    Wrong::TakenStayForSwaps,
+    Wrong::TakesAllOfTheAccount,
+];
+
+const OF_TIME: [Wrong; 10] = [
+    Wrong::ExpiredAreRead,
+    Wrong::ExpiredAreSwapped,
+    Wrong::ExpiredAreTaken,
+    Wrong::TheLastMomentIsOver,
+    Wrong::TheMomentAfterIsNot,
+    Wrong::OwnClock,
+    Wrong::ForgetsWhatIsReadLate,
+    Wrong::ForgetsWhatIsTakenLate,
+    Wrong::ForgetsAtOnceInPassing,
+    Wrong::ExpiredIdsAreFree,
+];
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_store_of_challenges_is_found() {
+    for wrong in OF_BASIC {
+        let found = challenge_store::basic(&broken(wrong)).await;
+        assert!(found.is_err(), "the basic suite does not find {wrong:?}");
+    }
+    for wrong in OF_TIME {
+        let found = challenge_store::time(&broken(wrong)).await;
+        assert!(found.is_err(), "the time suite does not find {wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_wrong_nothing_is_found() -> Result<(), Violation> {
+    let store = broken(Wrong::Nothing);
+    challenge_store::basic(&store).await?;
+    challenge_store::time(&store).await
+}
+
+#[tokio::test]
+async fn for_one_caller_the_naive_store_keeps_the_contract() -> Result<(), Violation> {
+    let naive = NaiveChallenges::default();
+    challenge_store::basic(&naive).await?;
+    challenge_store::time(&naive).await
+}
+
+/// One test for each check that must fail the naive store.
+macro_rules! must_fail {
+    ($($check:ident: $because:literal,)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $check() {
+            let store = NaiveChallenges::default();
+            let stores: Stores = [Arc::new(store.clone()), Arc::new(store)];
+            let violation = race::$check(&stores).await.expect_err("the check passed");
+            assert!(violation.to_string().contains($because), "{violation}");
+        }
+    )+};
+}
+
+must_fail! {
+    one_of_many_takes_it: "one challenge was handed out",
+    one_swap_wins_each_version: "swaps of one version won",
+    every_failure_is_counted: "wrong answers were counted",
+    no_swap_brings_back_what_was_taken: "swaps of one version won",
+    an_id_is_put_by_one_of_many: "puts of one id were answered as made",
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_many_it_does_not() {
+    let naive = NaiveChallenges::default();
+    let raced = challenge_store::race(Arc::new(naive.clone()), Arc::new(naive)).await;
+    let violation = raced.expect_err("the suite passed").to_string();
+    assert!(violation.starts_with("one_of_many_takes_it"), "{violation}");
+}
+
+/// Two replicas that keep their challenges to themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn challenges_of_each_process_alone_are_found() {
+    let stores: Stores = [Arc::new(MemoryChallenges::default()), Arc::new(MemoryChallenges::default())];
+    assert!(race::an_id_is_put_by_one_of_many(&stores).await.is_err());
+    let violation = race::what_one_does_the_other_sees_at_once(&stores).await.expect_err("the check passed");
+    assert!(violation.to_string().contains("is not there"), "{violation}");
+}
+
+fn broken(wrong: Wrong) -> Broken {
+    Broken { wrong, challenges: Mutex::default(), taken: Mutex::default() }
+}
+
+#[derive(Debug)]
+struct Broken {
+    wrong: Wrong,
+    challenges: Mutex<BTreeMap<ChallengeId, Versioned<Challenge>>>,
+    taken: Mutex<BTreeMap<ChallengeId, Versioned<Challenge>>>,
+}
+
+impl Broken {
+    fn is(&self, wrong: Wrong) -> bool {
+        self.wrong == wrong
+    }
+
+    /// What such a store makes of what it is to keep.
+    fn distort(&self, challenge: &mut Challenge) {
+        let seconds = |time: Timestamp| Timestamp::from_unix_seconds(time.unix_seconds());
+        match self.wrong {
+            Wrong::FactorForgotten => challenge.factor = None,
+            Wrong::NewKindsForgotten => {
+                if let ChallengeKind::Other(_) = challenge.kind {
+                    challenge.kind = ChallengeKind::Other("unknown".to_owned());
+                }
+            }
+            Wrong::UsersWithoutCase => {
+                challenge.account.user =
+                    UserId::new(&challenge.account.user.as_str().to_lowercase()).unwrap();
+            }
+            Wrong::SecondsOnly => challenge.created_at = seconds(challenge.created_at),
+            Wrong::ThirtyTwoBitTimes => {
+                let most = Timestamp::from_unix_seconds(u32::MAX.into());
+                challenge.expires_at = challenge.expires_at.min(most);
+            }
+            _ => self.distort_progress(&mut challenge.progress),
+        }
+    }
+
+    fn distort_progress(&self, progress: &mut Progress) {
+        let bytes = progress.data.as_bytes();
+        match self.wrong {
+            Wrong::DataCut => {
+                progress.data = ChallengeData::new(&bytes[..bytes.len().min(65_535)]).unwrap();
+            }
+            Wrong::DataAsText => {
+                let text = String::from_utf8_lossy(bytes).into_owned().into_bytes();
+                progress.data = ChallengeData::new(&text[..text.len().min(65_536)]).unwrap();
+            }
+            Wrong::EmptyDataIsNone if bytes.is_empty() => progress.data = ChallengeData::new("null").unwrap(),
+            Wrong::SixteenBitFailures => progress.failures = progress.failures.min(u16::MAX.into()),
+            Wrong::StateForgotten => progress.state = ChallengeState::Open,
+            Wrong::FailuresForgotten => progress.failures = 0,
+            _ => {}
+        }
+    }
+
+    fn is_expired(&self, challenge: &Challenge, now: Timestamp) -> bool {
+        let millis = challenge.expires_at.unix_millis();
+        match self.wrong {
+            Wrong::TheLastMomentIsOver => now.unix_millis() + 1 >= millis,
+            Wrong::TheMomentAfterIsNot => now.unix_millis() > millis,
+            Wrong::OwnClock => challenge.is_expired(SystemClock.now()),
+            _ => challenge.is_expired(now),
+        }
+    }
+
+    /// What is there for a call, unless a wrong of that call lets what expired pass.
+    fn find(&self, id: &ChallengeId, now: Timestamp, lets_pass: Wrong) -> Option<Versioned<Challenge>> {
+        let found = self.challenges.lock().unwrap().get(id).cloned()?;
+        let open = self.is(lets_pass) || !self.is_expired(&found.value, now);
+        open.then_some(found)
+    }
+}
+
+#[async_trait]
+impl ChallengeStore for Broken {
+    async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
+        let mut challenges = self.challenges.lock().unwrap();
+        if self.is(Wrong::ForgetsAtOnceInPassing) {
+            challenges.retain(|_, old| !old.value.is_expired(challenge.created_at));
+        }
+        if let Some(old) = challenges.get_mut(&challenge.id) {
+            let free = self.is(Wrong::ExpiredIdsAreFree) && old.value.is_expired(challenge.created_at);
+            if self.is(Wrong::DuplicatesMakeAVersion) {
+                old.version = old.version.next();
+            }
+            if !self.is(Wrong::DuplicatesReplace) && !free {
+                return Err(StoreError::new("taken"));
+            }
+        }
+        let mut value = challenge.clone();
+        self.distort(&mut value);
+        challenges.insert(challenge.id, Versioned { value, version: Version(1) });
+        Ok(())
+    }
+
+    async fn get(
+        &self,
+        id: &ChallengeId,
+        now: Timestamp,
+    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        let found = self.find(id, now, Wrong::ExpiredAreRead);
+        if found.is_none() && self.is(Wrong::ForgetsWhatIsReadLate) {
+            self.challenges.lock().unwrap().remove(id);
+        }
+        Ok(found)
+    }
+
+    async fn swap(
+        &self,
+        id: &ChallengeId,
+        expected: Version,
+        next: &Progress,
+        now: Timestamp,
+    ) -> Result<Commit, StoreError> {
+        let found = self.find(id, now, Wrong::ExpiredAreSwapped);
+        let mut taken = self.taken.lock().unwrap();
+        if self.is(Wrong::TakenStayForSwaps) && taken.get_mut(id).is_some_and(|old| old.version == expected) {
+            return Ok(Commit::Won);
+        }
+        let Some(found) = found else {
+            // As an upsert answers.
+            return Ok(if self.is(Wrong::SwapsPut) { Commit::Won } else { Commit::Conflict });
+        };
+        let won = found.version == expected || self.is(Wrong::EverySwapWins);
+        let mut value = found.value.clone();
+        value.progress = next.clone();
+        match self.wrong {
+            Wrong::SwapsProlong => value.expires_at = now.plus(std::time::Duration::from_mins(10)),
+            Wrong::SwapsResetTheRest => value.factor = None,
+            _ => self.distort(&mut value),
+        }
+        let version = match self.wrong {
+            Wrong::VersionsOfContent => Version(2 + u64::from(next.failures)),
+            _ => found.version.next(),
+        };
+        let mut challenges = self.challenges.lock().unwrap();
+        if won || self.is(Wrong::LostSwapsAreWritten) {
+            challenges.insert(*id, Versioned { value, version });
+        } else if self.is(Wrong::LostSwapsMakeAVersion) {
+            challenges.insert(*id, Versioned { value: found.value, version });
+        }
+        Ok(if won { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+        let found = self.find(id, now, Wrong::ExpiredAreTaken);
+        let mut challenges = self.challenges.lock().unwrap();
+        let Some(found) = found else {
+            if self.is(Wrong::ForgetsWhatIsTakenLate) {
+                challenges.remove(id);
+            }
+            return Ok(None);
+        };
+        self.taken.lock().unwrap().insert(*id, found.clone());
+        match self.wrong {
+            Wrong::TakenStay => {}
+            Wrong::TakesAllOfTheAccount => {
+                challenges.retain(|_, old| old.value.account != found.value.account);
+            }
+            _ => _ = challenges.remove(id),
+        }
+        Ok(Some(found.value))
+    }
+}
