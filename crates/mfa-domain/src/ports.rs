@@ -14,8 +14,8 @@ pub mod throttle;
 pub mod vault;
 
 pub use account_store::{
-    AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, RecordedEvent,
-    StoreError,
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
+    RecordedEvent, StoreError,
 };
 pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
 pub use challenge_store::ChallengeStore;

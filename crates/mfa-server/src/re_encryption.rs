@@ -69,7 +69,8 @@ impl<'a> ReEncryption<'a> {
     async fn next_page(&mut self) -> Result<Option<Vec<AccountKey>>, Undecided> {
         let not_sealed_with = Some(self.newest.clone());
         let query = AccountQuery { after: self.after.take(), not_sealed_with, limit: self.page };
-        let keys = self.mfa.ports().accounts.page(&query).await?.keys;
+        let page = self.mfa.ports().accounts.page(&query).await?.accounts;
+        let keys: Vec<_> = page.into_iter().map(|account| account.key).collect();
         self.after = keys.last().cloned();
         Ok((!keys.is_empty()).then_some(keys))
     }

@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, RecordedEvent,
-    StoreError,
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
+    RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, Delta, Factor, KeyId, Version, Versioned};
 
@@ -38,9 +38,9 @@ impl AccountStore for MemoryStore {
             .accounts
             .range((after, Bound::Unbounded))
             .filter(|(_, account)| needs_another_key(&account.value, query.not_sealed_with.as_ref()))
-            .map(|(key, _)| key.clone());
-        let (keys, more) = first(matching, query.limit);
-        Ok(AccountPage { keys, more })
+            .map(|(key, account)| AccountEntry { key: key.clone(), audit_head: account.value.audit_head });
+        let (accounts, more) = first(matching, query.limit);
+        Ok(AccountPage { accounts, more })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
-use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, UserId, Version, Versioned};
+use mfa_domain::audit::EventHash;
+use mfa_domain::ports::{
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
+};
+use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::change::Change;
@@ -32,7 +35,7 @@ pub(crate) const LOAD: &str = "
 
 /// No tenant is empty, so nothing comes before `('', '')`.
 pub(crate) const PAGE: &str = "
-    SELECT a.tenant_id, a.user_id FROM mfa.accounts a
+    SELECT a.id, a.tenant_id, a.user_id, a.audit_sequence, a.audit_hash FROM mfa.accounts a
     WHERE (a.tenant_id, a.user_id) > ($1, $2)
       AND ($3::text IS NULL
         OR EXISTS (SELECT FROM mfa.factors f WHERE f.account_id = a.id AND f.key_id <> $3))
@@ -71,8 +74,9 @@ impl AccountStore for PostgresStore {
         };
         let rows = self.connections.release(connection, rows)?;
         let more = rows.len() > query.limit as usize;
-        let keys = rows.iter().take(query.limit as usize).map(account_key).collect::<Result<_, _>>()?;
-        Ok(AccountPage { keys, more })
+        let accounts =
+            rows.into_iter().take(query.limit as usize).map(EntryRow::read).collect::<Result<_, _>>()?;
+        Ok(AccountPage { accounts, more })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -99,7 +103,7 @@ async fn page(
     (tenant, user): (&str, &str),
     not_sealed_with: Option<&KeyId>,
     limit: u32,
-) -> Result<Vec<(String, String)>, PostgresError> {
+) -> Result<Vec<EntryRow>, PostgresError> {
     sqlx::query_as(PAGE)
         .bind(tenant)
         .bind(user)
@@ -117,7 +121,7 @@ async fn walk(
     after: (&str, &str),
     not_sealed_with: &KeyId,
     limit: u32,
-) -> Result<Vec<(String, String)>, PostgresError> {
+) -> Result<Vec<EntryRow>, PostgresError> {
     let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
     transaction.execute("SET LOCAL statement_timeout = '5min'").await.map_err(PostgresError::from_driver)?;
     let rows = page(&mut transaction, after, Some(not_sealed_with), limit).await?;
@@ -125,10 +129,28 @@ async fn walk(
     Ok(rows)
 }
 
-fn account_key((tenant, user): &(String, String)) -> Result<AccountKey, PostgresError> {
-    let row = Row { table: "accounts", account: 0 };
-    let tenant = row.read("tenant_id", TenantId::new(tenant))?;
-    Ok(AccountKey::new(tenant, row.read("user_id", UserId::new(user))?))
+/// What a page tells of an account.
+#[derive(sqlx::FromRow)]
+struct EntryRow {
+    id: i64,
+    tenant_id: String,
+    user_id: String,
+    audit_sequence: i64,
+    audit_hash: Vec<u8>,
+}
+
+impl EntryRow {
+    fn read(self) -> Result<AccountEntry, PostgresError> {
+        let row = Row { table: "accounts", account: self.id };
+        let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
+        Ok(AccountEntry {
+            key: AccountKey::new(tenant, row.read("user_id", UserId::new(&self.user_id))?),
+            audit_head: AuditHead {
+                sequence: row.number("audit_sequence", self.audit_sequence)?,
+                hash: EventHash(row.read("audit_hash", self.audit_hash.try_into())?),
+            },
+        })
+    }
 }
 
 /// Reads accounts together: the rows of each, in the order of the keys.

@@ -1,8 +1,11 @@
 //! The contract of an account store; reading accounts.
 
 use async_trait::async_trait;
-use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
-use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, UserId, Version, Versioned};
+use mfa_domain::audit::EventHash;
+use mfa_domain::ports::{
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
+};
+use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
 use serde_json::value::RawValue;
 use sqlx::SqlitePool;
 
@@ -42,7 +45,7 @@ pub(crate) const LOAD: &str = "
 
 /// No tenant is empty, so nothing comes before `('', '')`.
 pub(crate) const PAGE: &str = "
-    SELECT a.tenant, a.user FROM accounts a
+    SELECT a.id, a.tenant, a.user, a.audit_sequence, a.audit_hash FROM accounts a
     WHERE (a.tenant, a.user) > (?1, ?2)
       AND (?3 IS NULL OR EXISTS (SELECT 1 FROM factors f WHERE f.account = a.id AND f.key_id <> ?3))
     ORDER BY a.tenant, a.user LIMIT ?4";
@@ -72,7 +75,7 @@ impl AccountStore for SqliteStore {
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
         let (tenant, user) =
             query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()));
-        let rows: Vec<(String, String)> = sqlx::query_as(PAGE)
+        let rows: Vec<EntryRow> = sqlx::query_as(PAGE)
             .bind(tenant)
             .bind(user)
             .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
@@ -81,8 +84,9 @@ impl AccountStore for SqliteStore {
             .await
             .map_err(SqliteError::from_driver)?;
         let more = rows.len() > query.limit as usize;
-        let keys = rows.iter().take(query.limit as usize).map(account_key).collect::<Result<_, _>>()?;
-        Ok(AccountPage { keys, more })
+        let accounts =
+            rows.into_iter().take(query.limit as usize).map(EntryRow::read).collect::<Result<_, _>>()?;
+        Ok(AccountPage { accounts, more })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -98,10 +102,28 @@ impl AccountStore for SqliteStore {
     }
 }
 
-fn account_key((tenant, user): &(String, String)) -> Result<AccountKey, SqliteError> {
-    let row = Row { table: "accounts", account: 0 };
-    let tenant = row.read("tenant", TenantId::new(tenant))?;
-    Ok(AccountKey::new(tenant, row.read("user", UserId::new(user))?))
+/// What a page tells of an account.
+#[derive(sqlx::FromRow)]
+struct EntryRow {
+    id: i64,
+    tenant: String,
+    user: String,
+    audit_sequence: i64,
+    audit_hash: Vec<u8>,
+}
+
+impl EntryRow {
+    fn read(self) -> Result<AccountEntry, SqliteError> {
+        let row = Row { table: "accounts", account: self.id };
+        let tenant = row.read("tenant", TenantId::new(&self.tenant))?;
+        Ok(AccountEntry {
+            key: AccountKey::new(tenant, row.read("user", UserId::new(&self.user))?),
+            audit_head: AuditHead {
+                sequence: row.number("audit_sequence", self.audit_sequence)?,
+                hash: EventHash(row.read("audit_hash", self.audit_hash.try_into())?),
+            },
+        })
+    }
 }
 
 /// Reads accounts together.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, RecordedEvent,
-    StoreError,
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
+    RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, Delta, KeyId, Version, Versioned};
 
@@ -49,7 +49,7 @@ impl AccountStore for NaiveStore {
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
         let tables = self.0.lock().unwrap();
-        let mut keys: Vec<_> = tables
+        let mut accounts: Vec<_> = tables
             .accounts
             .iter()
             .filter(|(key, _)| query.after.as_ref().is_none_or(|after| *key > after))
@@ -57,11 +57,11 @@ impl AccountStore for NaiveStore {
                 let mut factors = account.value.factors.iter();
                 query.not_sealed_with.as_ref().is_none_or(|than| factors.any(|f| f.secret().key != *than))
             })
-            .map(|(key, _)| key.clone())
+            .map(|(key, account)| AccountEntry { key: key.clone(), audit_head: account.value.audit_head })
             .collect();
-        let more = keys.len() > query.limit as usize;
-        keys.truncate(query.limit as usize);
-        Ok(AccountPage { keys, more })
+        let more = accounts.len() > query.limit as usize;
+        accounts.truncate(query.limit as usize);
+        Ok(AccountPage { accounts, more })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {

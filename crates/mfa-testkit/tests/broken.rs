@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mfa_domain::account::Drift;
 use mfa_domain::ports::{
-    AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, StoreError,
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, StoreError,
 };
 use mfa_domain::{
-    Account, AccountKey, Authenticator, Delta, FactorState, KeyId, TenantId, Timestamp, UserId, Version,
-    Versioned,
+    Account, AccountKey, AuditHead, Authenticator, Delta, FactorState, KeyId, TenantId, Timestamp, UserId,
+    Version, Versioned,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::account_store;
@@ -57,6 +57,7 @@ enum Wrong {
     AccountsInCaselessOrder,
     AccountPagesEndTooSoon,
     AccountPagesRepeatTheLast,
+    AccountHeadsForgotten,
     AccountsOfThatKeyToo,
     AccountsWithoutSecretsToo,
     OneKeyInUse,
@@ -69,7 +70,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const FOR_ONE_CALLER: [Wrong; 36] = [
+const FOR_ONE_CALLER: [Wrong; 37] = [
     FactorsReversed,
     LabelsTrimmedToAscii,
     DriftForgotten,
@@ -102,6 +103,7 @@ const FOR_ONE_CALLER: [Wrong; 36] = [
     AccountsInCaselessOrder,
     AccountPagesEndTooSoon,
     AccountPagesRepeatTheLast,
+    AccountHeadsForgotten,
     AccountsOfThatKeyToo,
     AccountsWithoutSecretsToo,
     OneKeyInUse,
@@ -276,18 +278,27 @@ impl AccountStore for BrokenStore {
         };
         let mut page = self.inner.page(&AccountQuery { not_sealed_with, ..query.clone() }).await?;
         match self.wrong {
-            AccountsNewestFirst => page.keys.reverse(),
-            AccountsInCaselessOrder => page.keys.sort_by_key(|key| key.user.as_str().to_lowercase()),
+            AccountsNewestFirst => page.accounts.reverse(),
+            AccountsInCaselessOrder => {
+                page.accounts.sort_by_key(|entry| entry.key.user.as_str().to_lowercase())
+            }
             AccountPagesEndTooSoon => page.more = false,
-            AccountPagesRepeatTheLast => page.keys.splice(..0, query.after.clone()).for_each(drop),
+            AccountPagesRepeatTheLast => {
+                let again =
+                    query.after.clone().map(|key| AccountEntry { key, audit_head: AuditHead::default() });
+                page.accounts.splice(..0, again).for_each(drop);
+            }
+            AccountHeadsForgotten => {
+                page.accounts.iter_mut().for_each(|entry| entry.audit_head = AuditHead::default());
+            }
             AccountsOfThatKeyToo if query.not_sealed_with.is_some() => {
                 let mut sealed = Vec::new();
-                for key in page.keys {
-                    if !self.inner.load(&key).await?.value.factors.is_empty() {
-                        sealed.push(key);
+                for entry in page.accounts {
+                    if !self.inner.load(&entry.key).await?.value.factors.is_empty() {
+                        sealed.push(entry);
                     }
                 }
-                page.keys = sealed;
+                page.accounts = sealed;
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use super::port_error;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, AuditHead};
 use crate::sealed::KeyId;
 use crate::{Account, AccountKey, Delta, TenantId, UserId, Version, Versioned};
 
@@ -32,7 +32,8 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError>;
 
     /// Pages through accounts in key order, for re-encryption, checkpoints and export. MUST give
-    /// every account that was there all the while exactly once.
+    /// every account that was there all the while exactly once, each as it was at one moment no
+    /// earlier than any commit that was answered before the call.
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError>;
 
     /// Pages through audit events in the order of their ids.
@@ -70,9 +71,18 @@ pub struct AccountQuery {
 #[derive(Clone, Debug, Default)]
 pub struct AccountPage {
     /// In key order.
-    pub keys: Vec<AccountKey>,
+    pub accounts: Vec<AccountEntry>,
     /// Whether there may be more after the last one.
     pub more: bool,
+}
+
+/// What a page tells of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountEntry {
+    /// Whose it is.
+    pub key: AccountKey,
+    /// Where its audit chain ends.
+    pub audit_head: AuditHead,
 }
 
 /// Which events to page through.

@@ -1,7 +1,7 @@
 //! `audit verify`
 
 use anyhow::Result;
-use mfa_domain::ports::{AccountQuery, AccountStore, EventQuery};
+use mfa_domain::ports::{AccountEntry, AccountQuery, AccountStore, EventQuery};
 use mfa_domain::{AccountKey, AuditHead};
 use serde_json::json;
 
@@ -47,8 +47,8 @@ async fn verify(accounts: &dyn AccountStore) -> Result<Findings> {
     let mut query = AccountQuery { after: None, not_sealed_with: None, limit: PAGE };
     loop {
         let page = accounts.page(&query).await?;
-        query.after = page.keys.last().cloned();
-        for key in page.keys {
+        query.after = page.accounts.last().map(|account| account.key.clone());
+        for AccountEntry { key, .. } in page.accounts {
             findings.accounts += 1;
             match chain(accounts, &key).await? {
                 (events, None) => findings.events += events,

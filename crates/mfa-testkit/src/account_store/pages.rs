@@ -1,6 +1,6 @@
 //! Paging through accounts, and the keys that their secrets need.
 
-use mfa_domain::ports::{AccountQuery, AccountStore};
+use mfa_domain::ports::{AccountEntry, AccountQuery, AccountStore};
 use mfa_domain::{AccountKey, KeyId, TenantId};
 
 use super::samples::{hotp, id, pending, totp};
@@ -35,9 +35,10 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
     // A walk that is taken up again may begin after an account that is not there.
     let after = key("page-1", "a0");
     let query = AccountQuery { after: Some(after.clone()), not_sealed_with: None, limit: 1 };
-    let next = store.page(&query).await?.keys;
+    let next = store.page(&query).await?.accounts;
+    let next = next.first().map(|account| &account.key);
     let expected = expected.into_iter().find(|key| *key > after);
-    ensure!(next.first() == expected.as_ref(), "after {after:?} comes {next:?} and not {expected:?}");
+    ensure!(next == expected.as_ref(), "after {after:?} comes {next:?} and not {expected:?}");
     Ok(())
 }
 
@@ -115,9 +116,11 @@ async fn walk(
         let after = walked.last().cloned();
         let query = AccountQuery { after: after.clone(), not_sealed_with: not_sealed_with.clone(), limit };
         let page = store.page(&query).await?;
-        ensure!(page.keys.len() <= limit as usize, "a page has more than {limit} accounts");
-        for key in page.keys {
+        ensure!(page.accounts.len() <= limit as usize, "a page has more than {limit} accounts");
+        for AccountEntry { key, audit_head } in page.accounts {
             ensure!(walked.last() < Some(&key), "{key:?} comes after {:?}", walked.last());
+            let stored = store.load(&key).await?.value.audit_head;
+            ensure!(audit_head == stored, "a page says that {key:?} ends at {audit_head:?}, not {stored:?}");
             walked.push(key);
         }
         if !page.more {
