@@ -37,6 +37,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("sqlx", &["mfa-store-postgres", "mfa-store-sqlite"]),
     ("argon2", &["mfa-crypto"]),
     ("aes-gcm", &["mfa-crypto"]),
+    ("ed25519-dalek", &["mfa-crypto"]),
     ("getrandom", &["mfa-crypto"]),
     ("hmac", &["otp-core"]),
     ("utoipa", &["mfa-actix"]),

@@ -3,9 +3,11 @@
 pub mod entropy;
 pub mod hasher;
 pub mod key_ring;
+pub mod signing;
 pub mod vault;
 
 pub use entropy::OsEntropy;
 pub use hasher::{Argon2Hasher, Argon2Settings};
 pub use key_ring::{KeyRing, KeyRingError};
+pub use signing::{PublicKey, SigningKey};
 pub use vault::AesGcmVault;
