@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -216,9 +218,24 @@ impl fmt::Debug for EventHash {
 
 impl fmt::Display for EventHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
+
+impl FromStr for EventHash {
+    type Err = InvalidHash;
+
+    /// Reads what `Display` printed, and only that form.
+    fn from_str(text: &str) -> Result<Self, InvalidHash> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidHash)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidHash)
+    }
+}
+
+/// The text is no SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not 64 hexadecimal digits in lower case")]
+pub struct InvalidHash;
 
 #[cfg(test)]
 mod tests {
@@ -278,6 +295,15 @@ mod tests {
             assert!((3..=4).contains(&broken.sequence), "alteration {i}: {broken}");
         }
         assert_eq!(verify(&key("bob"), &chain(5)), Err(BrokenChain { sequence: 1 }));
+    }
+
+    #[test]
+    fn hashes_are_read_back_and_only_in_the_form_given_out() {
+        let text = chain(1)[0].hash.to_string();
+        assert_eq!(text.parse(), Ok(chain(1)[0].hash));
+        for wrong in [text.to_uppercase(), text[1..].to_owned(), format!("{text}00"), String::new()] {
+            assert_eq!(wrong.parse::<EventHash>(), Err(InvalidHash), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Points in time, as the domain counts them.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
+use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// A point in time: whole milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
 ///
-/// `Display` is RFC 3339 in UTC.
+/// `Display` is RFC 3339 in UTC; `FromStr` reads RFC 3339 with any offset, and drops what is finer
+/// than a millisecond.
 ///
 /// ```
 /// use mfa_domain::Timestamp;
@@ -69,9 +72,36 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTime)?;
+        let millis = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| InvalidTime)?;
+        if time.unix_timestamp_nanos() < 0 { Err(InvalidTime) } else { Ok(Self::from_unix_millis(millis)) }
+    }
+}
+
+/// The text is no point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a time since 1970 with an offset, such as 2026-01-31T00:00:00Z")]
+pub struct InvalidTime;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_back_and_nothing_else_is_read() {
+        for millis in [0, 1, 59_000, 1_800_000_000_123, Timestamp::MAX.unix_millis()] {
+            let time = Timestamp::from_unix_millis(millis);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        assert_eq!("1970-01-01T01:00:00.9999+01:00".parse(), Ok(Timestamp::from_unix_millis(999)));
+        for text in ["", "1", "2026-01-31", "2026-01-31T00:00:00", "1969-12-31T23:59:59.9999Z"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTime), "{text}");
+        }
+    }
 
     #[test]
     fn extremes_are_capped_and_still_print() {
