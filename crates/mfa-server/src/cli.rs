@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use mfa_domain::ports::{ApiKeyId, Scope};
@@ -46,7 +48,7 @@ pub(crate) enum Command {
     /// Help one user
     #[command(subcommand)]
     User(UserCommand),
-    /// Check the audit trail
+    /// Check the audit trail, and sign checkpoints of it
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Check or show the configuration
@@ -180,11 +182,36 @@ pub(crate) struct ReasonedArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Check the chain of every account
-    Verify {
-        #[command(flatten)]
-        json: Json,
-    },
+    /// Check the chain of every account, also against a checkpoint
+    Verify(VerifyArgs),
+    /// Write down, signed, where the chain of every account ends
+    Checkpoint(CheckpointArgs),
+    /// Print the key that checkpoints are checked with
+    PublicKey,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Find what was changed or removed since this checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Check its signature with this key, as `public-key` prints it [default: the key that signs here]
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    pub(crate) public_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    /// Write it there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The checkpoint before it, so that it can be seen if one of them is exchanged or missing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) previous: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,11 +3,12 @@
 //! Modes are given on creation: a file that is narrowed afterwards was open for a moment.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use tempfile::NamedTempFile;
 
 use crate::failure::Refusal;
 
@@ -35,26 +36,50 @@ pub(crate) fn lock(dir: &Path) -> Result<File> {
 
 /// Puts `content` in the place of a file, whole or not at all, durably.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    // A link stays a link; what it points to is replaced.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let temporary = with_suffix(&path, ".new");
-    let write = || -> io::Result<()> {
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    let written = write();
-    if written.is_err() {
-        // It holds nothing that is not elsewhere, and the error that matters is the first.
-        let _ = fs::remove_file(&temporary);
+    let mut replacement = Replacement::begin(path)?;
+    replacement.write_all(content).with_context(|| format!("{} cannot be written", path.display()))?;
+    replacement.commit()
+}
+
+/// A file that takes the place of another once all of it is written. If it is dropped before, nothing
+/// has happened.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    file: BufWriter<NamedTempFile>,
+    path: PathBuf,
+}
+
+impl Replacement {
+    pub(crate) fn begin(path: &Path) -> Result<Self> {
+        // A link stays a link; what it points to is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // Of a name that nobody else has, and for its owner only.
+        let file = tempfile::Builder::new().suffix(".new").tempfile_in(folder(&path));
+        let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(Self { file: BufWriter::new(file), path })
     }
-    written.with_context(|| format!("{} cannot be written", path.display()))
+
+    /// Puts it in its place, durably.
+    pub(crate) fn commit(self) -> Result<()> {
+        let Self { file, path } = self;
+        let commit = || -> io::Result<()> {
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            File::open(folder(&path))?.sync_all()
+        };
+        commit().with_context(|| format!("{} cannot be written", path.display()))
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Claims a database for this server, until the file is dropped or the process ends.
@@ -91,14 +116,12 @@ pub(crate) fn inside(dir: &Path, path: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY_FILE).open(path)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) => Path::new("."),
+        None => Path::new("/"),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod audit;
 mod cli;
 mod command;
 mod config;
@@ -18,6 +19,7 @@ mod policies;
 mod re_encryption;
 mod secret;
 mod storage;
+mod walk;
 mod welcome;
 
 use cli::Cli;

@@ -223,7 +223,10 @@ fn a_changed_audit_trail_is_found() {
     let said = program.run("audit verify --json");
     assert_eq!(said.code, 1, "{said:?}");
     let found: Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!(found["broken"], json!([{ "tenant": "default", "user": "alice", "sequence": 1 }]));
+    assert_eq!(
+        found["broken"],
+        json!([{ "tenant": "default", "user": "alice", "sequence": 1, "what": "broken" }])
+    );
 
     sqlite(&program, "DELETE FROM events WHERE id = (SELECT max(id) FROM events)");
     let said = program.run("audit verify");

@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::api_key;
+use crate::audit::schedule;
 use crate::config::{Config, Settings, StoreUrl};
 use crate::installation::Installation;
 use crate::storage::{self, Absent};
@@ -48,6 +49,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     if settings.re_encryption {
         installation.re_encrypt_in_background();
     }
+    schedule::start(config, &installation.mfa.ports().accounts)?;
     let api = api(settings, &installation)?;
     let stop = stop_signal()?;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mfa_actix::throttling::{ForwardedHeader, Network};
 use mfa_crypto::Argon2Settings;
+use mfa_domain::TenantId;
 use mfa_domain::account::Attempts;
 use mfa_domain::otp_core::{LookAhead, Window, uri};
 use tracing_subscriber::EnvFilter;
@@ -20,7 +21,7 @@ pub(super) struct Broken {
 
 /// Every rule that the settings break.
 pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
-    let Settings { lockout, enrolment, backup_codes, verification, argon2, throttle, .. } = settings;
+    let Settings { lockout, enrolment, backup_codes, verification, argon2, throttle, audit, .. } = settings;
     let second = Duration::from_secs(1);
     let minutes = |n: u64| Duration::from_secs(n * 60);
     let rules = [
@@ -80,6 +81,17 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
             "throttle.forwarded_header",
             throttle.forwarded_header.parse::<ForwardedHeader>().is_ok(),
             "x-forwarded-for or forwarded",
+        ),
+        (
+            "audit.installation",
+            TenantId::new(&audit.installation).is_ok(),
+            "1 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit",
+        ),
+        ("audit.signing_key_file", !audit.signing_key_file.as_os_str().is_empty(), "a path"),
+        (
+            "audit.checkpoint_every",
+            (second..=minutes(366 * 24 * 60)).contains(&audit.checkpoint_every),
+            "1s to 366d",
         ),
     ];
     rules.into_iter().filter(|(_, holds, _)| !holds).map(|(key, _, rule)| Broken { key, rule }).collect()

@@ -52,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) verification: Verification,
     pub(crate) argon2: Argon2,
     pub(crate) throttle: Throttle,
+    pub(crate) audit: Audit,
 }
 
 /// [`StandardLockout`].
@@ -130,6 +131,21 @@ pub(crate) struct Throttle {
     pub(crate) forwarded_header: String,
 }
 
+/// What is done about the audit trail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// What checkpoints call this installation.
+    pub(crate) installation: String,
+    /// The file of the key that signs them, relative to the data directory.
+    pub(crate) signing_key_file: PathBuf,
+    /// Where `serve` writes them; it writes none if empty.
+    pub(crate) checkpoint_dir: PathBuf,
+    /// How often.
+    #[serde(with = "duration")]
+    pub(crate) checkpoint_every: Duration,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
@@ -185,6 +201,12 @@ impl Default for Settings {
             verification: Verification::standard(),
             argon2: Argon2Settings::default().into(),
             throttle: Quotas::default().into(),
+            audit: Audit {
+                installation: "default".to_owned(),
+                signing_key_file: "audit-signing.pem".into(),
+                checkpoint_dir: PathBuf::new(),
+                checkpoint_every: Duration::from_secs(86_400),
+            },
         }
     }
 }

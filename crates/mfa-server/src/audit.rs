@@ -1,0 +1,6 @@
+//! What is done about the audit trail as a whole.
+
+pub(crate) mod checkpoint;
+pub(crate) mod schedule;
+pub(crate) mod signing_key;
+pub(crate) mod trail;

@@ -1,0 +1,99 @@
+//! Checkpoints: where the chain of every account ended at one time, signed.
+//!
+//! A checkpoint is JSON Lines: a [`Header`], a line for each account in key order, an [`End`], and a
+//! [`Signed`] over every byte before it. It is written and read as a stream, so the number of
+//! accounts does not matter.
+
+use std::fmt::Write as _;
+
+use mfa_crypto::signing::Signature;
+use mfa_domain::ports::AccountEntry;
+use mfa_domain::{AccountKey, AuditHead, TenantId, UserId};
+use serde::{Deserialize, Serialize};
+
+mod read;
+mod write;
+
+pub(crate) use read::Checkpoint;
+pub(crate) use write::{Plan, write};
+
+/// The name of this form.
+const FORMAT: &str = "mfa-checkpoint-1";
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: String,
+    /// What the configuration calls this installation.
+    installation: String,
+    /// The id of the key that signs.
+    signed_by: String,
+    begun_at: String,
+    /// SHA-256 of the whole file of the checkpoint before this one.
+    previous: Option<String>,
+}
+
+/// Where one account's chain ended.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    tenant: String,
+    user: String,
+    sequence: u64,
+    hash: String,
+}
+
+/// The last line but one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    /// How many lines there are for accounts.
+    accounts: u64,
+    ended_at: String,
+}
+
+/// The last line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    /// Ed25519 over [`message`], in base64.
+    signature: String,
+}
+
+impl Line {
+    fn of(account: &AccountEntry) -> Self {
+        Self {
+            tenant: account.key.tenant.to_string(),
+            user: account.key.user.to_string(),
+            sequence: account.audit_head.sequence,
+            hash: account.audit_head.hash.to_string(),
+        }
+    }
+
+    fn read(&self) -> Option<AccountEntry> {
+        let tenant = TenantId::new(&self.tenant).ok()?;
+        let key = AccountKey::new(tenant, UserId::new(&self.user).ok()?);
+        let audit_head = AuditHead { sequence: self.sequence, hash: self.hash.parse().ok()? };
+        Some(AccountEntry { key, audit_head })
+    }
+}
+
+/// What is signed: the name of the form, a space, and SHA-256 of all lines before the signature in
+/// hexadecimal. Short, so that tools which sign no streams can check it.
+fn message(digest: &[u8]) -> Vec<u8> {
+    let mut message = format!("{FORMAT} ");
+    for byte in digest {
+        let _ = write!(message, "{byte:02x}");
+    }
+    message.into_bytes()
+}
+
+/// The signature as text.
+fn encode(signature: &Signature) -> String {
+    data_encoding::BASE64.encode(signature)
+}
+
+fn decode(text: &str) -> Option<Signature> {
+    data_encoding::BASE64.decode(text.as_bytes()).ok()?.try_into().ok()
+}

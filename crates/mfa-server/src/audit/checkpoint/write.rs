@@ -1,0 +1,92 @@
+//! Writing a checkpoint.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use data_encoding::HEXLOWER;
+use mfa_crypto::SigningKey;
+use mfa_domain::ports::{AccountStore, Clock, SystemClock};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
+
+use super::{End, FORMAT, Header, Line, Signed, encode, message};
+use crate::data_dir::Replacement;
+use crate::walk::Walk;
+
+/// Which checkpoint is to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) installation: String,
+    /// The file of the checkpoint before it.
+    pub(crate) previous: Option<PathBuf>,
+    pub(crate) to: PathBuf,
+}
+
+/// Writes a checkpoint, whole or not at all, and tells how many accounts are in it. `each` is called
+/// for every account.
+pub(crate) async fn write(
+    accounts: &dyn AccountStore,
+    key: &SigningKey,
+    plan: Plan,
+    mut each: impl FnMut(),
+) -> Result<u64> {
+    let Plan { installation, previous, to } = plan;
+    let previous = match previous {
+        Some(previous) => Some(spawn_blocking(move || digest(&previous)).await??),
+        None => None,
+    };
+    let mut lines = Lines { to: Replacement::begin(&to)?, hash: Sha256::new() };
+    lines.put(&Header {
+        format: FORMAT.to_owned(),
+        installation,
+        signed_by: key.public_key().id(),
+        begun_at: SystemClock.now().to_string(),
+        previous,
+    })?;
+    let mut count = 0;
+    let mut walk = Walk::over(accounts);
+    while let Some(account) = walk.next().await? {
+        lines.put(&Line::of(&account))?;
+        count += 1;
+        each();
+    }
+    lines.put(&End { accounts: count, ended_at: SystemClock.now().to_string() })?;
+    let signature = key.sign(&message(&lines.hash.clone().finalize()));
+    lines.put(&Signed { signature: encode(&signature) })?;
+    // Waiting for the disk must hold up nothing else that runs here.
+    spawn_blocking(move || lines.to.commit()).await??;
+    Ok(count)
+}
+
+struct Lines {
+    to: Replacement,
+    hash: Sha256,
+}
+
+impl Lines {
+    fn put(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(line)?;
+        line.push(b'\n');
+        self.hash.update(&line);
+        self.to.write_all(&line).context("the checkpoint cannot be written")
+    }
+}
+
+/// SHA-256 of a file in hexadecimal, as `sha256sum` prints it.
+fn digest(path: &Path) -> Result<String> {
+    let digest = || -> std::io::Result<String> {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(HEXLOWER.encode(&hash.finalize())),
+                read => hash.update(&buffer[..read]),
+            }
+        }
+    };
+    digest().with_context(|| format!("the checkpoint {} cannot be read", path.display()))
+}

@@ -1,0 +1,104 @@
+//! `audit verify`
+
+use anyhow::Result;
+use mfa_domain::AccountKey;
+use serde_json::{Value, json};
+
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::signing_key;
+use crate::audit::trail::{Checked, Finding, Watch, verify};
+use crate::cli::VerifyArgs;
+use crate::config::Config;
+use crate::failure::Exit;
+use crate::output::{self, Progress};
+use crate::storage::{Absent, Storage};
+
+/// Chains that are named to people; beyond that they are counted.
+const MOST_SAID: usize = 20;
+
+/// Chains that are named to programs, so that a database which is another one altogether does not
+/// fill the memory.
+const MOST_LISTED: usize = 10_000;
+
+pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit> {
+    let installation = &config.settings.audit.installation;
+    let checkpoint = match &arguments.checkpoint {
+        Some(path) => {
+            let key = signing_key::public(config, arguments.public_key.as_deref())?;
+            Some(Checkpoint::open(path, &key, installation)?)
+        }
+        None => None,
+    };
+    let storage = Storage::open(&config.settings, Absent::Refuse).await?;
+    let mut findings = Findings::new();
+    let checked = verify(storage.accounts.as_ref(), checkpoint.as_ref(), &mut findings).await?;
+    storage.close().await;
+    findings.progress.end();
+    let Findings { listed, count, .. } = findings;
+    if arguments.json.json {
+        let checkpoint = checkpoint.as_ref().map_or(Value::Null, |checkpoint| {
+            json!({ "begun_at": checkpoint.begun_at.to_string(), "accounts": checkpoint.accounts })
+        });
+        output::say_json(&json!({
+            "accounts": checked.accounts,
+            "events": checked.events,
+            "checkpoint": checkpoint,
+            "broken": listed.iter().map(as_json).collect::<Vec<_>>(),
+            "found": count,
+        }))?;
+    } else {
+        say(checked, checkpoint.as_ref(), &listed, count)?;
+    }
+    Ok(if count == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// What is found, and how far it is.
+struct Findings {
+    progress: Progress,
+    listed: Vec<Finding>,
+    count: u64,
+}
+
+impl Findings {
+    fn new() -> Self {
+        Self { progress: Progress::endless(), listed: Vec::new(), count: 0 }
+    }
+}
+
+impl Watch for Findings {
+    fn checked(&mut self) {
+        self.progress.advance();
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.count += 1;
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(finding);
+        }
+    }
+}
+
+fn as_json(Finding { key, sequence, what }: &Finding) -> Value {
+    json!({
+        "tenant": key.tenant.as_str(),
+        "user": key.user.as_str(),
+        "sequence": sequence,
+        "what": what.as_str(),
+    })
+}
+
+fn say(checked: Checked, checkpoint: Option<&Checkpoint>, listed: &[Finding], count: u64) -> Result<()> {
+    for Finding { key: AccountKey { tenant, user }, sequence, what } in listed.iter().take(MOST_SAID) {
+        output::say(format_args!("BROKEN  user {user} of tenant {tenant}, at event {sequence}: {what}"))?;
+    }
+    let Checked { accounts, events } = checked;
+    let against = checkpoint.map_or(String::new(), |checkpoint| {
+        format!(", against a checkpoint of {} with {} accounts", checkpoint.begun_at, checkpoint.accounts)
+    });
+    let verdict = match count {
+        0 => "every chain holds".to_owned(),
+        1 => "1 chain is broken".to_owned(),
+        n => format!("{n} chains are broken"),
+    };
+    output::say(format_args!("{accounts} accounts and {events} events{against}: {verdict}"))
+}
