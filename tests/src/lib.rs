@@ -10,10 +10,14 @@ mod authenticator;
 mod client;
 mod clock;
 mod confidential;
+mod proxy;
+mod scale;
 mod server;
 
 pub use authenticator::{Authenticator, now};
 pub use client::{Answer, Client};
 pub use clock::Clock;
 pub use confidential::Confidential;
+pub use proxy::{Link, Proxy};
+pub use scale::rounds;
 pub use server::{Server, ServerOptions};

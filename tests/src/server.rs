@@ -117,11 +117,12 @@ impl Server {
         self.url = url;
     }
 
-    /// Runs a command of the program in the same data directory.
+    /// Runs a command of the program in the same data directory, on the same store.
     #[must_use]
     pub fn command<const N: usize>(&self, arguments: [&str; N]) -> std::process::Output {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--data-dir").arg(self.data());
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         command.output().expect("the program runs")
     }
 }

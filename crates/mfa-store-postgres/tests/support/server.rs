@@ -41,8 +41,14 @@ const WARDEN: &str = r#"
             -extfile names -out server.crt &&
         cd /
     }
-    initdb --pgdata="$folder/data" --username=mfa --auth=trust --encoding=UTF8 --locale=C \
-        >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
+    make() {
+        if [ -n "$PRIMARY" ]; then
+            pg_basebackup --pgdata="$folder/data" --dbname="$PRIMARY" --write-recovery-conf --checkpoint=fast
+        else
+            initdb --pgdata="$folder/data" --username=mfa --auth=trust --encoding=UTF8 --locale=C
+        fi
+    }
+    make >"$folder/make.log" 2>&1 || { cat "$folder/make.log" >&2; exit 1; }
     if [ -n "$TLS" ]; then
         certify "$folder/data" >"$folder/openssl.log" 2>&1 || { cat "$folder/openssl.log" >&2; exit 1; }
         cp "$folder/data/authority.crt" "$folder/authority.crt"; chmod 644 "$folder/authority.crt"
@@ -51,7 +57,7 @@ const WARDEN: &str = r#"
     if [ -n "$STANDBY" ]; then touch "$folder/data/standby.signal"; fi
     server=
     stop() {
-        if [ -n "$server" ]; then kill -INT "$server"; wait "$server"; server=; fi
+        if [ -n "$server" ]; then kill "-$1" "$server"; wait "$server"; server=; fi
     }
     start() {
         postgres -D "$folder/data" -k "$folder" -c listen_addresses= -c max_connections=200 "$@" \
@@ -61,11 +67,13 @@ const WARDEN: &str = r#"
     start "$@"
     while read -r order; do
         case $order in
-            stop) stop; touch "$folder/stopped" ;;
+            stop) stop INT; touch "$folder/done" ;;
+            crash) stop QUIT; touch "$folder/done" ;;
+            promote) pg_ctl promote --pgdata="$folder/data" >>"$folder/make.log" 2>&1; touch "$folder/done" ;;
             start) start "$@" ;;
         esac
     done
-    stop
+    stop INT
     rm -rf "$folder"
 "#;
 
@@ -84,6 +92,13 @@ impl Server {
     /// Starts one that waits for a primary for ever.
     pub(crate) fn standby() -> Self {
         Self::start_as(5432, &[], &[("STANDBY", "yes")])
+    }
+
+    /// Starts a streaming standby of the primary with that connection string. There it is called
+    /// `standby`, as in `synchronous_standby_names`.
+    pub(crate) fn standby_of(primary: &str) -> Self {
+        let primary = format!("{primary} user=mfa application_name=standby");
+        Self::start_as(5432, &[], &[("PRIMARY", &primary)])
     }
 
     /// Starts one that listens on a free port of the loopback address too.
@@ -144,14 +159,22 @@ impl Server {
         panic!("PostgreSQL does not start:\n{log}");
     }
 
-    /// Stops it, without waiting for its clients.
+    /// Stops it in fast mode: sessions are ended, and what is committed is written.
     pub(crate) fn stop(&self) {
         self.order("stop");
-        let stopped = self.folder.join("stopped");
-        while !stopped.exists() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        fs::remove_file(stopped).unwrap();
+        self.wait_until_done();
+    }
+
+    /// Stops it in immediate mode: it ends as it does in a crash, and recovers at its next start.
+    pub(crate) fn crash(&self) {
+        self.order("crash");
+        self.wait_until_done();
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        self.order("promote");
+        self.wait_until_done();
     }
 
     /// Starts it again.
@@ -162,6 +185,22 @@ impl Server {
     fn order(&self, order: &str) {
         let mut orders = self.warden.stdin.as_ref().unwrap();
         writeln!(orders, "{order}").unwrap();
+    }
+
+    fn wait_until_done(&self) {
+        let done = self.folder.join("done");
+        for _ in 0..12_000 {
+            if fs::remove_file(&done).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("PostgreSQL does not do what it was told");
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join(format!(".s.PGSQL.{}", self.port))
     }
 
     /// Where its socket is.

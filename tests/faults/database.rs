@@ -1,0 +1,61 @@
+//! A PostgreSQL server that goes away and comes back.
+
+use mfa_tests::rounds;
+use sqlx::{Connection, Executor, PgConnection};
+
+use super::load::Load;
+use super::postgres::Server as Postgres;
+use super::{postgres, replicas};
+
+/// Stops the database under load again and again; it is refused in time, and goes on by itself.
+async fn comes_back(stop: impl Fn(&Postgres), times: usize) {
+    let database = Postgres::start(&[]);
+    let servers = replicas(&database.database().await);
+    let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
+    for _ in 0..times {
+        stop(&database);
+        for (replica, server) in servers.iter().enumerate() {
+            load.refusals_at(replica, 5).await;
+            server.client.get("/readyz").await.expect_problem(503, "unavailable");
+        }
+        database.start_again();
+        for (replica, server) in servers.iter().enumerate() {
+            load.progress_at(replica, 20).await;
+            server.client.get("/readyz").await.expect(200);
+        }
+    }
+    load.settle(&servers[0], &format!("stopped {times} times")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_crashes_under_load_loses_nothing_and_is_used_again() {
+    comes_back(Postgres::crash, rounds(3, 20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_restarted_under_load_loses_nothing_and_is_used_again() {
+    comes_back(Postgres::stop, rounds(3, 20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_terminated_under_load_lose_nothing() {
+    let times = rounds(50, 500);
+    let url = postgres::database().await;
+    let servers = replicas(&url);
+    let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
+    let mut shell = PgConnection::connect(&url).await.unwrap();
+    let mut terminated = 0;
+    for _ in 0..times {
+        let ended = shell
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'mfa'",
+            )
+            .await
+            .unwrap();
+        terminated += ended.rows_affected();
+        load.progress(20).await;
+    }
+    assert!(terminated > times as u64, "only {terminated} connections were there to be terminated");
+    load.settle(&servers[0], &format!("{terminated} connections terminated")).await;
+}

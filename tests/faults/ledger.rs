@@ -1,0 +1,218 @@
+//! What one user was answered, and what must therefore be in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mfa_tests::{Authenticator, Client};
+use serde_json::json;
+
+use super::load::Replicas;
+
+/// Failures in a row that lock, by default.
+const ROW: usize = 5;
+
+/// How often an undecided attempt is made again, ten milliseconds apart, before the test gives up.
+const PATIENCE: usize = 3_000;
+
+/// A user who logs in with one code after the other, tries used ones again, and guesses. An attempt
+/// whose outcome nobody told is made again until it is decided, so that in the end every code is known
+/// to have counted once.
+pub(crate) struct User {
+    pub(crate) name: String,
+    token: Authenticator,
+    /// The next counter to use.
+    counter: u64,
+    backup_codes: Vec<String>,
+    replicas: Arc<Replicas>,
+    pub(crate) ledger: Ledger,
+    /// Failures since the last success or unlock that were answered.
+    row: usize,
+}
+
+/// What was answered.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Codes that were answered with 200.
+    pub(crate) accepted: Vec<String>,
+    /// Codes that counted though nobody was told so: sent again they were refused.
+    pub(crate) untold: Vec<String>,
+    /// Attempts that were answered as failures.
+    pub(crate) refused: usize,
+    /// Attempts that were answered with 503 or not at all. Each may have been recorded as a failure.
+    pub(crate) undecided: usize,
+    /// Locks that were met and lifted.
+    pub(crate) locks: usize,
+}
+
+/// What an attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Accepted,
+    Refused,
+    Locked,
+    Undecided,
+}
+
+impl User {
+    /// Enrols a new user.
+    pub(crate) async fn enrol(name: String, client: &Client, replicas: &Arc<Replicas>) -> Self {
+        let (token, backup_codes) = client.enrol(&name, "hotp").await;
+        let (replicas, ledger) = (Arc::clone(replicas), Ledger::default());
+        Self { name, token, counter: 1, backup_codes, replicas, ledger, row: 0 }
+    }
+
+    /// Logs in, until the load is over.
+    pub(crate) async fn keep_on(&mut self) {
+        for login in 0_usize.. {
+            if self.replicas.is_over() {
+                return;
+            }
+            self.log_in().await;
+            match login % 16 {
+                3 | 11 => self.replay_last().await,
+                7 => self.use_backup_code().await,
+                15 => self.guess().await,
+                _ => {}
+            }
+        }
+    }
+
+    /// Logs in with the next code.
+    pub(crate) async fn log_in(&mut self) {
+        let code = self.token.hotp(self.counter);
+        self.counter += 1;
+        self.use_up(code).await;
+    }
+
+    async fn use_backup_code(&mut self) {
+        if let Some(code) = self.backup_codes.pop() {
+            self.use_up(code).await;
+            self.replay_last().await;
+        }
+    }
+
+    /// Posts a right code until it is decided.
+    async fn use_up(&mut self, code: String) {
+        let before = self.ledger.undecided;
+        if self.decide(&code).await == Outcome::Accepted {
+            self.row = 0;
+            self.ledger.accepted.push(code);
+        } else {
+            assert!(self.ledger.undecided > before, "{}: a code that was never used is refused", self.name);
+            self.row = 1;
+            self.ledger.untold.push(code);
+        }
+    }
+
+    async fn replay_last(&mut self) {
+        if let Some(code) = self.ledger.accepted.last().cloned() {
+            self.replay(&code).await;
+        }
+    }
+
+    /// Posts a used code until it is refused.
+    async fn replay(&mut self, code: &str) {
+        // By chance, a used code is a right one again.
+        if !self.is_near(code) {
+            let outcome = self.decide(code).await;
+            assert_eq!(outcome, Outcome::Refused, "{}: a code counted twice", self.name);
+            self.fail();
+        }
+    }
+
+    /// Guesses until that locks.
+    async fn guess(&mut self) {
+        for guess in 0..PATIENCE {
+            let wrong = (0..1_000_000).map(|n| format!("{:06}", (guess * 7919 + n) % 1_000_000));
+            let wrong = wrong.into_iter().find(|code| !self.is_near(code)).unwrap();
+            match self.attempt(&wrong).await {
+                Outcome::Refused => self.fail(),
+                Outcome::Locked => return self.unlock().await,
+                Outcome::Undecided => tokio::time::sleep(Duration::from_millis(10)).await,
+                Outcome::Accepted => panic!("{}: a wrong code was accepted", self.name),
+            }
+        }
+        panic!("{}: the guesses never lock", self.name);
+    }
+
+    /// Counts a failure that was answered. One that the server forgot would make the row too long.
+    fn fail(&mut self) {
+        self.row += 1;
+        assert!(self.row <= ROW, "{}: {} failures in a row, and no lock", self.name, self.row);
+    }
+
+    /// Posts a code until it is accepted or refused. Locks are lifted.
+    async fn decide(&mut self, code: &str) -> Outcome {
+        for _ in 0..PATIENCE {
+            match self.attempt(code).await {
+                Outcome::Locked => self.unlock().await,
+                Outcome::Undecided => tokio::time::sleep(Duration::from_millis(10)).await,
+                decided => return decided,
+            }
+        }
+        panic!("{}: a code was not decided in {PATIENCE} attempts", self.name);
+    }
+
+    /// Posts a code once, to the replica whose turn it is.
+    async fn attempt(&mut self, code: &str) -> Outcome {
+        let path = format!("/v1/users/{}/verify", self.name);
+        match self.replicas.post(&path, &json!({ "code": code })).await {
+            Some(answer) if answer.status == 200 => Outcome::Accepted,
+            Some(answer) if answer.problem() == "invalid-code" => {
+                self.ledger.refused += 1;
+                Outcome::Refused
+            }
+            Some(answer) if answer.problem() == "locked" => Outcome::Locked,
+            Some(answer) if answer.status != 503 => panic!("{}: {}", self.name, answer.text),
+            _ => {
+                self.ledger.undecided += 1;
+                Outcome::Undecided
+            }
+        }
+    }
+
+    /// Lifts a lock.
+    async fn unlock(&mut self) {
+        let path = format!("/v1/users/{}/unlock", self.name);
+        self.ledger.locks += 1;
+        for _ in 0..PATIENCE {
+            match self.replicas.post(&path, &json!({ "reason": "the test goes on" })).await {
+                Some(answer) if answer.status == 204 => {
+                    self.row = 0;
+                    return;
+                }
+                Some(answer) if answer.status != 503 => panic!("{}: {}", self.name, answer.text),
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        panic!("{}: the lock was not lifted in {PATIENCE} attempts", self.name);
+    }
+
+    /// Whether a code is right now, or will be soon.
+    fn is_near(&self, code: &str) -> bool {
+        (self.counter..self.counter + 8).any(|counter| self.token.hotp(counter) == code)
+    }
+
+    /// Checks that the store has what was answered, and that nothing counts again.
+    pub(crate) async fn settle(&mut self, client: &Client) {
+        let Ledger { accepted, untold, refused, undecided, .. } = &self.ledger;
+        let used = accepted.len() + untold.len();
+        let verified = client.count_events(&self.name, "verified").await;
+        assert_eq!(verified, used, "{}: codes that counted, and their events", self.name);
+        let failed = client.count_events(&self.name, "verification_failed").await;
+        assert!(
+            (*refused..=refused + undecided).contains(&failed),
+            "{}: {failed}, {:?}",
+            self.name,
+            self.ledger
+        );
+        let used: Vec<_> = accepted.iter().chain(untold).cloned().collect();
+        for (number, code) in used.iter().enumerate() {
+            self.replay(code).await;
+            if number % 4 == 3 {
+                // A success ends the row of failures, which would disable the factors for good reason.
+                self.log_in().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Users who log in all the time at some replicas, while a test breaks what they stand on.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mfa_tests::{Answer, Client, Server};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::ledger::User;
+
+/// When an answer is late: the two seconds that are promised, and one for a machine that has other
+/// things to do.
+const LATE: Duration = Duration::from_secs(3);
+
+/// When a test gives up waiting for progress.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The replicas, as their users see them.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    clients: Mutex<Vec<Client>>,
+    turn: AtomicUsize,
+    over: AtomicBool,
+    /// Answers of 200, for each replica.
+    accepted: Vec<AtomicUsize>,
+    /// Answers of 503, for each replica.
+    unavailable: Vec<AtomicUsize>,
+    slowest: Mutex<Duration>,
+}
+
+impl Replicas {
+    /// Whether users may go.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Posts to the replica whose turn it is; `None` if it went away. Every answer must come in time.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.accepted.len();
+        let client = self.clients.lock().unwrap()[turn].clone();
+        let begin = Instant::now();
+        let answer = timeout(LATE, client.try_send("POST", path, Some(body.to_string()))).await;
+        let answer = answer.unwrap_or_else(|_| panic!("replica {turn} did not answer in {LATE:?}"));
+        let took = begin.elapsed();
+        let mut slowest = self.slowest.lock().unwrap();
+        *slowest = slowest.max(took);
+        match answer.as_ref().map(|answer| answer.status.as_u16()) {
+            Some(200) => self.accepted[turn].fetch_add(1, Ordering::Relaxed),
+            Some(503) => self.unavailable[turn].fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        answer
+    }
+}
+
+/// A load that goes on until it is ended.
+pub(crate) struct Load {
+    pub(crate) replicas: Arc<Replicas>,
+    users: JoinSet<User>,
+}
+
+impl Load {
+    /// Enrols users at the servers, who begin to log in.
+    pub(crate) async fn begin(servers: &[&Server], users: usize) -> Self {
+        let counters = || servers.iter().map(|_| AtomicUsize::new(0)).collect();
+        let replicas = Arc::new(Replicas {
+            clients: Mutex::new(servers.iter().map(|server| server.client.clone()).collect()),
+            turn: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            accepted: counters(),
+            unavailable: counters(),
+            slowest: Mutex::new(Duration::ZERO),
+        });
+        let enrolled = (0..users).map(|n| User::enrol(format!("user-{n}"), &servers[0].client, &replicas));
+        let mut tasks = JoinSet::new();
+        for mut user in join_all(enrolled).await {
+            tasks.spawn(async move {
+                user.keep_on().await;
+                user
+            });
+        }
+        let load = Self { replicas, users: tasks };
+        load.progress(users).await;
+        load
+    }
+
+    /// Waits until so many more codes were accepted by any replica.
+    pub(crate) async fn progress(&self, logins: usize) {
+        let accepted = || self.replicas.accepted.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        Self::wait("logins", accepted, logins).await;
+    }
+
+    /// Waits until so many more codes were accepted by that replica.
+    pub(crate) async fn progress_at(&self, replica: usize, logins: usize) {
+        let accepted = &self.replicas.accepted[replica];
+        Self::wait("logins", || accepted.load(Ordering::Relaxed), logins).await;
+    }
+
+    /// Waits until so many more requests were answered with 503 by that replica.
+    pub(crate) async fn refusals_at(&self, replica: usize, refusals: usize) {
+        let unavailable = &self.replicas.unavailable[replica];
+        Self::wait("answers of 503", || unavailable.load(Ordering::Relaxed), refusals).await;
+    }
+
+    async fn wait(what: &str, count: impl Fn() -> usize, more: usize) {
+        let (begin, before) = (Instant::now(), count());
+        while count() < before + more {
+            let so_far = count() - before;
+            assert!(begin.elapsed() < PATIENCE, "only {so_far} {what} of {more} in {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// A replica was started anew.
+    pub(crate) fn restarted(&self, replica: usize, server: &Server) {
+        self.replicas.clients.lock().unwrap()[replica] = server.client.clone();
+    }
+
+    /// Ends the load, and checks what it came to: what was answered is in the store and in the trail,
+    /// nothing counts again, and the trail is whole. Tells the figures of `docs/reliability.md`.
+    #[expect(clippy::print_stdout, reason = "figures for whoever asks for them")]
+    pub(crate) async fn settle(mut self, server: &Server, survived: &str) {
+        self.replicas.over.store(true, Ordering::Relaxed);
+        let mut users = Vec::new();
+        while let Some(user) = self.users.join_next().await {
+            users.push(user.unwrap());
+        }
+        let mut summary = Summary { slowest: *self.replicas.slowest.lock().unwrap(), ..Summary::default() };
+        for user in &users {
+            summary.accepted += user.ledger.accepted.len();
+            summary.untold += user.ledger.untold.len();
+            summary.refused += user.ledger.refused;
+            summary.undecided += user.ledger.undecided;
+            summary.locks += user.ledger.locks;
+        }
+        join_all(users.iter_mut().map(|user| user.settle(&server.client))).await;
+        let audit = server.command(["audit", "verify"]);
+        assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stderr));
+        println!("{survived}: {summary}");
+    }
+}
+
+/// What a load came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Summary {
+    accepted: usize,
+    untold: usize,
+    refused: usize,
+    undecided: usize,
+    locks: usize,
+    slowest: Duration,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accepted, untold, refused, undecided, locks, slowest } = self;
+        write!(
+            f,
+            "{accepted} codes accepted, {untold} counted untold, {refused} attempts refused, {locks} locks, \
+             {undecided} undecided, slowest answer {} ms",
+            slowest.as_millis()
+        )
+    }
+}

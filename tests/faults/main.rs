@@ -1,0 +1,40 @@
+//! What fails, while users log in: `docs/reliability.md` has a line for each test.
+//!
+//! Everywhere the same must hold, and [`load`] and [`ledger`] see to it: no code is accepted twice, no
+//! attempt is forgotten, nothing is answered with 200 without its event, every answer comes in time, and
+//! it all goes on without a restart of the server.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use mfa_tests::{Server, ServerOptions, binary};
+
+#[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
+mod postgres;
+
+mod database;
+mod ledger;
+mod load;
+mod replica;
+
+/// Cheap hashes and many backup codes, so that those are a part of the load, and room for a load of one
+/// user. All other limits are as they come.
+const SWIFT: [(&str, &str); 4] = [
+    ("MFA_ARGON2_MEMORY_KIB", "1024"),
+    ("MFA_ARGON2_ITERATIONS", "1"),
+    ("MFA_BACKUP_CODES_SET_SIZE", "50"),
+    ("MFA_THROTTLE_USER", "1000000/10m"),
+];
+
+/// How a server on that store is started.
+fn on(store: &str) -> ServerOptions {
+    let mut options = ServerOptions::new(SWIFT);
+    options.environment.push(("MFA_STORE".to_owned(), store.to_owned()));
+    options
+}
+
+/// Two servers with one key ring on one database.
+fn replicas(url: &str) -> [Server; 2] {
+    let one = Server::with(binary!(), on(url));
+    let other = Server::in_folder(binary!(), one.data(), one.client.key(), on(url));
+    [one, other]
+}
