@@ -14,7 +14,9 @@ mod postgres;
 mod database;
 mod ledger;
 mod load;
+mod network;
 mod replica;
+mod standby;
 
 /// Cheap hashes and many backup codes, so that those are a part of the load, and room for a load of one
 /// user. All other limits are as they come.

@@ -1,0 +1,55 @@
+//! A replica that is cut off from the database.
+
+use std::time::Duration;
+
+use mfa_tests::{Link, Proxy, Server, binary, rounds};
+
+use super::load::Load;
+use super::on;
+use super::postgres::Server as Postgres;
+
+/// Two replicas, the second of which reaches the database through a proxy only.
+async fn replicas(database: &Postgres, way: &Proxy) -> [Server; 2] {
+    let url = database.database().await;
+    let through = format!("postgres://mfa@127.0.0.1:{}/{}", way.port, url.rsplit('/').next().unwrap());
+    let one = Server::with(binary!(), on(&url));
+    let other = Server::in_folder(binary!(), one.data(), one.client.key(), on(&through));
+    [one, other]
+}
+
+/// Cuts one replica off under load again and again: it says so in time, the other serves on.
+async fn cut_off(link: Link) {
+    let times = rounds(3, 20);
+    let database = Postgres::start(&[]);
+    drop(database.connect().await);
+    let way = Proxy::to(&database.socket()).await;
+    let servers = replicas(&database, &way).await;
+    let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
+    for _ in 0..times {
+        way.set(link);
+        load.refusals_at(1, 5).await;
+        servers[1].client.get("/readyz").await.expect_problem(503, "unavailable");
+        servers[0].client.get("/readyz").await.expect(200);
+        load.progress_at(0, 20).await;
+        way.set(Link::Up);
+        load.progress_at(1, 20).await;
+        servers[1].client.get("/readyz").await.expect(200);
+    }
+    load.settle(&servers[0], &format!("{link:?}, {times} times")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_connections_are_cut_refuses_and_the_other_serves_on() {
+    cut_off(Link::Cut).await;
+}
+
+/// What was sent into the silence arrives when nobody waits for it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_hears_nothing_refuses_in_time_and_the_other_serves_on() {
+    cut_off(Link::Silent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_database_is_too_far_refuses_in_time_and_the_other_serves_on() {
+    cut_off(Link::Slow(Duration::from_secs(1))).await;
+}
