@@ -15,6 +15,7 @@ mod database;
 mod ledger;
 mod load;
 mod network;
+mod races;
 mod replica;
 mod standby;
 
