@@ -11,7 +11,9 @@ use mfa_tests::{Server, ServerOptions, binary};
 #[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
 
+mod clock;
 mod database;
+mod key_ring;
 mod ledger;
 mod load;
 mod network;
