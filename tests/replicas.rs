@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+use futures_util::future::join_all;
 use mfa_tests::{Server, ServerOptions, binary};
 use sqlx::{Connection, Executor, PgConnection};
 
