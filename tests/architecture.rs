@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mfa-store-memory", &["mfa-domain"]),
     ("mfa-batch", &[]),
     ("mfa-store-postgres", &["mfa-batch", "mfa-domain"]),
+    ("mfa-store-redis", &["mfa-domain"]),
     ("mfa-store-sqlite", &["mfa-batch", "mfa-domain"]),
     ("mfa-testkit", &["mfa-domain"]),
     ("mfa-actix", &["mfa-domain"]),
@@ -35,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const WRAPPED: &[(&str, &[&str])] = &[
     ("actix-web", &["mfa-actix", "mfa-server"]),
     ("sqlx", &["mfa-store-postgres", "mfa-store-sqlite"]),
+    ("redis", &["mfa-store-redis"]),
     ("argon2", &["mfa-crypto"]),
     ("aes-gcm", &["mfa-crypto"]),
     ("ed25519-dalek", &["mfa-crypto"]),

@@ -1,6 +1,7 @@
 //! The programs that tests use: independent authenticators, readers of QR codes, clocks.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -8,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, command, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
@@ -16,7 +17,12 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("sqlite3", "sqlite3"),
     ("curl", "curl"),
     ("valgrind", "valgrind"),
+    (REDIS, REDIS),
+    ("redis-cli", "redis-tools"),
 ];
+
+/// The program, its Debian package, and the service that the package makes of it.
+const REDIS: &str = "redis-server";
 
 /// Where this command keeps what is no Debian package.
 pub(crate) fn folder() -> PathBuf {
@@ -25,6 +31,9 @@ pub(crate) fn folder() -> PathBuf {
 
 /// What tells Debian's PostgreSQL packages to make and start no server of their own.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
+
+/// Says to Debian's packages whether they may start services; no file says that they may.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs what is not there: Debian packages, a Python environment with `pyotp`, `cargo-deny`.
 pub(crate) fn install() -> Result<()> {
@@ -47,9 +56,12 @@ pub(crate) fn install() -> Result<()> {
         if packages.contains(&"postgresql") {
             prevent_cluster()?;
         }
+        if packages.contains(&REDIS) {
+            prevent_service(REDIS)?;
+        }
         let mut install = command("apt-get", &["install", "-y", "-qq", "--no-install-recommends"]);
         install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
-        run(install)?;
+        without_services(|| run(install))?;
     }
     let python = folder().join("bin/python");
     if !succeeds(&python, &["-c", "import pyotp"]) {
@@ -75,6 +87,31 @@ fn prevent_cluster() -> Result<()> {
         fs::write(settings, "# Tests start servers of their own.\ncreate_main_cluster = false\n")?;
     }
     Ok(())
+}
+
+/// Masks a service, so that it does not start with the machine either. What an administrator has made of it
+/// stays.
+fn prevent_service(name: &str) -> Result<()> {
+    let units = Path::new("/etc/systemd/system");
+    let unit = units.join(format!("{name}.service"));
+    if fs::symlink_metadata(&unit).is_err() {
+        fs::create_dir_all(units)?;
+        symlink("/dev/null", unit)?;
+    }
+    Ok(())
+}
+
+/// Meanwhile no package that is installed starts a service, also where there is no systemd.
+fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let policy = Path::new(POLICY);
+    if policy.exists() {
+        return install();
+    }
+    fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(policy, Permissions::from_mode(0o755))?;
+    let installed = install();
+    fs::remove_file(policy)?;
+    installed
 }
 
 /// `cargo-deny`: the one on the path, or one of our own.

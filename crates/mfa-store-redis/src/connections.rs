@@ -1,0 +1,259 @@
+//! What is asked of Redis: once, in time, and again only where nothing was done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::{Cmd, RedisResult, Value};
+use tokio::time::Instant;
+
+use crate::checks::Needs;
+use crate::cluster::Cluster;
+use crate::error::Failure;
+use crate::link::Link;
+use crate::script::Call;
+use crate::url::Kind;
+use crate::{RedisError, RedisUrl};
+
+/// How long calls take at most.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// When a caller gets an error, whatever is still under way. Default 1 second.
+    pub call_timeout: Duration,
+    /// How long a change waits for the replicas that must have it, if there are any. Default 0.5 seconds;
+    /// it must be shorter than `call_timeout`.
+    pub replica_timeout: Duration,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self { call_timeout: Duration::from_secs(1), replica_timeout: Duration::from_millis(500) }
+    }
+}
+
+/// What a call does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing, so it may be asked again.
+    None,
+    /// It changes something that need not last.
+    Passing,
+    /// It changes something that must last: as many replicas as were asked for must have it.
+    Lasting,
+}
+
+/// A change that waits for replicas keeps its connection from everybody else meanwhile, so there are
+/// several of those.
+const WAITING: usize = 8;
+
+/// Before it is asked again whether a server works by now.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// A Redis, however many servers it has.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Inner>);
+
+struct Inner {
+    shared: Route,
+    waiting: Vec<Route>,
+    next: AtomicUsize,
+    replicas: u32,
+    options: RedisOptions,
+}
+
+enum Route {
+    One(Link),
+    Cluster(Cluster),
+}
+
+impl Connections {
+    /// Connects once, with an error that says what is wrong.
+    pub(crate) async fn open(
+        url: &RedisUrl,
+        needs: &Needs,
+        options: &RedisOptions,
+    ) -> Result<Self, RedisError> {
+        if url.parts().tls {
+            provide_cryptography();
+        }
+        let replicas = needs.replicas();
+        let shared = Route::open(url, needs, options).await?;
+        let mut waiting = Vec::new();
+        while replicas > 0 && waiting.len() < WAITING {
+            waiting.push(Route::open(url, needs, options).await?);
+        }
+        let options = options.clone();
+        Ok(Self(Arc::new(Inner { shared, waiting, next: AtomicUsize::new(0), replicas, options })))
+    }
+
+    /// Calls a script.
+    pub(crate) async fn call(&self, call: &Call<'_>, effect: Effect) -> Result<Value, RedisError> {
+        self.ask(call.key(), effect, |whole| call.command(whole)).await
+    }
+
+    /// Gives a command that has that key.
+    pub(crate) async fn command(
+        &self,
+        command: &Cmd,
+        key: &str,
+        effect: Effect,
+    ) -> Result<Value, RedisError> {
+        self.ask(key, effect, |_| command.clone()).await
+    }
+
+    async fn ask(
+        &self,
+        key: &str,
+        effect: Effect,
+        command: impl Fn(bool) -> Cmd,
+    ) -> Result<Value, RedisError> {
+        let deadline = Instant::now() + self.0.options.call_timeout;
+        let asking = self.attempts(key, effect, command, deadline);
+        let answer = tokio::time::timeout_at(deadline, asking).await.unwrap_or(Err(RedisError::Timeout));
+        if let (Route::Cluster(cluster), Err(RedisError::Timeout)) = (&self.0.shared, &answer) {
+            cluster.look_for(key);
+        }
+        answer
+    }
+
+    /// Asks until there is an answer, or an error after which it is not known whether something was done.
+    async fn attempts(
+        &self,
+        key: &str,
+        effect: Effect,
+        command: impl Fn(bool) -> Cmd,
+        deadline: Instant,
+    ) -> Result<Value, RedisError> {
+        let route = self.route(effect);
+        let wait = (effect == Effect::Lasting && self.0.replicas > 0).then_some(self.0.replicas);
+        let (mut whole, mut lost, mut elsewhere) = (false, false, None);
+        loop {
+            let failure = match self.once(route, command(whole), key, wait, elsewhere.take()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::NoScript if !whole => whole = true,
+                Failure::Ask { host, port } if wait.is_none() => elsewhere = Some((host, port)),
+                Failure::Final(error @ RedisError::ConnectionLost(_)) => {
+                    if lost || effect != Effect::None {
+                        return Err(error);
+                    }
+                    lost = true;
+                }
+                Failure::Final(error) => return Err(error),
+                Failure::NotNow(error) if Instant::now() + PAUSE * 2 >= deadline => return Err(error),
+                Failure::NotNow(_) | Failure::NoScript | Failure::Ask { .. } => {
+                    tokio::time::sleep(PAUSE).await
+                }
+            }
+        }
+    }
+
+    fn route(&self, effect: Effect) -> &Route {
+        let Inner { shared, waiting, next, .. } = &*self.0;
+        if effect != Effect::Lasting || waiting.is_empty() {
+            return shared;
+        }
+        &waiting[next.fetch_add(1, Ordering::Relaxed) % waiting.len()]
+    }
+
+    async fn once(
+        &self,
+        route: &Route,
+        command: Cmd,
+        key: &str,
+        replicas: Option<u32>,
+        elsewhere: Option<(String, u16)>,
+    ) -> Result<Value, Failure> {
+        let Some(wanted) = replicas else {
+            return route.ask(command, key, elsewhere).await;
+        };
+        // Directly behind it, and on the same connection: it waits for what was written on that.
+        let within = self.0.options.replica_timeout;
+        let mut both = redis::pipe();
+        both.add_command(command);
+        both.cmd("WAIT").arg(wanted).arg(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let [answer, acknowledged] = route.ask_both(both, key).await?;
+        let answer = answer.extract_error().map_err(|error| Failure::of(&error))?;
+        let acknowledged = acknowledged.extract_error().map_err(|error| Failure::Final(final_of(&error)))?;
+        match acknowledged {
+            Value::Int(got) if got >= i64::from(wanted) => Ok(answer),
+            Value::Int(got) => {
+                let got = u32::try_from(got).unwrap_or_default();
+                Err(Failure::Final(RedisError::Unacknowledged { wanted, got, within }))
+            }
+            _ => Err(Failure::Final(RedisError::other("an unexpected answer to WAIT"))),
+        }
+    }
+}
+
+impl Route {
+    async fn open(url: &RedisUrl, needs: &Needs, options: &RedisOptions) -> Result<Self, RedisError> {
+        let parts = url.parts();
+        if parts.kind == Kind::Cluster {
+            let cluster = Cluster::open(parts, &url.to_string(), needs, options.call_timeout).await?;
+            return Ok(Self::Cluster(cluster));
+        }
+        let link = Link::new(parts, url.to_string(), needs.clone())?;
+        link.connection().await?;
+        Ok(Self::One(link))
+    }
+
+    async fn ask(&self, command: Cmd, key: &str, elsewhere: Option<(String, u16)>) -> Result<Value, Failure> {
+        match (self, elsewhere) {
+            (Self::Cluster(cluster), None) => failing(cluster.ask(command, key).await),
+            (Self::Cluster(cluster), Some((host, port))) => {
+                failing(cluster.ask_at(host, port, command).await)
+            }
+            (Self::One(link), _) => {
+                let (mut connection, lost) = link.connection().await.map_err(Failure::Final)?;
+                let answer = failing(connection.req_packed_command(&command).await);
+                answer.inspect_err(|failure| give_up(failure, &lost))
+            }
+        }
+    }
+
+    async fn ask_both(&self, commands: redis::Pipeline, key: &str) -> Result<[Value; 2], Failure> {
+        let answers = match self {
+            Self::Cluster(cluster) => {
+                cluster.ask_all(commands, key).await.map_err(|error| Failure::of(&error))
+            }
+            Self::One(link) => {
+                let (mut connection, lost) = link.connection().await.map_err(Failure::Final)?;
+                let answers = connection.req_packed_commands(&commands, 0, 2).await;
+                let answers = answers.map_err(|error| Failure::of(&error));
+                answers.inspect_err(|failure| give_up(failure, &lost))
+            }
+        };
+        answers?.try_into().map_err(|_| Failure::Final(RedisError::other("not as many answers as commands")))
+    }
+}
+
+fn failing(answer: RedisResult<Value>) -> Result<Value, Failure> {
+    answer.and_then(Value::extract_error).map_err(|error| Failure::of(&error))
+}
+
+fn final_of(error: &redis::RedisError) -> RedisError {
+    match Failure::of(error) {
+        Failure::Final(error) | Failure::NotNow(error) => error,
+        Failure::NoScript | Failure::Ask { .. } => RedisError::other("an unexpected answer"),
+    }
+}
+
+fn give_up(failure: &Failure, lost: &crate::link::Lost<'_>) {
+    if let Failure::Final(error) | Failure::NotNow(error) = failure
+        && error.breaks_connection()
+    {
+        lost.give_up();
+    }
+}
+
+/// TLS needs an implementation of its primitives; one that the program has chosen stays.
+fn provide_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error says that another thread was faster.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}

@@ -1,0 +1,170 @@
+//! One connection to one primary: shared by all callers, and made again when it is lost.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{AsyncConnectionConfig, Client};
+use tokio::sync::watch;
+
+use crate::RedisError;
+use crate::checks::Needs;
+use crate::url::{Kind, Parts};
+
+/// How long a connection may take, greeting included.
+pub(crate) const CONNECTING: Duration = Duration::from_secs(1);
+
+/// When a peer that acknowledges nothing is given up, as one whose machine is gone.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Commands that may wait to be written before further callers do.
+const QUEUED: usize = 1024;
+
+/// A connection, or what became of the attempt to make one; nothing while it is under way.
+type Attempt = watch::Receiver<Option<Result<MultiplexedConnection, RedisError>>>;
+
+/// Calls that are made at the same time travel on it together, in the order in which they were made.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Inner>);
+
+struct Inner {
+    dialer: Dialer,
+    address: String,
+    needs: Needs,
+    current: Mutex<Option<Attempt>>,
+}
+
+enum Dialer {
+    Server(Client),
+    /// The sentinels say where the primary is. Asked by one attempt at a time.
+    Sentinel(tokio::sync::Mutex<SentinelClient>),
+}
+
+impl Link {
+    /// Takes note of where the server is; nothing is connected yet.
+    pub(crate) fn new(parts: &Parts, address: String, needs: Needs) -> Result<Self, RedisError> {
+        let wrong = |error: redis::RedisError| RedisError::Url(error.to_string());
+        let dialer = match &parts.kind {
+            Kind::Sentinel(service) => {
+                Dialer::Sentinel(tokio::sync::Mutex::new(sentinels(parts, service)?.build().map_err(wrong)?))
+            }
+            Kind::Server | Kind::Cluster => {
+                let info = parts.servers()?.swap_remove(0).set_tcp_settings(tcp());
+                Dialer::Server(match parts.certificates()? {
+                    Some(certificates) => Client::build_with_tls(info, certificates).map_err(wrong)?,
+                    None => Client::open(info).map_err(wrong)?,
+                })
+            }
+        };
+        Ok(Self(Arc::new(Inner { dialer, address, needs, current: Mutex::default() })))
+    }
+
+    /// The connection, made if there is none, and what to [give up](Self::give_up) once it is lost.
+    pub(crate) async fn connection(&self) -> Result<(MultiplexedConnection, Lost<'_>), RedisError> {
+        let mut attempt = self.attempt();
+        let made = attempt.wait_for(Option::is_some).await.map(|made| made.clone());
+        let gone = || RedisError::other("the runtime that the store was opened on is gone");
+        let connection = made.ok().flatten().ok_or_else(gone)??;
+        Ok((connection, Lost { link: self, attempt }))
+    }
+
+    fn attempt(&self) -> Attempt {
+        let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attempt) = current.as_ref() {
+            let usable = match &*attempt.borrow() {
+                Some(made) => made.is_ok(),
+                None => attempt.has_changed().is_ok(),
+            };
+            if usable {
+                return attempt.clone();
+            }
+        }
+        let (sender, attempt) = watch::channel(None);
+        let inner = Arc::clone(&self.0);
+        // A task of its own, so that it goes on when a caller gives up.
+        tokio::spawn(async move {
+            let made = inner.dial().await;
+            sender.send_replace(Some(made));
+        });
+        *current = Some(attempt.clone());
+        attempt
+    }
+}
+
+/// Knows which connection was used, so that nobody gives up the next one.
+pub(crate) struct Lost<'a> {
+    link: &'a Link,
+    attempt: Attempt,
+}
+
+impl Lost<'_> {
+    /// The next call makes a new connection.
+    pub(crate) fn give_up(&self) {
+        let mut current = self.link.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| current.same_channel(&self.attempt)) {
+            *current = None;
+        }
+    }
+}
+
+impl Inner {
+    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
+        let dialling = async {
+            let client = match &self.dialer {
+                Dialer::Server(client) => client.clone(),
+                Dialer::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await?,
+            };
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(CONNECTING))
+                .set_response_timeout(None)
+                .set_pipeline_buffer_size(QUEUED);
+            client.get_multiplexed_async_connection_with_config(&config).await
+        };
+        // Sentinels that are not there are found out one after the other.
+        let made = tokio::time::timeout(CONNECTING * 3, dialling).await;
+        let made = made.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+        let mut connection = made.map_err(|error| RedisError::of_connecting(&error, &self.address))?;
+        let checked = tokio::time::timeout(CONNECTING, self.needs.check(&mut connection)).await;
+        checked.unwrap_or(Err(RedisError::Timeout)).map(|()| connection)
+    }
+}
+
+fn sentinels(parts: &Parts, service: &str) -> Result<SentinelClientBuilder, RedisError> {
+    let wrong = |error: redis::RedisError| RedisError::Url(error.to_string());
+    let greeting = parts.greeting();
+    let mut builder = SentinelClientBuilder::new(parts.addresses(), service, SentinelServerType::Master)
+        .map_err(wrong)?
+        .set_client_to_redis_db(greeting.db())
+        .set_client_to_redis_tcp_settings(tcp())
+        .set_client_to_sentinel_tcp_settings(tcp());
+    if let Some(user) = greeting.username() {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = greeting.password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(user) = &parts.sentinel_user {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = &parts.sentinel_password {
+        builder = builder.set_client_to_sentinel_password(password);
+    }
+    if let Some(mode) = parts.tls_mode() {
+        builder = builder.set_client_to_redis_tls_mode(mode).set_client_to_sentinel_tls_mode(mode);
+    }
+    if let Some(certificates) = parts.certificates()? {
+        builder = builder
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_certificates(certificates);
+    }
+    Ok(builder)
+}
+
+pub(crate) fn tcp() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(SILENCE);
+    settings
+}

@@ -1,0 +1,53 @@
+//! Lua scripts, and what they are called with.
+
+use std::sync::LazyLock;
+
+use redis::Cmd;
+
+/// A script and the name that a server knows it by once it has seen it.
+pub(crate) struct Script {
+    text: &'static str,
+    hash: LazyLock<String, Box<dyn FnOnce() -> String + Send + Sync>>,
+}
+
+/// A call of a script. All of its keys are in one hash slot.
+pub(crate) struct Call<'a> {
+    script: &'a Script,
+    keys: Vec<String>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Script {
+    pub(crate) fn new(text: &'static str) -> Self {
+        let hash = move || redis::Script::new(text).get_hash().to_owned();
+        Self { text, hash: LazyLock::new(Box::new(hash)) }
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(script: &'a Script, keys: impl IntoIterator<Item = String>) -> Self {
+        Self { script, keys: keys.into_iter().collect(), arguments: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, argument: impl Into<Vec<u8>>) {
+        self.arguments.push(argument.into());
+    }
+
+    pub(crate) fn with(mut self, argument: impl Into<Vec<u8>>) -> Self {
+        self.push(argument);
+        self
+    }
+
+    /// A key by which the server is found that has all of them.
+    pub(crate) fn key(&self) -> &str {
+        self.keys.first().map_or("", String::as_str)
+    }
+
+    /// The command that calls it by its name, or by its whole text where the name is not known.
+    pub(crate) fn command(&self, whole: bool) -> Cmd {
+        let mut command = redis::cmd(if whole { "EVAL" } else { "EVALSHA" });
+        command.arg(if whole { self.script.text } else { self.script.hash.as_str() });
+        command.arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
+        command
+    }
+}
