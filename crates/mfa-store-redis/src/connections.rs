@@ -145,7 +145,7 @@ impl Connections {
                 Failure::Final(error) => return Err(error),
                 Failure::NotNow(error) if Instant::now() + PAUSE * 2 >= deadline => return Err(error),
                 Failure::NotNow(_) | Failure::NoScript | Failure::Ask { .. } => {
-                    tokio::time::sleep(PAUSE).await
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }

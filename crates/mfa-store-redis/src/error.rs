@@ -163,6 +163,16 @@ impl RedisError {
         Self::Other(Arc::new(Plain(text.into())))
     }
 
+    /// What a script could not read.
+    fn unreadable(what: Option<&str>) -> Self {
+        let (key, field) = match what {
+            Some("last") => ("last", "id"),
+            Some("sealed") => ("sealed", "member"),
+            _ => ("throttle", "bucket"),
+        };
+        Self::Undecodable { key, field }
+    }
+
     /// Whether the connection that it came from can no longer be used.
     pub(crate) const fn breaks_connection(&self) -> bool {
         matches!(self, Self::ConnectionLost(_) | Self::ReadOnly | Self::Refused)
@@ -213,6 +223,7 @@ impl Failure {
                 Some("NOAUTH" | "WRONGPASS") => final_of(RedisError::Refused),
                 Some("NOREPLICAS") => Self::NotNow(RedisError::Unavailable(said)),
                 Some("BUSY") => final_of(RedisError::Unavailable(said)),
+                Some("UNREADABLE") => final_of(RedisError::unreadable(error.detail())),
                 Some("WRONGTYPE") => final_of(RedisError::Undecodable { key: "of ours", field: "type" }),
                 _ => final_of(RedisError::other(said)),
             },

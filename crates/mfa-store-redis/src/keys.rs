@@ -1,7 +1,8 @@
 //! The names of keys. What must change together has one hash tag, the part in braces, and so is in one slot
 //! of a cluster. No id has a brace in it.
 
-use mfa_domain::ports::ThrottleKey;
+use mfa_domain::ports::{ApiKeyId, ThrottleKey};
+use mfa_domain::{AccountKey, TenantId};
 
 /// The names in one namespace.
 #[derive(Clone, Debug)]
@@ -23,5 +24,59 @@ impl Keys {
         let (kind, text) = (key.kind(), key.to_string());
         let whose = text.strip_prefix(kind.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&text);
         format!("{}:throttle:{{{whose}}}:{kind}", self.namespace)
+    }
+
+    /// The version of what is kept for accounts.
+    pub(crate) fn format(&self) -> String {
+        format!("{}:format", self.namespace)
+    }
+
+    /// The tenants that have accounts: a sorted set, all of one score, so that it is in the order of names.
+    pub(crate) fn tenants(&self) -> String {
+        format!("{}:tenants", self.namespace)
+    }
+
+    /// Everything of one account but its events: a hash.
+    pub(crate) fn account(&self, key: &AccountKey) -> String {
+        self.of(&key.tenant, &format!("account:{}", key.user))
+    }
+
+    /// The users of a tenant: a sorted set like [`tenants`](Self::tenants).
+    pub(crate) fn users(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "users")
+    }
+
+    /// Which key some secret of which user is sealed with: a sorted set like [`tenants`](Self::tenants).
+    pub(crate) fn sealed(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "sealed")
+    }
+
+    /// The events of a tenant: a stream.
+    pub(crate) fn events(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "events")
+    }
+
+    /// The ids of a user's events: a sorted set of them.
+    pub(crate) fn events_of(&self, key: &AccountKey) -> String {
+        self.of(&key.tenant, &format!("events:{}", key.user))
+    }
+
+    /// The id of a tenant's last event: a number that only grows.
+    pub(crate) fn last(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "last")
+    }
+
+    /// The ids of all API keys: a sorted set.
+    pub(crate) fn api_keys(&self) -> String {
+        format!("{}:keys", self.namespace)
+    }
+
+    /// One API key: a hash.
+    pub(crate) fn api_key(&self, id: &ApiKeyId) -> String {
+        format!("{}:key:{id}", self.namespace)
+    }
+
+    fn of(&self, tenant: &TenantId, what: &str) -> String {
+        format!("{}:{{{tenant}}}:{what}", self.namespace)
     }
 }

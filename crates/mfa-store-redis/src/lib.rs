@@ -1,17 +1,28 @@
 #![doc = include_str!("../README.md")]
 
+mod accounts;
+mod api_keys;
+mod change;
 mod checks;
 mod cluster;
 mod connections;
 mod error;
+mod events;
+mod field;
+mod format;
 mod keys;
 mod link;
+mod records;
 mod script;
 mod store;
+mod tenants;
 mod throttle;
 mod url;
 
 pub use connections::RedisOptions;
 pub use error::RedisError;
-pub use store::RedisEphemeral;
+pub use store::{RedisEphemeral, RedisStore};
 pub use url::RedisUrl;
+
+/// The most that one page has, since a server does nothing else while it reads one.
+const LONGEST_PAGE: u32 = 1000;

@@ -1,13 +1,11 @@
 //! Lua scripts, and what they are called with.
 
-use std::sync::LazyLock;
-
 use redis::Cmd;
 
 /// A script and the name that a server knows it by once it has seen it.
 pub(crate) struct Script {
     text: &'static str,
-    hash: LazyLock<String, Box<dyn FnOnce() -> String + Send + Sync>>,
+    hash: String,
 }
 
 /// A call of a script. All of its keys are in one hash slot.
@@ -19,8 +17,7 @@ pub(crate) struct Call<'a> {
 
 impl Script {
     pub(crate) fn new(text: &'static str) -> Self {
-        let hash = move || redis::Script::new(text).get_hash().to_owned();
-        Self { text, hash: LazyLock::new(Box::new(hash)) }
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 }
 

@@ -5,7 +5,18 @@ use std::fmt;
 use crate::checks::Needs;
 use crate::connections::{Connections, RedisOptions};
 use crate::keys::Keys;
-use crate::{RedisError, RedisUrl};
+use crate::tenants::Tenants;
+use crate::{RedisError, RedisUrl, format};
+
+/// Accounts, events and API keys in Redis.
+///
+/// A clone is another handle on the same connections. Any number of processes may have the same Redis open.
+#[derive(Clone)]
+pub struct RedisStore {
+    pub(crate) connections: Connections,
+    pub(crate) keys: Keys,
+    pub(crate) tenants: Tenants,
+}
 
 /// Throttles and challenges in Redis: what many replicas share for minutes, and may lose.
 ///
@@ -14,6 +25,32 @@ use crate::{RedisError, RedisUrl};
 pub struct RedisEphemeral {
     pub(crate) connections: Connections,
     pub(crate) keys: Keys,
+}
+
+impl RedisStore {
+    /// Opens the Redis at `url` with the usual options. See [`RedisUrl`].
+    ///
+    /// # Errors
+    /// As [`RedisStore::open_with`].
+    pub async fn open(url: &str) -> Result<Self, RedisError> {
+        Self::open_with(url, &RedisOptions::default()).await
+    }
+
+    /// Opens the Redis at `url`. Must be called on a tokio runtime, and lives no longer than that.
+    ///
+    /// # Errors
+    /// [`RedisError`] says what the person who runs the program has to change. A server that may lose what it
+    /// has answered is refused, unless the URL accepts that; so are a replica, and keys of a newer major
+    /// version.
+    pub async fn open_with(url: &str, options: &RedisOptions) -> Result<Self, RedisError> {
+        let url: RedisUrl = url.parse()?;
+        let parts = url.parts();
+        let needs = Needs::Lasting { replicas: parts.replicas, loss_accepted: parts.loss_accepted };
+        let connections = Connections::open(&url, &needs, options).await?;
+        let keys = Keys::new(&parts.namespace);
+        format::check(&connections, &keys).await?;
+        Ok(Self { connections, keys, tenants: Tenants::new(parts.loss_accepted, parts.replicas) })
+    }
 }
 
 impl RedisEphemeral {
@@ -34,6 +71,12 @@ impl RedisEphemeral {
         let url: RedisUrl = url.parse()?;
         let connections = Connections::open(&url, &Needs::Passing, options).await?;
         Ok(Self { connections, keys: Keys::new(&url.parts().namespace) })
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisStore(..)")
     }
 }
 

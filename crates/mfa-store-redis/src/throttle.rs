@@ -16,7 +16,7 @@ use crate::{RedisEphemeral, RedisError};
 /// For so long a bucket is kept after it recovered: a clock that is set back by less grants nothing.
 const KEPT: Duration = Duration::from_hours(1);
 
-static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("charge.lua")));
+static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/charge.lua")));
 
 #[async_trait]
 impl Throttle for RedisEphemeral {

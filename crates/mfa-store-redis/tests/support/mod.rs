@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::error::Error;
+use std::sync::Arc;
 
-use mfa_domain::ports::StoreError;
-use mfa_store_redis::RedisError;
+use mfa_domain::AccountKey;
+use mfa_domain::account::Draft;
+use mfa_domain::ports::{Commit, StoreError};
+use mfa_store_redis::{RedisError, RedisStore};
 use redis::aio::MultiplexedConnection;
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
@@ -37,4 +40,24 @@ pub(crate) async fn raw(url: &str) -> (MultiplexedConnection, String) {
     let client = redis::Client::open(server).unwrap();
     let connection = client.get_multiplexed_async_connection().await.unwrap();
     (connection, namespace.unwrap_or("mfa").to_owned())
+}
+
+/// Changes an account as it stands.
+pub(crate) async fn change(
+    store: &RedisStore,
+    key: &AccountKey,
+    edit: impl FnOnce(&mut Draft<'_>),
+) -> Result<Commit, StoreError> {
+    mfa_testkit::changes::change(store, key, edit).await
+}
+
+/// Changes an account as it stands, when nothing can be in the way.
+pub(crate) async fn make(store: &RedisStore, key: &AccountKey, edit: impl FnOnce(&mut Draft<'_>)) {
+    assert_eq!(change(store, key, edit).await.unwrap(), Commit::Won);
+}
+
+/// A store on a new, empty namespace, and the URL of that.
+pub(crate) async fn store() -> (Arc<RedisStore>, String) {
+    let url = server::url();
+    (Arc::new(RedisStore::open(&url).await.unwrap()), url)
 }

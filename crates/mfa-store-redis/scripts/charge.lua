@@ -9,7 +9,7 @@ local bucket = redis.call('GET', KEYS[1])
 if bucket then
     local a, l = string.match(bucket, '^(%d+) (%d+)$')
     if not a then
-        return redis.error_reply('MFABUCKET a bucket that is none')
+        return redis.error_reply('UNREADABLE bucket')
     end
     arrival, latest = tonumber(a), tonumber(l)
 end

@@ -1,0 +1,112 @@
+-- A commit: all of it, or nothing.
+--
+-- KEYS: the account, the users, the sealed secrets, the events, the user's events, the last event's id.
+-- ARGV: user, expected version, next version; how many fields, each with its value; how many changes of
+-- factors, each with id, key of its secret, and record, or with an id and two empty texts to remove it; what
+-- becomes of the backup codes ('keep', 'remove', 'replace' or 'spend') and two texts for that; how many
+-- events, each with eight values.
+local at = 0
+local function take()
+    at = at + 1
+    return ARGV[at]
+end
+local user, expected, following = take(), take(), take()
+
+-- What a script has written stays when it fails. So whatever can fail is done before anything is written:
+-- each key is read once, by which it shows that it is what it should be.
+local version = redis.call('HGET', KEYS[1], 'version') or '0'
+redis.call('ZCARD', KEYS[2])
+redis.call('ZCARD', KEYS[3])
+redis.call('ZCARD', KEYS[5])
+local last = tonumber(redis.call('GET', KEYS[6]) or '0')
+local newest = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
+if not last or newest and tonumber(string.match(newest[1], '^%d+')) > last then
+    return redis.error_reply('UNREADABLE last')
+end
+local function text(number)
+    return string.format('%.0f', number)
+end
+if version ~= expected then
+    return {0, text(last)}
+end
+
+local fields = {'version', following}
+for _ = 1, 2 * tonumber(take()) do
+    fields[#fields + 1] = take()
+end
+
+local order, sealed_with = {}, {}
+for id, key in string.gmatch(redis.call('HGET', KEYS[1], 'factors') or '', '(%S+)=(%S*)') do
+    order[#order + 1] = id
+    sealed_with[id] = key
+end
+local before = {}
+for _, key in pairs(sealed_with) do
+    before[key] = true
+end
+local records, removed = {}, {}
+local changes = tonumber(take())
+for _ = 1, changes do
+    local id, key, record = take(), take(), take()
+    if record ~= '' then
+        if not sealed_with[id] then
+            order[#order + 1] = id
+        end
+        sealed_with[id], records[id], removed[id] = key, record, nil
+    elseif sealed_with[id] then
+        for place, other in ipairs(order) do
+            if other == id then
+                table.remove(order, place)
+                break
+            end
+        end
+        sealed_with[id], records[id], removed[id] = nil, nil, true
+    end
+end
+local codes, first, second = take(), take(), take()
+
+-- From here on it is written. The first command is one that is refused when there is no memory left; once it
+-- is done, none is.
+for _ = 1, tonumber(take()) do
+    last = last + 1
+    redis.call('XADD', KEYS[4], text(last) .. '-0', 'user', user, 'sequence', take(), 'at', take(),
+        'kind', take(), 'factor', take(), 'actor', take(), 'detail', take(), 'previous', take(), 'hash', take())
+    redis.call('ZADD', KEYS[5], text(last), text(last))
+end
+redis.call('SET', KEYS[6], text(last))
+if expected == '0' then
+    redis.call('ZADD', KEYS[2], 0, user)
+end
+if changes > 0 then
+    local index, after = {}, {}
+    for place, id in ipairs(order) do
+        index[place] = id .. '=' .. sealed_with[id]
+        after[sealed_with[id]] = true
+    end
+    for id, record in pairs(records) do
+        fields[#fields + 1], fields[#fields + 2] = 'factor:' .. id, record
+    end
+    for id in pairs(removed) do
+        redis.call('HDEL', KEYS[1], 'factor:' .. id)
+    end
+    fields[#fields + 1], fields[#fields + 2] = 'factors', table.concat(index, ' ')
+    for key in pairs(after) do
+        if not before[key] then
+            redis.call('ZADD', KEYS[3], 0, key .. ':' .. user)
+        end
+    end
+    for key in pairs(before) do
+        if not after[key] then
+            redis.call('ZREM', KEYS[3], key .. ':' .. user)
+        end
+    end
+end
+if codes == 'remove' then
+    redis.call('HDEL', KEYS[1], 'codes', 'spent')
+elseif codes == 'replace' then
+    redis.call('HSET', KEYS[1], 'codes', first, 'spent', second)
+elseif codes == 'spend' and redis.call('HEXISTS', KEYS[1], 'codes') == 1 then
+    redis.call('HSET', KEYS[1], 'spent', (redis.call('HGET', KEYS[1], 'spent') or '') .. ' ' .. first)
+end
+redis.call('HSET', KEYS[1], unpack(fields))
+return {1, text(last)}

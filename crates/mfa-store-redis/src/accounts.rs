@@ -1,0 +1,174 @@
+//! The contract of an account store; reading accounts.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
+use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, UserId, Version, Versioned};
+use redis::Value;
+
+use crate::connections::Effect;
+use crate::records::{self, key_name, key_named};
+use crate::script::{Call, Script};
+use crate::{LONGEST_PAGE, RedisError, RedisStore, change, events};
+
+static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/load.lua")));
+static SEALED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/sealed.lua")));
+
+/// Tenants that are read at once.
+const TENANTS: u32 = 100;
+
+#[async_trait]
+impl AccountStore for RedisStore {
+    async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        let lasting = self.tenants.lasting(&key.tenant);
+        let call = Call::new(&LOAD, [self.keys.account(key), self.keys.last(&key.tenant)]);
+        let answer = self.connections.call(&call, Effect::None).await?;
+        let (last, fields): (u64, HashMap<String, Vec<u8>>) = read(answer, "account")?;
+        self.tenants.found(&key.tenant, lasting, last, false)?;
+        Ok(records::read(fields)?)
+    }
+
+    async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
+        let call = change::commit(&self.keys, key, expected, delta)?;
+        self.list(&key.tenant).await?;
+        let lasting = self.tenants.lasting(&key.tenant);
+        let answer = self.connections.call(&call, Effect::Lasting).await?;
+        let (won, last): (bool, u64) = read(answer, "account")?;
+        self.tenants.found(&key.tenant, lasting, last, won)?;
+        Ok(if won { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
+        let limit = query.limit.min(LONGEST_PAGE) as usize;
+        let mut keys: Vec<AccountKey> = Vec::new();
+        let mut after = query.after.clone();
+        let mut tenants = Tenants::from(after.as_ref().map(|key| &key.tenant));
+        while keys.len() <= limit
+            && let Some(tenant) = tenants.next(self).await?
+        {
+            let begin = after.take().filter(|after| after.tenant == tenant).map(|after| after.user);
+            let wanted = limit + 1 - keys.len();
+            let users = match &query.not_sealed_with {
+                None => self.users(&tenant, begin.as_ref(), wanted).await?,
+                Some(key) => self.users_not_sealed_with(key, &tenant, begin.as_ref(), wanted).await?,
+            };
+            keys.extend(users.into_iter().map(|user| AccountKey::new(tenant.clone(), user)));
+        }
+        let more = keys.len() > limit;
+        keys.truncate(limit);
+        Ok(AccountPage { keys, more })
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let lasting = self.tenants.lasting(&query.tenant);
+        let call = events::page(&self.keys, query);
+        let answer = self.connections.call(&call, Effect::None).await?;
+        let (last, page) = events::read(answer, query)?;
+        self.tenants.found(&query.tenant, lasting, last, false)?;
+        Ok(page)
+    }
+
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        let mut names = BTreeSet::new();
+        let mut tenants = Tenants::from(None);
+        while let Some(tenant) = tenants.next(self).await? {
+            let call = Call::new(&SEALED, [self.keys.sealed(&tenant)]).with("").with("").with("0");
+            let answer = self.connections.call(&call, Effect::None).await?;
+            let (keys, _): (Vec<String>, Vec<String>) = read(answer, "sealed")?;
+            names.extend(keys);
+        }
+        let keys = names.iter().map(|name| key_named(name).ok_or_else(|| undecodable("sealed").into()));
+        keys.collect()
+    }
+}
+
+impl RedisStore {
+    /// Puts a tenant into the index before its first account is made, so that none is ever missing there.
+    /// Once for each process, which also mends an index that has lost one.
+    async fn list(&self, tenant: &TenantId) -> Result<(), RedisError> {
+        if self.tenants.is_listed(tenant) {
+            return Ok(());
+        }
+        let key = self.keys.tenants();
+        let mut add = redis::cmd("ZADD");
+        add.arg(&key).arg(0).arg(tenant.as_str());
+        self.connections.command(&add, &key, Effect::Lasting).await?;
+        self.tenants.listed(tenant);
+        Ok(())
+    }
+
+    async fn users(
+        &self,
+        tenant: &TenantId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, RedisError> {
+        let begin = after.map_or_else(|| "-".to_owned(), |user| format!("({user}"));
+        let users = self.range(&self.keys.users(tenant), &begin, limit).await?;
+        users.iter().map(|user| UserId::new(user).map_err(|_| undecodable("users"))).collect()
+    }
+
+    async fn users_not_sealed_with(
+        &self,
+        key: &KeyId,
+        tenant: &TenantId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, RedisError> {
+        let call = Call::new(&SEALED, [self.keys.sealed(tenant)])
+            .with(key_name(key))
+            .with(after.map_or("", UserId::as_str))
+            .with(limit.to_string());
+        let answer = self.connections.call(&call, Effect::None).await?;
+        let (_, users): (Vec<String>, Vec<String>) = read(answer, "sealed")?;
+        // Of each key the first ones, so the first ones of all are among them.
+        let users: BTreeSet<String> = users.into_iter().collect();
+        let users = users.iter().take(limit);
+        users.map(|user| UserId::new(user).map_err(|_| undecodable("sealed"))).collect()
+    }
+
+    /// Members of a sorted set in the order of their names.
+    async fn range(&self, key: &str, begin: &str, limit: usize) -> Result<Vec<String>, RedisError> {
+        let mut range = redis::cmd("ZRANGEBYLEX");
+        range.arg(key).arg(begin).arg("+").arg("LIMIT").arg(0).arg(limit);
+        read(self.connections.command(&range, key, Effect::None).await?, "index")
+    }
+}
+
+/// A walk through the tenants, in the order of their names.
+struct Tenants {
+    begin: String,
+    read: std::vec::IntoIter<String>,
+    done: bool,
+}
+
+impl Tenants {
+    /// From one on, that one included, or from the first.
+    fn from(first: Option<&TenantId>) -> Self {
+        let begin = first.map_or_else(|| "-".to_owned(), |tenant| format!("[{tenant}"));
+        Self { begin, read: Vec::new().into_iter(), done: false }
+    }
+
+    async fn next(&mut self, store: &RedisStore) -> Result<Option<TenantId>, RedisError> {
+        if self.read.as_slice().is_empty() && !self.done {
+            let tenants = store.range(&store.keys.tenants(), &self.begin, TENANTS as usize).await?;
+            self.done = tenants.len() < TENANTS as usize;
+            if let Some(last) = tenants.last() {
+                self.begin = format!("({last}");
+            }
+            self.read = tenants.into_iter();
+        }
+        let next = self.read.next();
+        next.map(|tenant| TenantId::new(&tenant).map_err(|_| undecodable("tenants"))).transpose()
+    }
+}
+
+fn read<T: redis::FromRedisValue>(answer: Value, key: &'static str) -> Result<T, RedisError> {
+    redis::from_redis_value(answer).map_err(|_| undecodable(key))
+}
+
+const fn undecodable(key: &'static str) -> RedisError {
+    RedisError::Undecodable { key, field: "all" }
+}

@@ -1,0 +1,102 @@
+//! The contract of an API key store.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, StoreError};
+use mfa_domain::{TenantId, Timestamp};
+use redis::Value;
+
+use crate::connections::Effect;
+use crate::field::Fields;
+use crate::script::{Call, Script};
+use crate::{RedisError, RedisStore};
+
+static INSERT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/insert.lua")));
+static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/revoke.lua")));
+
+const KEY: &str = "key";
+
+#[async_trait]
+impl ApiKeyStore for RedisStore {
+    async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
+        // First into the index: an id there without a key means nothing, a key without an id would be missed.
+        let index = self.keys.api_keys();
+        let mut add = redis::cmd("ZADD");
+        add.arg(&index).arg(0).arg(key.id.as_str());
+        self.connections.command(&add, &index, Effect::Lasting).await?;
+        let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let mut call = Call::new(&INSERT, [self.keys.api_key(&key.id)]);
+        let revoked_at = key.revoked_at.map(|at| ("revoked_at", millis(at).into()));
+        let fields: [(&str, Vec<u8>); 4] = [
+            ("tenant", key.tenant.as_str().into()),
+            ("scopes", scopes.join(" ").into()),
+            ("hash", key.hash.0.into()),
+            ("created_at", millis(key.created_at).into()),
+        ];
+        for (name, value) in fields.into_iter().chain(revoked_at) {
+            call.push(name);
+            call.push(value);
+        }
+        match self.connections.call(&call, Effect::Lasting).await? {
+            Value::Int(1) => Ok(()),
+            _ => Err(RedisError::DuplicateApiKey.into()),
+        }
+    }
+
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        Ok(self.api_key(id).await?)
+    }
+
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+        // There are a handful of keys, so all of them are read.
+        let index = self.keys.api_keys();
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(&index).arg(0).arg(-1);
+        let ids = self.connections.command(&range, &index, Effect::None).await?;
+        let undecodable = |_| RedisError::Undecodable { key: "keys", field: "all" };
+        let ids: Vec<String> = redis::from_redis_value(ids).map_err(undecodable)?;
+        let mut keys = Vec::new();
+        for id in ids {
+            let id = ApiKeyId::new(&id).map_err(|_| RedisError::Undecodable { key: "keys", field: "all" })?;
+            keys.extend(self.api_key(&id).await?);
+        }
+        keys.retain(|key| tenant.is_none_or(|tenant| key.tenant == *tenant));
+        keys.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        Ok(keys)
+    }
+
+    async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
+        let call = Call::new(&REVOKE, [self.keys.api_key(id)]).with(millis(at));
+        Ok(self.connections.call(&call, Effect::Lasting).await? == Value::Int(1))
+    }
+}
+
+impl RedisStore {
+    async fn api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, RedisError> {
+        let key = self.keys.api_key(id);
+        let mut all = redis::cmd("HGETALL");
+        all.arg(&key);
+        let fields = self.connections.command(&all, &key, Effect::None).await?;
+        let undecodable = |_| RedisError::Undecodable { key: KEY, field: "all" };
+        let fields: HashMap<String, Vec<u8>> = redis::from_redis_value(fields).map_err(undecodable)?;
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let fields = Fields { key: KEY, fields };
+        let scopes = fields.text("scopes")?.split(' ').filter(|scope| !scope.is_empty()).map(str::parse);
+        Ok(Some(ApiKey {
+            id: id.clone(),
+            tenant: fields.read("tenant", TenantId::new(fields.text("tenant")?))?,
+            scopes: fields.read("scopes", scopes.collect())?,
+            hash: ApiKeyHash(fields.array("hash")?),
+            created_at: fields.time("created_at", Some(fields.number("created_at")?))?,
+            revoked_at: fields.optional_time("revoked_at")?,
+        }))
+    }
+}
+
+fn millis(at: Timestamp) -> String {
+    at.unix_millis().to_string()
+}

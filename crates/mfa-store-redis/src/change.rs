@@ -1,0 +1,108 @@
+//! Commits: what the script is called with.
+
+use std::sync::LazyLock;
+
+use mfa_domain::account::Attempts;
+use mfa_domain::{AccountKey, BackupCodesChange, Delta, FactorChange, FactorId, Timestamp, Version};
+
+use crate::RedisError;
+use crate::keys::Keys;
+use crate::records::{codes_record, factor_record, json, spent_entry};
+use crate::script::{Call, Script};
+
+static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/commit.lua")));
+
+/// The call that makes a change.
+pub(crate) fn commit<'a>(
+    keys: &Keys,
+    key: &AccountKey,
+    expected: Version,
+    delta: &Delta,
+) -> Result<Call<'a>, RedisError> {
+    let tenant = &key.tenant;
+    let mut call = Call::new(
+        &COMMIT,
+        [
+            keys.account(key),
+            keys.users(tenant),
+            keys.sealed(tenant),
+            keys.events(tenant),
+            keys.events_of(key),
+            keys.last(tenant),
+        ],
+    );
+    let next = expected.0.checked_add(1).ok_or(RedisError::TooLarge { field: "version" })?;
+    call.push(key.user.as_str());
+    call.push(expected.0.to_string());
+    call.push(next.to_string());
+    push_fields(&mut call, delta);
+    push_factors(&mut call, delta.factors())?;
+    push_codes(&mut call, delta.backup_codes())?;
+    push_events(&mut call, delta)?;
+    Ok(call)
+}
+
+fn push_fields(call: &mut Call<'_>, delta: &Delta) {
+    let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
+    let recent: Vec<_> = recent.iter().map(|at| at.unix_millis().to_string()).collect();
+    let head = delta.audit_head();
+    let fields: [(&str, Vec<u8>); 6] = [
+        ("failures", failures.to_string().into()),
+        ("forgiven", forgiven.to_string().into()),
+        ("recent", recent.join(" ").into()),
+        ("verified_at", verified_at.map(millis).unwrap_or_default().into()),
+        ("audit_sequence", head.sequence.to_string().into()),
+        ("audit_hash", head.hash.0.into()),
+    ];
+    call.push(fields.len().to_string());
+    for (name, value) in fields {
+        call.push(name);
+        call.push(value);
+    }
+}
+
+fn push_factors(call: &mut Call<'_>, changes: &[FactorChange]) -> Result<(), RedisError> {
+    call.push(changes.len().to_string());
+    for change in changes {
+        let (id, (key, record)) = match change {
+            FactorChange::Put(factor) => (factor.id, factor_record(factor)?),
+            FactorChange::Remove(id) => (*id, Default::default()),
+        };
+        call.push(id.to_string());
+        call.push(key);
+        call.push(record);
+    }
+    Ok(())
+}
+
+fn push_codes(call: &mut Call<'_>, change: Option<&BackupCodesChange>) -> Result<(), RedisError> {
+    let (what, (first, second)) = match change {
+        None => ("keep", Default::default()),
+        Some(BackupCodesChange::Remove) => ("remove", Default::default()),
+        Some(BackupCodesChange::Replace(set)) => ("replace", codes_record(set)?),
+        Some(BackupCodesChange::Spend { place, at }) => ("spend", (spent_entry(*place, *at), String::new())),
+    };
+    call.push(what);
+    call.push(first);
+    call.push(second);
+    Ok(())
+}
+
+fn push_events(call: &mut Call<'_>, delta: &Delta) -> Result<(), RedisError> {
+    call.push(delta.events().len().to_string());
+    for event in delta.events() {
+        call.push(event.sequence.to_string());
+        call.push(millis(event.at));
+        call.push(event.kind.as_str());
+        call.push(event.factor.as_ref().map(FactorId::to_string).unwrap_or_default());
+        call.push(event.actor.as_str());
+        call.push(json(&event.detail)?);
+        call.push(event.previous.0);
+        call.push(event.hash.0);
+    }
+    Ok(())
+}
+
+fn millis(at: Timestamp) -> String {
+    at.unix_millis().to_string()
+}

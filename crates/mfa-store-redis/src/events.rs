@@ -1,0 +1,63 @@
+//! Reading the audit trail.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use mfa_domain::audit::EventHash;
+use mfa_domain::ports::{EventId, EventPage, EventQuery, RecordedEvent};
+use mfa_domain::{AccountKey, AuditEvent, EventKind, UserId};
+use redis::Value;
+
+use crate::field::Fields;
+use crate::keys::Keys;
+use crate::script::{Call, Script};
+use crate::{LONGEST_PAGE, RedisError};
+
+static EVENTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/events.lua")));
+
+const EVENT: &str = "events";
+
+/// The id of an entry of a stream, and its fields.
+type Entry = (String, HashMap<String, Vec<u8>>);
+
+/// The call that reads a page.
+pub(crate) fn page<'a>(keys: &Keys, query: &EventQuery) -> Call<'a> {
+    let of_user = query.user.as_ref();
+    let of_user = of_user.map(|user| keys.events_of(&AccountKey::new(query.tenant.clone(), user.clone())));
+    let all = [keys.events(&query.tenant), keys.last(&query.tenant)];
+    Call::new(&EVENTS, all.into_iter().chain(of_user))
+        .with(query.after.map(|id| id.to_string()).unwrap_or_default())
+        .with((query.limit.min(LONGEST_PAGE) + 1).to_string())
+}
+
+/// The last id of the tenant, and the page.
+pub(crate) fn read(answer: Value, query: &EventQuery) -> Result<(u64, EventPage), RedisError> {
+    let undecodable = RedisError::Undecodable { key: EVENT, field: "entry" };
+    let (last, entries): (u64, Vec<Entry>) = redis::from_redis_value(answer).map_err(|_| undecodable)?;
+    let limit = query.limit.min(LONGEST_PAGE) as usize;
+    let more = entries.len() > limit;
+    let events = entries.into_iter().take(limit).map(|(id, fields)| event(&id, fields));
+    Ok((last, EventPage { events: events.collect::<Result<_, _>>()?, more }))
+}
+
+fn event(id: &str, fields: HashMap<String, Vec<u8>>) -> Result<RecordedEvent, RedisError> {
+    let fields = Fields { key: EVENT, fields };
+    let id = id.split('-').next().unwrap_or(id);
+    let factor = Some(fields.text("factor")?).filter(|factor| !factor.is_empty());
+    let detail: BTreeMap<String, String> =
+        fields.read("detail", serde_json::from_slice(fields.bytes("detail")?))?;
+    Ok(RecordedEvent {
+        id: EventId(fields.read("id", id.parse())?),
+        user: fields.read("user", UserId::new(fields.text("user")?))?,
+        event: AuditEvent {
+            sequence: fields.number("sequence")?,
+            at: fields.time("at", Some(fields.number("at")?))?,
+            kind: EventKind::from_name(fields.text("kind")?),
+            factor: fields.read("factor", factor.map(str::parse).transpose())?,
+            actor: fields.text("actor")?.to_owned(),
+            detail,
+            previous: EventHash(fields.array("previous")?),
+            hash: EventHash(fields.array("hash")?),
+        },
+    })
+}
