@@ -16,17 +16,15 @@ const OLDEST_TEXT: &str = "6.2";
 #[derive(Clone, Debug)]
 pub(crate) enum Needs {
     /// It may lose everything at any time, but drop nothing that has not expired.
-    Passing,
+    Passing { replicas: u32 },
     /// What it has answered must last, unless its operator accepts the loss.
     Lasting { replicas: u32, loss_accepted: bool },
 }
 
 impl Needs {
     pub(crate) const fn replicas(&self) -> u32 {
-        match self {
-            Self::Passing => 0,
-            Self::Lasting { replicas, .. } => *replicas,
-        }
+        let (Self::Passing { replicas } | Self::Lasting { replicas, .. }) = self;
+        *replicas
     }
 
     /// Looks at the server of a new connection, which must be a primary.
@@ -70,14 +68,9 @@ impl Needs {
         if numbers(version) < OLDEST {
             return Err(RedisError::TooOld { found: version.to_owned(), needed: OLDEST_TEXT });
         }
-        // What is the next to expire is the next to recover: that may go if there is no room left.
-        let (allowed, needed): (&[&str], _) = match self {
-            Self::Passing => (&["noeviction", "volatile-ttl"], "noeviction or volatile-ttl"),
-            Self::Lasting { .. } => (&["noeviction"], "noeviction"),
-        };
         let policy = found(info, "maxmemory_policy");
-        if !allowed.contains(&policy) {
-            return Err(RedisError::Evicting { found: policy.to_owned(), needed });
+        if policy != "noeviction" {
+            return Err(RedisError::Evicting { found: policy.to_owned() });
         }
         match self {
             Self::Lasting { loss_accepted: false, .. } if found(info, "aof_enabled") != "1" => {

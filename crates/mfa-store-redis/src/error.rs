@@ -48,12 +48,10 @@ pub enum RedisError {
     #[error("Redis could lose what it has answered: {0}")]
     NotDurable(String),
     /// It may drop what is still needed to make room.
-    #[error("Redis may drop what is still needed: set maxmemory-policy to {needed} (it is {found})")]
+    #[error("Redis may drop what is still needed: set maxmemory-policy to noeviction (it is {found})")]
     Evicting {
         /// The policy that it has.
         found: String,
-        /// Those that it may have.
-        needed: &'static str,
     },
     /// The keys of the namespace belong to somebody else. Nothing was changed.
     #[error("the keys {namespace}:… of this Redis are another program's, or parts of ours are gone")]
@@ -133,6 +131,9 @@ pub enum RedisError {
     /// The API key was not kept, since there is one of that id already.
     #[error("there is an API key of that id already")]
     DuplicateApiKey,
+    /// The challenge was not kept, since there is one of that id already.
+    #[error("there is a challenge of that id already")]
+    DuplicateChallenge,
     /// Anything else.
     #[error("Redis failed")]
     Other(#[source] Arc<dyn StdError + Send + Sync>),
@@ -168,6 +169,7 @@ impl RedisError {
         let (key, field) = match what {
             Some("last") => ("last", "id"),
             Some("sealed") => ("sealed", "member"),
+            Some("challenge") => ("challenge", "expires_at"),
             _ => ("throttle", "bucket"),
         };
         Self::Undecodable { key, field }

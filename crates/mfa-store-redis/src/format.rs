@@ -16,18 +16,30 @@ const MINOR: u32 = 0;
 
 static FORMAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/format.lua")));
 
-/// Takes note of the version, and refuses what this program does not know.
+/// Takes note of the version of what is kept for accounts, and refuses what this program does not know.
 pub(crate) async fn check(connections: &Connections, keys: &Keys) -> Result<(), RedisError> {
-    let foreign = || RedisError::Foreign { namespace: keys.namespace().to_owned() };
-    let (format, tenants) = (keys.format(), keys.tenants());
-    let mut exists = redis::cmd("EXISTS");
     // Tenants come after the version, so they are looked for first.
-    let has_tenants = connections.command(exists.arg(&tenants), &tenants, Effect::None).await?;
-    let mut exists = redis::cmd("EXISTS");
-    let has_format = connections.command(exists.arg(&format), &format, Effect::None).await?;
-    if has_tenants == Value::Int(1) && has_format == Value::Int(0) {
-        return Err(foreign());
+    let has_tenants = exists(connections, &keys.tenants()).await?;
+    if has_tenants && !exists(connections, &keys.format()).await? {
+        return Err(RedisError::Foreign { namespace: keys.namespace().to_owned() });
     }
+    if take_note(connections, keys, keys.format()).await? {
+        tracing::warn!(
+            namespace = keys.namespace(),
+            "this Redis has kept no accounts so far; a new store begins"
+        );
+    }
+    Ok(())
+}
+
+/// The same for what is kept for throttles and challenges, which may be gone at any time.
+pub(crate) async fn check_ephemeral(connections: &Connections, keys: &Keys) -> Result<(), RedisError> {
+    take_note(connections, keys, keys.ephemeral_format()).await.map(|_| ())
+}
+
+/// Whether there was no version.
+async fn take_note(connections: &Connections, keys: &Keys, format: String) -> Result<bool, RedisError> {
+    let foreign = || RedisError::Foreign { namespace: keys.namespace().to_owned() };
     let call = Call::new(&FORMAT, [format]).with(MAJOR.to_string()).with(MINOR.to_string());
     let answer = connections.call(&call, Effect::Lasting).await?;
     let (found, is_new): (String, bool) = redis::from_redis_value(answer).map_err(|_| foreign())?;
@@ -35,11 +47,11 @@ pub(crate) async fn check(connections: &Connections, keys: &Keys) -> Result<(), 
     if found > MAJOR {
         return Err(RedisError::TooNew { found, known: MAJOR });
     }
-    if is_new {
-        tracing::warn!(
-            namespace = keys.namespace(),
-            "nothing was kept in this Redis so far; a new store begins"
-        );
-    }
-    Ok(())
+    Ok(is_new)
+}
+
+async fn exists(connections: &Connections, key: &str) -> Result<bool, RedisError> {
+    let mut exists = redis::cmd("EXISTS");
+    let answer = connections.command(exists.arg(key), key, Effect::None).await?;
+    Ok(answer == Value::Int(1))
 }

@@ -2,7 +2,7 @@
 //! of a cluster. No id has a brace in it.
 
 use mfa_domain::ports::{ApiKeyId, ThrottleKey};
-use mfa_domain::{AccountKey, TenantId};
+use mfa_domain::{AccountKey, ChallengeId, TenantId};
 
 /// The names in one namespace.
 #[derive(Clone, Debug)]
@@ -24,6 +24,16 @@ impl Keys {
         let (kind, text) = (key.kind(), key.to_string());
         let whose = text.strip_prefix(kind.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&text);
         format!("{}:throttle:{{{whose}}}:{kind}", self.namespace)
+    }
+
+    /// A challenge: a hash. Whoever asks for one knows its id and nothing else, so it has a slot of its own.
+    pub(crate) fn challenge(&self, id: &ChallengeId) -> String {
+        format!("{}:challenge:{id}", self.namespace)
+    }
+
+    /// The version of what is kept for throttles and challenges.
+    pub(crate) fn ephemeral_format(&self) -> String {
+        format!("{}:ephemeral", self.namespace)
     }
 
     /// The version of what is kept for accounts.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod challenges;
 mod change;
 mod checks;
 mod cluster;

@@ -66,11 +66,15 @@ impl RedisEphemeral {
     ///
     /// # Errors
     /// [`RedisError`] says what the person who runs the program has to change. A replica is refused, and so
-    /// is a server that may drop what has not expired.
+    /// is a server that may drop what has not expired, and keys of a newer major version.
     pub async fn open_with(url: &str, options: &RedisOptions) -> Result<Self, RedisError> {
         let url: RedisUrl = url.parse()?;
-        let connections = Connections::open(&url, &Needs::Passing, options).await?;
-        Ok(Self { connections, keys: Keys::new(&url.parts().namespace) })
+        let parts = url.parts();
+        let needs = Needs::Passing { replicas: parts.replicas };
+        let connections = Connections::open(&url, &needs, options).await?;
+        let keys = Keys::new(&parts.namespace);
+        format::check_ephemeral(&connections, &keys).await?;
+        Ok(Self { connections, keys })
     }
 }
 

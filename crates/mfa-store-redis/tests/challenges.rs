@@ -1,0 +1,144 @@
+//! Challenges keep the contract, are forgotten in time, and never come back.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mfa_domain::ports::{ChallengeStore, Commit};
+use mfa_domain::{Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, Timestamp, Version};
+use mfa_store_redis::{RedisEphemeral, RedisError};
+use mfa_testkit::{Violation, challenge_store};
+
+mod support;
+use support::server::{self, Cluster, Sentinels, Server};
+use support::{inner, key, now, raw};
+
+async fn keeps_the_contract(url: &str) -> Result<(), Violation> {
+    let one = Arc::new(RedisEphemeral::open(url).await.unwrap());
+    let other = Arc::new(RedisEphemeral::open(url).await.unwrap());
+    challenge_store::basic(one.as_ref()).await?;
+    challenge_store::time(one.as_ref()).await?;
+    challenge_store::race(one, other).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_one_server() -> Result<(), Violation> {
+    keeps_the_contract(&server::url()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_cluster() -> Result<(), Violation> {
+    let cluster = Cluster::start(&[]);
+    keeps_the_contract(&cluster.url()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_sentinels_and_a_replica_that_must_have_every_change() -> Result<(), Violation> {
+    let sentinels = Sentinels::start(&[]);
+    keeps_the_contract(&server::with(&sentinels.url(), "replicas=1")).await
+}
+
+/// Open for five minutes.
+fn challenge(number: u8) -> Challenge {
+    Challenge {
+        id: ChallengeId::from_entropy([number; 16]),
+        account: key("alice"),
+        factor: None,
+        kind: ChallengeKind::EmailCode,
+        created_at: now(),
+        expires_at: now().plus(Duration::from_mins(5)),
+        progress: Progress::new(ChallengeData::default()),
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_is_forgotten_an_hour_after_it_expired_and_at_once_when_it_is_taken() {
+    let url = server::url();
+    let store = RedisEphemeral::open(&url).await.unwrap();
+    let (mut shell, namespace) = raw(&url).await;
+    let (one, hour) = (challenge(1), 3_600_000);
+    store.put(&one).await.unwrap();
+    let name = format!("{namespace}:challenge:{}", one.id);
+    let mut left = async || redis::cmd("PTTL").arg(&name).query_async::<i64>(&mut shell).await.unwrap();
+    let first = left().await;
+    assert!((hour + 280_000..=hour + 300_000).contains(&first), "{first}");
+    let next = Progress { failures: 1, ..one.progress.clone() };
+    assert_eq!(store.swap(&one.id, Version(1), &next, now()).await.unwrap(), Commit::Won);
+    let second = left().await;
+    assert!((hour + 280_000..=first).contains(&second), "a change gives it no more time: {second}");
+    assert!(store.take(&one.id, now()).await.unwrap().is_some());
+    assert_eq!(left().await, -2);
+}
+
+#[tokio::test]
+async fn an_id_that_is_there_is_refused() {
+    let store = RedisEphemeral::open(&server::url()).await.unwrap();
+    store.put(&challenge(1)).await.unwrap();
+    let error = store.put(&challenge(1)).await.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::DuplicateChallenge), "{error:?}");
+}
+
+/// A server that is restarted from a snapshot has what was taken since.
+#[tokio::test]
+async fn what_was_taken_does_not_come_back_with_an_old_snapshot() {
+    let server = Server::start(&[]);
+    let store = RedisEphemeral::open(&server.url()).await.unwrap();
+    let (taken, changed) = (challenge(1), challenge(2));
+    store.put(&taken).await.unwrap();
+    store.put(&changed).await.unwrap();
+    assert_eq!(server.cli(&["SAVE"]), "OK");
+    assert!(store.take(&taken.id, now()).await.unwrap().is_some());
+    let next = Progress { failures: 1, ..changed.progress.clone() };
+    assert_eq!(store.swap(&changed.id, Version(1), &next, now()).await.unwrap(), Commit::Won);
+    server.kill();
+    server.start_again();
+    for challenge in [&taken, &changed] {
+        let name = format!("mfa:challenge:{}", challenge.id);
+        assert_eq!(server.cli(&["EXISTS", &name]), "1", "there is nothing that could come back");
+        let found = loop {
+            // The first call may find out that the connection is lost.
+            if let Ok(found) = store.get(&challenge.id, now()).await {
+                break found;
+            }
+        };
+        assert_eq!(found, None);
+        assert_eq!(store.swap(&challenge.id, Version(1), &next, now()).await.unwrap(), Commit::Conflict);
+        assert_eq!(store.take(&challenge.id, now()).await.unwrap(), None);
+    }
+    store.put(&challenge(3)).await.unwrap();
+    assert!(store.take(&challenge(3).id, now()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_field_that_cannot_be_read_is_an_error_that_names_it() {
+    let url = server::url();
+    let store = RedisEphemeral::open(&url).await.unwrap();
+    let (mut shell, namespace) = raw(&url).await;
+    for (number, (field, value)) in (0..).zip([
+        ("tenant", "A"),
+        ("user", "a b"),
+        ("factor", "1"),
+        ("created_at", "-1"),
+        ("expires_at", "soon"),
+        ("expires_at", "999999999999999"),
+        ("state", "approved_in_2"),
+        ("failures", "4294967296"),
+        ("version", "x"),
+    ]) {
+        let one = challenge(number);
+        store.put(&one).await.unwrap();
+        let name = format!("{namespace}:challenge:{}", one.id);
+        let set = redis::cmd("HSET").arg(&name).arg(field).arg(value).to_owned();
+        set.exec_async(&mut shell).await.unwrap();
+        let errors = [store.get(&one.id, now()).await.err(), store.take(&one.id, now()).await.err()];
+        for error in errors {
+            let error = error.unwrap_or_else(|| panic!("{field} was read"));
+            let named =
+                matches!(inner(&error), RedisError::Undecodable { field: named, .. } if *named == field);
+            assert!(named, "{field}: {error:?}");
+        }
+        let gone = store.take(&one.id, Timestamp::default()).await;
+        assert!(!matches!(gone, Ok(Some(_))), "{field}");
+    }
+}
