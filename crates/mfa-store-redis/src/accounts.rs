@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
+use mfa_domain::ports::{
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
+};
 use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, UserId, Version, Versioned};
 use redis::Value;
 
@@ -14,6 +16,7 @@ use crate::script::{Call, Script};
 use crate::{LONGEST_PAGE, RedisError, RedisStore, change, events};
 
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/load.lua")));
+static HEADS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/heads.lua")));
 static SEALED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/sealed.lua")));
 
 /// Tenants that are read at once.
@@ -42,23 +45,24 @@ impl AccountStore for RedisStore {
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
         let limit = query.limit.min(LONGEST_PAGE) as usize;
-        let mut keys: Vec<AccountKey> = Vec::new();
+        let mut accounts: Vec<AccountEntry> = Vec::new();
         let mut after = query.after.clone();
         let mut tenants = Tenants::from(after.as_ref().map(|key| &key.tenant));
-        while keys.len() <= limit
+        while accounts.len() <= limit
             && let Some(tenant) = tenants.next(self).await?
         {
             let begin = after.take().filter(|after| after.tenant == tenant).map(|after| after.user);
-            let wanted = limit + 1 - keys.len();
+            let wanted = limit + 1 - accounts.len();
             let users = match &query.not_sealed_with {
                 None => self.users(&tenant, begin.as_ref(), wanted).await?,
                 Some(key) => self.users_not_sealed_with(key, &tenant, begin.as_ref(), wanted).await?,
             };
-            keys.extend(users.into_iter().map(|user| AccountKey::new(tenant.clone(), user)));
+            let keys = users.into_iter().map(|user| AccountKey::new(tenant.clone(), user)).collect();
+            accounts.extend(self.with_heads(keys).await?);
         }
-        let more = keys.len() > limit;
-        keys.truncate(limit);
-        Ok(AccountPage { keys, more })
+        let more = accounts.len() > limit;
+        accounts.truncate(limit);
+        Ok(AccountPage { accounts, more })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -127,6 +131,18 @@ impl RedisStore {
         let users: BTreeSet<String> = users.into_iter().collect();
         let users = users.iter().take(limit);
         users.map(|user| UserId::new(user).map_err(|_| undecodable("sealed"))).collect()
+    }
+
+    /// Accounts of one tenant, and where their audit chains end.
+    async fn with_heads(&self, keys: Vec<AccountKey>) -> Result<Vec<AccountEntry>, RedisError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = Call::new(&HEADS, keys.iter().map(|key| self.keys.account(key)));
+        let answer = self.connections.call(&call, Effect::None).await?;
+        let heads: Vec<Option<Vec<u8>>> = read(answer, "account")?;
+        let heads = heads.chunks_exact(2).map(records::audit_head);
+        keys.into_iter().zip(heads).map(|(key, head)| Ok(AccountEntry { key, audit_head: head? })).collect()
     }
 
     /// Members of a sorted set in the order of their names.

@@ -82,6 +82,14 @@ pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account
     Ok(Versioned { value: Account { factors, backup_codes, attempts, audit_head }, version })
 }
 
+/// Where an audit chain ends, by its sequence and its hash.
+pub(crate) fn audit_head(parts: &[Option<Vec<u8>>]) -> Result<AuditHead, RedisError> {
+    let names = ["audit_sequence", "audit_hash"];
+    let parts = names.iter().zip(parts).filter_map(|(name, part)| Some(((*name).to_owned(), part.clone()?)));
+    let fields = Fields { key: ACCOUNT, fields: parts.collect() };
+    Ok(AuditHead { sequence: fields.number("audit_sequence")?, hash: EventHash(fields.array("audit_hash")?) })
+}
+
 /// A factor by its entry in the index.
 fn factor(fields: &Fields, entry: &str) -> Result<Factor, RedisError> {
     let id = entry.split('=').next().unwrap_or(entry);
