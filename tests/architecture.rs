@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mfa-domain",
             "mfa-store-memory",
             "mfa-store-postgres",
+            "mfa-store-redis",
             "mfa-store-sqlite",
         ],
     ),

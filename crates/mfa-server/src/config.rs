@@ -21,9 +21,11 @@ mod keys;
 mod quota;
 mod rules;
 pub(crate) mod settings;
+mod urls;
 
 pub(crate) use flags::Flags;
-pub(crate) use settings::{LogFormat, Settings, StoreUrl};
+pub(crate) use settings::{LogFormat, Settings};
+pub(crate) use urls::{EphemeralUrl, StoreUrl};
 
 use crate::secret::SecretText;
 use environment::Environment;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Error;
 use mfa_store_postgres::PostgresError;
+use mfa_store_redis::RedisError;
 use mfa_store_sqlite::SqliteError;
 use thiserror::Error;
 
@@ -62,7 +63,9 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
         return Exit::Misused;
     }
     let unfit = error.chain().any(|cause| {
-        cause.downcast_ref().is_some_and(is_unfit) || cause.downcast_ref().is_some_and(is_unfit_postgres)
+        cause.downcast_ref().is_some_and(is_unfit)
+            || cause.downcast_ref().is_some_and(is_unfit_postgres)
+            || cause.downcast_ref().is_some_and(is_unfit_redis)
     });
     if error.is::<Refusal>() || unfit { Exit::Refused } else { Exit::Failed }
 }
@@ -86,6 +89,17 @@ const fn is_unfit_postgres(error: &PostgresError) -> bool {
             | PostgresError::TooNew { .. }
             | PostgresError::Corrupt(_)
             | PostgresError::Undecodable { .. }
+    )
+}
+
+const fn is_unfit_redis(error: &RedisError) -> bool {
+    matches!(
+        error,
+        RedisError::Foreign { .. }
+            | RedisError::TooNew { .. }
+            | RedisError::NotDurable(_)
+            | RedisError::Evicting { .. }
+            | RedisError::Undecodable { .. }
     )
 }
 

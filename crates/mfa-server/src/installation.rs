@@ -41,13 +41,13 @@ impl Installation {
         let _turn = match settings.store {
             StoreUrl::Memory => None,
             _ if !settings.data_dir.exists() => None,
-            StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => Some(data_dir::lock(&settings.data_dir)?),
+            _ => Some(data_dir::lock(&settings.data_dir)?),
         };
         let storage = Storage::open(settings, absent).await?;
         let source = RingSource::of(config)?;
         // Where replicas share a database, the first of them makes the ring, and an API key with it.
         let mut turn = None;
-        let mut shared = matches!(settings.store, StoreUrl::Postgres(_)) && has_api_keys(&storage).await?;
+        let mut shared = settings.store.is_shared() && has_api_keys(&storage).await?;
         if !shared && absent == Absent::Create {
             turn = storage.turn().await?;
             shared = turn.is_some() && has_api_keys(&storage).await?;

@@ -7,12 +7,16 @@ use anyhow::{Context, Result};
 use mfa_domain::ports::{AccountStore, ApiKeyStore, Throttle};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_store_postgres::{PostgresStore, Turn};
+use mfa_store_redis::RedisStore;
 use mfa_store_sqlite::SqliteStore;
 
-use crate::config::settings::EphemeralUrl;
-use crate::config::{Settings, StoreUrl};
+use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::data_dir;
 use crate::failure::Misuse;
+
+mod redis_throttle;
+
+use redis_throttle::RedisThrottle;
 
 /// What to do where there is no database yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +39,16 @@ enum Opened {
     Memory,
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
+    Redis,
 }
 
 impl Storage {
     pub(crate) async fn open(settings: &Settings, absent: Absent) -> Result<Self> {
+        if let StoreUrl::Redis(url) = &settings.store {
+            let redis = RedisStore::open(url.expose());
+            let redis = Arc::new(redis.await.with_context(|| format!("the store {url} cannot be opened"))?);
+            return Ok(Self { accounts: redis.clone(), api_keys: redis, opened: Opened::Redis });
+        }
         if let StoreUrl::Postgres(url) = &settings.store {
             let postgres = PostgresStore::open(url.expose())
                 .await
@@ -69,7 +79,7 @@ impl Storage {
     /// Keeps other machines from making an installation on the same database, until it is dropped.
     pub(crate) async fn turn(&self) -> Result<Option<Turn>> {
         match &self.opened {
-            Opened::Memory | Opened::Sqlite(_) => Ok(None),
+            Opened::Memory | Opened::Sqlite(_) | Opened::Redis => Ok(None),
             Opened::Postgres(postgres) => {
                 let turn = postgres.turn().await;
                 Ok(Some(turn.context("another server is being started on the same database")?))
@@ -80,7 +90,7 @@ impl Storage {
     /// Makes what is queued, and writes back what SQLite keeps beside the database.
     pub(crate) async fn close(self) {
         match self.opened {
-            Opened::Memory => {}
+            Opened::Memory | Opened::Redis => {}
             Opened::Sqlite(sqlite) => sqlite.close().await,
             Opened::Postgres(postgres) => postgres.close().await,
         }
@@ -88,16 +98,17 @@ impl Storage {
 }
 
 /// The throttle that the settings name.
-pub(crate) fn throttle(settings: &Settings) -> Arc<dyn Throttle> {
-    match settings.ephemeral {
-        EphemeralUrl::Memory => Arc::new(MemoryThrottle::default()),
+pub(crate) async fn throttle(settings: &Settings) -> Result<Arc<dyn Throttle>> {
+    match &settings.ephemeral {
+        EphemeralUrl::Memory => Ok(Arc::new(MemoryThrottle::default())),
+        EphemeralUrl::Redis(url) => Ok(Arc::new(RedisThrottle::open(url.clone()).await?)),
     }
 }
 
 /// The file of the database, if it is in one.
 pub(crate) fn database(settings: &Settings) -> Result<Option<PathBuf>> {
     match &settings.store {
-        StoreUrl::Memory | StoreUrl::Postgres(_) => Ok(None),
+        StoreUrl::Memory | StoreUrl::Postgres(_) | StoreUrl::Redis(_) => Ok(None),
         StoreUrl::Sqlite(path) => data_dir::inside(&settings.data_dir, path).map(Some),
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
         installation.re_encrypt_in_background();
     }
     schedule::start(config, &installation.mfa.ports().accounts)?;
-    let api = api(settings, &installation)?;
+    let api = api(settings, &installation).await?;
     let stop = stop_signal()?;
 
     let workers = match settings.workers {
@@ -91,7 +91,7 @@ fn claim(settings: &Settings) -> Result<Option<File>> {
     data_dir::claim(&database).map(Some)
 }
 
-fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
+async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
     let metrics = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
     let upkeep = metrics.clone();
     tokio::spawn(async move {
@@ -100,18 +100,20 @@ fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
             upkeep.run_upkeep();
         }
     });
-    let throttling = throttling(settings)?;
+    let throttling = throttling(settings).await?;
     let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys), throttling)
         .request_timeout(settings.request_timeout)
         .metrics(Arc::new(move || metrics.render()));
     Ok(if settings.issuer.is_empty() { api } else { api.issuer(settings.issuer.clone()) })
 }
 
-fn throttling(settings: &Settings) -> Result<Throttling> {
+async fn throttling(settings: &Settings) -> Result<Throttling> {
     let trusted = settings.throttle.trusted_proxies.iter().map(|text| text.parse());
     let proxies =
         Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?);
-    Ok(Throttling::new(storage::throttle(settings)).quotas((&settings.throttle).into()).proxies(proxies))
+    Ok(Throttling::new(storage::throttle(settings).await?)
+        .quotas((&settings.throttle).into())
+        .proxies(proxies))
 }
 
 /// What the first start shows; nothing once there was any API key.
@@ -128,7 +130,7 @@ async fn first_start(
     let kept_in = match &settings.store {
         StoreUrl::Memory => None,
         StoreUrl::Sqlite(_) => Some(settings.data_dir.display().to_string()),
-        StoreUrl::Postgres(url) => Some(format!("{url} and {}", settings.data_dir.display())),
+        shared => Some(format!("{shared} and {}", settings.data_dir.display())),
     };
     Ok(format!("\n{}", Welcome { address, kept_in, tenant: &tenant, key: &key }))
 }

@@ -15,8 +15,9 @@ const PREFIX: &str = "MFA_";
 const CONFIG: &str = "MFA_CONFIG";
 const KEY_RING: &str = "MFA_KEY_RING";
 const KEY_RING_FILE: &str = "MFA_KEY_RING_FILE";
-const STORE: &str = "MFA_STORE";
-const STORE_FILE: &str = "MFA_STORE_FILE";
+
+/// Options that may hold a password: the variable that names a file with the value, and the option.
+const IN_FILES: [(&str, &str); 2] = [("MFA_STORE_FILE", "store"), ("MFA_EPHEMERAL_FILE", "ephemeral")];
 
 /// What the environment says.
 #[derive(Default)]
@@ -45,8 +46,11 @@ impl Environment {
                 Err(_) => problems.push(format!("{name} (environment): not valid UTF-8")),
             }
         }
-        if all.given.iter().filter(|given| given.key == "store").count() > 1 {
-            problems.push(format!("{STORE} and {STORE_FILE} (environment): only one of them can be given"));
+        for (file, key) in IN_FILES {
+            if all.given.iter().filter(|given| given.key == key).count() > 1 {
+                let name = variable(key);
+                problems.push(format!("{name} and {file} (environment): only one of them can be given"));
+            }
         }
         if all.key_ring.is_some() && all.given.iter().any(|given| given.key == "key_ring_file") {
             problems
@@ -59,29 +63,32 @@ impl Environment {
         match name {
             CONFIG => self.config = Some(value.into()),
             KEY_RING => self.key_ring = Some(SecretText::from(value)),
-            STORE_FILE => {
-                let url = fs::read_to_string(&value).map_err(|error| {
-                    format!("{STORE_FILE} (environment): {value} cannot be read: {error}")
-                })?;
-                let source = Source::Variable(name.to_owned());
-                let value = known.value_of("store", url.trim());
-                self.given.push(Given { key: "store".to_owned(), value, source });
-            }
             _ => {
+                if let Some((_, key)) = IN_FILES.iter().find(|(file, _)| *file == name) {
+                    let content = fs::read_to_string(&value)
+                        .map_err(|error| format!("{name} (environment): {value} cannot be read: {error}"))?;
+                    self.give(key, content.trim(), name, known);
+                    return Ok(());
+                }
                 let Some(key) = known.names().find(|key| variable(key) == name) else {
-                    let others = [CONFIG, KEY_RING, STORE_FILE].map(str::to_owned);
+                    let files = IN_FILES.map(|(file, _)| file);
+                    let others = [CONFIG, KEY_RING].into_iter().chain(files).map(str::to_owned);
                     let names: Vec<_> = known.names().map(variable).chain(others).collect();
                     let near = nearest(name, names.iter().map(String::as_str));
                     return Err(format!(
                         "{name} (environment): unknown; the nearest known variable is {near}"
                     ));
                 };
-                let value = known.value_of(key, &value);
-                let source = Source::Variable(name.to_owned());
-                self.given.push(Given { key: key.to_owned(), value, source });
+                self.give(key, &value, name, known);
             }
         }
         Ok(())
+    }
+
+    fn give(&mut self, key: &str, text: &str, variable: &str, known: &KnownKeys) {
+        let value = known.value_of(key, text);
+        let source = Source::Variable(variable.to_owned());
+        self.given.push(Given { key: key.to_owned(), value, source });
     }
 }
 

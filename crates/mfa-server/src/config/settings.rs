@@ -1,18 +1,16 @@
 //! Every option, its default, and what it means.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use mfa_actix::throttling::{ForwardedHeader, Quotas};
 use mfa_crypto::Argon2Settings;
 use mfa_domain::Quota;
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
-use mfa_store_postgres::{PostgresError, PostgresUrl};
 use serde::{Deserialize, Serialize};
 
+use super::urls::{EphemeralUrl, StoreUrl};
 use super::{duration, quota};
 
 /// Everything that can be configured. The README explains each option to users.
@@ -160,24 +158,6 @@ pub(crate) enum Profile {
     Strict,
 }
 
-/// Which store, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) enum StoreUrl {
-    /// A file, relative to the data directory.
-    Sqlite(PathBuf),
-    /// It is never shown whole: it may hold a password.
-    Postgres(PostgresUrl),
-    Memory,
-}
-
-/// Where short-lived state is kept: this version has one place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) enum EphemeralUrl {
-    Memory,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -300,77 +280,5 @@ impl From<&Throttle> for Quotas {
     fn from(settings: &Throttle) -> Self {
         let Throttle { tenant, api_key, user, offer, address, .. } = *settings;
         Self { tenant, api_key, user, offer, address }
-    }
-}
-
-impl FromStr for StoreUrl {
-    type Err = String;
-
-    /// Never says what the text was: it may hold a password.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("memory", "")) => Ok(Self::Memory),
-            Some(("sqlite", path)) => {
-                let path = path.strip_prefix("//").unwrap_or(path);
-                if path.is_empty() {
-                    return Err("sqlite: needs a path".to_owned());
-                }
-                Ok(Self::Sqlite(path.into()))
-            }
-            Some(("postgres" | "postgresql", _)) => {
-                text.parse().map(Self::Postgres).map_err(|error: PostgresError| error.to_string())
-            }
-            _ => Err("it must be sqlite:PATH, postgres://… or memory:".to_owned()),
-        }
-    }
-}
-
-impl FromStr for EphemeralUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("memory", "")) => Ok(Self::Memory),
-            _ => Err("this version keeps it in memory: only"),
-        }
-    }
-}
-
-impl TryFrom<String> for StoreUrl {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for EphemeralUrl {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => url.fmt(f),
-            Self::Memory => f.write_str("memory:"),
-        }
-    }
-}
-
-/// For people: it shows no password, and cannot be read back.
-impl From<StoreUrl> for String {
-    fn from(url: StoreUrl) -> Self {
-        url.to_string()
-    }
-}
-
-impl From<EphemeralUrl> for String {
-    fn from(_: EphemeralUrl) -> Self {
-        "memory:".to_owned()
     }
 }

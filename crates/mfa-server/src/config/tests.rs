@@ -194,6 +194,10 @@ fn the_url_of_a_database_may_come_from_a_file() {
     assert!(config.to_string().contains("environment, MFA_STORE_FILE"), "{config}");
     let both = load("", &[("MFA_STORE_FILE", path), ("MFA_STORE", "memory:")], &[]).unwrap_err();
     assert!(both.contains("only one of them"), "{both}");
+    fs::write(path, "redis+sentinel://mfa:hunter2@one,two/main").unwrap();
+    let config = load("", &[("MFA_EPHEMERAL_FILE", path)], &[]).unwrap();
+    assert_eq!(config.settings.ephemeral.to_string(), "redis+sentinel://one:26379,two:26379/main/0");
+    assert!(!format!("{config} {config:?}").contains("hunter2"), "{config}");
     let missing = load("", &[("MFA_STORE_FILE", "/no/such/file")], &[]).unwrap_err();
     assert!(missing.contains("/no/such/file cannot be read"), "{missing}");
 }

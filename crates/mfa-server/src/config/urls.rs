@@ -1,0 +1,130 @@
+//! The stores that can be named, and where they are.
+//!
+//! A URL may hold a password. None is ever shown whole, and no error says what the text was.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use mfa_store_postgres::{PostgresError, PostgresUrl};
+use mfa_store_redis::{RedisError, RedisUrl};
+use serde::{Deserialize, Serialize};
+
+/// Which store accounts are in, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum StoreUrl {
+    /// A file, relative to the data directory.
+    Sqlite(PathBuf),
+    Postgres(PostgresUrl),
+    Redis(RedisUrl),
+    Memory,
+}
+
+/// Where short-lived state is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum EphemeralUrl {
+    /// In this process, so that each server counts for itself.
+    Memory,
+    Redis(RedisUrl),
+}
+
+impl StoreUrl {
+    /// Whether several servers can have it open.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_) | Self::Redis(_))
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("sqlite", path)) => {
+                let path = path.strip_prefix("//").unwrap_or(path);
+                if path.is_empty() {
+                    return Err("sqlite: needs a path".to_owned());
+                }
+                Ok(Self::Sqlite(path.into()))
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                text.parse().map(Self::Postgres).map_err(|error: PostgresError| error.to_string())
+            }
+            Some((scheme, _)) if is_redis(scheme) => redis(text).map(Self::Redis),
+            _ => Err("it must be sqlite:PATH, postgres://…, redis://… or memory:".to_owned()),
+        }
+    }
+}
+
+impl FromStr for EphemeralUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some((scheme, _)) if is_redis(scheme) => redis(text).map(Self::Redis),
+            _ => Err("it must be redis://… or memory:".to_owned()),
+        }
+    }
+}
+
+/// `redis`, `rediss`, and those of sentinels and clusters.
+fn is_redis(scheme: &str) -> bool {
+    matches!(scheme.split('+').next(), Some("redis" | "rediss"))
+}
+
+fn redis(text: &str) -> Result<RedisUrl, String> {
+    text.parse().map_err(|error: RedisError| error.to_string())
+}
+
+impl TryFrom<String> for StoreUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for EphemeralUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
+            Self::Redis(url) => url.fmt(f),
+            Self::Memory => f.write_str("memory:"),
+        }
+    }
+}
+
+impl fmt::Display for EphemeralUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Redis(url) => url.fmt(f),
+        }
+    }
+}
+
+/// For people: it shows no password, and cannot be read back.
+impl From<StoreUrl> for String {
+    fn from(url: StoreUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl From<EphemeralUrl> for String {
+    fn from(url: EphemeralUrl) -> Self {
+        url.to_string()
+    }
+}
