@@ -8,6 +8,9 @@ use futures_util::future::join_all;
 use mfa_tests::{Answer, Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
+#[path = "../crates/mfa-store-redis/tests/support/server.rs"]
+mod redis;
+
 fn server<const N: usize>(settings: [(&str, &str); N]) -> Server {
     let mut options = ServerOptions::new([("MFA_STORE", "memory:")]);
     options
@@ -207,4 +210,60 @@ async fn the_defaults_are_out_of_a_busy_hosts_way() {
         assert_eq!(admitted(&answers), 400);
     }
     assert_eq!(metric(client, "mfa_throttled_total").await, None);
+}
+
+/// Two servers on one SQLite file would be one too many: each has its own accounts, and both one Redis.
+fn servers_on(redis: &redis::Server) -> [Server; 2] {
+    let url = redis.url();
+    [(); 2].map(|()| server_counting_in(&url))
+}
+
+fn server_counting_in(url: &str) -> Server {
+    let settings = [("MFA_STORE", "memory:"), ("MFA_EPHEMERAL", url), ("MFA_THROTTLE_TENANT", "20/1h")];
+    Server::with(binary!(), ServerOptions::new(settings))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_those_of_all_servers_together_where_they_count_in_redis() {
+    let redis = redis::Server::start(&[]);
+    let servers = servers_on(&redis);
+    let requests = (0..50).map(|n| servers[n % 2].client.get("/v1/users/alice"));
+    let answers = join_all(requests).await;
+    assert_eq!(admitted(&answers), 20);
+    for server in &servers {
+        server.client.get("/v1/users/alice").await.expect_problem(429, "throttled");
+    }
+}
+
+/// Codes go on being checked, by the budgets in the accounts, however the Redis fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_codes_are_checked_and_with_it_requests_are_throttled_again() {
+    let redis = redis::Server::start(&[]);
+    let url = redis.url();
+    let running = server_counting_in(&url);
+    let (phone, _) = running.client.enrol("alice", "totp").await;
+    redis.kill();
+    running.client.verify("alice", &phone.totp(0)).await.expect(200);
+    running.client.verify("alice", &phone.totp(0)).await.expect_problem(401, "invalid-code");
+    let ready = running.client.get("/readyz").await.expect(200).json;
+    assert_eq!(ready["dependencies"]["throttle"], "failing", "{ready}");
+    assert_eq!(ready["dependencies"]["accounts"], "ok", "{ready}");
+
+    // One that starts now does the same.
+    let late = server_counting_in(&url);
+    let (phone, _) = late.client.enrol("alice", "totp").await;
+    late.client.verify("alice", &phone.totp(0)).await.expect(200);
+
+    redis.start_again();
+    for server in [&running, &late] {
+        for attempt in 0.. {
+            assert!(attempt < 600, "it is still not throttled");
+            if server.client.get("/v1/users/alice").await.problem() == "throttled" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let ready = server.client.get("/readyz").await.expect(200).json;
+        assert_eq!(ready["dependencies"]["throttle"], "ok", "{ready}");
+    }
 }
