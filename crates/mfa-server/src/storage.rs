@@ -50,7 +50,7 @@ impl Storage {
             return Ok(Self { accounts: redis.clone(), api_keys: redis, opened: Opened::Redis });
         }
         if let StoreUrl::Postgres(url) = &settings.store {
-            let postgres = PostgresStore::open(url.expose())
+            let postgres = PostgresStore::open_with(url.expose(), &(&settings.postgres).into())
                 .await
                 .with_context(|| format!("the database {url} cannot be opened"))?;
             let shared = Arc::new(postgres.clone());

@@ -21,9 +21,12 @@ pub(super) struct Broken {
 
 /// Every rule that the settings break.
 pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
-    let Settings { lockout, enrolment, backup_codes, verification, argon2, throttle, audit, .. } = settings;
+    let Settings {
+        lockout, enrolment, backup_codes, verification, argon2, throttle, postgres, audit, ..
+    } = settings;
     let second = Duration::from_secs(1);
     let minutes = |n: u64| Duration::from_secs(n * 60);
+    let patience = Duration::from_millis(10)..=minutes(1);
     let rules = [
         ("data_dir", !settings.data_dir.as_os_str().is_empty(), "a path"),
         ("key_ring_file", !settings.key_ring_file.as_os_str().is_empty(), "a path"),
@@ -71,6 +74,11 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ),
         ("argon2.iterations", (1..=Argon2Settings::MOST_ITERATIONS).contains(&argon2.iterations), "1 to 16"),
         ("argon2.lanes", (1..=Argon2Settings::MOST_LANES).contains(&argon2.lanes), "1 to 16"),
+        ("postgres.max_connections", (2..=1000).contains(&postgres.max_connections), "2 to 1000"),
+        ("postgres.acquire_timeout", patience.contains(&postgres.acquire_timeout), "10ms to 1m"),
+        ("postgres.statement_timeout", patience.contains(&postgres.statement_timeout), "10ms to 1m"),
+        ("postgres.lock_timeout", patience.contains(&postgres.lock_timeout), "10ms to 1m"),
+        ("postgres.call_timeout", patience.contains(&postgres.call_timeout), "10ms to 1m"),
         ("argon2.concurrency", (1..=1024).contains(&argon2.concurrency), "1 to 1024"),
         (
             "throttle.trusted_proxies",

@@ -8,6 +8,7 @@ use mfa_actix::throttling::{ForwardedHeader, Quotas};
 use mfa_crypto::Argon2Settings;
 use mfa_domain::Quota;
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
+use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
 
 use super::urls::{EphemeralUrl, StoreUrl};
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) verification: Verification,
     pub(crate) argon2: Argon2,
     pub(crate) throttle: Throttle,
+    pub(crate) postgres: Postgres,
     pub(crate) audit: Audit,
 }
 
@@ -107,6 +109,21 @@ pub(crate) struct Argon2 {
     pub(crate) iterations: u32,
     pub(crate) lanes: u32,
     pub(crate) concurrency: usize,
+}
+
+/// [`PostgresOptions`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    pub(crate) max_connections: u32,
+    #[serde(with = "duration")]
+    pub(crate) acquire_timeout: Duration,
+    #[serde(with = "duration")]
+    pub(crate) statement_timeout: Duration,
+    #[serde(with = "duration")]
+    pub(crate) lock_timeout: Duration,
+    #[serde(with = "duration")]
+    pub(crate) call_timeout: Duration,
 }
 
 /// [`Quotas`], and whose word on client addresses is taken.
@@ -181,6 +198,7 @@ impl Default for Settings {
             verification: Verification::standard(),
             argon2: Argon2Settings::default().into(),
             throttle: Quotas::default().into(),
+            postgres: PostgresOptions::default().into(),
             audit: Audit {
                 installation: "default".to_owned(),
                 signing_key_file: "audit-signing.pem".into(),
@@ -265,6 +283,27 @@ impl From<Argon2Settings> for Argon2 {
     fn from(settings: Argon2Settings) -> Self {
         let Argon2Settings { memory_kib, iterations, lanes, concurrency, .. } = settings;
         Self { memory_kib, iterations, lanes, concurrency }
+    }
+}
+
+impl From<PostgresOptions> for Postgres {
+    fn from(options: PostgresOptions) -> Self {
+        let PostgresOptions {
+            max_connections,
+            acquire_timeout,
+            statement_timeout,
+            lock_timeout,
+            call_timeout,
+        } = options;
+        Self { max_connections, acquire_timeout, statement_timeout, lock_timeout, call_timeout }
+    }
+}
+
+impl From<&Postgres> for PostgresOptions {
+    fn from(settings: &Postgres) -> Self {
+        let Postgres { max_connections, acquire_timeout, statement_timeout, lock_timeout, call_timeout } =
+            *settings;
+        Self { max_connections, acquire_timeout, statement_timeout, lock_timeout, call_timeout }
     }
 }
 
