@@ -123,6 +123,12 @@ pub enum PostgresError {
     /// The API key was not kept, since there is one of that id already.
     #[error("there is an API key of that id already")]
     DuplicateApiKey,
+    /// The challenge was not kept, since there is one of that id already.
+    #[error("there is a challenge of that id already")]
+    DuplicateChallenge,
+    /// Other replicas charged the same key again and again. Nothing was changed.
+    #[error("other replicas were faster, again and again")]
+    Contended,
     /// [`PostgresStore::close`](crate::PostgresStore::close) was called, or the runtime that the
     /// store was opened on is gone. Of a change it is then unknown whether it was made.
     #[error("the store is closed")]

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod challenges;
 mod change;
 mod column;
 mod connections;
@@ -10,6 +11,7 @@ mod events;
 mod migrations;
 mod rows;
 mod store;
+mod throttle;
 mod turn;
 mod url;
 

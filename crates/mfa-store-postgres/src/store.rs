@@ -4,16 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use mfa_batch::{Batches, Limits};
-use mfa_domain::AccountKey;
 use mfa_domain::ports::ApiKeyId;
+use mfa_domain::{AccountKey, Charge};
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use tokio::time::error::Elapsed;
 
 use crate::api_keys::{self, ApiKeyRow};
 use crate::change::{Change, commit_all};
 use crate::connections::{Connections, PostgresOptions};
 use crate::rows::AccountRow;
+use crate::throttle::{Asked, charge_all};
 use crate::{PostgresError, accounts};
 
-/// Accounts, events and API keys in one PostgreSQL database.
+/// Accounts, events and API keys in one PostgreSQL database; challenges and throttles, too.
 ///
 /// A clone is another handle on the same connections. Any number of processes may have the same
 /// database open.
@@ -25,6 +29,8 @@ pub struct PostgresStore {
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, PostgresError>,
     /// An outcome for each change: a commit must not be tried again because another one failed.
     pub(crate) commits: Batches<Arc<Change>, Result<bool, PostgresError>, PostgresError>,
+    /// One batch at a time, since two of one process would lose to each other; an outcome for each charge.
+    pub(crate) charges: Batches<Arc<Asked>, Result<Charge, PostgresError>, PostgresError>,
 }
 
 impl PostgresStore {
@@ -51,8 +57,8 @@ impl PostgresStore {
         // Some connections stay free for pages and lists.
         let slots = (options.max_connections / 4).max(1);
         let limits = || Limits { under_way: slots, ..Limits::default() };
-        let (for_loads, for_keys, for_commits) =
-            (connections.clone(), connections.clone(), connections.clone());
+        let (for_loads, for_keys) = (connections.clone(), connections.clone());
+        let (for_commits, for_charges) = (connections.clone(), connections.clone());
         let timeout = options.call_timeout;
         Self {
             loads: Batches::start(limits(), move |keys| {
@@ -65,7 +71,11 @@ impl PostgresStore {
             }),
             commits: Batches::start(limits(), move |changes| {
                 let connections = for_commits.clone();
-                async move { commit(&connections, &changes, timeout).await }
+                async move { Ok(commit(&connections, &changes, timeout).await) }
+            }),
+            charges: Batches::start(Limits::default(), move |asked| {
+                let connections = for_charges.clone();
+                async move { Ok(charge(&connections, &asked, timeout).await) }
             }),
             connections,
             options,
@@ -78,6 +88,7 @@ impl PostgresStore {
     /// A store that is just dropped loses nothing that was answered.
     pub async fn close(&self) {
         self.commits.close().await;
+        self.charges.close().await;
         self.loads.close().await;
         self.api_keys.close().await;
         self.connections.close().await;
@@ -94,7 +105,7 @@ impl PostgresStore {
 
 /// Reads, and once more if the connection was lost, as when the server was restarted: that is safe,
 /// and the next connection is new.
-async fn reading<T, R>(read: impl Fn() -> R) -> Result<T, PostgresError>
+pub(crate) async fn reading<T, R>(read: impl Fn() -> R) -> Result<T, PostgresError>
 where
     R: Future<Output = Result<T, PostgresError>>,
 {
@@ -135,21 +146,43 @@ async fn commit(
     connections: &Connections,
     changes: &[Arc<Change>],
     timeout: std::time::Duration,
-) -> Result<Vec<Result<bool, PostgresError>>, PostgresError> {
-    let mut connection = match connections.acquire().await {
-        Ok(connection) => connection,
-        Err(error) => return Ok(changes.iter().map(|_| Err(error.clone())).collect()),
-    };
-    let Ok(results) = tokio::time::timeout(timeout, commit_all(&mut connection, changes)).await else {
-        let late = connections.release::<()>(connection, Err(PostgresError::Timeout));
-        return Ok(changes.iter().map(|_| late.clone().map(|()| false)).collect());
-    };
-    let broken = results.iter().filter_map(|result| result.as_ref().err());
-    let broken = broken.into_iter().find(|error| error.breaks_connection()).cloned();
-    if let Err(error) = connections.release(connection, broken.map_or(Ok(()), Err)) {
-        tracing::error!(changes = changes.len(), %error, "changes could not be committed");
+) -> Vec<Result<bool, PostgresError>> {
+    match connections.acquire().await {
+        Ok(mut connection) => {
+            let made = tokio::time::timeout(timeout, commit_all(&mut connection, changes)).await;
+            outcomes(connections, connection, changes.len(), made)
+        }
+        Err(error) => vec![Err(error); changes.len()],
     }
-    Ok(results)
+}
+
+async fn charge(
+    connections: &Connections,
+    asked: &[Arc<Asked>],
+    timeout: std::time::Duration,
+) -> Vec<Result<Charge, PostgresError>> {
+    match connections.acquire().await {
+        Ok(mut connection) => {
+            let made = tokio::time::timeout(timeout, charge_all(&mut connection, asked)).await;
+            outcomes(connections, connection, asked.len(), made)
+        }
+        Err(error) => vec![Err(error); asked.len()],
+    }
+}
+
+/// The outcome of each change of a batch. The connection is given back, or given up.
+fn outcomes<T: Clone>(
+    connections: &Connections,
+    connection: PoolConnection<Postgres>,
+    changes: usize,
+    made: Result<Vec<Result<T, PostgresError>>, Elapsed>,
+) -> Vec<Result<T, PostgresError>> {
+    let made = made.unwrap_or_else(|_| vec![Err(PostgresError::Timeout); changes]);
+    let broken = made.iter().filter_map(|made| made.as_ref().err()).find(|error| error.breaks_connection());
+    if let Err(error) = connections.release(connection, broken.cloned().map_or(Ok(()), Err)) {
+        tracing::error!(changes, %error, "changes could not be committed");
+    }
+    made
 }
 
 impl fmt::Debug for PostgresStore {

@@ -1,0 +1,179 @@
+//! The contract of a challenge store.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
+use mfa_domain::{
+    AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId,
+    Timestamp, UserId, Version, Versioned,
+};
+use sqlx::PgConnection;
+
+use crate::column::{Row, millis};
+use crate::store::reading;
+use crate::{PostgresError, PostgresStore};
+
+/// Keeps a new challenge, and forgets some that expired long ago: more than one, so that they become
+/// fewer. Rows that another transaction works on are left to it, so this waits for nobody.
+pub(crate) const PUT_CHALLENGE: &str = "
+    WITH forgotten AS (
+        DELETE FROM mfa.challenges WHERE id = ANY (ARRAY (
+            SELECT id FROM mfa.challenges WHERE expires_at <= $11 ORDER BY expires_at LIMIT 10
+            FOR UPDATE SKIP LOCKED
+        ))
+    )
+    INSERT INTO mfa.challenges
+        (id, tenant_id, user_id, factor_id, kind, created_at, expires_at, version, state, failures, data)
+    VALUES ($1, $2, $3, $4::text::uuid, $5, $6, $7, 1, $8, $9, $10)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING version";
+
+pub(crate) const GET_CHALLENGE: &str = "
+    SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, created_at, expires_at, version, state,
+        failures, data
+    FROM mfa.challenges WHERE id = $1 AND expires_at > $2";
+
+/// What is compared is compared again with the newest row, if another transaction was waited for.
+pub(crate) const SWAP_CHALLENGE: &str = "
+    UPDATE mfa.challenges SET version = version + 1, state = $4, failures = $5, data = $6
+    WHERE id = $1 AND version = $2 AND expires_at > $3
+    RETURNING version";
+
+/// A row is deleted by one transaction only, and that one is handed it as it was last changed.
+pub(crate) const TAKE_CHALLENGE: &str = "
+    DELETE FROM mfa.challenges WHERE id = $1 AND expires_at > $2
+    RETURNING id, tenant_id, user_id, factor_id::text AS factor_id, kind, created_at, expires_at, version,
+        state, failures, data";
+
+/// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
+const KEPT: Duration = Duration::from_hours(1);
+
+/// A challenge, not yet looked at.
+#[derive(sqlx::FromRow)]
+struct ChallengeRow {
+    id: String,
+    tenant_id: String,
+    user_id: String,
+    factor_id: Option<String>,
+    kind: String,
+    created_at: i64,
+    expires_at: i64,
+    version: i64,
+    state: String,
+    failures: i64,
+    data: Vec<u8>,
+}
+
+#[async_trait]
+impl ChallengeStore for PostgresStore {
+    async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
+        let Progress { state, failures, data } = &challenge.progress;
+        let put = sqlx::query_scalar(PUT_CHALLENGE)
+            .bind(challenge.id.to_string())
+            .bind(challenge.account.tenant.as_str())
+            .bind(challenge.account.user.as_str())
+            .bind(challenge.factor.as_ref().map(FactorId::to_string))
+            .bind(challenge.kind.as_str())
+            .bind(millis(challenge.created_at))
+            .bind(millis(challenge.expires_at))
+            .bind(state.as_str())
+            .bind(i64::from(*failures))
+            .bind(data.as_bytes())
+            .bind(millis(challenge.created_at).saturating_sub(hour()));
+        let mut connection = self.connections.acquire().await?;
+        let put = self.in_time(held(&mut connection, put)).await;
+        if self.connections.release(connection, put)? {
+            Ok(())
+        } else {
+            Err(PostgresError::DuplicateChallenge.into())
+        }
+    }
+
+    async fn get(
+        &self,
+        id: &ChallengeId,
+        now: Timestamp,
+    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        let get = async || {
+            let mut connection = self.connections.acquire().await?;
+            let row = self.in_time(one(&mut connection, GET_CHALLENGE, id, now)).await;
+            self.connections.release(connection, row)
+        };
+        let row = reading(get).await?;
+        Ok(row.map(ChallengeRow::read).transpose()?)
+    }
+
+    async fn swap(
+        &self,
+        id: &ChallengeId,
+        expected: Version,
+        next: &Progress,
+        now: Timestamp,
+    ) -> Result<Commit, StoreError> {
+        // No challenge has a version beyond.
+        let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
+        let swap = sqlx::query_scalar(SWAP_CHALLENGE)
+            .bind(id.to_string())
+            .bind(expected)
+            .bind(millis(now))
+            .bind(next.state.as_str())
+            .bind(i64::from(next.failures))
+            .bind(next.data.as_bytes());
+        let mut connection = self.connections.acquire().await?;
+        let swapped = self.in_time(held(&mut connection, swap)).await;
+        let won = self.connections.release(connection, swapped)?;
+        Ok(if won { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let row = self.in_time(one(&mut connection, TAKE_CHALLENGE, id, now)).await;
+        let row = self.connections.release(connection, row)?;
+        Ok(row.map(ChallengeRow::read).transpose()?.map(|taken| taken.value))
+    }
+}
+
+/// Executes a statement that returns a row if its guard held.
+async fn held(
+    on: &mut PgConnection,
+    statement: sqlx::query::QueryScalar<'_, sqlx::Postgres, i64, sqlx::postgres::PgArguments>,
+) -> Result<bool, PostgresError> {
+    Ok(statement.fetch_optional(on).await.map_err(PostgresError::from_driver)?.is_some())
+}
+
+/// Executes a statement that returns a challenge if it is there at a time.
+async fn one(
+    on: &mut PgConnection,
+    statement: &'static str,
+    id: &ChallengeId,
+    now: Timestamp,
+) -> Result<Option<ChallengeRow>, PostgresError> {
+    let statement = sqlx::query_as(statement).bind(id.to_string()).bind(millis(now));
+    statement.fetch_optional(on).await.map_err(PostgresError::from_driver)
+}
+
+fn hour() -> i64 {
+    i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl ChallengeRow {
+    fn read(self) -> Result<Versioned<Challenge>, PostgresError> {
+        let row = Row { table: "challenges", account: 0 };
+        let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
+        let value = Challenge {
+            id: row.read("id", self.id.parse())?,
+            account: AccountKey::new(tenant, row.read("user_id", UserId::new(&self.user_id))?),
+            factor: row.read("factor_id", self.factor_id.as_deref().map(str::parse).transpose())?,
+            kind: ChallengeKind::from_name(&self.kind),
+            created_at: row.time("created_at", self.created_at)?,
+            expires_at: row.time("expires_at", self.expires_at)?,
+            progress: Progress {
+                state: row.read("state", self.state.parse())?,
+                failures: row.number("failures", self.failures)?,
+                data: row.read("data", ChallengeData::new(self.data))?,
+            },
+        };
+        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+    }
+}
