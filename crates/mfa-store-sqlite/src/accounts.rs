@@ -69,7 +69,8 @@ impl AccountStore for SqliteStore {
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
         let change = AccountChange { key: key.clone(), expected, delta: delta.clone() };
-        Ok(if self.writer.make(Change::Account(change)).await? { Commit::Won } else { Commit::Conflict })
+        let held = self.writer.make(Change::Account(change)).await?.held();
+        Ok(if held { Commit::Won } else { Commit::Conflict })
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {

@@ -35,7 +35,7 @@ pub(crate) struct ApiKeyRow {
 #[async_trait]
 impl ApiKeyStore for SqliteStore {
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
-        if self.writer.make(Change::AddApiKey(key.clone())).await? {
+        if self.writer.make(Change::AddApiKey(key.clone())).await?.held() {
             Ok(())
         } else {
             Err(SqliteError::DuplicateApiKey.into())
@@ -56,7 +56,7 @@ impl ApiKeyStore for SqliteStore {
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.writer.make(Change::RevokeApiKey { id: id.clone(), at }).await?)
+        Ok(self.writer.make(Change::RevokeApiKey { id: id.clone(), at }).await?.held())
     }
 }
 

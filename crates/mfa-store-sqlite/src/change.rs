@@ -7,14 +7,17 @@ use data_encoding::HEXUPPER;
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::ports::{ApiKey, ApiKeyId};
 use mfa_domain::{
-    AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Timestamp, Version,
+    AccountKey, AuditEvent, BackupCodesChange, Challenge, ChallengeId, Delta, FactorChange, FactorId,
+    Progress, Timestamp, Version,
 };
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use crate::SqliteError;
+use crate::challenges::ChallengeRow;
 use crate::column::{integer, millis};
 use crate::rows::FactorRow;
+use crate::throttle::BucketRow;
+use crate::{SqliteError, challenges, throttle};
 
 /// A change of the database.
 pub(crate) enum Change {
@@ -24,6 +27,34 @@ pub(crate) enum Change {
     AddApiKey(ApiKey),
     /// An API key is revoked, if there is one.
     RevokeApiKey { id: ApiKeyId, at: Timestamp },
+    /// A new challenge, kept if there is none of its id.
+    PutChallenge(Box<Challenge>),
+    /// A challenge goes on, if it is at that version and has not expired.
+    SwapChallenge { id: ChallengeId, expected: Version, next: Progress, now: Timestamp },
+    /// A challenge is taken out, if it is there and has not expired.
+    TakeChallenge { id: ChallengeId, now: Timestamp },
+    /// Buckets that were charged.
+    WriteBuckets(Vec<BucketRow>),
+}
+
+/// What became of a change.
+pub(crate) enum Outcome {
+    /// Its guard held, and it was made.
+    Made,
+    /// Its guard did not hold, and nothing was changed.
+    Refused,
+    /// It was made, and this is what was taken out.
+    Taken(Box<ChallengeRow>),
+}
+
+impl Outcome {
+    pub(crate) const fn of(held: bool) -> Self {
+        if held { Self::Made } else { Self::Refused }
+    }
+
+    pub(crate) const fn held(&self) -> bool {
+        !matches!(self, Self::Refused)
+    }
 }
 
 /// A whole wave of changes is one JSON array, and each of these statements makes all of it.
@@ -105,25 +136,25 @@ pub(crate) struct AccountChange {
     pub(crate) delta: Delta,
 }
 
-/// Makes changes inside a transaction, as if one after the other; tells for each whether its guard
-/// held. One whose guard did not hold changes nothing.
+/// Makes changes inside a transaction, as if one after the other; tells what became of each. One whose
+/// guard did not hold changes nothing.
 pub(crate) async fn make_all(
     to: &mut SqliteConnection,
     changes: &[&Change],
-) -> Result<Vec<bool>, SqliteError> {
-    let mut held = Vec::with_capacity(changes.len());
+) -> Result<Vec<Outcome>, SqliteError> {
+    let mut outcomes = Vec::with_capacity(changes.len());
     let mut rest = changes;
     while let Some(first) = rest.first() {
         let wave = wave(rest);
         if wave.is_empty() {
-            held.push(first.make_alone(to).await?);
+            outcomes.push(first.make_alone(to).await?);
             rest = &rest[1..];
         } else {
             rest = &rest[wave.len()..];
-            held.extend(change_accounts(to, &wave).await?);
+            outcomes.extend(change_accounts(to, &wave).await?.into_iter().map(Outcome::of));
         }
     }
-    Ok(held)
+    Ok(outcomes)
 }
 
 /// The changes at the beginning that can be made at once: those of accounts, none twice. Of two at
@@ -138,14 +169,20 @@ fn wave<'a>(changes: &[&'a Change]) -> Vec<&'a AccountChange> {
 }
 
 impl Change {
-    async fn make_alone(&self, to: &mut SqliteConnection) -> Result<bool, SqliteError> {
+    async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         match self {
-            Self::Account(change) => Ok(change_accounts(to, &[change]).await? == [true]),
-            Self::AddApiKey(key) => add_api_key(to, key).await,
+            Self::Account(change) => Ok(Outcome::of(change_accounts(to, &[change]).await? == [true])),
+            Self::AddApiKey(key) => Ok(Outcome::of(add_api_key(to, key).await?)),
             Self::RevokeApiKey { id, at } => {
                 let revoke = sqlx::query(REVOKE_API_KEY).bind(millis(*at)).bind(id.as_str());
-                Ok(execute(to, revoke).await? == 1)
+                Ok(Outcome::of(execute(to, revoke).await? == 1))
             }
+            Self::PutChallenge(challenge) => challenges::put(to, challenge).await,
+            Self::SwapChallenge { id, expected, next, now } => {
+                challenges::swap(to, *id, *expected, next, *now).await
+            }
+            Self::TakeChallenge { id, now } => challenges::take(to, *id, *now).await,
+            Self::WriteBuckets(rows) => throttle::write(to, rows).await,
         }
     }
 }
@@ -337,13 +374,13 @@ async fn add_api_key(to: &mut SqliteConnection, key: &ApiKey) -> Result<bool, Sq
 }
 
 /// Executes a statement, and tells how many rows it changed.
-async fn execute(
+pub(crate) async fn execute(
     to: &mut SqliteConnection,
     statement: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
 ) -> Result<u64, SqliteError> {
     Ok(statement.execute(to).await.map_err(SqliteError::from_driver)?.rows_affected())
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, SqliteError> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, SqliteError> {
     serde_json::to_string(value).map_err(SqliteError::other)
 }

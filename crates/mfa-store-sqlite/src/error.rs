@@ -79,6 +79,12 @@ pub enum SqliteError {
     /// The API key was not kept, since there is one of that id already.
     #[error("there is an API key of that id already")]
     DuplicateApiKey,
+    /// The challenge was not kept, since there is one of that id already.
+    #[error("there is a challenge of that id already")]
+    DuplicateChallenge,
+    /// More keys were charged than fit into memory, since they cannot be written. Nothing was charged.
+    #[error("charges cannot be written, and there is no room for more")]
+    Unwritten,
     /// [`SqliteStore::close`](crate::SqliteStore::close) was called, or the runtime that the store
     /// was opened on is gone. Of a change it is then unknown whether it was made.
     #[error("the store is closed")]

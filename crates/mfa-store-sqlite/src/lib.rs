@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod challenges;
 mod change;
 mod column;
 mod error;
@@ -9,6 +10,7 @@ mod events;
 mod open;
 mod rows;
 mod store;
+mod throttle;
 mod writer;
 
 #[cfg(test)]

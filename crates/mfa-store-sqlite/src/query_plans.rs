@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 
-use crate::{SqliteStore, accounts, api_keys, change, events};
+use crate::{SqliteStore, accounts, api_keys, challenges, change, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 19] = [
+const STATEMENTS: [(&str, &[&str]); 27] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE, &[]),
     // The table that the recursion makes.
@@ -27,6 +27,14 @@ const STATEMENTS: [(&str, &[&str]); 19] = [
     (change::SPEND_CODE, &[]),
     (change::ADD_API_KEY, &[]),
     (change::REVOKE_API_KEY, &[]),
+    (challenges::GET_CHALLENGE, &[]),
+    (challenges::PUT_CHALLENGE, &[]),
+    (challenges::FORGET_CHALLENGES, &[]),
+    (challenges::SWAP_CHALLENGE, &[]),
+    (challenges::TAKE_CHALLENGE, &[]),
+    (throttle::READ_BUCKETS, &[]),
+    (throttle::WRITE_BUCKETS, &[]),
+    (throttle::FORGET_BUCKETS, &[]),
     // What deleting a set of codes does to the codes.
     ("DELETE FROM backup_codes WHERE account = ?", &[]),
 ];
@@ -91,6 +99,9 @@ async fn fill(connection: &mut SqliteConnection) {
         INSERT INTO backup_code_sets SELECT id, 's', 0 FROM accounts;
         INSERT INTO backup_codes SELECT id, 0, x'', NULL FROM accounts;
         INSERT INTO events SELECT id, tenant, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
+        INSERT INTO challenges
+            SELECT 'c' || id, tenant, user, NULL, 'push', id, id, 1, 'open', 0, x'' FROM accounts;
+        INSERT INTO throttles SELECT 'user/' || tenant || '/' || user, id, id, id FROM accounts;
         ANALYZE";
     connection.execute(fill).await.unwrap();
 }

@@ -6,16 +6,18 @@ use std::path::Path;
 use mfa_batch::{Batches, Limits};
 use mfa_domain::AccountKey;
 use mfa_domain::ports::ApiKeyId;
+use mfa_domain::quota::Bucket;
 use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::api_keys::ApiKeyRow;
 use crate::open::open;
+use crate::throttle::Buckets;
 use crate::writer::Writer;
-use crate::{SqliteError, SqliteOptions, accounts, api_keys};
+use crate::{SqliteError, SqliteOptions, accounts, api_keys, throttle};
 
-/// Accounts, events and API keys in one SQLite file.
+/// Accounts, events and API keys in one SQLite file; challenges and throttles, too.
 ///
 /// A clone is another handle on the same connections. Several processes may have the same file
 /// open.
@@ -24,6 +26,8 @@ pub struct SqliteStore {
     pub(crate) readers: SqlitePool,
     pub(crate) loads: Batches<AccountKey, Option<Box<RawValue>>, SqliteError>,
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, SqliteError>,
+    pub(crate) bucket_reads: Batches<String, Bucket, SqliteError>,
+    pub(crate) buckets: Buckets,
     pub(crate) writer: Writer,
 }
 
@@ -53,7 +57,7 @@ impl SqliteStore {
         settings: SqliteConnectOptions,
         readers: SqlitePool,
     ) -> Self {
-        let (for_loads, for_keys) = (readers.clone(), readers.clone());
+        let (for_loads, for_keys, for_buckets) = (readers.clone(), readers.clone(), readers.clone());
         Self {
             loads: Batches::start(Limits::default(), move |keys| {
                 let readers = for_loads.clone();
@@ -63,16 +67,22 @@ impl SqliteStore {
                 let readers = for_keys.clone();
                 async move { api_keys::find(&readers, ids).await }
             }),
+            bucket_reads: Batches::start(Limits::default(), move |keys| {
+                let readers = for_buckets.clone();
+                async move { throttle::read(&readers, keys).await }
+            }),
+            buckets: Buckets::default(),
             writer: Writer::start(connection, settings),
             readers,
         }
     }
 
-    /// Makes the changes that are queued, and closes the file. After it every call on any clone is
+    /// Makes the changes that are queued, writes what was charged, and closes the file. After it every call on any clone is
     /// answered with [`SqliteError::Closed`].
     ///
-    /// A store that is just dropped loses nothing that was answered.
+    /// A store that is just dropped loses nothing that was answered but the charges of the last second.
     pub async fn close(&self) {
+        self.buckets.write(&self.writer).await;
         self.writer.close().await;
         self.readers.close().await;
     }

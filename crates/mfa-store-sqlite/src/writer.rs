@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::SqliteError;
-use crate::change::{Change, make_all};
+use crate::change::{Change, Outcome, make_all};
 
 /// Changes that may be queued; further callers wait.
 const MOST_QUEUED: usize = 1024;
@@ -29,7 +29,7 @@ enum Request {
 /// not made: they were told that it was not.
 struct Job {
     change: Change,
-    answer: oneshot::Sender<Result<bool, SqliteError>>,
+    answer: oneshot::Sender<Result<Outcome, SqliteError>>,
 }
 
 impl Writer {
@@ -40,8 +40,8 @@ impl Writer {
         Self(sender)
     }
 
-    /// Makes a change, durably; `false` if its guard did not hold and nothing was changed.
-    pub(crate) async fn make(&self, change: Change) -> Result<bool, SqliteError> {
+    /// Makes a change, durably, if its guard holds.
+    pub(crate) async fn make(&self, change: Change) -> Result<Outcome, SqliteError> {
         let (answer, answered) = oneshot::channel();
         let job = Request::Make(Box::new(Job { change, answer }));
         self.0.send(job).await.map_err(|_| SqliteError::Closed)?;
@@ -100,11 +100,12 @@ impl Task {
     /// must not fail for another's change.
     async fn make_all(&mut self, jobs: Vec<Job>) {
         match self.make_together(&jobs).await {
-            Ok(held) => jobs.into_iter().zip(held).for_each(|(job, held)| job.answer(Ok(held))),
+            Ok(made) => jobs.into_iter().zip(made).for_each(|(job, made)| job.answer(Ok(made))),
             Err(Failure::Change(_)) if jobs.len() > 1 => {
                 for job in jobs {
                     let made = self.make_together(std::slice::from_ref(&job)).await;
-                    job.answer(made.map(|held| held.first() == Some(&true)).map_err(Failure::into_inner));
+                    let made = made.map(|made| made.into_iter().next().unwrap_or(Outcome::Refused));
+                    job.answer(made.map_err(Failure::into_inner));
                 }
             }
             Err(Failure::Change(error) | Failure::Transaction(error)) => {
@@ -117,8 +118,8 @@ impl Task {
     }
 
     /// Makes changes in one transaction, in their order, so that of several at the same version of
-    /// one account the first wins; tells for each whether its guard held.
-    async fn make_together(&mut self, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
+    /// one account the first wins; tells what became of each.
+    async fn make_together(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.settings.connect().await.map_err(Failure::transaction)?),
@@ -140,14 +141,15 @@ impl Task {
 
 /// `IMMEDIATE` takes SQLite's one write lock at once and keeps it to the end. So no other process
 /// can come between a guard and its change, and the ids of events become visible in their order.
-async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
+async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(Failure::transaction)?;
     let awaited: Vec<_> = jobs.iter().map(Job::is_awaited).collect();
     let changes = jobs.iter().zip(&awaited).filter(|(_, awaited)| **awaited).map(|(job, _)| &job.change);
     let changes: Vec<_> = changes.collect();
-    let mut held = make_all(&mut transaction, &changes).await.map_err(Failure::Change)?.into_iter();
+    let mut made = make_all(&mut transaction, &changes).await.map_err(Failure::Change)?.into_iter();
     transaction.commit().await.map_err(Failure::transaction)?;
-    Ok(awaited.into_iter().map(|awaited| awaited && held.next().unwrap_or_default()).collect())
+    let made = awaited.into_iter().map(|awaited| if awaited { made.next() } else { None });
+    Ok(made.map(|made| made.unwrap_or(Outcome::Refused)).collect())
 }
 
 impl Job {
@@ -155,7 +157,7 @@ impl Job {
         !self.answer.is_closed()
     }
 
-    fn answer(self, made: Result<bool, SqliteError>) {
+    fn answer(self, made: Result<Outcome, SqliteError>) {
         // Whoever asked may be gone.
         let _ = self.answer.send(made);
     }

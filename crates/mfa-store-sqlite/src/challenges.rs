@@ -1,0 +1,163 @@
+//! The contract of a challenge store.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
+use mfa_domain::{
+    AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId,
+    Timestamp, UserId, Version, Versioned,
+};
+use sqlx::SqliteConnection;
+
+use crate::change::{Change, Outcome, execute};
+use crate::column::{Row, millis};
+use crate::{SqliteError, SqliteStore};
+
+pub(crate) const GET_CHALLENGE: &str = "
+    SELECT id, tenant, user, factor, kind, created_at, expires_at, version, state, failures, data
+    FROM challenges WHERE id = ? AND expires_at > ?";
+
+pub(crate) const PUT_CHALLENGE: &str = "
+    INSERT INTO challenges
+        (id, tenant, user, factor, kind, created_at, expires_at, version, state, failures, data)
+    VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
+    ON CONFLICT (id) DO NOTHING";
+
+/// More than one for each that is put, so that they become fewer.
+pub(crate) const FORGET_CHALLENGES: &str = "
+    DELETE FROM challenges WHERE id IN (
+        SELECT id FROM challenges WHERE expires_at <= ? ORDER BY expires_at LIMIT 10
+    )";
+
+pub(crate) const SWAP_CHALLENGE: &str = "
+    UPDATE challenges SET version = version + 1, state = ?, failures = ?, data = ?
+    WHERE id = ? AND version = ? AND expires_at > ?";
+
+pub(crate) const TAKE_CHALLENGE: &str = "
+    DELETE FROM challenges WHERE id = ? AND expires_at > ?
+    RETURNING id, tenant, user, factor, kind, created_at, expires_at, version, state, failures, data";
+
+/// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
+const KEPT: Duration = Duration::from_hours(1);
+
+/// A challenge, not yet looked at.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ChallengeRow {
+    id: String,
+    tenant: String,
+    user: String,
+    factor: Option<String>,
+    kind: String,
+    created_at: i64,
+    expires_at: i64,
+    version: i64,
+    state: String,
+    failures: i64,
+    data: Vec<u8>,
+}
+
+#[async_trait]
+impl ChallengeStore for SqliteStore {
+    async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
+        let put = Change::PutChallenge(Box::new(challenge.clone()));
+        if self.writer.make(put).await?.held() { Ok(()) } else { Err(SqliteError::DuplicateChallenge.into()) }
+    }
+
+    async fn get(
+        &self,
+        id: &ChallengeId,
+        now: Timestamp,
+    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        let get = sqlx::query_as::<_, ChallengeRow>(GET_CHALLENGE).bind(id.to_string()).bind(millis(now));
+        let row = get.fetch_optional(&self.readers).await.map_err(SqliteError::from_driver)?;
+        Ok(row.map(ChallengeRow::read).transpose()?)
+    }
+
+    async fn swap(
+        &self,
+        id: &ChallengeId,
+        expected: Version,
+        next: &Progress,
+        now: Timestamp,
+    ) -> Result<Commit, StoreError> {
+        let swap = Change::SwapChallenge { id: *id, expected, next: next.clone(), now };
+        Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+        match self.writer.make(Change::TakeChallenge { id: *id, now }).await? {
+            Outcome::Taken(row) => Ok(Some(row.read()?.value)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Keeps a new challenge, and forgets some that expired long ago.
+pub(crate) async fn put(to: &mut SqliteConnection, challenge: &Challenge) -> Result<Outcome, SqliteError> {
+    let long_ago = millis(challenge.created_at).saturating_sub(millis(Timestamp::default().plus(KEPT)));
+    execute(to, sqlx::query(FORGET_CHALLENGES).bind(long_ago)).await?;
+    let Progress { state, failures, data } = &challenge.progress;
+    let put = sqlx::query(PUT_CHALLENGE)
+        .bind(challenge.id.to_string())
+        .bind(challenge.account.tenant.as_str())
+        .bind(challenge.account.user.as_str())
+        .bind(challenge.factor.as_ref().map(FactorId::to_string))
+        .bind(challenge.kind.as_str())
+        .bind(millis(challenge.created_at))
+        .bind(millis(challenge.expires_at))
+        .bind(state.as_str())
+        .bind(i64::from(*failures))
+        .bind(data.as_bytes());
+    Ok(Outcome::of(execute(to, put).await? == 1))
+}
+
+pub(crate) async fn swap(
+    to: &mut SqliteConnection,
+    id: ChallengeId,
+    expected: Version,
+    next: &Progress,
+    now: Timestamp,
+) -> Result<Outcome, SqliteError> {
+    // No challenge has a version beyond.
+    let Ok(expected) = i64::try_from(expected.0) else { return Ok(Outcome::Refused) };
+    let swap = sqlx::query(SWAP_CHALLENGE)
+        .bind(next.state.as_str())
+        .bind(i64::from(next.failures))
+        .bind(next.data.as_bytes())
+        .bind(id.to_string())
+        .bind(expected)
+        .bind(millis(now));
+    Ok(Outcome::of(execute(to, swap).await? == 1))
+}
+
+pub(crate) async fn take(
+    to: &mut SqliteConnection,
+    id: ChallengeId,
+    now: Timestamp,
+) -> Result<Outcome, SqliteError> {
+    let take = sqlx::query_as::<_, ChallengeRow>(TAKE_CHALLENGE).bind(id.to_string()).bind(millis(now));
+    let taken = take.fetch_optional(to).await.map_err(SqliteError::from_driver)?;
+    Ok(taken.map_or(Outcome::Refused, |row| Outcome::Taken(Box::new(row))))
+}
+
+impl ChallengeRow {
+    fn read(self) -> Result<Versioned<Challenge>, SqliteError> {
+        let row = Row { table: "challenges", account: 0 };
+        let tenant = row.read("tenant", TenantId::new(&self.tenant))?;
+        let value = Challenge {
+            id: row.read("id", self.id.parse())?,
+            account: AccountKey::new(tenant, row.read("user", UserId::new(&self.user))?),
+            factor: row.read("factor", self.factor.as_deref().map(str::parse).transpose())?,
+            kind: ChallengeKind::from_name(&self.kind),
+            created_at: row.time("created_at", self.created_at)?,
+            expires_at: row.time("expires_at", self.expires_at)?,
+            progress: Progress {
+                state: row.read("state", self.state.parse())?,
+                failures: row.number("failures", self.failures)?,
+                data: row.read("data", ChallengeData::new(self.data))?,
+            },
+        };
+        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+    }
+}

@@ -1,0 +1,285 @@
+//! The contract of a throttle: charged in memory, and written behind.
+//!
+//! A charge must not wait for the disk, nor the commits of accounts for charges. So the buckets that were
+//! charged lately are in memory, and are written once in a second, together with whatever else is written
+//! then. What the file is for is that a restart does not give everybody their burst again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mfa_domain::Timestamp;
+use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
+use mfa_domain::quota::{Bucket, Charge, Quota};
+use serde::Serialize;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use crate::change::{Change, Outcome, execute, json};
+use crate::column::{Row, integer, millis};
+use crate::writer::Writer;
+use crate::{SqliteError, SqliteStore};
+
+pub(crate) const READ_BUCKETS: &str = "
+    SELECT key, arrival, latest FROM throttles WHERE key IN (SELECT value FROM json_each(?))";
+
+/// What another process has written is not undone: neither time ever goes back.
+pub(crate) const WRITE_BUCKETS: &str = "
+    INSERT INTO throttles (key, arrival, latest, kept_until)
+    SELECT b.value ->> 'key', b.value ->> 'arrival', b.value ->> 'latest', b.value ->> 'kept_until'
+    FROM json_each(?) b WHERE true
+    ON CONFLICT (key) DO UPDATE
+    SET arrival = max(arrival, excluded.arrival), latest = max(latest, excluded.latest),
+        kept_until = max(kept_until, excluded.kept_until)";
+
+pub(crate) const FORGET_BUCKETS: &str = "
+    DELETE FROM throttles WHERE key IN (
+        SELECT key FROM throttles WHERE kept_until <= ? ORDER BY kept_until LIMIT ?
+    )";
+
+/// How late buckets are written.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// Buckets that may be in memory. There are more than are charged in a second only if none can be written,
+/// and then no account can be changed either.
+const MOST: usize = 100_000;
+
+/// How often a bucket is read at most. Once is enough, unless some were dropped meanwhile.
+const TRIES: usize = 16;
+
+/// The buckets of this process that were charged lately. A clone is another handle.
+#[derive(Clone, Default)]
+pub(crate) struct Buckets(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    of: HashMap<String, Kept>,
+    /// How often some were dropped. What was read from the file before that may be out of date.
+    dropped: u64,
+    /// Whether a task is there that will write them.
+    behind: bool,
+}
+
+struct Kept {
+    bucket: Bucket,
+    unwritten: bool,
+}
+
+/// A bucket as it was read from the file when so many were dropped.
+#[derive(Clone, Copy)]
+struct Read {
+    bucket: Bucket,
+    dropped: u64,
+}
+
+/// A bucket, as it is written.
+#[derive(Clone, Serialize)]
+pub(crate) struct BucketRow {
+    key: String,
+    arrival: i64,
+    latest: i64,
+    kept_until: i64,
+}
+
+#[async_trait]
+impl Throttle for SqliteStore {
+    async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError> {
+        let key = key.to_string();
+        let mut read = None;
+        for _ in 0..TRIES {
+            match self.buckets.charge(&key, quota, now, read)? {
+                Ok(charge) => {
+                    self.buckets.write_behind(&self.writer);
+                    return Ok(charge);
+                }
+                Err(dropped) => {
+                    let bucket = self.bucket_reads.ask(key.clone()).await?;
+                    read = Some(Read { bucket, dropped });
+                }
+            }
+        }
+        Err(SqliteError::Unwritten.into())
+    }
+}
+
+impl Buckets {
+    /// Charges a bucket that is in memory, or was read since the last were dropped. Otherwise tells how
+    /// often some were dropped so far, and it must be read.
+    fn charge(
+        &self,
+        key: &str,
+        quota: Quota,
+        now: Timestamp,
+        read: Option<Read>,
+    ) -> Result<Result<Charge, u64>, SqliteError> {
+        let mut known = self.known();
+        if !known.of.contains_key(key) {
+            let Some(read) = read.filter(|read| read.dropped == known.dropped) else {
+                return Ok(Err(known.dropped));
+            };
+            if known.of.len() >= MOST {
+                return Err(SqliteError::Unwritten);
+            }
+            known.of.insert(key.to_owned(), Kept { bucket: read.bucket, unwritten: false });
+        }
+        let Some(kept) = known.of.get_mut(key) else { return Ok(Err(known.dropped)) };
+        let (charge, after) = quota.charge(kept.bucket, now);
+        kept.unwritten |= kept.bucket != after;
+        kept.bucket = after;
+        Ok(Ok(charge))
+    }
+
+    /// Sees to it that what is in memory is written in a while, unless somebody does already.
+    fn write_behind(&self, writer: &Writer) {
+        if std::mem::replace(&mut self.known().behind, true) {
+            return;
+        }
+        let (buckets, writer) = (self.clone(), writer.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(BEHIND).await;
+                let written = buckets.write(&writer).await;
+                let mut known = buckets.known();
+                // After a failure whoever comes next starts again.
+                known.behind = written && !known.of.is_empty();
+                if !known.behind {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Writes what was charged, and drops what was not charged again meanwhile; tells whether it could.
+    pub(crate) async fn write(&self, writer: &Writer) -> bool {
+        let charged: Vec<_> = {
+            let mut known = self.known();
+            let unwritten = known.of.iter_mut().filter(|(_, kept)| kept.unwritten);
+            unwritten
+                .map(|(key, kept)| {
+                    kept.unwritten = false;
+                    (key.clone(), kept.bucket)
+                })
+                .collect()
+        };
+        let written = match charged.iter().map(BucketRow::of).collect::<Result<Vec<_>, _>>() {
+            Ok(rows) if rows.is_empty() => Ok(Outcome::Made),
+            Ok(rows) => writer.make(Change::WriteBuckets(rows)).await,
+            Err(error) => Err(error),
+        };
+        let mut known = self.known();
+        match written {
+            Ok(_) => {
+                known.of.retain(|_, kept| kept.unwritten);
+                known.dropped += 1;
+                true
+            }
+            Err(error) => {
+                for (key, _) in &charged {
+                    if let Some(kept) = known.of.get_mut(key) {
+                        kept.unwritten = true;
+                    }
+                }
+                tracing::error!(buckets = charged.len(), %error, "charges could not be written; they count on");
+                false
+            }
+        }
+    }
+
+    /// For a moment: nobody waits for anything while they have it, nor can panic half way.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BucketRow {
+    fn of((key, bucket): &(String, Bucket)) -> Result<Self, SqliteError> {
+        Ok(Self {
+            key: key.clone(),
+            arrival: integer("arrival", bucket.arrival_micros())?,
+            latest: integer("latest", bucket.latest_micros())?,
+            kept_until: kept_until(*bucket),
+        })
+    }
+}
+
+/// An hour after the bucket has recovered, up to the next full hour: a time that seldom changes, so that
+/// a charge seldom touches the index.
+fn kept_until(bucket: Bucket) -> i64 {
+    const HOUR: u64 = 60 * 60 * 1000;
+    let hours = bucket.recovered_at().unix_millis().div_ceil(HOUR) + 1;
+    millis(Timestamp::from_unix_millis(hours * HOUR))
+}
+
+/// Writes buckets, and forgets some that nobody needs any more: up to twice as many, so that they become
+/// fewer, and by the earliest time that was told, so that a clock that is ahead makes nobody forget.
+pub(crate) async fn write(to: &mut SqliteConnection, rows: &[BucketRow]) -> Result<Outcome, SqliteError> {
+    let most = integer("LIMIT", 2 * rows.len() as u64)?;
+    let now = rows.iter().map(|row| row.latest / 1000).min().unwrap_or_default();
+    execute(to, sqlx::query(FORGET_BUCKETS).bind(now).bind(most)).await?;
+    execute(to, sqlx::query(WRITE_BUCKETS).bind(json(&rows)?)).await?;
+    Ok(Outcome::Made)
+}
+
+/// Reads buckets together; the default one where there is none.
+pub(crate) async fn read(readers: &SqlitePool, keys: Vec<String>) -> Result<Vec<Bucket>, SqliteError> {
+    let asked = serde_json::to_string(&keys).map_err(SqliteError::other)?;
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(READ_BUCKETS)
+        .bind(asked)
+        .fetch_all(readers)
+        .await
+        .map_err(SqliteError::from_driver)?;
+    let row = Row { table: "throttles", account: 0 };
+    let mut buckets = HashMap::with_capacity(rows.len());
+    for (key, arrival, latest) in rows {
+        let bucket = Bucket::from_micros(row.number("arrival", arrival)?, row.number("latest", latest)?);
+        buckets.insert(key, bucket);
+    }
+    Ok(keys.iter().map(|key| buckets.get(key).copied().unwrap_or_default()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_at_all(
+        buckets: &Buckets,
+        key: &str,
+        read: Option<Read>,
+    ) -> Result<Result<Charge, u64>, SqliteError> {
+        buckets.charge(key, Quota::new(1, Quota::MAX_PER).unwrap(), Timestamp::default(), read)
+    }
+
+    /// Between the read and its use the bucket may have been charged, written and dropped.
+    #[test]
+    fn what_was_read_before_others_were_dropped_is_not_used() {
+        let buckets = Buckets::default();
+        let Ok(Err(dropped)) = one_at_all(&buckets, "alice", None) else { panic!("it was not read") };
+        let read = Some(Read { bucket: Bucket::default(), dropped });
+        buckets.known().dropped += 1;
+        assert!(matches!(one_at_all(&buckets, "alice", read), Ok(Err(1))));
+        let read = Some(Read { bucket: Bucket::default(), dropped: 1 });
+        assert!(matches!(one_at_all(&buckets, "alice", read), Ok(Ok(Charge::Admitted))));
+        // What is in memory is newer than what anybody reads.
+        assert!(matches!(one_at_all(&buckets, "alice", read), Ok(Ok(Charge::Refused { .. }))));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_bucket_that_is_there_is_charged_even_so() {
+        let buckets = Buckets::default();
+        let read = Some(Read { bucket: Bucket::default(), dropped: 0 });
+        for number in 0..MOST {
+            assert!(matches!(one_at_all(&buckets, &number.to_string(), read), Ok(Ok(Charge::Admitted))));
+        }
+        assert!(matches!(one_at_all(&buckets, "alice", read), Err(SqliteError::Unwritten)));
+        assert!(matches!(one_at_all(&buckets, "0", read), Ok(Ok(Charge::Refused { .. }))));
+    }
+
+    #[test]
+    fn a_bucket_is_kept_for_an_hour_after_it_recovered_and_not_for_more_than_two() {
+        let hour = 3_600_000_000;
+        for arrival in [1, hour - 1, hour, hour + 1, 1_700_000_000_000_000] {
+            let kept = u64::try_from(kept_until(Bucket::from_micros(arrival, 0))).unwrap() * 1000;
+            assert!((arrival + hour..=arrival + 2 * hour).contains(&kept), "{arrival} is kept until {kept}");
+        }
+    }
+}
