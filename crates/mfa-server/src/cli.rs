@@ -1,11 +1,12 @@
 //! The command line.
 
+use std::num::ParseIntError;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use mfa_domain::ports::{ApiKeyId, Scope};
-use mfa_domain::{Reason, TenantId, UserId};
+use mfa_domain::ports::{ApiKeyId, EventId, Scope};
+use mfa_domain::{Reason, TenantId, Timestamp, UserId};
 
 use crate::config::Flags;
 
@@ -188,6 +189,8 @@ pub(crate) enum AuditCommand {
     Checkpoint(CheckpointArgs),
     /// Print the key that checkpoints are checked with
     PublicKey,
+    /// Write events as JSON Lines, to standard output or a file
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +201,9 @@ pub(crate) struct VerifyArgs {
     /// Check its signature with this key, as `public-key` prints it [default: the key that signs here]
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     pub(crate) public_key: Option<PathBuf>,
+    /// Check the chains in this export instead, without any database; of several, in their order
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    pub(crate) export: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -212,6 +218,35 @@ pub(crate) struct CheckpointArgs {
     pub(crate) previous: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Of this tenant only
+    #[arg(long, value_parser = TenantId::new)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Of this user only
+    #[arg(long, value_parser = UserId::new, requires = "tenant")]
+    pub(crate) user: Option<UserId>,
+    /// Go on after the event with this id
+    #[arg(long, value_name = "ID", value_parser = event_id, requires = "tenant")]
+    pub(crate) after: Option<EventId>,
+    /// What happened at this time or later, such as 2026-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Timestamp>,
+    /// What happened before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Timestamp>,
+    /// Write to this file, whole or not at all
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Say in JSON what was written
+    #[arg(long, requires = "out")]
+    pub(crate) json: bool,
+}
+
+fn event_id(text: &str) -> Result<EventId, ParseIntError> {
+    text.parse().map(EventId)
 }
 
 #[derive(Debug, Subcommand)]

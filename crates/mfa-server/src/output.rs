@@ -2,7 +2,7 @@
 //! error; nothing here goes through the log, since some of it is secret.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,6 +12,11 @@ use serde_json::Value;
 pub(crate) fn say(answer: impl Display) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{answer}").and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// Where an answer goes that is too large to be held.
+pub(crate) fn stream() -> impl Write + Send {
+    BufWriter::new(io::stdout())
 }
 
 /// Writes an answer without ending the line.

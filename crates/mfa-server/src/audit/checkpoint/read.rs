@@ -1,7 +1,5 @@
 //! Reading a checkpoint. Nothing in it is believed before its signature is checked.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,10 +9,8 @@ use mfa_domain::{AccountKey, Timestamp};
 use serde_json::from_slice;
 use sha2::{Digest, Sha256};
 
+use super::super::lines::Lines;
 use super::{End, FORMAT, Header, Line, Signed, decode, message};
-
-/// More than any line that is written.
-const LONGEST_LINE: u64 = 4096;
 
 /// A checkpoint whose signature is right.
 #[derive(Debug)]
@@ -29,7 +25,7 @@ pub(crate) struct Checkpoint {
 /// The accounts of a checkpoint, in key order.
 #[derive(Debug)]
 pub(crate) struct Accounts {
-    lines: Lines,
+    lines: Hashed,
     /// What the file must be, if that was checked before.
     digest: Option<Vec<u8>>,
     end: Option<End>,
@@ -70,7 +66,7 @@ impl Checkpoint {
 
 impl Accounts {
     fn open(path: &Path, digest: Option<Vec<u8>>) -> Result<(Header, Self)> {
-        let mut lines = Lines { from: BufReader::new(File::open(path)?), hash: Sha256::new(), number: 0 };
+        let mut lines = Hashed { lines: Lines::of(path)?, hash: Sha256::new() };
         let header: Header = match lines.next()? {
             Some(line) => from_slice(&line).map_err(|_| anyhow!("it is no checkpoint"))?,
             None => bail!("it is empty"),
@@ -87,16 +83,16 @@ impl Accounts {
             return Ok(None);
         }
         let Some(line) = self.lines.next()? else {
-            bail!("it ends after line {}, and has no signature: it was cut off", self.lines.number);
+            bail!("it ends after line {}, and has no signature: it was cut off", self.lines.lines.number());
         };
         if let Ok(account) = from_slice::<Line>(&line) {
             let account = account.read().filter(|account| self.last.as_ref() < Some(&account.key));
-            let account = account.ok_or_else(|| self.lines.unreadable())?;
+            let account = account.ok_or_else(|| self.lines.lines.unreadable())?;
             self.count += 1;
             self.last = Some(account.key.clone());
             return Ok(Some(account));
         }
-        let end: End = from_slice(&line).map_err(|_| self.lines.unreadable())?;
+        let end: End = from_slice(&line).map_err(|_| self.lines.lines.unreadable())?;
         if end.accounts != self.count {
             bail!("it has {} accounts and says that they are {}", self.count, end.accounts);
         }
@@ -112,8 +108,8 @@ impl Accounts {
         let Some(line) = self.lines.next()? else {
             bail!("it has no signature: it was cut off");
         };
-        let signed: Signed = from_slice(&line).map_err(|_| self.lines.unreadable())?;
-        let signature = decode(&signed.signature).ok_or_else(|| self.lines.unreadable())?;
+        let signed: Signed = from_slice(&line).map_err(|_| self.lines.lines.unreadable())?;
+        let signature = decode(&signed.signature).ok_or_else(|| self.lines.lines.unreadable())?;
         if self.lines.next()?.is_some() {
             bail!("there is more after its signature");
         }
@@ -121,35 +117,22 @@ impl Accounts {
     }
 }
 
+/// Lines, and SHA-256 over all of them so far.
 #[derive(Debug)]
-struct Lines {
-    from: BufReader<File>,
-    /// Over all lines so far.
+struct Hashed {
+    lines: Lines,
     hash: Sha256,
-    number: u64,
 }
 
-impl Lines {
+impl Hashed {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        (&mut self.from).take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-        if line.is_empty() {
-            return Ok(None);
-        }
-        self.number += 1;
-        if line.last() != Some(&b'\n') {
-            bail!("line {} has no end: it was cut off", self.number);
-        }
-        self.hash.update(&line);
-        Ok(Some(line))
+        let line = self.lines.next()?;
+        line.iter().for_each(|line| self.hash.update(line));
+        Ok(line)
     }
 
     fn digest(&self) -> Vec<u8> {
         self.hash.clone().finalize().to_vec()
-    }
-
-    fn unreadable(&self) -> anyhow::Error {
-        anyhow!("line {} cannot be read: it was altered", self.number)
     }
 }
 

@@ -1,13 +1,15 @@
 //! `audit verify`
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use mfa_domain::AccountKey;
 use serde_json::{Value, json};
 
 use crate::audit::checkpoint::Checkpoint;
-use crate::audit::signing_key;
 use crate::audit::trail::{Checked, Finding, Watch, verify};
-use crate::cli::VerifyArgs;
+use crate::audit::{export, signing_key};
+use crate::cli::{Json, VerifyArgs};
 use crate::config::Config;
 use crate::failure::Exit;
 use crate::output::{self, Progress};
@@ -21,6 +23,9 @@ const MOST_SAID: usize = 20;
 const MOST_LISTED: usize = 10_000;
 
 pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit> {
+    if !arguments.export.is_empty() {
+        return exported(&arguments.export, arguments.json);
+    }
     let installation = &config.settings.audit.installation;
     let checkpoint = match &arguments.checkpoint {
         Some(path) => {
@@ -47,9 +52,37 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
             "found": count,
         }))?;
     } else {
-        say(checked, checkpoint.as_ref(), &listed, count)?;
+        let against = checkpoint.as_ref().map_or(String::new(), |checkpoint| {
+            format!(", against a checkpoint of {} with {} accounts", checkpoint.begun_at, checkpoint.accounts)
+        });
+        say(checked, &against, &listed, count)?;
     }
-    Ok(if count == 0 { Exit::Done } else { Exit::Failed })
+    Ok(exit(count))
+}
+
+/// Checks the chains in files, without any database.
+fn exported(files: &[PathBuf], json: Json) -> Result<Exit> {
+    let mut findings = Findings::new();
+    let (checked, late) = export::verify(files, &mut findings)?;
+    findings.progress.end();
+    let Findings { listed, count, .. } = findings;
+    if json.json {
+        output::say_json(&json!({
+            "accounts": checked.accounts,
+            "events": checked.events,
+            "begin_later": late,
+            "broken": listed.iter().map(as_json).collect::<Vec<_>>(),
+            "found": count,
+        }))?;
+    } else {
+        let exported = format!(" in {} files, {late} chains without their first event", files.len());
+        say(checked, &exported, &listed, count)?;
+    }
+    Ok(exit(count))
+}
+
+const fn exit(found: u64) -> Exit {
+    if found == 0 { Exit::Done } else { Exit::Failed }
 }
 
 /// What is found, and how far it is.
@@ -87,18 +120,15 @@ fn as_json(Finding { key, sequence, what }: &Finding) -> Value {
     })
 }
 
-fn say(checked: Checked, checkpoint: Option<&Checkpoint>, listed: &[Finding], count: u64) -> Result<()> {
+fn say(checked: Checked, how: &str, listed: &[Finding], count: u64) -> Result<()> {
     for Finding { key: AccountKey { tenant, user }, sequence, what } in listed.iter().take(MOST_SAID) {
         output::say(format_args!("BROKEN  user {user} of tenant {tenant}, at event {sequence}: {what}"))?;
     }
     let Checked { accounts, events } = checked;
-    let against = checkpoint.map_or(String::new(), |checkpoint| {
-        format!(", against a checkpoint of {} with {} accounts", checkpoint.begun_at, checkpoint.accounts)
-    });
     let verdict = match count {
         0 => "every chain holds".to_owned(),
         1 => "1 chain is broken".to_owned(),
         n => format!("{n} chains are broken"),
     };
-    output::say(format_args!("{accounts} accounts and {events} events{against}: {verdict}"))
+    output::say(format_args!("{accounts} accounts and {events} events{how}: {verdict}"))
 }

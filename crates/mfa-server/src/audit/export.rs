@@ -1,0 +1,322 @@
+//! Events as JSON Lines, for other systems, and complete enough that each chain can be followed in them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use mfa_domain::ports::{AccountQuery, AccountStore, EventId, EventQuery, RecordedEvent};
+use mfa_domain::{AccountKey, AuditEvent, AuditHead, EventKind, TenantId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::lines::Lines;
+use super::trail::{Checked, Finding, Watch, Wrong};
+
+/// Events that are read at a time.
+const PAGE: u32 = 500;
+
+/// An event as the HTTP API shows it, with its tenant and the hash of the event before it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    id: String,
+    tenant: String,
+    user: String,
+    at: String,
+    kind: String,
+    factor: Option<String>,
+    actor: String,
+    detail: BTreeMap<String, String>,
+    sequence: u64,
+    previous: String,
+    hash: String,
+}
+
+/// Which events to export.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    /// Of all tenants if none, one tenant after the other.
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) user: Option<UserId>,
+    pub(crate) after: Option<EventId>,
+    /// Not before.
+    pub(crate) since: Option<Timestamp>,
+    /// Before.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// What was exported.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Exported {
+    pub(crate) events: u64,
+    /// The last one, to go on after it next time.
+    pub(crate) last: Option<EventId>,
+}
+
+/// Writes events in the order of their ids, a page at a time.
+pub(crate) async fn export(
+    accounts: &dyn AccountStore,
+    selection: &Selection,
+    to: &mut (dyn Write + Send),
+) -> Result<Exported> {
+    let mut exported = Exported::default();
+    if let Some(tenant) = &selection.tenant {
+        of_tenant(accounts, tenant, selection, to, &mut exported).await?;
+    } else {
+        let mut tenant = None;
+        while let Some(next) = next_tenant(accounts, tenant.as_ref()).await? {
+            of_tenant(accounts, &next, selection, to, &mut exported).await?;
+            tenant = Some(next);
+        }
+    }
+    to.flush().context("the events cannot be written")?;
+    Ok(exported)
+}
+
+async fn of_tenant(
+    accounts: &dyn AccountStore,
+    tenant: &TenantId,
+    selection: &Selection,
+    to: &mut (dyn Write + Send),
+    exported: &mut Exported,
+) -> Result<()> {
+    let Selection { user, after, since, until, .. } = selection;
+    let mut query = EventQuery { tenant: tenant.clone(), user: user.clone(), after: *after, limit: PAGE };
+    loop {
+        let page = accounts.events(&query).await.context("events cannot be read")?;
+        for recorded in &page.events {
+            let at = recorded.event.at;
+            if since.is_none_or(|since| at >= since) && until.is_none_or(|until| at < until) {
+                let mut line = serde_json::to_vec(&Line::of(tenant, recorded))?;
+                line.push(b'\n');
+                to.write_all(&line).context("the events cannot be written")?;
+                exported.events += 1;
+            }
+            // Also of what is not wanted: whoever goes on need not look at it again.
+            exported.last = Some(recorded.id);
+        }
+        query.after = page.events.last().map(|event| event.id).or(query.after);
+        if !page.more {
+            return Ok(());
+        }
+    }
+}
+
+/// The next tenant that has accounts, without reading the accounts of the one before it.
+async fn next_tenant(accounts: &dyn AccountStore, after: Option<&TenantId>) -> Result<Option<TenantId>> {
+    // No user id comes after this one.
+    let last = UserId::new(&"z".repeat(UserId::MAX_LENGTH))?;
+    let after = after.map(|tenant| AccountKey::new(tenant.clone(), last));
+    let query = AccountQuery { after, not_sealed_with: None, limit: 1 };
+    let page = accounts.page(&query).await.context("accounts cannot be read")?;
+    Ok(page.accounts.into_iter().next().map(|account| account.key.tenant))
+}
+
+/// Follows every chain in exported files, which are read in the given order: one may go on where the
+/// one before it ended. Gives how many chains begin after their first event, as they do if that was
+/// removed by age or not exported.
+///
+/// It keeps the end of each chain in memory.
+pub(crate) fn verify(files: &[PathBuf], watch: &mut dyn Watch) -> Result<(Checked, u64)> {
+    let mut chains: HashMap<AccountKey, Option<AuditHead>> = HashMap::new();
+    let (mut checked, mut late) = (Checked::default(), 0);
+    for path in files {
+        let mut read = || -> Result<()> {
+            let mut lines = Lines::of(path)?;
+            while let Some(line) = lines.next()? {
+                let line: Line = serde_json::from_slice(&line).map_err(|_| lines.unreadable())?;
+                let (key, event) = line.read().ok_or_else(|| lines.unreadable())?;
+                let chain = chains.entry(key.clone()).or_insert_with(|| {
+                    watch.checked();
+                    let begin =
+                        AuditHead { sequence: event.sequence.saturating_sub(1), hash: event.previous };
+                    late += u64::from(begin.sequence > 0);
+                    Some(if begin.sequence > 0 { begin } else { AuditHead::default() })
+                });
+                // What comes after the first thing that is wrong says nothing more.
+                let Some(head) = chain else { continue };
+                match head.extend(&key, &event) {
+                    Ok(next) => {
+                        *chain = Some(next);
+                        checked.events += 1;
+                    }
+                    Err(broken) => {
+                        *chain = None;
+                        watch.found(Finding { key, sequence: broken.sequence, what: Wrong::Broken });
+                    }
+                }
+            }
+            Ok(())
+        };
+        read().with_context(|| format!("the export {}", path.display()))?;
+    }
+    checked.accounts = chains.len() as u64;
+    Ok((checked, late))
+}
+
+impl Line {
+    fn of(tenant: &TenantId, RecordedEvent { id, user, event }: &RecordedEvent) -> Self {
+        Self {
+            id: id.to_string(),
+            tenant: tenant.to_string(),
+            user: user.to_string(),
+            at: event.at.to_string(),
+            kind: event.kind.to_string(),
+            factor: event.factor.map(|id| id.to_string()),
+            actor: event.actor.clone(),
+            detail: event.detail.clone(),
+            sequence: event.sequence,
+            previous: event.previous.to_string(),
+            hash: event.hash.to_string(),
+        }
+    }
+
+    fn read(self) -> Option<(AccountKey, AuditEvent)> {
+        self.id.parse::<u64>().ok()?;
+        let key = AccountKey::new(TenantId::new(&self.tenant).ok()?, UserId::new(&self.user).ok()?);
+        let at: Timestamp = self.at.parse().ok()?;
+        let event = AuditEvent {
+            sequence: self.sequence,
+            // Only as it was printed: what can be written in two ways could be altered unseen.
+            at: (at.to_string() == self.at).then_some(at)?,
+            kind: EventKind::from_name(&self.kind),
+            factor: self.factor.map(|id| id.parse()).transpose().ok()?,
+            actor: self.actor,
+            detail: self.detail,
+            previous: self.previous.parse().ok()?,
+            hash: self.hash.parse().ok()?,
+        };
+        Some((key, event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use mfa_store_memory::MemoryStore;
+    use mfa_testkit::changes;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Found(Vec<Finding>);
+
+    impl Watch for Found {
+        fn checked(&mut self) {}
+
+        fn found(&mut self, finding: Finding) {
+            self.0.push(finding);
+        }
+    }
+
+    async fn exported(store: &MemoryStore, selection: Selection) -> (Vec<u8>, Exported) {
+        let mut text = Vec::new();
+        let exported = export(store, &selection, &mut text).await.unwrap();
+        (text, exported)
+    }
+
+    fn everything() -> Selection {
+        Selection { tenant: None, user: None, after: None, since: None, until: None }
+    }
+
+    /// Three tenants, of which one is the last and one is not the first in any order of users.
+    async fn store() -> MemoryStore {
+        let store = MemoryStore::default();
+        let longest = "z".repeat(UserId::MAX_LENGTH);
+        for (tenant, user) in
+            [("b", "alice"), ("a", longest.as_str()), ("a", "bob"), ("c", "a"), ("b", "alice")]
+        {
+            let key = AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap());
+            let reason = |draft: &mut mfa_domain::Draft<'_>| {
+                let factor = mfa_domain::FactorId::fresh(changes::now(), &[1; 10]);
+                draft.record(EventKind::Reset, Some(factor), [("reason", "lost phone".to_owned())]);
+            };
+            let _ = changes::change(&store, &key, reason).await.unwrap();
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn events_of_every_tenant_are_exported_once_and_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("export.jsonl");
+        let (text, all) = exported(&store().await, everything()).await;
+        assert_eq!(all.events, 10);
+        fs::write(&path, &text).unwrap();
+        let mut found = Found::default();
+        let (checked, late) = verify(std::slice::from_ref(&path), &mut found).unwrap();
+        assert_eq!((checked.accounts, checked.events, late, found.0), (4, 10, 0, vec![]));
+    }
+
+    #[tokio::test]
+    async fn an_export_goes_on_where_another_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store().await;
+        let tenant = Some(TenantId::new("b").unwrap());
+        let (first, EventId(id)) = {
+            let (text, _) = exported(&store, Selection { tenant: tenant.clone(), ..everything() }).await;
+            let first = text.split_inclusive(|byte| *byte == b'\n').next().unwrap().to_vec();
+            let line: Line = serde_json::from_slice(&first).unwrap();
+            (first, EventId(line.id.parse().unwrap()))
+        };
+        let after = Some(EventId(id));
+        let (rest, exported) = exported(&store, Selection { tenant, after, ..everything() }).await;
+        assert_eq!(exported.events, 3);
+        let [one, other] = ["1.jsonl", "2.jsonl"].map(|name| folder.path().join(name));
+        fs::write(&one, first).unwrap();
+        fs::write(&other, rest).unwrap();
+        let mut found = Found::default();
+        let (checked, late) = verify(&[one, other.clone()], &mut found).unwrap();
+        assert_eq!((checked.accounts, checked.events, late), (1, 4, 0));
+        assert_eq!(verify(&[other], &mut found).unwrap().1, 1);
+        assert_eq!(found.0, []);
+    }
+
+    #[tokio::test]
+    async fn times_select() {
+        let store = store().await;
+        let now = changes::now();
+        let later = Timestamp::from_unix_millis(now.unix_millis() + 1);
+        for (since, until, events) in [
+            (Some(now), None, 10),
+            (Some(later), None, 0),
+            (None, Some(now), 0),
+            (None, Some(later), 10),
+            (Some(now), Some(later), 10),
+        ] {
+            let (_, exported) = exported(&store, Selection { since, until, ..everything() }).await;
+            assert_eq!(exported.events, events, "{since:?} to {until:?}");
+        }
+    }
+
+    /// But for the id, which is a place in the store and not part of the chain.
+    #[tokio::test]
+    async fn whatever_byte_is_altered_it_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("export.jsonl");
+        let (text, _) = exported(&store().await, everything()).await;
+        let ids = |place: usize| {
+            let line = text[..place].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let prefix = line + b"{\"id\":\"".len();
+            let end = text[prefix..].iter().position(|byte| *byte == b'"').unwrap();
+            (prefix..prefix + end).contains(&place)
+        };
+        let (mut altered, mut unseen) = (0, Vec::new());
+        for place in (0..text.len()).filter(|place| !ids(*place)) {
+            for flip in [0x01, 0x20] {
+                let mut other = text.clone();
+                other[place] ^= flip;
+                fs::write(&path, &other).unwrap();
+                let mut found = Found::default();
+                let refused = verify(std::slice::from_ref(&path), &mut found).is_err();
+                if !refused && found.0.is_empty() {
+                    unseen
+                        .push(String::from_utf8_lossy(&other[place.saturating_sub(20)..=place]).into_owned());
+                }
+                altered += 1;
+            }
+        }
+        assert!(altered > 2000 && unseen.is_empty(), "of {altered}: {unseen:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! `audit export`
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::audit::export::{Exported, Selection, export};
+use crate::cli::ExportArgs;
+use crate::config::Config;
+use crate::data_dir::Replacement;
+use crate::output;
+use crate::storage::{Absent, Storage};
+
+pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<()> {
+    let ExportArgs { tenant, user, after, since, until, out, json } = arguments;
+    let selection = Selection { tenant, user, after, since, until };
+    let storage = Storage::open(&config.settings, Absent::Refuse).await?;
+    let accounts = storage.accounts.as_ref();
+    if let Some(path) = out {
+        let mut file = Replacement::begin(&path)?;
+        let exported = export(accounts, &selection, &mut file).await?;
+        file.commit()?;
+        say(&path, &exported, json)?;
+    } else {
+        export(accounts, &selection, &mut output::stream()).await?;
+    }
+    storage.close().await;
+    Ok(())
+}
+
+fn say(path: &Path, Exported { events, last }: &Exported, json: bool) -> Result<()> {
+    let (file, last) = (path.display(), last.map(|id| id.to_string()));
+    if json {
+        let file = file.to_string();
+        return output::say_json(&json!({ "file": file, "events": events, "last": last }));
+    }
+    let next = last.map_or(String::new(), |id| format!(" Those to come: --after {id}"));
+    output::say(format_args!("{file} has {events} events.{next}"))
+}
