@@ -15,7 +15,9 @@ use mfa_actix::api_key::PlainApiKey;
 use mfa_actix::throttling::{Quotas, Throttling};
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, ApiKeyStore, Clock, Commit, EventPage};
 use mfa_domain::ports::{EventQuery, Scope, StoreError, Throttle, ThrottleKey};
-use mfa_domain::{Account, AccountKey, Charge, Delta, KeyId, Quota, TenantId, Timestamp, Version, Versioned};
+use mfa_domain::{
+    Account, AccountKey, AuditHead, Charge, Delta, KeyId, Quota, TenantId, Timestamp, Version, Versioned,
+};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_testkit::{FailingStore, FailingThrottle, FakeVault, Fault, ports};
 use serde_json::{Value, json};
@@ -136,6 +138,10 @@ impl AccountStore for SilentStore {
     }
 
     async fn events(&self, _: &EventQuery) -> Result<EventPage, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn trim(&self, _: &AccountKey, _: AuditHead, _: AuditHead) -> Result<Commit, StoreError> {
         std::future::pending().await
     }
 

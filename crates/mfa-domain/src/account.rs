@@ -26,7 +26,7 @@ pub use backup_codes::{BackupCodes, CodeHash, HashedCode};
 pub use factor::{Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, TotpDevice};
 pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Verdict, Verified};
 
-/// Everything that one user has: factors, backup codes, attempts, and the head of the audit chain.
+/// Everything that one user has: factors, backup codes, attempts, and the ends of the audit chain.
 ///
 /// Its fields are open to stores, which write it to rows and read it back; whoever else changes one
 /// makes a [`Delta`] with one of the methods.
@@ -40,6 +40,11 @@ pub struct Account {
     pub attempts: Attempts,
     /// Where the audit chain ends.
     pub audit_head: AuditHead,
+    /// After which event it begins, since those up to that one were removed by age; the default as
+    /// long as none was. Changes leave it alone: only [`AccountStore::trim`] moves it.
+    ///
+    /// [`AccountStore::trim`]: crate::ports::AccountStore::trim
+    pub audit_base: AuditHead,
 }
 
 /// How often an account was changed. It never comes back for the same key, not even after the

@@ -39,7 +39,8 @@ pub struct AuditEvent {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct EventHash(pub [u8; 32]);
 
-/// The end of an account's chain: how many events there are, and the hash of the last.
+/// An end of an account's chain, which stands for every event up to it: how many they are, and the
+/// hash of the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditHead {
     /// The sequence number of the last event; 0 if there is none.
@@ -159,6 +160,33 @@ impl AuditHead {
             return Ok(event.head());
         }
         Err(BrokenChain { sequence: self.sequence + 1 })
+    }
+
+    /// Where the chain of `key` may begin once what is older than `before` is removed, if it begins
+    /// here so far. `events` are the first of it, in order, any number of them.
+    ///
+    /// Of the events at the beginning that are older, all go but the last. That one stays as a
+    /// witness: every event before it is older still, so it shows that nothing was removed too
+    /// early. And whatever the age, the last event of an account is never removed.
+    ///
+    /// # Errors
+    /// [`BrokenChain`] if the chain does not hold: what does not must not be removed, since it is
+    /// evidence.
+    pub fn shortened(
+        &self,
+        key: &AccountKey,
+        events: &[AuditEvent],
+        before: Timestamp,
+    ) -> Result<Self, BrokenChain> {
+        let (mut base, mut head) = (*self, *self);
+        for event in events {
+            let next = head.extend(key, event)?;
+            if event.at >= before {
+                break;
+            }
+            (base, head) = (head, next);
+        }
+        Ok(base)
     }
 }
 
@@ -295,6 +323,50 @@ mod tests {
             assert!((3..=4).contains(&broken.sequence), "alteration {i}: {broken}");
         }
         assert_eq!(verify(&key("bob"), &chain(5)), Err(BrokenChain { sequence: 1 }));
+    }
+
+    #[test]
+    fn of_what_is_too_old_the_last_event_stays() {
+        let events = chain(5);
+        let base = AuditHead::default();
+        let at = Timestamp::from_unix_seconds;
+        for (before, removed) in [(0, 0), (1, 0), (2, 1), (3, 2), (5, 4), (99, 4)] {
+            let shortened = base.shortened(&key("alice"), &events, at(before)).unwrap();
+            assert_eq!(shortened.sequence, removed, "before {before}");
+            let kept = &events[usize::try_from(removed).unwrap()..];
+            let end = kept.iter().try_fold(shortened, |head, event| head.extend(&key("alice"), event));
+            assert_eq!(end, Ok(events[4].head()), "before {before}");
+            // What was removed once is not looked at again, and nothing comes back.
+            assert_eq!(shortened.shortened(&key("alice"), kept, at(before)), Ok(shortened));
+            assert_eq!(shortened.shortened(&key("alice"), kept, at(0)), Ok(shortened));
+        }
+        assert_eq!(base.shortened(&key("alice"), &[], at(99)), Ok(base));
+        // A clock that was ahead keeps what came after it.
+        let mut ahead = chain(1);
+        let mut head = base;
+        for (n, seconds) in [1, 50, 2, 3].into_iter().enumerate() {
+            let event = head.next(
+                &key("alice"),
+                at(seconds),
+                &Actor::user("web"),
+                EventKind::Verified,
+                None,
+                BTreeMap::new(),
+            );
+            head = event.head();
+            if n == 0 { ahead = vec![event] } else { ahead.push(event) }
+        }
+        assert_eq!(base.shortened(&key("alice"), &ahead, at(10)), Ok(base));
+        assert_eq!(base.shortened(&key("alice"), &ahead, at(51)).unwrap().sequence, 3);
+    }
+
+    #[test]
+    fn a_chain_that_does_not_hold_is_not_shortened() {
+        let mut events = chain(5);
+        events[3].actor.push('x');
+        let before = Timestamp::from_unix_seconds(99);
+        let shortened = AuditHead::default().shortened(&key("alice"), &events, before);
+        assert_eq!(shortened, Err(BrokenChain { sequence: 4 }));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, Clock, Commit, EventPage, EventQuery, StoreError,
 };
 use mfa_domain::{
-    Account, AccountKey, Actor, Delta, FactorId, KeyId, Label, Mfa, Policies, Reason, Refusal, Rejection,
-    SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
+    Account, AccountKey, Actor, AuditHead, Delta, FactorId, KeyId, Label, Mfa, Policies, Reason, Refusal,
+    Rejection, SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, TotpUser, ports, submitted};
@@ -142,7 +142,12 @@ async fn a_newer_key_is_taken_up_on_use_and_by_a_walk() {
     assert!(verified(&world.verify(&token.code(1)).await));
     assert_eq!(world.kinds().await.iter().filter(|kind| *kind == "secret_resealed").count(), 1);
 
-    let query = AccountQuery { after: None, not_sealed_with: Some(newest.clone()), limit: 10 };
+    let query = AccountQuery {
+        after: None,
+        not_sealed_with: Some(newest.clone()),
+        second_event_before: None,
+        limit: 10,
+    };
     let accounts = &world.mfa.ports().accounts;
     let page = accounts.page(&query).await.unwrap();
     assert!(page.accounts.iter().map(|account| &account.key).eq([&bob]));
@@ -236,6 +241,10 @@ impl AccountStore for Interloper {
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         self.inner.events(query).await
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        self.inner.trim(key, from, to).await
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

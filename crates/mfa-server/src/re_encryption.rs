@@ -68,7 +68,8 @@ impl<'a> ReEncryption<'a> {
 
     async fn next_page(&mut self) -> Result<Option<Vec<AccountKey>>, Undecided> {
         let not_sealed_with = Some(self.newest.clone());
-        let query = AccountQuery { after: self.after.take(), not_sealed_with, limit: self.page };
+        let after = self.after.take();
+        let query = AccountQuery { after, not_sealed_with, second_event_before: None, limit: self.page };
         let page = self.mfa.ports().accounts.page(&query).await?.accounts;
         let keys: Vec<_> = page.into_iter().map(|account| account.key).collect();
         self.after = keys.last().cloned();

@@ -19,7 +19,8 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(crate) fn over(accounts: &'a dyn AccountStore) -> Self {
-        let query = AccountQuery { after: None, not_sealed_with: None, limit: PAGE };
+        let query =
+            AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: PAGE };
         Self { accounts, query, page: Vec::new().into_iter(), more: true }
     }
 

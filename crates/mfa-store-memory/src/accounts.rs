@@ -8,9 +8,9 @@ use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
     RecordedEvent, StoreError,
 };
-use mfa_domain::{Account, AccountKey, AuditEvent, Delta, Factor, KeyId, Version, Versioned};
+use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, Factor, KeyId, Version, Versioned};
 
-use crate::MemoryStore;
+use crate::{MemoryStore, Tables};
 
 #[async_trait]
 impl AccountStore for MemoryStore {
@@ -27,7 +27,9 @@ impl AccountStore for MemoryStore {
         let account = tables.accounts.entry(key.clone()).or_default();
         account.value.apply(delta);
         account.version = expected.next();
-        tables.events.extend(delta.events().iter().map(|event| (key.clone(), event.clone())));
+        let last = tables.events.last_key_value().map_or(0, |(id, _)| id.0);
+        let events = delta.events().iter().map(|event| (key.clone(), event.clone()));
+        tables.events.extend((last + 1..).map(EventId).zip(events));
         Ok(Commit::Won)
     }
 
@@ -38,21 +40,44 @@ impl AccountStore for MemoryStore {
             .accounts
             .range((after, Bound::Unbounded))
             .filter(|(_, account)| needs_another_key(&account.value, query.not_sealed_with.as_ref()))
-            .map(|(key, account)| AccountEntry { key: key.clone(), audit_head: account.value.audit_head });
+            .filter(|(key, account)| match query.second_event_before {
+                None => true,
+                Some(before) => {
+                    tables.second_event(key, &account.value).is_some_and(|event| event.at < before)
+                }
+            })
+            .map(|(key, account)| AccountEntry {
+                key: key.clone(),
+                audit_head: account.value.audit_head,
+                audit_base: account.value.audit_base,
+            });
         let (accounts, more) = first(matching, query.limit);
         Ok(AccountPage { accounts, more })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         let tables = self.tables();
-        let matching = (1..)
-            .map(EventId)
-            .zip(&tables.events)
-            .filter(|(id, _)| query.after.is_none_or(|after| *id > after))
+        let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let matching = tables
+            .events
+            .range((after, Bound::Unbounded))
             .filter(|(_, (key, _))| is_of(key, query))
-            .map(|(id, (key, event))| recorded(id, key, event));
+            .map(|(id, (key, event))| recorded(*id, key, event));
         let (events, more) = first(matching, query.limit);
         Ok(EventPage { events, more })
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        let mut tables = self.tables();
+        let Some(account) = tables.accounts.get_mut(key).map(|account| &mut account.value) else {
+            return Ok(Commit::Conflict);
+        };
+        if account.audit_base != from || account.audit_head.sequence <= to.sequence {
+            return Ok(Commit::Conflict);
+        }
+        account.audit_base = to;
+        tables.events.retain(|_, (of, event)| of != key || event.sequence > to.sequence);
+        Ok(Commit::Won)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
@@ -60,6 +85,15 @@ impl AccountStore for MemoryStore {
         let factors = tables.accounts.values().flat_map(|account| &account.value.factors);
         let keys: BTreeSet<_> = factors.map(sealed_with).collect();
         Ok(keys.into_iter().cloned().collect())
+    }
+}
+
+impl Tables {
+    /// The second event of an account that is still there.
+    fn second_event(&self, key: &AccountKey, account: &Account) -> Option<&AuditEvent> {
+        let sequence = account.audit_base.sequence + 2;
+        let of_account = self.events.values().filter(|(of, _)| of == key).map(|(_, event)| event);
+        of_account.into_iter().find(|event| event.sequence == sequence)
     }
 }
 

@@ -11,7 +11,7 @@ use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId,
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::change::Change;
-use crate::column::Row;
+use crate::column::{Row, integer, millis};
 use crate::rows::{self, AccountRow};
 use crate::{PostgresError, PostgresStore, events};
 
@@ -19,7 +19,7 @@ use crate::{PostgresError, PostgresStore, events};
 /// however many are asked for.
 pub(crate) const LOAD: &str = "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
-        a.verified_at, a.audit_sequence, a.audit_hash,
+        a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash,
         f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state, f.expires_at,
         f.replaces::text AS replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
         f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret,
@@ -35,11 +35,30 @@ pub(crate) const LOAD: &str = "
 
 /// No tenant is empty, so nothing comes before `('', '')`.
 pub(crate) const PAGE: &str = "
-    SELECT a.id, a.tenant_id, a.user_id, a.audit_sequence, a.audit_hash FROM mfa.accounts a
+    SELECT a.id, a.tenant_id, a.user_id, a.audit_sequence, a.audit_hash, a.audit_base_sequence,
+        a.audit_base_hash
+    FROM mfa.accounts a
     WHERE (a.tenant_id, a.user_id) > ($1, $2)
       AND ($3::text IS NULL
         OR EXISTS (SELECT FROM mfa.factors f WHERE f.account_id = a.id AND f.key_id <> $3))
+      AND ($5::int8 IS NULL
+        OR EXISTS (SELECT FROM mfa.events e
+            WHERE e.account_id = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < $5))
     ORDER BY a.tenant_id, a.user_id LIMIT $4";
+
+/// Moves the beginning of a trail, and removes what is before it. What goes is older than the statement,
+/// so that all parts see it.
+pub(crate) const TRIM: &str = "
+    WITH moved AS (
+        UPDATE mfa.accounts SET audit_base_sequence = $1, audit_base_hash = $2
+        WHERE tenant_id = $3 AND user_id = $4 AND audit_base_sequence = $5 AND audit_base_hash = $6
+          AND audit_sequence > $1
+        RETURNING id
+    ),
+    removed AS (
+        DELETE FROM mfa.events e USING moved m WHERE e.account_id = m.id AND e.sequence <= $1
+    )
+    SELECT id FROM moved";
 
 /// Jumps through the index from each key to the next, however many factors have it.
 pub(crate) const KEYS_IN_USE: &str = "
@@ -65,12 +84,11 @@ impl AccountStore for PostgresStore {
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
-        let (tenant, user) =
-            query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()));
         let mut connection = self.connections.acquire().await?;
-        let rows = match &query.not_sealed_with {
-            None => self.in_time(page(&mut connection, (tenant, user), None, query.limit)).await,
-            Some(key) => walk(&mut connection, (tenant, user), key, query.limit).await,
+        let rows = if query.not_sealed_with.is_none() && query.second_event_before.is_none() {
+            self.in_time(page(&mut connection, query)).await
+        } else {
+            walk(&mut connection, query).await
         };
         let rows = self.connections.release(connection, rows)?;
         let more = rows.len() > query.limit as usize;
@@ -86,6 +104,13 @@ impl AccountStore for PostgresStore {
         Ok(self.connections.release(connection, page)?)
     }
 
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let moved = self.in_time(trim(&mut connection, key, from, to)).await;
+        let moved = self.connections.release(connection, moved)?;
+        Ok(if moved { Commit::Won } else { Commit::Conflict })
+    }
+
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let mut connection = self.connections.acquire().await?;
         let keys = async {
@@ -98,35 +123,47 @@ impl AccountStore for PostgresStore {
     }
 }
 
-async fn page(
-    on: &mut PgConnection,
-    (tenant, user): (&str, &str),
-    not_sealed_with: Option<&KeyId>,
-    limit: u32,
-) -> Result<Vec<EntryRow>, PostgresError> {
+async fn page(on: &mut PgConnection, query: &AccountQuery) -> Result<Vec<EntryRow>, PostgresError> {
+    let after = query.after.as_ref();
     sqlx::query_as(PAGE)
-        .bind(tenant)
-        .bind(user)
-        .bind(not_sealed_with.map(KeyId::as_str))
-        .bind(i64::from(limit) + 1)
+        .bind(after.map_or("", |key| key.tenant.as_str()))
+        .bind(after.map_or("", |key| key.user.as_str()))
+        .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
+        .bind(i64::from(query.limit) + 1)
+        .bind(query.second_event_before.map(millis))
         .fetch_all(on)
         .await
         .map_err(PostgresError::from_driver)
 }
 
-/// A page for re-encryption. When most of it is done, few accounts of very many are left to be found,
-/// and whoever asks has time.
-async fn walk(
-    on: &mut PgConnection,
-    after: (&str, &str),
-    not_sealed_with: &KeyId,
-    limit: u32,
-) -> Result<Vec<EntryRow>, PostgresError> {
+/// A page for re-encryption or retention. When most of it is done, few accounts of very many are left
+/// to be found, and whoever asks has time.
+async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<Vec<EntryRow>, PostgresError> {
     let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
     transaction.execute("SET LOCAL statement_timeout = '5min'").await.map_err(PostgresError::from_driver)?;
-    let rows = page(&mut transaction, after, Some(not_sealed_with), limit).await?;
+    let rows = page(&mut transaction, query).await?;
     transaction.commit().await.map_err(PostgresError::from_driver)?;
     Ok(rows)
+}
+
+async fn trim(
+    on: &mut PgConnection,
+    key: &AccountKey,
+    from: AuditHead,
+    to: AuditHead,
+) -> Result<bool, PostgresError> {
+    let moved = sqlx::query(TRIM)
+        .bind(integer("audit_base_sequence", to.sequence)?)
+        .bind(to.hash.0.as_slice())
+        .bind(key.tenant.as_str())
+        .bind(key.user.as_str())
+        .bind(integer("audit_base_sequence", from.sequence)?)
+        .bind(from.hash.0.as_slice())
+        // All rows, and so the end of the transaction.
+        .fetch_all(on)
+        .await
+        .map_err(PostgresError::from_driver)?;
+    Ok(!moved.is_empty())
 }
 
 /// What a page tells of an account.
@@ -137,6 +174,8 @@ struct EntryRow {
     user_id: String,
     audit_sequence: i64,
     audit_hash: Vec<u8>,
+    audit_base_sequence: i64,
+    audit_base_hash: Vec<u8>,
 }
 
 impl EntryRow {
@@ -148,6 +187,10 @@ impl EntryRow {
             audit_head: AuditHead {
                 sequence: row.number("audit_sequence", self.audit_sequence)?,
                 hash: EventHash(row.read("audit_hash", self.audit_hash.try_into())?),
+            },
+            audit_base: AuditHead {
+                sequence: row.number("audit_base_sequence", self.audit_base_sequence)?,
+                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.try_into())?),
             },
         })
     }

@@ -14,6 +14,7 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (accounts::LOAD, &[][..]),
         (accounts::PAGE, &[]),
         (accounts::KEYS_IN_USE, &[]),
+        (accounts::TRIM, &[]),
         (events::EVENTS_OF_TENANT, &[]),
         (events::EVENTS_OF_USER, &[]),
         (api_keys::FIND_API_KEYS, &[]),

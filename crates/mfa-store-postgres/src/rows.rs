@@ -24,6 +24,8 @@ pub(crate) struct AccountRow {
     verified_at: Option<i64>,
     audit_sequence: i64,
     audit_hash: Vec<u8>,
+    audit_base_sequence: i64,
+    audit_base_hash: Vec<u8>,
     added_in: Option<i64>,
     added_as: Option<i32>,
     #[sqlx(flatten)]
@@ -74,12 +76,16 @@ pub(crate) fn read(mut rows: Vec<AccountRow>) -> Result<Versioned<Account>, Post
         sequence: row.number("audit_sequence", first.audit_sequence)?,
         hash: EventHash(row.read("audit_hash", first.audit_hash.as_slice().try_into())?),
     };
+    let audit_base = AuditHead {
+        sequence: row.number("audit_base_sequence", first.audit_base_sequence)?,
+        hash: EventHash(row.read("audit_base_hash", first.audit_base_hash.as_slice().try_into())?),
+    };
     let of = |table| Row { table, ..row };
     let backup_codes = first.backup_codes(of("backup_codes"))?;
     let version = Version(row.number("version", first.version)?);
     let factors = rows.iter().filter(|row| row.factor.id.is_some());
     let factors = factors.map(|row| row.factor.read(of("factors"))).collect::<Result<_, _>>()?;
-    Ok(Versioned { value: Account { factors, backup_codes, attempts, audit_head }, version })
+    Ok(Versioned { value: Account { factors, backup_codes, attempts, audit_head, audit_base }, version })
 }
 
 impl AccountRow {

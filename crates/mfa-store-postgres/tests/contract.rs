@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
-use mfa_domain::{Account, AccountKey, Delta, KeyId, Version, Versioned};
+use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versioned};
 use mfa_store_postgres::PostgresStore;
 use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, throttle};
 
@@ -85,6 +85,10 @@ impl AccountStore for Naive {
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         self.0.events(query).await
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        self.0.trim(key, from, to).await
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::fs;
 
+use mfa_domain::AuditHead;
 use mfa_domain::ports::{AccountStore, ApiKeyStore, Commit, EventQuery};
 use mfa_store_postgres::{PostgresError, PostgresStore};
 use sqlx::{AssertSqlSafe, Executor};
@@ -166,9 +167,8 @@ async fn another_programs_schema_is_refused_and_left_alone() {
 async fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_not() {
     let (store, url) = store().await;
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
+    let ours = versions(&url).await;
     let mut newer = raw(&url).await;
-    let count = "SELECT count(*) FROM mfa.migrations";
-    let before: i64 = sqlx::query_scalar(count).fetch_one(&mut newer).await.unwrap();
     newer.execute("INSERT INTO mfa.migrations VALUES (1, 9999)").await.unwrap();
     let beside = PostgresStore::open(&url).await.unwrap();
     make(&beside, &key("alice"), |draft| draft.put(factor(2, 20))).await;
@@ -176,8 +176,13 @@ async fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_not() {
     let error = refusal(&url).await;
     assert!(matches!(error, PostgresError::TooNew { found: 2, known: 1 }), "{error:?}");
     assert!(error.to_string().contains("a newer version of this program"), "{error}");
-    let versions: i64 = sqlx::query_scalar(count).fetch_one(&mut newer).await.unwrap();
-    assert_eq!(versions, before + 2);
+    assert_eq!(versions(&url).await, ours + 2);
+}
+
+/// How many versions the tables went through.
+async fn versions(url: &str) -> i64 {
+    let mut connection = raw(url).await;
+    sqlx::query_scalar("SELECT count(*) FROM mfa.migrations").fetch_one(&mut connection).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,6 +229,15 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
     let (scheme, rest) = url.split_once("//").unwrap();
     let (_, host) = rest.split_once('@').unwrap();
     let store = PostgresStore::open(&format!("{scheme}//{role}:app@{host}")).await.unwrap();
+    for _ in 0..2 {
+        make(&store, &key("alice"), |_| ()).await;
+    }
+    let base = AuditHead { sequence: 1, ..AuditHead::default() };
+    let error = store.trim(&key("alice"), AuditHead::default(), base).await.unwrap_err();
+    assert!(matches!(inner(&error), PostgresError::Privilege(_)), "{error:?}");
+    assert_eq!(store.load(&key("alice")).await.unwrap().value.audit_base, AuditHead::default());
+    let grant = format!("GRANT DELETE ON mfa.events TO {role}");
+    raw(&url).await.execute(AssertSqlSafe(grant)).await.unwrap();
     mfa_testkit::account_store::basic(&store).await.unwrap();
     mfa_testkit::api_key_store::basic(&store).await.unwrap();
     mfa_testkit::challenge_store::basic(&store).await.unwrap();

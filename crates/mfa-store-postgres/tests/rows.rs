@@ -12,7 +12,7 @@ mod support;
 use support::{change, delta, factor, inner, key, make, now, raw, store};
 
 /// What makes a row unreadable, and the column that must be named.
-const UNREADABLE: [(&str, &str); 23] = [
+const UNREADABLE: [(&str, &str); 25] = [
     ("UPDATE mfa.accounts SET failures = 4294967296", "failures"),
     ("UPDATE mfa.accounts SET forgiven = -1", "forgiven"),
     ("UPDATE mfa.accounts SET recent_failures = '{-1}'", "recent_failures"),
@@ -20,6 +20,8 @@ const UNREADABLE: [(&str, &str); 23] = [
     ("UPDATE mfa.accounts SET verified_at = 9223372036854775807", "verified_at"),
     ("UPDATE mfa.accounts SET audit_sequence = -1", "audit_sequence"),
     ("UPDATE mfa.accounts SET audit_hash = '\\x00'", "audit_hash"),
+    ("UPDATE mfa.accounts SET audit_base_sequence = -1", "audit_base_sequence"),
+    ("UPDATE mfa.accounts SET audit_base_hash = '\\x00'", "audit_base_hash"),
     ("UPDATE mfa.factors SET kind = 'passkey'", "kind"),
     ("UPDATE mfa.factors SET kind = 'totp'", "period"),
     ("UPDATE mfa.factors SET kind = 'totp', period = 0, t0 = 0, drift = 0, leaning = 0", "period"),
@@ -99,7 +101,8 @@ async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_column()
         store.insert(&api_key).await.unwrap();
         raw(&url).await.execute(statement).await.unwrap();
         let query = EventQuery { tenant: alice.tenant, user: None, after: None, limit: 10 };
-        let accounts = AccountQuery { after: None, not_sealed_with: None, limit: 10 };
+        let accounts =
+            AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: 10 };
         let errors = [
             store.events(&query).await.err(),
             store.page(&accounts).await.err(),

@@ -1,9 +1,13 @@
--- Where audit chains end: for each account its sequence and its hash, one after the other.
+-- Where audit chains end and begin: for each account sequence and hash of its head and of its base, one after
+-- the other.
 --
 -- KEYS: the accounts, all of one tenant.
 local heads = {}
 for _, account in ipairs(KEYS) do
-    local head = redis.call('HMGET', account, 'audit_sequence', 'audit_hash')
-    heads[#heads + 1], heads[#heads + 2] = head[1], head[2]
+    local ends = redis.call('HMGET', account, 'audit_sequence', 'audit_hash', 'audit_base_sequence',
+        'audit_base_hash')
+    for n = 1, 4 do
+        heads[#heads + 1] = ends[n]
+    end
 end
 return heads

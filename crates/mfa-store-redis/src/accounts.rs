@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
 };
-use mfa_domain::{Account, AccountKey, Delta, KeyId, TenantId, UserId, Version, Versioned};
+use mfa_domain::{
+    Account, AccountKey, AuditHead, Delta, KeyId, TenantId, Timestamp, UserId, Version, Versioned,
+};
 use redis::Value;
 
 use crate::connections::Effect;
@@ -17,6 +19,8 @@ use crate::{LONGEST_PAGE, RedisError, RedisStore, change, events};
 
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/load.lua")));
 static HEADS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/heads.lua")));
+static SECOND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/second.lua")));
+static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/trim.lua")));
 static SEALED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/sealed.lua")));
 
 /// Tenants that are read at once.
@@ -53,10 +57,7 @@ impl AccountStore for RedisStore {
         {
             let begin = after.take().filter(|after| after.tenant == tenant).map(|after| after.user);
             let wanted = limit + 1 - accounts.len();
-            let users = match &query.not_sealed_with {
-                None => self.users(&tenant, begin.as_ref(), wanted).await?,
-                Some(key) => self.users_not_sealed_with(key, &tenant, begin.as_ref(), wanted).await?,
-            };
+            let users = self.matching(query, &tenant, begin, wanted).await?;
             let keys = users.into_iter().map(|user| AccountKey::new(tenant.clone(), user)).collect();
             accounts.extend(self.with_heads(keys).await?);
         }
@@ -72,6 +73,26 @@ impl AccountStore for RedisStore {
         let (last, page) = events::read(answer, query)?;
         self.tenants.found(&query.tenant, lasting, last, false)?;
         Ok(page)
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        let tenant = &key.tenant;
+        let keys = [
+            self.keys.account(key),
+            self.keys.events_of(key),
+            self.keys.events(tenant),
+            self.keys.last(tenant),
+        ];
+        let call = Call::new(&TRIM, keys)
+            .with(from.sequence.to_string())
+            .with(from.hash.0)
+            .with(to.sequence.to_string())
+            .with(to.hash.0);
+        let lasting = self.tenants.lasting(tenant);
+        let answer = self.connections.call(&call, Effect::Lasting).await?;
+        let (won, last): (bool, u64) = read(answer, "account")?;
+        self.tenants.found(tenant, lasting, last, false)?;
+        Ok(if won { Commit::Won } else { Commit::Conflict })
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
@@ -101,6 +122,46 @@ impl RedisStore {
         self.connections.command(&add, &key, Effect::Lasting).await?;
         self.tenants.listed(tenant);
         Ok(())
+    }
+
+    /// The users of a tenant that a query asks for.
+    async fn matching(
+        &self,
+        query: &AccountQuery,
+        tenant: &TenantId,
+        mut begin: Option<UserId>,
+        wanted: usize,
+    ) -> Result<Vec<UserId>, RedisError> {
+        let chunk = if query.second_event_before.is_none() { wanted } else { LONGEST_PAGE as usize };
+        let mut matching = Vec::new();
+        loop {
+            let users = match &query.not_sealed_with {
+                None => self.users(tenant, begin.as_ref(), chunk).await?,
+                Some(key) => self.users_not_sealed_with(key, tenant, begin.as_ref(), chunk).await?,
+            };
+            let Some(before) = query.second_event_before else { return Ok(users) };
+            let done = users.len() < chunk;
+            begin = users.last().cloned();
+            matching.extend(self.with_second_event_before(before, tenant, users).await?);
+            if done || matching.len() >= wanted {
+                matching.truncate(wanted);
+                return Ok(matching);
+            }
+        }
+    }
+
+    async fn with_second_event_before(
+        &self,
+        before: Timestamp,
+        tenant: &TenantId,
+        users: Vec<UserId>,
+    ) -> Result<Vec<UserId>, RedisError> {
+        let of_user = |user: &UserId| self.keys.events_of(&AccountKey::new(tenant.clone(), user.clone()));
+        let keys = [self.keys.events(tenant)].into_iter().chain(users.iter().map(of_user));
+        let call = Call::new(&SECOND, keys).with(before.unix_millis().to_string());
+        let answer = self.connections.call(&call, Effect::None).await?;
+        let old: Vec<bool> = read(answer, "events")?;
+        Ok(users.into_iter().zip(old).filter_map(|(user, old)| old.then_some(user)).collect())
     }
 
     async fn users(
@@ -133,7 +194,7 @@ impl RedisStore {
         users.map(|user| UserId::new(user).map_err(|_| undecodable("sealed"))).collect()
     }
 
-    /// Accounts of one tenant, and where their audit chains end.
+    /// Accounts of one tenant, and where their audit chains end and begin.
     async fn with_heads(&self, keys: Vec<AccountKey>) -> Result<Vec<AccountEntry>, RedisError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -141,8 +202,12 @@ impl RedisStore {
         let call = Call::new(&HEADS, keys.iter().map(|key| self.keys.account(key)));
         let answer = self.connections.call(&call, Effect::None).await?;
         let heads: Vec<Option<Vec<u8>>> = read(answer, "account")?;
-        let heads = heads.chunks_exact(2).map(records::audit_head);
-        keys.into_iter().zip(heads).map(|(key, head)| Ok(AccountEntry { key, audit_head: head? })).collect()
+        let ends = heads.chunks_exact(4).map(records::audit_ends);
+        let entry = |(key, ends): (AccountKey, Result<_, RedisError>)| {
+            let (audit_head, audit_base) = ends?;
+            Ok(AccountEntry { key, audit_head, audit_base })
+        };
+        keys.into_iter().zip(ends).map(entry).collect()
     }
 
     /// Members of a sorted set in the order of their names.

@@ -70,24 +70,31 @@ pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account
         recent: recent.map(|at| fields.time("recent", at.parse().ok())).collect::<Result<_, _>>()?,
         verified_at: fields.optional_time("verified_at")?,
     };
-    let audit_head = AuditHead {
-        sequence: fields.number("audit_sequence")?,
-        hash: EventHash(fields.array("audit_hash")?),
-    };
+    let (audit_head, audit_base) = ends(&fields)?;
     let index = if fields.has("factors") { fields.text("factors")? } else { "" };
     let factors = index.split(' ').filter(|entry| !entry.is_empty());
     let factors = factors.map(|entry| factor(&fields, entry)).collect::<Result<_, _>>()?;
     let backup_codes = backup_codes(&fields)?;
     let version = Version(fields.number("version")?);
-    Ok(Versioned { value: Account { factors, backup_codes, attempts, audit_head }, version })
+    Ok(Versioned { value: Account { factors, backup_codes, attempts, audit_head, audit_base }, version })
 }
 
-/// Where an audit chain ends, by its sequence and its hash.
-pub(crate) fn audit_head(parts: &[Option<Vec<u8>>]) -> Result<AuditHead, RedisError> {
-    let names = ["audit_sequence", "audit_hash"];
+/// Where an audit chain ends and where it begins, from what the script told of it.
+pub(crate) fn audit_ends(parts: &[Option<Vec<u8>>]) -> Result<(AuditHead, AuditHead), RedisError> {
+    let names = ["audit_sequence", "audit_hash", "audit_base_sequence", "audit_base_hash"];
     let parts = names.iter().zip(parts).filter_map(|(name, part)| Some(((*name).to_owned(), part.clone()?)));
-    let fields = Fields { key: ACCOUNT, fields: parts.collect() };
-    Ok(AuditHead { sequence: fields.number("audit_sequence")?, hash: EventHash(fields.array("audit_hash")?) })
+    ends(&Fields { key: ACCOUNT, fields: parts.collect() })
+}
+
+/// As long as no event was removed, there is no base.
+fn ends(fields: &Fields) -> Result<(AuditHead, AuditHead), RedisError> {
+    let end = |sequence, hash| {
+        Ok(AuditHead { sequence: fields.number(sequence)?, hash: EventHash(fields.array(hash)?) })
+    };
+    let head = end("audit_sequence", "audit_hash")?;
+    let trimmed = fields.has("audit_base_sequence");
+    let base = if trimmed { end("audit_base_sequence", "audit_base_hash")? } else { AuditHead::default() };
+    Ok((head, base))
 }
 
 /// A factor by its entry in the index.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sqlx::SqlitePool;
 
 use crate::change::{AccountChange, Change};
-use crate::column::Row;
+use crate::column::{Row, millis};
 use crate::rows::AccountRow;
 use crate::{SqliteError, SqliteStore, events};
 
@@ -21,6 +21,7 @@ pub(crate) const LOAD: &str = "
         'id', a.id, 'version', a.version, 'failures', a.failures, 'forgiven', a.forgiven,
         'recent_failures', a.recent_failures, 'verified_at', a.verified_at,
         'audit_sequence', a.audit_sequence, 'audit_hash', hex(a.audit_hash),
+        'audit_base_sequence', a.audit_base_sequence, 'audit_base_hash', hex(a.audit_base_hash),
         'factors', json((
             SELECT json_group_array(json_object(
                 'id', f.id, 'kind', f.kind, 'label', f.label, 'state', f.state, 'expires_at', f.expires_at,
@@ -45,9 +46,14 @@ pub(crate) const LOAD: &str = "
 
 /// No tenant is empty, so nothing comes before `('', '')`.
 pub(crate) const PAGE: &str = "
-    SELECT a.id, a.tenant, a.user, a.audit_sequence, a.audit_hash FROM accounts a
+    SELECT a.id, a.tenant, a.user, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash
+    FROM accounts a
     WHERE (a.tenant, a.user) > (?1, ?2)
       AND (?3 IS NULL OR EXISTS (SELECT 1 FROM factors f WHERE f.account = a.id AND f.key_id <> ?3))
+      AND (?5 IS NULL OR EXISTS (
+        SELECT 1 FROM events e
+        WHERE e.account = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < ?5
+      ))
     ORDER BY a.tenant, a.user LIMIT ?4";
 
 /// Jumps through the index from each key to the next, however many factors have it.
@@ -81,6 +87,7 @@ impl AccountStore for SqliteStore {
             .bind(user)
             .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
             .bind(i64::from(query.limit) + 1)
+            .bind(query.second_event_before.map(millis))
             .fetch_all(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
@@ -92,6 +99,11 @@ impl AccountStore for SqliteStore {
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         Ok(events::page(&self.readers, query).await?)
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        let change = Change::Trim { key: key.clone(), from, to };
+        Ok(if self.writer.make(change).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
@@ -111,6 +123,8 @@ struct EntryRow {
     user: String,
     audit_sequence: i64,
     audit_hash: Vec<u8>,
+    audit_base_sequence: i64,
+    audit_base_hash: Vec<u8>,
 }
 
 impl EntryRow {
@@ -122,6 +136,10 @@ impl EntryRow {
             audit_head: AuditHead {
                 sequence: row.number("audit_sequence", self.audit_sequence)?,
                 hash: EventHash(row.read("audit_hash", self.audit_hash.try_into())?),
+            },
+            audit_base: AuditHead {
+                sequence: row.number("audit_base_sequence", self.audit_base_sequence)?,
+                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.try_into())?),
             },
         })
     }

@@ -7,8 +7,8 @@ use data_encoding::HEXUPPER;
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::ports::{ApiKey, ApiKeyId};
 use mfa_domain::{
-    AccountKey, AuditEvent, BackupCodesChange, Challenge, ChallengeId, Delta, FactorChange, FactorId,
-    Progress, Timestamp, Version,
+    AccountKey, AuditEvent, AuditHead, BackupCodesChange, Challenge, ChallengeId, Delta, FactorChange,
+    FactorId, Progress, Timestamp, Version,
 };
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -23,6 +23,8 @@ use crate::{SqliteError, challenges, throttle};
 pub(crate) enum Change {
     /// A delta of an account, made if the account is at that version.
     Account(AccountChange),
+    /// The beginning of an account's trail goes, if it begins at `from` and does not end at `to`.
+    Trim { key: AccountKey, from: AuditHead, to: AuditHead },
     /// A new API key, kept if there is none of its id.
     AddApiKey(ApiKey),
     /// An API key is revoked, if there is one.
@@ -122,6 +124,14 @@ pub(crate) const ADD_CODE: &str =
 
 pub(crate) const SPEND_CODE: &str = "UPDATE backup_codes SET spent_at = ? WHERE account = ? AND place = ?";
 
+pub(crate) const MOVE_BASE: &str = "
+    UPDATE accounts SET audit_base_sequence = ?1, audit_base_hash = ?2
+    WHERE tenant = ?3 AND user = ?4 AND audit_base_sequence = ?5 AND audit_base_hash = ?6
+      AND audit_sequence > ?1
+    RETURNING id";
+
+pub(crate) const REMOVE_EVENTS: &str = "DELETE FROM events WHERE account = ? AND sequence <= ?";
+
 pub(crate) const ADD_API_KEY: &str = "
     INSERT INTO api_keys (id, tenant, scopes, hash, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING";
@@ -172,6 +182,7 @@ impl Change {
     async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         match self {
             Self::Account(change) => Ok(Outcome::of(change_accounts(to, &[change]).await? == [true])),
+            Self::Trim { key, from, to: base } => Ok(Outcome::of(trim(to, key, *from, *base).await?)),
             Self::AddApiKey(key) => Ok(Outcome::of(add_api_key(to, key).await?)),
             Self::RevokeApiKey { id, at } => {
                 let revoke = sqlx::query(REVOKE_API_KEY).bind(millis(*at)).bind(id.as_str());
@@ -359,6 +370,28 @@ async fn add_codes(to: &mut SqliteConnection, account: i64, set: &BackupCodes) -
         execute(to, add).await?;
     }
     Ok(())
+}
+
+async fn trim(
+    to: &mut SqliteConnection,
+    key: &AccountKey,
+    from: AuditHead,
+    base: AuditHead,
+) -> Result<bool, SqliteError> {
+    let sequence = integer("audit_base_sequence", base.sequence)?;
+    let account: Option<i64> = sqlx::query_scalar(MOVE_BASE)
+        .bind(sequence)
+        .bind(base.hash.0.as_slice())
+        .bind(key.tenant.as_str())
+        .bind(key.user.as_str())
+        .bind(integer("audit_base_sequence", from.sequence)?)
+        .bind(from.hash.0.as_slice())
+        .fetch_optional(&mut *to)
+        .await
+        .map_err(SqliteError::from_driver)?;
+    let Some(account) = account else { return Ok(false) };
+    execute(to, sqlx::query(REMOVE_EVENTS).bind(account).bind(sequence)).await?;
+    Ok(true)
 }
 
 async fn add_api_key(to: &mut SqliteConnection, key: &ApiKey) -> Result<bool, SqliteError> {

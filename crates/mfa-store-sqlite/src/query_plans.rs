@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 use crate::{SqliteStore, accounts, api_keys, challenges, change, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 27] = [
+const STATEMENTS: [(&str, &[&str]); 29] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE, &[]),
     // The table that the recursion makes.
@@ -25,6 +25,8 @@ const STATEMENTS: [(&str, &[&str]); 27] = [
     (change::ADD_CODE_SET, &[]),
     (change::ADD_CODE, &[]),
     (change::SPEND_CODE, &[]),
+    (change::MOVE_BASE, &[]),
+    (change::REMOVE_EVENTS, &[]),
     (change::ADD_API_KEY, &[]),
     (change::REVOKE_API_KEY, &[]),
     (challenges::GET_CHALLENGE, &[]),
@@ -92,7 +94,7 @@ fn scans(step: &str) -> bool {
 async fn fill(connection: &mut SqliteConnection) {
     let fill = "
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000)
-        INSERT INTO accounts SELECT n, 't' || (n % 4), 'u' || n, 1, 0, 0, '[]', NULL, 1, x'' FROM n;
+        INSERT INTO accounts SELECT n, 't' || (n % 4), 'u' || n, 1, 0, 0, '[]', NULL, 1, x'', 0, x'' FROM n;
         INSERT INTO factors
             SELECT id, id, 'f' || id, 'hotp', 'l', 'active', NULL, NULL, 0, NULL, 'SHA1', 6, NULL, NULL, NULL,
                 NULL, NULL, 0, 'k' || (id % 2), x'' FROM accounts;

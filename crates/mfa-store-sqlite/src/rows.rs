@@ -24,6 +24,8 @@ pub(crate) struct AccountRow {
     verified_at: Option<i64>,
     audit_sequence: i64,
     audit_hash: String,
+    audit_base_sequence: i64,
+    audit_base_hash: String,
     factors: Vec<FactorRow>,
     backup_codes: Option<CodeSetRow>,
 }
@@ -78,12 +80,21 @@ impl AccountRow {
             sequence: row.number("audit_sequence", self.audit_sequence)?,
             hash: EventHash(row.read("audit_hash", bytes(row, "audit_hash", &self.audit_hash)?.try_into())?),
         };
+        let audit_base =
+            AuditHead {
+                sequence: row.number("audit_base_sequence", self.audit_base_sequence)?,
+                hash: EventHash(row.read(
+                    "audit_base_hash",
+                    bytes(row, "audit_base_hash", &self.audit_base_hash)?.try_into(),
+                )?),
+            };
         let of = |table| Row { table, ..row };
         let value = Account {
             factors: self.factors.iter().map(|row| row.read(of("factors"))).collect::<Result<_, _>>()?,
             backup_codes: self.backup_codes.map(|set| set.read(of("backup_codes"))).transpose()?,
             attempts,
             audit_head,
+            audit_base,
         };
         Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
     }

@@ -12,7 +12,7 @@ mod support;
 use support::{change, delta, factor, inner, key, make, now, raw};
 
 /// A statement that makes a row unreadable, and the column that must be named.
-const UNREADABLE: [(&str, &str); 28] = [
+const UNREADABLE: [(&str, &str); 30] = [
     ("UPDATE accounts SET version = -1", "version"),
     ("UPDATE accounts SET failures = 4294967296", "failures"),
     ("UPDATE accounts SET forgiven = -1", "forgiven"),
@@ -23,6 +23,8 @@ const UNREADABLE: [(&str, &str); 28] = [
     ("UPDATE accounts SET verified_at = 9223372036854775807", "verified_at"),
     ("UPDATE accounts SET audit_sequence = -1", "audit_sequence"),
     ("UPDATE accounts SET audit_hash = x'00'", "audit_hash"),
+    ("UPDATE accounts SET audit_base_sequence = -1", "audit_base_sequence"),
+    ("UPDATE accounts SET audit_base_hash = x'00'", "audit_base_hash"),
     ("UPDATE factors SET id = 'no id'", "id"),
     ("UPDATE factors SET kind = 'passkey'", "kind"),
     ("UPDATE factors SET kind = 'totp'", "period"),
@@ -99,7 +101,8 @@ async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_column()
         store.insert(&api_key).await.unwrap();
         raw(&path).await.execute(statement).await.unwrap();
         let query = EventQuery { tenant: alice.tenant, user: None, after: None, limit: 10 };
-        let accounts = AccountQuery { after: None, not_sealed_with: None, limit: 10 };
+        let accounts =
+            AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: 10 };
         let errors = [
             store.events(&query).await.err(),
             store.page(&accounts).await.err(),

@@ -12,20 +12,23 @@ use crate::Violation;
 mod basic;
 mod pages;
 pub mod race;
+mod retention;
 mod samples;
 mod subject;
 mod time;
 mod trail;
 
 /// What a store does for one caller at a time: every field of every kind of change comes back, a
-/// commit is guarded by the version, versions never come back, accounts and events are paged.
+/// commit is guarded by the version, versions never come back, accounts and events are paged, trails
+/// are trimmed.
 ///
 /// # Errors
 /// [`Violation`] is the first sentence of the contract that does not hold.
 pub async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
     basic::basic(store).await?;
     pages::pages(store).await?;
-    trail::trail(store).await
+    trail::trail(store).await?;
+    retention::retention(store).await
 }
 
 /// No store consults a clock of its own: times are kept as they are given, however far they lie,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
-use mfa_domain::{Account, AccountKey, Delta, KeyId, Version, Versioned};
+use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versioned};
 
 /// Passes everything on to another store, but for the fault that is switched on.
 #[derive(Debug)]
@@ -77,6 +77,11 @@ impl AccountStore for FailingStore {
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         self.fail_on(&[Fault::Everything])?;
         self.inner.events(query).await
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        self.fail_on(&[Fault::Everything])?;
+        self.inner.trim(key, from, to).await
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

@@ -10,7 +10,7 @@ use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
     RecordedEvent, StoreError,
 };
-use mfa_domain::{Account, AccountKey, AuditEvent, Delta, KeyId, Version, Versioned};
+use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, KeyId, Version, Versioned};
 
 /// A store that reads, compares and writes back, without a guard that holds over all three.
 ///
@@ -23,7 +23,7 @@ pub struct NaiveStore(Arc<Mutex<Tables>>);
 #[derive(Default)]
 struct Tables {
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
-    events: Vec<(AccountKey, AuditEvent)>,
+    events: BTreeMap<EventId, (AccountKey, AuditEvent)>,
 }
 
 #[async_trait]
@@ -43,7 +43,9 @@ impl AccountStore for NaiveStore {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut tables = self.0.lock().unwrap();
         tables.accounts.insert(key.clone(), account);
-        tables.events.extend(delta.events().iter().map(|event| (key.clone(), event.clone())));
+        let last = tables.events.last_key_value().map_or(0, |(id, _)| id.0);
+        let events = delta.events().iter().map(|event| (key.clone(), event.clone()));
+        tables.events.extend((last + 1..).map(EventId).zip(events));
         Ok(Commit::Won)
     }
 
@@ -57,7 +59,18 @@ impl AccountStore for NaiveStore {
                 let mut factors = account.value.factors.iter();
                 query.not_sealed_with.as_ref().is_none_or(|than| factors.any(|f| f.secret().key != *than))
             })
-            .map(|(key, account)| AccountEntry { key: key.clone(), audit_head: account.value.audit_head })
+            .filter(|(key, account)| {
+                let second = account.value.audit_base.sequence + 2;
+                query.second_event_before.is_none_or(|before| {
+                    let mut events = tables.events.values().filter(|(of, _)| of == *key);
+                    events.any(|(_, event)| event.sequence == second && event.at < before)
+                })
+            })
+            .map(|(key, Versioned { value, .. })| AccountEntry {
+                key: key.clone(),
+                audit_head: value.audit_head,
+                audit_base: value.audit_base,
+            })
             .collect();
         let more = accounts.len() > query.limit as usize;
         accounts.truncate(query.limit as usize);
@@ -66,9 +79,10 @@ impl AccountStore for NaiveStore {
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         let tables = self.0.lock().unwrap();
-        let mut events: Vec<_> = (1..)
-            .map(EventId)
-            .zip(&tables.events)
+        let mut events: Vec<_> = tables
+            .events
+            .iter()
+            .map(|(id, event)| (*id, event))
             .filter(|(id, _)| query.after.is_none_or(|after| *id > after))
             .filter(|(_, (key, _))| {
                 key.tenant == query.tenant && query.user.as_ref().is_none_or(|user| key.user == *user)
@@ -78,6 +92,18 @@ impl AccountStore for NaiveStore {
         let more = events.len() > query.limit as usize;
         events.truncate(query.limit as usize);
         Ok(EventPage { events, more })
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        let account = self.load(key).await?.value;
+        if account.audit_base != from || account.audit_head.sequence <= to.sequence {
+            return Ok(Commit::Conflict);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut tables = self.0.lock().unwrap();
+        tables.accounts.entry(key.clone()).or_default().value.audit_base = to;
+        tables.events.retain(|_, (of, event)| of != key || event.sequence > to.sequence);
+        Ok(Commit::Won)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

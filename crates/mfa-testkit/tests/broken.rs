@@ -58,6 +58,12 @@ enum Wrong {
     AccountPagesEndTooSoon,
     AccountPagesRepeatTheLast,
     AccountHeadsForgotten,
+    AccountsWithoutOldEventsToo,
+    // What is removed.
+    BasesForgotten,
+    TrimsAreNotMade,
+    TrimsAreNotGuarded,
+    TrimsChangeTheVersion,
     AccountsOfThatKeyToo,
     AccountsWithoutSecretsToo,
     OneKeyInUse,
@@ -70,7 +76,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const FOR_ONE_CALLER: [Wrong; 37] = [
+const FOR_ONE_CALLER: [Wrong; 42] = [
     FactorsReversed,
     LabelsTrimmedToAscii,
     DriftForgotten,
@@ -104,6 +110,11 @@ const FOR_ONE_CALLER: [Wrong; 37] = [
     AccountPagesEndTooSoon,
     AccountPagesRepeatTheLast,
     AccountHeadsForgotten,
+    AccountsWithoutOldEventsToo,
+    BasesForgotten,
+    TrimsAreNotMade,
+    TrimsAreNotGuarded,
+    TrimsChangeTheVersion,
     AccountsOfThatKeyToo,
     AccountsWithoutSecretsToo,
     OneKeyInUse,
@@ -192,6 +203,7 @@ impl BrokenStore {
                 codes.for_each(|code| code.spent_at = None);
             }
             RecentFailuresForgotten => account.attempts.recent.clear(),
+            BasesForgotten => account.audit_base = AuditHead::default(),
             ForgivenForgotten => account.attempts.forgiven = 0,
             ProofForgotten => account.attempts.verified_at = None,
             PendingFactorsTidiedUp => {
@@ -276,7 +288,10 @@ impl AccountStore for BrokenStore {
             AccountsOfThatKeyToo | AccountsWithoutSecretsToo => None,
             _ => query.not_sealed_with.clone(),
         };
-        let mut page = self.inner.page(&AccountQuery { not_sealed_with, ..query.clone() }).await?;
+        let second_event_before =
+            query.second_event_before.filter(|_| self.wrong != AccountsWithoutOldEventsToo);
+        let inner = AccountQuery { not_sealed_with, second_event_before, ..query.clone() };
+        let mut page = self.inner.page(&inner).await?;
         match self.wrong {
             AccountsNewestFirst => page.accounts.reverse(),
             AccountsInCaselessOrder => {
@@ -284,8 +299,11 @@ impl AccountStore for BrokenStore {
             }
             AccountPagesEndTooSoon => page.more = false,
             AccountPagesRepeatTheLast => {
-                let again =
-                    query.after.clone().map(|key| AccountEntry { key, audit_head: AuditHead::default() });
+                let again = query.after.clone().map(|key| AccountEntry {
+                    key,
+                    audit_head: AuditHead::default(),
+                    audit_base: AuditHead::default(),
+                });
                 page.accounts.splice(..0, again).for_each(drop);
             }
             AccountHeadsForgotten => {
@@ -341,6 +359,23 @@ impl AccountStore for BrokenStore {
             _ => {}
         }
         Ok(page)
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        match self.wrong {
+            TrimsAreNotMade => return Ok(Commit::Won),
+            TrimsAreNotGuarded => {
+                let stored = self.inner.load(key).await?.value.audit_base;
+                return self.inner.trim(key, stored, to).await;
+            }
+            TrimsChangeTheVersion => {
+                let read = self.inner.load(key).await?;
+                let delta = mfa_testkit::changes::delta(&read.value, key, |_| ());
+                let _ = self.inner.commit(key, read.version, &delta).await?;
+            }
+            _ => {}
+        }
+        self.inner.trim(key, from, to).await
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

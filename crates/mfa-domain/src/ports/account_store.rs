@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::port_error;
 use crate::audit::{AuditEvent, AuditHead};
 use crate::sealed::KeyId;
-use crate::{Account, AccountKey, Delta, TenantId, UserId, Version, Versioned};
+use crate::{Account, AccountKey, Delta, TenantId, Timestamp, UserId, Version, Versioned};
 
 /// Keeps accounts and their audit events: it compares and swaps, and decides nothing.
 ///
@@ -42,6 +42,14 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// behind an id that a page has already passed.
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
 
+    /// Removes the beginning of one account's trail, up to and with the event `to`.
+    ///
+    /// MUST remove every event up to that one and set the account's audit base to it, or change
+    /// nothing; and only while the stored base is `from` and the account has a later event, compared
+    /// in the same atomic operation that removes. MUST leave the version alone, so that what was
+    /// decided before can still be committed. Ids of events MUST NOT be given again.
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError>;
+
     /// The keys that some sealed secret needs, in any order, without reading every account.
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError>;
 }
@@ -63,6 +71,9 @@ pub struct AccountQuery {
     pub after: Option<AccountKey>,
     /// Only those that have a secret sealed with another key than this.
     pub not_sealed_with: Option<KeyId>,
+    /// Only those whose second event happened before this, of the events that are still there: what
+    /// [`AuditHead::shortened`] asks for, so that something of the trail can be removed.
+    pub second_event_before: Option<Timestamp>,
     /// At most so many; at least 1.
     pub limit: u32,
 }
@@ -83,6 +94,8 @@ pub struct AccountEntry {
     pub key: AccountKey,
     /// Where its audit chain ends.
     pub audit_head: AuditHead,
+    /// After which event it begins.
+    pub audit_base: AuditHead,
 }
 
 /// Which events to page through.

@@ -75,7 +75,7 @@ impl Line {
         let tenant = TenantId::new(&self.tenant).ok()?;
         let key = AccountKey::new(tenant, UserId::new(&self.user).ok()?);
         let audit_head = AuditHead { sequence: self.sequence, hash: self.hash.parse().ok()? };
-        Some(AccountEntry { key, audit_head })
+        Some(AccountEntry { key, audit_head, audit_base: AuditHead::default() })
     }
 }
 

@@ -107,7 +107,7 @@ async fn next_tenant(accounts: &dyn AccountStore, after: Option<&TenantId>) -> R
     // No user id comes after this one.
     let last = UserId::new(&"z".repeat(UserId::MAX_LENGTH))?;
     let after = after.map(|tenant| AccountKey::new(tenant.clone(), last));
-    let query = AccountQuery { after, not_sealed_with: None, limit: 1 };
+    let query = AccountQuery { after, not_sealed_with: None, second_event_before: None, limit: 1 };
     let page = accounts.page(&query).await.context("accounts cannot be read")?;
     Ok(page.accounts.into_iter().next().map(|account| account.key.tenant))
 }

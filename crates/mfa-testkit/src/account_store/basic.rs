@@ -37,7 +37,8 @@ async fn an_account_never_seen_is_empty(store: &dyn AccountStore) -> Result<(), 
         ensure!(read == Versioned::default(), "an account never seen is not empty: {read:?}");
     }
     chain(store, &key).await?;
-    let everything = AccountQuery { after: None, not_sealed_with: None, limit: 1000 };
+    let everything =
+        AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: 1000 };
     let listed = store.page(&everything).await?.accounts.iter().any(|account| account.key == key);
     ensure!(!listed, "reading an account never seen has made it");
     Ok(())

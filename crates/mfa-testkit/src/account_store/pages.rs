@@ -34,7 +34,12 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
     }
     // A walk that is taken up again may begin after an account that is not there.
     let after = key("page-1", "a0");
-    let query = AccountQuery { after: Some(after.clone()), not_sealed_with: None, limit: 1 };
+    let query = AccountQuery {
+        after: Some(after.clone()),
+        not_sealed_with: None,
+        second_event_before: None,
+        limit: 1,
+    };
     let next = store.page(&query).await?.accounts;
     let next = next.first().map(|account| &account.key);
     let expected = expected.into_iter().find(|key| *key > after);
@@ -114,13 +119,19 @@ async fn walk(
     let mut walked: Vec<AccountKey> = Vec::new();
     loop {
         let after = walked.last().cloned();
-        let query = AccountQuery { after: after.clone(), not_sealed_with: not_sealed_with.clone(), limit };
+        let query = AccountQuery {
+            after: after.clone(),
+            not_sealed_with: not_sealed_with.clone(),
+            second_event_before: None,
+            limit,
+        };
         let page = store.page(&query).await?;
         ensure!(page.accounts.len() <= limit as usize, "a page has more than {limit} accounts");
-        for AccountEntry { key, audit_head } in page.accounts {
+        for AccountEntry { key, audit_head, audit_base } in page.accounts {
             ensure!(walked.last() < Some(&key), "{key:?} comes after {:?}", walked.last());
-            let stored = store.load(&key).await?.value.audit_head;
-            ensure!(audit_head == stored, "a page says that {key:?} ends at {audit_head:?}, not {stored:?}");
+            let stored = store.load(&key).await?.value;
+            ensure!(audit_head == stored.audit_head, "a page says that {key:?} ends at {audit_head:?}");
+            ensure!(audit_base == stored.audit_base, "a page says that {key:?} begins after {audit_base:?}");
             walked.push(key);
         }
         if !page.more {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use mfa_domain::ports::{AccountStore, Clock, Commit, EventQuery};
 use mfa_domain::{
-    Account, AccountKey, Actor, Authenticator, EventKind, Factor, Mfa, Rejection, TenantId, Verdict,
-    Versioned,
+    Account, AccountKey, Actor, AuditHead, Authenticator, EventKind, Factor, Mfa, Rejection, TenantId,
+    Verdict, Versioned,
 };
 
 use super::samples::hotp;
@@ -27,6 +27,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
         one_commit_wins_each_version(stores),
         reads_are_whole_and_fresh(stores),
         no_event_appears_behind_a_page(stores),
+        one_trim_wins_and_the_chain_goes_on(stores),
         a_totp_code_is_accepted_once(stores),
         an_hotp_code_is_accepted_once(stores),
         a_backup_code_is_accepted_once(stores),
@@ -153,6 +154,49 @@ pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Viola
     let there: Vec<_> = walk(stores[0].as_ref(), &tenant, None, 1000).await?;
     let there: Vec<_> = there.into_iter().map(|recorded| recorded.id).collect();
     ensure!(seen == there, "of {} events one who pages along saw {}", there.len(), seen.len());
+    Ok(())
+}
+
+/// Of many that take the beginning of one trail away exactly one does, while others append to it.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn one_trim_wins_and_the_chain_goes_on(stores: &Stores) -> Result<(), Violation> {
+    const TASKS: usize = 8;
+    for round in 0..5 {
+        let key = key("trim-race", &format!("user-{round}"));
+        count_up(stores[0].as_ref(), stores[1].as_ref(), &key, 20).await?;
+        let events = chain(stores[0].as_ref(), &key).await?;
+        let trims = together(TASKS + 1, |n| {
+            let (store, key) = (Arc::clone(&stores[n % 2]), key.clone());
+            let from = AuditHead::default();
+            let to = events[n + 2].event.head();
+            async move {
+                if n < TASKS {
+                    return Ok(Some(store.trim(&key, from, to).await?));
+                }
+                for _ in 0..10 {
+                    let Versioned { value, version } = store.load(&key).await?;
+                    let delta = delta(&value, &key, now(), |_| ());
+                    let commit = store.commit(&key, version, &delta).await?;
+                    ensure!(commit == Commit::Won, "a trim has changed the version");
+                }
+                Ok(None)
+            }
+        })
+        .await?;
+        let trims = trims.into_iter().collect::<Result<Vec<_>, Violation>>()?;
+        let won = trims.iter().filter(|trim| **trim == Some(Commit::Won)).count();
+        ensure!(won == 1, "{won} of {TASKS} took the beginning of one trail away");
+        let winner = trims.iter().position(|trim| *trim == Some(Commit::Won)).unwrap_or_default();
+        let kept = chain(stores[1].as_ref(), &key).await?;
+        let removed = winner + 3;
+        ensure!(
+            kept.len() == 30 - removed,
+            "{removed} of 30 events were removed, and {} are left",
+            kept.len()
+        );
+    }
     Ok(())
 }
 

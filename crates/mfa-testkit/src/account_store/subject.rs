@@ -65,6 +65,14 @@ impl<'a> Subject<'a> {
         self.check().await
     }
 
+    /// Takes the beginning of the trail away.
+    pub(super) async fn trim(&mut self, to: AuditHead) -> Result<(), Violation> {
+        let trimmed = self.store.trim(&self.key, self.model.value.audit_base, to).await?;
+        ensure!(trimmed == Commit::Won, "a trail could not be trimmed to {to:?}");
+        self.model.value.audit_base = to;
+        self.check().await
+    }
+
     /// What is read must be the model.
     pub(super) async fn check(&self) -> Result<(), Violation> {
         let read = self.store.load(&self.key).await?;
@@ -86,13 +94,13 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The events of an account, whose chain must hold and end where the account says.
+/// The events of an account, whose chain must hold, and begin and end where the account says.
 pub(super) async fn chain(
     store: &dyn AccountStore,
     key: &AccountKey,
 ) -> Result<Vec<RecordedEvent>, Violation> {
+    let mut head = store.load(key).await?.value.audit_base;
     let events = walk(store, &key.tenant, Some(&key.user), 1000).await?;
-    let mut head = AuditHead::default();
     for recorded in &events {
         head = head.extend(key, &recorded.event).map_err(|broken| Violation::new(broken.to_string()))?;
     }
