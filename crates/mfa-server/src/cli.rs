@@ -191,6 +191,8 @@ pub(crate) enum AuditCommand {
     PublicKey,
     /// Write events as JSON Lines, to standard output or a file
     Export(ExportArgs),
+    /// Remove events by age, so that what is left can still be checked
+    Prune(PruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +203,9 @@ pub(crate) struct VerifyArgs {
     /// Check its signature with this key, as `public-key` prints it [default: the key that signs here]
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     pub(crate) public_key: Option<PathBuf>,
+    /// Until when events may have been removed by age since the checkpoint [default: by audit.retention]
+    #[arg(long, value_name = "TIME", requires = "checkpoint")]
+    pub(crate) pruned_before: Option<Timestamp>,
     /// Check the chains in this export instead, without any database; of several, in their order
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     pub(crate) export: Vec<PathBuf>,
@@ -243,6 +248,18 @@ pub(crate) struct ExportArgs {
     /// Say in JSON what was written
     #[arg(long, requires = "out")]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Remove what happened before this time, but for the last such event of each user
+    #[arg(long, value_name = "TIME")]
+    pub(crate) before: Timestamp,
+    /// Only count
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 fn event_id(text: &str) -> Result<EventId, ParseIntError> {

@@ -19,6 +19,7 @@ mod file;
 mod flags;
 mod keys;
 mod quota;
+mod retention;
 mod rules;
 pub(crate) mod settings;
 mod urls;

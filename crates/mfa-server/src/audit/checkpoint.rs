@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 mod read;
 mod write;
 
-pub(crate) use read::Checkpoint;
+pub(crate) use read::{Accounts, Checkpoint};
 pub(crate) use write::{Plan, write};
 
 /// The name of this form.
@@ -42,6 +42,17 @@ struct Line {
     user: String,
     sequence: u64,
     hash: String,
+    /// How many events had been removed by age.
+    removed: u64,
+}
+
+/// An account as it was at the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Then {
+    pub(crate) key: AccountKey,
+    pub(crate) head: AuditHead,
+    /// How many events had been removed by age.
+    pub(crate) removed: u64,
 }
 
 /// The last line but one.
@@ -68,14 +79,15 @@ impl Line {
             user: account.key.user.to_string(),
             sequence: account.audit_head.sequence,
             hash: account.audit_head.hash.to_string(),
+            removed: account.audit_base.sequence,
         }
     }
 
-    fn read(&self) -> Option<AccountEntry> {
+    fn read(&self) -> Option<Then> {
         let tenant = TenantId::new(&self.tenant).ok()?;
         let key = AccountKey::new(tenant, UserId::new(&self.user).ok()?);
-        let audit_head = AuditHead { sequence: self.sequence, hash: self.hash.parse().ok()? };
-        Some(AccountEntry { key, audit_head, audit_base: AuditHead::default() })
+        let head = AuditHead { sequence: self.sequence, hash: self.hash.parse().ok()? };
+        Some(Then { key, head, removed: self.removed })
     }
 }
 

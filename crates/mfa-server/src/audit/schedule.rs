@@ -8,38 +8,68 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mfa_crypto::SigningKey;
-use mfa_domain::Timestamp;
 use mfa_domain::ports::{AccountStore, Clock, SystemClock};
+use mfa_domain::{AccountKey, Timestamp};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::retention::{self, Mode, Pruned, prune};
 use super::{checkpoint, signing_key};
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
 use crate::failure::describe;
 
 /// How long to wait after something failed.
-const AFTER_A_FAILURE: Duration = Duration::from_secs(60);
+const AFTER_A_FAILURE: Duration = Duration::from_mins(1);
 
 /// How a checkpoint's file is called: between these, the time. So names sort as times do.
 const PREFIX: &str = "checkpoint-";
 const EXTENSION: &str = "jsonl";
 
+/// How long to wait between two looks for events that are too old.
+const BETWEEN_PRUNINGS: Duration = Duration::from_hours(1);
+
 /// Starts it, until the runtime ends.
 pub(crate) fn start(config: &Config, accounts: &Arc<dyn AccountStore>) -> Result<()> {
-    let audit = &config.settings.audit;
-    if config.settings.store == StoreUrl::Memory || audit.checkpoint_dir.as_os_str().is_empty() {
-        return Ok(());
+    let Settings { store, data_dir, audit, .. } = &config.settings;
+    if let Some(retention) = audit.retention {
+        tokio::spawn(keep_pruning(Arc::clone(accounts), retention));
     }
-    let checkpoints = Checkpoints {
-        key: signing_key::open(config)?,
-        installation: audit.installation.clone(),
-        folder: config.settings.data_dir.join(&audit.checkpoint_dir),
-        every: audit.checkpoint_every,
-    };
-    data_dir::make(&checkpoints.folder)?;
-    tokio::spawn(checkpoints.keep(Arc::clone(accounts)));
+    if *store != StoreUrl::Memory && !audit.checkpoint_dir.as_os_str().is_empty() {
+        let checkpoints = Checkpoints {
+            key: signing_key::open(config)?,
+            installation: audit.installation.clone(),
+            folder: data_dir.join(&audit.checkpoint_dir),
+            every: audit.checkpoint_every,
+        };
+        data_dir::make(&checkpoints.folder)?;
+        tokio::spawn(checkpoints.keep(Arc::clone(accounts)));
+    }
     Ok(())
+}
+
+/// Removes events by age. Servers that share a database all do so; what one has removed, the others do
+/// not find any more.
+async fn keep_pruning(accounts: Arc<dyn AccountStore>, retention: Duration) {
+    loop {
+        let before = retention::before(retention);
+        let pause = match prune(accounts.as_ref(), before, Mode::Remove, || ()).await {
+            Ok(Pruned { accounts, events, broken }) => {
+                if events > 0 {
+                    info!(accounts, events, "events were removed by age");
+                }
+                for AccountKey { tenant, user } in broken {
+                    warn!(%tenant, %user, "a trail does not hold, and is left as it is; see audit verify");
+                }
+                BETWEEN_PRUNINGS
+            }
+            Err(error) => {
+                warn!("events could not be removed by age: {}", describe(&error));
+                AFTER_A_FAILURE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// Checkpoints in a folder, which several servers may share: whoever finds that one is due writes it.
@@ -69,7 +99,7 @@ impl Checkpoints {
             if age >= self.every {
                 break Some(newest);
             }
-            tokio::time::sleep(self.every - age).await;
+            tokio::time::sleep(self.every.saturating_sub(age)).await;
         };
         let now = Timestamp::from_unix_seconds(SystemClock.now().unix_seconds());
         let to = self.folder.join(format!("{PREFIX}{}.{EXTENSION}", now.to_string().replace(':', "-")));

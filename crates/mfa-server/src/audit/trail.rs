@@ -1,16 +1,25 @@
 //! Checking the trail: every chain against its account, and against a checkpoint.
 
 use std::fmt;
+use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::stream::{self, TryStreamExt};
 use mfa_domain::ports::{AccountEntry, AccountStore, EventQuery};
-use mfa_domain::{AccountKey, AuditHead};
+use mfa_domain::{AccountKey, AuditHead, Timestamp};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Accounts, Checkpoint, Then};
 use crate::walk::Walk;
 
 /// Events that are read at a time.
 const PAGE: u32 = 500;
+
+/// Chains that are followed at the same time: most of it is waiting for the store.
+const AT_ONCE: usize = 8;
+
+/// How far clocks are apart at most, and how long a change may take, when it comes to retention.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
 /// A chain that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +39,8 @@ pub(crate) enum Wrong {
     Rewritten,
     /// The event was there at the checkpoint, and the chain ends before it.
     EndGone,
+    /// The event was there at the checkpoint, and is too young to have been removed by age.
+    BeginningGone,
     /// All of the account was there at the checkpoint.
     AccountGone,
 }
@@ -49,88 +60,205 @@ pub(crate) trait Watch {
     fn found(&mut self, finding: Finding);
 }
 
-/// Checks every chain. Both accounts and checkpoint come in key order, so that one of each is in
+/// What chains are checked against, besides their accounts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Against<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    /// Until when events may have been removed by age since then; none may if none.
+    pub(crate) pruned_before: Option<Timestamp>,
+}
+
+/// Checks every chain. Both accounts and checkpoint come in key order, so that a few of each are in
 /// memory at a time.
 ///
-/// What is appended meanwhile is no finding: an account is read after its events, and whatever is in
-/// a checkpoint was there before.
+/// What is appended or removed by age meanwhile is no finding: an account is read after its events,
+/// and whatever is in a checkpoint was there before.
 pub(crate) async fn verify(
     accounts: &dyn AccountStore,
-    checkpoint: Option<&Checkpoint>,
+    against: Option<Against<'_>>,
     watch: &mut (dyn Watch + Send),
 ) -> Result<Checked> {
+    let pairs = Pairs {
+        walk: Walk::over(accounts),
+        checkpoint: against.map(|against| against.checkpoint.accounts()).transpose()?,
+        now: None,
+        then: None,
+    };
+    let pairs = stream::try_unfold(pairs, async |mut pairs| {
+        let next = pairs.next().await?;
+        Ok::<_, anyhow::Error>(next.map(|pair| (pair, pairs)))
+    });
+    let mut chains = pin!(pairs.map_ok(|pair| check_pair(accounts, pair, against)).try_buffered(AT_ONCE));
     let mut checked = Checked::default();
-    let mut expected = checkpoint.map(Checkpoint::accounts).transpose()?;
-    let mut next = || expected.as_mut().map_or(Ok(None), |accounts| accounts.next());
-    let mut waiting = next()?;
-    let mut walk = Walk::over(accounts);
-    while let Some(AccountEntry { key, .. }) = walk.next().await? {
-        while let Some(gone) = waiting.take_if(|waiting| waiting.key < key) {
-            watch.found(account_gone(gone));
-            waiting = next()?;
+    while let Some((events, finding)) = chains.try_next().await? {
+        if let Some(events) = events {
+            checked.accounts += 1;
+            checked.events += events;
+            watch.checked();
         }
-        let then = waiting.take_if(|waiting| waiting.key == key).map(|then| then.audit_head);
-        if then.is_some() {
-            waiting = next()?;
+        if let Some(finding) = finding {
+            watch.found(finding);
         }
-        let (events, wrong) = chain(accounts, &key, then.unwrap_or_default()).await?;
-        checked.accounts += 1;
-        checked.events += events;
-        watch.checked();
-        if let Some((sequence, what)) = wrong {
-            watch.found(Finding { key, sequence, what });
-        }
-    }
-    while let Some(gone) = waiting {
-        watch.found(account_gone(gone));
-        waiting = next()?;
     }
     Ok(checked)
 }
 
-fn account_gone(account: AccountEntry) -> Finding {
-    Finding { key: account.key, sequence: account.audit_head.sequence, what: Wrong::AccountGone }
+/// An account as it is and as it was at the checkpoint; one of them may be missing.
+struct Pair {
+    now: Option<AccountEntry>,
+    then: Option<Then>,
 }
 
-/// Follows one chain to its end: how many events are right, and the first that is not. `then` is
-/// where it ended at the checkpoint.
+/// Goes through the accounts and the checkpoint side by side.
+struct Pairs<'a> {
+    walk: Walk<'a>,
+    checkpoint: Option<Accounts>,
+    now: Option<AccountEntry>,
+    then: Option<Then>,
+}
+
+impl Pairs<'_> {
+    async fn next(&mut self) -> Result<Option<Pair>> {
+        if self.now.is_none() {
+            self.now = self.walk.next().await?;
+        }
+        if let (None, Some(checkpoint)) = (&self.then, &mut self.checkpoint) {
+            self.then = checkpoint.next()?;
+        }
+        let keys = self.now.iter().map(|now| &now.key).chain(self.then.iter().map(|then| &then.key));
+        let Some(key) = keys.min().cloned() else { return Ok(None) };
+        let (now, then) = (self.now.take_if(|now| now.key == key), self.then.take_if(|then| then.key == key));
+        Ok(Some(Pair { now, then }))
+    }
+}
+
+/// Checks one account: how many events are right, if it is there, and what is wrong.
+async fn check_pair(
+    accounts: &dyn AccountStore,
+    Pair { now, then }: Pair,
+    against: Option<Against<'_>>,
+) -> Result<(Option<u64>, Option<Finding>)> {
+    let Some(now) = now else {
+        let gone =
+            |then: Then| Finding { key: then.key, sequence: then.head.sequence, what: Wrong::AccountGone };
+        return Ok((None, then.map(gone)));
+    };
+    let (events, wrong) = check(accounts, &now, then.as_ref(), against).await?;
+    Ok((Some(events), wrong.map(|(sequence, what)| Finding { key: now.key, sequence, what })))
+}
+
+/// Checks one chain: how many events are right, and the first that is not.
+async fn check(
+    accounts: &dyn AccountStore,
+    account: &AccountEntry,
+    then: Option<&Then>,
+    against: Option<Against<'_>>,
+) -> Result<(u64, Option<(u64, Wrong)>)> {
+    let key = &account.key;
+    let mut base = account.audit_base;
+    loop {
+        let chain = follow(accounts, key, base, then).await?;
+        let events = chain.head.sequence.saturating_sub(base.sequence);
+        let wrong = chain.wrong.or_else(|| against?.removal(then?, base, chain.first));
+        if wrong.is_none() {
+            return Ok((events, None));
+        }
+        // What is missing may have been removed by age since the account was read.
+        let now = accounts.load(key).await?.value.audit_base;
+        if now == base {
+            return Ok((events, wrong));
+        }
+        base = now;
+    }
+}
+
+/// A chain that was followed as far as it holds.
+struct Chain {
+    /// When the first event that is left happened.
+    first: Option<Timestamp>,
+    head: AuditHead,
+    wrong: Option<(u64, Wrong)>,
+}
+
+/// Follows one chain to its end.
 ///
 /// The account is read after the events: whatever was appended meanwhile it knows too, so an event
 /// that it does not know was put there by somebody else.
-async fn chain(
+async fn follow(
     accounts: &dyn AccountStore,
     key: &AccountKey,
-    then: AuditHead,
-) -> Result<(u64, Option<(u64, Wrong)>)> {
-    let mut head = AuditHead::default();
-    let wrong = |head: AuditHead, sequence, what| Ok((head.sequence, Some((sequence, what))));
+    base: AuditHead,
+    then: Option<&Then>,
+) -> Result<Chain> {
+    let then = then.map(|then| then.head).unwrap_or_default();
+    let mut chain = Chain { first: None, head: base, wrong: None };
     let mut query =
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: PAGE };
     loop {
         let page = accounts.events(&query).await?;
         query.after = page.events.last().map(|event| event.id).or(query.after);
         for recorded in &page.events {
-            head = match head.extend(key, &recorded.event) {
+            chain.first.get_or_insert(recorded.event.at);
+            match chain.head.extend(key, &recorded.event) {
                 Ok(next) if next.sequence == then.sequence && next != then => {
-                    return wrong(head, next.sequence, Wrong::Rewritten);
+                    chain.wrong = Some((next.sequence, Wrong::Rewritten));
+                    return Ok(chain);
                 }
-                Ok(next) => next,
-                Err(broken) => return wrong(head, broken.sequence, Wrong::Broken),
-            };
+                Ok(next) => chain.head = next,
+                Err(broken) => {
+                    chain.wrong = Some((broken.sequence, Wrong::Broken));
+                    return Ok(chain);
+                }
+            }
         }
         if page.more {
             continue;
         }
         let known = accounts.load(key).await?.value.audit_head;
-        if known == head {
-            let short = head.sequence < then.sequence;
-            return Ok((head.sequence, short.then_some((head.sequence + 1, Wrong::EndGone))));
+        if known == chain.head {
+            chain.wrong = if chain.first.is_none() && known.sequence > 0 {
+                // Whatever its age, the last event is never removed.
+                Some((known.sequence, Wrong::Broken))
+            } else {
+                let short = known.sequence < then.sequence;
+                short.then_some((known.sequence + 1, Wrong::EndGone))
+            };
+            return Ok(chain);
         }
         // Fewer events than the account knows: some were appended just now, or the end is gone.
-        let appended = known.sequence > head.sequence && !accounts.events(&query).await?.events.is_empty();
-        if !appended {
-            return wrong(head, known.sequence.min(head.sequence) + 1, Wrong::Broken);
+        let behind = known.sequence > chain.head.sequence;
+        if !behind || accounts.events(&query).await?.events.is_empty() {
+            let sequence = known.sequence.min(chain.head.sequence) + 1;
+            chain.wrong = Some((sequence, Wrong::Broken));
+            return Ok(chain);
         }
+    }
+}
+
+impl Against<'_> {
+    /// What is wrong with how a chain that holds begins now, after `base` and with an event of the
+    /// time `first`. Whoever can write the database can move the base of an account too, so:
+    ///
+    /// - If more was removed than at the checkpoint, then the first event that is left must be old
+    ///   enough to be removed itself. It stays as a witness that what was before it was older still
+    ///   ([`AuditHead::shortened`]), and is bound by its hash to the head that was signed.
+    /// - If all was removed that was there at the checkpoint, there is no such bond. But then that
+    ///   witness came after the checkpoint, so the checkpoint must be old enough as well.
+    fn removal(self, then: &Then, base: AuditHead, first: Option<Timestamp>) -> Option<(u64, Wrong)> {
+        if base.sequence <= then.removed {
+            return None;
+        }
+        let gone = Some((then.removed + 1, Wrong::BeginningGone));
+        let Some(before) = self.pruned_before else { return gone };
+        if first.is_none_or(|first| first >= before) {
+            return gone;
+        }
+        if base.sequence == then.head.sequence && base != then.head {
+            return Some((base.sequence, Wrong::Rewritten));
+        }
+        // Clocks of servers differ, and what is decided is written a little later.
+        let all = base.sequence >= then.head.sequence;
+        if all && self.checkpoint.begun_at >= before.plus(CLOCKS_DIFFER) { gone } else { None }
     }
 }
 
@@ -141,6 +269,7 @@ impl Wrong {
             Self::Broken => "broken",
             Self::Rewritten => "rewritten",
             Self::EndGone => "end_gone",
+            Self::BeginningGone => "beginning_gone",
             Self::AccountGone => "account_gone",
         }
     }
@@ -152,6 +281,7 @@ impl fmt::Display for Wrong {
             Self::Broken => "it is missing or altered, or the account does not know it",
             Self::Rewritten => "at the checkpoint it was another one",
             Self::EndGone => "it was there at the checkpoint",
+            Self::BeginningGone => "it was there at the checkpoint, and was removed before its time",
             Self::AccountGone => "the whole account was there at the checkpoint",
         })
     }

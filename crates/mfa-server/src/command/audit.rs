@@ -1,4 +1,4 @@
-//! `audit verify`, `checkpoint`, `public-key`, `export`
+//! `audit verify`, `checkpoint`, `public-key`, `export`, `prune`
 
 use anyhow::Result;
 
@@ -10,12 +10,14 @@ use crate::output;
 
 mod checkpoint;
 mod export;
+mod prune;
 mod verify;
 
 /// Needs no key ring: the trail holds no secret.
 pub(super) async fn run(config: &Config, command: AuditCommand) -> Result<Exit> {
     match command {
         AuditCommand::Verify(arguments) => return verify::run(config, &arguments).await,
+        AuditCommand::Prune(arguments) => return prune::run(config, &arguments).await,
         AuditCommand::Export(arguments) => export::run(config, arguments).await?,
         AuditCommand::Checkpoint(arguments) => checkpoint::run(config, arguments).await?,
         AuditCommand::PublicKey => output::say(signing_key::open(config)?.public_key().to_pem().trim_end())?,

@@ -101,6 +101,11 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
             (second..=minutes(366 * 24 * 60)).contains(&audit.checkpoint_every),
             "1s to 366d",
         ),
+        (
+            "audit.retention",
+            audit.retention.is_none_or(|retention| retention >= minutes(60)),
+            "forever, or at least 1h",
+        ),
     ];
     rules.into_iter().filter(|(_, holds, _)| !holds).map(|(key, _, rule)| Broken { key, rule }).collect()
 }

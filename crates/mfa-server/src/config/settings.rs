@@ -12,7 +12,7 @@ use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
 
 use super::urls::{EphemeralUrl, StoreUrl};
-use super::{duration, quota};
+use super::{duration, quota, retention};
 
 /// Everything that can be configured. The README explains each option to users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -159,6 +159,9 @@ pub(crate) struct Audit {
     /// How often.
     #[serde(with = "duration")]
     pub(crate) checkpoint_every: Duration,
+    /// After which time events are removed; never if none.
+    #[serde(with = "retention")]
+    pub(crate) retention: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,7 +206,8 @@ impl Default for Settings {
                 installation: "default".to_owned(),
                 signing_key_file: "audit-signing.pem".into(),
                 checkpoint_dir: PathBuf::new(),
-                checkpoint_every: Duration::from_secs(86_400),
+                checkpoint_every: Duration::from_hours(24),
+                retention: None,
             },
         }
     }

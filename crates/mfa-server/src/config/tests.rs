@@ -110,6 +110,25 @@ fn text_that_looks_like_a_number_stays_text() {
 }
 
 #[test]
+fn the_trail_is_kept_forever_or_for_a_while() {
+    assert_eq!(load("", &[], &[]).unwrap().settings.audit.retention, None);
+    let config = load("[audit]\nretention = '400d'\n", &[], &[]).unwrap();
+    assert_eq!(config.settings.audit.retention, Some(std::time::Duration::from_hours(400 * 24)));
+    assert!(config.to_string().contains("retention = \"400d\" # "), "{config}");
+    let file = "[audit]\nretention = 'long'\ncheckpoint_every = '0s'\ninstallation = 'Prod'\n";
+    let problems = load(file, &[], &[]).unwrap_err();
+    for part in [
+        "audit.retention (mfa.toml, line 2): not how long to keep something; it must be forever or like 400d",
+        "audit.checkpoint_every (mfa.toml, line 3): must be 1s to 366d",
+        "audit.installation (mfa.toml, line 4): must be 1 to 64 characters",
+    ] {
+        assert!(problems.contains(part), "{part} in\n{problems}");
+    }
+    let short = load("", &[("MFA_AUDIT_RETENTION", "59m")], &[]).unwrap_err();
+    assert!(short.contains("audit.retention (environment, MFA_AUDIT_RETENTION): must be forever"), "{short}");
+}
+
+#[test]
 fn quotas_are_texts_and_proxies_a_list() {
     let file = "[throttle]\nuser = '50/10s'\ntrusted_proxies = ['10.0.0.0/8', '192.0.2.1']\n";
     let config = load(file, &[], &[]).unwrap();

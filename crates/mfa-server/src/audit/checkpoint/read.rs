@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use mfa_crypto::PublicKey;
-use mfa_domain::ports::AccountEntry;
 use mfa_domain::{AccountKey, Timestamp};
 use serde_json::from_slice;
 use sha2::{Digest, Sha256};
 
 use super::super::lines::Lines;
-use super::{End, FORMAT, Header, Line, Signed, decode, message};
+use super::{End, FORMAT, Header, Line, Signed, Then, decode, message};
 
 /// A checkpoint whose signature is right.
 #[derive(Debug)]
@@ -78,7 +77,7 @@ impl Accounts {
     }
 
     /// The next account; none after the last.
-    pub(crate) fn next(&mut self) -> Result<Option<AccountEntry>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Then>> {
         if self.end.is_some() {
             return Ok(None);
         }
@@ -127,7 +126,9 @@ struct Hashed {
 impl Hashed {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
         let line = self.lines.next()?;
-        line.iter().for_each(|line| self.hash.update(line));
+        if let Some(line) = &line {
+            self.hash.update(line);
+        }
         Ok(line)
     }
 
@@ -176,7 +177,7 @@ mod tests {
         let mut accounts = checkpoint.accounts().unwrap();
         let mut read = Vec::new();
         while let Some(account) = accounts.next().unwrap() {
-            read.push((account.key.user.to_string(), account.audit_head.sequence));
+            read.push((account.key.user.to_string(), account.head.sequence));
         }
         assert_eq!(read, [("Carol".to_owned(), 3), ("alice".to_owned(), 2), ("bob".to_owned(), 1)]);
         assert_eq!(checkpoint.accounts, 3);

@@ -7,8 +7,8 @@ use mfa_domain::AccountKey;
 use serde_json::{Value, json};
 
 use crate::audit::checkpoint::Checkpoint;
-use crate::audit::trail::{Checked, Finding, Watch, verify};
-use crate::audit::{export, signing_key};
+use crate::audit::trail::{Against, Checked, Finding, Watch, verify};
+use crate::audit::{export, retention, signing_key};
 use crate::cli::{Json, VerifyArgs};
 use crate::config::Config;
 use crate::failure::Exit;
@@ -26,17 +26,21 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
     if !arguments.export.is_empty() {
         return exported(&arguments.export, arguments.json);
     }
-    let installation = &config.settings.audit.installation;
+    let audit = &config.settings.audit;
     let checkpoint = match &arguments.checkpoint {
         Some(path) => {
             let key = signing_key::public(config, arguments.public_key.as_deref())?;
-            Some(Checkpoint::open(path, &key, installation)?)
+            Some(Checkpoint::open(path, &key, &audit.installation)?)
         }
         None => None,
     };
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
     let mut findings = Findings::new();
-    let checked = verify(storage.accounts.as_ref(), checkpoint.as_ref(), &mut findings).await?;
+    let against = checkpoint.as_ref().map(|checkpoint| Against {
+        checkpoint,
+        pruned_before: arguments.pruned_before.or_else(|| audit.retention.map(retention::before)),
+    });
+    let checked = verify(storage.accounts.as_ref(), against, &mut findings).await?;
     storage.close().await;
     findings.progress.end();
     let Findings { listed, count, .. } = findings;

@@ -1,0 +1,180 @@
+//! Removing events by age, from the beginning of each trail.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mfa_domain::ports::{AccountEntry, AccountQuery, AccountStore, Clock, Commit, EventQuery, SystemClock};
+use mfa_domain::{AccountKey, Timestamp};
+
+/// Accounts, or events of one account, that are looked at in one go; at most so many events are removed
+/// in one transaction.
+const BATCH: u32 = 500;
+
+/// What was removed.
+#[derive(Debug, Default)]
+pub(crate) struct Pruned {
+    pub(crate) accounts: u64,
+    pub(crate) events: u64,
+    /// Trails that do not hold. They are left as they are: they are evidence.
+    pub(crate) broken: Vec<AccountKey>,
+}
+
+/// Whether to do it, or only to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Remove,
+    Count,
+}
+
+/// What happened before this is not kept any more.
+pub(crate) fn before(retention: Duration) -> Timestamp {
+    let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_unix_millis(SystemClock.now().unix_millis().saturating_sub(millis))
+}
+
+/// Removes what happened before a time, from the beginning of every trail, but for the last such event
+/// of each. Several may do so at once, and what was done before an interruption stays done.
+pub(crate) async fn prune(
+    accounts: &dyn AccountStore,
+    before: Timestamp,
+    mode: Mode,
+    mut each: impl FnMut(),
+) -> Result<Pruned> {
+    let mut pruned = Pruned::default();
+    let mut query =
+        AccountQuery { after: None, not_sealed_with: None, second_event_before: Some(before), limit: BATCH };
+    loop {
+        let page = accounts.page(&query).await.context("accounts cannot be read")?;
+        query.after = page.accounts.last().map(|account| account.key.clone());
+        for account in page.accounts {
+            match shorten(accounts, &account, before, mode).await? {
+                Some(0) => {}
+                Some(events) => {
+                    pruned.accounts += 1;
+                    pruned.events += events;
+                }
+                None => pruned.broken.push(account.key),
+            }
+            each();
+        }
+        if !page.more || query.after.is_none() {
+            return Ok(pruned);
+        }
+    }
+}
+
+/// How many events of one account were removed; none if its trail does not hold.
+async fn shorten(
+    accounts: &dyn AccountStore,
+    account: &AccountEntry,
+    before: Timestamp,
+    mode: Mode,
+) -> Result<Option<u64>> {
+    let AccountEntry { key, audit_base, .. } = account;
+    let mut base = *audit_base;
+    let mut query =
+        EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: BATCH };
+    loop {
+        let page = accounts.events(&query).await.context("events cannot be read")?;
+        let last_removed = page.events.iter();
+        let events: Vec<_> = page.events.iter().map(|recorded| recorded.event.clone()).collect();
+        let Ok(next) = base.shortened(key, &events, before) else {
+            // Somebody else may have removed the same just now; then there is nothing left to do.
+            let moved = accounts.load(key).await?.value.audit_base != base;
+            return Ok(moved.then(|| base.sequence - audit_base.sequence));
+        };
+        let done = next == base || !page.more;
+        if next != base && mode == Mode::Remove && accounts.trim(key, base, next).await? == Commit::Conflict {
+            return Ok(Some(base.sequence - audit_base.sequence));
+        }
+        let mut removed = last_removed.filter(|recorded| recorded.event.sequence <= next.sequence);
+        query.after = removed.next_back().map(|recorded| recorded.id).or(query.after);
+        base = next;
+        if done {
+            return Ok(Some(base.sequence - audit_base.sequence));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mfa_domain::account::Context;
+    use mfa_domain::{Actor, AuditHead, EventKind, Policies};
+    use mfa_store_memory::MemoryStore;
+    use mfa_testkit::changes::key;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    /// A user with events at these times, by as many changes.
+    async fn happen(store: &MemoryStore, user: &str, times: impl IntoIterator<Item = u64>) {
+        let (policies, actor) = (Policies::default(), Actor::user("test"));
+        for seconds in times {
+            let read = store.load(&key(user)).await.unwrap();
+            let context = Context { key: &key(user), actor: &actor, now: at(seconds), policies: &policies };
+            let mut draft = read.value.draft(context);
+            draft.record(EventKind::Verified, None, []);
+            let _ = store.commit(&key(user), read.version, &draft.finish().unwrap()).await.unwrap();
+        }
+    }
+
+    async fn base(store: &MemoryStore, user: &str) -> u64 {
+        store.load(&key(user)).await.unwrap().value.audit_base.sequence
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_goes_but_for_the_last_of_it() {
+        let store = MemoryStore::default();
+        happen(&store, "all-old", 0..1700).await;
+        happen(&store, "some-old", (0..1000).map(|n| 9000 + n * 2)).await;
+        happen(&store, "one-old", [0, 20_000]).await;
+        happen(&store, "young", [20_000, 20_001]).await;
+        for (mode, again) in [(Mode::Count, 2698), (Mode::Remove, 0)] {
+            let pruned = prune(&store, at(11_000), mode, || ()).await.unwrap();
+            assert_eq!((pruned.accounts, pruned.events, pruned.broken.len()), (2, 1699 + 999, 0), "{mode:?}");
+            let pruned = prune(&store, at(11_000), Mode::Count, || ()).await.unwrap();
+            assert_eq!(pruned.events, again, "{mode:?}");
+        }
+        for (user, removed) in [("all-old", 1699), ("some-old", 999), ("one-old", 0), ("young", 0)] {
+            assert_eq!(base(&store, user).await, removed, "{user}");
+        }
+        // Later, the rest of it.
+        happen(&store, "all-old", [12_000, 12_001, 30_000]).await;
+        let pruned = prune(&store, at(12_002), Mode::Remove, || ()).await.unwrap();
+        assert_eq!((pruned.events, base(&store, "all-old").await), (2, 1701));
+    }
+
+    #[tokio::test]
+    async fn several_may_do_it_at_once() {
+        let store = MemoryStore::default();
+        for user in 0..20 {
+            happen(&store, &format!("user-{user}"), 0..30).await;
+        }
+        let one = prune(&store, at(25), Mode::Remove, || ());
+        let other = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            prune(&store, at(25), Mode::Remove, || ()).await
+        };
+        let (one, other) = tokio::join!(one, other);
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(one.broken.is_empty() && other.broken.is_empty());
+        assert_eq!(one.events + other.events, 20 * 24);
+    }
+
+    #[tokio::test]
+    async fn a_trail_that_does_not_hold_is_left_alone() {
+        let store = MemoryStore::default();
+        happen(&store, "alice", 0..10).await;
+        happen(&store, "bob", 0..10).await;
+        // A base that was moved by hand: what is left does not follow it.
+        let none = AuditHead::default();
+        let wrong = AuditHead { sequence: 4, hash: none.hash };
+        assert_eq!(store.trim(&key("alice"), none, wrong).await.unwrap(), Commit::Won);
+        let pruned = prune(&store, at(100), Mode::Remove, || ()).await.unwrap();
+        assert_eq!((pruned.events, pruned.broken), (9, vec![key("alice")]));
+        assert_eq!(base(&store, "alice").await, 4);
+    }
+}

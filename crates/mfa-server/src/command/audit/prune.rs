@@ -1,0 +1,42 @@
+//! `audit prune`
+
+use anyhow::Result;
+use mfa_domain::ports::{Clock, SystemClock};
+use serde_json::json;
+
+use crate::audit::retention::{Mode, Pruned, prune};
+use crate::cli::PruneArgs;
+use crate::config::Config;
+use crate::failure::{Exit, Misuse};
+use crate::output::{self, Progress};
+use crate::storage::{Absent, Storage};
+
+pub(super) async fn run(config: &Config, arguments: &PruneArgs) -> Result<Exit> {
+    let PruneArgs { before, dry_run, json } = *arguments;
+    if before > SystemClock.now() {
+        return Err(Misuse(format!("{before} is still to come")).into());
+    }
+    let mode = if dry_run { Mode::Count } else { Mode::Remove };
+    let storage = Storage::open(&config.settings, Absent::Refuse).await?;
+    let progress = Progress::endless();
+    let pruned = prune(storage.accounts.as_ref(), before, mode, || progress.advance()).await?;
+    storage.close().await;
+    let Pruned { accounts, events, broken } = pruned;
+    for key in &broken {
+        progress.note(&format!(
+            "the trail of user {} of tenant {} does not hold, and is left as it is; see audit verify",
+            key.user, key.tenant
+        ));
+    }
+    progress.end();
+    if json.json {
+        let broken = broken.len();
+        output::say_json(
+            &json!({ "accounts": accounts, "events": events, "broken": broken, "dry_run": dry_run }),
+        )?;
+    } else {
+        let removed = if dry_run { "would be removed" } else { "were removed" };
+        output::say(format_args!("{events} events of {accounts} accounts {removed}."))?;
+    }
+    Ok(if broken.is_empty() { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,88 @@
+//! What goes on while a trail is checked is no finding.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mfa_domain::ports::{Clock, SystemClock};
+use mfa_domain::{Actor, Timestamp};
+use mfa_testkit::changes::key;
+use mfa_testkit::{TotpUser, ports};
+use serde_json::{Value, json};
+
+use crate::installation::{Installation, Kind, happen_at};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_trail_raises_no_alarm_on_sqlite() {
+    a_busy_trail_raises_no_alarm(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_trail_raises_no_alarm_on_postgresql() {
+    a_busy_trail_raises_no_alarm(Kind::Postgres).await;
+}
+
+async fn a_busy_trail_raises_no_alarm(kind: Kind) {
+    const WRITERS: usize = 4;
+    const ROUNDS: usize = 4;
+    let installation = Installation::new(kind).await;
+    // Whoever is erased keeps the trail.
+    let mfa = ports(Arc::clone(&installation.store)).mfa();
+    let erased = TotpUser::enrol(&mfa, &key("erased")).await.unwrap();
+    installation.json("audit checkpoint --out before.jsonl").await;
+    mfa.erase(&erased.key, &Actor::admin("test")).await.unwrap();
+    let writing = Arc::new(AtomicBool::new(true));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (store, writing) = (Arc::clone(&installation.store), Arc::clone(&writing));
+            tokio::spawn(async move {
+                let mut changes = 0_u64;
+                while writing.load(Ordering::SeqCst) {
+                    // New accounts, before and behind the walk, and old ones again and again.
+                    let user = if changes.is_multiple_of(2) { changes / 20 } else { 0 };
+                    let key = key(&format!("user-{}-{user}", (b'z' - u8::try_from(writer).unwrap()) as char));
+                    happen_at(store.as_ref(), &key, SystemClock.now()).await;
+                    changes += 1;
+                    // The walks have to come to an end, too.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                changes
+            })
+        })
+        .collect();
+    let mut removed = 0;
+    for round in 0..ROUNDS {
+        let previous = if round == 0 { String::new() } else { format!("--previous {}.jsonl", round - 1) };
+        installation.json(&format!("audit checkpoint --out {round}.jsonl {previous}")).await;
+        // What is a second old is removed while it is checked.
+        let before = Timestamp::from_unix_millis(SystemClock.now().unix_millis() - 1000);
+        let prune = format!("audit prune --before {before}");
+        let later = before.plus(Duration::from_secs(1));
+        for checkpoint in ["before".to_owned(), "0".to_owned(), round.to_string()] {
+            let verify = format!("--checkpoint {checkpoint}.jsonl --pruned-before {later}");
+            let (pruned, broken) = tokio::join!(installation.json(&prune), installation.broken(&verify));
+            assert_eq!((&pruned["broken"], broken), (&json!(0), vec![]));
+            removed += pruned["events"].as_u64().unwrap();
+        }
+    }
+    writing.store(false, Ordering::SeqCst);
+    let mut changes = 0;
+    for writer in writers {
+        changes += writer.await.unwrap();
+    }
+    assert!(changes > 100, "{changes} changes are no load");
+    let checked = installation.json("audit verify").await;
+    assert!(removed > 0, "nothing was removed");
+    let erased = installation.chain(&key("erased")).await.last().unwrap().sequence;
+    assert_eq!(checked["events"], changes + erased - removed);
+
+    // Each names the one before it, as others work it out.
+    for round in 1..ROUNDS {
+        let sum = Command::new("sha256sum").arg(installation.path(&format!("{}.jsonl", round - 1))).output();
+        let sum = String::from_utf8(sum.unwrap().stdout).unwrap();
+        let text = std::fs::read_to_string(installation.path(&format!("{round}.jsonl"))).unwrap();
+        let header: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(header["previous"].as_str(), sum.get(..64));
+    }
+}

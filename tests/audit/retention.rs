@@ -1,0 +1,120 @@
+//! What was removed by age, and what was removed by somebody else.
+
+use std::time::Duration;
+
+use mfa_testkit::changes::key;
+use mfa_tests::{Server, ServerOptions, binary};
+use serde_json::json;
+
+use crate::installation::{Installation, Kind, account, found};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_by_age_is_told_from_what_was_not_on_sqlite() {
+    what_was_removed_by_age_is_told_from_what_was_not(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_by_age_is_told_from_what_was_not_on_postgresql() {
+    what_was_removed_by_age_is_told_from_what_was_not(Kind::Postgres).await;
+}
+
+async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
+    const DAY: u64 = 86_400;
+    let installation = Installation::new(kind).await;
+    let old = [1, 2, 3, 4, 5].map(|day| day * DAY);
+    let young = [101, 102, 103].map(|day| day * DAY);
+    installation.happen_at("all-old", old).await;
+    installation.happen_at("half", old.into_iter().chain(young)).await;
+    for user in ["forged", "moved", "no-base", "nothing", "young"] {
+        installation.happen_at(user, young).await;
+    }
+    installation.json("audit checkpoint --out whole.jsonl").await;
+
+    let before = "--before 2020-03-01T00:00:00Z";
+    for _ in 0..2 {
+        let counted = installation.json(&format!("audit prune {before} --dry-run")).await;
+        assert_eq!((&counted["accounts"], &counted["events"]), (&json!(2), &json!(8)));
+    }
+    assert_eq!(installation.json(&format!("audit prune {before}")).await["events"], 8);
+    assert_eq!(installation.json(&format!("audit prune {before}")).await["events"], 0);
+    let left = installation.chain(&key("half")).await;
+    assert_eq!(left.iter().map(|event| event.sequence).collect::<Vec<_>>(), [5, 6, 7, 8]);
+    assert_eq!(installation.broken("").await, []);
+    // Against the checkpoint, whoever checks has to know until when events may be gone.
+    let gone = found(&[("all-old", 1, "beginning_gone"), ("half", 1, "beginning_gone")]);
+    assert_eq!(installation.broken("--checkpoint whole.jsonl").await, gone);
+    for (before, expected) in
+        [("2020-03-01", found(&[])), ("2020-01-06", gone.clone()), ("2020-01-07", vec![])]
+    {
+        let arguments = format!("--checkpoint whole.jsonl --pruned-before {before}T00:00:00Z");
+        assert_eq!(installation.broken(&arguments).await, expected, "{before}");
+    }
+    // A checkpoint that was made afterwards vouches for it.
+    installation.json("audit checkpoint --out pruned.jsonl").await;
+    assert_eq!(installation.broken("--checkpoint pruned.jsonl").await, []);
+    installation.happen_at("all-old", [200 * DAY]).await;
+
+    // Somebody else removes what is young: without and with a base that fits.
+    installation
+        .sql(&format!("DELETE FROM mfa.events WHERE account_id = {} AND sequence = 1", account("no-base")))
+        .await;
+    let chain = installation.chain(&key("moved")).await;
+    installation.cut("moved", chain[0].head()).await;
+    // Everything that was there goes, and an event is made up that is old enough to be a witness.
+    let chain = installation.chain(&key("forged")).await;
+    installation.happen_at("forged", [9 * DAY]).await;
+    installation.cut("forged", chain[2].head()).await;
+    // All goes, the last one too.
+    let chain = installation.chain(&key("nothing")).await;
+    installation.cut("nothing", chain[2].head()).await;
+
+    assert_eq!(installation.broken("").await, found(&[("no-base", 1, "broken"), ("nothing", 3, "broken")]));
+    let with = found(&[
+        ("forged", 1, "beginning_gone"),
+        ("moved", 1, "beginning_gone"),
+        ("no-base", 1, "broken"),
+        ("nothing", 3, "broken"),
+    ]);
+    for before in ["", "--pruned-before 2020-03-01T00:00:00Z"] {
+        assert_eq!(
+            installation.broken(&format!("--checkpoint pruned.jsonl {before}")).await,
+            with,
+            "{before}"
+        );
+    }
+    let pruned = installation.run(&format!("audit prune {before} --json")).await;
+    assert!(pruned.status.success(), "{pruned:?}");
+    let refused = installation.run("audit prune --before 2999-01-01T00:00:00Z").await;
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+/// Two servers that share a database remove events by age, and neither gets in the way of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_remove_events_by_age() {
+    const USERS: usize = 40;
+    let installation = Installation::new(Kind::Postgres).await;
+    for user in 0..USERS {
+        installation.happen_at(&format!("user-{user}"), 0..30).await;
+    }
+    installation.json("audit checkpoint --out before.jsonl").await;
+    let options =
+        ServerOptions::new([("MFA_STORE", installation.url.as_str()), ("MFA_AUDIT_RETENTION", "30d")]);
+    let one = Server::with(binary!(), options.clone());
+    let other = Server::in_folder(binary!(), one.data(), one.client.key(), options);
+    let left = async || {
+        let mut left = 0;
+        for user in 0..USERS {
+            left += installation.chain(&key(&format!("user-{user}"))).await.len();
+        }
+        left
+    };
+    for _ in 0..600 {
+        if left().await == USERS {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(left().await, USERS, "{}{}", one.log(), other.log());
+    assert_eq!(installation.broken("--set audit.retention=30d --checkpoint before.jsonl").await, []);
+    assert_eq!(installation.broken("--checkpoint before.jsonl").await.len(), USERS);
+}

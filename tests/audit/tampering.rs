@@ -1,0 +1,113 @@
+//! What was done to a trail is found, and named.
+
+use mfa_domain::{AuditHead, Draft, EventKind};
+use mfa_testkit::changes::{self, key};
+
+use crate::installation::{Installation, Kind, account, found};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tampering_is_found_on_sqlite() {
+    tampering_is_found(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tampering_is_found_on_postgresql() {
+    tampering_is_found(Kind::Postgres).await;
+}
+
+/// Every user has five events at the checkpoint and six now, and something was done to each but `z`.
+async fn tampering_is_found(kind: Kind) {
+    let installation = Installation::new(kind).await;
+    let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "z"];
+    for user in users {
+        installation.happen(user, 5).await;
+    }
+    let written = installation.json("audit checkpoint --out cp.jsonl").await;
+    assert_eq!(written["accounts"], users.len());
+    for user in users {
+        installation.happen(user, 1).await;
+    }
+    assert_eq!(installation.broken("--checkpoint cp.jsonl").await, []);
+
+    let events =
+        |user: &str, which: &str| format!("mfa.events WHERE account_id = {} AND {which}", account(user));
+    let update = |user: &str, set: &str, which: &str| {
+        format!("UPDATE mfa.events SET {set} WHERE account_id = {} AND {which}", account(user))
+    };
+    let delete = |user: &str, which: &str| format!("DELETE FROM {}", events(user, which));
+    let sql = async |statement: String| installation.sql(&statement).await;
+
+    // An event is altered, taken out, or given another place.
+    sql(update("a", "kind = 'verification_failed'", "sequence = 2")).await;
+    sql(delete("b", "sequence = 3")).await;
+    sql(update("c", "sequence = 0", "sequence = 4")).await;
+    // The end is cut off, without and with a head that fits.
+    sql(delete("d", "sequence >= 5")).await;
+    let before = installation.chain(&key("e")).await;
+    sql(delete("e", "sequence >= 4")).await;
+    installation.set_head("e", before[2].head()).await;
+    // Everything is gone, with a head that fits.
+    sql(delete("f", "sequence > 0")).await;
+    installation.set_head("f", AuditHead::default()).await;
+    // The trail is written anew, with a head that fits: all of it, its end, and what came later.
+    installation.rewrite("g", 1).await;
+    installation.rewrite("h", 5).await;
+    installation.rewrite("i", 6).await;
+    // It was cut back, and is as long as before.
+    let before = installation.chain(&key("j")).await;
+    sql(delete("j", "sequence >= 4")).await;
+    installation.set_head("j", before[2].head()).await;
+    for _ in 0..2 {
+        let otherwise = |draft: &mut Draft<'_>| draft.record(EventKind::Locked, None, []);
+        let _ = changes::change(installation.store.as_ref(), &key("j"), otherwise).await.unwrap();
+    }
+    // An account is gone, with its events and without them, or has another name.
+    sql(delete("k", "sequence > 0")).await;
+    sql("DELETE FROM mfa.accounts WHERE user_id IN ('k', 'l')".to_owned()).await;
+    sql("UPDATE mfa.accounts SET user_id = 'mm' WHERE user_id = 'm'".to_owned()).await;
+    // An event is there that the account does not know.
+    installation.set_head("n", installation.chain(&key("n")).await[4].head()).await;
+
+    let without = [
+        ("a", 2, "broken"),
+        ("b", 3, "broken"),
+        ("c", 1, "broken"),
+        ("d", 5, "broken"),
+        ("mm", 1, "broken"),
+        ("n", 6, "broken"),
+    ];
+    assert_eq!(installation.broken("").await, found(&without), "without a checkpoint");
+    let with = [
+        ("a", 2, "broken"),
+        ("b", 3, "broken"),
+        ("c", 1, "broken"),
+        ("d", 5, "broken"),
+        ("e", 4, "end_gone"),
+        ("f", 1, "end_gone"),
+        ("g", 5, "rewritten"),
+        ("h", 5, "rewritten"),
+        // What was appended since the checkpoint, and rewritten, is not found: "i".
+        ("j", 5, "rewritten"),
+        ("k", 5, "account_gone"),
+        ("l", 5, "account_gone"),
+        ("m", 5, "account_gone"),
+        ("mm", 1, "broken"),
+        ("n", 6, "broken"),
+    ];
+    assert_eq!(installation.broken("--checkpoint cp.jsonl").await, found(&with));
+    let said = installation.run("audit verify --checkpoint cp.jsonl").await;
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("BROKEN  user g of tenant acme, at event 5: at the checkpoint"), "{said}");
+    assert!(said.contains("with 15 accounts: 14 chains are broken"), "{said}");
+
+    // A database that another one was put in the place of.
+    let other = Installation::new(kind).await;
+    other.happen("z", 5).await;
+    std::fs::copy(installation.path("cp.jsonl"), other.path("cp.jsonl")).unwrap();
+    std::fs::copy(installation.path("audit-signing.pem"), other.path("audit-signing.pem")).unwrap();
+    let gone = users.map(|user| (user, 5, "account_gone"));
+    let broken = other.broken("--checkpoint cp.jsonl").await;
+    assert_eq!(broken[..14], found(&gone[..14]));
+    // The events of "z" are the same in both: same key, same times, same actor.
+    assert_eq!(broken.len(), 14);
+}
