@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod change;
 mod column;
+mod deliveries;
 mod error;
 mod events;
 mod open;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 
-use crate::{SqliteStore, accounts, api_keys, change, events};
+use crate::{SqliteStore, accounts, api_keys, change, deliveries, events};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 19] = [
+const STATEMENTS: [(&str, &[&str]); 24] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE, &[]),
     // The table that the recursion makes.
@@ -27,6 +27,13 @@ const STATEMENTS: [(&str, &[&str]); 19] = [
     (change::SPEND_CODE, &[]),
     (change::ADD_API_KEY, &[]),
     (change::REVOKE_API_KEY, &[]),
+    (change::NEW_DELIVERY, &[]),
+    (change::CHANGE_DELIVERY, &[]),
+    (deliveries::FIND_DELIVERY, &[]),
+    // From the event where the page begins, as far as its limit.
+    (deliveries::TRAIL, &["SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"]),
+    // Its last row.
+    (deliveries::LAST_EVENT, &["SEARCH events"]),
     // What deleting a set of codes does to the codes.
     ("DELETE FROM backup_codes WHERE account = ?", &[]),
 ];
@@ -90,6 +97,7 @@ async fn fill(connection: &mut SqliteConnection) {
                 NULL, NULL, 0, 'k' || (id % 2), x'' FROM accounts;
         INSERT INTO backup_code_sets SELECT id, 's', 0 FROM accounts;
         INSERT INTO backup_codes SELECT id, 0, x'', NULL FROM accounts;
+        INSERT INTO deliveries SELECT 'e' || n, 1, 0, NULL, 0, 0, 0, NULL, 0 FROM (SELECT id AS n FROM accounts);
         INSERT INTO events SELECT id, tenant, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
         ANALYZE";
     connection.execute(fill).await.unwrap();

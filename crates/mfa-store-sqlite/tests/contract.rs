@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mfa_store_sqlite::SqliteStore;
-use mfa_testkit::{Violation, account_store, api_key_store};
+use mfa_testkit::{Violation, account_store, api_key_store, delivery_store};
 use tempfile::TempDir;
 
 /// Two stores on one new file, as two processes have them.
@@ -22,19 +22,23 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     let (store, _, _folder) = replicas().await;
     account_store::basic(store.as_ref()).await?;
     account_store::time(store.as_ref()).await?;
-    api_key_store::basic(store.as_ref()).await
+    api_key_store::basic(store.as_ref()).await?;
+    delivery_store::basic(store.as_ref()).await?;
+    delivery_store::time(store.as_ref()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn for_many_callers_of_one_store() -> Result<(), Violation> {
     let (store, _, _folder) = replicas().await;
     account_store::race(store.clone(), store.clone()).await?;
-    api_key_store::race(store.clone(), store).await
+    api_key_store::race(store.clone(), store.clone()).await?;
+    delivery_store::race(store.clone(), store).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn for_many_callers_of_two_stores_on_one_file() -> Result<(), Violation> {
     let (one, other, _folder) = replicas().await;
     account_store::race(one.clone(), other.clone()).await?;
-    api_key_store::race(one, other).await
+    api_key_store::race(one.clone(), other.clone()).await?;
+    delivery_store::race(one, other).await
 }
