@@ -5,6 +5,7 @@ mod api_keys;
 mod change;
 mod column;
 mod connections;
+mod deliveries;
 mod error;
 mod events;
 mod migrations;

@@ -13,8 +13,10 @@ use crate::PostgresError;
 /// A new minor version leaves the tables so that the program before it still works beside the new
 /// one: it adds, and what it adds has a default. A new major version does not, and the program before
 /// it refuses the database from then on.
-const MIGRATIONS: [(Version, &str); 1] =
-    [(Version { major: 1, minor: 0 }, include_str!("../migrations/1.0.sql"))];
+const MIGRATIONS: [(Version, &str); 2] = [
+    (Version { major: 1, minor: 0 }, include_str!("../migrations/1.0.sql")),
+    (Version { major: 1, minor: 3 }, include_str!("../migrations/1.3.sql")),
+];
 
 /// "mfa-kit": who holds this advisory lock migrates.
 const LOCK: i64 = 0x006d_6661_2d6b_6974;

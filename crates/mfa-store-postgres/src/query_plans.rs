@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
-use crate::{PostgresStore, accounts, api_keys, change, events, migrations, server};
+use crate::{PostgresStore, accounts, api_keys, change, deliveries, events, migrations, server};
 
 fn statements() -> Vec<(String, &'static [&'static str])> {
     let commit = format!("{}{}", change::COMMIT, change::WINNERS);
@@ -21,6 +21,12 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (api_keys::LIST_API_KEYS, &["api_keys"]),
         (api_keys::ADD_API_KEY, &[]),
         (api_keys::REVOKE_API_KEY, &[]),
+        (deliveries::FIND_DELIVERY, &[]),
+        (deliveries::NEW_DELIVERY, &[]),
+        (deliveries::CHANGE_DELIVERY, &[]),
+        (deliveries::TRAIL, &[]),
+        // A sequence has one row.
+        (deliveries::LAST_EVENT, &["events_id_seq"]),
         (migrations::LATEST, &["migrations"]),
     ];
     let few = few.into_iter().map(|(statement, scanned)| (statement.to_owned(), scanned));
@@ -94,6 +100,7 @@ async fn fill(connection: &mut PgConnection) {
             FROM mfa.accounts;
         INSERT INTO mfa.backup_code_sets SELECT id, 's', 0 FROM mfa.accounts;
         INSERT INTO mfa.backup_codes SELECT id, 0, '', NULL FROM mfa.accounts;
+        INSERT INTO mfa.deliveries SELECT 'e' || id, 1, 0, NULL, 0, 0, 0, NULL, false FROM mfa.accounts;
         INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
             SELECT tenant_id, id, 1, 0, 'verified', 'a', '{}', '', '' FROM mfa.accounts;
         ANALYZE";

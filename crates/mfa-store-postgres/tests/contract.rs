@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
 use mfa_domain::{Account, AccountKey, Delta, KeyId, Version, Versioned};
 use mfa_store_postgres::PostgresStore;
-use mfa_testkit::{Violation, account_store, api_key_store};
+use mfa_testkit::{Violation, account_store, api_key_store, delivery_store};
 
 mod support;
 
@@ -25,21 +25,25 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     let (store, _) = replicas().await;
     account_store::basic(store.as_ref()).await?;
     account_store::time(store.as_ref()).await?;
-    api_key_store::basic(store.as_ref()).await
+    api_key_store::basic(store.as_ref()).await?;
+    delivery_store::basic(store.as_ref()).await?;
+    delivery_store::time(store.as_ref()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn for_many_callers_of_one_store() -> Result<(), Violation> {
     let (store, _) = replicas().await;
     account_store::race(store.clone(), store.clone()).await?;
-    api_key_store::race(store.clone(), store).await
+    api_key_store::race(store.clone(), store.clone()).await?;
+    delivery_store::race(store.clone(), store).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn for_many_callers_of_two_stores_on_one_database() -> Result<(), Violation> {
     let (one, other) = replicas().await;
     account_store::race(one.clone(), other.clone()).await?;
-    api_key_store::race(one, other).await
+    api_key_store::race(one.clone(), other.clone()).await?;
+    delivery_store::race(one, other).await
 }
 
 /// The guard in the statement is what the race suite rests on: a store that compares in memory and then
