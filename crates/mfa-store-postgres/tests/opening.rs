@@ -201,7 +201,8 @@ async fn many_may_make_one_database_at_the_same_time() {
 }
 
 async fn migrations(url: &str) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM mfa.migrations").fetch_one(&mut raw(url).await).await.unwrap()
+    let count = sqlx::query_scalar("SELECT count(*) FROM mfa.migrations");
+    count.fetch_one(&mut raw(url).await).await.expect("a count")
 }
 
 #[tokio::test]

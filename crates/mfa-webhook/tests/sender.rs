@@ -329,7 +329,7 @@ async fn while_one_replica_sends_the_other_waits_and_takes_over_when_that_dies()
     let (mut one, mut other) = (scene.sender(), scene.sender());
     one.begin().await.unwrap();
     let dying = tokio::spawn(async move { one.step().await });
-    scene.receiver.arrival().await;
+    scene.receiver.arrived(1).await;
     assert_eq!(other.step().await.unwrap(), Step::Nothing, "two sent at the same time");
     dying.abort();
     assert_eq!(other.step().await.unwrap(), Step::Nothing, "it took over from somebody alive");
@@ -347,7 +347,7 @@ async fn who_is_stopped_in_the_middle_lets_go_of_the_claim() {
     scene.receiver.next([Reply::Hang]);
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(scene.sender().run(async { drop(stopped.await) }));
-    scene.receiver.arrival().await;
+    scene.receiver.arrived(1).await;
     stop.send(()).unwrap();
     running.await.unwrap();
     // At once, on a clock that stood still.
@@ -364,7 +364,7 @@ async fn a_message_of_somebody_who_lost_the_claim_moves_nothing() {
     let (mut slow, mut other) = (scene.sender(), scene.sender());
     slow.begin().await.unwrap();
     let sending = tokio::spawn(async move { slow.step().await.unwrap() });
-    scene.receiver.arrival().await;
+    scene.receiver.arrived(1).await;
     scene.clock.advance(Duration::from_mins(1));
     assert_eq!(other.step().await.unwrap(), Step::Failed);
     assert_eq!(sending.await.unwrap(), Step::Nothing);

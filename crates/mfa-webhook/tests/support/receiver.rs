@@ -111,9 +111,18 @@ impl Receiver {
         *self.state.bytes_sent.lock().unwrap()
     }
 
-    /// Waits for one more message, and no longer than a minute.
-    pub(crate) async fn arrival(&self) {
-        tokio::time::timeout(Duration::from_mins(1), self.state.arrived.notified()).await.unwrap();
+    /// Waits until so many messages came, and no longer than a minute.
+    pub(crate) async fn arrived(&self, count: usize) {
+        let all = async {
+            loop {
+                let next = self.state.arrived.notified();
+                if self.state.received.lock().unwrap().len() >= count {
+                    return;
+                }
+                next.await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), all).await.unwrap();
     }
 
     /// Stops listening, and breaks every connection.
@@ -150,7 +159,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
             Reply::Hang | Reply::Close | Reply::Nonsense => 0,
         };
         state.received.lock().unwrap().push(received);
-        state.arrived.notify_one();
+        state.arrived.notify_waiters();
         if !answer(&mut stream, reply, &state).await {
             return;
         }
