@@ -21,9 +21,11 @@ mod keys;
 mod quota;
 mod rules;
 pub(crate) mod settings;
+mod webhook;
 
 pub(crate) use flags::Flags;
 pub(crate) use settings::{LogFormat, Settings, StoreUrl};
+pub(crate) use webhook::{Start, Webhook};
 
 use crate::secret::SecretText;
 use environment::Environment;

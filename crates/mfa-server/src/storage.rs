@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mfa_domain::ports::{AccountStore, ApiKeyStore, Throttle};
+use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, Throttle};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_store_postgres::{PostgresStore, Turn};
 use mfa_store_sqlite::SqliteStore;
@@ -26,6 +26,7 @@ pub(crate) enum Absent {
 pub(crate) struct Storage {
     pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
+    pub(crate) deliveries: Arc<dyn DeliveryStore>,
     opened: Opened,
 }
 
@@ -45,7 +46,7 @@ impl Storage {
                 .with_context(|| format!("the database {url} cannot be opened"))?;
             let shared = Arc::new(postgres.clone());
             let opened = Opened::Postgres(postgres);
-            return Ok(Self { accounts: shared.clone(), api_keys: shared, opened });
+            return Ok(Self::of(&shared, opened));
         }
         let Some(path) = database(settings)? else {
             if absent == Absent::Refuse {
@@ -53,7 +54,7 @@ impl Storage {
                 return Err(Misuse(text.to_owned()).into());
             }
             let memory = Arc::new(MemoryStore::default());
-            return Ok(Self { accounts: memory.clone(), api_keys: memory, opened: Opened::Memory });
+            return Ok(Self::of(&memory, Opened::Memory));
         };
         if absent == Absent::Refuse && !path.exists() {
             let text = format!("there is no database {}; is --data-dir right?", path.display());
@@ -63,7 +64,12 @@ impl Storage {
             .await
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;
         let shared = Arc::new(sqlite.clone());
-        Ok(Self { accounts: shared.clone(), api_keys: shared, opened: Opened::Sqlite(sqlite) })
+        Ok(Self::of(&shared, Opened::Sqlite(sqlite)))
+    }
+
+    /// One store that keeps everything.
+    fn of<S: AccountStore + ApiKeyStore + DeliveryStore>(store: &Arc<S>, opened: Opened) -> Self {
+        Self { accounts: store.clone(), api_keys: store.clone(), deliveries: store.clone(), opened }
     }
 
     /// Keeps other machines from making an installation on the same database, until it is dropped.

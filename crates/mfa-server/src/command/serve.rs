@@ -21,6 +21,7 @@ use crate::audit::schedule;
 use crate::config::{Config, Settings, StoreUrl};
 use crate::installation::Installation;
 use crate::storage::{self, Absent};
+use crate::webhooks::Webhooks;
 use crate::welcome::Welcome;
 use crate::{data_dir, limits, logging, output};
 
@@ -68,6 +69,8 @@ pub(super) async fn run(config: &Config) -> Result<()> {
         .bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = *server.addrs().first().context("the server has no address")?;
+    // Before the first request, so that no event of it is left out.
+    let webhooks = Webhooks::start(settings, &installation.deliveries()).await?;
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
     installation.made();
@@ -79,6 +82,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     }
     info!(%address, store = %settings.store, version = env!("CARGO_PKG_VERSION"), "ready");
     server.await.context("the server failed")?;
+    webhooks.stop().await;
     installation.close().await;
     info!("stopped");
     Ok(())

@@ -13,7 +13,7 @@ use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout
 use mfa_store_postgres::{PostgresError, PostgresUrl};
 use serde::{Deserialize, Serialize};
 
-use super::{duration, quota};
+use super::{Webhook, duration, quota};
 
 /// Everything that can be configured. The README explains each option to users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// Connections that are open at the same time.
     pub(crate) max_connections: usize,
+    /// Where the audit trail is delivered to.
+    pub(crate) webhook: Vec<Webhook>,
     pub(crate) lockout: Lockout,
     pub(crate) enrolment: Enrolment,
     pub(crate) backup_codes: BackupCodes,
@@ -195,6 +197,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(8),
             workers: 0,
             max_connections: 10_000,
+            webhook: Vec::new(),
             lockout: StandardLockout::default().into(),
             enrolment: StandardEnrolment::default().into(),
             backup_codes: StandardBackupCodes::default().into(),
