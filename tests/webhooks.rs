@@ -134,7 +134,8 @@ print(right)
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-tools/bin/python");
     let mut command = Command::new(python);
     let command = command.args(["-c", PROGRAM, secret]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("run `cargo xtask tools`");
+    let child = command.spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("{error}: run `cargo xtask tools`"));
     let mut input = child.stdin.take().unwrap();
     for message in messages {
         let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
