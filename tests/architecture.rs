@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mfa-store-sqlite", &["mfa-batch", "mfa-domain"]),
     ("mfa-testkit", &["mfa-domain"]),
     ("mfa-actix", &["mfa-domain"]),
+    ("mfa-webhook", &["mfa-domain"]),
     (
         "mfa-server",
         &[
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mfa-store-postgres",
             "mfa-store-redis",
             "mfa-store-sqlite",
+            "mfa-webhook",
         ],
     ),
 ];
@@ -42,11 +44,13 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("aes-gcm", &["mfa-crypto"]),
     ("ed25519-dalek", &["mfa-crypto"]),
     ("getrandom", &["mfa-crypto"]),
-    ("hmac", &["otp-core"]),
+    ("hmac", &["otp-core", "mfa-webhook"]),
     ("utoipa", &["mfa-actix"]),
     ("ipnet", &["mfa-actix"]),
     ("clap", &["mfa-server"]),
     ("anyhow", &["mfa-server", "xtask"]),
+    ("hyper", &["mfa-webhook"]),
+    ("hyper-rustls", &["mfa-webhook"]),
     ("reqwest", &["mfa-tests", "xtask"]),
 ];
 

@@ -117,7 +117,7 @@ impl Server {
         self.url = url;
     }
 
-    /// Runs a command of the program in the same data directory, on the same store.
+    /// Runs a command of the program in the same data directory, with the same environment.
     #[must_use]
     pub fn command<const N: usize>(&self, arguments: [&str; N]) -> std::process::Output {
         let mut command = Command::new(&self.binary);

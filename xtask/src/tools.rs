@@ -35,7 +35,10 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
 /// Says to Debian's packages whether they may start services; no file says that they may.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs what is not there: Debian packages, a Python environment with `pyotp`, `cargo-deny`.
+/// Python packages that tests use, by the name that they are imported by.
+const PYTHON_PACKAGES: [&str; 2] = ["pyotp", "standardwebhooks"];
+
+/// Installs what is not there: Debian packages, a Python environment with packages, `cargo-deny`.
 pub(crate) fn install() -> Result<()> {
     let missing = PROGRAMS.iter().filter(|(program, _)| !succeeds(program, &["--version"]));
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
@@ -64,9 +67,11 @@ pub(crate) fn install() -> Result<()> {
         without_services(|| run(install))?;
     }
     let python = folder().join("bin/python");
-    if !succeeds(&python, &["-c", "import pyotp"]) {
+    if !succeeds(&python, &["-c", &format!("import {}", PYTHON_PACKAGES.join(", "))]) {
         run(command("python3", &["-m", "venv", "target/test-tools"]))?;
-        run(command(&python, &["-m", "pip", "install", "--quiet", "pyotp"]))?;
+        let mut install = command(&python, &["-m", "pip", "install", "--quiet"]);
+        install.args(PYTHON_PACKAGES);
+        run(install)?;
     }
     Ok(())
 }

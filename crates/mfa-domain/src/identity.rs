@@ -22,22 +22,14 @@ pub struct TenantId(String);
 
 impl TenantId {
     /// The longest tenant id, in characters.
-    pub const MAX_LENGTH: usize = 64;
+    pub const MAX_LENGTH: usize = MAX_NAME;
 
     /// Takes a tenant's name.
     ///
     /// # Errors
     /// [`InvalidId`] if it is empty, too long or holds another character.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
-        let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-        let starts_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-        if text.len() <= Self::MAX_LENGTH && starts_well && text.bytes().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(InvalidId {
-            what: "tenant",
-            rule: "1 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit",
-        })
+        plain_name("tenant", text).map(Self)
     }
 
     /// The name as text.
@@ -152,6 +144,19 @@ impl fmt::Display for FactorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.hyphenated())
     }
+}
+
+/// The longest name that an operator gives.
+pub(crate) const MAX_NAME: usize = 64;
+
+/// Takes a name that an operator gives: it is at home in URLs, logs and labels of metrics.
+pub(crate) fn plain_name(what: &'static str, text: &str) -> Result<String, InvalidId> {
+    let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+    let starts_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+    if text.len() <= MAX_NAME && starts_well && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(InvalidId { what, rule: "1 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit" })
 }
 
 /// A text that cannot be an id of that kind.

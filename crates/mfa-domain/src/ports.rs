@@ -9,6 +9,7 @@ pub mod api_key_store;
 pub mod challenge_store;
 pub mod clock;
 pub mod code_hasher;
+pub mod delivery_store;
 pub mod entropy;
 pub mod throttle;
 pub mod vault;
@@ -21,6 +22,7 @@ pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes
 pub use challenge_store::ChallengeStore;
 pub use clock::{Clock, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};
+pub use delivery_store::{DeliveryStore, TrailEvent, TrailPage};
 pub use entropy::{Entropy, EntropyError};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};

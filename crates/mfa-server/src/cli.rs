@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use mfa_domain::ports::{ApiKeyId, EventId, Scope};
-use mfa_domain::{Reason, TenantId, Timestamp, UserId};
+use mfa_domain::{EndpointId, Reason, TenantId, Timestamp, UserId};
 
 use crate::config::Flags;
 
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Check the audit trail, and sign checkpoints of it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Look after the webhooks that the audit trail is delivered to
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -264,6 +267,42 @@ pub(crate) struct PruneArgs {
 
 fn event_id(text: &str) -> Result<EventId, ParseIntError> {
     text.parse().map(EventId)
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhookCommand {
+    /// Show how far each webhook is, and how the last attempt failed
+    Status {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Send a message without events now, and tell how it was answered
+    Test {
+        /// The webhook's name
+        #[arg(value_parser = EndpointId::new)]
+        name: EndpointId,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Deliver all events after one again; or skip those up to it
+    Rewind {
+        /// The webhook's name
+        #[arg(value_parser = EndpointId::new)]
+        name: EndpointId,
+        /// The id of the last event that is not to be delivered; 0 for all events
+        #[arg(long, value_name = "ID")]
+        after: u64,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Try again at once: after failures, or when the webhook had said that it is gone
+    Resume {
+        /// The webhook's name
+        #[arg(value_parser = EndpointId::new)]
+        name: EndpointId,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Debug, Subcommand)]

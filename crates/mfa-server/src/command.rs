@@ -14,6 +14,7 @@ mod keys;
 mod serve;
 mod trial;
 mod user;
+mod webhook;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::Config;
@@ -42,6 +43,7 @@ async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
         Command::Keys(command) => return keys::run(config, command).await,
         Command::User(command) => user::run(config, command).await?,
         Command::Audit(command) => return audit::run(config, command).await,
+        Command::Webhook(command) => return webhook::run(config, command).await,
         Command::Config(ConfigCommand::Check) => output::say("OK")?,
         Command::Config(ConfigCommand::Dump) => output::say(config.to_string().trim_end())?,
         Command::Healthcheck(arguments) => healthcheck::run(config, &arguments)?,

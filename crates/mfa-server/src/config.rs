@@ -23,10 +23,12 @@ mod retention;
 mod rules;
 pub(crate) mod settings;
 mod urls;
+mod webhook;
 
 pub(crate) use flags::Flags;
 pub(crate) use settings::{LogFormat, Settings};
 pub(crate) use urls::{EphemeralUrl, StoreUrl};
+pub(crate) use webhook::{Start, Webhook};
 
 use crate::secret::SecretText;
 use environment::Environment;

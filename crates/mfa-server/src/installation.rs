@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
-use mfa_domain::ports::{ApiKeyStore, SystemClock};
+use mfa_domain::ports::{ApiKeyStore, DeliveryStore, SystemClock, Throttle};
 use mfa_domain::{Mfa, Ports};
 use mfa_store_postgres::Turn;
 
@@ -85,6 +85,16 @@ impl Installation {
     /// Seals with the newest key what older ones sealed, while the server runs.
     pub(crate) fn re_encrypt_in_background(&self) {
         tokio::spawn(re_encryption::in_background(Arc::clone(&self.mfa)));
+    }
+
+    /// How far the trail is delivered, and the trail.
+    pub(crate) fn deliveries(&self) -> Option<Arc<dyn DeliveryStore>> {
+        self.storage.deliveries.clone()
+    }
+
+    /// The throttle that the settings name.
+    pub(crate) async fn throttle(&self, settings: &Settings) -> Result<Arc<dyn Throttle>> {
+        self.storage.throttle(settings).await
     }
 
     /// Closes the stores.

@@ -20,6 +20,7 @@ mod re_encryption;
 mod secret;
 mod storage;
 mod walk;
+mod webhooks;
 mod welcome;
 
 use cli::Cli;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mfa_domain::ports::{AccountStore, ApiKeyStore, Throttle};
+use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, Throttle};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_store_postgres::{PostgresStore, Turn};
-use mfa_store_redis::RedisStore;
+use mfa_store_redis::{RedisStore, RedisUrl};
 use mfa_store_sqlite::SqliteStore;
 
 use crate::config::{EphemeralUrl, Settings, StoreUrl};
@@ -30,6 +30,8 @@ pub(crate) enum Absent {
 pub(crate) struct Storage {
     pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
+    /// None where events have no order over all tenants.
+    pub(crate) deliveries: Option<Arc<dyn DeliveryStore>>,
     opened: Opened,
 }
 
@@ -39,7 +41,7 @@ enum Opened {
     Memory,
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
-    Redis,
+    Redis(RedisUrl),
 }
 
 impl Storage {
@@ -47,7 +49,8 @@ impl Storage {
         if let StoreUrl::Redis(url) = &settings.store {
             let redis = RedisStore::open(url.expose());
             let redis = Arc::new(redis.await.with_context(|| format!("the store {url} cannot be opened"))?);
-            return Ok(Self { accounts: redis.clone(), api_keys: redis, opened: Opened::Redis });
+            let opened = Opened::Redis(url.clone());
+            return Ok(Self { accounts: redis.clone(), api_keys: redis, deliveries: None, opened });
         }
         if let StoreUrl::Postgres(url) = &settings.store {
             let postgres = PostgresStore::open_with(url.expose(), &(&settings.postgres).into())
@@ -55,7 +58,7 @@ impl Storage {
                 .with_context(|| format!("the database {url} cannot be opened"))?;
             let shared = Arc::new(postgres.clone());
             let opened = Opened::Postgres(postgres);
-            return Ok(Self { accounts: shared.clone(), api_keys: shared, opened });
+            return Ok(Self::of(&shared, opened));
         }
         let Some(path) = database(settings)? else {
             if absent == Absent::Refuse {
@@ -63,7 +66,7 @@ impl Storage {
                 return Err(Misuse(text.to_owned()).into());
             }
             let memory = Arc::new(MemoryStore::default());
-            return Ok(Self { accounts: memory.clone(), api_keys: memory, opened: Opened::Memory });
+            return Ok(Self::of(&memory, Opened::Memory));
         };
         if absent == Absent::Refuse && !path.exists() {
             let text = format!("there is no database {}; is --data-dir right?", path.display());
@@ -73,13 +76,19 @@ impl Storage {
             .await
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;
         let shared = Arc::new(sqlite.clone());
-        Ok(Self { accounts: shared.clone(), api_keys: shared, opened: Opened::Sqlite(sqlite) })
+        Ok(Self::of(&shared, Opened::Sqlite(sqlite)))
+    }
+
+    /// One store that keeps everything.
+    fn of<S: AccountStore + ApiKeyStore + DeliveryStore>(store: &Arc<S>, opened: Opened) -> Self {
+        let deliveries = Some(store.clone() as Arc<dyn DeliveryStore>);
+        Self { accounts: store.clone(), api_keys: store.clone(), deliveries, opened }
     }
 
     /// Keeps other machines from making an installation on the same database, until it is dropped.
     pub(crate) async fn turn(&self) -> Result<Option<Turn>> {
         match &self.opened {
-            Opened::Memory | Opened::Sqlite(_) | Opened::Redis => Ok(None),
+            Opened::Memory | Opened::Sqlite(_) | Opened::Redis(_) => Ok(None),
             Opened::Postgres(postgres) => {
                 let turn = postgres.turn().await;
                 Ok(Some(turn.context("another server is being started on the same database")?))
@@ -87,21 +96,27 @@ impl Storage {
         }
     }
 
+    /// The throttle that the settings name.
+    pub(crate) async fn throttle(&self, settings: &Settings) -> Result<Arc<dyn Throttle>> {
+        Ok(match (&settings.ephemeral, &self.opened) {
+            (EphemeralUrl::Memory, _) | (EphemeralUrl::Store, Opened::Memory) => {
+                Arc::new(MemoryThrottle::default())
+            }
+            (EphemeralUrl::Store, Opened::Sqlite(sqlite)) => Arc::new(sqlite.clone()),
+            (EphemeralUrl::Store, Opened::Postgres(postgres)) => Arc::new(postgres.clone()),
+            (EphemeralUrl::Redis(url), _) | (EphemeralUrl::Store, Opened::Redis(url)) => {
+                Arc::new(RedisThrottle::open(url.clone()).await?)
+            }
+        })
+    }
+
     /// Makes what is queued, and writes back what SQLite keeps beside the database.
     pub(crate) async fn close(self) {
         match self.opened {
-            Opened::Memory | Opened::Redis => {}
+            Opened::Memory | Opened::Redis(_) => {}
             Opened::Sqlite(sqlite) => sqlite.close().await,
             Opened::Postgres(postgres) => postgres.close().await,
         }
-    }
-}
-
-/// The throttle that the settings name.
-pub(crate) async fn throttle(settings: &Settings) -> Result<Arc<dyn Throttle>> {
-    match &settings.ephemeral {
-        EphemeralUrl::Memory => Ok(Arc::new(MemoryThrottle::default())),
-        EphemeralUrl::Redis(url) => Ok(Arc::new(RedisThrottle::open(url.clone()).await?)),
     }
 }
 

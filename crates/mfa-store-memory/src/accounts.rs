@@ -98,7 +98,7 @@ impl Tables {
 }
 
 /// The first `limit`, and whether there are more.
-fn first<T>(mut matching: impl Iterator<Item = T>, limit: u32) -> (Vec<T>, bool) {
+pub(crate) fn first<T>(mut matching: impl Iterator<Item = T>, limit: u32) -> (Vec<T>, bool) {
     let page = matching.by_ref().take(limit as usize).collect();
     (page, matching.next().is_some())
 }
@@ -115,6 +115,6 @@ fn is_of(key: &AccountKey, query: &EventQuery) -> bool {
     key.tenant == query.tenant && query.user.as_ref().is_none_or(|user| key.user == *user)
 }
 
-fn recorded(id: EventId, key: &AccountKey, event: &AuditEvent) -> RecordedEvent {
+pub(crate) fn recorded(id: EventId, key: &AccountKey, event: &AuditEvent) -> RecordedEvent {
     RecordedEvent { id, user: key.user.clone(), event: event.clone() }
 }

@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mfa_domain::ports::{ApiKey, ApiKeyId, EventId};
-use mfa_domain::{Account, AccountKey, AuditEvent, Versioned};
+use mfa_domain::{Account, AccountKey, AuditEvent, Delivery, EndpointId, Versioned};
 
 mod accounts;
 mod api_keys;
 mod challenges;
+mod deliveries;
 mod throttle;
 
 pub use challenges::MemoryChallenges;
@@ -29,6 +30,7 @@ struct Tables {
     /// Ids are counted from 1. The last one is never removed, so none is given again.
     events: BTreeMap<EventId, (AccountKey, AuditEvent)>,
     api_keys: BTreeMap<ApiKeyId, ApiKey>,
+    deliveries: BTreeMap<EndpointId, Versioned<Delivery>>,
 }
 
 impl MemoryStore {

@@ -44,7 +44,7 @@ pub(crate) const EVENTS_OF_USER: &str = "
 const PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(sqlx::FromRow)]
-struct EventRow {
+pub(crate) struct EventRow {
     id: i64,
     user_id: String,
     account_id: i64,
@@ -90,7 +90,7 @@ pub(crate) async fn page(
 /// was given, and then waits for the transactions that may have been given one up to it: those that
 /// have a writer's lock on the table now. Whoever had the lock before and has it no more is over, and
 /// whoever gets it later gets larger ids. That waits for one commit, and holds up no writer.
-async fn settled(on: &mut PgConnection, patience: Duration) -> Result<i64, PostgresError> {
+pub(crate) async fn settled(on: &mut PgConnection, patience: Duration) -> Result<i64, PostgresError> {
     // Three statements, since each must see what was true after the one before it.
     let last: i64 =
         sqlx::query_scalar(LAST_ID).fetch_one(&mut *on).await.map_err(PostgresError::from_driver)?;
@@ -112,7 +112,7 @@ async fn writers(on: &mut PgConnection) -> Result<Vec<(String, i32)>, PostgresEr
 }
 
 impl EventRow {
-    fn read(self) -> Result<RecordedEvent, PostgresError> {
+    pub(crate) fn read(self) -> Result<RecordedEvent, PostgresError> {
         let row = Row { table: "events", account: self.account_id };
         let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_str(&self.detail))?;
         Ok(RecordedEvent {

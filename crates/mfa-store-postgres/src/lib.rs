@@ -6,6 +6,7 @@ mod challenges;
 mod change;
 mod column;
 mod connections;
+mod deliveries;
 mod error;
 mod events;
 mod migrations;

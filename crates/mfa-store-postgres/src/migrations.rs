@@ -13,10 +13,11 @@ use crate::PostgresError;
 /// A new minor version leaves the tables so that the program before it still works beside the new
 /// one: it adds, and what it adds has a default. A new major version does not, and the program before
 /// it refuses the database from then on.
-const MIGRATIONS: [(Version, &str); 3] = [
+const MIGRATIONS: [(Version, &str); 4] = [
     (Version { major: 1, minor: 0 }, include_str!("../migrations/1.0.sql")),
     (Version { major: 1, minor: 1 }, include_str!("../migrations/1.1.sql")),
     (Version { major: 1, minor: 2 }, include_str!("../migrations/1.2.sql")),
+    (Version { major: 1, minor: 3 }, include_str!("../migrations/1.3.sql")),
 ];
 
 /// "mfa-kit": who holds this advisory lock migrates.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
-use crate::{PostgresStore, accounts, api_keys, challenges, change, events, migrations, server, throttle};
+use crate::{
+    PostgresStore, accounts, api_keys, challenges, change, deliveries, events, migrations, server, throttle,
+};
 
 fn statements() -> Vec<(String, &'static [&'static str])> {
     let commit = format!("{}{}", change::COMMIT, change::WINNERS);
@@ -28,6 +30,12 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (challenges::TAKE_CHALLENGE, &[]),
         (throttle::READ_BUCKETS, &[]),
         (throttle::WRITE_BUCKETS, &[]),
+        (deliveries::FIND_DELIVERY, &[]),
+        (deliveries::NEW_DELIVERY, &[]),
+        (deliveries::CHANGE_DELIVERY, &[]),
+        (deliveries::TRAIL, &[]),
+        // A sequence has one row.
+        (deliveries::LAST_EVENT, &["events_id_seq"]),
         (migrations::LATEST, &["migrations"]),
     ];
     let few = few.into_iter().map(|(statement, scanned)| (statement.to_owned(), scanned));
@@ -103,6 +111,7 @@ async fn fill(connection: &mut PgConnection) {
             FROM mfa.accounts;
         INSERT INTO mfa.backup_code_sets SELECT id, 's', 0 FROM mfa.accounts;
         INSERT INTO mfa.backup_codes SELECT id, 0, '', NULL FROM mfa.accounts;
+        INSERT INTO mfa.deliveries SELECT 'e' || id, 1, 0, NULL, 0, 0, 0, NULL, false FROM mfa.accounts;
         INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
             SELECT tenant_id, id, 1, 0, 'verified', 'a', '{}', '', '' FROM mfa.accounts;
         INSERT INTO mfa.challenges

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versioned};
 use mfa_store_postgres::PostgresStore;
-use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, throttle};
+use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
 
 mod support;
 
@@ -28,6 +28,8 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     api_key_store::basic(store.as_ref()).await?;
     challenge_store::basic(store.as_ref()).await?;
     challenge_store::time(store.as_ref()).await?;
+    delivery_store::basic(store.as_ref()).await?;
+    delivery_store::time(store.as_ref()).await?;
     throttle::basic(store.as_ref()).await?;
     throttle::time(store.as_ref()).await
 }
@@ -38,6 +40,7 @@ async fn for_many_callers_of_one_store() -> Result<(), Violation> {
     account_store::race(store.clone(), store.clone()).await?;
     api_key_store::race(store.clone(), store.clone()).await?;
     challenge_store::race(store.clone(), store.clone()).await?;
+    delivery_store::race(store.clone(), store.clone()).await?;
     throttle::race(store.clone(), store).await
 }
 
@@ -47,6 +50,7 @@ async fn for_many_callers_of_two_stores_on_one_database() -> Result<(), Violatio
     account_store::race(one.clone(), other.clone()).await?;
     api_key_store::race(one.clone(), other.clone()).await?;
     challenge_store::race(one.clone(), other.clone()).await?;
+    delivery_store::race(one.clone(), other.clone()).await?;
     throttle::race(one, other).await
 }
 

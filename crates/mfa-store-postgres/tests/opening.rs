@@ -167,8 +167,8 @@ async fn another_programs_schema_is_refused_and_left_alone() {
 async fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_not() {
     let (store, url) = store().await;
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
-    let ours = versions(&url).await;
     let mut newer = raw(&url).await;
+    let before = migrations(&url).await;
     newer.execute("INSERT INTO mfa.migrations VALUES (1, 9999)").await.unwrap();
     let beside = PostgresStore::open(&url).await.unwrap();
     make(&beside, &key("alice"), |draft| draft.put(factor(2, 20))).await;
@@ -176,20 +176,12 @@ async fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_not() {
     let error = refusal(&url).await;
     assert!(matches!(error, PostgresError::TooNew { found: 2, known: 1 }), "{error:?}");
     assert!(error.to_string().contains("a newer version of this program"), "{error}");
-    assert_eq!(versions(&url).await, ours + 2);
-}
-
-/// How many versions the tables went through.
-async fn versions(url: &str) -> i64 {
-    let mut connection = raw(url).await;
-    sqlx::query_scalar("SELECT count(*) FROM mfa.migrations").fetch_one(&mut connection).await.unwrap()
+    assert_eq!(migrations(&url).await, before + 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_may_make_one_database_at_the_same_time() {
-    let (_, url) = store().await;
-    let migrations = "SELECT major || '.' || minor FROM mfa.migrations ORDER BY applied_at, major, minor";
-    let alone: Vec<String> = sqlx::query_scalar(migrations).fetch_all(&mut raw(&url).await).await.unwrap();
+    let alone = migrations(&store().await.1).await;
     for _ in 0..3 {
         let url = server::database().await;
         let mut tasks = JoinSet::new();
@@ -205,9 +197,13 @@ async fn many_may_make_one_database_at_the_same_time() {
         for opened in tasks.join_all().await {
             assert_eq!(opened.unwrap(), Commit::Won);
         }
-        let made: Vec<String> = sqlx::query_scalar(migrations).fetch_all(&mut raw(&url).await).await.unwrap();
-        assert_eq!(made, alone);
+        assert_eq!(migrations(&url).await, alone);
     }
+}
+
+async fn migrations(url: &str) -> i64 {
+    let count = sqlx::query_scalar("SELECT count(*) FROM mfa.migrations");
+    count.fetch_one(&mut raw(url).await).await.expect("a count")
 }
 
 #[tokio::test]
@@ -222,6 +218,7 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
              TO {role};
          GRANT DELETE ON mfa.factors, mfa.backup_code_sets, mfa.backup_codes TO {role};
          GRANT INSERT, UPDATE, DELETE ON mfa.challenges, mfa.throttles TO {role};
+         GRANT INSERT, UPDATE ON mfa.deliveries TO {role};
          GRANT INSERT ON mfa.events TO {role};
          GRANT SELECT ON mfa.events_id_seq TO {role};"
     );
@@ -242,6 +239,7 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
     mfa_testkit::api_key_store::basic(&store).await.unwrap();
     mfa_testkit::challenge_store::basic(&store).await.unwrap();
     mfa_testkit::throttle::basic(&store).await.unwrap();
+    mfa_testkit::delivery_store::basic(&store).await.unwrap();
 }
 
 /// Who looks at the tables finds everything explained, and nothing answered is lost by how the

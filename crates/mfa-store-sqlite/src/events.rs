@@ -25,7 +25,7 @@ pub(crate) const EVENTS_OF_USER: &str = "
     ORDER BY e.sequence LIMIT ?4";
 
 #[derive(sqlx::FromRow)]
-struct EventRow {
+pub(crate) struct EventRow {
     id: i64,
     user: String,
     account: i64,
@@ -62,7 +62,7 @@ pub(crate) async fn page(readers: &SqlitePool, query: &EventQuery) -> Result<Eve
 }
 
 impl EventRow {
-    fn read(self) -> Result<RecordedEvent, SqliteError> {
+    pub(crate) fn read(self) -> Result<RecordedEvent, SqliteError> {
         let row = Row { table: "events", account: self.account };
         let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_str(&self.detail))?;
         Ok(RecordedEvent {

@@ -5,6 +5,7 @@ mod api_keys;
 mod challenges;
 mod change;
 mod column;
+mod deliveries;
 mod error;
 mod events;
 mod open;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 
-use crate::{SqliteStore, accounts, api_keys, challenges, change, events, throttle};
+use crate::{SqliteStore, accounts, api_keys, challenges, change, deliveries, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 29] = [
+const STATEMENTS: [(&str, &[&str]); 34] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE, &[]),
     // The table that the recursion makes.
@@ -37,6 +37,13 @@ const STATEMENTS: [(&str, &[&str]); 29] = [
     (throttle::READ_BUCKETS, &[]),
     (throttle::WRITE_BUCKETS, &[]),
     (throttle::FORGET_BUCKETS, &[]),
+    (change::NEW_DELIVERY, &[]),
+    (change::CHANGE_DELIVERY, &[]),
+    (deliveries::FIND_DELIVERY, &[]),
+    // From the event where the page begins, as far as its limit.
+    (deliveries::TRAIL, &["SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"]),
+    // Its last row.
+    (deliveries::LAST_EVENT, &["SEARCH events"]),
     // What deleting a set of codes does to the codes.
     ("DELETE FROM backup_codes WHERE account = ?", &[]),
 ];
@@ -100,6 +107,7 @@ async fn fill(connection: &mut SqliteConnection) {
                 NULL, NULL, 0, 'k' || (id % 2), x'' FROM accounts;
         INSERT INTO backup_code_sets SELECT id, 's', 0 FROM accounts;
         INSERT INTO backup_codes SELECT id, 0, x'', NULL FROM accounts;
+        INSERT INTO deliveries SELECT 'e' || n, 1, 0, NULL, 0, 0, 0, NULL, 0 FROM (SELECT id AS n FROM accounts);
         INSERT INTO events SELECT id, tenant, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
         INSERT INTO challenges
             SELECT 'c' || id, tenant, user, NULL, 'push', id, id, 1, 'open', 0, x'' FROM accounts;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mfa_store_sqlite::SqliteStore;
-use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, throttle};
+use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
 use tempfile::TempDir;
 
 /// Two stores on one new file, as two processes have them.
@@ -25,6 +25,8 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     api_key_store::basic(store.as_ref()).await?;
     challenge_store::basic(store.as_ref()).await?;
     challenge_store::time(store.as_ref()).await?;
+    delivery_store::basic(store.as_ref()).await?;
+    delivery_store::time(store.as_ref()).await?;
     throttle::basic(store.as_ref()).await?;
     throttle::time(store.as_ref()).await
 }
@@ -35,6 +37,7 @@ async fn for_many_callers_of_one_store() -> Result<(), Violation> {
     account_store::race(store.clone(), store.clone()).await?;
     api_key_store::race(store.clone(), store.clone()).await?;
     challenge_store::race(store.clone(), store.clone()).await?;
+    delivery_store::race(store.clone(), store.clone()).await?;
     throttle::race(store.clone(), store).await
 }
 
@@ -43,5 +46,6 @@ async fn for_many_callers_of_two_stores_on_one_file() -> Result<(), Violation> {
     let (one, other, _folder) = replicas().await;
     account_store::race(one.clone(), other.clone()).await?;
     api_key_store::race(one.clone(), other.clone()).await?;
-    challenge_store::race(one, other).await
+    challenge_store::race(one.clone(), other.clone()).await?;
+    delivery_store::race(one, other).await
 }

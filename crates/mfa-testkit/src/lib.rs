@@ -9,6 +9,7 @@ pub mod account_store;
 pub mod api_key_store;
 pub mod challenge_store;
 pub mod changes;
+pub mod delivery_store;
 pub mod throttle;
 
 mod clock;

@@ -21,6 +21,7 @@ use crate::audit::schedule;
 use crate::config::{Config, Settings, StoreUrl};
 use crate::installation::Installation;
 use crate::storage::{self, Absent};
+use crate::webhooks::Webhooks;
 use crate::welcome::Welcome;
 use crate::{data_dir, limits, logging, output};
 
@@ -68,6 +69,8 @@ pub(super) async fn run(config: &Config) -> Result<()> {
         .bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = *server.addrs().first().context("the server has no address")?;
+    // Before the first request, so that no event of it is left out.
+    let webhooks = Webhooks::start(settings, installation.deliveries()).await?;
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
     installation.made();
@@ -79,6 +82,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     }
     info!(%address, store = %settings.store, version = env!("CARGO_PKG_VERSION"), "ready");
     server.await.context("the server failed")?;
+    webhooks.stop().await;
     installation.close().await;
     info!("stopped");
     Ok(())
@@ -100,18 +104,18 @@ async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
             upkeep.run_upkeep();
         }
     });
-    let throttling = throttling(settings).await?;
+    let throttling = throttling(settings, installation).await?;
     let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys), throttling)
         .request_timeout(settings.request_timeout)
         .metrics(Arc::new(move || metrics.render()));
     Ok(if settings.issuer.is_empty() { api } else { api.issuer(settings.issuer.clone()) })
 }
 
-async fn throttling(settings: &Settings) -> Result<Throttling> {
+async fn throttling(settings: &Settings, installation: &Installation) -> Result<Throttling> {
     let trusted = settings.throttle.trusted_proxies.iter().map(|text| text.parse());
     let proxies =
         Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?);
-    Ok(Throttling::new(storage::throttle(settings).await?)
+    Ok(Throttling::new(installation.throttle(settings).await?)
         .quotas((&settings.throttle).into())
         .proxies(proxies))
 }

@@ -52,6 +52,11 @@ impl KnownKeys {
         match self.flat.get(key) {
             Some(Value::Integer(_)) => text.parse().map_or(Value::String(text), Value::Integer),
             Some(Value::Boolean(_)) => text.parse().map_or(Value::String(text), Value::Boolean),
+            // What has no commas of its own may do without brackets.
+            Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
+                let array = format!("array = {text}").parse::<Table>().ok();
+                array.and_then(|mut table| table.remove("array")).unwrap_or(Value::String(text))
+            }
             Some(Value::Array(_)) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())

@@ -10,6 +10,7 @@ use mfa_domain::otp_core::{LookAhead, Window, uri};
 use tracing_subscriber::EnvFilter;
 
 use super::Settings;
+use super::webhook;
 
 /// An option that is out of its range.
 #[derive(Debug)]
@@ -48,6 +49,11 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ("shutdown_timeout", (second..=minutes(60)).contains(&settings.shutdown_timeout), "1s to 1h"),
         ("workers", settings.workers <= 1024, "0 to 1024"),
         ("max_connections", (16..=1_000_000).contains(&settings.max_connections), "16 to 1000000"),
+        (
+            "webhook",
+            webhook::are_distinct(&settings.webhook),
+            "at most 16 webhooks, each with a name of its own",
+        ),
         ("lockout.failures", lockout.failures >= 1, "at least 1"),
         ("lockout.first_lock", lockout.first_lock >= second, "at least 1s"),
         ("lockout.longest_lock", lockout.longest_lock >= lockout.first_lock, "at least lockout.first_lock"),

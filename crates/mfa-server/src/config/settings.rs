@@ -12,7 +12,7 @@ use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
 
 use super::urls::{EphemeralUrl, StoreUrl};
-use super::{duration, quota, retention};
+use super::{Webhook, duration, quota, retention};
 
 /// Everything that can be configured. The README explains each option to users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// Connections that are open at the same time.
     pub(crate) max_connections: usize,
+    /// Where the audit trail is delivered to.
+    pub(crate) webhook: Vec<Webhook>,
     pub(crate) lockout: Lockout,
     pub(crate) enrolment: Enrolment,
     pub(crate) backup_codes: BackupCodes,
@@ -195,6 +197,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(8),
             workers: 0,
             max_connections: 10_000,
+            webhook: Vec::new(),
             lockout: StandardLockout::default().into(),
             enrolment: StandardEnrolment::default().into(),
             backup_codes: StandardBackupCodes::default().into(),

@@ -220,3 +220,60 @@ fn the_url_of_a_database_may_come_from_a_file() {
     let missing = load("", &[("MFA_STORE_FILE", "/no/such/file")], &[]).unwrap_err();
     assert!(missing.contains("/no/such/file cannot be read"), "{missing}");
 }
+
+const WEBHOOK: &str =
+    "[[webhook]]\nname = 'siem'\nurl = 'https://siem.example.com/hunter2?t=hunter2'\nsecret_file = 's'\n";
+
+#[test]
+fn webhooks_are_a_list_of_tables_and_one_value_everywhere_else() {
+    let file = format!("{WEBHOOK}tenants = ['acme']\nkinds = ['locked', 'reset']\nstart = 'beginning'\n");
+    let second =
+        "[[webhook]]\nname = 'local'\nurl = 'http://127.0.0.1:1/'\nsecret_file = '/s'\ntimeout = '5s'\n";
+    let config = load(&format!("{file}{second}"), &[], &[]).unwrap();
+    let [siem, local] = &config.settings.webhook[..] else { panic!("{:?}", config.settings.webhook) };
+    assert_eq!((siem.name.as_str(), siem.url.to_string().as_str()), ("siem", "https://siem.example.com"));
+    assert_eq!((siem.tenants.len(), siem.kinds.len(), siem.start), (1, 2, Start::Beginning));
+    assert_eq!((local.timeout.as_secs(), local.start, local.plain_http), (5, Start::Now, false));
+    let dump = config.to_string();
+    assert!(dump.contains("webhook = [{") && dump.contains("mfa.toml, line 1"), "{dump}");
+
+    let one = "[{name = 'siem', url = 'https://siem.example.com', secret_file = 's'}]";
+    let config = load(&file, &[("MFA_WEBHOOK", one)], &[]).unwrap();
+    assert_eq!(config.settings.webhook[0].tenants.len(), 0);
+    let config = load(&file, &[], &["--set", "webhook=[]"]).unwrap();
+    assert!(config.settings.webhook.is_empty());
+}
+
+#[test]
+fn the_path_of_a_webhook_is_never_shown() {
+    let config = load(WEBHOOK, &[], &[]).unwrap();
+    for shown in [config.to_string(), format!("{config:?}")] {
+        assert!(shown.contains("https://siem.example.com") && !shown.contains("hunter2"), "{shown}");
+    }
+    for (wrong, right) in [("https://siem", "http://siem"), ("url = ", "url = [0, "), ("'s'", "7")] {
+        let problem = load(&WEBHOOK.replace(wrong, right), &[], &[]).unwrap_err();
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_webhook_is_told() {
+    for (more, message) in [
+        ("urll = 'x'", "unknown field `urll`"),
+        ("kinds = ['lokced']", "kinds of siem: there are no events of kind \"lokced\""),
+        ("tenants = ['Acme Inc']", "tenants of siem: not a tenant id"),
+        ("timeout = '2m'", "timeout of siem: must be 1s to 1m"),
+        ("timeout = '2 m'", "not a duration"),
+        ("start = 'later'", "unknown variant `later`"),
+        (WEBHOOK, "webhook (mfa.toml, line 1): must be at most 16 webhooks, each with a name of its own"),
+    ] {
+        let problem = load(&format!("{WEBHOOK}{more}\n"), &[], &[]).unwrap_err();
+        assert!(problem.contains(message), "{message} in\n{problem}");
+    }
+    let away = WEBHOOK.replace("https:", "http:");
+    let problem = load(&away, &[], &[]).unwrap_err();
+    assert!(problem.contains("url of siem: it must be https://"), "{problem}");
+    assert!(load(&format!("{away}plain_http = true\n"), &[], &[]).is_ok());
+    let problem = load("", &[("MFA_WEBHOOK", "siem")], &[]).unwrap_err();
+    assert!(problem.contains("webhook (environment, MFA_WEBHOOK)"), "{problem}");
+}

@@ -27,6 +27,8 @@ pub(crate) enum StoreUrl {
 pub(crate) enum EphemeralUrl {
     /// In this process, so that each server counts for itself.
     Memory,
+    /// Where accounts are.
+    Store,
     Redis(RedisUrl),
 }
 
@@ -65,8 +67,9 @@ impl FromStr for EphemeralUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
+            Some(("store", "")) => Ok(Self::Store),
             Some((scheme, _)) if is_redis(scheme) => redis(text).map(Self::Redis),
-            _ => Err("it must be redis://… or memory:".to_owned()),
+            _ => Err("it must be redis://…, store: or memory:".to_owned()),
         }
     }
 }
@@ -111,6 +114,7 @@ impl fmt::Display for EphemeralUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),
+            Self::Store => f.write_str("store:"),
             Self::Redis(url) => url.fmt(f),
         }
     }

@@ -1,0 +1,247 @@
+//! Delivering the audit trail to somebody else's endpoint: how far it is, and whose turn it is to try.
+//!
+//! The rules are pure. A store keeps a [`Delivery`] and swaps it at its version
+//! ([`DeliveryStore`](crate::ports::DeliveryStore)); whoever sends goes by what the store has.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::Timestamp;
+use crate::identity::{InvalidId, MAX_NAME, plain_name};
+use crate::ports::EventId;
+
+/// The operator's name for an endpoint that events are delivered to.
+///
+/// 1 to 64 characters of `a-z 0-9 . _ -`, beginning with a letter or digit.
+///
+/// ```
+/// use mfa_domain::delivery::EndpointId;
+/// assert!(EndpointId::new("siem").is_ok());
+/// assert!(EndpointId::new("https://siem.example.com").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(String);
+
+/// How far an endpoint is in the trail, and whose turn it is to send.
+///
+/// Events are delivered in the order of their ids, in batches. A batch is claimed before it is sent, and
+/// `position` moves only after the endpoint took it: so each event is delivered at least once, by one
+/// replica at a time while clocks agree, and never is one left out, whatever clocks say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Every event up to this one was delivered, or was not for this endpoint.
+    pub position: EventId,
+    /// The last event of the batch that was claimed and not yet delivered. Whoever tries again sends that
+    /// batch again, so that the endpoint can tell that it is the same.
+    pub through: Option<EventId>,
+    /// Until then nobody else may send; the epoch if nobody has claimed it.
+    pub claimed_until: Timestamp,
+    /// Until then nobody may send, after a failure; the epoch if there was none.
+    pub not_before: Timestamp,
+    /// Failed attempts in a row.
+    pub failures: u32,
+    /// How the last of them failed, in a word such as `timeout` or `status_503`.
+    pub last_failure: Option<String>,
+    /// The endpoint said that it is gone. Nothing is sent until an operator resumes it.
+    pub stopped: bool,
+}
+
+/// Whether a delivery may be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Whoever comes first.
+    Free,
+    /// By nobody for so long: it is claimed, or waits after a failure.
+    Wait(Duration),
+    /// By nobody until an operator resumes it.
+    Stopped,
+}
+
+impl Delivery {
+    /// The longest time between an attempt and the next, whatever the endpoint asks for, and the longest
+    /// claim. What is further ahead was written by a clock that was wrong, and does not count.
+    pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+    /// The longest time between an attempt and the next that we choose ourselves.
+    pub const LONGEST_BACKOFF: Duration = Duration::from_mins(10);
+
+    /// One that begins with the first event after `position`.
+    #[must_use]
+    pub fn starting_after(position: EventId) -> Self {
+        Self {
+            position,
+            through: None,
+            claimed_until: Timestamp::default(),
+            not_before: Timestamp::default(),
+            failures: 0,
+            last_failure: None,
+            stopped: false,
+        }
+    }
+
+    /// Whose turn it is.
+    #[must_use]
+    pub fn turn(&self, now: Timestamp) -> Turn {
+        let waits = [self.claimed_until, self.not_before].map(|until| until.since(now));
+        let wait = waits.into_iter().filter(|wait| *wait <= Self::LONGEST_WAIT).max().unwrap_or_default();
+        match wait {
+            _ if self.stopped => Turn::Stopped,
+            Duration::ZERO => Turn::Free,
+            wait => Turn::Wait(wait),
+        }
+    }
+
+    /// Claimed until then, to send what is after `position` and up to `through`.
+    #[must_use]
+    pub fn claimed(&self, through: EventId, until: Timestamp) -> Self {
+        Self { through: Some(through), claimed_until: until, ..self.clone() }
+    }
+
+    /// The endpoint took the batch, or there was nothing for it, up to that event. It never moves back.
+    #[must_use]
+    pub fn delivered(&self, up_to: EventId) -> Self {
+        Self::starting_after(self.position.max(up_to))
+    }
+
+    /// The endpoint did not take the batch; it is sent again, and not before `retry_at`.
+    #[must_use]
+    pub fn failed(&self, how: &str, retry_at: Timestamp) -> Self {
+        Self {
+            claimed_until: Timestamp::default(),
+            not_before: retry_at,
+            failures: self.failures.saturating_add(1),
+            last_failure: Some(how.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The endpoint did not take the batch, and is not to be asked again.
+    #[must_use]
+    pub fn stopped(&self, how: &str) -> Self {
+        Self { stopped: true, ..self.failed(how, Timestamp::default()) }
+    }
+
+    /// Whoever claimed it lets go of it, and does not know whether the endpoint took the batch.
+    #[must_use]
+    pub fn released(&self) -> Self {
+        Self { claimed_until: Timestamp::default(), ..self.clone() }
+    }
+
+    /// At an operator's word: it may be tried at once, whatever happened before.
+    #[must_use]
+    pub fn resumed(&self) -> Self {
+        Self { through: self.through, ..Self::starting_after(self.position) }
+    }
+
+    /// After so many failures in a row, how long to wait before the next attempt: twice as long each time,
+    /// 1 second to [`Delivery::LONGEST_BACKOFF`], less up to half of it by `random`, so that many who
+    /// failed together do not come back together.
+    #[must_use]
+    pub fn backoff(failures: u32, random: u16) -> Duration {
+        let doubled = Duration::from_secs(1 << failures.saturating_sub(1).min(16));
+        let half = doubled.min(Self::LONGEST_BACKOFF) / 2;
+        half + half * u32::from(random) / u32::from(u16::MAX)
+    }
+}
+
+impl EndpointId {
+    /// The longest name, in characters.
+    pub const MAX_LENGTH: usize = MAX_NAME;
+
+    /// Takes a name.
+    ///
+    /// # Errors
+    /// [`InvalidId`] if it is empty, too long or holds another character.
+    pub fn new(text: &str) -> Result<Self, InvalidId> {
+        plain_name("endpoint", text).map(Self)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EndpointId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_unix_seconds(1_800_000_000 + second)
+    }
+
+    #[test]
+    fn a_claim_keeps_the_others_off_until_it_ends() {
+        let claimed = Delivery::starting_after(EventId(7)).claimed(EventId(9), at(20));
+        assert_eq!(claimed.turn(at(0)), Turn::Wait(Duration::from_secs(20)));
+        assert_eq!(claimed.turn(at(20)), Turn::Free);
+        assert_eq!((claimed.position, claimed.through), (EventId(7), Some(EventId(9))));
+        assert_eq!(claimed.released().turn(at(0)), Turn::Free);
+        assert_eq!(claimed.released().through, Some(EventId(9)));
+    }
+
+    #[test]
+    fn a_failure_waits_counts_and_keeps_the_batch() {
+        let failed = Delivery::starting_after(EventId(7)).claimed(EventId(9), at(20)).failed("x", at(5));
+        assert_eq!(failed.turn(at(0)), Turn::Wait(Duration::from_secs(5)));
+        assert_eq!(failed.turn(at(5)), Turn::Free);
+        assert_eq!((failed.position, failed.through, failed.failures), (EventId(7), Some(EventId(9)), 1));
+        assert_eq!(failed.failed("y", at(9)).failures, 2);
+        assert_eq!(failed.delivered(EventId(9)), Delivery::starting_after(EventId(9)));
+        assert_eq!(failed.delivered(EventId(3)).position, EventId(7), "it moved back");
+    }
+
+    #[test]
+    fn who_is_gone_is_left_alone_until_resumed() {
+        let stopped = Delivery::starting_after(EventId(7)).claimed(EventId(9), at(20)).stopped("gone");
+        assert_eq!(stopped.turn(Timestamp::MAX), Turn::Stopped);
+        let resumed = stopped.resumed();
+        assert_eq!((resumed.turn(at(0)), resumed.position), (Turn::Free, EventId(7)));
+        assert_eq!((resumed.through, resumed.failures), (Some(EventId(9)), 0));
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_stops_nothing_for_longer_than_the_longest_wait() {
+        let delivery = Delivery::starting_after(EventId(0));
+        for stuck in [delivery.claimed(EventId(1), at(3601)), delivery.failed("x", Timestamp::MAX)] {
+            assert_eq!(stuck.turn(at(0)), Turn::Free);
+        }
+        let both = delivery.claimed(EventId(1), at(30));
+        let both = Delivery { not_before: Timestamp::MAX, ..both };
+        assert_eq!(both.turn(at(0)), Turn::Wait(Duration::from_secs(30)));
+        assert_eq!(delivery.failed("x", at(3600)).turn(at(0)), Turn::Wait(Delivery::LONGEST_WAIT));
+    }
+
+    #[test]
+    fn the_wait_doubles_up_to_a_cap_and_is_never_nothing() {
+        for (failures, longest) in [(0, 1), (1, 1), (2, 2), (5, 16), (10, 512), (11, 600), (u32::MAX, 600)] {
+            let longest = Duration::from_secs(longest);
+            assert_eq!(Delivery::backoff(failures, u16::MAX), longest, "{failures}");
+            assert_eq!(Delivery::backoff(failures, 0), longest / 2, "{failures}");
+        }
+    }
+
+    #[test]
+    fn names_are_short_and_plain() {
+        assert_eq!(EndpointId::new("siem-2.eu_west").unwrap().to_string(), "siem-2.eu_west");
+        for text in ["", "-siem", "Siem", "a b", &"x".repeat(65)] {
+            assert!(EndpointId::new(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `webhook`
+
+use anyhow::{Context, Result, bail};
+use mfa_domain::delivery::Turn;
+use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventId, SystemClock};
+use mfa_domain::{Delivery, EndpointId, Timestamp, Version, Versioned};
+use mfa_webhook::{Answer, Message};
+use serde_json::{Value, json};
+
+use crate::cli::{Json, WebhookCommand};
+use crate::config::{Config, Settings, Webhook};
+use crate::failure::{Exit, Misuse};
+use crate::output;
+use crate::storage::{Absent, Storage};
+use crate::webhooks::{endpoint, http, undeliverable};
+
+/// How often to try again when a sender is faster.
+const TRIES: usize = 16;
+
+/// Needs no key ring: the trail holds no secret.
+pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit> {
+    let settings = &config.settings;
+    if let WebhookCommand::Test { name, json } = &command {
+        return test(settings, named(settings, name)?, *json).await;
+    }
+    let storage = Storage::open(settings, Absent::Refuse).await?;
+    let store = storage.deliveries.clone().ok_or_else(undeliverable)?;
+    let store = store.as_ref();
+    match command {
+        WebhookCommand::Status { json } => status(settings, store, json).await?,
+        WebhookCommand::Rewind { name, after, json } => {
+            named(settings, &name)?;
+            rewind(store, &name, EventId(after), json).await?;
+        }
+        WebhookCommand::Resume { name, json } => {
+            named(settings, &name)?;
+            let resumed = change(store, &name, Delivery::resumed).await?;
+            say(&name, &resumed, json)?;
+        }
+        WebhookCommand::Test { .. } => {}
+    }
+    storage.close().await;
+    Ok(Exit::Done)
+}
+
+fn named<'a>(settings: &'a Settings, name: &EndpointId) -> Result<&'a Webhook> {
+    let found = settings.webhook.iter().find(|webhook| webhook.name == *name);
+    found.ok_or_else(|| Misuse(format!("no webhook of the configuration is called {name}")).into())
+}
+
+async fn test(settings: &Settings, webhook: &Webhook, json: Json) -> Result<Exit> {
+    let now = SystemClock.now();
+    let answer = http(settings)?.post(&endpoint(settings, webhook)?, &Message::test(now), now).await;
+    let taken = answer == Answer::Taken;
+    if json.json {
+        output::say_json(
+            &json!({ "name": webhook.name.as_str(), "taken": taken, "answer": answer.to_string() }),
+        )?;
+    } else if taken {
+        output::say(format_args!("{} took the message", webhook.name))?;
+    } else {
+        output::say(format_args!("{} did not take the message: {answer}", webhook.name))?;
+    }
+    Ok(if taken { Exit::Done } else { Exit::Failed })
+}
+
+async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> Result<()> {
+    let last = store.last_event().await?;
+    let mut rows = Vec::new();
+    for webhook in &settings.webhook {
+        let kept = store.delivery(&webhook.name).await?.map(|kept| kept.value);
+        rows.push((webhook, kept));
+    }
+    if json.json {
+        let rows = rows.iter().map(|(webhook, kept)| {
+            let url = webhook.url.to_string();
+            json!({ "name": webhook.name.as_str(), "url": url, "last_event": last.to_string(),
+                "delivery": kept.as_ref().map(to_json) })
+        });
+        return output::say_json(&rows.collect());
+    }
+    let head =
+        ["NAME", "URL", "STATE", "DELIVERED UP TO", "LAST EVENT", "FAILURES", "LAST FAILURE", "NEXT TRY"];
+    let rows: Vec<_> = rows.iter().map(|(webhook, kept)| row(webhook, kept.as_ref(), last)).collect();
+    output::say_table(head, &rows)
+}
+
+fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventId) -> [String; 8] {
+    let now = SystemClock.now();
+    let state = kept.map_or("not started", |kept| match kept.turn(now) {
+        Turn::Stopped => "stopped",
+        Turn::Wait(_) if kept.claimed_until > now => "sending",
+        Turn::Wait(_) => "waiting",
+        Turn::Free => "ready",
+    });
+    let text = |of: fn(&Delivery) -> String| kept.map_or_else(|| "-".to_owned(), of);
+    [
+        webhook.name.to_string(),
+        webhook.url.to_string(),
+        state.to_owned(),
+        text(|kept| kept.position.to_string()),
+        last.to_string(),
+        text(|kept| kept.failures.to_string()),
+        text(|kept| kept.last_failure.clone().unwrap_or_else(|| "-".to_owned())),
+        text(|kept| time(kept.not_before).unwrap_or_else(|| "-".to_owned())),
+    ]
+}
+
+/// At the next event after `after`, as if nothing later had ever been delivered, or all before it had.
+async fn rewind(store: &dyn DeliveryStore, name: &EndpointId, after: EventId, json: Json) -> Result<()> {
+    let last = store.last_event().await?;
+    if after > last {
+        return Err(Misuse(format!("there is no event {after}; the last one is {last}")).into());
+    }
+    let rewound = change(store, name, |_| Delivery::starting_after(after)).await?;
+    say(name, &rewound, json)
+}
+
+/// Changes how far an endpoint is. A sender that is under way notices, and begins anew.
+async fn change(
+    store: &dyn DeliveryStore,
+    name: &EndpointId,
+    change: impl Fn(&Delivery) -> Delivery,
+) -> Result<Delivery> {
+    for _ in 0..TRIES {
+        let kept =
+            store.delivery(name).await?.context("the webhook was never started; run `serve` with it")?;
+        let Versioned { value, version } = kept;
+        let next = change(&value);
+        if swap(store, name, version, &next).await? {
+            return Ok(next);
+        }
+    }
+    bail!("a server is changing it all the time; try again")
+}
+
+async fn swap(
+    store: &dyn DeliveryStore,
+    name: &EndpointId,
+    version: Version,
+    next: &Delivery,
+) -> Result<bool> {
+    Ok(store.swap(name, version, next).await? == Commit::Won)
+}
+
+fn say(name: &EndpointId, delivery: &Delivery, json: Json) -> Result<()> {
+    if json.json {
+        return output::say_json(&to_json(delivery));
+    }
+    output::say(format_args!("{name} goes on after event {}", delivery.position))
+}
+
+fn to_json(delivery: &Delivery) -> Value {
+    json!({
+        "position": delivery.position.to_string(),
+        "failures": delivery.failures,
+        "last_failure": delivery.last_failure,
+        "next_try": time(delivery.not_before),
+        "claimed_until": time(delivery.claimed_until),
+        "stopped": delivery.stopped,
+    })
+}
+
+/// A time, if it is one.
+fn time(at: Timestamp) -> Option<String> {
+    (at > Timestamp::default()).then(|| at.to_string())
+}

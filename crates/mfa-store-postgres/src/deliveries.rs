@@ -1,0 +1,182 @@
+//! The contract of a delivery store.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
+use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
+use sqlx::PgConnection;
+
+use crate::column::{Row, integer, millis};
+use crate::events::{EventRow, settled};
+use crate::{PostgresError, PostgresStore};
+
+pub(crate) const FIND_DELIVERY: &str = "
+    SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped
+    FROM mfa.deliveries WHERE endpoint = $1";
+
+/// For version zero.
+pub(crate) const NEW_DELIVERY: &str = "
+    INSERT INTO mfa.deliveries
+        (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::bigint + 1)
+    ON CONFLICT (endpoint) DO NOTHING";
+
+pub(crate) const CHANGE_DELIVERY: &str = "
+    UPDATE mfa.deliveries
+    SET position = $1, through = $2, claimed_until = $3, not_before = $4, failures = $5, last_failure = $6,
+        stopped = $7, version = version + 1
+    WHERE endpoint = $8 AND version = $9";
+
+/// Ids are in order within each tenant only, so that commits keep one index less. So this jumps through
+/// the index from tenant to tenant, takes the next ids of each, and reads the rows of the first among them.
+pub(crate) const TRAIL: &str = "
+    WITH RECURSIVE tenant (id) AS (
+        SELECT min(tenant_id) FROM mfa.events
+        UNION ALL
+        SELECT (SELECT min(e.tenant_id) FROM mfa.events e WHERE e.tenant_id > tenant.id) FROM tenant
+        WHERE tenant.id IS NOT NULL
+    )
+    SELECT e.tenant_id, e.id, (SELECT a.user_id FROM mfa.accounts a WHERE a.id = e.account_id) AS user_id,
+        e.account_id, e.sequence, e.at, e.kind, e.factor_id::text AS factor_id, e.actor,
+        e.detail::text AS detail, e.previous, e.hash
+    FROM (
+        SELECT tenant.id AS tenant_id, ahead.id FROM tenant
+        CROSS JOIN LATERAL (
+            SELECT n.id FROM mfa.events n WHERE n.tenant_id = tenant.id AND n.id > $1 AND n.id <= $2
+            ORDER BY n.id LIMIT $3
+        ) ahead
+        ORDER BY ahead.id LIMIT $3
+    ) next
+    JOIN mfa.events e ON e.tenant_id = next.tenant_id AND e.id = next.id
+    ORDER BY next.id";
+
+/// The sequence starts at 1, and says so before it has given that.
+pub(crate) const LAST_EVENT: &str =
+    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM mfa.events_id_seq";
+
+#[derive(sqlx::FromRow)]
+struct DeliveryRow {
+    version: i64,
+    position: i64,
+    through: Option<i64>,
+    claimed_until: i64,
+    not_before: i64,
+    failures: i64,
+    last_failure: Option<String>,
+    stopped: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct TrailRow {
+    tenant_id: String,
+    #[sqlx(flatten)]
+    event: EventRow,
+}
+
+#[async_trait]
+impl DeliveryStore for PostgresStore {
+    async fn delivery(&self, endpoint: &EndpointId) -> Result<Option<Versioned<Delivery>>, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let row = async {
+            let row = sqlx::query_as(FIND_DELIVERY).bind(endpoint.as_str());
+            row.fetch_optional(&mut *connection).await.map_err(PostgresError::from_driver)
+        };
+        let row = self.in_time(row).await;
+        let row: Option<DeliveryRow> = self.connections.release(connection, row)?;
+        Ok(row.map(DeliveryRow::read).transpose()?)
+    }
+
+    async fn swap(
+        &self,
+        endpoint: &EndpointId,
+        expected: Version,
+        next: &Delivery,
+    ) -> Result<Commit, StoreError> {
+        let statement = if expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };
+        let through = next.through.map(|through| integer("through", through.0)).transpose()?;
+        let swap = sqlx::query(statement)
+            .bind(integer("position", next.position.0)?)
+            .bind(through)
+            .bind(millis(next.claimed_until))
+            .bind(millis(next.not_before))
+            .bind(i64::from(next.failures))
+            .bind(next.last_failure.as_deref())
+            .bind(next.stopped)
+            .bind(endpoint.as_str())
+            .bind(integer("version", expected.0)?);
+        let mut connection = self.connections.acquire().await?;
+        let swapped = async { swap.execute(&mut *connection).await.map_err(PostgresError::from_driver) };
+        let swapped = self.in_time(swapped).await;
+        let swapped = self.connections.release(connection, swapped)?.rows_affected();
+        Ok(if swapped == 1 { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let patience = self.options.call_timeout / 2;
+        let rows = self.in_time(trail(&mut connection, after, limit, patience)).await;
+        let rows = self.connections.release(connection, rows)?;
+        let more = rows.len() > limit as usize;
+        let events = rows.into_iter().take(limit as usize).map(TrailRow::read).collect::<Result<_, _>>()?;
+        Ok(TrailPage { events, more })
+    }
+
+    async fn last_event(&self) -> Result<EventId, StoreError> {
+        let mut connection = self.connections.acquire().await?;
+        let last = async {
+            let last = sqlx::query_scalar(LAST_EVENT).fetch_one(&mut *connection).await;
+            last.map_err(PostgresError::from_driver)
+        };
+        let last = self.in_time(last).await;
+        let last: i64 = self.connections.release(connection, last)?;
+        let row = Row { table: "events", account: 0 };
+        Ok(EventId(row.number("id", last)?))
+    }
+}
+
+async fn trail(
+    on: &mut PgConnection,
+    after: EventId,
+    limit: u32,
+    patience: Duration,
+) -> Result<Vec<TrailRow>, PostgresError> {
+    let last = settled(on, patience).await?;
+    // An id beyond i64::MAX is after every event.
+    let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+    if after >= last {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as(TRAIL)
+        .bind(after)
+        .bind(last)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(on)
+        .await
+        .map_err(PostgresError::from_driver)
+}
+
+impl DeliveryRow {
+    fn read(self) -> Result<Versioned<Delivery>, PostgresError> {
+        let row = Row { table: "deliveries", account: 0 };
+        let through = self.through.map(|through| row.number("through", through)).transpose()?;
+        let value = Delivery {
+            position: EventId(row.number("position", self.position)?),
+            through: through.map(EventId),
+            claimed_until: row.time("claimed_until", self.claimed_until)?,
+            not_before: row.time("not_before", self.not_before)?,
+            failures: row.number("failures", self.failures)?,
+            last_failure: self.last_failure,
+            stopped: self.stopped,
+        };
+        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+    }
+}
+
+impl TrailRow {
+    fn read(self) -> Result<TrailEvent, PostgresError> {
+        let row = Row { table: "events", account: 0 };
+        let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
+        Ok(TrailEvent { tenant, recorded: self.event.read()? })
+    }
+}

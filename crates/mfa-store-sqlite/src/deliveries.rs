@@ -1,0 +1,113 @@
+//! The contract of a delivery store.
+
+use async_trait::async_trait;
+use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
+use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
+
+use crate::change::{Change, DeliveryChange};
+use crate::column::Row;
+use crate::events::EventRow;
+use crate::{SqliteError, SqliteStore};
+
+pub(crate) const FIND_DELIVERY: &str = "
+    SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped
+    FROM deliveries WHERE endpoint = ?";
+
+pub(crate) const TRAIL: &str = "
+    SELECT e.tenant, e.id, (SELECT a.user FROM accounts a WHERE a.id = e.account) AS user, e.account,
+        e.sequence, e.at, e.kind, e.factor, e.actor, e.detail, e.previous, e.hash
+    FROM events e
+    WHERE e.id > ?
+    ORDER BY e.id LIMIT ?";
+
+pub(crate) const LAST_EVENT: &str = "SELECT max(id) FROM events";
+
+#[derive(sqlx::FromRow)]
+struct DeliveryRow {
+    version: i64,
+    position: i64,
+    through: Option<i64>,
+    claimed_until: i64,
+    not_before: i64,
+    failures: i64,
+    last_failure: Option<String>,
+    stopped: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct TrailRow {
+    tenant: String,
+    #[sqlx(flatten)]
+    event: EventRow,
+}
+
+#[async_trait]
+impl DeliveryStore for SqliteStore {
+    async fn delivery(&self, endpoint: &EndpointId) -> Result<Option<Versioned<Delivery>>, StoreError> {
+        let row: Option<DeliveryRow> = sqlx::query_as(FIND_DELIVERY)
+            .bind(endpoint.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        Ok(row.map(DeliveryRow::read).transpose()?)
+    }
+
+    async fn swap(
+        &self,
+        endpoint: &EndpointId,
+        expected: Version,
+        next: &Delivery,
+    ) -> Result<Commit, StoreError> {
+        let (endpoint, next) = (endpoint.clone(), next.clone());
+        let won =
+            self.writer.make(Change::Delivery(DeliveryChange { endpoint, expected, next })).await?.held();
+        Ok(if won { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+        let rows: Vec<TrailRow> = sqlx::query_as(TRAIL)
+            // An id beyond i64::MAX is after every event.
+            .bind(i64::try_from(after.0).unwrap_or(i64::MAX))
+            .bind(i64::from(limit) + 1)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        let more = rows.len() > limit as usize;
+        let events = rows.into_iter().take(limit as usize).map(TrailRow::read).collect::<Result<_, _>>()?;
+        Ok(TrailPage { events, more })
+    }
+
+    async fn last_event(&self) -> Result<EventId, StoreError> {
+        let last: Option<i64> = sqlx::query_scalar(LAST_EVENT)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        let row = Row { table: "events", account: 0 };
+        Ok(EventId(row.number("id", last.unwrap_or_default())?))
+    }
+}
+
+impl DeliveryRow {
+    fn read(self) -> Result<Versioned<Delivery>, SqliteError> {
+        let row = Row { table: "deliveries", account: 0 };
+        let through = self.through.map(|through| row.number("through", through)).transpose()?;
+        let value = Delivery {
+            position: EventId(row.number("position", self.position)?),
+            through: through.map(EventId),
+            claimed_until: row.time("claimed_until", self.claimed_until)?,
+            not_before: row.time("not_before", self.not_before)?,
+            failures: row.number("failures", self.failures)?,
+            last_failure: self.last_failure,
+            stopped: self.stopped,
+        };
+        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+    }
+}
+
+impl TrailRow {
+    fn read(self) -> Result<TrailEvent, SqliteError> {
+        let row = Row { table: "events", account: 0 };
+        let tenant = row.read("tenant", TenantId::new(&self.tenant))?;
+        Ok(TrailEvent { tenant, recorded: self.event.read()? })
+    }
+}

@@ -1,0 +1,108 @@
+//! Which events are sent together.
+
+use std::collections::HashSet;
+
+use mfa_domain::ports::{EventId, TrailEvent, TrailPage};
+use mfa_domain::{EventKind, TenantId};
+
+/// Which events an endpoint is sent; an empty set is all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of these tenants.
+    pub tenants: HashSet<TenantId>,
+    /// Of these kinds.
+    pub kinds: HashSet<EventKind>,
+}
+
+impl Filter {
+    fn takes(&self, event: &TrailEvent) -> bool {
+        (self.tenants.is_empty() || self.tenants.contains(&event.tenant))
+            && (self.kinds.is_empty() || self.kinds.contains(&event.recorded.event.kind))
+    }
+}
+
+/// What is sent in one message: some events in the order of their ids; and how far the trail is done with
+/// once they were taken, which may be beyond the last of them.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) events: Vec<TrailEvent>,
+    pub(crate) through: EventId,
+}
+
+impl Batch {
+    /// So many events make about 20 kB, which is what receivers are asked to expect. More than one, since
+    /// each message costs the endpoint's round trip and two durable writes of ours.
+    pub(crate) const MOST: usize = 50;
+
+    /// The batch at the beginning of a page; `None` if nothing is there. `again` is where a batch ended
+    /// that was tried before: the same events then make the same message.
+    pub(crate) fn next(page: TrailPage, filter: &Filter, again: Option<EventId>) -> Option<Self> {
+        let end = |id: EventId| again.is_none_or(|again| id <= again);
+        let page: Vec<_> = page.events.into_iter().take_while(|event| end(event.recorded.id)).collect();
+        let mut through = page.last()?.recorded.id;
+        let mut events: Vec<_> = page.into_iter().filter(|event| filter.takes(event)).collect();
+        if events.len() > Self::MOST {
+            events.truncate(Self::MOST);
+            through = events.last()?.recorded.id;
+        }
+        Some(Self { events, through })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mfa_domain::ports::RecordedEvent;
+    use mfa_domain::{AccountKey, Actor, AuditHead, Timestamp, UserId};
+
+    use super::*;
+
+    /// Events 1 to `count`; every third is a failure, and every other one of tenant `b`.
+    fn page(count: u64) -> TrailPage {
+        let event = |id: u64| {
+            let tenant = TenantId::new(if id.is_multiple_of(2) { "b" } else { "a" }).unwrap();
+            let key = AccountKey::new(tenant.clone(), UserId::new("alice").unwrap());
+            let kind = if id.is_multiple_of(3) { EventKind::VerificationFailed } else { EventKind::Verified };
+            let (at, by) = (Timestamp::default(), Actor::user("web"));
+            let event = AuditHead::default().next(&key, at, &by, kind, None, BTreeMap::new());
+            TrailEvent { tenant, recorded: RecordedEvent { id: EventId(id), user: key.user, event } }
+        };
+        TrailPage { events: (1..=count).map(event).collect(), more: true }
+    }
+
+    fn ids(batch: &Batch) -> Vec<u64> {
+        batch.events.iter().map(|event| event.recorded.id.0).collect()
+    }
+
+    #[test]
+    fn a_batch_is_the_first_events_and_no_more_than_a_message_holds() {
+        let batch = Batch::next(page(7), &Filter::default(), None).unwrap();
+        assert_eq!((ids(&batch), batch.through), ((1..=7).collect(), EventId(7)));
+        let batch = Batch::next(page(200), &Filter::default(), None).unwrap();
+        assert_eq!((ids(&batch), batch.through), ((1..=50).collect(), EventId(50)));
+        assert!(Batch::next(page(0), &Filter::default(), None).is_none());
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_passed_over() {
+        let tenants = HashSet::from([TenantId::new("b").unwrap()]);
+        let filter = Filter { tenants, kinds: HashSet::from([EventKind::Verified]) };
+        let batch = Batch::next(page(11), &filter, None).unwrap();
+        assert_eq!((ids(&batch), batch.through), (vec![2, 4, 8, 10], EventId(11)));
+        let batch = Batch::next(page(200), &filter, None).unwrap();
+        assert_eq!((batch.events.len(), batch.through), (Batch::MOST, EventId(148)));
+        let nothing = Filter { kinds: HashSet::from([EventKind::Erased]), ..Filter::default() };
+        let batch = Batch::next(page(9), &nothing, None).unwrap();
+        assert_eq!((batch.events.len(), batch.through), (0, EventId(9)));
+    }
+
+    #[test]
+    fn a_batch_that_is_tried_again_is_the_same_though_more_has_happened() {
+        let batch = Batch::next(page(20), &Filter::default(), Some(EventId(7))).unwrap();
+        assert_eq!((ids(&batch), batch.through), ((1..=7).collect(), EventId(7)));
+        // A program with smaller pages must not pass over what it has not seen.
+        let batch = Batch::next(page(5), &Filter::default(), Some(EventId(7))).unwrap();
+        assert_eq!(batch.through, EventId(5));
+    }
+}

@@ -1,0 +1,219 @@
+//! The loop that delivers: look, claim, post, keep.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mfa_domain::delivery::Turn;
+use mfa_domain::ports::{Clock, Commit, DeliveryStore, Entropy, EventId, StoreError};
+use mfa_domain::{Delivery, Timestamp, Version, Versioned};
+
+use crate::batch::Batch;
+use crate::{Answer, Endpoint, Http, Message};
+
+/// How long to wait before looking again, when there was nothing to do.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Events that are read at a time; more than a message holds, for endpoints that want few of them.
+const PAGE: u32 = 200;
+
+/// By how much a claim outlasts an attempt: the time to keep what came of it.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Delivers the trail to one endpoint. Any number of replicas may run one each for the same endpoint; the
+/// store sees to it that one of them sends at a time.
+#[derive(Debug)]
+pub struct Sender {
+    endpoint: Endpoint,
+    store: Arc<dyn DeliveryStore>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    http: Http,
+    /// The version of a claim of ours that is not settled yet.
+    claim: Option<Version>,
+    /// Whether the store failed when it was last asked.
+    store_failed: bool,
+}
+
+/// What one turn of the loop came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done, and there may be more to do at once.
+    Moved,
+    /// There is nothing to do now: no event, somebody else's claim, or a time to wait.
+    Nothing,
+    /// The endpoint did not take a message.
+    Failed,
+}
+
+impl Sender {
+    /// A sender that is not running yet.
+    #[must_use]
+    pub fn new(
+        endpoint: Endpoint,
+        store: Arc<dyn DeliveryStore>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        http: Http,
+    ) -> Self {
+        Self { endpoint, store, clock, entropy, http, claim: None, store_failed: false }
+    }
+
+    /// Makes sure that the store knows the endpoint: from now on no event is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    pub async fn begin(&self) -> Result<(), StoreError> {
+        if self.store.delivery(&self.endpoint.id).await?.is_none() {
+            let first =
+                if self.endpoint.from_the_beginning { EventId(0) } else { self.store.last_event().await? };
+            // A conflict is another replica that was faster.
+            let _ = self.swap(Version::default(), &Delivery::starting_after(first)).await?;
+        }
+        Ok(())
+    }
+
+    /// Delivers until `end` is done, and lets go of what it has claimed.
+    pub async fn run(mut self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = &mut end => break,
+                step = self.step() => step,
+            };
+            if self.has_moved(step) {
+                continue;
+            }
+            tokio::select! {
+                () = &mut end => break,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        if let Err(error) = self.release().await {
+            tracing::warn!(endpoint = %self.endpoint.id, %error, "a claim could not be released; it ends by itself");
+        }
+    }
+
+    fn has_moved(&mut self, step: Result<Step, StoreError>) -> bool {
+        let failed_before = std::mem::replace(&mut self.store_failed, step.is_err());
+        match step {
+            Ok(step) => step == Step::Moved,
+            Err(error) => {
+                if !failed_before {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(endpoint = %self.endpoint.id, %error, cause, "events wait to be delivered");
+                }
+                false
+            }
+        }
+    }
+
+    /// One turn: at most one message.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails. Whatever was sent is then sent again.
+    pub async fn step(&mut self) -> Result<Step, StoreError> {
+        let Some(Versioned { value: delivery, version }) = self.store.delivery(&self.endpoint.id).await?
+        else {
+            self.begin().await?;
+            return Ok(Step::Moved);
+        };
+        let page = self.store.trail(delivery.position, PAGE).await?;
+        let Some(batch) = Batch::next(page, &self.endpoint.filter, delivery.through) else {
+            self.measure_lag(None);
+            return Ok(Step::Nothing);
+        };
+        self.measure_lag(batch.events.first().map(|event| event.recorded.event.at));
+        let now = self.clock.now();
+        if delivery.turn(now) != Turn::Free {
+            return Ok(Step::Nothing);
+        }
+        let Some(message) = Message::of_events(&batch.events) else {
+            // Nothing of it is for this endpoint.
+            return Ok(moved(self.swap(version, &delivery.delivered(batch.through)).await?));
+        };
+        let claim = delivery.claimed(batch.through, now.plus(self.endpoint.timeout + MARGIN));
+        if self.swap(version, &claim).await? == Commit::Conflict {
+            return Ok(Step::Nothing);
+        }
+        self.claim = Some(version.next());
+        let answer = self.http.post(&self.endpoint, &message, now).await;
+        let taken = answer == Answer::Taken;
+        let next = self.after(answer, &claim, &batch);
+        let kept = self.swap(version.next(), &next).await?;
+        self.claim = None;
+        if kept == Commit::Conflict {
+            tracing::info!(endpoint = %self.endpoint.id, "somebody else took over; a message may arrive twice");
+        }
+        Ok(if taken { moved(kept) } else { Step::Failed })
+    }
+
+    /// What is kept after an answer.
+    fn after(&self, answer: Answer, claim: &Delivery, batch: &Batch) -> Delivery {
+        let endpoint = &self.endpoint.id;
+        match answer {
+            Answer::Taken => {
+                let events = batch.events.len();
+                metrics::counter!("mfa_webhook_events_total", "endpoint" => endpoint.to_string())
+                    .increment(events as u64);
+                tracing::debug!(%endpoint, events, through = %batch.through, "events were delivered");
+                if claim.failures > 0 {
+                    tracing::info!(%endpoint, failures = claim.failures, "the webhook takes events again");
+                }
+                claim.delivered(batch.through)
+            }
+            Answer::Gone => {
+                self.count_failure("gone");
+                tracing::error!(%endpoint, "the webhook says that it is gone; nothing is sent until it is resumed");
+                claim.stopped("gone")
+            }
+            Answer::NotTaken { how, retry_after } => {
+                self.count_failure(&how);
+                let wait = self.wait(claim.failures.saturating_add(1), retry_after);
+                tracing::warn!(%endpoint, how, failures = claim.failures + 1, ?wait, "the webhook took no events");
+                claim.failed(&how, self.clock.now().plus(wait))
+            }
+        }
+    }
+
+    /// As long as we choose, or as the receiver asks for if that is longer, within reason.
+    fn wait(&self, failures: u32, retry_after: Option<Duration>) -> Duration {
+        let mut random = [u8::MAX; 2];
+        // Without randomness the whole wait is as good.
+        let _ = self.entropy.fill(&mut random);
+        let backoff = Delivery::backoff(failures, u16::from_be_bytes(random));
+        backoff.max(retry_after.unwrap_or_default()).min(Delivery::LONGEST_WAIT)
+    }
+
+    fn count_failure(&self, how: &str) {
+        let labels = [("endpoint", self.endpoint.id.to_string()), ("how", how.to_owned())];
+        metrics::counter!("mfa_webhook_failures_total", &labels).increment(1);
+    }
+
+    /// How old the oldest event is that waits for this endpoint; 0 if none does.
+    fn measure_lag(&self, oldest: Option<Timestamp>) {
+        let lag = oldest.map_or(Duration::ZERO, |at| self.clock.now().since(at));
+        metrics::gauge!("mfa_webhook_lag_seconds", "endpoint" => self.endpoint.id.to_string())
+            .set(lag.as_secs_f64());
+    }
+
+    /// Lets go of a claim whose attempt was broken off.
+    async fn release(&mut self) -> Result<(), StoreError> {
+        let Some(claim) = self.claim.take() else { return Ok(()) };
+        if let Some(stored) = self.store.delivery(&self.endpoint.id).await?.filter(|it| it.version == claim) {
+            // A conflict means that it is not ours any more, which is as good.
+            let _ = self.swap(claim, &stored.value.released()).await?;
+        }
+        Ok(())
+    }
+
+    async fn swap(&self, expected: Version, next: &Delivery) -> Result<Commit, StoreError> {
+        self.store.swap(&self.endpoint.id, expected, next).await
+    }
+}
+
+/// After a conflict whoever was faster is at work.
+fn moved(commit: Commit) -> Step {
+    if commit == Commit::Won { Step::Moved } else { Step::Nothing }
+}

@@ -1,0 +1,119 @@
+//! Where a webhook is.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use hyper::Uri;
+use thiserror::Error;
+
+/// The URL of a webhook: `https`, or `http` where that stays on this machine or is asked for.
+///
+/// It shows where it leads and no path, since paths of webhooks often hold a token.
+///
+/// ```
+/// use mfa_webhook::WebhookUrl;
+/// let url = WebhookUrl::parse("https://hooks.example.com/T024/secret", false)?;
+/// assert_eq!(url.to_string(), "https://hooks.example.com");
+/// assert!(WebhookUrl::parse("http://hooks.example.com/", false).is_err());
+/// # Ok::<(), mfa_webhook::InvalidUrl>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl(Uri);
+
+/// A text that is no such URL. It never says what the text was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidUrl {
+    /// It is none at all.
+    #[error("it must be a URL such as https://hooks.example.com/mfa")]
+    Form,
+    /// It holds a user or a password.
+    #[error("it must not hold a user or a password; messages are signed instead")]
+    Credentials,
+    /// It is not `https`, and leads away from this machine.
+    #[error("it must be https:// unless it leads to this machine, or plain http is allowed")]
+    Plain,
+}
+
+impl WebhookUrl {
+    /// Takes a URL; `plain` allows `http` to other machines.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`] if it is none, holds a password, or sends in the clear what it must not.
+    pub fn parse(text: &str, plain: bool) -> Result<Self, InvalidUrl> {
+        let uri: Uri = text.parse().map_err(|_| InvalidUrl::Form)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(InvalidUrl::Form)?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(InvalidUrl::Credentials);
+        }
+        match uri.scheme_str() {
+            Some("https") => Ok(Self(uri)),
+            Some("http") if plain || is_loopback(host) => Ok(Self(uri)),
+            Some("http") => Err(InvalidUrl::Plain),
+            _ => Err(InvalidUrl::Form),
+        }
+    }
+
+    /// Whether what is sent there is encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
+    pub(crate) const fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Display for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.0.authority().map_or("", |authority| authority.as_str());
+        write!(f, "{}://{authority}", self.0.scheme_str().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_the_machine_is_encrypted_unless_that_is_allowed() {
+        for local in ["http://127.0.0.1:1/x", "http://127.8.8.8", "http://[::1]:80/", "http://LocalHost:9/"] {
+            assert!(WebhookUrl::parse(local, false).is_ok_and(|url| !url.is_tls()), "{local}");
+        }
+        for away in ["http://10.0.0.1/", "http://localhost.example.com/", "http://0.0.0.0/", "http://[::2]/"]
+        {
+            assert_eq!(WebhookUrl::parse(away, false), Err(InvalidUrl::Plain), "{away}");
+            assert!(WebhookUrl::parse(away, true).is_ok(), "{away}");
+        }
+        assert!(WebhookUrl::parse("https://10.0.0.1:8443/", false).is_ok_and(|url| url.is_tls()));
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_webhook_is_refused() {
+        for text in ["", "/path", "hooks.example.com", "ftp://hooks.example.com/", "https://", "https:///x"] {
+            assert_eq!(WebhookUrl::parse(text, true), Err(InvalidUrl::Form), "{text}");
+        }
+        let with_password = "https://mfa:hunter2@hooks.example.com/";
+        assert_eq!(WebhookUrl::parse(with_password, true), Err(InvalidUrl::Credentials));
+    }
+
+    #[test]
+    fn a_path_is_never_shown() {
+        let url = WebhookUrl::parse("https://h.example.com:8443/hunter2?token=hunter2", false).unwrap();
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "https://h.example.com:8443 WebhookUrl(https://h.example.com:8443)"
+        );
+    }
+}

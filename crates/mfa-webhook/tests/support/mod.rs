@@ -1,0 +1,3 @@
+//! What the tests of the sender share.
+
+pub(crate) mod receiver;
