@@ -13,6 +13,8 @@ mod postgres;
 
 mod clock;
 mod database;
+mod disk;
+mod flood;
 mod key_ring;
 mod ledger;
 mod load;
