@@ -40,7 +40,7 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
     if !may_mount("a_disk_that_is_full_under_sqlite") {
         return;
     }
-    let times = rounds(2, 10);
+    let times = rounds(2, 5);
     let (server, folder) = on_a_small_disk();
     // Where the disk is for those that do not see it.
     let seen = Path::new("/proc")
@@ -69,7 +69,7 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
 /// No file of the server may grow any more; that takes no rights, and SQLite is told the same way.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_may_not_grow_under_sqlite_accept_nothing_until_they_may() {
-    let times = rounds(2, 10);
+    let times = rounds(2, 5);
     let mut options = on("sqlite:mfa.db");
     // Its log would not grow either, and is for another test.
     let unless_killed = r#"trap "" XFSZ; exec "$@" 2>/dev/null"#;
@@ -95,7 +95,7 @@ async fn a_disk_that_is_full_under_postgresql_accepts_nothing_until_there_is_roo
     if !may_mount("a_disk_that_is_full_under_postgresql") {
         return;
     }
-    let times = rounds(2, 10);
+    let times = rounds(2, 5);
     let database = Postgres::on_a_small_disk("128m");
     let servers = replicas(&database.database().await);
     let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
