@@ -14,7 +14,7 @@ use mfa_domain::{AccountKey, AuditEvent, AuditHead, Draft, EventKind};
 use mfa_store_postgres::PostgresStore;
 use mfa_store_sqlite::SqliteStore;
 use mfa_testkit::changes::{self, key};
-use mfa_tests::{Server, ServerOptions, binary};
+use mfa_tests::{Server, ServerOptions, binary, program};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
@@ -164,7 +164,7 @@ impl Installation {
 }
 
 fn command(folder: &Path, url: &str, line: &str) -> Command {
-    let mut command = Command::new(binary!());
+    let mut command = program(binary!());
     command.args(line.split_whitespace()).current_dir(folder);
     command.args(["--data-dir", "."]).env("MFA_STORE", url);
     command

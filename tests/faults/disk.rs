@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use mfa_tests::{Server, ServerOptions, binary, rounds};
+use mfa_tests::{Server, ServerOptions, binary, program, rounds};
 use tempfile::TempDir;
 
 use super::load::Load;
@@ -58,7 +58,7 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
     }
     // A command that sees the disk.
     let inside = |words: [&str; 2]| {
-        let mut command = Command::new("nsenter");
+        let mut command = program(Path::new("nsenter"));
         command.args(["--mount", "--target", &server.id().to_string(), "--"]).arg(binary!()).args(words);
         command.arg("--data-dir").arg(server.data());
         command.env("MFA_STORE", format!("sqlite:{}/mfa.db", folder.path().display())).output().unwrap()
