@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use futures_util::future::join_all;
-use mfa_tests::{Server, ServerOptions, binary};
+use mfa_tests::{Server, ServerOptions, binary, program};
 use sqlx::{Connection, Executor, PgConnection};
 
 #[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
@@ -38,7 +38,7 @@ async fn what_one_server_answered_the_other_knows_and_a_killed_one_loses_nothing
 async fn a_server_without_the_key_ring_of_the_others_is_refused() {
     let (one, _other, url) = replicas().await;
     let stranger = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new(binary!())
+    let output = program(binary!())
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(stranger.path())
         .env("MFA_STORE", &url)
@@ -55,7 +55,7 @@ async fn of_several_first_starts_at_once_one_makes_a_key_ring_and_the_others_are
     let url = postgres::database().await;
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let starts = folders.iter().map(|folder| {
-        let mut command = tokio::process::Command::new(binary!());
+        let mut command = tokio::process::Command::from(program(binary!()));
         command.args(["api-key", "create", "--scope", "verify", "--data-dir"]).arg(folder.path());
         command.env("MFA_STORE", &url).output()
     });
@@ -76,7 +76,7 @@ async fn a_database_of_a_newer_major_version_is_refused_by_an_older_program() {
     // Those that run go on; whoever starts is refused.
     other.client.verify("alice", &token.hotp(1)).await.expect(200);
     assert!(one.terminate().success());
-    let output = std::process::Command::new(binary!())
+    let output = program(binary!())
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(one.data())
         .env("MFA_STORE", &url)

@@ -68,7 +68,7 @@ async fn one_of_64_parallel_posts_counts_where_two_clocks_differ() {
     let servers = replicas(&clock).await;
     // The code of the next step is in the windows of both.
     clock.set(30);
-    for round in 0..rounds(5, 50) {
+    for round in 0..rounds(5, 20) {
         let user = format!("race-{round}");
         let phone = enrol(&servers[0].client, &user, 0).await;
         let code = phone.totp(30);
@@ -107,7 +107,7 @@ async fn a_lock_is_early_or_late_by_what_two_clocks_differ_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_under_load_loses_nothing() {
-    let jumps = rounds(6, 60);
+    let jumps = rounds(6, 30);
     let clock = Clock::new();
     let servers = replicas(&clock).await;
     let load = Load::begin(&[&servers[0], &servers[1]], 8).await;

@@ -5,7 +5,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use super::load::Load;
 use super::postgres::Server as Postgres;
-use super::{postgres, replicas};
+use super::{postgres, replicas, told_by_readyz};
 
 /// Stops the database under load again and again; it is refused in time, and goes on by itself.
 async fn comes_back(stop: impl Fn(&Postgres), times: usize) {
@@ -16,12 +16,12 @@ async fn comes_back(stop: impl Fn(&Postgres), times: usize) {
         stop(&database);
         for (replica, server) in servers.iter().enumerate() {
             load.refusals_at(replica, 5).await;
-            server.client.get("/readyz").await.expect_problem(503, "unavailable");
+            told_by_readyz(server, 503).await;
         }
         database.start_again();
         for (replica, server) in servers.iter().enumerate() {
             load.progress_at(replica, 20).await;
-            server.client.get("/readyz").await.expect(200);
+            told_by_readyz(server, 200).await;
         }
     }
     load.settle(&servers[0], &format!("stopped {times} times")).await;
@@ -29,17 +29,17 @@ async fn comes_back(stop: impl Fn(&Postgres), times: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_crashes_under_load_loses_nothing_and_is_used_again() {
-    comes_back(Postgres::crash, rounds(3, 20)).await;
+    comes_back(Postgres::crash, rounds(3, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_restarted_under_load_loses_nothing_and_is_used_again() {
-    comes_back(Postgres::stop, rounds(3, 20)).await;
+    comes_back(Postgres::stop, rounds(3, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_terminated_under_load_lose_nothing() {
-    let times = rounds(50, 500);
+    let times = rounds(50, 200);
     let url = postgres::database().await;
     let servers = replicas(&url);
     let load = Load::begin(&[&servers[0], &servers[1]], 8).await;

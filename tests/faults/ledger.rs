@@ -77,6 +77,14 @@ impl User {
         }
     }
 
+    /// Uses one backup code after the other, until the load is over or none is left.
+    pub(crate) async fn spend_backup_codes(&mut self) {
+        while !self.replicas.is_over() {
+            let Some(code) = self.backup_codes.pop() else { return };
+            self.use_up(code).await;
+        }
+    }
+
     /// Logs in with the next code.
     pub(crate) async fn log_in(&mut self) {
         let code = self.token.hotp(self.counter);

@@ -1,6 +1,7 @@
 //! Users who log in all the time at some replicas, while a test breaks what they stand on.
 
 use std::fmt;
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,9 +15,12 @@ use tokio::time::{Instant, timeout};
 
 use super::ledger::User;
 
-/// When an answer is late: the two seconds that are promised, and one for a machine that has other
+/// When an answer is late: the two seconds that are promised, and three for a machine that has other
 /// things to do.
-const LATE: Duration = Duration::from_secs(3);
+const LATE: Duration = Duration::from_secs(5);
+
+/// Users of that name use their backup codes and nothing else.
+const BACKUP_CODES_ONLY: &str = "spender";
 
 /// When a test gives up waiting for progress.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -32,6 +36,7 @@ pub(crate) struct Replicas {
     /// Answers of 503, for each replica.
     unavailable: Vec<AtomicUsize>,
     slowest: Mutex<Duration>,
+    late: Duration,
 }
 
 impl Replicas {
@@ -45,8 +50,8 @@ impl Replicas {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.accepted.len();
         let client = self.clients.lock().unwrap()[turn].clone();
         let begin = Instant::now();
-        let answer = timeout(LATE, client.try_send("POST", path, Some(body.to_string()))).await;
-        let answer = answer.unwrap_or_else(|_| panic!("replica {turn} did not answer in {LATE:?}"));
+        let answer = timeout(self.late, client.try_send("POST", path, Some(body.to_string()))).await;
+        let answer = answer.unwrap_or_else(|_| panic!("replica {turn} did not answer in {:?}", self.late));
         let took = begin.elapsed();
         let mut slowest = self.slowest.lock().unwrap();
         *slowest = slowest.max(took);
@@ -68,6 +73,16 @@ pub(crate) struct Load {
 impl Load {
     /// Enrols users at the servers, who begin to log in.
     pub(crate) async fn begin(servers: &[&Server], users: usize) -> Self {
+        Self::of(servers, "user", users, LATE).await
+    }
+
+    /// Enrols users who have only their backup codes left.
+    pub(crate) async fn of_backup_codes(servers: &[&Server], users: usize) -> Self {
+        Self::of(servers, BACKUP_CODES_ONLY, users, LATE).await
+    }
+
+    /// Enrols users who are called that. Answers after `late` fail the test.
+    pub(crate) async fn of(servers: &[&Server], name: &str, users: usize, late: Duration) -> Self {
         let counters = || servers.iter().map(|_| AtomicUsize::new(0)).collect();
         let replicas = Arc::new(Replicas {
             clients: Mutex::new(servers.iter().map(|server| server.client.clone()).collect()),
@@ -76,18 +91,25 @@ impl Load {
             accepted: counters(),
             unavailable: counters(),
             slowest: Mutex::new(Duration::ZERO),
+            late,
         });
-        let enrolled = (0..users).map(|n| User::enrol(format!("user-{n}"), &servers[0].client, &replicas));
+        let mut enrolled = Vec::new();
+        for n in 0..users {
+            enrolled.push(User::enrol(format!("{name}-{n}"), &servers[0].client, &replicas).await);
+        }
         let mut tasks = JoinSet::new();
-        for mut user in join_all(enrolled).await {
+        for mut user in enrolled {
+            let only_backup_codes = name == BACKUP_CODES_ONLY;
             tasks.spawn(async move {
-                user.keep_on().await;
+                if only_backup_codes {
+                    user.spend_backup_codes().await;
+                } else {
+                    user.keep_on().await;
+                }
                 user
             });
         }
-        let load = Self { replicas, users: tasks };
-        load.progress(users).await;
-        load
+        Self { replicas, users: tasks }
     }
 
     /// Waits until so many more codes were accepted by any replica.
@@ -124,8 +146,18 @@ impl Load {
 
     /// Ends the load, and checks what it came to: what was answered is in the store and in the trail,
     /// nothing counts again, and the trail is whole. Tells the figures of `docs/reliability.md`.
+    pub(crate) async fn settle(self, server: &Server, survived: &str) {
+        self.settle_with(server, |command| server.command(command), survived).await;
+    }
+
+    /// The same, where commands of the program need more.
     #[expect(clippy::print_stdout, reason = "figures for whoever asks for them")]
-    pub(crate) async fn settle(mut self, server: &Server, survived: &str) {
+    pub(crate) async fn settle_with(
+        mut self,
+        server: &Server,
+        run: impl Fn([&str; 2]) -> Output,
+        survived: &str,
+    ) {
         self.replicas.over.store(true, Ordering::Relaxed);
         let mut users = Vec::new();
         while let Some(user) = self.users.join_next().await {
@@ -140,7 +172,7 @@ impl Load {
             summary.locks += user.ledger.locks;
         }
         join_all(users.iter_mut().map(|user| user.settle(&server.client))).await;
-        let audit = server.command(["audit", "verify"]);
+        let audit = run(["audit", "verify"]);
         assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stderr));
         println!("{survived}: {summary}");
     }

@@ -6,13 +6,18 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+use std::time::Duration;
+
 use mfa_tests::{Server, ServerOptions, binary};
+use tokio::time::Instant;
 
 #[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
 
 mod clock;
 mod database;
+mod disk;
+mod flood;
 mod key_ring;
 mod ledger;
 mod load;
@@ -42,4 +47,13 @@ fn replicas(url: &str) -> [Server; 2] {
     let one = Server::with(binary!(), on(url));
     let other = Server::in_folder(binary!(), one.data(), one.client.key(), on(url));
     [one, other]
+}
+
+/// Waits until `/readyz` says that; what it says may be half a second old.
+async fn told_by_readyz(server: &Server, status: u16) {
+    let begin = Instant::now();
+    while server.client.get("/readyz").await.status != status {
+        assert!(begin.elapsed() < Duration::from_secs(30), "/readyz does not come to {status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use mfa_tests::{Link, Proxy, Server, binary, rounds};
 
 use super::load::Load;
-use super::on;
 use super::postgres::Server as Postgres;
+use super::{on, told_by_readyz};
 
 /// Two replicas, the second of which reaches the database through a proxy only.
 async fn replicas(database: &Postgres, way: &Proxy) -> [Server; 2] {
@@ -19,7 +19,7 @@ async fn replicas(database: &Postgres, way: &Proxy) -> [Server; 2] {
 
 /// Cuts one replica off under load again and again: it says so in time, the other serves on.
 async fn cut_off(link: Link) {
-    let times = rounds(3, 20);
+    let times = rounds(3, 10);
     let database = Postgres::start(&[]);
     drop(database.connect().await);
     let way = Proxy::to(&database.socket()).await;
@@ -28,12 +28,12 @@ async fn cut_off(link: Link) {
     for _ in 0..times {
         way.set(link);
         load.refusals_at(1, 5).await;
-        servers[1].client.get("/readyz").await.expect_problem(503, "unavailable");
-        servers[0].client.get("/readyz").await.expect(200);
+        told_by_readyz(&servers[1], 503).await;
+        told_by_readyz(&servers[0], 200).await;
         load.progress_at(0, 20).await;
         way.set(Link::Up);
         load.progress_at(1, 20).await;
-        servers[1].client.get("/readyz").await.expect(200);
+        told_by_readyz(&servers[1], 200).await;
     }
     load.settle(&servers[0], &format!("{link:?}, {times} times")).await;
 }

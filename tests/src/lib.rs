@@ -20,4 +20,4 @@ pub use clock::Clock;
 pub use confidential::Confidential;
 pub use proxy::{Link, Proxy};
 pub use scale::rounds;
-pub use server::{Server, ServerOptions};
+pub use server::{Server, ServerOptions, program};

@@ -120,7 +120,7 @@ impl Server {
     /// Runs a command of the program in the same data directory, with the same environment.
     #[must_use]
     pub fn command<const N: usize>(&self, arguments: [&str; N]) -> std::process::Output {
-        let mut command = Command::new(&self.binary);
+        let mut command = program(&self.binary);
         command.args(arguments).arg("--data-dir").arg(self.data());
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         command.output().expect("the program runs")
@@ -157,6 +157,18 @@ impl Drop for Server {
     }
 }
 
+/// A program to start. What tests are told by the environment is nothing that it knows.
+#[must_use]
+pub fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MFA_TEST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 fn log_file(data: &Path) -> PathBuf {
     data.join("test.log")
 }
@@ -170,7 +182,7 @@ fn start(
 ) -> (Child, String, Option<String>) {
     let log = File::options().create(true).append(true).open(log_file(data)).expect("a log file");
     let mut words = options.wrapper.iter().map(String::as_str).chain([binary.to_str().expect("a path")]);
-    let mut command = Command::new(words.next().expect("a program"));
+    let mut command = program(Path::new(words.next().expect("a program")));
     command
         .args(words)
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])

@@ -1,6 +1,7 @@
 //! Chores of this workspace. `cargo xtask` lists them.
 
 mod bench;
+mod faults;
 mod run;
 mod test;
 mod tools;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask test    install what tests need, then check formatting, lints, dependencies; run all tests
+cargo xtask faults  break what the server stands on, as often as docs/reliability.md says; races of two versions
 cargo xtask tools   only install what tests need (Debian packages, a Python environment in target/)
 cargo xtask bench   run the benchmarks of docs/performance.md and print their ratios
 ";
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test", filters @ ..] => test::test(filters),
+        ["faults", filters @ ..] => faults::faults(filters),
         ["tools"] => tools::install(),
         ["bench", which @ ..] => bench::bench(which),
         [] | ["help" | "--help" | "-h"] => {

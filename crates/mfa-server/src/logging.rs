@@ -14,6 +14,8 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&settings.log)?)
         .with_writer(io::stderr)
+        // A line that cannot be written is lost. Told on standard error, which is what failed, it is a panic.
+        .log_internal_errors(false)
         .with_ansi(colours);
     match settings.log_format {
         LogFormat::Text => log.try_init(),

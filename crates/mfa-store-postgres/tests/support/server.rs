@@ -27,6 +27,20 @@ pub(crate) struct Server {
     warden: Child,
 }
 
+/// Runs what comes after it with a small disk mounted on a folder, which nobody else sees. The disk goes
+/// with the last process that does.
+const SMALL_DISK: [&str; 5] = [
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    r#"
+        mkdir "$0" && chown postgres "$0" && mount -t tmpfs -o "size=$DISK,mode=700,uid=postgres" none "$0" &&
+        "$@"
+        umount --lazy "$0" && rm -rf "${0%/data}"
+    "#,
+];
+
 /// Starts a server in a folder, says so, and stops and removes all of it at the end of its input.
 const WARDEN: &str = r#"
     folder=$1; shift
@@ -69,12 +83,14 @@ const WARDEN: &str = r#"
         case $order in
             stop) stop INT; touch "$folder/done" ;;
             crash) stop QUIT; touch "$folder/done" ;;
+            fill) dd if=/dev/zero of="$folder/data/ballast" bs=8k >/dev/null 2>&1; touch "$folder/done" ;;
+            empty) rm "$folder/data/ballast"; touch "$folder/done" ;;
             promote) pg_ctl promote --pgdata="$folder/data" >>"$folder/make.log" 2>&1; touch "$folder/done" ;;
             start) start "$@" ;;
         esac
     done
     stop INT
-    rm -rf "$folder"
+    if [ -z "$DISK" ]; then rm -rf "$folder"; fi
 "#;
 
 impl Server {
@@ -101,6 +117,12 @@ impl Server {
         Self::start_as(5432, &[], &[("PRIMARY", &primary)])
     }
 
+    /// Starts one whose data are on a disk of that size (`128m`) of its own. That takes the right to
+    /// mount.
+    pub(crate) fn on_a_small_disk(size: &str) -> Self {
+        Self::start_as(5432, &[], &[("DISK", size)])
+    }
+
     /// Starts one that listens on a free port of the loopback address too.
     pub(crate) fn on_a_port() -> (u16, Self) {
         let port = free_port();
@@ -109,20 +131,22 @@ impl Server {
 
     fn start_as(port: u16, settings: &[&str], orders: &[(&str, &str)]) -> Self {
         let folder = TempDir::with_prefix("mfa-postgres-").unwrap().keep();
+        let small = orders.iter().any(|(name, _)| *name == "DISK");
+        let mut words: Vec<&str> = if small { SMALL_DISK.to_vec() } else { Vec::new() };
+        let data = folder.join("data");
+        words.extend(data.to_str().filter(|_| small));
         // The server refuses to run as root.
-        let mut command = if is_root() {
+        if is_root() {
             assert!(
                 Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success(),
                 "there is no user postgres; `cargo xtask tools` installs PostgreSQL with it"
             );
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--", "sh"]);
-            command
-        } else {
-            Command::new("sh")
-        };
+            words.extend(["runuser", "-u", "postgres", "--"]);
+        }
+        words.extend(["sh", "-c", WARDEN, "warden"]);
+        let mut command = Command::new(words[0]);
         command
-            .args(["-c", WARDEN, "warden"])
+            .args(&words[1..])
             .arg(&folder)
             .arg(format!("--port={port}"))
             .args(settings.iter().flat_map(|set| ["-c", set]));
@@ -174,6 +198,18 @@ impl Server {
     /// Makes a standby the primary.
     pub(crate) fn promote(&self) {
         self.order("promote");
+        self.wait_until_done();
+    }
+
+    /// Fills its disk up.
+    pub(crate) fn fill_disk(&self) {
+        self.order("fill");
+        self.wait_until_done();
+    }
+
+    /// Makes room on its disk again.
+    pub(crate) fn empty_disk(&self) {
+        self.order("empty");
         self.wait_until_done();
     }
 

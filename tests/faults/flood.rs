@@ -1,0 +1,88 @@
+//! More than a server can serve: connections that say nothing, and clients by the hundred.
+
+use std::process::Command;
+use std::time::Duration;
+
+use mfa_tests::{Server, ServerOptions, binary, rounds};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::load::Load;
+use super::on;
+
+/// Half the head of a request.
+const HALF: &[u8] = b"POST /v1/users/alice/verify HTTP/1.1\r\nHost: example.org\r\nContent-Ty";
+
+/// How long the server may take to give up a connection whose request does not come: five seconds,
+/// and more on a machine that has other things to do.
+const GIVEN_UP: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_slow_connections_keep_nobody_from_being_served() {
+    raise_limit_of_open_files();
+    let server = Server::start(binary!());
+    let load = Load::begin(&[&server], 8).await;
+    for _ in 0..rounds(1, 5) {
+        let address = server.url.strip_prefix("http://").unwrap();
+        let mut slow = Vec::new();
+        for _ in 0..2_000 {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            connection.write_all(HALF).await.unwrap();
+            slow.push(connection);
+        }
+        let opened = Instant::now();
+        load.progress(100).await;
+        // All of them are given up, so that they make room for others.
+        for mut connection in slow {
+            let (left, mut rest) = (GIVEN_UP.saturating_sub(opened.elapsed()), Vec::new());
+            let given_up = timeout(left, connection.read_to_end(&mut rest)).await;
+            // An answer and an end, or a reset.
+            let _ = given_up.expect("a connection whose request does not come stays open");
+        }
+    }
+    load.settle(&server, "2,000 slow connections").await;
+}
+
+/// Those who need a hash wait for each other, and most of them in vain; the others are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_times_the_hashing_that_it_can_do_is_refused_in_time_and_holds_up_nobody_else() {
+    let mut options: ServerOptions = on("sqlite:mfa.db");
+    for (name, value) in [
+        ("MFA_ARGON2_MEMORY_KIB", "32768"),
+        ("MFA_ARGON2_ITERATIONS", "3"),
+        ("MFA_ARGON2_CONCURRENCY", "1"),
+        ("MFA_BACKUP_CODES_SET_SIZE", "3"),
+    ] {
+        options.environment.push((name.to_owned(), value.to_owned()));
+    }
+    let server = Server::with(binary!(), options);
+    let others = Load::begin(&[&server], 2).await;
+    let crowd = Load::of_backup_codes(&[&server], 60).await;
+    for _ in 0..rounds(2, 5) {
+        crowd.refusals_at(0, 20).await;
+        crowd.progress(2).await;
+        others.progress(20).await;
+    }
+    crowd.settle(&server, "those who need a hash").await;
+    others.settle(&server, "the others").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_times_the_clients_that_keep_it_busy_are_all_answered_right() {
+    raise_limit_of_open_files();
+    let server = Server::with(binary!(), on("sqlite:mfa.db"));
+    let busy = Load::begin(&[&server], 16).await;
+    busy.progress(200).await;
+    busy.settle(&server, "16 clients").await;
+    let flood = Load::of(&[&server], "flood", 160, Duration::from_secs(20)).await;
+    flood.progress(2_000).await;
+    flood.settle(&server, "160 clients").await;
+}
+
+/// Connections are files of this process, too.
+fn raise_limit_of_open_files() {
+    let process = std::process::id().to_string();
+    let raised = Command::new("prlimit").args(["--pid", &process, "--nofile=8192:"]).status();
+    assert!(raised.unwrap().success(), "this test needs 8,192 open files");
+}

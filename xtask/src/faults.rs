@@ -1,0 +1,69 @@
+//! Every fault of `docs/reliability.md`, as often as it says there, and the version before beside this one.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::run::{cargo, command, root, run, succeeds};
+use crate::tools;
+
+/// What a release is to work beside, as long as there is no release: the last commit that landed before
+/// the work under way began.
+const PREVIOUS: &str = "tests/faults/previous";
+
+/// Runs the tests of faults, or those that match.
+pub(crate) fn faults(filters: &[&str]) -> Result<()> {
+    tools::install()?;
+    let arguments = ["test", "--locked", "--no-fail-fast", "--package", "mfa-tests"];
+    let mut tests = cargo(&arguments);
+    tests.args(["--test", "faults", "--test", "crash", "--test", "replicas", "--"]).args(filters);
+    tests.arg("--show-output").env("MFA_TEST_FULL", "yes");
+    let tests = run(tests);
+    let mut store = cargo(&["test", "--locked", "--package", "mfa-store-postgres", "--test", "faults", "--"]);
+    store.args(filters);
+    let store = run(store);
+    if let Some(program) = filters.is_empty().then(previous).transpose()?.flatten() {
+        let mut races = cargo(&arguments);
+        races.args(["--test", "faults", "--", "races::"]);
+        races.env("MFA_TEST_FULL", "yes").env("MFA_TEST_PREVIOUS", program);
+        run(races)?;
+    }
+    tests.and(store)
+}
+
+/// Builds the version before; none where it is not in this checkout.
+#[expect(clippy::print_stderr, reason = "a command line")]
+fn previous() -> Result<Option<PathBuf>> {
+    let revision = match text(&["describe", "--tags", "--match", "v*", "--abbrev=0", "HEAD^"]) {
+        Ok(release) => release,
+        Err(_) => fs::read_to_string(root().join(PREVIOUS))?.trim().to_owned(),
+    };
+    if !succeeds("git", &["cat-file", "-e", &format!("{revision}^{{commit}}")]) {
+        eprintln!(
+            "\nNOT RUN: the version before beside this one: {revision} is not in this checkout; \
+             `git fetch --unshallow` gets it"
+        );
+        return Ok(None);
+    }
+    let folder = root().join("target/previous");
+    let source = folder.join(text(&["rev-parse", "--short", &format!("{revision}^{{commit}}")])?);
+    fs::create_dir_all(&source)?;
+    let (archive, source_path) = (folder.join("source.tar"), source.to_str().context("a path")?.to_owned());
+    let archive = archive.to_str().context("a path")?;
+    run(command("git", &["archive", "--format=tar", "--output", archive, &revision]))?;
+    run(command("tar", &["--extract", "--file", archive, "--directory", &source_path]))?;
+    let mut build = cargo(&["build", "--locked", "--package", "mfa-server", "--manifest-path"]);
+    build.arg(source.join("Cargo.toml")).arg("--target-dir").arg(folder.join("build"));
+    run(build)?;
+    let program = folder.join("build/debug/mfa-server");
+    ensure!(program.is_file(), "{} was not built", program.display());
+    Ok(Some(fs::canonicalize(program)?))
+}
+
+/// What git says, in one line.
+fn text(arguments: &[&str]) -> Result<String> {
+    let output = command("git", arguments).output()?;
+    ensure!(output.status.success(), "git {} failed", arguments.join(" "));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
