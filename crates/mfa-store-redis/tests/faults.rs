@@ -203,7 +203,7 @@ async fn where_losses_are_accepted_an_emptied_server_is_filled_anew() {
     let read = eventually(async || store.load(&key("alice")).await).await;
     assert_eq!(read, Versioned::default());
     make(&store, &key("alice"), |_| ()).await;
-    let everyone = AccountQuery { after: None, not_sealed_with: None, limit: 10 };
+    let everyone = AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: 10 };
     let found = store.page(&everyone).await.unwrap().accounts;
     assert!(found.iter().any(|account| account.key == key("alice")), "the index has lost a tenant");
 }

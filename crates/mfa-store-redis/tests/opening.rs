@@ -101,6 +101,18 @@ async fn a_wrong_password_is_told_and_not_shown() {
     RedisStore::open(&server.url().replace("//", "//:right@")).await.unwrap();
 }
 
+/// What a server says of a command that it does not know repeats what it was called with.
+#[tokio::test]
+async fn a_server_that_does_not_know_a_command_does_not_show_the_password() {
+    let server = Server::start(&["requirepass hunter2", "rename-command HELLO \"\""]);
+    let error = refusal(&server.url().replace("//", "//:hunter2@")).await;
+    assert!(!told(&error).contains("hunter2"), "{}", told(&error));
+    let server = Server::start(&["rename-command EVALSHA \"\"", "rename-command EVAL \"\""]);
+    let error = refusal(&with(&server.url(), "loss=accepted&namespace=secret")).await;
+    assert!(told(&error).contains("EVALSHA"), "{}", told(&error));
+    assert!(!told(&error).contains("secret"), "{}", told(&error));
+}
+
 #[tokio::test]
 async fn a_certificate_is_checked() {
     let server = Server::with_tls(&DURABLE);

@@ -341,7 +341,8 @@ async fn long_pages_are_cut_and_say_so() {
     let after = events.events.last().map(|event| event.id);
     let events = store.events(&EventQuery { after, ..query }).await.unwrap();
     assert_eq!((events.events.len(), events.more), (24, false));
-    let everyone = AccountQuery { after: None, not_sealed_with: None, limit: u32::MAX };
+    let everyone =
+        AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: u32::MAX };
     let page = store.page(&everyone).await.unwrap();
     assert_eq!((page.accounts.len(), page.more), (1000, true));
 }
