@@ -353,7 +353,7 @@ fn a_server_without_the_secret_of_a_webhook_does_not_start() {
     let webhook = Webhook::new(&format!("http://127.0.0.1:1/{TOKEN}"), "");
     let run = || {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(binary!());
+        let mut command = mfa_tests::program(binary!());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
         command.env("MFA_WEBHOOK", &webhook.setting).output().unwrap()
     };
@@ -429,7 +429,7 @@ fn certificates_are_checked_by_who_is_trusted_and_for_the_right_name() {
     let other = TlsReceiver::start();
     let test = |host: &str, authority: &Path| {
         let webhook = Webhook::new(&format!("https://{host}:{}/", receiver.port), "");
-        let mut command = Command::new(binary!());
+        let mut command = mfa_tests::program(binary!());
         command.args(["webhook", "test", "siem", "--json"]);
         command.env("MFA_WEBHOOK", &webhook.setting).env("SSL_CERT_FILE", authority);
         let output = command.output().unwrap();

@@ -186,7 +186,7 @@ pub(crate) async fn happen_at(store: &dyn AccountStore, key: &AccountKey, now: T
 }
 
 pub(crate) fn command(folder: &Path, url: &str, line: &str) -> Command {
-    let mut command = Command::new(binary!());
+    let mut command = mfa_tests::program(binary!());
     command.args(line.split_whitespace()).current_dir(folder);
     command.args(["--data-dir", "."]).env("MFA_STORE", url);
     command

@@ -4,6 +4,8 @@
 -- ARGV: sequence and hash of the base as it is, and as it is to be.
 local from, from_hash, to, to_hash = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local last = redis.call('GET', KEYS[4]) or '0'
+-- As in commit.lua, what fails if it is of another kind comes before anything is written.
+redis.call('XLEN', KEYS[3])
 local account = redis.call('HMGET', KEYS[1], 'audit_base_sequence', 'audit_base_hash', 'audit_sequence')
 local base, base_hash = account[1] or '0', account[2] or string.rep('\0', 32)
 if not account[3] or tonumber(base) ~= from or base_hash ~= from_hash or tonumber(account[3]) <= to then
@@ -17,7 +19,7 @@ end
 if #ids ~= to - from then
     return redis.error_reply('UNREADABLE events')
 end
--- As in commit.lua, first the command that is refused when there is no memory left.
+-- And first the command that is refused when there is no memory left.
 redis.call('HSET', KEYS[1], 'audit_base_sequence', ARGV[3], 'audit_base_hash', to_hash)
 for _, id in ipairs(ids) do
     redis.call('XDEL', KEYS[3], id .. '-0')

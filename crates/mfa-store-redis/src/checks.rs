@@ -1,5 +1,7 @@
 //! What a server must be and do before anything is entrusted to it.
 
+use std::collections::HashMap;
+
 use redis::aio::ConnectionLike;
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Value};
@@ -36,7 +38,7 @@ impl Needs {
         self.check_info(&info)?;
         for name in self.settings() {
             let answer = ask(on, &setting(name)).await.map_err(cannot_be_checked)?;
-            self.check_setting(name, &value(&answer))?;
+            self.check_setting(name, &value(answer))?;
         }
         Ok(())
     }
@@ -48,7 +50,7 @@ impl Needs {
         }
         for name in self.settings() {
             for answer in everywhere(on, setting(name)).await.map_err(cannot_be_checked)? {
-                self.check_setting(name, &value(&answer))?;
+                self.check_setting(name, &value(answer))?;
             }
         }
         Ok(())
@@ -141,9 +143,9 @@ fn text(answer: Value) -> Result<String, RedisError> {
 }
 
 /// The value in an answer of `CONFIG GET`: a name and a value.
-fn value(answer: &Value) -> String {
-    let values: Vec<String> = redis::from_redis_value(answer.clone()).unwrap_or_default();
-    values.into_iter().nth(1).unwrap_or_default()
+fn value(answer: Value) -> String {
+    let values: HashMap<String, String> = redis::from_redis_value(answer).unwrap_or_default();
+    values.into_values().next().unwrap_or_default()
 }
 
 fn found<'a>(info: &'a str, name: &str) -> &'a str {

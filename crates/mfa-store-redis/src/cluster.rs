@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, ProtocolVersion, RedisResult, Value};
 
 use crate::RedisError;
 use crate::checks::Needs;
@@ -76,6 +76,7 @@ fn client(parts: &Parts, timeout: Duration) -> Result<ClusterClient, RedisError>
         .connection_timeout(CONNECTING)
         .response_timeout(timeout)
         .overall_response_timeout(None)
+        .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(tcp());
     if let Some(mode) = parts.tls_mode() {
         builder = builder.tls(mode);

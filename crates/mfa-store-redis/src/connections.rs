@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::checks::Needs;
 use crate::cluster::Cluster;
 use crate::error::Failure;
-use crate::link::Link;
+use crate::link::{Link, Lost};
 use crate::script::Call;
 use crate::url::Kind;
 use crate::{RedisError, RedisUrl};
@@ -111,10 +111,19 @@ impl Connections {
         let deadline = Instant::now() + self.0.options.call_timeout;
         let asking = self.attempts(key, effect, command, deadline);
         let answer = tokio::time::timeout_at(deadline, asking).await.unwrap_or(Err(RedisError::Timeout));
-        if let (Route::Cluster(cluster), Err(RedisError::Timeout)) = (&self.0.shared, &answer) {
-            cluster.look_for(key);
+        if matches!(answer, Err(RedisError::Timeout)) {
+            self.look_for(key);
         }
         answer
+    }
+
+    /// What one connection has found out the hard way, the others need not.
+    fn look_for(&self, key: &str) {
+        for route in std::iter::once(&self.0.shared).chain(&self.0.waiting) {
+            if let Route::Cluster(cluster) = route {
+                cluster.look_for(key);
+            }
+        }
     }
 
     /// Asks until there is an answer, or an error after which it is not known whether something was done.
@@ -242,7 +251,7 @@ fn final_of(error: &redis::RedisError) -> RedisError {
     }
 }
 
-fn give_up(failure: &Failure, lost: &crate::link::Lost<'_>) {
+fn give_up(failure: &Failure, lost: &Lost) {
     if let Failure::Final(error) | Failure::NotNow(error) = failure
         && error.breaks_connection()
     {

@@ -204,8 +204,14 @@ fn is_tls(error: &redis::RedisError) -> bool {
         if error.is::<rustls::Error>() {
             return true;
         }
+        // Neither shows what it holds as its source.
+        let shared = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>();
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+        cause = match (shared, inner) {
+            (Some(shared), _) => Some(&**shared),
+            (_, Some(inner)) => Some(inner),
+            _ => error.source(),
+        };
     }
     false
 }
@@ -223,8 +229,7 @@ impl Failure {
                 Some("OOM") => final_of(RedisError::OutOfMemory),
                 Some("MISCONF") => final_of(RedisError::DiskFailed(said)),
                 Some("NOAUTH" | "WRONGPASS") => final_of(RedisError::Refused),
-                Some("NOREPLICAS") => Self::NotNow(RedisError::Unavailable(said)),
-                Some("BUSY") => final_of(RedisError::Unavailable(said)),
+                Some("NOREPLICAS" | "BUSY") => final_of(RedisError::Unavailable(said)),
                 Some("UNREADABLE") => final_of(RedisError::unreadable(error.detail())),
                 Some("WRONGTYPE") => final_of(RedisError::Undecodable { key: "of ours", field: "type" }),
                 _ => final_of(RedisError::other(said)),

@@ -1,12 +1,13 @@
 //! One connection to one primary: shared by all callers, and made again when it is lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, SendError};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{AsyncConnectionConfig, Client};
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind};
 use tokio::sync::watch;
 
 use crate::RedisError;
@@ -23,7 +24,13 @@ const SILENCE: Duration = Duration::from_secs(2);
 const QUEUED: usize = 1024;
 
 /// A connection, or what became of the attempt to make one; nothing while it is under way.
-type Attempt = watch::Receiver<Option<Result<MultiplexedConnection, RedisError>>>;
+type Attempt = watch::Receiver<Option<Result<Made, RedisError>>>;
+
+#[derive(Clone)]
+struct Made {
+    connection: MultiplexedConnection,
+    lost: Arc<AtomicBool>,
+}
 
 /// Calls that are made at the same time travel on it together, in the order in which they were made.
 #[derive(Clone)]
@@ -62,19 +69,19 @@ impl Link {
     }
 
     /// The connection, made if there is none, and what to [give up](Self::give_up) once it is lost.
-    pub(crate) async fn connection(&self) -> Result<(MultiplexedConnection, Lost<'_>), RedisError> {
+    pub(crate) async fn connection(&self) -> Result<(MultiplexedConnection, Lost), RedisError> {
         let mut attempt = self.attempt();
         let made = attempt.wait_for(Option::is_some).await.map(|made| made.clone());
         let gone = || RedisError::other("the runtime that the store was opened on is gone");
-        let connection = made.ok().flatten().ok_or_else(gone)??;
-        Ok((connection, Lost { link: self, attempt }))
+        let made = made.ok().flatten().ok_or_else(gone)??;
+        Ok((made.connection, Lost(made.lost)))
     }
 
     fn attempt(&self) -> Attempt {
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(attempt) = current.as_ref() {
             let usable = match &*attempt.borrow() {
-                Some(made) => made.is_ok(),
+                Some(made) => made.as_ref().is_ok_and(|made| !made.lost.load(Ordering::Relaxed)),
                 None => attempt.has_changed().is_ok(),
             };
             if usable {
@@ -94,29 +101,33 @@ impl Link {
 }
 
 /// Knows which connection was used, so that nobody gives up the next one.
-pub(crate) struct Lost<'a> {
-    link: &'a Link,
-    attempt: Attempt,
-}
+pub(crate) struct Lost(Arc<AtomicBool>);
 
-impl Lost<'_> {
+impl Lost {
     /// The next call makes a new connection.
     pub(crate) fn give_up(&self) {
-        let mut current = self.link.0.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|current| current.same_channel(&self.attempt)) {
-            *current = None;
-        }
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
 impl Inner {
-    async fn dial(&self) -> Result<MultiplexedConnection, RedisError> {
+    async fn dial(&self) -> Result<Made, RedisError> {
+        let lost = Arc::new(AtomicBool::new(false));
+        let noticed = Arc::clone(&lost);
         let dialling = async {
             let client = match &self.dialer {
                 Dialer::Server(client) => client.clone(),
                 Dialer::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await?,
             };
+            // It is told at once when the other side hangs up, be it used or not.
+            let notice = move |push: PushInfo| -> Result<(), SendError> {
+                if push.kind == PushKind::Disconnection {
+                    noticed.store(true, Ordering::Relaxed);
+                }
+                Ok(())
+            };
             let config = AsyncConnectionConfig::new()
+                .set_push_sender(notice)
                 .set_connection_timeout(Some(CONNECTING))
                 .set_response_timeout(None)
                 .set_pipeline_buffer_size(QUEUED);
@@ -127,7 +138,7 @@ impl Inner {
         let made = made.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
         let mut connection = made.map_err(|error| RedisError::of_connecting(&error, &self.address))?;
         let checked = tokio::time::timeout(CONNECTING, self.needs.check(&mut connection)).await;
-        checked.unwrap_or(Err(RedisError::Timeout)).map(|()| connection)
+        checked.unwrap_or(Err(RedisError::Timeout)).map(|()| Made { connection, lost })
     }
 }
 
@@ -137,6 +148,7 @@ fn sentinels(parts: &Parts, service: &str) -> Result<SentinelClientBuilder, Redi
     let mut builder = SentinelClientBuilder::new(parts.addresses(), service, SentinelServerType::Master)
         .map_err(wrong)?
         .set_client_to_redis_db(greeting.db())
+        .set_client_to_redis_protocol(greeting.protocol())
         .set_client_to_redis_tcp_settings(tcp())
         .set_client_to_sentinel_tcp_settings(tcp());
     if let Some(user) = greeting.username() {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use redis::{
-    ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates, TlsMode,
+    ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    TlsCertificates, TlsMode,
 };
 
 use crate::RedisError;
@@ -96,7 +97,11 @@ impl Parts {
 
     /// What the servers are told when a connection is made.
     pub(crate) fn greeting(&self) -> RedisConnectionInfo {
-        let greeting = RedisConnectionInfo::default().set_db(self.database).set_skip_set_lib_name();
+        let greeting = RedisConnectionInfo::default()
+            .set_db(self.database)
+            .set_skip_set_lib_name()
+            // With it a connection that is lost shows before it is used again.
+            .set_protocol(ProtocolVersion::RESP3);
         let greeting = match &self.user {
             Some(user) => greeting.set_username(user),
             None => greeting,

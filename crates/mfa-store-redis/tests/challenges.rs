@@ -1,22 +1,19 @@
 //! Challenges keep the contract, are forgotten in time, and never come back.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::ports::{ChallengeStore, Commit};
 use mfa_domain::{Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, Timestamp, Version};
-use mfa_store_redis::{RedisEphemeral, RedisError};
+use mfa_store_redis::RedisError;
 use mfa_testkit::{Violation, challenge_store};
 
 mod support;
 use support::server::{self, Cluster, Sentinels, Server};
-use support::{inner, key, now, raw};
+use support::{inner, key, now, open_ephemeral, raw};
 
 async fn keeps_the_contract(url: &str) -> Result<(), Violation> {
-    let one = Arc::new(RedisEphemeral::open(url).await.unwrap());
-    let other = Arc::new(RedisEphemeral::open(url).await.unwrap());
+    let one = open_ephemeral(url).await;
+    let other = open_ephemeral(url).await;
     challenge_store::basic(one.as_ref()).await?;
     challenge_store::time(one.as_ref()).await?;
     challenge_store::race(one, other).await
@@ -55,7 +52,7 @@ fn challenge(number: u8) -> Challenge {
 #[tokio::test]
 async fn a_challenge_is_forgotten_an_hour_after_it_expired_and_at_once_when_it_is_taken() {
     let url = server::url();
-    let store = RedisEphemeral::open(&url).await.unwrap();
+    let store = open_ephemeral(&url).await;
     let (mut shell, namespace) = raw(&url).await;
     let (one, hour) = (challenge(1), 3_600_000);
     store.put(&one).await.unwrap();
@@ -73,7 +70,7 @@ async fn a_challenge_is_forgotten_an_hour_after_it_expired_and_at_once_when_it_i
 
 #[tokio::test]
 async fn an_id_that_is_there_is_refused() {
-    let store = RedisEphemeral::open(&server::url()).await.unwrap();
+    let store = open_ephemeral(&server::url()).await;
     store.put(&challenge(1)).await.unwrap();
     let error = store.put(&challenge(1)).await.unwrap_err();
     assert!(matches!(inner(&error), RedisError::DuplicateChallenge), "{error:?}");
@@ -83,7 +80,7 @@ async fn an_id_that_is_there_is_refused() {
 #[tokio::test]
 async fn what_was_taken_does_not_come_back_with_an_old_snapshot() {
     let server = Server::start(&[]);
-    let store = RedisEphemeral::open(&server.url()).await.unwrap();
+    let store = open_ephemeral(&server.url()).await;
     let (taken, changed) = (challenge(1), challenge(2));
     store.put(&taken).await.unwrap();
     store.put(&changed).await.unwrap();
@@ -113,7 +110,7 @@ async fn what_was_taken_does_not_come_back_with_an_old_snapshot() {
 #[tokio::test]
 async fn a_field_that_cannot_be_read_is_an_error_that_names_it() {
     let url = server::url();
-    let store = RedisEphemeral::open(&url).await.unwrap();
+    let store = open_ephemeral(&url).await;
     let (mut shell, namespace) = raw(&url).await;
     for (number, (field, value)) in (0..).zip([
         ("tenant", "A"),

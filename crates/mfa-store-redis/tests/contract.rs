@@ -14,11 +14,12 @@ use mfa_store_redis::RedisStore;
 use mfa_testkit::{Violation, account_store, api_key_store};
 
 mod support;
+use support::open;
 use support::server::{self, Cluster, DURABLE, Sentinels};
 
 /// Two stores on one namespace, as two processes have them.
 async fn replicas(url: &str) -> (Arc<RedisStore>, Arc<RedisStore>) {
-    (Arc::new(RedisStore::open(url).await.unwrap()), Arc::new(RedisStore::open(url).await.unwrap()))
+    (open(url).await, open(url).await)
 }
 
 async fn keeps_the_contracts(url: &str) -> Result<(), Violation> {

@@ -1,7 +1,5 @@
 //! The throttle keeps the contract, charges as the pure function does, and forgets in time.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +14,11 @@ use proptest::test_runner::TestRunner;
 
 mod support;
 use support::server::{self, Cluster, Sentinels};
-use support::{key, now, raw};
+use support::{key, now, open_ephemeral, raw};
 
 /// Two stores on one namespace, as two processes have them.
 async fn replicas(url: &str) -> (Arc<RedisEphemeral>, Arc<RedisEphemeral>) {
-    (Arc::new(RedisEphemeral::open(url).await.unwrap()), Arc::new(RedisEphemeral::open(url).await.unwrap()))
+    (open_ephemeral(url).await, open_ephemeral(url).await)
 }
 
 async fn keeps_the_contract(url: &str) -> Result<(), Violation> {
@@ -54,7 +52,7 @@ fn every_step_is_that_of_the_pure_function() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let url = server::url();
     let (store, (shell, namespace)) =
-        runtime.block_on(async { (RedisEphemeral::open(&url).await.unwrap(), raw(&url).await) });
+        runtime.block_on(async { (open_ephemeral(&url).await, raw(&url).await) });
     // A day at a scale where bursts are used up, or at one of years; until 2255, as Bucket says.
     let start = prop_oneof![Just(1_700_000_000_000_u64), Just(9_000_000_000_000 - 86_400_000)];
     let span = prop_oneof![Just(1_000_u64), Just(100_000), Just(86_400_000)];
@@ -93,7 +91,7 @@ fn every_step_is_that_of_the_pure_function() {
 #[tokio::test]
 async fn a_bucket_is_forgotten_an_hour_after_it_recovered() {
     let url = server::url();
-    let store = RedisEphemeral::open(&url).await.unwrap();
+    let store = open_ephemeral(&url).await;
     let (mut shell, namespace) = raw(&url).await;
     let quota = Quota::new(2, Duration::from_mins(2)).unwrap();
     let (alice, hour) = (ThrottleKey::user(&key("alice")), 3_600_000);
@@ -116,7 +114,7 @@ async fn a_bucket_is_forgotten_an_hour_after_it_recovered() {
 #[tokio::test]
 async fn buckets_of_one_account_are_in_one_slot() {
     let url = server::url();
-    let store = RedisEphemeral::open(&url).await.unwrap();
+    let store = open_ephemeral(&url).await;
     let quota = Quota::new(2, Duration::from_mins(2)).unwrap();
     let (alice, bob) = (key("alice"), key("bob"));
     let address = ThrottleKey::address("2001:db8::1".parse().unwrap());

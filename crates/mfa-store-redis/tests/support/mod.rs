@@ -5,11 +5,12 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mfa_domain::AccountKey;
 use mfa_domain::account::Draft;
 use mfa_domain::ports::{Commit, StoreError};
-use mfa_store_redis::{RedisError, RedisStore};
+use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
 use redis::aio::MultiplexedConnection;
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
@@ -56,8 +57,22 @@ pub(crate) async fn make(store: &RedisStore, key: &AccountKey, edit: impl FnOnce
     assert_eq!(change(store, key, edit).await.unwrap(), Commit::Won);
 }
 
+/// A store that waits as long as a busy machine takes.
+pub(crate) async fn open(url: &str) -> Arc<RedisStore> {
+    Arc::new(RedisStore::open_with(url, &patient()).await.unwrap())
+}
+
+/// The same for what is ephemeral.
+pub(crate) async fn open_ephemeral(url: &str) -> Arc<RedisEphemeral> {
+    Arc::new(RedisEphemeral::open_with(url, &patient()).await.unwrap())
+}
+
+fn patient() -> RedisOptions {
+    RedisOptions { call_timeout: Duration::from_secs(30), replica_timeout: Duration::from_secs(20) }
+}
+
 /// A store on a new, empty namespace, and the URL of that.
 pub(crate) async fn store() -> (Arc<RedisStore>, String) {
     let url = server::url();
-    (Arc::new(RedisStore::open(&url).await.unwrap()), url)
+    (open(&url).await, url)
 }

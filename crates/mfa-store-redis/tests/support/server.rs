@@ -168,14 +168,15 @@ impl Server {
     /// What `redis-cli` prints for a command.
     pub(crate) fn cli(&self, command: &[&str]) -> String {
         let mut cli = Command::new("redis-cli");
-        cli.args(["-p", &self.port.to_string()]).args(command).stdin(Stdio::null());
+        cli.args(["-p", &self.port.to_string()]).stdin(Stdio::null());
         if self.tls {
             cli.args(["--tls", "--cacert"]).arg(self.folder.join("authority.crt"));
         }
         if let Some(password) = &self.password {
             cli.env("REDISCLI_AUTH", password);
         }
-        let output = cli.output().expect("tests need redis-cli; `cargo xtask tools` installs it");
+        let output =
+            cli.args(command).output().expect("tests need redis-cli; `cargo xtask tools` installs it");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
@@ -215,7 +216,9 @@ impl Server {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("server.log")).unwrap_or_default()
+        let log = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
     }
 }
 
@@ -256,7 +259,7 @@ impl Cluster {
         cluster
     }
 
-    /// Waits until all nodes agree, and each primary has a replica that is up to date.
+    /// Waits until all nodes agree, and each primary has a replica that is up to date and that all know to be.
     pub(crate) fn wait_until_whole(&self) {
         let whole = |node: &Server| {
             let replication = node.cli(&["INFO", "replication"]);
@@ -264,6 +267,7 @@ impl Cluster {
             node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
                 && !nodes.contains("fail")
                 && nodes.lines().filter(|line| line.contains("slave")).count() == 3
+                && node.cli(&["CLUSTER", "SLOTS"]).lines().filter(|line| line.len() == 40).count() == 6
                 && (replication.contains("connected_slaves:1") && replication.contains("state=online")
                     || replication.contains("master_link_status:up"))
         };
