@@ -14,6 +14,7 @@ use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Bucket, Charge, Quota};
 use serde::Serialize;
 use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::change::{Change, Outcome, execute, json};
 use crate::column::{Row, integer, millis};
@@ -49,7 +50,11 @@ const TRIES: usize = 16;
 
 /// The buckets of this process that were charged lately. A clone is another handle.
 #[derive(Clone, Default)]
-pub(crate) struct Buckets(Arc<Mutex<Known>>);
+pub(crate) struct Buckets {
+    known: Arc<Mutex<Known>>,
+    /// Held by whoever writes: the first of two would drop what the second has yet to write.
+    writing: Arc<AsyncMutex<()>>,
+}
 
 #[derive(Default)]
 struct Known {
@@ -151,6 +156,7 @@ impl Buckets {
 
     /// Writes what was charged, and drops what was not charged again meanwhile; tells whether it could.
     pub(crate) async fn write(&self, writer: &Writer) -> bool {
+        let _turn = self.writing.lock().await;
         let charged: Vec<_> = {
             let mut known = self.known();
             let unwritten = known.of.iter_mut().filter(|(_, kept)| kept.unwritten);
@@ -187,7 +193,7 @@ impl Buckets {
 
     /// For a moment: nobody waits for anything while they have it, nor can panic half way.
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,7 +245,29 @@ pub(crate) async fn read(readers: &SqlitePool, keys: Vec<String>) -> Result<Vec<
 
 #[cfg(test)]
 mod tests {
+    use mfa_testkit::changes::{key, now};
+    use sqlx::{Connection, Executor};
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_charged_while_others_are_written_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mfa.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let (alice, quota) = (ThrottleKey::user(&key("alice")), Quota::new(2, Quota::MAX_PER).unwrap());
+        assert_eq!(store.charge(&alice, quota, now()).await.unwrap(), Charge::Admitted);
+        let mut other = SqliteConnection::connect(&path.display().to_string()).await.unwrap();
+        other.execute("BEGIN IMMEDIATE").await.unwrap();
+        let (written, charged) = tokio::join!(store.buckets.write(&store.writer), async {
+            let charged = store.charge(&alice, quota, now()).await;
+            other.execute("ROLLBACK").await.unwrap();
+            charged
+        });
+        assert!(written);
+        assert_eq!(charged.unwrap(), Charge::Admitted);
+        assert_ne!(store.charge(&alice, quota, now()).await.unwrap(), Charge::Admitted);
+    }
 
     fn one_at_all(
         buckets: &Buckets,
