@@ -16,7 +16,7 @@ use crate::{PostgresError, PostgresUrl};
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
     /// Connections of this process, at most. Default 16; at least 2. A quarter of them load, and a
-    /// quarter commits; the others are for pages and lists.
+    /// quarter commits; the others are for pages, lists, challenges and charges.
     pub max_connections: u32,
     /// How long a caller waits for a free connection, and for a new one to be made. Default 1 second.
     pub acquire_timeout: Duration,
