@@ -237,11 +237,11 @@ async fn killed_between_a_post_and_its_answer_no_event_is_left_out() {
     }
     let ids = delivered(&receiver);
     let mut first_seen = Vec::new();
-    ids.iter().for_each(|id| {
+    for id in &ids {
         if !first_seen.contains(id) {
-            first_seen.push(*id)
+            first_seen.push(*id);
         }
-    });
+    }
     assert!(first_seen.is_sorted(), "{first_seen:?}");
     println!("{KILLS} kills, {} events, {} of them twice", first_seen.len(), ids.len() - first_seen.len());
 }
@@ -303,7 +303,7 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
     let test = said(&server.command(["webhook", "test", "siem", "--json"]));
     assert_eq!(test, json!({ "name": "siem", "taken": true, "answer": "taken" }));
     let message = receiver.received().pop().unwrap();
-    assert_eq!((verified(SECRET, &[message.clone()]), events_of(&message).len()), (1, 0));
+    assert_eq!((verified(SECRET, std::slice::from_ref(&message)), events_of(&message).len()), (1, 0));
 
     receiver.next([Reply::Status(410)]);
     server.client.verify("alice", "000000").await;

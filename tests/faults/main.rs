@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 #[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
+#[path = "../../crates/mfa-store-redis/tests/support/server.rs"]
+mod redis_server;
 
 mod clock;
 mod database;
@@ -23,6 +25,7 @@ mod ledger;
 mod load;
 mod network;
 mod races;
+mod redis;
 mod replica;
 mod standby;
 

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use mfa_tests::{Client, Server, ServerOptions, binary, rounds};
 
-use super::{on, postgres};
+use super::{on, postgres, redis_server};
 
-/// Two servers on one new database, with a long timeout: the race is between requests.
-async fn replicas() -> [Server; 2] {
-    let mut options: ServerOptions = on(&postgres::database().await);
+/// Two servers on one store, with a long timeout: the race is between requests.
+fn replicas(store: &str) -> [Server; 2] {
+    let mut options: ServerOptions = on(store);
     options.environment.push(("MFA_REQUEST_TIMEOUT".to_owned(), "30s".to_owned()));
     let previous = std::env::var_os("MFA_TEST_PREVIOUS").map(PathBuf::from);
     let one = Server::with(binary!(), options.clone());
@@ -31,9 +31,30 @@ async fn post(clients: [&Client; 2], user: &str, codes: &[String]) -> (usize, us
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_64_parallel_posts_to_two_servers_counts() {
-    let [one, other] = replicas().await;
+    one_of_64(&postgres::database().await, rounds(20, 200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_64_parallel_posts_to_two_servers_on_redis_counts() {
+    let redis = redis_server::Server::durable();
+    one_of_64(&redis.url(), rounds(5, 200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_of_200_parallel_guesses_to_two_servers_are_evaluated() {
+    five_of_200(&postgres::database().await, rounds(3, 200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_of_200_parallel_guesses_to_two_servers_on_redis_are_evaluated() {
+    let redis = redis_server::Server::durable();
+    five_of_200(&redis.url(), rounds(2, 200)).await;
+}
+
+async fn one_of_64(store: &str, rounds: usize) {
+    let [one, other] = replicas(store);
     let clients = [&one.client, &other.client];
-    for round in 0..rounds(20, 200) {
+    for round in 0..rounds {
         for kind in ["totp", "hotp"] {
             let user = format!("race-{kind}-{round}");
             let (device, backup_codes) = clients[round % 2].enrol(&user, kind).await;
@@ -48,11 +69,10 @@ async fn one_of_64_parallel_posts_to_two_servers_counts() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn five_of_200_parallel_guesses_to_two_servers_are_evaluated() {
-    let [one, other] = replicas().await;
+async fn five_of_200(store: &str, rounds: usize) {
+    let [one, other] = replicas(store);
     let clients = [&one.client, &other.client];
-    for round in 0..rounds(3, 200) {
+    for round in 0..rounds {
         let user = format!("guess-{round}");
         let (device, _) = clients[round % 2].enrol(&user, "totp").await;
         let wrong: Vec<_> = (0..200).map(|n| device.wrong(n)).collect();

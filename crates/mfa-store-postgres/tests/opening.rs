@@ -1,6 +1,6 @@
 //! Databases that are there, not there, somebody else's, too new, or only a copy.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::expect_used, reason = "helpers of tests")]
 
 use std::error::Error;
 use std::fs;

@@ -1,8 +1,6 @@
 //! The store keeps the contracts, on one handle and on two that have nothing in common but the servers:
 //! one, a cluster, and a primary whose replica must have every change.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

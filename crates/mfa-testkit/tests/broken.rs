@@ -295,7 +295,7 @@ impl AccountStore for BrokenStore {
         match self.wrong {
             AccountsNewestFirst => page.accounts.reverse(),
             AccountsInCaselessOrder => {
-                page.accounts.sort_by_key(|entry| entry.key.user.as_str().to_lowercase())
+                page.accounts.sort_by_key(|entry| entry.key.user.as_str().to_lowercase());
             }
             AccountPagesEndTooSoon => page.more = false,
             AccountPagesRepeatTheLast => {

@@ -1,0 +1,145 @@
+//! A Redis that goes away and comes back: as what counts requests, and as what keeps accounts.
+
+use std::time::Duration;
+
+use mfa_tests::{Server, ServerOptions, binary, rounds};
+
+use super::load::Load;
+use super::redis_server::{Cluster, DURABLE, Server as Redis, with};
+use super::{on, postgres, replicas, told_by_readyz};
+
+/// Two servers with one key ring, accounts in one PostgreSQL, and counts in one Redis.
+async fn counting_in(redis: &Redis) -> [Server; 2] {
+    let mut options: ServerOptions = on(&postgres::database().await);
+    options.environment.push(("MFA_EPHEMERAL".to_owned(), redis.url()));
+    let one = Server::with(binary!(), options.clone());
+    let other = Server::in_folder(binary!(), one.data(), one.client.key(), options);
+    [one, other]
+}
+
+async fn throttle_is(server: &Server, health: &str) {
+    for _ in 0..600 {
+        let ready = server.client.get("/readyz").await.expect(200).json;
+        if ready["dependencies"]["throttle"] == health {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the throttle is never {health}");
+}
+
+/// What only counts may go: codes are checked all the while, by the budgets in the accounts.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_redis_that_counts_requests_codes_are_checked_as_before() {
+    let redis = Redis::start(&[]);
+    let servers = counting_in(&redis).await;
+    let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
+    let pause = Duration::from_secs(rounds(2, 10) as u64);
+    for _ in 0..rounds(1, 5) {
+        redis.restart_empty();
+        load.progress(100).await;
+
+        redis.pause();
+        let paused = tokio::time::Instant::now();
+        for (replica, server) in servers.iter().enumerate() {
+            load.progress_at(replica, 20).await;
+            throttle_is(server, "failing").await;
+        }
+        tokio::time::sleep_until(paused + pause).await;
+        redis.resume();
+        for server in &servers {
+            throttle_is(server, "ok").await;
+        }
+
+        redis.kill();
+        for (replica, server) in servers.iter().enumerate() {
+            load.progress_at(replica, 20).await;
+            throttle_is(server, "failing").await;
+        }
+        redis.start_again();
+        for server in &servers {
+            throttle_is(server, "ok").await;
+        }
+    }
+    load.settle(&servers[0], "restarted empty, paused and killed").await;
+}
+
+/// Breaks the Redis that keeps accounts under load, again and again, and mends it.
+async fn comes_back(fail: impl Fn(&Redis), mend: impl Fn(&Redis), what: &str) {
+    let times = rounds(2, 10);
+    let redis = Redis::durable();
+    let servers = replicas(&redis.url());
+    let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
+    for _ in 0..times {
+        fail(&redis);
+        for (replica, server) in servers.iter().enumerate() {
+            load.refusals_at(replica, 5).await;
+            told_by_readyz(server, 503).await;
+        }
+        mend(&redis);
+        for (replica, server) in servers.iter().enumerate() {
+            load.progress_at(replica, 20).await;
+            told_by_readyz(server, 200).await;
+        }
+    }
+    load.settle(&servers[0], &format!("{what} {times} times")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_in_a_redis_that_is_killed_under_load_are_all_there_afterwards() {
+    comes_back(Redis::kill, Redis::start_again, "killed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_in_a_redis_that_stands_still_are_refused_in_time_and_then_go_on() {
+    comes_back(Redis::pause, Redis::resume, "paused").await;
+}
+
+/// A Redis without its files has forgotten which codes were used, so nothing is checked by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_in_a_redis_that_lost_its_files_let_nobody_in() {
+    let redis = Redis::durable();
+    let servers = replicas(&redis.url());
+    let (token, _) = servers[0].client.enrol("alice", "hotp").await;
+    for counter in 1..4 {
+        for server in &servers {
+            let answer = server.client.verify("alice", &token.hotp(counter)).await;
+            assert!(answer.status == 200 || answer.problem() == "invalid-code", "{}", answer.text);
+        }
+    }
+    redis.restart_empty();
+    for _ in 0..3 {
+        for server in &servers {
+            for counter in 0..8 {
+                let answer = server.client.verify("alice", &token.hotp(counter)).await;
+                assert!(answer.status == 503 || answer.status == 401, "{}", answer.text);
+                assert_ne!(answer.problem(), "invalid-code", "{}", answer.text);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_loses_a_primary_under_load_has_everything_that_was_answered() {
+    let [log, sync] = DURABLE;
+    let cluster = Cluster::start(&[log, sync, "min-replicas-to-write 1"]);
+    let url = with(&cluster.url(), "replicas=1");
+    let servers = replicas(&url);
+    let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
+    let key = "mfa:{default}:last";
+    for _ in 0..rounds(1, 5) {
+        load.progress(50).await;
+        let primary = cluster.primary_of(key, cluster.bystander_of(key));
+        cluster.nodes[primary].kill();
+        for replica in 0..servers.len() {
+            load.refusals_at(replica, 5).await;
+        }
+        // Its replica takes over; but nothing is answered until that has a replica of its own.
+        cluster.nodes[primary].start_again();
+        cluster.wait_until_whole();
+        for replica in 0..servers.len() {
+            load.progress_at(replica, 20).await;
+        }
+    }
+    load.settle(&servers[0], "primary lost").await;
+}
