@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -19,6 +20,9 @@ pub struct Limits {
     pub together: usize,
     /// Batches that are out at the same time. Default 1.
     pub under_way: u32,
+    /// How long a batch waits for all that are out, so that more travel together, before it leaves
+    /// beside them. Default zero. Where none is out, nothing is waited for.
+    pub patience: Duration,
 }
 
 /// The task is gone. Of a question that was queued it is not known whether it was worked on.
@@ -98,6 +102,10 @@ where
     let mut requests = Vec::new();
     let mut closing = Vec::new();
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        if !limits.patience.is_zero() {
+            // They are given back at once: it is only about the wait.
+            let _ = tokio::time::timeout(limits.patience, slots.acquire_many(most_under_way - 1)).await;
+        }
         if queue.recv_many(&mut requests, limits.together.max(1)).await == 0 {
             break;
         }
@@ -177,6 +185,6 @@ impl<Q, A, E> fmt::Debug for Batches<Q, A, E> {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queued: 1024, together: 64, under_way: 1 }
+        Self { queued: 1024, together: 64, under_way: 1, patience: Duration::ZERO }
     }
 }

@@ -75,16 +75,19 @@ async fn settle() {
     }
 }
 
-fn ask_all(
-    batches: &Batches<u32, u32, Failed>,
-    questions: std::ops::Range<u32>,
-) -> JoinSet<(u32, Result<u32, Failed>)> {
+type Asked = JoinSet<(u32, Result<u32, Failed>)>;
+
+fn ask_all(batches: &Batches<u32, u32, Failed>, questions: std::ops::Range<u32>) -> Asked {
     let mut tasks = JoinSet::new();
+    ask_more(&mut tasks, batches, questions);
+    tasks
+}
+
+fn ask_more(tasks: &mut Asked, batches: &Batches<u32, u32, Failed>, questions: std::ops::Range<u32>) {
     for question in questions {
         let batches = batches.clone();
         tasks.spawn(async move { (question, batches.ask(question).await) });
     }
-    tasks
 }
 
 #[tokio::test]
@@ -118,6 +121,32 @@ async fn as_many_batches_are_under_way_as_allowed_and_none_is_too_large() {
     work.gate.add_permits(OPEN);
     assert!(tasks.join_all().await.into_iter().all(|(question, answer)| answer == Ok(question + 100)));
     assert_eq!(work.sizes(), [1, 1, 4, 4, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_waits_for_the_one_before_it_and_passes_one_that_takes_too_long() {
+    const PATIENCE: Duration = Duration::from_millis(5);
+    let work = Work::new(0);
+    let batches = work.start(Limits { under_way: 2, patience: PATIENCE, ..Limits::default() });
+    let mut tasks = ask_all(&batches, 20..21);
+    settle().await;
+    assert_eq!(work.sizes(), [1], "nothing was under way");
+    ask_more(&mut tasks, &batches, 30..35);
+    tokio::time::advance(PATIENCE / 2).await;
+    settle().await;
+    ask_more(&mut tasks, &batches, 40..45);
+    settle().await;
+    assert_eq!(work.sizes(), [1], "the first may still be answered in time");
+    tokio::time::advance(PATIENCE).await;
+    settle().await;
+    assert_eq!(work.sizes(), [1, 10], "the first takes too long");
+    ask_more(&mut tasks, &batches, 50..53);
+    work.gate.add_permits(OPEN);
+    while let Some(answered) = tasks.join_next().await {
+        let (question, answer) = answered.unwrap();
+        assert_eq!(answer, Ok(question + 100));
+    }
+    assert_eq!(work.sizes(), [1, 10, 3]);
 }
 
 #[tokio::test]
@@ -193,7 +222,7 @@ async fn every_one_of_many_gets_an_answer_of_its_own() {
     let most = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&most);
     let batches = Batches::<u32, u32, Failed>::start(
-        Limits { queued: 8, together: 16, under_way: 3 },
+        Limits { queued: 8, together: 16, under_way: 3, ..Limits::default() },
         move |questions: Vec<u32>| {
             seen.fetch_max(questions.len(), Ordering::Relaxed);
             async move {
