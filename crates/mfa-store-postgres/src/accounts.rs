@@ -16,7 +16,8 @@ use crate::rows::{self, AccountRow};
 use crate::{PostgresError, PostgresStore, events};
 
 /// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
-/// however many are asked for.
+/// however many are asked for. Backup codes come out of their index in order; `ORDER BY` within the
+/// aggregates would sort them twice for each account.
 pub(crate) const LOAD: &str = "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
         a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash,
@@ -29,8 +30,10 @@ pub(crate) const LOAD: &str = "
     LEFT JOIN mfa.factors f ON f.account_id = a.id
     LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id
     LEFT JOIN LATERAL (
-        SELECT array_agg(c.hash ORDER BY c.place) AS hashes, array_agg(c.spent_at ORDER BY c.place) AS spent
-        FROM mfa.backup_codes c WHERE c.account_id = s.account_id
+        SELECT array_agg(o.hash) AS hashes, array_agg(o.spent_at) AS spent
+        FROM (
+            SELECT c.hash, c.spent_at FROM mfa.backup_codes c WHERE c.account_id = s.account_id ORDER BY c.place
+        ) o
     ) c ON true";
 
 /// No tenant is empty, so nothing comes before `('', '')`.

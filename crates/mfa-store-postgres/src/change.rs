@@ -12,142 +12,11 @@ use crate::PostgresError;
 use crate::column::{integer, millis};
 use crate::rows::FactorRow;
 
-/// The commits of one wave, in which no account is twice.
-///
-/// All parts of a statement see the database as it was when the statement began, and a row that
-/// another transaction is about to change is waited for. So what makes this right:
-///
-/// - `changed` compares the version again with the newest row once a wait is over. A version never
-///   comes back, so if it is still the expected one, nothing of the account was changed since the
-///   statement began, and what the other parts see of it is the truth.
-/// - Every other part takes its rows from `won`, so an account that lost is not touched by any.
-/// - No row is changed by two parts, which PostgreSQL would not do in any defined order: the changes
-///   of one delta are summed up before ([`Change::of`]).
-/// - Accounts are in the order of their keys, and with them the locks on their rows, so that two
-///   waves never wait for each other.
-pub(crate) const COMMIT: &str = "
-    WITH asked AS MATERIALIZED (
-        SELECT * FROM unnest(
-            $1::text[], $2::text[], $3::int8[], $4::int8[], $5::int8[], $6::text[], $7::int8[], $8::int8[],
-            $9::bytea[]
-        ) WITH ORDINALITY AS c (
-            tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
-            audit_hash, number
-        )
-    ),
-    changed AS (
-        UPDATE mfa.accounts a
-        SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = c.recent_failures::int8[], verified_at = c.verified_at,
-            audit_sequence = c.audit_sequence, audit_hash = c.audit_hash
-        FROM asked c
-        WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
-        RETURNING c.number, a.id, a.tenant_id, a.version
-    ),
-    added AS (
-        INSERT INTO mfa.accounts
-            (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
-             audit_hash)
-        SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven, c.recent_failures::int8[], c.verified_at,
-            c.audit_sequence, c.audit_hash
-        FROM asked c WHERE c.version = 0 ORDER BY c.number
-        ON CONFLICT (tenant_id, user_id) DO NOTHING
-        RETURNING id, tenant_id, user_id, version
-    ),
-    won AS MATERIALIZED (
-        SELECT number, id, tenant_id, version FROM changed
-        UNION ALL
-        SELECT c.number, a.id, a.tenant_id, a.version
-        FROM added a JOIN asked c ON c.tenant_id = a.tenant_id AND c.user_id = a.user_id
-    ),
-    factor AS MATERIALIZED (
-        SELECT w.id AS account_id, w.version AS added_in, f.*
-        FROM unnest(
-            $10::int8[], $11::int4[], $12::bool[], $13::text[], $14::text[], $15::text[], $16::text[],
-            $17::int8[], $18::text[], $19::int8[], $20::int8[], $21::text[], $22::int2[], $23::int8[],
-            $24::int8[], $25::int8[], $26::int2[], $27::int2[], $28::int8[], $29::text[], $30::bytea[]
-        ) AS f (
-            number, added_as, moved, id, kind, label, state, expires_at, replaces, created_at, last_used_at,
-            algorithm, digits, period, t0, last_step, drift, leaning, counter, key_id, secret
-        )
-        JOIN won w ON w.number = f.number
-    ),
-    replaced AS (
-        UPDATE mfa.factors o
-        SET added_in = CASE WHEN f.moved THEN f.added_in ELSE o.added_in END,
-            added_as = CASE WHEN f.moved THEN f.added_as ELSE o.added_as END,
-            kind = f.kind, label = f.label, state = f.state, expires_at = f.expires_at,
-            replaces = f.replaces::uuid, created_at = f.created_at, last_used_at = f.last_used_at,
-            algorithm = f.algorithm, digits = f.digits, period = f.period, t0 = f.t0,
-            last_step = f.last_step, drift = f.drift, leaning = f.leaning, counter = f.counter,
-            key_id = f.key_id, secret = f.secret
-        FROM factor f
-        WHERE o.account_id = f.account_id AND o.id = f.id::uuid
-        RETURNING o.account_id, o.id
-    ),
-    put AS (
-        INSERT INTO mfa.factors
-            (account_id, id, added_in, added_as, kind, label, state, expires_at, replaces, created_at,
-             last_used_at, algorithm, digits, period, t0, last_step, drift, leaning, counter, key_id, secret)
-        SELECT f.account_id, f.id::uuid, f.added_in, f.added_as, f.kind, f.label, f.state, f.expires_at,
-            f.replaces::uuid, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
-            f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret
-        FROM factor f
-        WHERE NOT EXISTS (SELECT FROM replaced r WHERE r.account_id = f.account_id AND r.id = f.id::uuid)
-    ),
-    happened AS (
-        INSERT INTO mfa.events
-            (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
-        SELECT w.tenant_id, w.id, e.sequence, e.at, e.kind, e.factor_id::uuid, e.actor, e.detail::jsonb,
-            e.previous, e.hash
-        FROM unnest(
-            $31::int8[], $32::int8[], $33::int8[], $34::text[], $35::text[], $36::text[], $37::text[],
-            $38::bytea[], $39::bytea[]
-        ) WITH ORDINALITY AS e (number, sequence, at, kind, factor_id, actor, detail, previous, hash, place)
-        JOIN won w ON w.number = e.number
-        ORDER BY e.place
-    )";
+mod usual;
+mod whole;
 
-/// What only some waves need: factors and backup codes that go, are new, or are spent.
-pub(crate) const COMMIT_MORE: &str = ",
-    removed AS (
-        DELETE FROM mfa.factors o
-        USING unnest($40::int8[], $41::text[]) AS r (number, id) JOIN won w ON w.number = r.number
-        WHERE o.account_id = w.id AND o.id = r.id::uuid
-    ),
-    no_codes AS MATERIALIZED (
-        SELECT w.id AS account_id, c.kept
-        FROM unnest($42::int8[], $43::int4[]) AS c (number, kept) JOIN won w ON w.number = c.number
-    ),
-    removed_codes AS (
-        DELETE FROM mfa.backup_codes o USING no_codes c
-        WHERE o.account_id = c.account_id AND o.place >= c.kept
-    ),
-    removed_sets AS (
-        DELETE FROM mfa.backup_code_sets o USING no_codes c WHERE o.account_id = c.account_id AND c.kept = 0
-    ),
-    issued_sets AS (
-        INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at)
-        SELECT w.id, s.scheme, s.issued_at
-        FROM unnest($44::int8[], $45::text[], $46::int8[]) AS s (number, scheme, issued_at)
-        JOIN won w ON w.number = s.number
-        ON CONFLICT (account_id) DO UPDATE SET scheme = excluded.scheme, issued_at = excluded.issued_at
-    ),
-    issued_codes AS (
-        INSERT INTO mfa.backup_codes (account_id, place, hash, spent_at)
-        SELECT w.id, c.place, c.hash, c.spent_at
-        FROM unnest($47::int8[], $48::int4[], $49::bytea[], $50::int8[]) AS c (number, place, hash, spent_at)
-        JOIN won w ON w.number = c.number
-        ON CONFLICT (account_id, place) DO UPDATE SET hash = excluded.hash, spent_at = excluded.spent_at
-    ),
-    spent AS (
-        UPDATE mfa.backup_codes o SET spent_at = s.at
-        FROM unnest($51::int8[], $52::int4[], $53::int8[]) AS s (number, place, at)
-        JOIN won w ON w.number = s.number
-        WHERE o.account_id = w.id AND o.place = s.place
-    )";
-
-pub(crate) const WINNERS: &str = " SELECT number FROM won";
+pub(crate) use usual::USUAL;
+pub(crate) use whole::WHOLE;
 
 /// A change of one account, as rows.
 pub(crate) struct Change {
@@ -224,8 +93,15 @@ impl Change {
         })
     }
 
-    fn needs_more(&self) -> bool {
-        !self.removed.is_empty() || !matches!(self.codes, Codes::Kept)
+    /// Whether it is what most are: a code was right or wrong. One event, at most one factor, in an
+    /// account that is there.
+    fn is_usual(&self) -> bool {
+        self.version > 0
+            && self.events.len() == 1
+            && self.factors.len() <= 1
+            && !self.factors.iter().any(|put| put.moved)
+            && self.removed.is_empty()
+            && matches!(self.codes, Codes::Kept)
     }
 }
 
@@ -330,9 +206,11 @@ async fn commit(on: &mut PgConnection, changes: &[&Change]) -> Result<Vec<bool>,
     let mut order: Vec<usize> = (0..changes.len()).collect();
     order.sort_by_key(|n| &changes[*n].key);
     let wave: Vec<&Change> = order.iter().map(|n| changes[*n]).collect();
-    let more = wave.iter().any(|change| change.needs_more());
-    let query = bind_factors_and_events(bind_accounts(statement(more), &wave), &wave);
-    let query = if more { bind_more(query, &wave) } else { query };
+    let query = if wave.iter().all(|change| change.is_usual()) {
+        usual::bind(sqlx::query_scalar(USUAL), &wave)
+    } else {
+        whole::bind(sqlx::query_scalar(WHOLE), &wave)
+    };
     // All rows, not the first: rows may be sent before the transaction is committed, and the end of them
     // only after it. So whoever stops reading early may take for made what never was.
     let winners = query.fetch_all(on).await.map_err(PostgresError::from_driver)?;
@@ -349,98 +227,6 @@ fn unexpected() -> PostgresError {
 }
 
 type Query<'q> = sqlx::query::QueryScalar<'q, sqlx::Postgres, i64, sqlx::postgres::PgArguments>;
-
-/// The statement of a wave: most need the shorter one.
-fn statement(more: bool) -> Query<'static> {
-    static SHORT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| format!("{COMMIT}{WINNERS}"));
-    static LONG: std::sync::LazyLock<String> =
-        std::sync::LazyLock::new(|| format!("{COMMIT}{COMMIT_MORE}{WINNERS}"));
-    sqlx::query_scalar(sqlx::AssertSqlSafe(if more { LONG.as_str() } else { SHORT.as_str() }))
-}
-
-fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
-    query
-        .bind(column(wave, |c| c.key.tenant.as_str()))
-        .bind(column(wave, |c| c.key.user.as_str()))
-        .bind(column(wave, |c| c.version))
-        .bind(column(wave, |c| c.failures))
-        .bind(column(wave, |c| c.forgiven))
-        .bind(column(wave, |c| c.recent_failures.as_str()))
-        .bind(column(wave, |c| c.verified_at))
-        .bind(column(wave, |c| c.audit_sequence))
-        .bind(column(wave, |c| c.audit_hash.as_slice()))
-}
-
-fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
-    let puts = numbered(wave, |change| &change.factors);
-    let events = numbered(wave, |change| &change.events);
-    query
-        .bind(column(&puts, |(number, _)| number))
-        .bind(column(&puts, |(_, put)| put.place))
-        .bind(column(&puts, |(_, put)| put.moved))
-        .bind(column(&puts, |(_, put)| put.factor.id.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.kind.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.label.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.state.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.expires_at))
-        .bind(column(&puts, |(_, put)| put.factor.replaces.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.created_at))
-        .bind(column(&puts, |(_, put)| put.factor.last_used_at))
-        .bind(column(&puts, |(_, put)| put.factor.algorithm.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.digits))
-        .bind(column(&puts, |(_, put)| put.factor.period))
-        .bind(column(&puts, |(_, put)| put.factor.t0))
-        .bind(column(&puts, |(_, put)| put.factor.last_step))
-        .bind(column(&puts, |(_, put)| put.factor.drift))
-        .bind(column(&puts, |(_, put)| put.factor.leaning))
-        .bind(column(&puts, |(_, put)| put.factor.counter))
-        .bind(column(&puts, |(_, put)| put.factor.key_id.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.secret.as_deref()))
-        .bind(column(&events, |(number, _)| number))
-        .bind(column(&events, |(_, event)| event.sequence))
-        .bind(column(&events, |(_, event)| event.at))
-        .bind(column(&events, |(_, event)| event.kind.as_str()))
-        .bind(column(&events, |(_, event)| event.factor.as_deref()))
-        .bind(column(&events, |(_, event)| event.actor.as_str()))
-        .bind(column(&events, |(_, event)| event.detail.as_str()))
-        .bind(column(&events, |(_, event)| event.previous.as_slice()))
-        .bind(column(&events, |(_, event)| event.hash.as_slice()))
-}
-
-fn bind_more<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
-    let removed = numbered(wave, |change| &change.removed);
-    let mut shortened: Vec<(i64, i32)> = Vec::new();
-    let mut sets: Vec<(i64, &str, i64)> = Vec::new();
-    let mut codes: Vec<(i64, &CodeRow)> = Vec::new();
-    let mut spent: Vec<(i64, i32, i64)> = Vec::new();
-    for (number, change) in (1..).zip(wave) {
-        match &change.codes {
-            Codes::Kept => {}
-            Codes::Removed => shortened.push((number, 0)),
-            Codes::Spent { place, at } => spent.push((number, *place, *at)),
-            Codes::Replaced { scheme, issued_at, codes: new } => {
-                sets.push((number, scheme, *issued_at));
-                codes.extend(new.iter().map(|code| (number, code)));
-                shortened.push((number, new.last().map_or(i32::MIN, |code| code.place + 1)));
-            }
-        }
-    }
-    query
-        .bind(column(&removed, |(number, _)| number))
-        .bind(column(&removed, |(_, id)| id.as_str()))
-        .bind(column(&shortened, |(number, _)| number))
-        .bind(column(&shortened, |(_, kept)| kept))
-        .bind(column(&sets, |(number, ..)| number))
-        .bind(column(&sets, |(_, scheme, _)| scheme))
-        .bind(column(&sets, |(.., issued_at)| issued_at))
-        .bind(column(&codes, |(number, _)| number))
-        .bind(column(&codes, |(_, code)| code.place))
-        .bind(column(&codes, |(_, code)| code.hash.as_slice()))
-        .bind(column(&codes, |(_, code)| code.spent_at))
-        .bind(column(&spent, |(number, ..)| number))
-        .bind(column(&spent, |(_, place, _)| place))
-        .bind(column(&spent, |(.., at)| at))
-}
 
 /// One column of many rows.
 fn column<T: Copy, V>(rows: &[T], value: impl Fn(T) -> V) -> Vec<V> {

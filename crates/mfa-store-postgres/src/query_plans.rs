@@ -10,9 +10,7 @@ use crate::{
 };
 
 fn statements() -> Vec<(String, &'static [&'static str])> {
-    let commit = format!("{}{}", change::COMMIT, change::WINNERS);
-    let commit_more = format!("{}{}{}", change::COMMIT, change::COMMIT_MORE, change::WINNERS);
-    let few = [
+    let all = [
         (accounts::LOAD, &[][..]),
         (accounts::PAGE, &[]),
         (accounts::KEYS_IN_USE, &[]),
@@ -37,9 +35,10 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         // A sequence has one row.
         (deliveries::LAST_EVENT, &["events_id_seq"]),
         (migrations::LATEST, &["migrations"]),
+        (change::USUAL, &[]),
+        (change::WHOLE, &[]),
     ];
-    let few = few.into_iter().map(|(statement, scanned)| (statement.to_owned(), scanned));
-    few.chain([(commit, &[][..]), (commit_more, &[])]).collect()
+    all.into_iter().map(|(statement, scanned)| (statement.to_owned(), scanned)).collect()
 }
 
 #[tokio::test]

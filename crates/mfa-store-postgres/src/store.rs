@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mfa_batch::{Batches, Limits};
 use mfa_domain::ports::ApiKeyId;
@@ -16,6 +17,11 @@ use crate::connections::{Connections, PostgresOptions};
 use crate::rows::AccountRow;
 use crate::throttle::{Asked, charge_all};
 use crate::{PostgresError, accounts};
+
+/// How long a batch waits for those before it, so that more travel together. They usually take less;
+/// one that takes longer, as it waits for a lock or a slow disk, holds the others up no longer than
+/// this.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Accounts, events and API keys in one PostgreSQL database; challenges and throttles, too.
 ///
@@ -56,7 +62,7 @@ impl PostgresStore {
     fn start(connections: Connections, options: PostgresOptions) -> Self {
         // Some connections stay free for pages and lists.
         let slots = (options.max_connections / 4).max(1);
-        let limits = || Limits { under_way: slots, ..Limits::default() };
+        let limits = || Limits { under_way: slots, patience: PATIENCE, ..Limits::default() };
         let (for_loads, for_keys) = (connections.clone(), connections.clone());
         let (for_commits, for_charges) = (connections.clone(), connections.clone());
         let timeout = options.call_timeout;
@@ -116,7 +122,7 @@ where
 }
 
 async fn within<T>(
-    timeout: std::time::Duration,
+    timeout: Duration,
     call: impl Future<Output = Result<T, PostgresError>>,
 ) -> Result<T, PostgresError> {
     tokio::time::timeout(timeout, call).await.unwrap_or(Err(PostgresError::Timeout))
@@ -125,7 +131,7 @@ async fn within<T>(
 async fn load(
     connections: &Connections,
     keys: &[AccountKey],
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
     let mut connection = connections.acquire().await?;
     let read = within(timeout, accounts::load(&mut connection, keys)).await;
@@ -135,7 +141,7 @@ async fn load(
 async fn find(
     connections: &Connections,
     ids: &[ApiKeyId],
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> Result<Vec<Option<ApiKeyRow>>, PostgresError> {
     let mut connection = connections.acquire().await?;
     let read = within(timeout, api_keys::find(&mut connection, ids)).await;
@@ -145,7 +151,7 @@ async fn find(
 async fn commit(
     connections: &Connections,
     changes: &[Arc<Change>],
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> Vec<Result<bool, PostgresError>> {
     match connections.acquire().await {
         Ok(mut connection) => {
@@ -159,7 +165,7 @@ async fn commit(
 async fn charge(
     connections: &Connections,
     asked: &[Arc<Asked>],
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> Vec<Result<Charge, PostgresError>> {
     match connections.acquire().await {
         Ok(mut connection) => {

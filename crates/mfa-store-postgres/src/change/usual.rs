@@ -1,0 +1,108 @@
+//! The commit of what most changes are: a code was right or wrong.
+
+use super::{Change, Put, Query, column};
+
+/// The commits of one wave, in which no account is twice, and each is of an account that is there,
+/// with one event and at most one factor.
+///
+/// All parts of a statement see the database as it was when the statement began, and a row that
+/// another transaction is about to change is waited for. So what makes this right:
+///
+/// - `won` compares the version again with the newest row once a wait is over. A version never
+///   comes back, so if it is still the expected one, nothing of the account was changed since the
+///   statement began, and what the other parts see of it is the truth.
+/// - Every other part takes its rows from `won`, so an account that lost is not touched by any. All
+///   values travel through it, since a join with a second list would be one of everybody with
+///   everybody.
+/// - Accounts are in the order of their keys, and with them the locks on their rows, so that two
+///   waves never wait for each other.
+pub(crate) const USUAL: &str = "
+    WITH won AS MATERIALIZED (
+        UPDATE mfa.accounts a
+        SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
+            recent_failures = c.recent_failures::int8[], verified_at = c.verified_at,
+            audit_sequence = c.sequence, audit_hash = c.hash
+        FROM unnest(
+            $1::text[], $2::text[], $3::int8[], $4::int8[], $5::int8[], $6::text[], $7::int8[],
+            $8::int4[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int8[], $14::text[],
+            $15::int8[], $16::int8[], $17::text[], $18::int2[], $19::int8[], $20::int8[], $21::int8[],
+            $22::int2[], $23::int2[], $24::int8[], $25::text[], $26::bytea[],
+            $27::int8[], $28::int8[], $29::text[], $30::text[], $31::text[], $32::text[], $33::bytea[],
+            $34::bytea[]
+        ) WITH ORDINALITY AS c (
+            tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at,
+            added_as, id, factor_kind, label, state, expires_at, replaces,
+            created_at, last_used_at, algorithm, digits, period, t0, last_step,
+            drift, leaning, counter, key_id, secret,
+            sequence, at, kind, factor_id, actor, detail, previous,
+            hash, number
+        )
+        WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
+        RETURNING a.id AS account_id, a.version AS added_in, c.*
+    ),
+    put AS (
+        INSERT INTO mfa.factors
+            (account_id, id, added_in, added_as, kind, label, state, expires_at, replaces, created_at,
+             last_used_at, algorithm, digits, period, t0, last_step, drift, leaning, counter, key_id, secret)
+        SELECT account_id, id::uuid, added_in, added_as, factor_kind, label, state, expires_at,
+            replaces::uuid, created_at, last_used_at, algorithm, digits, period, t0, last_step, drift,
+            leaning, counter, key_id, secret
+        FROM won WHERE id IS NOT NULL
+        ON CONFLICT (account_id, id) DO UPDATE
+        SET kind = excluded.kind, label = excluded.label, state = excluded.state,
+            expires_at = excluded.expires_at, replaces = excluded.replaces,
+            created_at = excluded.created_at, last_used_at = excluded.last_used_at,
+            algorithm = excluded.algorithm, digits = excluded.digits, period = excluded.period,
+            t0 = excluded.t0, last_step = excluded.last_step, drift = excluded.drift,
+            leaning = excluded.leaning, counter = excluded.counter, key_id = excluded.key_id,
+            secret = excluded.secret
+    ),
+    happened AS (
+        INSERT INTO mfa.events
+            (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
+        SELECT tenant_id, account_id, sequence, at, kind, factor_id::uuid, actor, detail::jsonb, previous,
+            hash
+        FROM won ORDER BY number
+    )
+    SELECT number FROM won";
+
+/// The values of a wave.
+pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+    let factors: Vec<Option<&Put>> = wave.iter().map(|change| change.factors.first()).collect();
+    let events: Vec<_> = wave.iter().flat_map(|change| &change.events).collect();
+    query
+        .bind(column(wave, |c| c.key.tenant.as_str()))
+        .bind(column(wave, |c| c.key.user.as_str()))
+        .bind(column(wave, |c| c.version))
+        .bind(column(wave, |c| c.failures))
+        .bind(column(wave, |c| c.forgiven))
+        .bind(column(wave, |c| c.recent_failures.as_str()))
+        .bind(column(wave, |c| c.verified_at))
+        .bind(column(&factors, |put| put.map(|put| put.place)))
+        .bind(column(&factors, |put| put?.factor.id.as_deref()))
+        .bind(column(&factors, |put| put?.factor.kind.as_deref()))
+        .bind(column(&factors, |put| put?.factor.label.as_deref()))
+        .bind(column(&factors, |put| put?.factor.state.as_deref()))
+        .bind(column(&factors, |put| put?.factor.expires_at))
+        .bind(column(&factors, |put| put?.factor.replaces.as_deref()))
+        .bind(column(&factors, |put| put?.factor.created_at))
+        .bind(column(&factors, |put| put?.factor.last_used_at))
+        .bind(column(&factors, |put| put?.factor.algorithm.as_deref()))
+        .bind(column(&factors, |put| put?.factor.digits))
+        .bind(column(&factors, |put| put?.factor.period))
+        .bind(column(&factors, |put| put?.factor.t0))
+        .bind(column(&factors, |put| put?.factor.last_step))
+        .bind(column(&factors, |put| put?.factor.drift))
+        .bind(column(&factors, |put| put?.factor.leaning))
+        .bind(column(&factors, |put| put?.factor.counter))
+        .bind(column(&factors, |put| put?.factor.key_id.as_deref()))
+        .bind(column(&factors, |put| put?.factor.secret.as_deref()))
+        .bind(column(&events, |event| event.sequence))
+        .bind(column(&events, |event| event.at))
+        .bind(column(&events, |event| event.kind.as_str()))
+        .bind(column(&events, |event| event.factor.as_deref()))
+        .bind(column(&events, |event| event.actor.as_str()))
+        .bind(column(&events, |event| event.detail.as_str()))
+        .bind(column(&events, |event| event.previous.as_slice()))
+        .bind(column(&events, |event| event.hash.as_slice()))
+}
