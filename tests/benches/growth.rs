@@ -14,20 +14,19 @@
     reason = "a benchmark measures the real clock and prints"
 )]
 
-#[path = "support/connection.rs"]
-mod connection;
-#[path = "support/population.rs"]
-mod population;
+mod support;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use connection::Connection;
+use mfa_domain::FactorKind;
 use mfa_tests::{Server, ServerOptions, binary};
+use support::connection::Connection;
+use support::{numbers, population, sqlite};
 
 #[tokio::main]
 async fn main() {
-    let mut sizes: Vec<u32> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let mut sizes = numbers();
     if sizes.is_empty() {
         sizes = vec![1_000, 10_000, 100_000, 1_000_000];
     }
@@ -39,7 +38,7 @@ async fn main() {
     let mut there = 0;
     for users in sizes {
         let loading = Instant::now();
-        let api_key = population::populate(folder.path(), there..users).await;
+        let api_key = sqlite::populate(folder.path(), there..users, FactorKind::Hotp).await;
         let load = f64::from(users - there) / loading.elapsed().as_secs_f64();
         let new = there..users;
         there = users;
@@ -80,7 +79,7 @@ async fn log_in(server: &Server, api_key: &str, users: std::ops::Range<u32>) -> 
             while started.elapsed() < Duration::from_secs(5) && done < share {
                 // 7919 is prime and no share divides it: every user of the share once.
                 let user = first + u32::try_from(u64::from(done) * 7919 % u64::from(share)).unwrap();
-                assert_eq!(connection.verify(&population::user(user), &population::code(user, 0)).await, 200);
+                assert_eq!(connection.verify(&population::user(user), &population::hotp(user, 0)).await, 200);
                 done += 1;
             }
             done

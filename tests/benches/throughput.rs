@@ -15,18 +15,17 @@
     reason = "a benchmark measures the real clock and prints"
 )]
 
-#[path = "support/connection.rs"]
-mod connection;
-#[path = "support/population.rs"]
-mod population;
+mod support;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use connection::Connection;
+use mfa_domain::FactorKind;
 use mfa_tests::{Server, ServerOptions, binary};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection};
+use support::connection::Connection;
+use support::{median, population, sqlite};
 
 const CONNECTIONS: [u32; 3] = [8, 64, 256];
 const USERS_EACH: u32 = 8;
@@ -38,7 +37,7 @@ async fn main() {
     let duration = Duration::from_secs(seconds);
     let folder = tempfile::tempdir().unwrap();
     let users = CONNECTIONS.into_iter().max().unwrap() * USERS_EACH;
-    let api_key = population::populate(folder.path(), 0..users).await;
+    let api_key = sqlite::populate(folder.path(), 0..users, FactorKind::Hotp).await;
     let options = ServerOptions::new([("MFA_LOG", "warn")]);
     let server = Server::in_folder(binary!(), folder.path(), &api_key, options);
     let mut counters = vec![0; users as usize];
@@ -52,10 +51,10 @@ async fn main() {
         }
     }
 
-    let floor = median(&mut floors);
+    let floor = median(&floors);
     println!("{ROUNDS} rounds of {seconds} s each, medians; every code is used once and right");
     println!("bare transactions, one after the other   {floor:>9.0} /s");
-    for (connections, rates) in CONNECTIONS.into_iter().zip(&mut rates) {
+    for (connections, rates) in CONNECTIONS.into_iter().zip(&rates) {
         let rate = median(rates);
         println!(
             "verifications, {connections:>3} connections           {rate:>9.0} /s   {:.2} x",
@@ -117,7 +116,7 @@ async fn verifications(
             let mut done = 0_u64;
             while started.elapsed() < duration {
                 for (user, counter) in users.clone().zip(&mut counters) {
-                    let code = population::code(user, *counter);
+                    let code = population::hotp(user, *counter);
                     assert_eq!(connection.verify(&population::user(user), &code).await, 200);
                     *counter += 1;
                     done += 1;
@@ -135,9 +134,4 @@ async fn verifications(
         }
     }
     total as f64 / started.elapsed().as_secs_f64()
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

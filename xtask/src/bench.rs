@@ -5,23 +5,29 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, run};
 
 /// The benchmarks, and what runs each.
-const BENCHMARKS: [(&str, &[&str]); 4] = [
+const BENCHMARKS: [(&str, &[&str]); 8] = [
     ("otp-core", &["--package", "otp-core"]),
     ("throughput", &["--package", "mfa-tests", "--bench", "throughput"]),
     ("postgres", &["--package", "mfa-store-postgres", "--bench", "together"]),
+    ("postgres-http", &["--package", "mfa-tests", "--bench", "postgres-http"]),
     ("growth", &["--package", "mfa-tests", "--bench", "growth"]),
+    ("postgres-growth", &["--package", "mfa-tests", "--bench", "postgres-growth"]),
+    ("attack", &["--package", "mfa-tests", "--bench", "attack"]),
+    ("latency", &["--package", "mfa-tests", "--bench", "latency"]),
 ];
 
-/// Runs the benchmarks, or those that are named.
-pub(crate) fn bench(which: &[&str]) -> Result<()> {
+/// Runs the benchmarks, or those that are named. What comes after `--` is for the benchmark.
+pub(crate) fn bench(words: &[&str]) -> Result<()> {
+    let split = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+    let (which, arguments) = words.split_at(split);
     let known = |name: &&&str| !BENCHMARKS.iter().any(|(known, _)| known == *name);
     if let Some(unknown) = which.iter().find(known) {
         bail!("no benchmark is called {unknown}; there are {}", BENCHMARKS.map(|(name, _)| name).join(", "));
     }
-    for (name, arguments) in BENCHMARKS {
+    for (name, target) in BENCHMARKS {
         if which.is_empty() || which.contains(&name) {
             let mut bench = cargo(&["bench", "--locked"]);
-            bench.args(arguments);
+            bench.args(target).args(arguments);
             run(bench)?;
         }
     }

@@ -1,4 +1,4 @@
-//! A data directory with many users, made without going through the server.
+//! Users by number: what they are called, what they have, and their codes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,34 +6,45 @@ use std::sync::Arc;
 use mfa_actix::api_key::PlainApiKey;
 use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
 use mfa_domain::account::{CodeHash, Context, HashedCode};
-use mfa_domain::otp_core::{Hotp, Secret};
-use mfa_domain::ports::{AccountStore, ApiKeyStore, Clock, Commit, Entropy, Scope, SystemClock, Vault};
+use mfa_domain::otp_core::{Hotp, Secret, Totp};
+use mfa_domain::ports::{ApiKey, Clock, Entropy, Scope, SystemClock, Vault};
 use mfa_domain::{
-    Account, AccountKey, Actor, Authenticator, BackupCodes, BackupCodesChange, EventKind, Factor, FactorId,
-    FactorKind, FactorState, HotpDevice, Label, Policies, SecretContext, TenantId, UserId, Version,
+    Account, AccountKey, Actor, Authenticator, BackupCodes, BackupCodesChange, Delta, EventKind, Factor,
+    FactorId, FactorKind, FactorState, HotpDevice, Label, Policies, SecretContext, TenantId, TotpDevice,
+    UserId,
 };
-use mfa_store_sqlite::SqliteStore;
+
+/// Everybody's tenant.
+pub const TENANT: &str = "bench";
+
+/// A backup code that nobody has.
+pub const WRONG_BACKUP_CODE: &str = "AAAA-AAAA-AAAA-AAAA";
 
 /// The name of a user of the population.
 pub fn user(number: u32) -> String {
-    format!("user-{number:07}")
+    format!("user-{number:08}")
 }
 
-/// The secret of a user's only factor, an HOTP token with the default parameters.
-pub fn secret(number: u32) -> Secret {
+/// The code of a user's token for that counter.
+pub fn hotp(number: u32, counter: u64) -> String {
+    Hotp::default().generate(&secret(number), counter).as_str().to_owned()
+}
+
+/// The code that a user's app shows now.
+pub fn totp(number: u32) -> String {
+    let now = SystemClock.now().unix_seconds();
+    Totp::default().generate(&secret(number), now).expect("a time").as_str().to_owned()
+}
+
+/// The secret of a user's only factor.
+fn secret(number: u32) -> Secret {
     let mut bytes = [0x5a; 20];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
     Secret::from_bytes(&bytes).expect("a secret")
 }
 
-/// The code of a user's token.
-pub fn code(number: u32, counter: u64) -> String {
-    Hotp::default().generate(&secret(number), counter).as_str().to_owned()
-}
-
-/// Makes the data directory: a key ring, an API key, and users from `from` to `to`, each with an
-/// HOTP token and ten backup codes. Gives the API key.
-pub async fn populate(data: &Path, users: std::ops::Range<u32>) -> String {
+/// A data directory with a key ring, and the vault on that.
+pub fn vault(data: &Path) -> AesGcmVault {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let ring_file = data.join("keyring.toml");
     let ring = if let Ok(text) = std::fs::read_to_string(&ring_file) {
@@ -45,72 +56,70 @@ pub async fn populate(data: &Path, users: std::ops::Range<u32>) -> String {
         ring
     };
     private(data);
-    let vault = Arc::new(AesGcmVault::new(ring, Arc::clone(&entropy)));
-    let store = Arc::new(SqliteStore::open(&data.join("mfa.db")).await.expect("a store"));
-
-    let api_key = PlainApiKey::generate(entropy.as_ref()).expect("randomness");
-    let record = api_key.record(tenant(), Scope::ALL.into_iter().collect(), SystemClock.now());
-    store.insert(&record).await.expect("a key");
-
-    // Many at a time, so that they share transactions.
-    let next = Arc::new(std::sync::atomic::AtomicU32::new(users.start));
-    let tasks = (0..256).map(|_| {
-        let (store, vault, next, end) =
-            (Arc::clone(&store), Arc::clone(&vault), Arc::clone(&next), users.end);
-        tokio::spawn(async move {
-            loop {
-                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if number >= end {
-                    return;
-                }
-                add(store.as_ref(), vault.as_ref(), number).await;
-            }
-        })
-    });
-    for task in tasks.collect::<Vec<_>>() {
-        task.await.expect("a user");
-    }
-    store.close().await;
-    api_key.expose().to_owned()
+    AesGcmVault::new(ring, entropy)
 }
 
-async fn add(store: &SqliteStore, vault: &AesGcmVault, number: u32) {
+/// An API key that may do everything: in the clear, and as it is stored.
+pub fn api_key() -> (String, ApiKey) {
+    let key = PlainApiKey::generate(&OsEntropy).expect("randomness");
+    let record = key.record(tenant(), Scope::ALL.into_iter().collect(), SystemClock.now());
+    (key.expose().to_owned(), record)
+}
+
+/// What a server would have committed for a user who enrolled: a factor with the default parameters,
+/// so many backup codes, and three events.
+pub async fn enrolled(
+    vault: &AesGcmVault,
+    number: u32,
+    kind: FactorKind,
+    codes: usize,
+) -> (AccountKey, Delta) {
     let key = AccountKey::new(tenant(), UserId::new(&user(number)).expect("an id"));
     let now = SystemClock.now();
     let mut random = [0; 10];
     OsEntropy.fill(&mut random).expect("randomness");
     let id = FactorId::fresh(now, &random);
-    let context = SecretContext { account: &key, factor: id, kind: FactorKind::Hotp };
-    let sealed = vault.seal(&secret(number), &context).await.expect("sealed");
+    let context = SecretContext { account: &key, factor: id, kind };
+    let secret = vault.seal(&secret(number), &context).await.expect("sealed");
+    let authenticator = match kind {
+        FactorKind::Hotp => Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), secret, counter: 0 }),
+        _ => Authenticator::Totp(TotpDevice {
+            totp: Totp::default(),
+            secret,
+            last_step: None,
+            drift: mfa_domain::account::Drift::default(),
+        }),
+    };
     let factor = Factor {
         id,
         label: Label::new("Phone").expect("a label"),
         state: FactorState::Active,
         created_at: now,
         last_used_at: Some(now),
-        authenticator: Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), secret: sealed, counter: 0 }),
+        authenticator,
     };
-    let mut random = vec![0; 320];
+    let mut random = vec![0; 32 * codes];
     OsEntropy.fill(&mut random).expect("randomness");
     let hashed = |hash: &[u8]| HashedCode { hash: CodeHash(hash.to_vec()), spent_at: None };
-    let codes = BackupCodes {
+    let set = BackupCodes {
         scheme: "argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
         codes: random.chunks(32).map(hashed).collect(),
         issued_at: now,
     };
     let (actor, policies) = (Actor::user("bench"), Policies::default());
     let mut draft = Account::default().draft(Context { key: &key, actor: &actor, now, policies: &policies });
-    draft.record(EventKind::EnrolmentStarted, Some(id), [("factor_kind", "hotp".to_owned())]);
-    draft.record(EventKind::FactorActivated, Some(id), [("factor_kind", "hotp".to_owned())]);
-    draft.record(EventKind::BackupCodesIssued, None, [("codes", "10".to_owned())]);
+    let factor_kind = kind.as_str().to_owned();
+    draft.record(EventKind::EnrolmentStarted, Some(id), [("factor_kind", factor_kind.clone())]);
+    draft.record(EventKind::FactorActivated, Some(id), [("factor_kind", factor_kind)]);
+    draft.record(EventKind::BackupCodesIssued, None, [("codes", codes.to_string())]);
     draft.put(factor);
-    draft.backup_codes(BackupCodesChange::Replace(codes));
+    draft.backup_codes(BackupCodesChange::Replace(set));
     let delta = draft.finish().expect("events");
-    assert_eq!(store.commit(&key, Version(0), &delta).await.expect("a commit"), Commit::Won);
+    (key, delta)
 }
 
 fn tenant() -> TenantId {
-    TenantId::new("bench").expect("an id")
+    TenantId::new(TENANT).expect("an id")
 }
 
 fn private(path: &Path) {

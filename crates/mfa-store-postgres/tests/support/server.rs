@@ -277,7 +277,7 @@ fn database_name() -> String {
 }
 
 /// Where `initdb` and `postgres` are: on the path, or where Debian has them.
-fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     let on_path = env::var_os("PATH").unwrap_or_default();
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut debian: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();

@@ -1,0 +1,105 @@
+//! The floor: `pgbench` doing what one verification needs from the database, and nothing around it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::population::TENANT;
+use super::postgres::Database;
+use super::server::binaries;
+
+/// The account with its factor and backup codes, as a verification has to read them. It is what the
+/// store reads, written for one account.
+const SELECT_ALL: &str = "
+SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_at, a.audit_sequence,
+    a.audit_hash, f.id AS factor, f.kind, f.label, f.state, f.expires_at, f.replaces, f.created_at,
+    f.last_used_at, f.algorithm, f.digits, f.period, f.t0, f.last_step, f.drift, f.leaning, f.counter,
+    f.key_id, f.secret, s.scheme, s.issued_at, c.hashes, c.spent
+FROM mfa.accounts a
+LEFT JOIN mfa.factors f ON f.account_id = a.id
+LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id
+LEFT JOIN LATERAL (
+    SELECT array_agg(c.hash ORDER BY c.place) AS hashes, array_agg(c.spent_at ORDER BY c.place) AS spent
+    FROM mfa.backup_codes c WHERE c.account_id = s.account_id
+) c ON true
+WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') \\gset
+";
+
+/// The same without backup codes, which a code of an authenticator does not need.
+const SELECT_FACTOR: &str = "
+SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_at, a.audit_sequence,
+    a.audit_hash, f.id AS factor, f.kind, f.label, f.state, f.expires_at, f.replaces, f.created_at,
+    f.last_used_at, f.algorithm, f.digits, f.period, f.t0, f.last_step, f.drift, f.leaning, f.counter,
+    f.key_id, f.secret
+FROM mfa.accounts a
+LEFT JOIN mfa.factors f ON f.account_id = a.id
+WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') \\gset
+";
+
+/// Compares the version, and writes the account, the factor and an event. The counter stays, so that
+/// the codes of the same users are good for the server's turn.
+const COMMIT: &str = "
+WITH won AS (
+    UPDATE mfa.accounts SET version = version + 1, failures = 0, forgiven = 0, recent_failures = '{}',
+        verified_at = 1800000000000, audit_sequence = audit_sequence + 1, audit_hash = decode(:hash, 'hex')
+    WHERE id = :id AND version = :version
+    RETURNING id, tenant_id, audit_sequence
+), put AS (
+    UPDATE mfa.factors f SET counter = f.counter, last_used_at = 1800000000000
+    FROM won WHERE f.account_id = won.id AND f.id = :factor::uuid
+)
+INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
+SELECT tenant_id, id, audit_sequence, 1800000000000, 'verified', :factor::uuid, 'admin api-key bench',
+    '{}', decode(:hash, 'hex'), decode(:hash, 'hex') FROM won;
+";
+
+/// What `pgbench` does.
+pub struct Floor<'a> {
+    database: &'a Database,
+    script: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+/// What a verification reads.
+#[derive(Clone, Copy)]
+pub enum Reads {
+    Everything,
+    FactorOnly,
+}
+
+impl<'a> Floor<'a> {
+    pub fn new(database: &'a Database, users: u32, reads: Reads) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = folder.path().join("verification.sql");
+        let select = match reads {
+            Reads::Everything => SELECT_ALL,
+            Reads::FactorOnly => SELECT_FACTOR,
+        };
+        let select = select.replace(":tenant", TENANT);
+        let text = format!("\\set n random(0, {})\n{select}{COMMIT}", users - 1);
+        std::fs::write(&script, text).expect("a file");
+        Self { database, script, folder }
+    }
+
+    /// How many verifications `pgbench` makes in a second with so many clients.
+    pub fn rate(&self, clients: u32, time: Duration) -> f64 {
+        let (server, name) = self.database.url.rsplit_once('/').expect("a URL");
+        assert!(server.starts_with("postgres://mfa@"));
+        // Beside the server, wherever a link on the path leads to.
+        let postgres = binaries().join("postgres").canonicalize().expect("PostgreSQL");
+        let mut command = Command::new(postgres.with_file_name("pgbench"));
+        command.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]).arg("--file").arg(&self.script);
+        command.args([format!("--client={clients}"), format!("--time={}", time.as_secs())]);
+        command.arg(format!("--define=hash={}", "5a".repeat(32)));
+        command.args(["--username=mfa", "--port=5432"]).arg("--host").arg(self.database.server.folder());
+        let output = command.arg(name).current_dir(self.folder.path()).output().expect("pgbench");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        // `\gset` of a user that is not there, or a comparison that fails for another reason than
+        // another client, would make this a floor of something else.
+        assert!(text.contains("number of failed transactions: 0 (0.000%)"), "{text}{errors}");
+        let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
+        rate.and_then(|rate| rate.split(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{text}{errors}"))
+    }
+}

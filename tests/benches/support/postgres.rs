@@ -1,0 +1,192 @@
+//! A PostgreSQL of our own with many users in it, loaded in bulk.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use data_encoding::HEXLOWER;
+use indicatif::{ProgressBar, ProgressStyle};
+use mfa_crypto::AesGcmVault;
+use mfa_domain::ports::ApiKeyStore;
+use mfa_domain::{AccountKey, Authenticator, BackupCodesChange, Delta, FactorChange, FactorKind, Timestamp};
+use mfa_store_postgres::PostgresStore;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::population;
+use super::server::Server;
+
+/// Settings of the server besides PostgreSQL's own: memory for pages as a machine of this size would
+/// give it. All that makes commits durable is as it is by default.
+pub const SETTINGS: [&str; 3] = ["shared_buffers=1GB", "max_wal_size=4GB", "checkpoint_timeout=5min"];
+
+/// Accounts that travel in one transaction.
+const TOGETHER: u32 = 2000;
+
+/// What a row of each table is made of, as `COPY` takes it.
+const TABLES: [&str; 5] = [
+    "mfa.accounts (id, tenant_id, user_id, version, failures, forgiven, recent_failures, audit_sequence, audit_hash)",
+    "mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, last_used_at, algorithm, \
+     digits, period, t0, drift, leaning, counter, key_id, secret)",
+    "mfa.backup_code_sets (account_id, scheme, issued_at)",
+    "mfa.backup_codes (account_id, place, hash)",
+    "mfa.events (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)",
+];
+
+/// A database on a server of its own.
+pub struct Database {
+    pub server: Server,
+    pub url: String,
+    pub api_key: String,
+}
+
+impl Database {
+    /// A new server, and a database with tables, an API key and nobody in it.
+    pub async fn start() -> Self {
+        let server = Server::start(&SETTINGS);
+        let url = server.database().await;
+        let store = PostgresStore::open(&url).await.expect("a store");
+        let (api_key, record) = population::api_key();
+        store.insert(&record).await.expect("a key");
+        store.close().await;
+        Self { server, url, api_key }
+    }
+
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("a connection")
+    }
+
+    /// The process that all others of the server descend from.
+    pub fn process(&self) -> u32 {
+        let file = self.server.folder().join("data/postmaster.pid");
+        let text = std::fs::read_to_string(file).expect("a running server");
+        text.lines().next().and_then(|line| line.parse().ok()).expect("a process id")
+    }
+
+    /// Loads users, with a progress bar, and leaves the tables as a vacuum leaves them. Gives how long
+    /// the loading took.
+    pub async fn load(&self, data: &Path, users: Range<u32>, kind: FactorKind, codes: usize) -> Duration {
+        let began = Instant::now();
+        let style = "{bar:40} {human_pos} of {human_len} accounts, {per_sec}, {eta} to go";
+        let bar = ProgressBar::new(u64::from(users.end - users.start))
+            .with_style(ProgressStyle::with_template(style).expect("a template"));
+        let vault = Arc::new(population::vault(data));
+        let next = Arc::new(AtomicU32::new(users.start));
+        let tasks = (0..std::thread::available_parallelism().map_or(2, usize::from)).map(|_| {
+            let (vault, next, bar, url) = (vault.clone(), next.clone(), bar.clone(), self.url.clone());
+            tokio::spawn(async move {
+                let mut connection = PgConnection::connect(&url).await.expect("a connection");
+                // What is loaded is whole: each row's account is there, so nobody has to look.
+                connection.execute("SET session_replication_role = replica").await.expect("a superuser");
+                loop {
+                    let from = next.fetch_add(TOGETHER, Ordering::Relaxed);
+                    if from >= users.end {
+                        return;
+                    }
+                    let batch = from..users.end.min(from + TOGETHER);
+                    copy(&mut connection, &vault, batch.clone(), kind, codes).await;
+                    bar.inc(u64::from(batch.end - batch.start));
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.expect("users");
+        }
+        bar.finish_and_clear();
+        let took = began.elapsed();
+        let mut connection = self.connect().await;
+        let next_id =
+            format!("SELECT setval(pg_get_serial_sequence('mfa.accounts', 'id'), {})", users.end.max(1));
+        connection.execute(AssertSqlSafe(next_id)).await.expect("a sequence");
+        connection.execute("VACUUM (ANALYZE)").await.expect("a vacuum");
+        connection.execute("CHECKPOINT").await.expect("a checkpoint");
+        took
+    }
+}
+
+/// Loads a few users in one transaction.
+async fn copy(
+    connection: &mut PgConnection,
+    vault: &AesGcmVault,
+    users: Range<u32>,
+    kind: FactorKind,
+    codes: usize,
+) {
+    let mut rows = Rows::default();
+    for number in users {
+        let (key, delta) = population::enrolled(vault, number, kind, codes).await;
+        rows.add(i64::from(number) + 1, &key, &delta);
+    }
+    let mut transaction = connection.begin().await.expect("a transaction");
+    for (table, rows) in TABLES.iter().zip(rows.0) {
+        let statement = format!("COPY {table} FROM STDIN");
+        let mut copy = transaction.copy_in_raw(&statement).await.expect("a copy");
+        copy.send(rows.into_bytes()).await.expect("rows");
+        copy.finish().await.expect("rows");
+    }
+    transaction.commit().await.expect("a commit");
+}
+
+/// Rows of the five tables, in the text format of `COPY`.
+#[derive(Default)]
+struct Rows([String; 5]);
+
+impl Rows {
+    fn add(&mut self, id: i64, key: &AccountKey, delta: &Delta) {
+        let [accounts, factors, sets, codes, events] = &mut self.0;
+        let (tenant, user, head) = (key.tenant.as_str(), key.user.as_str(), delta.audit_head());
+        let hash = bytes(&head.hash.0);
+        writeln!(accounts, "{id}\t{tenant}\t{user}\t1\t0\t0\t{{}}\t{}\t{hash}", head.sequence).expect("text");
+        for (place, change) in delta.factors().iter().enumerate() {
+            let FactorChange::Put(factor) = change else { continue };
+            let (factor_id, kind, label) = (factor.id, factor.kind(), &factor.label);
+            let (at, used) = (millis(factor.created_at), factor.last_used_at.map(millis).expect("used"));
+            let (algorithm, numbers) = match &factor.authenticator {
+                Authenticator::Hotp(device) => {
+                    (device.hotp.algorithm(), format!("\\N\t\\N\t\\N\t\\N\t{}", device.counter))
+                }
+                Authenticator::Totp(device) => {
+                    (device.totp.algorithm(), format!("{}\t0\t0\t0\t\\N", device.totp.period().seconds()))
+                }
+                _ => unreachable!("two kinds"),
+            };
+            let (algorithm, digits, secret) = (algorithm.name(), factor.digits().value(), factor.secret());
+            let (key_id, secret) = (&secret.key, bytes(&secret.bytes));
+            writeln!(
+                factors,
+                "{id}\t{factor_id}\t1\t{place}\t{}\t{label}\tactive\t{at}\t{used}\t{algorithm}\t{digits}\t\
+                 {numbers}\t{key_id}\t{secret}",
+                kind.as_str()
+            )
+            .expect("text");
+        }
+        if let Some(BackupCodesChange::Replace(set)) = delta.backup_codes() {
+            writeln!(sets, "{id}\t{}\t{}", set.scheme, millis(set.issued_at)).expect("text");
+            for (place, code) in set.codes.iter().enumerate() {
+                writeln!(codes, "{id}\t{place}\t{}", bytes(&code.hash.0)).expect("text");
+            }
+        }
+        for event in delta.events() {
+            let factor = event.factor.map_or_else(|| "\\N".to_owned(), |id| id.to_string());
+            let detail = serde_json::to_string(&event.detail).expect("JSON");
+            let (sequence, at, kind, actor) = (event.sequence, millis(event.at), &event.kind, &event.actor);
+            let (previous, hash) = (bytes(&event.previous.0), bytes(&event.hash.0));
+            writeln!(
+                events,
+                "{tenant}\t{id}\t{sequence}\t{at}\t{kind}\t{factor}\t{actor}\t{detail}\t{previous}\t{hash}"
+            )
+            .expect("text");
+        }
+    }
+}
+
+/// The text format takes a backslash for the beginning of an escape.
+fn bytes(bytes: &[u8]) -> String {
+    format!("\\\\x{}", HEXLOWER.encode(bytes))
+}
+
+fn millis(at: Timestamp) -> u64 {
+    at.unix_millis()
+}
