@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{DeliveryStore, SystemClock};
+use mfa_domain::ports::{DeliveryStore, EventId, SystemClock};
 use mfa_webhook::{Endpoint, Filter, Http, Secrets, Sender, SigningSecrets};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -53,6 +53,22 @@ impl Webhooks {
         self.stop.send_replace(true);
         while self.senders.join_next().await.is_some() {}
     }
+}
+
+/// The last event that no webhook has still to deliver. One that fails, or was stopped by its
+/// receiver, has; take it out of the settings if it is not to come back.
+pub(crate) async fn delivered(settings: &Settings, store: Option<&dyn DeliveryStore>) -> Result<EventId> {
+    let mut through = EventId(u64::MAX);
+    let Some(store) = store else { return Ok(through) };
+    for webhook in &settings.webhook {
+        let delivery = store.delivery(&webhook.name).await.context("deliveries cannot be read")?;
+        through = through.min(match delivery {
+            Some(delivery) => delivery.value.position,
+            None if webhook.start == Start::Beginning => EventId(0),
+            None => through,
+        });
+    }
+    Ok(through)
 }
 
 /// Nobody can tell which events of two tenants came first.

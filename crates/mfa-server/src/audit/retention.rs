@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mfa_domain::ports::{AccountEntry, AccountQuery, AccountStore, Clock, Commit, EventQuery, SystemClock};
+use mfa_domain::ports::{
+    AccountEntry, AccountQuery, AccountStore, Clock, Commit, EventId, EventQuery, SystemClock,
+};
 use mfa_domain::{AccountKey, Timestamp};
 
 /// Accounts, or events of one account, that are looked at in one go; at most so many events are removed
@@ -19,6 +21,15 @@ pub(crate) struct Pruned {
     pub(crate) broken: Vec<AccountKey>,
 }
 
+/// Which events may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Old {
+    /// They happened before this.
+    pub(crate) before: Timestamp,
+    /// Their ids are not beyond this: what webhooks have still to deliver stays.
+    pub(crate) through: EventId,
+}
+
 /// Whether to do it, or only to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -32,22 +43,26 @@ pub(crate) fn before(retention: Duration) -> Timestamp {
     Timestamp::from_unix_millis(SystemClock.now().unix_millis().saturating_sub(millis))
 }
 
-/// Removes what happened before a time, from the beginning of every trail, but for the last such event
+/// Removes what is old, from the beginning of every trail, but for the last such event
 /// of each. Several may do so at once, and what was done before an interruption stays done.
 pub(crate) async fn prune(
     accounts: &dyn AccountStore,
-    before: Timestamp,
+    old: Old,
     mode: Mode,
     mut each: impl FnMut(),
 ) -> Result<Pruned> {
     let mut pruned = Pruned::default();
-    let mut query =
-        AccountQuery { after: None, not_sealed_with: None, second_event_before: Some(before), limit: BATCH };
+    let mut query = AccountQuery {
+        after: None,
+        not_sealed_with: None,
+        second_event_before: Some(old.before),
+        limit: BATCH,
+    };
     loop {
         let page = accounts.page(&query).await.context("accounts cannot be read")?;
         query.after = page.accounts.last().map(|account| account.key.clone());
         for account in page.accounts {
-            match shorten(accounts, &account, before, mode).await? {
+            match shorten(accounts, &account, old, mode).await? {
                 Some(0) => {}
                 Some(events) => {
                     pruned.accounts += 1;
@@ -67,7 +82,7 @@ pub(crate) async fn prune(
 async fn shorten(
     accounts: &dyn AccountStore,
     account: &AccountEntry,
-    before: Timestamp,
+    old: Old,
     mode: Mode,
 ) -> Result<Option<u64>> {
     let AccountEntry { key, audit_base, .. } = account;
@@ -76,18 +91,18 @@ async fn shorten(
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: BATCH };
     loop {
         let page = accounts.events(&query).await.context("events cannot be read")?;
-        let last_removed = page.events.iter();
-        let events: Vec<_> = page.events.iter().map(|recorded| recorded.event.clone()).collect();
-        let Ok(next) = base.shortened(key, &events, before) else {
+        let mine = page.events.iter().take_while(|recorded| recorded.id <= old.through);
+        let events: Vec<_> = mine.map(|recorded| recorded.event.clone()).collect();
+        let Ok(next) = base.shortened(key, &events, old.before) else {
             // Somebody else may have removed the same just now; then there is nothing left to do.
             let moved = accounts.load(key).await?.value.audit_base != base;
             return Ok(moved.then(|| base.sequence - audit_base.sequence));
         };
-        let done = next == base || !page.more;
+        let done = next == base || !page.more || events.len() < page.events.len();
         if next != base && mode == Mode::Remove && accounts.trim(key, base, next).await? == Commit::Conflict {
             return Ok(Some(base.sequence - audit_base.sequence));
         }
-        let mut removed = last_removed.filter(|recorded| recorded.event.sequence <= next.sequence);
+        let mut removed = page.events.iter().filter(|recorded| recorded.event.sequence <= next.sequence);
         query.after = removed.next_back().map(|recorded| recorded.id).or(query.after);
         base = next;
         if done {
@@ -110,6 +125,10 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_unix_seconds(seconds)
+    }
+
+    fn old(seconds: u64) -> Old {
+        Old { before: at(seconds), through: EventId(u64::MAX) }
     }
 
     /// A user with events at these times, by as many changes.
@@ -136,9 +155,9 @@ mod tests {
         happen(&store, "one-old", [0, 20_000]).await;
         happen(&store, "young", [20_000, 20_001]).await;
         for (mode, again) in [(Mode::Count, 2698), (Mode::Remove, 0)] {
-            let pruned = prune(&store, at(11_000), mode, || ()).await.unwrap();
+            let pruned = prune(&store, old(11_000), mode, || ()).await.unwrap();
             assert_eq!((pruned.accounts, pruned.events, pruned.broken.len()), (2, 1699 + 999, 0), "{mode:?}");
-            let pruned = prune(&store, at(11_000), Mode::Count, || ()).await.unwrap();
+            let pruned = prune(&store, old(11_000), Mode::Count, || ()).await.unwrap();
             assert_eq!(pruned.events, again, "{mode:?}");
         }
         for (user, removed) in [("all-old", 1699), ("some-old", 999), ("one-old", 0), ("young", 0)] {
@@ -146,8 +165,21 @@ mod tests {
         }
         // Later, the rest of it.
         happen(&store, "all-old", [12_000, 12_001, 30_000]).await;
-        let pruned = prune(&store, at(12_002), Mode::Remove, || ()).await.unwrap();
+        let pruned = prune(&store, old(12_002), Mode::Remove, || ()).await.unwrap();
         assert_eq!((pruned.events, base(&store, "all-old").await), (2, 1701));
+    }
+
+    #[tokio::test]
+    async fn what_webhooks_have_still_to_deliver_stays() {
+        let store = MemoryStore::default();
+        happen(&store, "alice", 0..10).await;
+        happen(&store, "bob", 0..10).await;
+        for (through, kept_of_alice, kept_of_bob) in [(0, 10, 10), (1, 10, 10), (4, 7, 10), (12, 1, 9)] {
+            let old = Old { through: EventId(through), ..old(100) };
+            prune(&store, old, Mode::Remove, || ()).await.unwrap();
+            let kept = (10 - base(&store, "alice").await, 10 - base(&store, "bob").await);
+            assert_eq!(kept, (kept_of_alice, kept_of_bob), "up to {through}");
+        }
     }
 
     /// A store that lets others go first before each call, as one that is elsewhere does.
@@ -194,7 +226,7 @@ mod tests {
             happen(&store, &format!("user-{user}"), 0..30).await;
         }
         let store = Elsewhere(store);
-        let prune = || prune(&store, at(25), Mode::Remove, || ());
+        let prune = || prune(&store, old(25), Mode::Remove, || ());
         let (one, other) = tokio::join!(prune(), prune());
         let (one, other) = (one.unwrap(), other.unwrap());
         assert!(one.broken.is_empty() && other.broken.is_empty());
@@ -211,7 +243,7 @@ mod tests {
         let none = AuditHead::default();
         let wrong = AuditHead { sequence: 4, hash: none.hash };
         assert_eq!(store.trim(&key("alice"), none, wrong).await.unwrap(), Commit::Won);
-        let pruned = prune(&store, at(100), Mode::Remove, || ()).await.unwrap();
+        let pruned = prune(&store, old(100), Mode::Remove, || ()).await.unwrap();
         assert_eq!((pruned.events, pruned.broken), (9, vec![key("alice")]));
         assert_eq!(base(&store, "alice").await, 4);
     }

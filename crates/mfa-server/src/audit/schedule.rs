@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mfa_crypto::SigningKey;
-use mfa_domain::ports::{AccountStore, Clock, SystemClock};
+use mfa_domain::ports::{AccountStore, Clock, DeliveryStore, SystemClock};
 use mfa_domain::{AccountKey, Timestamp};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::retention::{self, Mode, Pruned, prune};
+use super::retention::{self, Mode, Old, Pruned, prune};
 use super::{checkpoint, signing_key};
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
 use crate::failure::describe;
+use crate::installation::Installation;
+use crate::webhooks;
 
 /// How long to wait after something failed.
 const AFTER_A_FAILURE: Duration = Duration::from_mins(1);
@@ -30,10 +32,12 @@ const EXTENSION: &str = "jsonl";
 const BETWEEN_PRUNINGS: Duration = Duration::from_hours(1);
 
 /// Starts it, until the runtime ends.
-pub(crate) fn start(config: &Config, accounts: &Arc<dyn AccountStore>) -> Result<()> {
+pub(crate) fn start(config: &Config, installation: &Installation) -> Result<()> {
+    let accounts = &installation.mfa.ports().accounts;
     let Settings { store, data_dir, audit, .. } = &config.settings;
     if let Some(retention) = audit.retention {
-        tokio::spawn(keep_pruning(Arc::clone(accounts), retention));
+        let deliveries = installation.deliveries();
+        tokio::spawn(keep_pruning(Arc::clone(accounts), deliveries, config.settings.clone(), retention));
     }
     if *store != StoreUrl::Memory && !audit.checkpoint_dir.as_os_str().is_empty() {
         let checkpoints = Checkpoints {
@@ -50,10 +54,19 @@ pub(crate) fn start(config: &Config, accounts: &Arc<dyn AccountStore>) -> Result
 
 /// Removes events by age. Servers that share a database all do so; what one has removed, the others do
 /// not find any more.
-async fn keep_pruning(accounts: Arc<dyn AccountStore>, retention: Duration) {
+async fn keep_pruning(
+    accounts: Arc<dyn AccountStore>,
+    deliveries: Option<Arc<dyn DeliveryStore>>,
+    settings: Settings,
+    retention: Duration,
+) {
     loop {
-        let before = retention::before(retention);
-        let pause = match prune(accounts.as_ref(), before, Mode::Remove, || ()).await {
+        let pruned = async {
+            let through = webhooks::delivered(&settings, deliveries.as_deref()).await?;
+            let old = Old { before: retention::before(retention), through };
+            prune(accounts.as_ref(), old, Mode::Remove, || ()).await
+        };
+        let pause = match pruned.await {
             Ok(Pruned { accounts, events, broken }) => {
                 if events > 0 {
                     info!(accounts, events, "events were removed by age");

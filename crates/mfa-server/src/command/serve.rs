@@ -50,7 +50,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     if settings.re_encryption {
         installation.re_encrypt_in_background();
     }
-    schedule::start(config, &installation.mfa.ports().accounts)?;
+    schedule::start(config, &installation)?;
     let api = api(settings, &installation).await?;
     let stop = stop_signal()?;
 

@@ -4,12 +4,13 @@ use anyhow::Result;
 use mfa_domain::ports::{Clock, SystemClock};
 use serde_json::json;
 
-use crate::audit::retention::{Mode, Pruned, prune};
+use crate::audit::retention::{Mode, Old, Pruned, prune};
 use crate::cli::PruneArgs;
 use crate::config::Config;
 use crate::failure::{Exit, Misuse};
 use crate::output::{self, Progress};
 use crate::storage::{Absent, Storage};
+use crate::webhooks;
 
 pub(super) async fn run(config: &Config, arguments: &PruneArgs) -> Result<Exit> {
     let PruneArgs { before, dry_run, json } = *arguments;
@@ -19,7 +20,9 @@ pub(super) async fn run(config: &Config, arguments: &PruneArgs) -> Result<Exit> 
     let mode = if dry_run { Mode::Count } else { Mode::Remove };
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
     let progress = Progress::endless();
-    let pruned = prune(storage.accounts.as_ref(), before, mode, || progress.advance()).await?;
+    let through = webhooks::delivered(&config.settings, storage.deliveries.as_deref()).await?;
+    let pruned =
+        prune(storage.accounts.as_ref(), Old { before, through }, mode, || progress.advance()).await?;
     storage.close().await;
     let Pruned { accounts, events, broken } = pruned;
     for key in &broken {
