@@ -31,6 +31,12 @@ pub struct Answer {
     pub json: Value,
 }
 
+/// The server closes a connection that was idle for five seconds. A request that is sent at that moment
+/// gets no answer, so connections are not used again for that long.
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().expect("a client")
+}
+
 impl Client {
     /// A client that calls `url` with `key`.
     #[must_use]
@@ -38,7 +44,7 @@ impl Client {
         let confidential = Confidential::default();
         confidential.add(key);
         let (url, key) = (url.to_owned(), Some(key.to_owned()));
-        Self { http: reqwest::Client::new(), url, key, headers: HeaderMap::new(), confidential }
+        Self { http: http(), url, key, headers: HeaderMap::new(), confidential }
     }
 
     /// The same with another key, or none.
@@ -50,7 +56,7 @@ impl Client {
     /// The same for a server elsewhere.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
-        Self { http: reqwest::Client::new(), url: url.to_owned(), ..self.clone() }
+        Self { http: http(), url: url.to_owned(), ..self.clone() }
     }
 
     /// The same with one more header in each call.
