@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mfa_domain::ports::{AccountQuery, AccountStore, Commit, EventQuery, StoreError, Throttle, ThrottleKey};
+use mfa_domain::ports::{
+    AccountQuery, AccountStore, ChallengeStore, Commit, EventQuery, StoreError, Throttle, ThrottleKey,
+};
 use mfa_domain::quota::{Charge, Quota};
-use mfa_domain::{Account, Version, Versioned};
+use mfa_domain::{Account, ChallengeId, Version, Versioned};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -249,16 +251,20 @@ async fn a_server_without_memory_changes_nothing() {
     make(&store, &key("alice"), |draft| draft.put(factor(2, 20))).await;
 }
 
+/// Who was told once that it cannot be written connects anew, and then it is not read either.
 #[tokio::test]
 async fn a_primary_that_became_a_replica_is_neither_read_nor_written() {
     let (server, other) = (Server::durable(), Server::durable());
-    let store = RedisStore::open(&server.url()).await.unwrap();
-    make(&store, &key("alice"), |_| ()).await;
+    let ephemeral = open_ephemeral(&server.url()).await;
     server.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
-    let error = in_time(change(&store, &key("bob"), |_| ())).await.unwrap_err();
-    assert!(matches!(inner(&error), RedisError::ReadOnly | RedisError::WentBack { .. }), "{error:?}");
-    let error = in_time(store.load(&key("bob"))).await.unwrap_err();
-    assert!(matches!(inner(&error), RedisError::ReadOnly | RedisError::WentBack { .. }), "{error:?}");
+    let (id, quota) = (ChallengeId::from_entropy([1; 16]), Quota::new(1, Duration::from_mins(1)).unwrap());
+    let charged = ephemeral.charge(&ThrottleKey::user(&key("alice")), quota, now()).await;
+    let error = charged.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
+    let error = ephemeral.get(&id, now()).await.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
+    server.cli(&["REPLICAOF", "NO", "ONE"]);
+    assert_eq!(ephemeral.get(&id, now()).await.unwrap(), None);
 }
 
 /// Nothing that was answered is lost with a process, and nothing is answered that is not there.
