@@ -5,10 +5,11 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, run};
 
 /// The benchmarks, and what runs each.
-const BENCHMARKS: [(&str, &[&str]); 8] = [
+const BENCHMARKS: [(&str, &[&str]); 9] = [
     ("otp-core", &["--package", "otp-core"]),
     ("throughput", &["--package", "mfa-tests", "--bench", "throughput"]),
     ("postgres", &["--package", "mfa-store-postgres", "--bench", "together"]),
+    ("redis", &["--package", "mfa-store-redis", "--bench", "together"]),
     ("postgres-http", &["--package", "mfa-tests", "--bench", "postgres-http"]),
     ("growth", &["--package", "mfa-tests", "--bench", "growth"]),
     ("postgres-growth", &["--package", "mfa-tests", "--bench", "postgres-growth"]),

@@ -10,7 +10,9 @@ use mfa_domain::ports::{
     AccountQuery, AccountStore, ChallengeStore, Commit, EventQuery, StoreError, Throttle, ThrottleKey,
 };
 use mfa_domain::quota::{Charge, Quota};
-use mfa_domain::{Account, ChallengeId, Version, Versioned};
+use mfa_domain::{
+    Account, Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, Version, Versioned,
+};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -400,6 +402,49 @@ async fn a_primary_that_is_killed_is_replaced_by_what_the_sentinels_promote() {
     let _ = eventually(async || change(&store, &key("alice"), |_| ()).await).await;
     assert!(store.load(&key("alice")).await.unwrap().version >= Version(21));
     assert_ne!(eventually(async || charge(&ephemeral).await).await, Charge::Admitted);
+}
+
+/// Redis replicates after the fact. What a replica that takes over has not heard of is gone, and so is the
+/// news that a challenge was taken; nobody goes on as if nothing had happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_loses_changes_is_noticed_and_brings_no_challenge_back() {
+    let sentinels = Sentinels::start(&DURABLE);
+    let store = RedisStore::open(&sentinels.url()).await.unwrap();
+    let ephemeral = RedisEphemeral::open(&sentinels.url()).await.unwrap();
+    make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
+    let challenge = Challenge {
+        id: ChallengeId::from_entropy([1; 16]),
+        account: key("alice"),
+        factor: None,
+        kind: ChallengeKind::EmailCode,
+        created_at: now(),
+        expires_at: now().plus(Duration::from_mins(5)),
+        progress: Progress::new(ChallengeData::default()),
+    };
+    ephemeral.put(&challenge).await.unwrap();
+    let [primary, replica] = &sentinels.servers[..] else { panic!("two servers") };
+    let name = format!("mfa:challenge:{}", challenge.id);
+    while replica.cli(&["EXISTS", &name]) != "1" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // From now on the replica hears of nothing, and nobody has asked that it should.
+    primary.cli(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
+    primary.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
+    make(&store, &key("alice"), |draft| draft.put(factor(2, 20))).await;
+    assert!(ephemeral.take(&challenge.id, now()).await.unwrap().is_some());
+    primary.kill();
+    let begin = Instant::now();
+    loop {
+        let error = in_time(store.load(&key("alice"))).await.expect_err("an old state was read");
+        if matches!(inner(&error), RedisError::WentBack { .. }) {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(replica.cli(&["EXISTS", &name]), "1", "there is nothing that could come back");
+    assert_eq!(eventually(async || ephemeral.get(&challenge.id, now()).await).await, None);
+    assert_eq!(ephemeral.take(&challenge.id, now()).await.unwrap(), None);
 }
 
 /// Slots move from one primary to another while everything goes on.
