@@ -74,6 +74,21 @@ async fn a_server_that_was_killed_is_an_error_in_time_and_one_that_is_back_is_us
     assert_ne!(eventually(async || charge(&ephemeral).await).await, Charge::Admitted);
 }
 
+/// A connection that was lost while nobody used it is known to be, so a restart at night fails nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_between_calls_is_not_noticed() {
+    let server = Server::durable();
+    let store = open(&server.url()).await;
+    let ephemeral = open_ephemeral(&server.url()).await;
+    for round in 1..=3 {
+        make(&store, &key("alice"), |draft| draft.put(factor(round, 20))).await;
+        let _ = charge(&ephemeral).await.unwrap();
+        server.kill();
+        server.start_again();
+    }
+    assert_eq!(store.load(&key("alice")).await.unwrap().version, Version(3));
+}
+
 #[tokio::test]
 async fn a_server_that_is_paused_is_an_error_in_time_and_is_used_again_afterwards() {
     let server = Server::durable();
