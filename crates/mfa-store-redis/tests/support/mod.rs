@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use mfa_domain::AccountKey;
 use mfa_domain::account::Draft;
-use mfa_domain::ports::{Commit, StoreError};
+use mfa_domain::ports::{Commit, StoreError, Throttle, ThrottleKey};
+use mfa_domain::quota::{Charge, Quota};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
 use redis::aio::MultiplexedConnection;
+use tokio::time::Instant;
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use mfa_testkit::changes::{delta, factor, key, now};
@@ -75,4 +77,35 @@ fn patient() -> RedisOptions {
 pub(crate) async fn store() -> (Arc<RedisStore>, String) {
     let url = server::url();
     (open(&url).await, url)
+}
+
+/// No call takes longer, whatever happens; it may end in an error.
+pub(crate) async fn in_time<T>(call: impl Future<Output = T>) -> T {
+    let begin = Instant::now();
+    let answer = call.await;
+    // A second, and what a busy machine takes beside.
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    answer
+}
+
+/// What a call answers once it works again.
+pub(crate) async fn eventually<T>(mut call: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+    let begin = Instant::now();
+    loop {
+        match in_time(call()).await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(begin.elapsed() < Duration::from_secs(30), "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Charges alice, who has one in a minute.
+pub(crate) async fn charge(store: &RedisEphemeral) -> Result<Charge, StoreError> {
+    charge_to(store, "alice").await
+}
+
+pub(crate) async fn charge_to(store: &RedisEphemeral, user: &str) -> Result<Charge, StoreError> {
+    let quota = Quota::new(1, Duration::from_mins(1)).unwrap();
+    store.charge(&ThrottleKey::user(&key(user)), quota, now()).await
 }
