@@ -7,7 +7,7 @@ use std::time::Duration;
 use mfa_domain::ports::{AccountStore, ChallengeStore};
 use mfa_domain::quota::Charge;
 use mfa_domain::{Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, Version};
-use mfa_store_redis::{RedisEphemeral, RedisError, RedisStore};
+use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
 use tokio::time::Instant;
 
 mod support;
@@ -20,10 +20,13 @@ async fn a_change_that_too_few_replicas_have_is_an_error() {
     let primary = Server::start(&[appendonly, appendfsync, "min-replicas-to-write 1"]);
     let replica_of = format!("replicaof 127.0.0.1 {}", primary.port());
     let replica = Server::start(&[&replica_of, appendonly, appendfsync]);
-    while !primary.cli(&["INFO", "replication"]).contains("state=online") {
+    while !replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let store = RedisStore::open(&with(&primary.url(), "replicas=1")).await.unwrap();
+    let (call_timeout, replica_timeout) = (Duration::from_secs(4), Duration::from_secs(2));
+    let options = RedisOptions { call_timeout, replica_timeout };
+    let url = with(&primary.url(), "replicas=1");
+    let store = RedisStore::open_with(&url, &options).await.unwrap();
     make(&store, &key("alice"), |_| ()).await;
     replica.pause();
     let error = in_time(change(&store, &key("alice"), |_| ())).await.unwrap_err();
