@@ -19,7 +19,8 @@ const TESTS: [&str; 6] = ["test", "--workspace", "--locked", "--no-fail-fast", "
 pub(crate) fn faults(filters: &[&str]) -> Result<()> {
     tools::install()?;
     let mut tests = cargo(&TESTS);
-    tests.args(["--test", "crash", "--test", "replicas", "--", "--show-output"]).args(filters);
+    let others = ["--test", "failover", "--test", "crash", "--test", "replicas"];
+    tests.args(others).args(["--", "--show-output"]).args(filters);
     tests.env("MFA_TEST_FULL", "yes");
     let tests = run(tests);
     if let Some(program) = filters.is_empty().then(previous).transpose()?.flatten() {
