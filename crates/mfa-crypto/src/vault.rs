@@ -92,7 +92,7 @@ impl AesGcmVault {
     /// thread for blocking work of the Tokio runtime.
     ///
     /// So replicas take up a key that was added to their common ring while they run. What was read
-    /// takes the place of the old ring only if it has the key that was looked for.
+    /// takes the place of the old ring only if it has the key that was looked for, and every key of the old one.
     #[must_use]
     pub fn with_reload<E: Into<BoxError>>(
         mut self,
@@ -140,7 +140,10 @@ impl AesGcmVault {
             return Err(unknown(None));
         }
         let fresh = Arc::new(fresh);
-        self.install(Arc::clone(&fresh));
+        // A ring that lacks keys opens this one secret, and shuts none that the other opens.
+        if ring.keys().all(|(id, _)| fresh.contains(id)) {
+            self.install(Arc::clone(&fresh));
+        }
         Ok(fresh)
     }
 

@@ -198,6 +198,20 @@ fn unknown_keys_make_it_read_the_ring_once_a_second_at_most() {
     assert_eq!(reads.load(Ordering::SeqCst), 2);
 }
 
+/// Somebody put another ring in the place of ours: what it sealed opens, and what ours sealed still does.
+#[test]
+fn a_ring_that_lacks_our_keys_does_not_take_their_place() {
+    let (ours, theirs) = (ring(), ring());
+    let (our_key, their_key) = (ours.newest().clone(), theirs.newest().clone());
+    let theirs = theirs.to_text().to_string();
+    let vault = AesGcmVault::new(ours, Arc::new(OsEntropy)).with_reload(move || KeyRing::parse(&theirs));
+    let vault = TestVault(vault);
+    let check = |key| RUNTIME.block_on(vault.0.check(key));
+    assert!(check(&their_key).is_ok());
+    assert!(check(&our_key).is_ok());
+    assert_eq!(vault.0.newest(), our_key);
+}
+
 #[test]
 fn why_the_ring_could_not_be_read_anew_is_told_and_the_old_one_stays() {
     let vault = TestVault(

@@ -1,5 +1,6 @@
 //! `keys add`, `promote`, `list`, `re-encrypt`, `remove`
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -172,12 +173,16 @@ async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
     if in_use().await? {
         return Err(still_in_use(id));
     }
+    let kept = path.with_added_extension("before-removal");
+    data_dir::replace(&kept, before.as_bytes())?;
     key_ring::write(&path, &ring)?;
-    tokio::time::sleep(key_ring::FOLLOW_EVERY).await;
+    // Until every server has taken the ring up, and what they had begun before is over.
+    tokio::time::sleep(key_ring::FOLLOW_EVERY * 2 + config.settings.request_timeout).await;
     if in_use().await? {
-        data_dir::replace(&path, before.as_bytes())?;
+        fs::rename(&kept, &path).with_context(|| format!("put {} back by hand", kept.display()))?;
         return Err(still_in_use(id));
     }
+    fs::remove_file(&kept).with_context(|| format!("{} is to be removed by hand", kept.display()))?;
     installation.close().await;
     if json.json {
         return output::say_json(&json!({ "id": id.as_str(), "removed": true }));

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::api_key;
 use crate::audit::schedule;
-use crate::config::{Config, Settings, StoreUrl};
+use crate::config::{Config, EphemeralUrl, Settings, StoreUrl};
 use crate::installation::Installation;
 use crate::storage::{self, Absent};
 use crate::webhooks::Webhooks;
@@ -112,6 +112,11 @@ async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
 }
 
 async fn throttling(settings: &Settings, installation: &Installation) -> Result<Throttling> {
+    if settings.store.is_shared() && settings.ephemeral == EphemeralUrl::Memory {
+        warn!(
+            "each server on this database counts requests for itself; `ephemeral` can name where all count"
+        );
+    }
     let trusted = settings.throttle.trusted_proxies.iter().map(|text| text.parse());
     let proxies =
         Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?);

@@ -65,8 +65,9 @@ impl Environment {
             KEY_RING => self.key_ring = Some(SecretText::from(value)),
             _ => {
                 if let Some((_, key)) = IN_FILES.iter().find(|(file, _)| *file == name) {
-                    let content = fs::read_to_string(&value)
-                        .map_err(|error| format!("{name} (environment): {value} cannot be read: {error}"))?;
+                    let content = fs::read_to_string(&value).map_err(|error| {
+                        format!("{name} (environment): {} cannot be read: {error}", file(&value))
+                    })?;
                     self.give(key, content.trim(), name, known);
                     return Ok(());
                 }
@@ -90,6 +91,11 @@ impl Environment {
         let source = Source::Variable(variable.to_owned());
         self.given.push(Given { key: key.to_owned(), value, source });
     }
+}
+
+/// The name of a file; not if it is a URL that was put into the wrong variable, with its password.
+fn file(value: &str) -> &str {
+    if value.contains("://") { "what it names" } else { value }
 }
 
 /// The variable of a key.

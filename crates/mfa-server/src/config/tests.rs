@@ -219,6 +219,9 @@ fn the_url_of_a_database_may_come_from_a_file() {
     assert!(!format!("{config} {config:?}").contains("hunter2"), "{config}");
     let missing = load("", &[("MFA_STORE_FILE", "/no/such/file")], &[]).unwrap_err();
     assert!(missing.contains("/no/such/file cannot be read"), "{missing}");
+    let url = "postgres://mfa:hunter2@db.example.com/mfa";
+    let confused = load("", &[("MFA_STORE_FILE", url)], &[]).unwrap_err();
+    assert!(confused.contains("MFA_STORE_FILE") && !confused.contains("hunter2"), "{confused}");
 }
 
 const WEBHOOK: &str =
