@@ -142,7 +142,8 @@ impl Rows {
         for (place, change) in delta.factors().iter().enumerate() {
             let FactorChange::Put(factor) = change else { continue };
             let (factor_id, kind, label) = (factor.id, factor.kind(), &factor.label);
-            let (at, used) = (millis(factor.created_at), factor.last_used_at.map(millis).expect("used"));
+            let created_at = millis(factor.created_at);
+            let last_used_at = factor.last_used_at.map(millis).expect("used");
             let (algorithm, numbers) = match &factor.authenticator {
                 Authenticator::Hotp(device) => {
                     (device.hotp.algorithm(), format!("\\N\t\\N\t\\N\t\\N\t{}", device.counter))
@@ -156,7 +157,7 @@ impl Rows {
             let (key_id, secret) = (&secret.key, bytes(&secret.bytes));
             writeln!(
                 factors,
-                "{id}\t{factor_id}\t1\t{place}\t{}\t{label}\tactive\t{at}\t{used}\t{algorithm}\t{digits}\t\
+                "{id}\t{factor_id}\t1\t{place}\t{}\t{label}\tactive\t{created_at}\t{last_used_at}\t{algorithm}\t{digits}\t\
                  {numbers}\t{key_id}\t{secret}",
                 kind.as_str()
             )
