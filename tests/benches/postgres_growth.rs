@@ -1,8 +1,8 @@
 //! Verifications per second, bytes and dead rows on PostgreSQL, and how each grows with the number of
 //! accounts.
 //!
-//! `cargo xtask bench postgres-growth [-- SECONDS SIZE...]`; the largest size is then loaded with
-//! verifications for as long again, and what vacuum does meanwhile is told.
+//! `cargo xtask bench postgres-growth [-- SECONDS MINUTES CODES SIZE...]`: seconds of a turn, minutes of
+//! load on the largest size while vacuum is watched, backup codes of each account, numbers of accounts.
 
 #![allow(
     missing_docs,
