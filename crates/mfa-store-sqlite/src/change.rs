@@ -7,17 +7,18 @@ use data_encoding::HEXUPPER;
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::ports::{ApiKey, ApiKeyId};
 use mfa_domain::{
-    AccountKey, AuditEvent, AuditHead, BackupCodesChange, Challenge, ChallengeId, Delivery, Delta,
-    EndpointId, FactorChange, FactorId, Progress, Timestamp, Version,
+    AccountKey, AuditEvent, AuditHead, BackupCodesChange, Challenge, ChallengeId, Delta, FactorChange,
+    FactorId, Progress, Timestamp, Version,
 };
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::challenges::ChallengeRow;
 use crate::column::{integer, millis};
+use crate::deliveries::DeliveryChange;
 use crate::rows::FactorRow;
 use crate::throttle::BucketRow;
-use crate::{SqliteError, challenges, throttle};
+use crate::{SqliteError, challenges, deliveries, throttle};
 
 /// A change of the database.
 pub(crate) enum Change {
@@ -141,26 +142,6 @@ pub(crate) const ADD_API_KEY: &str = "
 pub(crate) const REVOKE_API_KEY: &str =
     "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?";
 
-/// For version zero.
-pub(crate) const NEW_DELIVERY: &str = "
-    INSERT INTO deliveries
-        (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 + 1)
-    ON CONFLICT (endpoint) DO NOTHING";
-
-pub(crate) const CHANGE_DELIVERY: &str = "
-    UPDATE deliveries
-    SET position = ?1, through = ?2, claimed_until = ?3, not_before = ?4, failures = ?5, last_failure = ?6,
-        stopped = ?7, version = version + 1
-    WHERE endpoint = ?8 AND version = ?9";
-
-/// A change of how far an endpoint is.
-pub(crate) struct DeliveryChange {
-    pub(crate) endpoint: EndpointId,
-    pub(crate) expected: Version,
-    pub(crate) next: Delivery,
-}
-
 /// A change of one account.
 pub(crate) struct AccountChange {
     pub(crate) key: AccountKey,
@@ -216,7 +197,7 @@ impl Change {
             }
             Self::TakeChallenge { id, now } => challenges::take(to, *id, *now).await,
             Self::WriteBuckets(rows) => throttle::write(to, rows).await,
-            Self::Delivery(change) => Ok(Outcome::of(swap_delivery(to, change).await?)),
+            Self::Delivery(change) => Ok(Outcome::of(deliveries::swap(to, change).await?)),
         }
     }
 }
@@ -427,23 +408,6 @@ async fn add_api_key(to: &mut SqliteConnection, key: &ApiKey) -> Result<bool, Sq
         .bind(millis(key.created_at))
         .bind(key.revoked_at.map(millis));
     Ok(execute(to, add).await? == 1)
-}
-
-async fn swap_delivery(to: &mut SqliteConnection, change: &DeliveryChange) -> Result<bool, SqliteError> {
-    let DeliveryChange { endpoint, expected, next } = change;
-    let statement = if *expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };
-    let through = next.through.map(|through| integer("through", through.0)).transpose()?;
-    let swap = sqlx::query(statement)
-        .bind(integer("position", next.position.0)?)
-        .bind(through)
-        .bind(millis(next.claimed_until))
-        .bind(millis(next.not_before))
-        .bind(i64::from(next.failures))
-        .bind(next.last_failure.as_deref())
-        .bind(next.stopped)
-        .bind(endpoint.as_str())
-        .bind(integer("version", expected.0)?);
-    Ok(execute(to, swap).await? == 1)
 }
 
 /// Executes a statement, and tells how many rows it changed.

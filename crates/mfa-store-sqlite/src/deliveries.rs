@@ -3,15 +3,29 @@
 use async_trait::async_trait;
 use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
+use sqlx::SqliteConnection;
 
-use crate::change::{Change, DeliveryChange};
-use crate::column::Row;
+use crate::change::{Change, execute};
+use crate::column::{Row, integer, millis};
 use crate::events::EventRow;
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const FIND_DELIVERY: &str = "
     SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped
     FROM deliveries WHERE endpoint = ?";
+
+/// For version zero.
+pub(crate) const NEW_DELIVERY: &str = "
+    INSERT INTO deliveries
+        (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 + 1)
+    ON CONFLICT (endpoint) DO NOTHING";
+
+pub(crate) const CHANGE_DELIVERY: &str = "
+    UPDATE deliveries
+    SET position = ?1, through = ?2, claimed_until = ?3, not_before = ?4, failures = ?5, last_failure = ?6,
+        stopped = ?7, version = version + 1
+    WHERE endpoint = ?8 AND version = ?9";
 
 pub(crate) const TRAIL: &str = "
     SELECT e.tenant, e.id, (SELECT a.user FROM accounts a WHERE a.id = e.account) AS user, e.account,
@@ -21,6 +35,13 @@ pub(crate) const TRAIL: &str = "
     ORDER BY e.id LIMIT ?";
 
 pub(crate) const LAST_EVENT: &str = "SELECT max(id) FROM events";
+
+/// A change of how far an endpoint is.
+pub(crate) struct DeliveryChange {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) expected: Version,
+    pub(crate) next: Delivery,
+}
 
 #[derive(sqlx::FromRow)]
 struct DeliveryRow {
@@ -110,4 +131,22 @@ impl TrailRow {
         let tenant = row.read("tenant", TenantId::new(&self.tenant))?;
         Ok(TrailEvent { tenant, recorded: self.event.read()? })
     }
+}
+
+/// Keeps how far an endpoint is, if it is still at that version.
+pub(crate) async fn swap(to: &mut SqliteConnection, change: &DeliveryChange) -> Result<bool, SqliteError> {
+    let DeliveryChange { endpoint, expected, next } = change;
+    let statement = if *expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };
+    let through = next.through.map(|through| integer("through", through.0)).transpose()?;
+    let swap = sqlx::query(statement)
+        .bind(integer("position", next.position.0)?)
+        .bind(through)
+        .bind(millis(next.claimed_until))
+        .bind(millis(next.not_before))
+        .bind(i64::from(next.failures))
+        .bind(next.last_failure.as_deref())
+        .bind(next.stopped)
+        .bind(endpoint.as_str())
+        .bind(integer("version", expected.0)?);
+    Ok(execute(to, swap).await? == 1)
 }

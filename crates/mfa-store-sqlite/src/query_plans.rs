@@ -37,8 +37,8 @@ const STATEMENTS: [(&str, &[&str]); 34] = [
     (throttle::READ_BUCKETS, &[]),
     (throttle::WRITE_BUCKETS, &[]),
     (throttle::FORGET_BUCKETS, &[]),
-    (change::NEW_DELIVERY, &[]),
-    (change::CHANGE_DELIVERY, &[]),
+    (deliveries::NEW_DELIVERY, &[]),
+    (deliveries::CHANGE_DELIVERY, &[]),
     (deliveries::FIND_DELIVERY, &[]),
     // From the event where the page begins, as far as its limit.
     (deliveries::TRAIL, &["SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"]),
