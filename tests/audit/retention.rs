@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use mfa_domain::Timestamp;
+use mfa_domain::ports::{Clock, SystemClock};
 use mfa_testkit::changes::key;
 use mfa_tests::{Server, ServerOptions, binary};
 use serde_json::json;
 
-use crate::installation::{Installation, Kind, account, found};
+use crate::installation::{IN_2020, Installation, Kind, account, found};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_removed_by_age_is_told_from_what_was_not_on_sqlite() {
@@ -43,10 +45,13 @@ async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
     // Against the checkpoint, whoever checks has to know until when events may be gone.
     let gone = found(&[("all-old", 1, "beginning_gone"), ("half", 1, "beginning_gone")]);
     assert_eq!(installation.broken("--checkpoint whole.jsonl").await, gone);
-    for (before, expected) in
-        [("2020-03-01", found(&[])), ("2020-01-06", gone.clone()), ("2020-01-07", vec![])]
-    {
-        let arguments = format!("--checkpoint whole.jsonl --pruned-before {before}T00:00:00Z");
+    // Ten minutes are given to clocks that differ.
+    for (before, expected) in [
+        ("2020-03-01T00:00:00Z", vec![]),
+        ("2020-01-05T23:50:00Z", gone.clone()),
+        ("2020-01-05T23:50:01Z", vec![]),
+    ] {
+        let arguments = format!("--checkpoint whole.jsonl --pruned-before {before}");
         assert_eq!(installation.broken(&arguments).await, expected, "{before}");
     }
     // A checkpoint that was made afterwards vouches for it.
@@ -86,6 +91,22 @@ async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
     assert!(pruned.status.success(), "{pruned:?}");
     let refused = installation.run("audit prune --before 2999-01-01T00:00:00Z").await;
     assert_eq!(refused.status.code(), Some(2));
+}
+
+/// A server whose clock is ahead, or that removed something since the check began, is no thief.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_may_be_a_little_younger_than_the_retention() {
+    let installation = Installation::new(Kind::Sqlite).await;
+    let hour_ago = SystemClock.now().unix_seconds() - 3600 - IN_2020;
+    installation.happen_at("ahead", [0, hour_ago + 5 * 60, hour_ago + 3600]).await;
+    installation.happen_at("thief", [0, hour_ago + 40 * 60, hour_ago + 3600]).await;
+    installation.json("audit checkpoint --out before.jsonl").await;
+    let base = installation.chain(&key("thief")).await[0].head();
+    installation.cut("thief", base).await;
+    let before = Timestamp::from_unix_seconds(IN_2020 + hour_ago + 6 * 60);
+    assert_eq!(installation.json(&format!("audit prune --before {before}")).await["events"], 1);
+    let broken = installation.broken("--set audit.retention=1h --checkpoint before.jsonl").await;
+    assert_eq!(broken, found(&[("thief", 1, "beginning_gone")]));
 }
 
 /// Two servers that share a database remove events by age, and neither gets in the way of the other.

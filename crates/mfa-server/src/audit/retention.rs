@@ -12,6 +12,9 @@ use mfa_domain::{AccountKey, Timestamp};
 /// in one transaction.
 const BATCH: u32 = 500;
 
+/// How far clocks are apart at most, and how long a change may take, when it comes to retention.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
+
 /// What was removed.
 #[derive(Debug, Default)]
 pub(crate) struct Pruned {
@@ -28,6 +31,27 @@ pub(crate) struct Old {
     pub(crate) before: Timestamp,
     /// Their ids are not beyond this: what webhooks have still to deliver stays.
     pub(crate) through: EventId,
+}
+
+/// Until when events may have been removed by age, for whoever finds that they are gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Horizon {
+    /// They were told.
+    At(Timestamp),
+    /// Servers go on removing what is older than this.
+    Behind(Duration),
+}
+
+impl Horizon {
+    /// What is gone already was older than this. Clocks of servers differ, and what is decided is written
+    /// a little later.
+    pub(crate) fn now(self) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Behind(retention) => before(retention),
+        }
+        .plus(CLOCKS_DIFFER)
+    }
 }
 
 /// Whether to do it, or only to count.

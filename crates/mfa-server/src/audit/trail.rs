@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::stream::{self, TryStreamExt};
@@ -10,6 +9,7 @@ use mfa_domain::ports::{AccountEntry, AccountStore, EventQuery};
 use mfa_domain::{AccountKey, AuditHead, Timestamp};
 
 use super::checkpoint::{Accounts, Checkpoint, Then};
+use super::retention::Horizon;
 use crate::walk::Walk;
 
 /// Events that are read at a time.
@@ -17,9 +17,6 @@ const PAGE: u32 = 500;
 
 /// Chains that are followed at the same time: most of it is waiting for the store.
 const AT_ONCE: usize = 8;
-
-/// How far clocks are apart at most, and how long a change may take, when it comes to retention.
-const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
 /// A chain that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +62,7 @@ pub(crate) trait Watch {
 pub(crate) struct Against<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     /// Until when events may have been removed by age since then; none may if none.
-    pub(crate) pruned_before: Option<Timestamp>,
+    pub(crate) pruned: Option<Horizon>,
 }
 
 /// Checks every chain. Both accounts and checkpoint come in key order, so that a few of each are in
@@ -249,16 +246,16 @@ impl Against<'_> {
             return None;
         }
         let gone = Some((then.removed + 1, Wrong::BeginningGone));
-        let Some(before) = self.pruned_before else { return gone };
+        // Asked now that the base was read: what moved it was not decided later than that.
+        let Some(before) = self.pruned.map(Horizon::now) else { return gone };
         if first.is_none_or(|first| first >= before) {
             return gone;
         }
         if base.sequence == then.head.sequence && base != then.head {
             return Some((base.sequence, Wrong::Rewritten));
         }
-        // Clocks of servers differ, and what is decided is written a little later.
         let all = base.sequence >= then.head.sequence;
-        if all && self.checkpoint.begun_at >= before.plus(CLOCKS_DIFFER) { gone } else { None }
+        if all && self.checkpoint.begun_at >= before { gone } else { None }
     }
 }
 

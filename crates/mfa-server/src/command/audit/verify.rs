@@ -7,8 +7,9 @@ use mfa_domain::AccountKey;
 use serde_json::{Value, json};
 
 use crate::audit::checkpoint::Checkpoint;
+use crate::audit::retention::Horizon;
 use crate::audit::trail::{Against, Checked, Finding, Watch, verify};
-use crate::audit::{export, retention, signing_key};
+use crate::audit::{export, signing_key};
 use crate::cli::{Json, VerifyArgs};
 use crate::config::Config;
 use crate::failure::Exit;
@@ -36,10 +37,8 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
     };
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
     let mut findings = Findings::new();
-    let against = checkpoint.as_ref().map(|checkpoint| Against {
-        checkpoint,
-        pruned_before: arguments.pruned_before.or_else(|| audit.retention.map(retention::before)),
-    });
+    let against =
+        checkpoint.as_ref().map(|checkpoint| Against { checkpoint, pruned: horizon(config, arguments) });
     let checked = verify(storage.accounts.as_ref(), against, &mut findings).await?;
     storage.close().await;
     findings.progress.end();
@@ -62,6 +61,12 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
         say(checked, &against, &listed, count)?;
     }
     Ok(exit(count))
+}
+
+/// Until when events may be gone.
+fn horizon(config: &Config, arguments: &VerifyArgs) -> Option<Horizon> {
+    let told = arguments.pruned_before.map(Horizon::At);
+    told.or_else(|| config.settings.audit.retention.map(Horizon::Behind))
 }
 
 /// Checks the chains in files, without any database.
