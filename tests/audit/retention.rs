@@ -6,7 +6,7 @@ use mfa_domain::Timestamp;
 use mfa_domain::ports::{Clock, SystemClock};
 use mfa_testkit::changes::key;
 use mfa_tests::{Server, ServerOptions, binary};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::installation::{IN_2020, Installation, Kind, account, found};
 
@@ -89,6 +89,15 @@ async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
     }
     let pruned = installation.run(&format!("audit prune {before} --json")).await;
     assert!(pruned.status.success(), "{pruned:?}");
+    // What cannot be read is left alone, and holds up nobody.
+    for user in ["spoilt", "x", "y"] {
+        installation.happen_at(user, old).await;
+    }
+    let spoilt = format!("account_id = {} AND sequence = 2", account("spoilt"));
+    installation.sql(&format!("UPDATE mfa.events SET detail = '[]' WHERE {spoilt}")).await;
+    let pruned = installation.run(&format!("audit prune {before} --json")).await;
+    let answer: Value = serde_json::from_slice(&pruned.stdout).unwrap_or_else(|_| panic!("{pruned:?}"));
+    assert_eq!((&answer["events"], &answer["broken"]), (&json!(8), &json!(1)));
     let refused = installation.run("audit prune --before 2999-01-01T00:00:00Z").await;
     assert_eq!(refused.status.code(), Some(2));
 }

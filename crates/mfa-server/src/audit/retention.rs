@@ -8,6 +8,8 @@ use mfa_domain::ports::{
 };
 use mfa_domain::{AccountKey, Timestamp};
 
+use crate::failure::readable;
+
 /// Accounts, or events of one account, that are looked at in one go; at most so many events are removed
 /// in one transaction.
 const BATCH: u32 = 500;
@@ -114,12 +116,15 @@ async fn shorten(
     let mut query =
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: BATCH };
     loop {
-        let page = accounts.events(&query).await.context("events cannot be read")?;
+        let Some(page) = readable(accounts.events(&query).await).context("events cannot be read")? else {
+            return Ok(None);
+        };
         let mine = page.events.iter().take_while(|recorded| recorded.id <= old.through);
         let events: Vec<_> = mine.map(|recorded| recorded.event.clone()).collect();
         let Ok(next) = base.shortened(key, &events, old.before) else {
             // Somebody else may have removed the same just now; then there is nothing left to do.
-            let moved = accounts.load(key).await?.value.audit_base != base;
+            let now = readable(accounts.load(key).await)?;
+            let moved = now.is_some_and(|now| now.value.audit_base != base);
             return Ok(moved.then(|| base.sequence - audit_base.sequence));
         };
         let done = next == base || !page.more || events.len() < page.events.len();

@@ -5,11 +5,12 @@ use std::pin::pin;
 
 use anyhow::Result;
 use futures_util::stream::{self, TryStreamExt};
-use mfa_domain::ports::{AccountEntry, AccountStore, EventQuery};
+use mfa_domain::ports::{AccountEntry, AccountStore, EventPage, EventQuery};
 use mfa_domain::{AccountKey, AuditHead, Timestamp};
 
 use super::checkpoint::{Accounts, Checkpoint, Then};
 use super::retention::Horizon;
+use crate::failure::readable;
 use crate::walk::Walk;
 
 /// Events that are read at a time.
@@ -32,6 +33,8 @@ pub(crate) struct Finding {
 pub(crate) enum Wrong {
     /// The event is missing, was altered, or is one that the account does not know.
     Broken,
+    /// The event, or its account, is nothing that was ever written like that.
+    Unreadable,
     /// The event is another one than at the checkpoint, though its hash is right.
     Rewritten,
     /// The event was there at the checkpoint, and the chain ends before it.
@@ -161,11 +164,10 @@ async fn check(
             return Ok((events, None));
         }
         // What is missing may have been removed by age since the account was read.
-        let now = accounts.load(key).await?.value.audit_base;
-        if now == base {
-            return Ok((events, wrong));
+        match readable(accounts.load(key).await)?.map(|now| now.value.audit_base) {
+            Some(now) if now != base => base = now,
+            _ => return Ok((events, wrong)),
         }
-        base = now;
     }
 }
 
@@ -192,7 +194,15 @@ async fn follow(
     let mut query =
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: PAGE };
     loop {
-        let page = accounts.events(&query).await?;
+        let Some(page) = readable(accounts.events(&query).await)? else {
+            // What is before it can be followed, one at a time.
+            if query.limit > 1 {
+                query.limit = 1;
+                continue;
+            }
+            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable));
+            return Ok(chain);
+        };
         query.after = page.events.last().map(|event| event.id).or(query.after);
         for recorded in &page.events {
             chain.first.get_or_insert(recorded.event.at);
@@ -211,7 +221,11 @@ async fn follow(
         if page.more {
             continue;
         }
-        let known = accounts.load(key).await?.value.audit_head;
+        let Some(account) = readable(accounts.load(key).await)? else {
+            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable));
+            return Ok(chain);
+        };
+        let known = account.value.audit_head;
         if known == chain.head {
             chain.wrong = if chain.first.is_none() && known.sequence > 0 {
                 // Whatever its age, the last event is never removed.
@@ -224,7 +238,8 @@ async fn follow(
         }
         // Fewer events than the account knows: some were appended just now, or the end is gone.
         let behind = known.sequence > chain.head.sequence;
-        if !behind || accounts.events(&query).await?.events.is_empty() {
+        let nothing = |page: EventPage| page.events.is_empty();
+        if !behind || readable(accounts.events(&query).await)?.is_some_and(nothing) {
             let sequence = known.sequence.min(chain.head.sequence) + 1;
             chain.wrong = Some((sequence, Wrong::Broken));
             return Ok(chain);
@@ -264,6 +279,7 @@ impl Wrong {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Broken => "broken",
+            Self::Unreadable => "unreadable",
             Self::Rewritten => "rewritten",
             Self::EndGone => "end_gone",
             Self::BeginningGone => "beginning_gone",
@@ -276,6 +292,7 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Broken => "it is missing or altered, or the account does not know it",
+            Self::Unreadable => "it, or the account, is nothing that can be read",
             Self::Rewritten => "at the checkpoint it was another one",
             Self::EndGone => "it was there at the checkpoint",
             Self::BeginningGone => "it was there at the checkpoint, and was removed before its time",
