@@ -18,7 +18,7 @@ async fn tampering_is_found_on_postgresql() {
 /// Every user has five events at the checkpoint and six now, and something was done to each but `z`.
 async fn tampering_is_found(kind: Kind) {
     let installation = Installation::new(kind).await;
-    let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "z"];
+    let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "z"];
     for user in users {
         installation.happen(user, 5).await;
     }
@@ -68,6 +68,12 @@ async fn tampering_is_found(kind: Kind) {
     // An event is there that the account does not know.
     installation.set_head("n", installation.chain(&key("n")).await[4].head()).await;
 
+    // An event is hidden from its tenant, and some are nothing that can be read.
+    sql(update("o", "tenant_id = 'elsewhere'", "sequence = 4")).await;
+    let short = if kind == Kind::Sqlite { "x'00'" } else { r"'\x00'" };
+    sql(update("p", &format!("hash = {short}"), "sequence = 3")).await;
+    sql(update("q", "detail = '[]'", "sequence = 1")).await;
+
     let without = [
         ("a", 2, "broken"),
         ("b", 3, "broken"),
@@ -75,6 +81,9 @@ async fn tampering_is_found(kind: Kind) {
         ("d", 5, "broken"),
         ("mm", 1, "broken"),
         ("n", 6, "broken"),
+        ("o", 4, "broken"),
+        ("p", 3, "unreadable"),
+        ("q", 1, "unreadable"),
     ];
     assert_eq!(installation.broken("").await, found(&without), "without a checkpoint");
     let with = [
@@ -93,12 +102,15 @@ async fn tampering_is_found(kind: Kind) {
         ("m", 5, "account_gone"),
         ("mm", 1, "broken"),
         ("n", 6, "broken"),
+        ("o", 4, "broken"),
+        ("p", 3, "unreadable"),
+        ("q", 1, "unreadable"),
     ];
     assert_eq!(installation.broken("--checkpoint cp.jsonl").await, found(&with));
     let said = installation.run("audit verify --checkpoint cp.jsonl").await;
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("BROKEN  user g of tenant acme, at event 5: at the checkpoint"), "{said}");
-    assert!(said.contains("with 15 accounts: 14 chains are broken"), "{said}");
+    assert!(said.contains("with 18 accounts: 17 chains are broken"), "{said}");
 
     // A database that another one was put in the place of.
     let other = Installation::new(kind).await;
@@ -107,7 +119,7 @@ async fn tampering_is_found(kind: Kind) {
     std::fs::copy(installation.path("audit-signing.pem"), other.path("audit-signing.pem")).unwrap();
     let gone = users.map(|user| (user, 5, "account_gone"));
     let broken = other.broken("--checkpoint cp.jsonl").await;
-    assert_eq!(broken[..14], found(&gone[..14]));
+    assert_eq!(broken[..17], found(&gone[..17]));
     // The events of "z" are the same in both: same key, same times, same actor.
-    assert_eq!(broken.len(), 14);
+    assert_eq!(broken.len(), 17);
 }

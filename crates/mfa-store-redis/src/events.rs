@@ -36,19 +36,28 @@ pub(crate) fn read(answer: Value, query: &EventQuery) -> Result<(u64, EventPage)
     let (last, entries): (u64, Vec<Entry>) = redis::from_redis_value(answer).map_err(|_| undecodable)?;
     let limit = query.limit.min(LONGEST_PAGE) as usize;
     let more = entries.len() > limit;
-    let events = entries.into_iter().take(limit).map(|(id, fields)| event(&id, fields));
+    let events = entries.into_iter().take(limit).map(|(id, fields)| event(&id, fields, query.user.as_ref()));
     Ok((last, EventPage { events: events.collect::<Result<_, _>>()?, more }))
 }
 
-fn event(id: &str, fields: HashMap<String, Vec<u8>>) -> Result<RecordedEvent, RedisError> {
+/// One event. What is in the list of a user and says that it is another's would be shown as both's.
+fn event(
+    id: &str,
+    fields: HashMap<String, Vec<u8>>,
+    of: Option<&UserId>,
+) -> Result<RecordedEvent, RedisError> {
     let fields = Fields { key: EVENT, fields };
+    let user = fields.read("user", UserId::new(fields.text("user")?))?;
+    if of.is_some_and(|of| *of != user) {
+        return Err(fields.undecodable("user"));
+    }
     let id = id.split('-').next().unwrap_or(id);
     let factor = Some(fields.text("factor")?).filter(|factor| !factor.is_empty());
     let detail: BTreeMap<String, String> =
         fields.read("detail", serde_json::from_slice(fields.bytes("detail")?))?;
     Ok(RecordedEvent {
         id: EventId(fields.read("id", id.parse())?),
-        user: fields.read("user", UserId::new(fields.text("user")?))?,
+        user,
         event: AuditEvent {
             sequence: fields.number("sequence")?,
             at: fields.time("at", Some(fields.number("at")?))?,

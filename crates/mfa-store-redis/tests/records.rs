@@ -141,6 +141,27 @@ async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_field() 
     }
 }
 
+#[tokio::test]
+async fn an_event_of_a_user_that_says_it_is_another_s_is_an_error() {
+    let (store, url) = store().await;
+    let (mut shell, namespace) = raw(&url).await;
+    let alice = key("alice");
+    make(&store, &alice, |_| ()).await;
+    let of_alice = EventQuery { tenant: alice.tenant, user: Some(alice.user), after: None, limit: 10 };
+    let page = store.events(&of_alice).await.unwrap();
+    let id = format!("{}-0", page.events[0].id);
+    let name = format!("{namespace}:{{acme}}:events");
+    give(&mut shell, &["DEL", &name]).await;
+    let hash = "0".repeat(32);
+    let entry = ["XADD", &name, &id, "user", "bob", "sequence", "1", "at", "1", "kind", "verified"];
+    let rest = ["factor", "", "actor", "a", "detail", "{}", "previous", &hash, "hash", &hash];
+    give(&mut shell, &[&entry[..], &rest].concat()).await;
+    let error = store.events(&of_alice).await.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::Undecodable { field: "user", .. }), "{error:?}");
+    let of_all = EventQuery { user: None, ..of_alice };
+    assert_eq!(store.events(&of_all).await.unwrap().events.len(), 1);
+}
+
 /// All keys of a namespace, and what they hold.
 async fn everything(shell: &mut MultiplexedConnection, namespace: &str) -> Vec<(String, Vec<String>)> {
     let mut keys = redis::cmd("KEYS");
