@@ -1,6 +1,5 @@
 //! What a serving process does about the trail by itself.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,9 +23,16 @@ use crate::webhooks;
 /// How long to wait after something failed.
 const AFTER_A_FAILURE: Duration = Duration::from_mins(1);
 
-/// How a checkpoint's file is called: between these, the time. So names sort as times do.
+/// How long to wait at least after a checkpoint, unless they are to be written more often.
+const AFTER_ONE: Duration = Duration::from_mins(1);
+
+/// How a checkpoint's file is called: between these, the time, with `-` for each `:`.
 const PREFIX: &str = "checkpoint-";
-const EXTENSION: &str = "jsonl";
+const SUFFIX: &str = ".jsonl";
+
+/// Checkpoints that are further ahead of this server's clock than this do not count: one of the clocks
+/// was wrong.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
 /// How long to wait between two looks for events that are too old.
 const BETWEEN_PRUNINGS: Duration = Duration::from_hours(1);
@@ -97,25 +103,31 @@ struct Checkpoints {
 impl Checkpoints {
     async fn keep(self, accounts: Arc<dyn AccountStore>) {
         loop {
-            if let Err(error) = self.next(accounts.as_ref()).await {
-                warn!("no checkpoint of the audit trail was written: {}", describe(&error));
-                tokio::time::sleep(AFTER_A_FAILURE).await;
-            }
+            let pause = match self.next(accounts.as_ref()).await {
+                // Whatever is in the folder, the disk does not fill up at once.
+                Ok(()) => self.every.min(AFTER_ONE),
+                Err(error) => {
+                    warn!("no checkpoint of the audit trail was written: {}", describe(&error));
+                    AFTER_A_FAILURE
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
     /// Waits until one is due, and writes it.
     async fn next(&self, accounts: &dyn AccountStore) -> Result<()> {
         let previous = loop {
-            let folder = self.folder.clone();
-            let Some((newest, age)) = spawn_blocking(move || newest(&folder)).await?? else { break None };
+            let (folder, now) = (self.folder.clone(), SystemClock.now());
+            let newest = spawn_blocking(move || newest(&folder, now)).await??;
+            let Some((written, newest)) = newest else { break None };
+            let age = now.since(written);
             if age >= self.every {
                 break Some(newest);
             }
             tokio::time::sleep(self.every.saturating_sub(age)).await;
         };
-        let now = Timestamp::from_unix_seconds(SystemClock.now().unix_seconds());
-        let to = self.folder.join(format!("{PREFIX}{}.{EXTENSION}", now.to_string().replace(':', "-")));
+        let to = self.folder.join(name(SystemClock.now()));
         let plan = checkpoint::Plan { installation: self.installation.clone(), previous, to: to.clone() };
         let count = checkpoint::write(accounts, &self.key, plan, || ()).await?;
         info!(file = %to.display(), accounts = count, "a checkpoint of the audit trail was written");
@@ -123,18 +135,68 @@ impl Checkpoints {
     }
 }
 
-/// The newest checkpoint of a folder, and how old it is.
-fn newest(folder: &Path) -> Result<Option<(PathBuf, Duration)>> {
+/// The newest checkpoint of a folder, and when it was begun.
+fn newest(folder: &Path, now: Timestamp) -> Result<Option<(Timestamp, PathBuf)>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.with_context(|| format!("{} cannot be read", folder.display()))?;
-    let ours = entries.into_iter().map(|entry| entry.path()).filter(|path| is_checkpoint(path));
-    let Some(newest) = ours.max() else { return Ok(None) };
-    let written = fs::metadata(&newest).and_then(|metadata| metadata.modified());
-    let written = written.with_context(|| format!("{} cannot be read", newest.display()))?;
-    Ok(Some((newest, written.elapsed().unwrap_or_default())))
+    let ours =
+        entries.into_iter().filter_map(|entry| Some((time(entry.file_name().to_str()?)?, entry.path())));
+    let (past, ahead): (Vec<_>, Vec<_>) = ours.partition(|(time, _)| *time <= now.plus(CLOCKS_DIFFER));
+    if let Some((_, path)) = ahead.first() {
+        let (count, file) = (ahead.len(), path.display());
+        warn!(count, %file, "checkpoints with a name that is in the future do not count; is the clock right?");
+    }
+    Ok(past.into_iter().max())
 }
 
-fn is_checkpoint(path: &Path) -> bool {
-    path.extension() == Some(OsStr::new(EXTENSION))
-        && path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(PREFIX))
+/// What a checkpoint is called that is begun now.
+fn name(now: Timestamp) -> String {
+    let now = Timestamp::from_unix_seconds(now.unix_seconds()).to_string();
+    format!("{PREFIX}{}{SUFFIX}", now.replace(':', "-"))
+}
+
+/// When a checkpoint was begun; none if it is called otherwise than ours are.
+fn time(file: &str) -> Option<Timestamp> {
+    let (date, time) = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('T')?;
+    let time = format!("{date}T{}", time.replace('-', ":")).parse().ok()?;
+    (name(time) == file).then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_checkpoint_is_told_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-03-01T12:00:00.5Z".parse().unwrap();
+        let found = |name: &str| {
+            fs::write(folder.path().join(name), "").unwrap();
+            let newest = newest(folder.path(), now).unwrap();
+            newest.map(|(time, path)| (time.to_string(), path.file_name().unwrap().to_owned()))
+        };
+        // Other files, and what was written with a clock that was ahead.
+        for other in [
+            "checkpoint-before-upgrade.jsonl",
+            "checkpoint-.jsonl",
+            "checkpoint-2026-03-01T11-00-00+00-00.jsonl",
+            "checkpoint-2026-03-01T11-00-00.5Z.jsonl",
+            "checkpoint-2026-03-01T11:00:00Z.jsonl",
+            "checkpoint-2026-03-01T11-00-00Z.jsonl.tmp",
+            "checkpoint-2026-03-01T12-10-01Z.jsonl",
+            "checkpoint-2036-03-01T12-00-00Z.jsonl",
+        ] {
+            assert_eq!(found(other), None, "{other}");
+        }
+        for (file, time) in [
+            ("checkpoint-2026-02-28T23-59-59Z.jsonl", "2026-02-28T23:59:59Z"),
+            ("checkpoint-2026-03-01T11-59-59Z.jsonl", "2026-03-01T11:59:59Z"),
+            // That of a server whose clock is a little ahead.
+            ("checkpoint-2026-03-01T12-10-00Z.jsonl", "2026-03-01T12:10:00Z"),
+        ] {
+            assert_eq!(found(file), Some((time.to_owned(), file.into())));
+            assert_eq!(name(time.parse().unwrap()), file);
+        }
+        assert_eq!(found("checkpoint-2026-01-01T00-00-00Z.jsonl").unwrap().0, "2026-03-01T12:10:00Z");
+    }
 }
