@@ -89,6 +89,7 @@ async fn a_server_writes_checkpoints_when_they_are_due() {
         std::fs::write(server.data().join("checkpoints").join(other), "").unwrap();
     }
     let before = checkpoints(&server, 2).await.len();
+    assert!(server.log().contains("a key to sign checkpoints was made"), "{}", server.log());
     server.kill();
     server.restart();
     checkpoints(&server, before + 1).await;

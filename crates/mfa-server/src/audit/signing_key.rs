@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use mfa_crypto::{OsEntropy, PublicKey, SigningKey};
+use tracing::info;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -27,6 +28,8 @@ pub(crate) fn open(config: &Config) -> Result<SigningKey> {
     }
     let key = SigningKey::generate(&OsEntropy)?;
     data_dir::replace(&path, key.to_pem().as_bytes())?;
+    // Servers that write to one folder must have the same.
+    info!(key = key.public_key().id(), file = %path.display(), "a key to sign checkpoints was made");
     Ok(key)
 }
 
