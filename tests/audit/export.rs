@@ -26,6 +26,12 @@ async fn an_export_holds_by_itself(kind: Kind) {
     let second =
         installation.json(&format!("audit export --tenant acme --after {after} --out 2.jsonl")).await;
     assert_eq!(second["events"], 2);
+    // Whoever asks again goes on from there; and of all tenants there is no such place.
+    let last = second["last"].as_str().unwrap();
+    let third = installation.json(&format!("audit export --tenant acme --after {last} --out 3.jsonl")).await;
+    assert_eq!((&third["events"], &third["last"]), (&json!(0), &second["last"]));
+    let every = installation.json("audit export --out every.jsonl").await;
+    assert_eq!((&every["events"], &every["last"]), (&json!(8), &Value::Null));
     let all = installation.run("audit export").await.stdout;
     let [one, two] = ["1.jsonl", "2.jsonl"].map(|name| std::fs::read(installation.path(name)).unwrap());
     assert_eq!(all, [one.as_slice(), two.as_slice()].concat());

@@ -49,7 +49,8 @@ pub(crate) struct Selection {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Exported {
     pub(crate) events: u64,
-    /// The last one, to go on after it next time.
+    /// The last one that was looked at, to go on after it next time. There is none of all tenants: while
+    /// one of them is read, others go on.
     pub(crate) last: Option<EventId>,
 }
 
@@ -59,7 +60,7 @@ pub(crate) async fn export(
     selection: &Selection,
     to: &mut (dyn Write + Send),
 ) -> Result<Exported> {
-    let mut exported = Exported::default();
+    let mut exported = Exported { events: 0, last: selection.after };
     if let Some(tenant) = &selection.tenant {
         of_tenant(accounts, tenant, selection, to, &mut exported).await?;
     } else {
@@ -68,6 +69,7 @@ pub(crate) async fn export(
             of_tenant(accounts, &next, selection, to, &mut exported).await?;
             tenant = Some(next);
         }
+        exported.last = None;
     }
     to.flush().context("the events cannot be written")?;
     Ok(exported)
@@ -242,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("export.jsonl");
         let (text, all) = exported(&store().await, everything()).await;
-        assert_eq!(all.events, 10);
+        assert_eq!((all.events, all.last), (10, None));
         fs::write(&path, &text).unwrap();
         let mut found = Found::default();
         let (checked, late) = verify(std::slice::from_ref(&path), &mut found).unwrap();
