@@ -58,6 +58,16 @@ async fn an_export_holds_by_itself(kind: Kind) {
     let answer: Value = serde_json::from_slice(&verify("2.jsonl").stdout).unwrap();
     assert_eq!((&answer["begin_later"], &answer["events"]), (&json!(1), &json!(2)));
 
+    // What was removed by age between two pages of an export.
+    let first = one.split_inclusive(|byte| *byte == b'\n').next().unwrap();
+    std::fs::write(installation.path("gap.jsonl"), [first, two.as_slice()].concat()).unwrap();
+    let verify_gap = "audit verify --json --export gap.jsonl";
+    assert_eq!(installation.run(verify_gap).await.status.code(), Some(1));
+    let answer = installation.run(&format!("{verify_gap} --pruned-before 2027-02-01T00:00:00Z")).await;
+    assert!(answer.status.success(), "{answer:?}");
+    let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!((&answer["begin_later"], &answer["events"]), (&json!(1), &json!(3)));
+
     let text = String::from_utf8(one).unwrap();
     std::fs::write(installation.path("1.jsonl"), text.replacen("user test", "user best", 1)).unwrap();
     let altered = verify("1.jsonl 2.jsonl");
@@ -68,7 +78,13 @@ async fn an_export_holds_by_itself(kind: Kind) {
 
     let refused = installation.run("audit export --tenant acme --out nowhere/x.jsonl").await;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    for wrong in ["audit export --after 5", "audit export --user alice", "audit export --since yesterday"] {
+    for wrong in [
+        "audit export --after 5",
+        "audit export --user alice",
+        "audit export --since yesterday",
+        "audit verify --pruned-before 2027-02-01T00:00:00Z",
+        "audit verify --export 2.jsonl --checkpoint cp.jsonl",
+    ] {
         assert_eq!(installation.run(wrong).await.status.code(), Some(2), "{wrong}");
     }
 }

@@ -201,16 +201,17 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Find what was changed or removed since this checkpoint
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "against")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Check its signature with this key, as `public-key` prints it [default: the key that signs here]
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     pub(crate) public_key: Option<PathBuf>,
-    /// Until when events may have been removed by age since the checkpoint [default: by audit.retention]
-    #[arg(long, value_name = "TIME", requires = "checkpoint")]
+    /// Until when events may have been removed by age since the checkpoint, or while the export was written
+    /// [default: by audit.retention]
+    #[arg(long, value_name = "TIME", requires = "against")]
     pub(crate) pruned_before: Option<Timestamp>,
     /// Check the chains in this export instead, without any database; of several, in their order
-    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint", group = "against")]
     pub(crate) export: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,

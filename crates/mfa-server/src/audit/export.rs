@@ -10,6 +10,7 @@ use mfa_domain::{AccountKey, AuditEvent, AuditHead, EventKind, TenantId, Timesta
 use serde::{Deserialize, Serialize};
 
 use super::lines::Lines;
+use super::retention::Horizon;
 use super::trail::{Checked, Finding, Watch, Wrong};
 
 /// Events that are read at a time.
@@ -115,11 +116,19 @@ async fn next_tenant(accounts: &dyn AccountStore, after: Option<&TenantId>) -> R
 }
 
 /// Follows every chain in exported files, which are read in the given order: one may go on where the
-/// one before it ended. Gives how many chains begin after their first event, as they do if that was
+/// one before it ended. Gives how often a chain begins after its first event, as it does if that was
 /// removed by age or not exported.
 ///
+/// It may also begin anew after a gap, if events were removed by age between two pages: as at the
+/// beginning of a chain ([`AuditHead::shortened`]), the event after the gap must be old enough itself.
+///
 /// It keeps the end of each chain in memory.
-pub(crate) fn verify(files: &[PathBuf], watch: &mut dyn Watch) -> Result<(Checked, u64)> {
+pub(crate) fn verify(
+    files: &[PathBuf],
+    pruned: Option<Horizon>,
+    watch: &mut dyn Watch,
+) -> Result<(Checked, u64)> {
+    let pruned = pruned.map(Horizon::now);
     let mut chains: HashMap<AccountKey, Option<AuditHead>> = HashMap::new();
     let (mut checked, mut late) = (Checked::default(), 0);
     for path in files {
@@ -130,13 +139,17 @@ pub(crate) fn verify(files: &[PathBuf], watch: &mut dyn Watch) -> Result<(Checke
                 let (key, event) = line.read().ok_or_else(|| lines.unreadable())?;
                 let chain = chains.entry(key.clone()).or_insert_with(|| {
                     watch.checked();
-                    let begin =
-                        AuditHead { sequence: event.sequence.saturating_sub(1), hash: event.previous };
-                    late += u64::from(begin.sequence > 0);
-                    Some(if begin.sequence > 0 { begin } else { AuditHead::default() })
+                    Some(AuditHead::default())
                 });
                 // What comes after the first thing that is wrong says nothing more.
                 let Some(head) = chain else { continue };
+                let first = *head == AuditHead::default();
+                let begin = AuditHead { sequence: event.sequence.saturating_sub(1), hash: event.previous };
+                if begin.sequence > head.sequence && (first || pruned.is_some_and(|before| event.at < before))
+                {
+                    late += 1;
+                    *head = begin;
+                }
                 match head.extend(&key, &event) {
                     Ok(next) => {
                         *chain = Some(next);
@@ -247,7 +260,7 @@ mod tests {
         assert_eq!((all.events, all.last), (10, None));
         fs::write(&path, &text).unwrap();
         let mut found = Found::default();
-        let (checked, late) = verify(std::slice::from_ref(&path), &mut found).unwrap();
+        let (checked, late) = verify(std::slice::from_ref(&path), None, &mut found).unwrap();
         assert_eq!((checked.accounts, checked.events, late, found.0), (4, 10, 0, vec![]));
     }
 
@@ -265,14 +278,49 @@ mod tests {
         let after = Some(EventId(id));
         let (rest, exported) = exported(&store, Selection { tenant, after, ..everything() }).await;
         assert_eq!(exported.events, 3);
+        let again =
+            Selection { tenant: Some(TenantId::new("b").unwrap()), after: exported.last, ..everything() };
+        let (nothing, then) = super::tests::exported(&store, again).await;
+        assert_eq!((nothing.len(), then.events, then.last), (0, 0, exported.last));
         let [one, other] = ["1.jsonl", "2.jsonl"].map(|name| folder.path().join(name));
         fs::write(&one, first).unwrap();
         fs::write(&other, rest).unwrap();
         let mut found = Found::default();
-        let (checked, late) = verify(&[one, other.clone()], &mut found).unwrap();
+        let (checked, late) = verify(&[one, other.clone()], None, &mut found).unwrap();
         assert_eq!((checked.accounts, checked.events, late), (1, 4, 0));
-        assert_eq!(verify(&[other], &mut found).unwrap().1, 1);
+        assert_eq!(verify(&[other], None, &mut found).unwrap().1, 1);
         assert_eq!(found.0, []);
+    }
+
+    /// What retention removes between two pages is a gap, if what comes after it is old enough.
+    #[tokio::test]
+    async fn a_gap_before_an_event_that_is_old_enough_is_a_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("export.jsonl");
+        let store = MemoryStore::default();
+        let key = changes::key("alice");
+        for _ in 0..5 {
+            let _ = changes::change(&store, &key, |_| ()).await.unwrap();
+        }
+        let (text, _) = exported(&store, everything()).await;
+        let lines: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        fs::write(&path, [lines[0], lines[3], lines[4]].concat()).unwrap();
+        let now = changes::now();
+        let gap = Finding { key, sequence: 2, what: Wrong::Broken };
+        for (pruned, expected) in [
+            (None, (1, 0, vec![gap.clone()])),
+            (Some(Horizon::At(Timestamp::from_unix_seconds(now.unix_seconds() - 600))), (1, 0, vec![gap])),
+            (Some(Horizon::At(now)), (3, 1, vec![])),
+        ] {
+            let mut found = Found::default();
+            let (checked, late) = verify(std::slice::from_ref(&path), pruned, &mut found).unwrap();
+            assert_eq!((checked.events, late, found.0), expected, "{pruned:?}");
+        }
+        // Backwards is none.
+        fs::write(&path, [lines[1], lines[3], lines[2]].concat()).unwrap();
+        let mut found = Found::default();
+        verify(std::slice::from_ref(&path), Some(Horizon::At(now)), &mut found).unwrap();
+        assert_eq!(found.0.len(), 1);
     }
 
     #[tokio::test]
@@ -311,7 +359,7 @@ mod tests {
                 other[place] ^= flip;
                 fs::write(&path, &other).unwrap();
                 let mut found = Found::default();
-                let refused = verify(std::slice::from_ref(&path), &mut found).is_err();
+                let refused = verify(std::slice::from_ref(&path), None, &mut found).is_err();
                 if !refused && found.0.is_empty() {
                     unseen
                         .push(String::from_utf8_lossy(&other[place.saturating_sub(20)..=place]).into_owned());

@@ -25,7 +25,7 @@ const MOST_LISTED: usize = 10_000;
 
 pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit> {
     if !arguments.export.is_empty() {
-        return exported(&arguments.export, arguments.json);
+        return exported(&arguments.export, horizon(config, arguments), arguments.json);
     }
     let audit = &config.settings.audit;
     let checkpoint = match &arguments.checkpoint {
@@ -70,9 +70,9 @@ fn horizon(config: &Config, arguments: &VerifyArgs) -> Option<Horizon> {
 }
 
 /// Checks the chains in files, without any database.
-fn exported(files: &[PathBuf], json: Json) -> Result<Exit> {
+fn exported(files: &[PathBuf], pruned: Option<Horizon>, json: Json) -> Result<Exit> {
     let mut findings = Findings::new();
-    let (checked, late) = export::verify(files, &mut findings)?;
+    let (checked, late) = export::verify(files, pruned, &mut findings)?;
     findings.progress.end();
     let Findings { listed, count, .. } = findings;
     if json.json {
@@ -84,7 +84,7 @@ fn exported(files: &[PathBuf], json: Json) -> Result<Exit> {
             "found": count,
         }))?;
     } else {
-        let exported = format!(" in {} files, {late} chains without their first event", files.len());
+        let exported = format!(" in {} files, {late} beginnings that are no first event", files.len());
         say(checked, &exported, &listed, count)?;
     }
     Ok(exit(count))
