@@ -37,6 +37,10 @@ const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 /// How long to wait between two looks for events that are too old.
 const BETWEEN_PRUNINGS: Duration = Duration::from_hours(1);
 
+/// How long to wait before the first: what is removed is gone for good, and the clock of a machine that has
+/// just started may be wrong until it is set.
+const BEFORE_THE_FIRST: Duration = Duration::from_mins(10);
+
 /// Starts it, until the runtime ends.
 pub(crate) fn start(config: &Config, installation: &Installation) -> Result<()> {
     let accounts = &installation.mfa.ports().accounts;
@@ -66,16 +70,20 @@ async fn keep_pruning(
     settings: Settings,
     retention: Duration,
 ) {
+    // Who keeps events for hours only has not so much to lose.
+    tokio::time::sleep(BEFORE_THE_FIRST.min(retention / 60)).await;
     loop {
         let pruned = async {
             let through = webhooks::delivered(&settings, deliveries.as_deref()).await?;
-            let old = Old { before: retention::before(retention), through };
-            prune(accounts.as_ref(), old, Mode::Remove, || ()).await
+            let before = retention::before(retention);
+            let pruned = prune(accounts.as_ref(), Old { before, through }, Mode::Remove, || ()).await?;
+            anyhow::Ok((before, pruned))
         };
         let pause = match pruned.await {
-            Ok(Pruned { accounts, events, broken }) => {
+            Ok((before, Pruned { accounts, events, broken })) => {
                 if events > 0 {
-                    info!(accounts, events, "events were removed by age");
+                    // Whoever reads this sees whether the clock is right.
+                    info!(accounts, events, %before, "events were removed by age");
                 }
                 for AccountKey { tenant, user } in broken {
                     warn!(%tenant, %user, "a trail does not hold, and is left as it is; see audit verify");
