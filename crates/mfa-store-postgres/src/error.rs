@@ -79,8 +79,8 @@ pub enum PostgresError {
     /// A statement was stopped by the server since it took too long. Nothing was changed.
     #[error("the database stopped a statement that took too long")]
     StatementTimeout,
-    /// Somebody else kept a row locked for too long. Nothing was changed.
-    #[error("another transaction keeps a row locked")]
+    /// Somebody else kept a row or table locked for too long. Nothing was changed.
+    #[error("another transaction keeps a row or table locked")]
     Locked,
     /// Transactions waited for each other, and this one was given up. Nothing was changed.
     #[error("the transaction was given up for another one")]

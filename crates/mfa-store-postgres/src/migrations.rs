@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::time::Instant;
 
 use crate::PostgresError;
 
@@ -19,6 +21,18 @@ const MIGRATIONS: [(Version, &str); 4] = [
     (Version { major: 1, minor: 2 }, include_str!("../migrations/1.2.sql")),
     (Version { major: 1, minor: 3 }, include_str!("../migrations/1.3.sql")),
 ];
+
+/// How long a migration waits for a table that others use. Whoever comes to that table meanwhile waits
+/// behind it, the program before this one included: so it is short, and not longer than they have
+/// patience for.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
+
+/// After that wait, how long the others are left alone before it tries again.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// For how long it tries: about as long as a backup or a vacuum takes, after which the program is
+/// started again by whoever started it.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// "mfa-kit": who holds this advisory lock migrates.
 const LOCK: i64 = 0x006d_6661_2d6b_6974;
@@ -52,18 +66,37 @@ pub(crate) async fn migrate(on: &mut PgConnection) -> Result<(), PostgresError> 
     if found(on, known).await? >= known {
         return Ok(());
     }
+    let begin = Instant::now();
+    loop {
+        match migrate_once(on, known).await {
+            Err(PostgresError::Locked) if begin.elapsed() < PATIENCE => {
+                tracing::warn!("the database cannot be migrated while others use its tables; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(PostgresError::Locked) => {
+                return Err(PostgresError::Unmigrated(Arc::new(PostgresError::Locked)));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// All that is missing, or nothing.
+async fn migrate_once(on: &mut PgConnection, known: Version) -> Result<(), PostgresError> {
     let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *transaction)
         .await
         .map_err(PostgresError::from_driver)?;
+    transaction.execute(LOCK_TIMEOUT).await.map_err(PostgresError::from_driver)?;
     // Another replica may have been faster.
     let found = found(&mut transaction, known).await?;
     if found == Version::default() {
         lay_foundation(&mut transaction).await?;
     }
-    for (version, migration) in MIGRATIONS.iter().filter(|(version, _)| *version > found) {
+    let missing = || MIGRATIONS.iter().filter(|(version, _)| *version > found);
+    for (version, migration) in missing() {
         transaction.execute(sqlx::raw_sql(*migration)).await.map_err(unmigrated)?;
         sqlx::query("INSERT INTO mfa.migrations (major, minor) VALUES ($1, $2)")
             .bind(version.major)
@@ -71,9 +104,12 @@ pub(crate) async fn migrate(on: &mut PgConnection) -> Result<(), PostgresError> 
             .execute(&mut *transaction)
             .await
             .map_err(unmigrated)?;
+    }
+    transaction.commit().await.map_err(unmigrated)?;
+    for (version, _) in missing() {
         tracing::info!(version.major, version.minor, "the database was migrated");
     }
-    transaction.commit().await.map_err(unmigrated)
+    Ok(())
 }
 
 /// The version that the tables have; the default one if there are none.
@@ -125,7 +161,10 @@ async fn lay_foundation(on: &mut PgConnection) -> Result<(), PostgresError> {
 fn unmigrated(error: sqlx::Error) -> PostgresError {
     match PostgresError::from_driver(error) {
         PostgresError::Other(source) => PostgresError::Unmigrated(source),
-        error @ (PostgresError::Privilege(_) | PostgresError::ReadOnly | PostgresError::DiskFull) => error,
+        error @ (PostgresError::Privilege(_)
+        | PostgresError::ReadOnly
+        | PostgresError::DiskFull
+        | PostgresError::Locked) => error,
         other => PostgresError::Unmigrated(Arc::new(other)),
     }
 }
@@ -136,5 +175,54 @@ fn foreign_or_driver(error: sqlx::Error) -> PostgresError {
     match code.as_deref() {
         Some("42703") => PostgresError::Foreign,
         _ => PostgresError::from_driver(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::{PostgresStore, server};
+
+    /// A long reader of a table, and a vacuum of another, are not to make the program before this one
+    /// wait for as long as they take.
+    #[tokio::test]
+    async fn a_migration_that_must_wait_lets_others_through_and_then_goes_on() {
+        for (table, held) in [("accounts", "ACCESS SHARE"), ("events", "SHARE UPDATE EXCLUSIVE")] {
+            let url = server::database().await;
+            let connect = || async { PgConnection::connect(&url).await.unwrap() };
+            let (mut holder, mut before, mut observer) = (connect().await, connect().await, connect().await);
+            lay_foundation(&mut holder).await.unwrap();
+            holder.execute(sqlx::raw_sql(MIGRATIONS[0].1)).await.unwrap();
+            holder.execute("INSERT INTO mfa.migrations (major, minor) VALUES (1, 0)").await.unwrap();
+            let hold = format!("BEGIN; LOCK TABLE mfa.{table} IN {held} MODE");
+            holder.execute(sqlx::raw_sql(AssertSqlSafe(hold))).await.unwrap();
+            let opening = tokio::spawn({
+                let url = url.clone();
+                async move { PostgresStore::open(&url).await }
+            });
+            // Whether it has accounts for itself while it waits.
+            let waits = "SELECT (SELECT count(*) FROM pg_locks l WHERE l.pid = waiting.pid AND l.granted
+                    AND l.relation = 'mfa.accounts'::regclass AND l.mode = 'AccessExclusiveLock')
+                FROM pg_locks waiting
+                WHERE waiting.relation = ('mfa.' || $1)::regclass AND NOT waiting.granted";
+            let alone = loop {
+                let waits = sqlx::query_scalar::<_, i64>(waits).bind(table);
+                if let Some(alone) = waits.fetch_optional(&mut observer).await.unwrap() {
+                    break alone;
+                }
+                assert!(!opening.is_finished(), "{table}");
+            };
+            assert_eq!(alone, 0, "it waits for {table} and has locked accounts");
+            before.execute("SET statement_timeout = '20s'").await.unwrap();
+            before.execute("SELECT FROM mfa.accounts").await.expect("it waits behind the migration");
+            assert!(!opening.is_finished(), "{table}");
+            holder.execute("COMMIT").await.unwrap();
+            let store = opening.await.unwrap().unwrap();
+            let known = MIGRATIONS.map(|(version, _)| version).into_iter().max().unwrap();
+            assert_eq!(found(&mut observer, known).await.unwrap(), known, "{table}");
+            store.close().await;
+        }
     }
 }
