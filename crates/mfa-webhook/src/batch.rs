@@ -35,8 +35,10 @@ impl Batch {
     pub(crate) const MOST: usize = 50;
 
     /// The batch at the beginning of a page; `None` if nothing is there. `again` is where a batch ended
-    /// that was tried before: the same events then make the same message.
+    /// that was tried before: the same events then make the same message. If all of them are gone from the
+    /// store, as after a removal by age, there is nothing to try again, and what is there comes next.
     pub(crate) fn next(page: TrailPage, filter: &Filter, again: Option<EventId>) -> Option<Self> {
+        let again = again.filter(|again| page.events.first().is_none_or(|first| first.recorded.id <= *again));
         let end = |id: EventId| again.is_none_or(|again| id <= again);
         let page: Vec<_> = page.events.into_iter().take_while(|event| end(event.recorded.id)).collect();
         let mut through = page.last()?.recorded.id;

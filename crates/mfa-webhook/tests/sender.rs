@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventId, StoreError, TrailPage};
-use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
+use mfa_domain::ports::{
+    AccountStore, Clock, Commit, DeliveryStore, EventId, EventQuery, StoreError, TrailPage,
+};
+use mfa_domain::{AuditHead, Delivery, EndpointId, TenantId, Version, Versioned};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::changes::{change, key};
 use mfa_testkit::{ManualClock, SeededEntropy};
@@ -230,6 +232,29 @@ async fn retries_are_in_the_table_and_a_restart_does_not_storm() {
     scene.clock.advance(Duration::from_mins(1));
     run_dry(&mut scene.sender()).await;
     assert_eq!(scene.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_gone_from_the_store_is_not_waited_for() {
+    let scene = Scene::new().await;
+    scene.happen(3).await;
+    scene.receiver.next([Reply::Status(500)]);
+    let mut sender = scene.sender();
+    sender.begin().await.unwrap();
+    assert_eq!(sender.step().await.unwrap(), Step::Failed);
+    scene.happen(3).await;
+    for user in ["user-0", "user-1", "user-2"] {
+        let user = key(user);
+        let query =
+            EventQuery { tenant: user.tenant.clone(), user: Some(user.user.clone()), after: None, limit: 1 };
+        let oldest = scene.store.events(&query).await.unwrap().events.remove(0).event;
+        let base = AuditHead { sequence: oldest.sequence, hash: oldest.hash };
+        assert_eq!(scene.store.trim(&user, AuditHead::default(), base).await.unwrap(), Commit::Won);
+    }
+    scene.clock.advance(Delivery::LONGEST_BACKOFF);
+    run_dry(&mut sender).await;
+    assert_eq!(scene.messages(), [(vec![1, 2, 3], 500), (vec![4, 5, 6], 204)]);
+    assert_eq!(scene.kept().await, Delivery::starting_after(EventId(6)));
 }
 
 #[tokio::test]
