@@ -51,10 +51,6 @@ pub(crate) const TRAIL: &str = "
     JOIN mfa.events e ON e.tenant_id = next.tenant_id AND e.id = next.id
     ORDER BY next.id";
 
-/// The sequence starts at 1, and says so before it has given that.
-pub(crate) const LAST_EVENT: &str =
-    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM mfa.events_id_seq";
-
 #[derive(sqlx::FromRow)]
 struct DeliveryRow {
     version: i64,
@@ -114,8 +110,7 @@ impl DeliveryStore for PostgresStore {
 
     async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
         let mut connection = self.connections.acquire().await?;
-        let patience = self.options.call_timeout / 2;
-        let rows = self.in_time(trail(&mut connection, after, limit, patience)).await;
+        let rows = self.in_time(trail(&mut connection, after, limit, self.patience())).await;
         let rows = self.connections.release(connection, rows)?;
         let more = rows.len() > limit as usize;
         let events = rows.into_iter().take(limit as usize).map(TrailRow::read).collect::<Result<_, _>>()?;
@@ -124,14 +119,18 @@ impl DeliveryStore for PostgresStore {
 
     async fn last_event(&self) -> Result<EventId, StoreError> {
         let mut connection = self.connections.acquire().await?;
-        let last = async {
-            let last = sqlx::query_scalar(LAST_EVENT).fetch_one(&mut *connection).await;
-            last.map_err(PostgresError::from_driver)
-        };
-        let last = self.in_time(last).await;
-        let last: i64 = self.connections.release(connection, last)?;
+        // Not just the last id that was given: its event may be committed after the call.
+        let last = self.in_time(settled(&mut connection, self.patience())).await;
+        let last = self.connections.release(connection, last)?;
         let row = Row { table: "events", account: 0 };
         Ok(EventId(row.number("id", last)?))
+    }
+}
+
+impl PostgresStore {
+    /// How long to wait for those who write.
+    fn patience(&self) -> Duration {
+        self.options.call_timeout / 2
     }
 }
 

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use crate::PostgresError;
 use crate::column::Row;
 
-/// The last id that was given to an event.
-pub(crate) const LAST_ID: &str = "SELECT last_value FROM mfa.events_id_seq";
+/// The last id that was given to an event. The sequence starts at 1, and says so before it has given that.
+pub(crate) const LAST_ID: &str =
+    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM mfa.events_id_seq";
 
 /// The transactions that may have written events and are not over. Whoever writes to a table keeps a
 /// lock of this kind on it from before the first row to the end.

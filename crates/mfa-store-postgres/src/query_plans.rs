@@ -33,7 +33,7 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (deliveries::CHANGE_DELIVERY, &[]),
         (deliveries::TRAIL, &[]),
         // A sequence has one row.
-        (deliveries::LAST_EVENT, &["events_id_seq"]),
+        (events::LAST_ID, &["events_id_seq"]),
         (migrations::LATEST, &["migrations"]),
         (change::USUAL, &[]),
         (change::WHOLE, &[]),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mfa_domain::ports::{AccountStore, Commit, EventQuery};
+use mfa_domain::ports::{AccountStore, Commit, DeliveryStore, EventQuery};
 use mfa_domain::{Account, Version};
 use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
@@ -233,6 +233,17 @@ async fn no_page_passes_an_event_that_is_not_committed_yet() {
     let events = page.unwrap().events;
     assert_eq!(events.len(), 4, "{events:?}");
     assert!(events.is_sorted_by_key(|event| event.id));
+    // Nor does whoever begins after the last event pass one.
+    late.execute(
+        "BEGIN; INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
+         SELECT tenant_id, account_id, 3, at, kind, actor, detail, previous, hash FROM mfa.events LIMIT 1",
+    )
+    .await
+    .unwrap();
+    let error = store.last_event().await.unwrap_err();
+    assert!(matches!(inner(&error), PostgresError::Unsettled { .. }), "{error:?}");
+    late.execute("ROLLBACK").await.unwrap();
+    store.last_event().await.unwrap();
     // Whoever only reads, and whoever writes elsewhere, is not waited for.
     let mut others = raw(&url).await;
     others.execute("BEGIN; SELECT * FROM mfa.events; CREATE TABLE elsewhere (n int)").await.unwrap();

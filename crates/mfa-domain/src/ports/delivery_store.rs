@@ -39,7 +39,8 @@ pub trait DeliveryStore: Debug + Send + Sync + 'static {
     async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError>;
 
     /// An id with no event after it that was committed before the call: whoever begins there gets what
-    /// happens from now on. Zero if there never was an event.
+    /// happens from now on. Zero if there never was an event. As of a page, an event MUST NOT appear up to
+    /// that id later.
     async fn last_event(&self) -> Result<EventId, StoreError>;
 }
 
