@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
 use sqlx::PgConnection;
+use tokio::sync::SemaphorePermit;
 
 use crate::column::{Row, integer, millis};
 use crate::events::{EventRow, settled};
@@ -109,6 +110,7 @@ impl DeliveryStore for PostgresStore {
     }
 
     async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+        let _turn = self.turn_to_follow().await?;
         let mut connection = self.connections.acquire().await?;
         let rows = self.in_time(trail(&mut connection, after, limit, self.patience())).await;
         let rows = self.connections.release(connection, rows)?;
@@ -118,6 +120,7 @@ impl DeliveryStore for PostgresStore {
     }
 
     async fn last_event(&self) -> Result<EventId, StoreError> {
+        let _turn = self.turn_to_follow().await?;
         let mut connection = self.connections.acquire().await?;
         // Not just the last id that was given: its event may be committed after the call.
         let last = self.in_time(settled(&mut connection, self.patience())).await;
@@ -128,6 +131,12 @@ impl DeliveryStore for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Following the trail waits for whoever writes, with a connection in its hand. So few at a time do,
+    /// however many endpoints there are, and the other connections stay free.
+    async fn turn_to_follow(&self) -> Result<SemaphorePermit<'_>, PostgresError> {
+        self.in_time(async { self.followers.acquire().await.map_err(|_| PostgresError::Closed) }).await
+    }
+
     /// How long to wait for those who write.
     fn patience(&self) -> Duration {
         self.options.call_timeout / 2

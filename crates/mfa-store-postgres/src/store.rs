@@ -9,6 +9,7 @@ use mfa_domain::ports::ApiKeyId;
 use mfa_domain::{AccountKey, Charge};
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 
 use crate::api_keys::{self, ApiKeyRow};
@@ -37,6 +38,8 @@ pub struct PostgresStore {
     pub(crate) commits: Batches<Arc<Change>, Result<bool, PostgresError>, PostgresError>,
     /// One batch at a time, since two of one process would lose to each other; an outcome for each charge.
     pub(crate) charges: Batches<Arc<Asked>, Result<Charge, PostgresError>, PostgresError>,
+    /// How many may follow the trail at the same time.
+    pub(crate) followers: Arc<Semaphore>,
 }
 
 impl PostgresStore {
@@ -83,6 +86,7 @@ impl PostgresStore {
                 let connections = for_charges.clone();
                 async move { Ok(charge(&connections, &asked, timeout).await) }
             }),
+            followers: Arc::new(Semaphore::new((slots / 2).max(1) as usize)),
             connections,
             options,
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mfa_domain::ports::{AccountStore, Commit, DeliveryStore, EventQuery};
+use mfa_domain::ports::{AccountStore, ApiKeyStore, Commit, DeliveryStore, EventId, EventQuery};
 use mfa_domain::{Account, Version};
 use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
@@ -267,4 +267,34 @@ async fn a_commit_is_made_even_if_nobody_waits_for_it() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("it was not made");
+}
+
+/// Each endpoint follows the trail, and waits for writers with a connection in its hand.
+#[tokio::test]
+async fn however_many_follow_the_trail_others_get_connections() {
+    let (_, url) = store().await;
+    let options = PostgresOptions {
+        max_connections: 4,
+        acquire_timeout: Duration::from_secs(5),
+        call_timeout: Duration::from_mins(1),
+        ..PostgresOptions::default()
+    };
+    let store = Arc::new(PostgresStore::open_with(&url, &options).await.unwrap());
+    make(&store, &key("alice"), |_| ()).await;
+    let mut writer = raw(&url).await;
+    writer.execute("BEGIN; LOCK TABLE mfa.events IN ROW EXCLUSIVE MODE").await.unwrap();
+    let mut followers = JoinSet::new();
+    for _ in 0..16 {
+        let store = Arc::clone(&store);
+        followers.spawn(async move { store.trail(EventId(0), 10).await });
+    }
+    // They are before us in every queue.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    store.load(&key("alice")).await.expect("all connections follow the trail");
+    store.list(None).await.expect("all connections follow the trail");
+    assert!(followers.try_join_next().is_none(), "one did not wait");
+    writer.execute("COMMIT").await.unwrap();
+    for page in followers.join_all().await {
+        assert_eq!(page.unwrap().events.len(), 1);
+    }
 }
