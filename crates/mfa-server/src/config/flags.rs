@@ -49,12 +49,13 @@ impl Flags {
         let mut all = Vec::new();
         for text in &self.set {
             match text.split_once('=') {
-                Some((key, value)) => all.push(Given {
+                Some((key, value)) if may_be_a_key(key) => all.push(Given {
                     key: key.to_owned(),
                     value: known.value_of(key, value),
                     source: Source::Flag("--set".to_owned()),
                 }),
-                None => problems.push(format!("--set {text}: must be KEY=VALUE")),
+                // It is not shown: it may be a URL with a password.
+                _ => problems.push("--set: must be KEY=VALUE, such as lockout.failures=3".to_owned()),
             }
         }
         let flags = [
@@ -74,4 +75,8 @@ impl Flags {
         }));
         all
     }
+}
+
+fn may_be_a_key(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

@@ -36,6 +36,12 @@ impl KnownKeys {
             let near = nearest(key, self.names());
             return Err(format!("{key} ({source}): unknown; the nearest known key is {near}"));
         };
+        if key == "webhook" && !is_list_of_tables(value) {
+            // The usual error of a wrong type shows the value, and a URL in it may hold a token.
+            return Err(format!(
+                "{key} ({source}): must be a list of tables: [{{name = …, url = …, secret_file = …}}]"
+            ));
+        }
         let mut trial = self.defaults.clone();
         set(&mut trial, key, value.clone());
         match Settings::deserialize(trial) {
@@ -64,6 +70,10 @@ impl KnownKeys {
             _ => Value::String(text),
         }
     }
+}
+
+fn is_list_of_tables(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| list.iter().all(Value::is_table))
 }
 
 /// The one of the names that looks most like `name`.

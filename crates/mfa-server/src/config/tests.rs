@@ -257,6 +257,25 @@ fn the_path_of_a_webhook_is_never_shown() {
         let problem = load(&WEBHOOK.replace(wrong, right), &[], &[]).unwrap_err();
         assert!(!problem.contains("hunter2"), "{problem}");
     }
+    let whole = "{name = 'siem', url = 'https://siem.example.com/hunter2', secret_file = 's'}";
+    for text in [&format!("[{whole}"), whole, &format!("['{whole}']"), "https://siem.example.com/hunter2"] {
+        let text = text.replace('\'', "\"");
+        for problem in [
+            load("", &[("MFA_WEBHOOK", &text)], &[]).unwrap_err(),
+            load("", &[], &["--set", &format!("webhook={text}")]).unwrap_err(),
+            load(&format!("webhook = '{text}'"), &[], &[]).unwrap_err(),
+        ] {
+            assert!(
+                problem.contains("webhook (") && problem.contains("must be a list of tables"),
+                "{problem}"
+            );
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+        for wrong in [text.clone(), format!("webhook:{text}"), format!("store:{text}=")] {
+            let problem = load("", &[], &["--set", &wrong]).unwrap_err();
+            assert!(problem.contains("--set") && !problem.contains("hunter2"), "{problem}");
+        }
+    }
 }
 
 #[test]
