@@ -20,6 +20,8 @@ pub(crate) struct ReEncryption<'a> {
     actor: &'a Actor,
     newest: KeyId,
     after: Option<AccountKey>,
+    /// Whether the last page was read.
+    done: bool,
     /// Accounts of one step.
     page: u32,
     /// Accounts that are sealed at the same time.
@@ -32,7 +34,15 @@ pub(crate) type Resealed = (AccountKey, Result<bool, Undecided>);
 impl<'a> ReEncryption<'a> {
     /// As fast as it goes.
     pub(crate) fn new(mfa: &'a Mfa, actor: &'a Actor) -> Self {
-        Self { mfa, actor, newest: mfa.ports().vault.newest(), after: None, page: 500, at_once: 16 }
+        Self {
+            mfa,
+            actor,
+            newest: mfa.ports().vault.newest(),
+            after: None,
+            done: false,
+            page: 500,
+            at_once: 16,
+        }
     }
 
     /// One after the other, beside other work.
@@ -47,7 +57,7 @@ impl<'a> ReEncryption<'a> {
 
     /// How many accounts there are to do.
     pub(crate) async fn count(&self) -> Result<u64, Undecided> {
-        let mut walk = Self { after: None, newest: self.newest.clone(), ..*self };
+        let mut walk = Self { after: None, done: false, newest: self.newest.clone(), ..*self };
         let mut total = 0;
         while let Some(keys) = walk.next_page().await? {
             total += keys.len() as u64;
@@ -67,13 +77,19 @@ impl<'a> ReEncryption<'a> {
     }
 
     async fn next_page(&mut self) -> Result<Option<Vec<AccountKey>>, Undecided> {
-        let not_sealed_with = Some(self.newest.clone());
-        let after = self.after.take();
-        let query = AccountQuery { after, not_sealed_with, second_event_before: None, limit: self.page };
-        let page = self.mfa.ports().accounts.page(&query).await?.accounts;
-        let keys: Vec<_> = page.into_iter().map(|account| account.key).collect();
-        self.after = keys.last().cloned();
-        Ok((!keys.is_empty()).then_some(keys))
+        while !self.done {
+            let not_sealed_with = Some(self.newest.clone());
+            let after = self.after.clone();
+            let query = AccountQuery { after, not_sealed_with, second_event_before: None, limit: self.page };
+            let page = self.mfa.ports().accounts.page(&query).await?;
+            self.done = page.next.is_none();
+            self.after = page.next;
+            let keys: Vec<_> = page.accounts.into_iter().map(|account| account.key).collect();
+            if !keys.is_empty() {
+                return Ok(Some(keys));
+            }
+        }
+        Ok(None)
     }
 }
 

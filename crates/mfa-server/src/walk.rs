@@ -28,9 +28,8 @@ impl<'a> Walk<'a> {
     pub(crate) async fn next(&mut self) -> Result<Option<AccountEntry>> {
         while self.page.as_slice().is_empty() && self.more {
             let page = self.accounts.page(&self.query).await.context("accounts cannot be read")?;
-            let last = page.accounts.last().map(|account| account.key.clone());
-            self.more = page.more && last.is_some();
-            self.query.after = last;
+            self.more = page.next.is_some();
+            self.query.after = page.next;
             self.page = page.accounts.into_iter();
         }
         Ok(self.page.next())

@@ -52,7 +52,8 @@ impl AccountStore for MemoryStore {
                 audit_base: account.value.audit_base,
             });
         let (accounts, more) = first(matching, query.limit);
-        Ok(AccountPage { accounts, more })
+        let next = accounts.last().filter(|_| more).map(|account: &AccountEntry| account.key.clone());
+        Ok(AccountPage { accounts, next })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {

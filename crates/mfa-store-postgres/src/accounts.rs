@@ -36,18 +36,30 @@ pub(crate) const LOAD: &str = "
         ) o
     ) c ON true";
 
+/// Where a page ends that looks at so many accounts, if there are that many.
+pub(crate) const PAGE_END: &str = "
+    SELECT a.tenant_id, a.user_id FROM mfa.accounts a WHERE (a.tenant_id, a.user_id) > ($1, $2)
+    ORDER BY a.tenant_id, a.user_id OFFSET $3 LIMIT 1";
+
 /// No tenant is empty, so nothing comes before `('', '')`.
 pub(crate) const PAGE: &str = "
     SELECT a.id, a.tenant_id, a.user_id, a.audit_sequence, a.audit_hash, a.audit_base_sequence,
         a.audit_base_hash
     FROM mfa.accounts a
-    WHERE (a.tenant_id, a.user_id) > ($1, $2)
+    WHERE (a.tenant_id, a.user_id) > ($1, $2) AND (a.tenant_id, a.user_id) <= ($6, $7)
       AND ($3::text IS NULL
         OR EXISTS (SELECT FROM mfa.factors f WHERE f.account_id = a.id AND f.key_id <> $3))
       AND ($5::int8 IS NULL
         OR EXISTS (SELECT FROM mfa.events e
             WHERE e.account_id = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < $5))
     ORDER BY a.tenant_id, a.user_id LIMIT $4";
+
+/// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
+/// is not to look at all of very many.
+const LOOK: i64 = 20;
+
+/// No tenant begins with that, or with what comes after it.
+const AFTER_ALL: &str = "\u{7f}";
 
 /// Moves the beginning of a trail, and removes what is before it. What goes is older than the statement,
 /// so that all parts see it.
@@ -88,16 +100,12 @@ impl AccountStore for PostgresStore {
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
         let mut connection = self.connections.acquire().await?;
-        let rows = if query.not_sealed_with.is_none() && query.second_event_before.is_none() {
-            self.in_time(page(&mut connection, query)).await
+        let page = if query.not_sealed_with.is_none() && query.second_event_before.is_none() {
+            self.in_time(page(&mut connection, query, None)).await
         } else {
             walk(&mut connection, query).await
         };
-        let rows = self.connections.release(connection, rows)?;
-        let more = rows.len() > query.limit as usize;
-        let accounts =
-            rows.into_iter().take(query.limit as usize).map(EntryRow::read).collect::<Result<_, _>>()?;
-        Ok(AccountPage { accounts, more })
+        Ok(self.connections.release(connection, page)?)
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -126,27 +134,63 @@ impl AccountStore for PostgresStore {
     }
 }
 
-async fn page(on: &mut PgConnection, query: &AccountQuery) -> Result<Vec<EntryRow>, PostgresError> {
-    let after = query.after.as_ref();
-    sqlx::query_as(PAGE)
-        .bind(after.map_or("", |key| key.tenant.as_str()))
-        .bind(after.map_or("", |key| key.user.as_str()))
+/// A page of accounts up to `end`, or to the last one.
+async fn page(
+    on: &mut PgConnection,
+    query: &AccountQuery,
+    end: Option<AccountKey>,
+) -> Result<AccountPage, PostgresError> {
+    let (tenant, user) = begin(query);
+    let (last_tenant, last_user) =
+        end.as_ref().map_or((AFTER_ALL, ""), |key| (key.tenant.as_str(), key.user.as_str()));
+    let mut rows: Vec<EntryRow> = sqlx::query_as(PAGE)
+        .bind(tenant)
+        .bind(user)
         .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
         .bind(i64::from(query.limit) + 1)
         .bind(query.second_event_before.map(millis))
+        .bind(last_tenant)
+        .bind(last_user)
         .fetch_all(on)
         .await
-        .map_err(PostgresError::from_driver)
+        .map_err(PostgresError::from_driver)?;
+    let more = rows.len() > query.limit as usize;
+    rows.truncate(query.limit as usize);
+    let accounts: Vec<_> = rows.into_iter().map(EntryRow::read).collect::<Result<_, _>>()?;
+    let next = if more { accounts.last().map(|account| account.key.clone()) } else { end };
+    Ok(AccountPage { accounts, next })
 }
 
-/// A page for re-encryption or retention. When most of it is done, few accounts of very many are left
-/// to be found, and whoever asks has time.
-async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<Vec<EntryRow>, PostgresError> {
+fn begin(query: &AccountQuery) -> (&str, &str) {
+    query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()))
+}
+
+/// A page for re-encryption or retention, which may have to look at many accounts to find few. Whoever
+/// asks has time.
+async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<AccountPage, PostgresError> {
     let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
     transaction.execute("SET LOCAL statement_timeout = '5min'").await.map_err(PostgresError::from_driver)?;
-    let rows = page(&mut transaction, query).await?;
+    let end = page_end(&mut transaction, query).await?;
+    let page = page(&mut transaction, query, end).await?;
     transaction.commit().await.map_err(PostgresError::from_driver)?;
-    Ok(rows)
+    Ok(page)
+}
+
+async fn page_end(on: &mut PgConnection, query: &AccountQuery) -> Result<Option<AccountKey>, PostgresError> {
+    let (tenant, user) = begin(query);
+    let end: Option<(String, String)> = sqlx::query_as(PAGE_END)
+        .bind(tenant)
+        .bind(user)
+        .bind(i64::from(query.limit) * LOOK - 1)
+        .fetch_optional(on)
+        .await
+        .map_err(PostgresError::from_driver)?;
+    let row = Row { table: "accounts", account: 0 };
+    let key = |(tenant, user): (String, String)| {
+        let tenant = row.read("tenant_id", TenantId::new(&tenant))?;
+        Ok(AccountKey::new(tenant, row.read("user_id", UserId::new(&user))?))
+    };
+    end.map(key).transpose()
 }
 
 async fn trim(
@@ -220,4 +264,47 @@ pub(crate) async fn load(
         }
     }
     Ok(accounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use mfa_domain::Timestamp;
+    use mfa_testkit::changes::{change, factor, key};
+
+    use super::*;
+    use crate::server;
+
+    #[tokio::test]
+    async fn a_page_that_finds_nothing_has_looked_at_a_few_accounts_and_says_where() {
+        let store = PostgresStore::open(&server::database().await).await.unwrap();
+        let users: Vec<_> = (10..10 + 2 * LOOK).map(|n| key(&format!("user-{n}"))).collect();
+        for user in &users {
+            assert_eq!(change(&store, user, |_| ()).await.unwrap(), Commit::Won);
+        }
+        let last = key("user-99");
+        let sealed = change(&store, &last, |draft| draft.put(factor(1, 20))).await.unwrap();
+        assert_eq!(sealed, Commit::Won);
+        let by_key = AccountQuery {
+            after: None,
+            not_sealed_with: Some(KeyId::new("new")),
+            second_event_before: None,
+            limit: 1,
+        };
+        let by_age = AccountQuery {
+            not_sealed_with: None,
+            second_event_before: Some(Timestamp::MAX),
+            ..by_key.clone()
+        };
+        let look = usize::try_from(LOOK).unwrap();
+        for query in [&by_key, &by_age] {
+            let first = store.page(query).await.unwrap();
+            assert_eq!((first.accounts.len(), first.next.as_ref()), (0, Some(&users[look - 1])));
+            let second = store.page(&AccountQuery { after: first.next, ..query.clone() }).await.unwrap();
+            assert_eq!((second.accounts.len(), second.next.as_ref()), (0, Some(&users[2 * look - 1])));
+            let third = store.page(&AccountQuery { after: second.next, ..query.clone() }).await.unwrap();
+            assert_eq!(third.next, None);
+            let found: Vec<_> = third.accounts.iter().map(|account| &account.key).collect();
+            assert_eq!(found, if query.not_sealed_with.is_some() { vec![&last] } else { vec![] });
+        }
+    }
 }

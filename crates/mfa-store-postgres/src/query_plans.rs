@@ -12,6 +12,7 @@ use crate::{
 fn statements() -> Vec<(String, &'static [&'static str])> {
     let all = [
         (accounts::LOAD, &[][..]),
+        (accounts::PAGE_END, &[]),
         (accounts::PAGE, &[]),
         (accounts::KEYS_IN_USE, &[]),
         (accounts::TRIM, &[]),
@@ -68,7 +69,8 @@ async fn check(connection: &mut PgConnection) {
             let arbiters = node["Conflict Arbiter Indexes"].as_array().into_iter().flatten();
             used.extend(arbiters.map(|name| name.as_str().unwrap().to_owned()));
             // Whole pages are not to be sorted; the input of a commit is.
-            let ordered = [accounts::PAGE, challenges::PUT_CHALLENGE, throttle::READ_BUCKETS];
+            let ordered =
+                [accounts::PAGE_END, accounts::PAGE, challenges::PUT_CHALLENGE, throttle::READ_BUCKETS];
             let pages = ordered.contains(&statement.as_str()) || statement.contains("e.id > $2");
             let sorts = kind == "Sort" && pages;
             assert!(!sorts, "{statement}\n{plan:#}");

@@ -63,7 +63,8 @@ impl AccountStore for RedisStore {
         }
         let more = accounts.len() > limit;
         accounts.truncate(limit);
-        Ok(AccountPage { accounts, more })
+        let next = accounts.last().filter(|_| more).map(|account| account.key.clone());
+        Ok(AccountPage { accounts, next })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {

@@ -44,17 +44,29 @@ pub(crate) const LOAD: &str = "
     FROM accounts a WHERE a.tenant = asked.value ->> 0 AND a.user = asked.value ->> 1)) ORDER BY asked.key)
     FROM json_each(?) asked";
 
+/// Where a page ends that looks at so many accounts, if there are that many.
+pub(crate) const PAGE_END: &str = "
+    SELECT a.tenant, a.user FROM accounts a WHERE (a.tenant, a.user) > (?1, ?2)
+    ORDER BY a.tenant, a.user LIMIT 1 OFFSET ?3";
+
 /// No tenant is empty, so nothing comes before `('', '')`.
 pub(crate) const PAGE: &str = "
     SELECT a.id, a.tenant, a.user, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash
     FROM accounts a
-    WHERE (a.tenant, a.user) > (?1, ?2)
+    WHERE (a.tenant, a.user) > (?1, ?2) AND (a.tenant, a.user) <= (?6, ?7)
       AND (?3 IS NULL OR EXISTS (SELECT 1 FROM factors f WHERE f.account = a.id AND f.key_id <> ?3))
       AND (?5 IS NULL OR EXISTS (
         SELECT 1 FROM events e
         WHERE e.account = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < ?5
       ))
     ORDER BY a.tenant, a.user LIMIT ?4";
+
+/// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
+/// is not to look at all of very many.
+const LOOK: i64 = 20;
+
+/// No tenant begins with that, or with what comes after it.
+const AFTER_ALL: &str = "\u{7f}";
 
 /// Jumps through the index from each key to the next, however many factors have it.
 pub(crate) const KEYS_IN_USE: &str = "
@@ -82,19 +94,26 @@ impl AccountStore for SqliteStore {
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
         let (tenant, user) =
             query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()));
-        let rows: Vec<EntryRow> = sqlx::query_as(PAGE)
+        let everyone = query.not_sealed_with.is_none() && query.second_event_before.is_none();
+        let end = if everyone { None } else { self.page_end(tenant, user, query.limit).await? };
+        let (last_tenant, last_user) =
+            end.as_ref().map_or((AFTER_ALL, ""), |key| (key.tenant.as_str(), key.user.as_str()));
+        let mut rows: Vec<EntryRow> = sqlx::query_as(PAGE)
             .bind(tenant)
             .bind(user)
             .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
             .bind(i64::from(query.limit) + 1)
             .bind(query.second_event_before.map(millis))
+            .bind(last_tenant)
+            .bind(last_user)
             .fetch_all(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
         let more = rows.len() > query.limit as usize;
-        let accounts =
-            rows.into_iter().take(query.limit as usize).map(EntryRow::read).collect::<Result<_, _>>()?;
-        Ok(AccountPage { accounts, more })
+        rows.truncate(query.limit as usize);
+        let accounts: Vec<_> = rows.into_iter().map(EntryRow::read).collect::<Result<_, _>>()?;
+        let next = if more { accounts.last().map(|account| account.key.clone()) } else { end };
+        Ok(AccountPage { accounts, next })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -112,6 +131,29 @@ impl AccountStore for SqliteStore {
             .await
             .map_err(SqliteError::from_driver)?;
         Ok(keys.into_iter().map(KeyId::new).collect())
+    }
+}
+
+impl SqliteStore {
+    async fn page_end(
+        &self,
+        tenant: &str,
+        user: &str,
+        limit: u32,
+    ) -> Result<Option<AccountKey>, SqliteError> {
+        let end: Option<(String, String)> = sqlx::query_as(PAGE_END)
+            .bind(tenant)
+            .bind(user)
+            .bind(i64::from(limit) * LOOK - 1)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        let row = Row { table: "accounts", account: 0 };
+        let key = |(tenant, user): (String, String)| {
+            let tenant = row.read("tenant", TenantId::new(&tenant))?;
+            Ok(AccountKey::new(tenant, row.read("user", UserId::new(&user))?))
+        };
+        end.map(key).transpose()
     }
 }
 
@@ -155,4 +197,47 @@ pub(crate) async fn load(
     let documents: String =
         sqlx::query_scalar(LOAD).bind(asked).fetch_one(readers).await.map_err(SqliteError::from_driver)?;
     serde_json::from_str(&documents).map_err(SqliteError::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use mfa_domain::Timestamp;
+    use mfa_testkit::changes::{change, factor, key};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_that_finds_nothing_has_looked_at_a_few_accounts_and_says_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("mfa.db")).await.unwrap();
+        let users: Vec<_> = (10..10 + 2 * LOOK).map(|n| key(&format!("user-{n}"))).collect();
+        for user in &users {
+            assert_eq!(change(&store, user, |_| ()).await.unwrap(), Commit::Won);
+        }
+        let last = key("user-99");
+        let sealed = change(&store, &last, |draft| draft.put(factor(1, 20))).await.unwrap();
+        assert_eq!(sealed, Commit::Won);
+        let by_key = AccountQuery {
+            after: None,
+            not_sealed_with: Some(KeyId::new("new")),
+            second_event_before: None,
+            limit: 1,
+        };
+        let by_age = AccountQuery {
+            not_sealed_with: None,
+            second_event_before: Some(Timestamp::MAX),
+            ..by_key.clone()
+        };
+        let look = usize::try_from(LOOK).unwrap();
+        for query in [&by_key, &by_age] {
+            let first = store.page(query).await.unwrap();
+            assert_eq!((first.accounts.len(), first.next.as_ref()), (0, Some(&users[look - 1])));
+            let second = store.page(&AccountQuery { after: first.next, ..query.clone() }).await.unwrap();
+            assert_eq!((second.accounts.len(), second.next.as_ref()), (0, Some(&users[2 * look - 1])));
+            let third = store.page(&AccountQuery { after: second.next, ..query.clone() }).await.unwrap();
+            assert_eq!(third.next, None);
+            let found: Vec<_> = third.accounts.iter().map(|account| &account.key).collect();
+            assert_eq!(found, if query.not_sealed_with.is_some() { vec![&last] } else { vec![] });
+        }
+    }
 }

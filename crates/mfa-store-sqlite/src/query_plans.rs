@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 use crate::{SqliteStore, accounts, api_keys, challenges, change, deliveries, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 34] = [
+const STATEMENTS: [(&str, &[&str]); 35] = [
     (accounts::LOAD, &[]),
+    (accounts::PAGE_END, &[]),
     (accounts::PAGE, &[]),
     // The table that the recursion makes.
     (accounts::KEYS_IN_USE, &["SCAN key"]),

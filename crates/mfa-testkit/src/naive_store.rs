@@ -74,7 +74,8 @@ impl AccountStore for NaiveStore {
             .collect();
         let more = accounts.len() > query.limit as usize;
         accounts.truncate(query.limit as usize);
-        Ok(AccountPage { accounts, more })
+        let next = accounts.last().filter(|_| more).map(|account: &AccountEntry| account.key.clone());
+        Ok(AccountPage { accounts, next })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {

@@ -33,7 +33,9 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
 
     /// Pages through accounts in key order, for re-encryption, checkpoints and export. MUST give
     /// every account that was there all the while exactly once, each as it was at one moment no
-    /// earlier than any commit that was answered before the call.
+    /// earlier than any commit that was answered before the call. SHOULD look at a bounded number of
+    /// accounts, so that a page of a query that leaves accounts out may hold few of them, or none, and
+    /// still not be the last.
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError>;
 
     /// Pages through audit events in the order of their ids.
@@ -67,7 +69,7 @@ pub enum Commit {
 /// Which accounts to page through.
 #[derive(Clone, Debug)]
 pub struct AccountQuery {
-    /// Only those after this one, in key order.
+    /// Only those after this one, in key order, whether or not it is there.
     pub after: Option<AccountKey>,
     /// Only those that have a secret sealed with another key than this.
     pub not_sealed_with: Option<KeyId>,
@@ -83,8 +85,8 @@ pub struct AccountQuery {
 pub struct AccountPage {
     /// In key order.
     pub accounts: Vec<AccountEntry>,
-    /// Whether there may be more after the last one.
-    pub more: bool,
+    /// The `after` of the next page: the last account that was looked at. `None` if there is no next page.
+    pub next: Option<AccountKey>,
 }
 
 /// What a page tells of an account.

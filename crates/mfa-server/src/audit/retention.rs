@@ -86,7 +86,7 @@ pub(crate) async fn prune(
     };
     loop {
         let page = accounts.page(&query).await.context("accounts cannot be read")?;
-        query.after = page.accounts.last().map(|account| account.key.clone());
+        query.after = page.next;
         for account in page.accounts {
             match shorten(accounts, &account, old, mode).await? {
                 Some(0) => {}
@@ -98,7 +98,7 @@ pub(crate) async fn prune(
             }
             each();
         }
-        if !page.more || query.after.is_none() {
+        if query.after.is_none() {
             return Ok(pruned);
         }
     }

@@ -117,8 +117,8 @@ async fn walk(
     tenants: &[TenantId],
 ) -> Result<Vec<AccountKey>, Violation> {
     let mut walked: Vec<AccountKey> = Vec::new();
+    let mut after = None;
     loop {
-        let after = walked.last().cloned();
         let query = AccountQuery {
             after: after.clone(),
             not_sealed_with: not_sealed_with.clone(),
@@ -126,6 +126,7 @@ async fn walk(
             limit,
         };
         let page = store.page(&query).await?;
+        let last = page.accounts.last().map(|account| account.key.clone()).or(after);
         ensure!(page.accounts.len() <= limit as usize, "a page has more than {limit} accounts");
         for AccountEntry { key, audit_head, audit_base } in page.accounts {
             ensure!(walked.last() < Some(&key), "{key:?} comes after {:?}", walked.last());
@@ -134,10 +135,20 @@ async fn walk(
             ensure!(audit_base == stored.audit_base, "a page says that {key:?} begins after {audit_base:?}");
             walked.push(key);
         }
-        if !page.more {
+        if page.next.is_none() {
             walked.retain(|key| tenants.contains(&key.tenant));
             return Ok(walked);
         }
-        ensure!(walked.last() != after.as_ref(), "a page that is not the last is empty");
+        ensure!(
+            page.next >= last && page.next != query.after,
+            "after {last:?} it goes on at {:?}",
+            page.next
+        );
+        ensure!(
+            not_sealed_with.is_some() || page.next == last,
+            "a page of every account ends at {last:?} and goes on at {:?}",
+            page.next
+        );
+        after = page.next;
     }
 }

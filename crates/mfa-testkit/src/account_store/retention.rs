@@ -127,8 +127,8 @@ async fn accounts_with_old_events_are_found(store: &dyn AccountStore) -> Result<
                 page.accounts.into_iter().filter(|entry| entry.key.tenant == tenant)
             {
                 found.push(key.user.as_str().to_owned());
-                after = Some(key);
             }
+            after = page.next.filter(|next| next.tenant <= tenant);
         }
         Ok(found)
     };
