@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, RedisResult, Value};
 use tokio::time::Instant;
 
@@ -109,20 +109,25 @@ impl Connections {
         command: impl Fn(bool) -> Cmd,
     ) -> Result<Value, RedisError> {
         let deadline = Instant::now() + self.0.options.call_timeout;
-        let asking = self.attempts(key, effect, command, deadline);
-        let answer = tokio::time::timeout_at(deadline, asking).await.unwrap_or(Err(RedisError::Timeout));
-        if matches!(answer, Err(RedisError::Timeout)) {
-            self.look_for(key);
-        }
-        answer
+        self.attempts(key, effect, command, deadline).await
     }
 
-    /// What one connection has found out the hard way, the others need not.
-    fn look_for(&self, key: &str) {
+    /// What one connection has found out the hard way, the others need not: they look where the primary is.
+    pub(crate) fn give_up(&self, key: &str, made_before: Instant) {
         for route in std::iter::once(&self.0.shared).chain(&self.0.waiting) {
-            if let Route::Cluster(cluster) = route {
-                cluster.look_for(key);
+            match route {
+                Route::One(link) => link.give_up(made_before),
+                Route::Cluster(cluster) => cluster.look_for(key),
             }
+        }
+    }
+
+    /// A cluster's connections find by themselves what they are told; a node that hangs tells nothing.
+    fn learn_from(&self, failure: &Failure, key: &str, began: Instant) {
+        let (Failure::Final(error) | Failure::NotNow(error)) = failure else { return };
+        let in_cluster = matches!(self.0.shared, Route::Cluster(_));
+        if error.breaks_connection() && (!in_cluster || matches!(error, RedisError::Timeout)) {
+            self.give_up(key, began);
         }
     }
 
@@ -138,10 +143,13 @@ impl Connections {
         let wait = (effect == Effect::Lasting && self.0.replicas > 0).then_some(self.0.replicas);
         let (mut whole, mut lost, mut elsewhere) = (false, false, None);
         loop {
-            let failure = match self.once(route, command(whole), key, wait, elsewhere.take()).await {
+            let began = Instant::now();
+            let asked = self.once(route, command(whole), key, wait, elsewhere.take(), deadline);
+            let failure = match asked.await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            self.learn_from(&failure, key, began);
             match failure {
                 Failure::NoScript if !whole => whole = true,
                 Failure::Ask { host, port } if wait.is_none() => elsewhere = Some((host, port)),
@@ -175,16 +183,17 @@ impl Connections {
         key: &str,
         replicas: Option<u32>,
         elsewhere: Option<(String, u16)>,
+        deadline: Instant,
     ) -> Result<Value, Failure> {
         let Some(wanted) = replicas else {
-            return route.ask(command, key, elsewhere).await;
+            return route.ask(command, key, elsewhere, deadline).await;
         };
         // Directly behind it, and on the same connection: it waits for what was written on that.
         let within = self.0.options.replica_timeout;
         let mut both = redis::pipe();
         both.add_command(command);
         both.cmd("WAIT").arg(wanted).arg(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
-        let [answer, acknowledged] = route.ask_both(both, key).await?;
+        let [answer, acknowledged] = route.ask_both(both, key, deadline).await?;
         let answer = answer.extract_error().map_err(|error| Failure::of(&error))?;
         let acknowledged = acknowledged.extract_error().map_err(|error| Failure::Final(final_of(&error)))?;
         match acknowledged {
@@ -210,34 +219,57 @@ impl Route {
         Ok(Self::One(link))
     }
 
-    async fn ask(&self, command: Cmd, key: &str, elsewhere: Option<(String, u16)>) -> Result<Value, Failure> {
+    async fn ask(
+        &self,
+        command: Cmd,
+        key: &str,
+        elsewhere: Option<(String, u16)>,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
         match (self, elsewhere) {
-            (Self::Cluster(cluster), None) => failing(cluster.ask(command, key).await),
+            (Self::Cluster(cluster), None) => {
+                in_time(deadline, async { failing(cluster.ask(command, key).await) }).await
+            }
             (Self::Cluster(cluster), Some((host, port))) => {
-                failing(cluster.ask_at(host, port, command).await)
+                in_time(deadline, async { failing(cluster.ask_at(host, port, command).await) }).await
             }
             (Self::One(link), _) => {
-                let (mut connection, lost) = link.connection().await.map_err(Failure::Final)?;
-                let answer = failing(connection.req_packed_command(&command).await);
+                let (mut connection, lost) = connected(link, deadline).await?;
+                let asked = async { failing(connection.req_packed_command(&command).await) };
+                let answer = in_time(deadline, asked).await;
                 answer.inspect_err(|failure| give_up(failure, &lost))
             }
         }
     }
 
-    async fn ask_both(&self, commands: redis::Pipeline, key: &str) -> Result<[Value; 2], Failure> {
+    async fn ask_both(
+        &self,
+        commands: redis::Pipeline,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<[Value; 2], Failure> {
+        let of_driver = |error: redis::RedisError| Failure::of(&error);
         let answers = match self {
             Self::Cluster(cluster) => {
-                cluster.ask_all(commands, key).await.map_err(|error| Failure::of(&error))
+                in_time(deadline, async { cluster.ask_all(commands, key).await.map_err(of_driver) }).await
             }
             Self::One(link) => {
-                let (mut connection, lost) = link.connection().await.map_err(Failure::Final)?;
-                let answers = connection.req_packed_commands(&commands, 0, 2).await;
-                let answers = answers.map_err(|error| Failure::of(&error));
-                answers.inspect_err(|failure| give_up(failure, &lost))
+                let (mut connection, lost) = connected(link, deadline).await?;
+                let asked =
+                    async { connection.req_packed_commands(&commands, 0, 2).await.map_err(of_driver) };
+                in_time(deadline, asked).await.inspect_err(|failure| give_up(failure, &lost))
             }
         };
         answers?.try_into().map_err(|_| Failure::Final(RedisError::other("not as many answers as commands")))
     }
+}
+
+async fn connected(link: &Link, deadline: Instant) -> Result<(MultiplexedConnection, Lost), Failure> {
+    in_time(deadline, async { link.connection().await.map_err(Failure::Final) }).await
+}
+
+async fn in_time<T>(deadline: Instant, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout_at(deadline, call).await.unwrap_or(Err(Failure::Final(RedisError::Timeout)))
 }
 
 fn failing(answer: RedisResult<Value>) -> Result<Value, Failure> {

@@ -175,9 +175,10 @@ impl RedisError {
         Self::Undecodable { key, field }
     }
 
-    /// Whether the connection that it came from can no longer be used.
+    /// Whether the connection that it came from is better not used any more. A server that hangs says
+    /// nothing, and another one may have taken its place.
     pub(crate) const fn breaks_connection(&self) -> bool {
-        matches!(self, Self::ConnectionLost(_) | Self::ReadOnly | Self::Refused)
+        matches!(self, Self::ConnectionLost(_) | Self::ReadOnly | Self::Refused | Self::Timeout)
     }
 
     /// What an attempt to connect failed with.

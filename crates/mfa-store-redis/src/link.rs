@@ -9,6 +9,7 @@ use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::RedisError;
 use crate::checks::Needs;
@@ -30,6 +31,7 @@ type Attempt = watch::Receiver<Option<Result<Made, RedisError>>>;
 struct Made {
     connection: MultiplexedConnection,
     lost: Arc<AtomicBool>,
+    at: Instant,
 }
 
 /// Calls that are made at the same time travel on it together, in the order in which they were made.
@@ -75,6 +77,17 @@ impl Link {
         let gone = || RedisError::other("the runtime that the store was opened on is gone");
         let made = made.ok().flatten().ok_or_else(gone)??;
         Ok((made.connection, Lost(made.lost)))
+    }
+
+    /// The next call makes a new connection, unless one was made since.
+    pub(crate) fn give_up(&self, made_before: Instant) {
+        let current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attempt) = current.as_ref()
+            && let Some(Ok(made)) = &*attempt.borrow()
+            && made.at < made_before
+        {
+            made.lost.store(true, Ordering::Relaxed);
+        }
     }
 
     fn attempt(&self) -> Attempt {
@@ -138,7 +151,8 @@ impl Inner {
         let made = made.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
         let mut connection = made.map_err(|error| RedisError::of_connecting(&error, &self.address))?;
         let checked = tokio::time::timeout(CONNECTING, self.needs.check(&mut connection)).await;
-        checked.unwrap_or(Err(RedisError::Timeout)).map(|()| Made { connection, lost })
+        checked.unwrap_or(Err(RedisError::Timeout))?;
+        Ok(Made { connection, lost, at: Instant::now() })
     }
 }
 

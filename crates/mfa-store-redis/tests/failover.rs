@@ -96,8 +96,8 @@ async fn a_cluster_whose_primary_hangs_goes_on_with_its_replica() {
     survives(Server::pause, Server::resume).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_is_killed_is_replaced_by_what_the_sentinels_promote() {
+/// What befalls the primary that sentinels watch, and how it comes back.
+async fn is_replaced(strike: impl Fn(&Server), heal: impl Fn(&Server)) {
     let [appendonly, appendfsync] = DURABLE;
     let sentinels = Sentinels::start(&[appendonly, appendfsync, "min-replicas-to-write 1"]);
     let store = RedisStore::open(&with(&sentinels.url(), "replicas=1")).await.unwrap();
@@ -106,14 +106,25 @@ async fn a_primary_that_is_killed_is_replaced_by_what_the_sentinels_promote() {
         make(&store, &key("alice"), |draft| draft.put(factor(counter, 20))).await;
     }
     let _ = charge(&ephemeral).await.unwrap();
-    sentinels.servers[0].kill();
+    strike(&sentinels.servers[0]);
     let read = eventually(async || store.load(&key("alice")).await).await;
     assert_eq!((read.version, read.value.factors), (Version(20), vec![factor(20, 20)]));
     assert_eq!(sentinels.primary(), 1);
-    sentinels.servers[0].start_again();
+    assert_ne!(eventually(async || charge(&ephemeral).await).await, Charge::Admitted);
+    heal(&sentinels.servers[0]);
     let _ = eventually(async || change(&store, &key("alice"), |_| ()).await).await;
     assert!(store.load(&key("alice")).await.unwrap().version >= Version(21));
     assert_ne!(eventually(async || charge(&ephemeral).await).await, Charge::Admitted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_is_killed_is_replaced_by_what_the_sentinels_promote() {
+    is_replaced(Server::kill, Server::start_again).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_hangs_is_replaced_by_what_the_sentinels_promote() {
+    is_replaced(Server::pause, Server::resume).await;
 }
 
 /// Redis replicates after the fact. What a replica that takes over has not heard of is gone, and so is the

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 mod support;
-use support::server::{Server, with};
+use support::server::{DURABLE, Server, with};
 use support::{
     change, charge, charge_to, delta, eventually, factor, in_time, inner, key, make, now, open,
     open_ephemeral,
@@ -75,7 +75,9 @@ async fn a_server_that_is_paused_is_an_error_in_time_and_is_used_again_afterward
         })
         .await;
         for error in [loaded.unwrap_err(), committed.unwrap_err(), charged.unwrap_err()] {
-            assert!(matches!(inner(&error), RedisError::Timeout), "{error:?}");
+            // Once the first have waited in vain, a new connection is tried, and that is not made either.
+            let told = matches!(inner(&error), RedisError::Timeout | RedisError::Unreachable { .. });
+            assert!(told, "{error:?}");
         }
     }
     // One that is opened meanwhile is refused in time as well.
@@ -253,6 +255,31 @@ async fn a_primary_that_became_a_replica_is_neither_read_nor_written() {
     assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
     server.cli(&["REPLICAOF", "NO", "ONE"]);
     assert_eq!(ephemeral.get(&id, now()).await.unwrap(), None);
+}
+
+/// Changes that wait for a replica have connections of their own, and reads have another.
+#[tokio::test]
+async fn what_a_change_learns_of_a_primary_that_became_a_replica_reads_know_as_well() {
+    let [appendonly, appendfsync] = DURABLE;
+    let (server, other) =
+        (Server::start(&[appendonly, appendfsync, "min-replicas-to-write 1"]), Server::durable());
+    let replica_of = format!("replicaof 127.0.0.1 {}", server.port());
+    let replica = Server::start(&[&replica_of, appendonly, appendfsync]);
+    while !server.cli(&["INFO", "replication"]).contains("state=online") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let store = RedisStore::open(&with(&server.url(), "replicas=1")).await.unwrap();
+    make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
+    let read = store.load(&key("alice")).await.unwrap();
+    let delta = delta(&read.value, &key("alice"), |_| ());
+    server.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
+    // Nobody has told the connection of the reads so far.
+    let _ = store.load(&key("alice")).await;
+    let error = store.commit(&key("alice"), Version(1), &delta).await.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
+    let error = store.load(&key("alice")).await.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
+    drop(replica);
 }
 
 /// Nothing that was answered is lost with a process, and nothing is answered that is not there.
