@@ -1,16 +1,16 @@
 -- A commit: all of it, or nothing.
 --
 -- KEYS: the account, the users, the sealed secrets, the events, the user's events, the last event's id.
--- ARGV: user, expected version, next version; how many fields, each with its value; how many changes of
--- factors, each with id, key of its secret, and record, or with an id and two empty texts to remove it; what
--- becomes of the backup codes ('keep', 'remove', 'replace' or 'spend') and two texts for that; how many
--- events, each with eight values.
+-- ARGV: user, expected version, next version, the last event that must be there; how many fields, each with
+-- its value; how many changes of factors, each with id, key of its secret, and record, or with an id and two
+-- empty texts to remove it; what becomes of the backup codes ('keep', 'remove', 'replace' or 'spend') and two
+-- texts for that; how many events, each with eight values.
 local at = 0
 local function take()
     at = at + 1
     return ARGV[at]
 end
-local user, expected, following = take(), take(), take()
+local user, expected, following, lasting = take(), take(), take(), tonumber(take())
 
 -- What a script has written stays when it fails. So whatever can fail is done before anything is written:
 -- each key is read once, by which it shows that it is what it should be.
@@ -26,7 +26,7 @@ end
 local function text(number)
     return string.format('%.0f', number)
 end
-if version ~= expected then
+if version ~= expected or last < lasting then
     return {0, text(last)}
 end
 
@@ -37,6 +37,9 @@ end
 
 local order, sealed_with = {}, {}
 for id, key in string.gmatch(redis.call('HGET', KEYS[1], 'factors') or '', '(%S+)=(%S*)') do
+    if sealed_with[id] then
+        return redis.error_reply('UNREADABLE factors')
+    end
     order[#order + 1] = id
     sealed_with[id] = key
 end
@@ -64,6 +67,11 @@ for _ = 1, changes do
     end
 end
 local codes, first, second = take(), take(), take()
+local index, after = {}, {}
+for place, id in ipairs(order) do
+    index[place] = id .. '=' .. sealed_with[id]
+    after[sealed_with[id]] = true
+end
 
 -- From here on it is written. The first command is one that is refused when there is no memory left; once it
 -- is done, none is.
@@ -78,11 +86,6 @@ if expected == '0' then
     redis.call('ZADD', KEYS[2], 0, user)
 end
 if changes > 0 then
-    local index, after = {}, {}
-    for place, id in ipairs(order) do
-        index[place] = id .. '=' .. sealed_with[id]
-        after[sealed_with[id]] = true
-    end
     for id, record in pairs(records) do
         fields[#fields + 1], fields[#fields + 2] = 'factor:' .. id, record
     end

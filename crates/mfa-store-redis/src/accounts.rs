@@ -11,6 +11,7 @@ use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, KeyId, TenantId, Timestamp, UserId, Version, Versioned,
 };
 use redis::Value;
+use tokio::time::Instant;
 
 use crate::connections::Effect;
 use crate::records::{self, key_name, key_named};
@@ -29,21 +30,21 @@ const TENANTS: u32 = 100;
 #[async_trait]
 impl AccountStore for RedisStore {
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        let lasting = self.tenants.lasting(&key.tenant);
+        let lasting = self.tenants.lasting(&key.tenant)?;
         let call = Call::new(&LOAD, [self.keys.account(key), self.keys.last(&key.tenant)]);
         let answer = self.connections.call(&call, Effect::None).await?;
         let (last, fields): (u64, HashMap<String, Vec<u8>>) = read(answer, "account")?;
-        self.tenants.found(&key.tenant, lasting, last, false)?;
+        self.found(&key.tenant, lasting, last, false)?;
         Ok(records::read(fields)?)
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
-        let call = change::commit(&self.keys, key, expected, delta)?;
+        let lasting = self.tenants.lasting(&key.tenant)?;
+        let call = change::commit(&self.keys, key, expected, delta, lasting)?;
         self.list(&key.tenant).await?;
-        let lasting = self.tenants.lasting(&key.tenant);
         let answer = self.connections.call(&call, Effect::Lasting).await?;
         let (won, last): (bool, u64) = read(answer, "account")?;
-        self.tenants.found(&key.tenant, lasting, last, won)?;
+        self.found(&key.tenant, lasting, last, won)?;
         Ok(if won { Commit::Won } else { Commit::Conflict })
     }
 
@@ -68,11 +69,11 @@ impl AccountStore for RedisStore {
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let lasting = self.tenants.lasting(&query.tenant);
+        let lasting = self.tenants.lasting(&query.tenant)?;
         let call = events::page(&self.keys, query);
         let answer = self.connections.call(&call, Effect::None).await?;
         let (last, page) = events::read(answer, query)?;
-        self.tenants.found(&query.tenant, lasting, last, false)?;
+        self.found(&query.tenant, lasting, last, false)?;
         Ok(page)
     }
 
@@ -84,15 +85,16 @@ impl AccountStore for RedisStore {
             self.keys.events(tenant),
             self.keys.last(tenant),
         ];
+        let lasting = self.tenants.lasting(tenant)?;
         let call = Call::new(&TRIM, keys)
             .with(from.sequence.to_string())
             .with(from.hash.0)
             .with(to.sequence.to_string())
-            .with(to.hash.0);
-        let lasting = self.tenants.lasting(tenant);
+            .with(to.hash.0)
+            .with(lasting.to_string());
         let answer = self.connections.call(&call, Effect::Lasting).await?;
         let (won, last): (bool, u64) = read(answer, "account")?;
-        self.tenants.found(tenant, lasting, last, false)?;
+        self.found(tenant, lasting, last, false)?;
         Ok(if won { Commit::Won } else { Commit::Conflict })
     }
 
@@ -111,6 +113,13 @@ impl AccountStore for RedisStore {
 }
 
 impl RedisStore {
+    /// Compares what an answer shows with what was seen before. A server that shows less may also be one
+    /// that another has replaced, so no connection is kept.
+    fn found(&self, tenant: &TenantId, lasting: u64, last: u64, lasts: bool) -> Result<(), RedisError> {
+        let found = self.tenants.found(tenant, lasting, last, lasts);
+        found.inspect_err(|_| self.connections.give_up(&self.keys.last(tenant), Instant::now()))
+    }
+
     /// Puts a tenant into the index before its first account is made, so that none is ever missing there.
     /// Once for each process, which also mends an index that has lost one.
     async fn list(&self, tenant: &TenantId) -> Result<(), RedisError> {

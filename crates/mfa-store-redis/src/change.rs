@@ -12,12 +12,13 @@ use crate::script::{Call, Script};
 
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/commit.lua")));
 
-/// The call that makes a change.
+/// The call that makes a change, unless the tenant's last event is one before `lasting`.
 pub(crate) fn commit<'a>(
     keys: &Keys,
     key: &AccountKey,
     expected: Version,
     delta: &Delta,
+    lasting: u64,
 ) -> Result<Call<'a>, RedisError> {
     let tenant = &key.tenant;
     let mut call = Call::new(
@@ -35,6 +36,7 @@ pub(crate) fn commit<'a>(
     call.push(key.user.as_str());
     call.push(expected.0.to_string());
     call.push(next.to_string());
+    call.push(lasting.to_string());
     push_fields(&mut call, delta);
     push_factors(&mut call, delta.factors())?;
     push_codes(&mut call, delta.backup_codes())?;

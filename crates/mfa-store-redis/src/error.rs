@@ -169,6 +169,8 @@ impl RedisError {
         let (key, field) = match what {
             Some("last") => ("last", "id"),
             Some("sealed") => ("sealed", "member"),
+            Some("factors") => ("account", "factors"),
+            Some("events") => ("events", "member"),
             Some("challenge") => ("challenge", "expires_at"),
             _ => ("throttle", "bucket"),
         };

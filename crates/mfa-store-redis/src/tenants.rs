@@ -12,7 +12,8 @@ use crate::RedisError;
 ///
 /// A server that has lost changes which it had answered, by a failover or a restart, shows: the last event's
 /// id has gone back. Then a code that was accepted could be accepted again, so nothing is read or changed
-/// there any more, unless it was said that losses are accepted.
+/// there any more, even once further events have filled up the numbers; unless it was said that losses are
+/// accepted.
 #[derive(Clone)]
 pub(crate) struct Tenants {
     known: Arc<Mutex<HashMap<TenantId, Known>>>,
@@ -25,6 +26,7 @@ pub(crate) struct Tenants {
 struct Known {
     last: u64,
     listed: bool,
+    went_back: bool,
 }
 
 impl Tenants {
@@ -33,8 +35,11 @@ impl Tenants {
     }
 
     /// The last event of a tenant that whoever asks from now on must be shown.
-    pub(crate) fn lasting(&self, tenant: &TenantId) -> u64 {
-        self.known().get(tenant).map_or(0, |known| known.last)
+    pub(crate) fn lasting(&self, tenant: &TenantId) -> Result<u64, RedisError> {
+        match self.known().get(tenant) {
+            Some(known) if known.went_back => Err(RedisError::WentBack { tenant: tenant.to_string() }),
+            known => Ok(known.map_or(0, |known| known.last)),
+        }
     }
 
     /// Compares what was found with what was [`lasting`](Self::lasting) before it was asked for, and takes
@@ -48,9 +53,10 @@ impl Tenants {
     ) -> Result<(), RedisError> {
         if last < lasting {
             if !self.loss_accepted {
+                self.known().entry(tenant.clone()).or_default().went_back = true;
                 return Err(RedisError::WentBack { tenant: tenant.to_string() });
             }
-            self.known().insert(tenant.clone(), Known { last, listed: false });
+            self.known().insert(tenant.clone(), Known { last, ..Known::default() });
         } else if last > lasting && (lasts || self.reads_last) {
             let mut known = self.known();
             let known = known.entry(tenant.clone()).or_default();

@@ -186,6 +186,35 @@ async fn a_server_that_was_emptied_is_not_taken_for_one_where_nobody_has_a_facto
     make(&store, &key("alice"), |_| ()).await;
 }
 
+/// Once others have filled up the numbers, nothing would show it any more.
+#[tokio::test]
+async fn what_went_back_stays_refused_and_is_not_changed() {
+    let server = Server::durable();
+    let (reader, writer) = (open(&server.url()).await, open(&server.url()).await);
+    let other = open(&server.url()).await;
+    for _ in 0..3 {
+        make(&reader, &key("alice"), |_| ()).await;
+    }
+    writer.load(&key("alice")).await.unwrap();
+    server.cli(&["FLUSHALL"]);
+    let delta = delta(&Account::default(), &key("bob"), |draft| draft.put(factor(1, 20)));
+    let error = writer.commit(&key("bob"), Version(0), &delta).await.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::WentBack { .. }), "{error:?}");
+    let error = reader.load(&key("alice")).await.unwrap_err();
+    assert!(matches!(inner(&error), RedisError::WentBack { .. }), "{error:?}");
+    assert_eq!(other.load(&key("bob")).await.unwrap(), Versioned::default(), "it was made all the same");
+    for _ in 0..5 {
+        make(&other, &key("alice"), |_| ()).await;
+    }
+    for store in [&reader, &writer] {
+        let error = store.load(&key("alice")).await.unwrap_err();
+        assert!(matches!(inner(&error), RedisError::WentBack { .. }), "{error:?}");
+        let error = store.commit(&key("bob"), Version(0), &delta).await.unwrap_err();
+        assert!(matches!(inner(&error), RedisError::WentBack { .. }), "{error:?}");
+    }
+    assert_eq!(other.load(&key("bob")).await.unwrap(), Versioned::default());
+}
+
 #[tokio::test]
 async fn where_losses_are_accepted_an_emptied_server_is_filled_anew() {
     let server = Server::start(&[]);
@@ -261,8 +290,7 @@ async fn a_primary_that_became_a_replica_is_neither_read_nor_written() {
 #[tokio::test]
 async fn what_a_change_learns_of_a_primary_that_became_a_replica_reads_know_as_well() {
     let [appendonly, appendfsync] = DURABLE;
-    let (server, other) =
-        (Server::start(&[appendonly, appendfsync, "min-replicas-to-write 1"]), Server::durable());
+    let server = Server::start(&[appendonly, appendfsync, "min-replicas-to-write 1"]);
     let replica_of = format!("replicaof 127.0.0.1 {}", server.port());
     let replica = Server::start(&[&replica_of, appendonly, appendfsync]);
     while !server.cli(&["INFO", "replication"]).contains("state=online") {
@@ -272,9 +300,10 @@ async fn what_a_change_learns_of_a_primary_that_became_a_replica_reads_know_as_w
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
     let read = store.load(&key("alice")).await.unwrap();
     let delta = delta(&read.value, &key("alice"), |_| ());
-    server.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
+    // Of one that cannot be reached, so it keeps what it has.
+    server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
     // Nobody has told the connection of the reads so far.
-    let _ = store.load(&key("alice")).await;
+    store.load(&key("alice")).await.unwrap();
     let error = store.commit(&key("alice"), Version(1), &delta).await.unwrap_err();
     assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
     let error = store.load(&key("alice")).await.unwrap_err();

@@ -207,6 +207,38 @@ async fn a_key_of_another_kind_makes_a_commit_fail_before_it_has_changed_anythin
     }
 }
 
+#[tokio::test]
+async fn what_is_damaged_makes_a_change_fail_before_it_has_changed_anything() {
+    let (store, url) = store().await;
+    let (mut shell, namespace) = raw(&url).await;
+    let alice = key("alice");
+    make(&store, &alice, |draft| draft.put(factor(1, 20))).await;
+    let first = store.load(&alice).await.unwrap().value;
+    for _ in 0..2 {
+        make(&store, &alice, |_| ()).await;
+    }
+    // One of them begins the trail that is left, and one of its numbers is none.
+    let base = mfa_domain::AuditHead { sequence: 2, hash: mfa_domain::audit::EventHash([7; 32]) };
+    let events = format!("{namespace}:{{acme}}:events:alice");
+    give(&mut shell, &["ZREM", &events, "2"]).await;
+    give(&mut shell, &["ZADD", &events, "2", "two"]).await;
+    let before = everything(&mut shell, &namespace).await;
+    let error = store.trim(&alice, first.audit_base, base).await.unwrap_err();
+    let told = matches!(inner(&error), RedisError::Undecodable { key: "events", .. });
+    assert!(told, "{error:?}");
+    assert_eq!(everything(&mut shell, &namespace).await, before);
+    // A factor is in the index twice.
+    let id = factor(1, 20).id;
+    let removal = delta(&first, &alice, |draft| draft.remove(id));
+    let account = format!("{namespace}:{{acme}}:account:alice");
+    give(&mut shell, &["HSET", &account, "factors", &format!("{id}=6b31 {id}=6b31")]).await;
+    let before = everything(&mut shell, &namespace).await;
+    let error = store.commit(&alice, Version(3), &removal).await.unwrap_err();
+    let told = matches!(inner(&error), RedisError::Undecodable { key: "account", field: "factors" });
+    assert!(told, "{error:?}");
+    assert_eq!(everything(&mut shell, &namespace).await, before);
+}
+
 /// Events are never written behind those that are there.
 #[tokio::test]
 async fn an_id_of_the_last_event_that_has_gone_back_is_an_error() {
