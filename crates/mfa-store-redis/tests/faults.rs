@@ -296,7 +296,7 @@ async fn what_a_change_learns_of_a_primary_that_became_a_replica_reads_know_as_w
     while !server.cli(&["INFO", "replication"]).contains("state=online") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let store = RedisStore::open(&with(&server.url(), "replicas=1")).await.unwrap();
+    let store = open(&with(&server.url(), "replicas=1")).await;
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
     let read = store.load(&key("alice")).await.unwrap();
     let delta = delta(&read.value, &key("alice"), |_| ());
