@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mfa_tests::{Answer, Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 #[path = "../crates/mfa-store-redis/tests/support/server.rs"]
 mod redis;
@@ -256,14 +258,69 @@ async fn without_redis_codes_are_checked_and_with_it_requests_are_throttled_agai
 
     redis.start_again();
     for server in [&running, &late] {
-        for attempt in 0.. {
-            assert!(attempt < 600, "it is still not throttled");
-            if server.client.get("/v1/users/alice").await.problem() == "throttled" {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        throttles(server).await;
         let ready = server.client.get("/readyz").await.expect(200).json;
         assert_eq!(ready["dependencies"]["throttle"], "ok", "{ready}");
     }
+}
+
+async fn throttles(server: &Server) {
+    for _ in 0..600 {
+        if server.client.get("/v1/users/alice").await.problem() == "throttled" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it is still not throttled");
+}
+
+/// To connect takes several answers, and so more time than a request has for its charges.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_comes_late_and_is_far_away_is_connected_to_in_the_background() {
+    let redis = redis::Server::start(&[]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = server_counting_in(&format!("redis://127.0.0.1:{port}"));
+    server.client.get("/v1/users/alice").await.expect(200);
+    tokio::spawn(hand_on_slowly(port, redis.port()));
+    throttles(&server).await;
+}
+
+/// Each answer takes a tenth of a second, and a connection is closed as soon as the client is gone.
+async fn hand_on_slowly(port: u16, to: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    while let Ok((mut client, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            let (mut question, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
+            loop {
+                tokio::select! {
+                    Ok(length @ 1..) = client.read(&mut question) => {
+                        server.write_all(&question[..length]).await.unwrap();
+                    }
+                    Ok(length @ 1..) = server.read(&mut answer) => {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        if client.write_all(&answer[..length]).await.is_err() {
+                            return;
+                        }
+                    }
+                    else => return,
+                }
+            }
+        });
+    }
+}
+
+/// A node that hangs says nothing; who has taken its place is looked for all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_throttled_again_once_a_primary_that_hangs_was_replaced() {
+    let cluster = redis::Cluster::start(&[]);
+    let server = server_counting_in(&cluster.url());
+    throttles(&server).await;
+    let bucket = "mfa:throttle:{default}:tenant";
+    let (primary, witness) = (cluster.primary_of(bucket, 0), cluster.bystander_of(bucket));
+    assert_eq!(cluster.nodes[primary].cli(&["EXISTS", bucket]), "1");
+    cluster.nodes[primary].pause();
+    server.client.get("/v1/users/alice").await.expect(200);
+    throttles(&server).await;
+    assert_ne!(cluster.primary_of(bucket, witness), primary);
 }
