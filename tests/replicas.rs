@@ -8,6 +8,8 @@ use sqlx::{Connection, Executor, PgConnection};
 
 #[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
+#[path = "../crates/mfa-store-redis/tests/support/server.rs"]
+mod redis;
 
 /// Two servers with one key ring on one new database, and its URL.
 async fn replicas() -> (Server, Server, String) {
@@ -52,12 +54,23 @@ async fn a_server_without_the_key_ring_of_the_others_is_refused() {
 /// On different machines, with nothing in common but the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_first_starts_at_once_one_makes_a_key_ring_and_the_others_are_told_to_copy_it() {
-    let url = postgres::database().await;
+    one_makes_a_key_ring(&postgres::database().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_first_starts_on_one_redis_one_makes_a_key_ring_as_well() {
+    let redis = redis::Server::durable();
+    one_makes_a_key_ring(&redis.url()).await;
+    // Nobody has to wait for a turn that is over.
+    assert_eq!(redis.cli(&["EXISTS", "mfa:turn"]), "0");
+}
+
+async fn one_makes_a_key_ring(url: &str) {
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let starts = folders.iter().map(|folder| {
         let mut command = tokio::process::Command::from(program(binary!()));
         command.args(["api-key", "create", "--scope", "verify", "--data-dir"]).arg(folder.path());
-        command.env("MFA_STORE", &url).output()
+        command.env("MFA_STORE", url).output()
     });
     let started: Vec<_> = join_all(starts).await.into_iter().map(Result::unwrap).collect();
     let codes: Vec<_> = started.iter().map(|output| output.status.code()).collect();

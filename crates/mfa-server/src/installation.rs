@@ -7,14 +7,13 @@ use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
 use mfa_domain::ports::{ApiKeyStore, DeliveryStore, SystemClock, Throttle};
 use mfa_domain::{Mfa, Ports};
-use mfa_store_postgres::Turn;
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
 use crate::key_ring::{self, RingSource};
 use crate::policies::policies;
 use crate::re_encryption;
-use crate::storage::{Absent, Storage};
+use crate::storage::{Absent, Storage, Turn};
 
 /// Stores and a key ring that belong together.
 #[derive(Debug)]
@@ -52,6 +51,19 @@ impl Installation {
             turn = storage.turn().await?;
             shared = turn.is_some() && has_api_keys(&storage).await?;
         }
+        let opened = Self::on(storage, settings, source, shared).await;
+        match (opened, turn) {
+            (Ok(opened), turn) => Ok(Self { turn, ..opened }),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(turn)) => {
+                turn.end().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What is on an open store. `shared` is whether others have made a ring for it.
+    async fn on(storage: Storage, settings: &Settings, source: RingSource<'_>, shared: bool) -> Result<Self> {
         let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
         let ring = key_ring::for_store(&source, &in_use, &settings.store, shared)?;
         let ring_file = match source {
@@ -66,12 +78,14 @@ impl Installation {
         }
         let vault = Arc::new(vault);
         let mfa = Arc::new(use_cases(settings, &storage, vault.clone())?);
-        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file, turn })
+        Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file, turn: None })
     }
 
     /// Lets other machines start on the same database: there is an API key now.
-    pub(crate) fn made(&mut self) {
-        self.turn = None;
+    pub(crate) async fn made(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            turn.end().await;
+        }
     }
 
     /// Takes up keys that are added while the server runs. Secrets that name one are opened at once;
@@ -99,7 +113,7 @@ impl Installation {
 
     /// Closes the stores.
     pub(crate) async fn close(mut self) {
-        self.made();
+        self.made().await;
         self.storage.close().await;
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, Throttle};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
-use mfa_store_postgres::{PostgresStore, Turn};
-use mfa_store_redis::{RedisStore, RedisUrl};
+use mfa_store_postgres::PostgresStore;
+use mfa_store_redis::{RedisStore, RedisTurn, RedisUrl};
 use mfa_store_sqlite::SqliteStore;
+use tracing::warn;
 
 use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::data_dir;
@@ -41,7 +42,14 @@ enum Opened {
     Memory,
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
-    Redis(RedisUrl),
+    Redis { url: RedisUrl, store: Arc<RedisStore> },
+}
+
+/// Held by the process that makes an installation on what others share.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Postgres(mfa_store_postgres::Turn),
+    Redis(RedisTurn),
 }
 
 impl Storage {
@@ -49,7 +57,7 @@ impl Storage {
         if let StoreUrl::Redis(url) = &settings.store {
             let redis = RedisStore::open(url.expose());
             let redis = Arc::new(redis.await.with_context(|| format!("the store {url} cannot be opened"))?);
-            let opened = Opened::Redis(url.clone());
+            let opened = Opened::Redis { url: url.clone(), store: Arc::clone(&redis) };
             return Ok(Self { accounts: redis.clone(), api_keys: redis, deliveries: None, opened });
         }
         if let StoreUrl::Postgres(url) = &settings.store {
@@ -85,15 +93,14 @@ impl Storage {
         Self { accounts: store.clone(), api_keys: store.clone(), deliveries, opened }
     }
 
-    /// Keeps other machines from making an installation on the same database, until it is dropped.
+    /// Keeps other machines from making an installation on the same database, until it is ended.
     pub(crate) async fn turn(&self) -> Result<Option<Turn>> {
-        match &self.opened {
-            Opened::Memory | Opened::Sqlite(_) | Opened::Redis(_) => Ok(None),
-            Opened::Postgres(postgres) => {
-                let turn = postgres.turn().await;
-                Ok(Some(turn.context("another server is being started on the same database")?))
-            }
-        }
+        const OTHER: &str = "another server is being started on the same database";
+        Ok(match &self.opened {
+            Opened::Memory | Opened::Sqlite(_) => None,
+            Opened::Postgres(postgres) => Some(Turn::Postgres(postgres.turn().await.context(OTHER)?)),
+            Opened::Redis { store, .. } => Some(Turn::Redis(store.turn().await.context(OTHER)?)),
+        })
     }
 
     /// The throttle that the settings name.
@@ -104,7 +111,7 @@ impl Storage {
             }
             (EphemeralUrl::Store, Opened::Sqlite(sqlite)) => Arc::new(sqlite.clone()),
             (EphemeralUrl::Store, Opened::Postgres(postgres)) => Arc::new(postgres.clone()),
-            (EphemeralUrl::Redis(url), _) | (EphemeralUrl::Store, Opened::Redis(url)) => {
+            (EphemeralUrl::Redis(url), _) | (EphemeralUrl::Store, Opened::Redis { url, .. }) => {
                 Arc::new(RedisThrottle::open(url.clone()).await?)
             }
         })
@@ -113,9 +120,23 @@ impl Storage {
     /// Makes what is queued, and writes back what SQLite keeps beside the database.
     pub(crate) async fn close(self) {
         match self.opened {
-            Opened::Memory | Opened::Redis(_) => {}
+            Opened::Memory | Opened::Redis { .. } => {}
             Opened::Sqlite(sqlite) => sqlite.close().await,
             Opened::Postgres(postgres) => postgres.close().await,
+        }
+    }
+}
+
+impl Turn {
+    /// Lets the next one.
+    pub(crate) async fn end(self) {
+        match self {
+            Self::Postgres(turn) => drop(turn),
+            Self::Redis(turn) => {
+                if let Err(error) = turn.end().await {
+                    warn!(%error, "other servers may have to wait half a minute before they start");
+                }
+            }
         }
     }
 }

@@ -41,6 +41,11 @@ impl Keys {
         format!("{}:format", self.namespace)
     }
 
+    /// Who makes an installation.
+    pub(crate) fn turn(&self) -> String {
+        format!("{}:turn", self.namespace)
+    }
+
     /// The tenants that have accounts: a sorted set, all of one score, so that it is in the order of names.
     pub(crate) fn tenants(&self) -> String {
         format!("{}:tenants", self.namespace)

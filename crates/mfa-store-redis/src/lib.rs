@@ -18,11 +18,13 @@ mod script;
 mod store;
 mod tenants;
 mod throttle;
+mod turn;
 mod url;
 
 pub use connections::RedisOptions;
 pub use error::RedisError;
 pub use store::{RedisEphemeral, RedisStore};
+pub use turn::RedisTurn;
 pub use url::RedisUrl;
 
 /// The most that one page has, since a server does nothing else while it reads one.

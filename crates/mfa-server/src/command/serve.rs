@@ -73,7 +73,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     let webhooks = Webhooks::start(settings, installation.deliveries()).await?;
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
-    installation.made();
+    installation.made().await;
 
     let server = server.run();
     // One write, so that whoever waits for its first line does not miss the rest.

@@ -1,0 +1,5 @@
+-- KEYS: the turn. ARGV: whose it is. One that was over, and is another's by now, is left to that.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    return redis.call('DEL', KEYS[1])
+end
+return 0

@@ -1,0 +1,71 @@
+//! One process at a time makes an installation.
+
+use std::fmt;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::Instant;
+
+use crate::connections::Effect;
+use crate::script::{Call, Script};
+use crate::{RedisError, RedisStore};
+
+static TAKE_TURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/take_turn.lua")));
+static END_TURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/end_turn.lua")));
+
+/// When the turn of a process that has ended without a word is over.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Before the turn is asked for again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Held by the process that makes an installation on this Redis: what belongs to the accounts and is not in
+/// there, as a key ring. It is over half a minute after it began, or when it is [ended](Self::end).
+pub struct RedisTurn {
+    store: RedisStore,
+    token: String,
+}
+
+impl RedisStore {
+    /// Waits until no other process, on whatever machine, makes an installation in this namespace. Look
+    /// again afterwards whether there is still one to make.
+    ///
+    /// # Errors
+    /// [`RedisError`] if Redis fails, or others hold the turn for more than half a minute.
+    pub async fn turn(&self) -> Result<RedisTurn, RedisError> {
+        let deadline = Instant::now() + LEASE + LEASE / 6;
+        loop {
+            let lease = LEASE.as_millis().to_string();
+            let call = Call::new(&TAKE_TURN, [self.keys.turn()]).with(lease);
+            let answer = self.connections.call(&call, Effect::Lasting).await?;
+            let unreadable = |_| RedisError::Undecodable { key: "turn", field: "token" };
+            let token: Option<String> = redis::from_redis_value(answer).map_err(unreadable)?;
+            if let Some(token) = token {
+                return Ok(RedisTurn { store: self.clone(), token });
+            }
+            if Instant::now() >= deadline {
+                return Err(RedisError::Unavailable("another process makes an installation".to_owned()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl RedisTurn {
+    /// Lets the next one.
+    ///
+    /// # Errors
+    /// [`RedisError`] if Redis fails; the next one then has to wait.
+    pub async fn end(self) -> Result<(), RedisError> {
+        let Self { store, token } = self;
+        let call = Call::new(&END_TURN, [store.keys.turn()]).with(token);
+        store.connections.call(&call, Effect::Lasting).await.map(|_: Value| ())
+    }
+}
+
+impl fmt::Debug for RedisTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisTurn(..)")
+    }
+}
