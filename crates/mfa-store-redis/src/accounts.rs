@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
 };
@@ -26,6 +27,9 @@ static SEALED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../
 
 /// Tenants that are read at once.
 const TENANTS: u32 = 100;
+
+/// Tenants whose keys are asked for at the same time.
+const TOGETHER: usize = 64;
 
 #[async_trait]
 impl AccountStore for RedisStore {
@@ -101,11 +105,17 @@ impl AccountStore for RedisStore {
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let mut names = BTreeSet::new();
         let mut tenants = Tenants::from(None);
-        while let Some(tenant) = tenants.next(self).await? {
-            let call = Call::new(&SEALED, [self.keys.sealed(&tenant)]).with("").with("").with("0");
-            let answer = self.connections.call(&call, Effect::None).await?;
-            let (keys, _): (Vec<String>, Vec<String>) = read(answer, "sealed")?;
-            names.extend(keys);
+        loop {
+            let mut together = Vec::new();
+            while together.len() < TOGETHER
+                && let Some(tenant) = tenants.next(self).await?
+            {
+                together.push(self.keys_of(tenant));
+            }
+            if together.is_empty() {
+                break;
+            }
+            names.extend(try_join_all(together).await?.into_iter().flatten());
         }
         let keys = names.iter().map(|name| key_named(name).ok_or_else(|| undecodable("sealed").into()));
         keys.collect()
@@ -132,6 +142,14 @@ impl RedisStore {
         self.connections.command(&add, &key, Effect::Lasting).await?;
         self.tenants.listed(tenant);
         Ok(())
+    }
+
+    /// The names of the keys that some secret of a tenant is sealed with.
+    async fn keys_of(&self, tenant: TenantId) -> Result<Vec<String>, RedisError> {
+        let call = Call::new(&SEALED, [self.keys.sealed(&tenant)]).with("").with("").with("0");
+        let answer = self.connections.call(&call, Effect::None).await?;
+        let (keys, _): (Vec<String>, Vec<String>) = read(answer, "sealed")?;
+        Ok(keys)
     }
 
     /// The users of a tenant that a query asks for.

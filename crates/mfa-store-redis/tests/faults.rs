@@ -10,7 +10,7 @@ use mfa_domain::ports::{
     AccountQuery, AccountStore, ChallengeStore, Commit, EventQuery, Throttle, ThrottleKey,
 };
 use mfa_domain::quota::{Charge, Quota};
-use mfa_domain::{Account, ChallengeId, Version, Versioned};
+use mfa_domain::{Account, AccountKey, ChallengeId, TenantId, Version, Versioned};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -119,6 +119,48 @@ async fn a_commit_whose_answer_is_lost_is_an_error_and_no_conflict() {
     assert!(!cut.load(Ordering::SeqCst), "nothing was cut");
     assert_eq!((read.version, read.value.factors), (Version(2), vec![factor(2, 20)]));
     assert_ne!(charge(&ephemeral).await.unwrap(), Charge::Admitted);
+}
+
+/// A server that is far away answers many tenants' questions at the time of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_in_use_are_asked_of_many_tenants_at_once() {
+    let server = Server::durable();
+    let near = open(&server.url()).await;
+    let tenants = 300;
+    for tenant in 0..tenants {
+        let tenant = TenantId::new(&format!("tenant-{tenant}")).unwrap();
+        make(&near, &AccountKey::new(tenant, key("alice").user), |draft| draft.put(factor(1, 20))).await;
+    }
+    let delay = Duration::from_millis(50);
+    let port = far_away(server.port(), delay).await;
+    let far = open(&format!("redis://127.0.0.1:{port}")).await;
+    let begin = Instant::now();
+    assert_eq!(far.keys_in_use().await.unwrap(), near.keys_in_use().await.unwrap());
+    // One after the other each of them takes the whole way.
+    assert!(begin.elapsed() < delay * tenants, "{:?}", begin.elapsed());
+}
+
+/// Hands on what is asked, and each answer after a while.
+async fn far_away(to: u16, delay: Duration) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            let ((mut asked, mut told), (mut answers, mut asks)) = (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut asked, &mut asks).await });
+            tokio::spawn(async move {
+                let mut answer = vec![0; 65_536];
+                while let Ok(length @ 1..) = answers.read(&mut answer).await {
+                    tokio::time::sleep(delay).await;
+                    if told.write_all(&answer[..length]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
 }
 
 /// Hands on what is asked, and, once it is told to cut, no answer any more but the end of the connection;
