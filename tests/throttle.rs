@@ -316,7 +316,7 @@ async fn requests_are_throttled_again_once_a_primary_that_hangs_was_replaced() {
     let cluster = redis::Cluster::start(&[]);
     let server = server_counting_in(&cluster.url());
     throttles(&server).await;
-    let bucket = "mfa:throttle:{default}:tenant";
+    let bucket = "mfa:throttle:{default/}:tenant";
     let (primary, witness) = (cluster.primary_of(bucket, 0), cluster.bystander_of(bucket));
     assert_eq!(cluster.nodes[primary].cli(&["EXISTS", bucket]), "1");
     cluster.nodes[primary].pause();
