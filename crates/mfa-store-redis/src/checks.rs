@@ -10,9 +10,9 @@ use crate::RedisError;
 use crate::cluster::every_node;
 use crate::error::Failure;
 
-/// The oldest version that has all that the scripts use.
-const OLDEST: (u32, u32) = (6, 2);
-const OLDEST_TEXT: &str = "6.2";
+/// The oldest version that has all that the scripts use, and tells errors in them as it is understood here.
+const OLDEST: (u32, u32) = (7, 0);
+const OLDEST_TEXT: &str = "7.0";
 
 /// What is needed of every server.
 #[derive(Clone, Debug)]
