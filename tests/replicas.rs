@@ -62,7 +62,7 @@ async fn of_several_first_starts_on_one_redis_one_makes_a_key_ring_as_well() {
     let redis = redis::Server::durable();
     one_makes_a_key_ring(&redis.url()).await;
     // Nobody has to wait for a turn that is over.
-    assert_eq!(redis.cli(&["EXISTS", "mfa:turn"]), "0");
+    assert_eq!(redis.cli(&["EXISTS", "mfa:turn:{turn}"]), "0");
 }
 
 async fn one_makes_a_key_ring(url: &str) {

@@ -1,10 +1,7 @@
--- KEYS: the turn. ARGV: how many milliseconds it lasts.
---
--- Who has it is told by when it began. Two can only have begun in one microsecond by a clock that was set back,
--- and then the first of them is long over.
-local time = redis.call('TIME')
-local token = time[1] .. '.' .. time[2]
-if redis.call('SET', KEYS[1], token, 'NX', 'PX', ARGV[1]) then
-    return token
+-- KEYS: whose turn it is, how many turns there were. ARGV: how many milliseconds it lasts.
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    return false
 end
-return false
+local turn = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], turn, 'PX', ARGV[1])
+return tostring(turn)

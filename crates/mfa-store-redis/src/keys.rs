@@ -41,9 +41,14 @@ impl Keys {
         format!("{}:format", self.namespace)
     }
 
-    /// Who makes an installation.
+    /// Whose turn it is to make an installation.
     pub(crate) fn turn(&self) -> String {
-        format!("{}:turn", self.namespace)
+        format!("{}:turn:{{turn}}", self.namespace)
+    }
+
+    /// How many turns there were.
+    pub(crate) fn turns(&self) -> String {
+        format!("{}:turns:{{turn}}", self.namespace)
     }
 
     /// The tenants that have accounts: a sorted set, all of one score, so that it is in the order of names.

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// there, as a key ring. It is over half a minute after it began, or when it is [ended](Self::end).
 pub struct RedisTurn {
     store: RedisStore,
-    token: String,
+    number: String,
 }
 
 impl RedisStore {
@@ -37,12 +37,12 @@ impl RedisStore {
         let deadline = Instant::now() + LEASE + LEASE / 6;
         loop {
             let lease = LEASE.as_millis().to_string();
-            let call = Call::new(&TAKE_TURN, [self.keys.turn()]).with(lease);
+            let call = Call::new(&TAKE_TURN, [self.keys.turn(), self.keys.turns()]).with(lease);
             let answer = self.connections.call(&call, Effect::Lasting).await?;
-            let unreadable = |_| RedisError::Undecodable { key: "turn", field: "token" };
-            let token: Option<String> = redis::from_redis_value(answer).map_err(unreadable)?;
-            if let Some(token) = token {
-                return Ok(RedisTurn { store: self.clone(), token });
+            let unreadable = |_| RedisError::Undecodable { key: "turn", field: "number" };
+            let number: Option<String> = redis::from_redis_value(answer).map_err(unreadable)?;
+            if let Some(number) = number {
+                return Ok(RedisTurn { store: self.clone(), number });
             }
             if Instant::now() >= deadline {
                 return Err(RedisError::Unavailable("another process makes an installation".to_owned()));
@@ -58,8 +58,8 @@ impl RedisTurn {
     /// # Errors
     /// [`RedisError`] if Redis fails; the next one then has to wait.
     pub async fn end(self) -> Result<(), RedisError> {
-        let Self { store, token } = self;
-        let call = Call::new(&END_TURN, [store.keys.turn()]).with(token);
+        let Self { store, number } = self;
+        let call = Call::new(&END_TURN, [store.keys.turn()]).with(number);
         store.connections.call(&call, Effect::Lasting).await.map(|_: Value| ())
     }
 }

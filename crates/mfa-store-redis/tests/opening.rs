@@ -276,7 +276,27 @@ async fn a_user_with_few_rights_is_enough_in_a_cluster() {
     let store = open(&url).await;
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
     assert_eq!(store.load(&key("alice")).await.unwrap().value.factors, [factor(1, 20)]);
+    store.turn().await.unwrap().end().await.unwrap();
     charge(&open_ephemeral(&url).await).await;
+}
+
+/// A turn that was over before it was ended is no reason to end another's.
+#[tokio::test]
+async fn one_process_at_a_time_has_the_turn() {
+    let server = Server::durable();
+    let (one, other) = (open(&server.url()).await, open(&server.url()).await);
+    let first = one.turn().await.unwrap();
+    let left: u64 = server.cli(&["PTTL", "mfa:turn:{turn}"]).parse().unwrap();
+    assert!((1..=30_000).contains(&left), "{left}");
+    let waiting = tokio::time::timeout(Duration::from_millis(300), other.turn()).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    // It takes too long, and is over.
+    assert_eq!(server.cli(&["DEL", "mfa:turn:{turn}"]), "1");
+    let second = other.turn().await.unwrap();
+    first.end().await.unwrap();
+    assert_eq!(server.cli(&["EXISTS", "mfa:turn:{turn}"]), "1", "the first has ended the second's");
+    second.end().await.unwrap();
+    let _third = one.turn().await.unwrap();
 }
 
 /// What the README says that a user must be allowed.
@@ -291,6 +311,7 @@ async fn a_user_with_few_rights_is_enough() {
     let store = open(&url).await;
     mfa_testkit::account_store::basic(store.as_ref()).await.unwrap();
     mfa_testkit::api_key_store::basic(store.as_ref()).await.unwrap();
+    store.turn().await.unwrap().end().await.unwrap();
     let ephemeral = open_ephemeral(&url).await;
     mfa_testkit::throttle::basic(ephemeral.as_ref()).await.unwrap();
     mfa_testkit::challenge_store::basic(ephemeral.as_ref()).await.unwrap();
