@@ -3,10 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use futures_util::future::join_all;
-use mfa_tests::{Client, Server, binary};
+use mfa_tests::{Client, Server, ServerOptions, binary};
 use serde_json::json;
 
 const ROUNDS: usize = 20;
+
+/// A server on that store, with a long timeout: the race is between requests, not with a busy machine.
+fn server_on(store: &str) -> Server {
+    let settings = [("MFA_STORE", store), ("MFA_REQUEST_TIMEOUT", "1m")];
+    Server::with(binary!(), ServerOptions::new(settings))
+}
 
 /// Posts one code 64 times at once and counts the answers by what they are.
 async fn parallel_posts(client: &Client, user: &str, code: &str) -> (usize, usize) {
@@ -61,17 +67,17 @@ async fn five_of_200(client: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_64_parallel_posts_counts_on_sqlite() {
-    one_of_64(&Server::start(binary!()).client).await;
+    one_of_64(&server_on("sqlite:mfa.db").client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_64_parallel_posts_counts_in_memory() {
-    one_of_64(&Server::in_memory(binary!()).client).await;
+    one_of_64(&server_on("memory:").client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_of_200_parallel_guesses_are_evaluated_on_sqlite_and_the_lock_survives_a_restart() {
-    let mut server = Server::start(binary!());
+    let mut server = server_on("sqlite:mfa.db");
     five_of_200(&server.client).await;
     server.kill();
     server.restart();
@@ -84,12 +90,12 @@ async fn five_of_200_parallel_guesses_are_evaluated_on_sqlite_and_the_lock_survi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_of_200_parallel_guesses_are_evaluated_in_memory() {
-    five_of_200(&Server::in_memory(binary!()).client).await;
+    five_of_200(&server_on("memory:").client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_backup_codes_in_parallel_are_both_spent() {
-    let server = Server::start(binary!());
+    let server = server_on("sqlite:mfa.db");
     let client = &server.client;
     for round in 0..ROUNDS {
         let user = format!("two-{round}");
