@@ -13,6 +13,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::change::Change;
 use crate::column::{Row, integer, millis};
 use crate::rows::{self, AccountRow};
+use crate::store::by;
 use crate::{PostgresError, PostgresStore, events};
 
 /// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
@@ -109,15 +110,17 @@ impl AccountStore for PostgresStore {
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let mut connection = self.connections.acquire().await?;
+        let deadline = self.deadline();
+        let mut connection = by(deadline, self.connections.acquire()).await?;
         let patience = self.options.call_timeout / 2;
-        let page = self.in_time(events::page(&mut connection, query, patience)).await;
+        let page = by(deadline, events::page(&mut connection, query, patience)).await;
         Ok(self.connections.release(connection, page)?)
     }
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
-        let mut connection = self.connections.acquire().await?;
-        let moved = self.in_time(trim(&mut connection, key, from, to)).await;
+        let deadline = self.deadline();
+        let mut connection = by(deadline, self.connections.acquire()).await?;
+        let moved = by(deadline, trim(&mut connection, key, from, to)).await;
         let moved = self.connections.release(connection, moved)?;
         Ok(if moved { Commit::Won } else { Commit::Conflict })
     }

@@ -11,7 +11,7 @@ use mfa_domain::{
 use sqlx::PgConnection;
 
 use crate::column::{Row, millis};
-use crate::store::reading;
+use crate::store::{by, reading};
 use crate::{PostgresError, PostgresStore};
 
 /// Keeps a new challenge, and forgets some that expired long ago: more than one, so that they become
@@ -81,8 +81,9 @@ impl ChallengeStore for PostgresStore {
             .bind(i64::from(*failures))
             .bind(data.as_bytes())
             .bind(millis(challenge.created_at).saturating_sub(hour()));
-        let mut connection = self.connections.acquire().await?;
-        let put = self.in_time(held(&mut connection, put)).await;
+        let deadline = self.deadline();
+        let mut connection = by(deadline, self.connections.acquire()).await?;
+        let put = by(deadline, held(&mut connection, put)).await;
         if self.connections.release(connection, put)? {
             Ok(())
         } else {
@@ -95,9 +96,10 @@ impl ChallengeStore for PostgresStore {
         id: &ChallengeId,
         now: Timestamp,
     ) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        let deadline = self.deadline();
         let get = async || {
-            let mut connection = self.connections.acquire().await?;
-            let row = self.in_time(one(&mut connection, GET_CHALLENGE, id, now)).await;
+            let mut connection = by(deadline, self.connections.acquire()).await?;
+            let row = by(deadline, one(&mut connection, GET_CHALLENGE, id, now)).await;
             self.connections.release(connection, row)
         };
         let row = reading(get).await?;
@@ -120,15 +122,17 @@ impl ChallengeStore for PostgresStore {
             .bind(next.state.as_str())
             .bind(i64::from(next.failures))
             .bind(next.data.as_bytes());
-        let mut connection = self.connections.acquire().await?;
-        let swapped = self.in_time(held(&mut connection, swap)).await;
+        let deadline = self.deadline();
+        let mut connection = by(deadline, self.connections.acquire()).await?;
+        let swapped = by(deadline, held(&mut connection, swap)).await;
         let won = self.connections.release(connection, swapped)?;
         Ok(if won { Commit::Won } else { Commit::Conflict })
     }
 
     async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let mut connection = self.connections.acquire().await?;
-        let row = self.in_time(one(&mut connection, TAKE_CHALLENGE, id, now)).await;
+        let deadline = self.deadline();
+        let mut connection = by(deadline, self.connections.acquire()).await?;
+        let row = by(deadline, one(&mut connection, TAKE_CHALLENGE, id, now)).await;
         let row = self.connections.release(connection, row)?;
         Ok(row.map(ChallengeRow::read).transpose()?.map(|taken| taken.value))
     }

@@ -10,6 +10,7 @@ use mfa_domain::{AccountKey, Charge};
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
 use crate::api_keys::{self, ApiKeyRow};
@@ -104,6 +105,11 @@ impl PostgresStore {
         self.connections.close().await;
     }
 
+    /// When a call that begins now is answered, whatever is still under way.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.options.call_timeout
+    }
+
     /// What a call is answered with, in time.
     pub(crate) async fn in_time<T>(
         &self,
@@ -123,6 +129,14 @@ where
         Err(PostgresError::ConnectionLost(_)) => read().await,
         read => read,
     }
+}
+
+/// What a part of a call comes to before the deadline of the call.
+pub(crate) async fn by<T>(
+    deadline: Instant,
+    part: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    tokio::time::timeout_at(deadline, part).await.unwrap_or(Err(PostgresError::Timeout))
 }
 
 async fn within<T>(

@@ -14,7 +14,7 @@ use mfa_domain::{
     Challenge, ChallengeData, ChallengeId, ChallengeKind, Charge, Progress, Quota, Timestamp, Version,
     Versioned,
 };
-use mfa_store_postgres::{PostgresError, PostgresStore};
+use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use mfa_testkit::{challenge_store, throttle};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::task::JoinSet;
@@ -231,6 +231,43 @@ async fn a_crash_of_the_server_loses_all_of_it_and_brings_nothing_back() {
     assert_eq!(store.get(&open.id, now()).await.unwrap(), None);
     assert_eq!(store.charge(&user("alice"), quota(1), now()).await.unwrap(), Charge::Admitted);
     store.put(&challenge(3, now())).await.unwrap();
+}
+
+/// Whoever calls is answered in time, also while all connections are taken.
+#[tokio::test]
+async fn to_wait_for_a_connection_is_part_of_the_time_of_a_call() {
+    let (_, url) = store().await;
+    let (long, short) = (Duration::from_secs(30), Duration::from_millis(200));
+    let options = PostgresOptions {
+        max_connections: 2,
+        acquire_timeout: long,
+        call_timeout: short,
+        ..PostgresOptions::default()
+    };
+    let store = PostgresStore::open_with(&url, &options).await.unwrap();
+    let turn = store.turn().await.unwrap();
+    let other = store.clone();
+    let waiting = tokio::spawn(async move { other.turn().await.unwrap() });
+    let (mut observer, locks) =
+        (raw(&url).await, "pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()");
+    while count(&mut observer, locks).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let one = challenge(1, now());
+    let (id, progress) = (&one.id, &one.progress);
+    let begin = std::time::Instant::now();
+    for error in [
+        store.put(&one).await.unwrap_err(),
+        store.get(id, now()).await.unwrap_err(),
+        store.swap(id, Version(1), progress, now()).await.unwrap_err(),
+        store.take(id, now()).await.unwrap_err(),
+    ] {
+        assert!(matches!(inner(&error), PostgresError::Timeout), "{error:?}");
+    }
+    assert!(begin.elapsed() < long, "{:?}", begin.elapsed());
+    drop(turn);
+    drop(waiting.await.unwrap());
+    store.put(&one).await.unwrap();
 }
 
 #[tokio::test]
