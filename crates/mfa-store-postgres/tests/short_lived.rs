@@ -255,7 +255,7 @@ async fn to_wait_for_a_connection_is_part_of_the_time_of_a_call() {
     }
     let one = challenge(1, now());
     let (id, progress) = (&one.id, &one.progress);
-    let begin = std::time::Instant::now();
+    let begin = tokio::time::Instant::now();
     for error in [
         store.put(&one).await.unwrap_err(),
         store.get(id, now()).await.unwrap_err(),
