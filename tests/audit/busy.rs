@@ -51,6 +51,8 @@ async fn a_busy_trail_raises_no_alarm(kind: Kind) {
             })
         })
         .collect();
+    // So that something is old enough to be removed.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let mut removed = 0;
     for round in 0..ROUNDS {
         let previous = if round == 0 { String::new() } else { format!("--previous {}.jsonl", round - 1) };
