@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ChallengeStore, Commit, StoreError, Throttle, ThrottleKey};
+use mfa_domain::ports::{ChallengeStore, StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::Bucket;
 use mfa_domain::{
     Challenge, ChallengeData, ChallengeId, ChallengeKind, Charge, Progress, Quota, Timestamp, Version,
-    Versioned,
 };
 use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
-use mfa_testkit::{challenge_store, throttle};
+use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::task::JoinSet;
 
@@ -326,64 +325,25 @@ async fn what_is_short_lived_is_unlogged() {
 async fn stores_that_compare_in_memory_fail() {
     let (one, url) = store().await;
     let other = Arc::new(PostgresStore::open(&url).await.unwrap());
-    let naive = |store: &Arc<PostgresStore>| Arc::new(Naive { store: Arc::clone(store), url: url.clone() });
-    let (one, other) = (naive(&one), naive(&other));
-    challenge_store::basic(one.as_ref()).await.unwrap();
-    challenge_store::time(one.as_ref()).await.unwrap();
-    let stores: challenge_store::race::Stores = [one.clone(), other.clone()];
+    let unguarded = UnguardedChallenges(one);
+    challenge_store::basic(&unguarded).await.unwrap();
+    challenge_store::time(&unguarded).await.unwrap();
+    let stores: challenge_store::race::Stores =
+        [Arc::new(unguarded), Arc::new(UnguardedChallenges(other.clone()))];
     let taken = challenge_store::race::one_of_many_takes_it(&stores).await.unwrap_err().to_string();
     assert!(taken.contains("one challenge was handed out"), "{taken}");
     let swapped = challenge_store::race::one_swap_wins_each_version(&stores).await.unwrap_err().to_string();
     assert!(swapped.contains("swaps of one version won"), "{swapped}");
-    throttle::basic(one.as_ref()).await.unwrap();
-    throttle::time(one.as_ref()).await.unwrap();
-    let charged = throttle::race(one, other).await.unwrap_err().to_string();
+    let naive = Arc::new(Naive { url });
+    throttle::basic(naive.as_ref()).await.unwrap();
+    throttle::time(naive.as_ref()).await.unwrap();
+    let charged = throttle::race(naive.clone(), naive).await.unwrap_err().to_string();
     assert!(charged.contains("64 charges at once were admitted"), "{charged}");
 }
 
 /// Reads, decides, and writes whatever is there by then.
 struct Naive {
-    store: Arc<PostgresStore>,
     url: String,
-}
-
-#[async_trait]
-impl ChallengeStore for Naive {
-    async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
-        self.store.put(challenge).await
-    }
-
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        self.store.get(id, now).await
-    }
-
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        match self.get(id, now).await? {
-            Some(read) if read.version == expected => {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                let _ = self.store.swap(id, expected, next, now).await?;
-                Ok(Commit::Won)
-            }
-            _ => Ok(Commit::Conflict),
-        }
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let read = self.get(id, now).await?;
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let _ = self.store.take(id, now).await?;
-        Ok(read.map(|read| read.value))
-    }
 }
 
 #[async_trait]

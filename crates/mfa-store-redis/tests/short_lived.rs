@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ChallengeStore, Commit, StoreError, Throttle, ThrottleKey};
+use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::Bucket;
-use mfa_domain::{Challenge, ChallengeId, Charge, Progress, Quota, Timestamp, Version, Versioned};
-use mfa_store_redis::RedisEphemeral;
-use mfa_testkit::{challenge_store, throttle};
+use mfa_domain::{Charge, Quota, Timestamp};
+use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use redis::aio::MultiplexedConnection;
 
 mod support;
@@ -21,14 +20,17 @@ use support::{open_ephemeral, raw, server};
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_that_compare_in_memory_fail() {
     let url = server::url();
-    let (one, other) = (naive(&url).await, naive(&url).await);
-    challenge_store::basic(one.as_ref()).await.unwrap();
-    challenge_store::time(one.as_ref()).await.unwrap();
-    let stores: challenge_store::race::Stores = [one.clone(), other.clone()];
+    let (one, other) = (open_ephemeral(&url).await, open_ephemeral(&url).await);
+    let unguarded = UnguardedChallenges(one);
+    challenge_store::basic(&unguarded).await.unwrap();
+    challenge_store::time(&unguarded).await.unwrap();
+    let stores: challenge_store::race::Stores =
+        [Arc::new(unguarded), Arc::new(UnguardedChallenges(other.clone()))];
     let taken = challenge_store::race::one_of_many_takes_it(&stores).await.unwrap_err().to_string();
     assert!(taken.contains("one challenge was handed out"), "{taken}");
     let swapped = challenge_store::race::one_swap_wins_each_version(&stores).await.unwrap_err().to_string();
     assert!(swapped.contains("swaps of one version won"), "{swapped}");
+    let (one, other) = (naive(&url).await, naive(&url).await);
     throttle::basic(one.as_ref()).await.unwrap();
     throttle::time(one.as_ref()).await.unwrap();
     let charged = throttle::race(one, other).await.unwrap_err().to_string();
@@ -37,53 +39,13 @@ async fn stores_that_compare_in_memory_fail() {
 
 async fn naive(url: &str) -> Arc<Naive> {
     let (shell, namespace) = raw(url).await;
-    Arc::new(Naive { store: open_ephemeral(url).await, shell, namespace })
+    Arc::new(Naive { shell, namespace })
 }
 
 /// Reads, decides, and writes whatever is there by then.
 struct Naive {
-    store: Arc<RedisEphemeral>,
     shell: MultiplexedConnection,
     namespace: String,
-}
-
-#[async_trait]
-impl ChallengeStore for Naive {
-    async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
-        self.store.put(challenge).await
-    }
-
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        self.store.get(id, now).await
-    }
-
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        match self.get(id, now).await? {
-            Some(read) if read.version == expected => {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                let _ = self.store.swap(id, expected, next, now).await?;
-                Ok(Commit::Won)
-            }
-            _ => Ok(Commit::Conflict),
-        }
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let read = self.get(id, now).await?;
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let _ = self.store.take(id, now).await?;
-        Ok(read.map(|read| read.value))
-    }
 }
 
 #[async_trait]

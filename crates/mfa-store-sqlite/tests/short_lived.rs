@@ -13,10 +13,9 @@ use mfa_domain::ports::{AccountStore, ChallengeStore, Commit, StoreError, Thrott
 use mfa_domain::quota::Bucket;
 use mfa_domain::{
     Challenge, ChallengeData, ChallengeId, ChallengeKind, Charge, Progress, Quota, Timestamp, Version,
-    Versioned,
 };
 use mfa_store_sqlite::{SqliteError, SqliteOptions, SqliteStore};
-use mfa_testkit::{challenge_store, throttle};
+use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use sqlx::{AssertSqlSafe, Executor};
 use tempfile::TempDir;
 
@@ -224,14 +223,15 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
 async fn stores_that_compare_in_memory_fail() {
     let (store, path, _folder) = store().await;
     make(&store, &key("alice"), |_| ()).await;
-    let naive = Arc::new(Naive { store, path });
-    challenge_store::basic(naive.as_ref()).await.unwrap();
-    challenge_store::time(naive.as_ref()).await.unwrap();
-    let stores: challenge_store::race::Stores = [naive.clone(), naive.clone()];
+    let unguarded = Arc::new(UnguardedChallenges(store));
+    challenge_store::basic(unguarded.as_ref()).await.unwrap();
+    challenge_store::time(unguarded.as_ref()).await.unwrap();
+    let stores: challenge_store::race::Stores = [unguarded.clone(), unguarded];
     let taken = challenge_store::race::one_of_many_takes_it(&stores).await.unwrap_err().to_string();
     assert!(taken.contains("one challenge was handed out"), "{taken}");
     let swapped = challenge_store::race::one_swap_wins_each_version(&stores).await.unwrap_err().to_string();
     assert!(swapped.contains("swaps of one version won"), "{swapped}");
+    let naive = Arc::new(Naive { path });
     throttle::basic(naive.as_ref()).await.unwrap();
     throttle::time(naive.as_ref()).await.unwrap();
     let charged = throttle::race(naive.clone(), naive).await.unwrap_err().to_string();
@@ -240,47 +240,7 @@ async fn stores_that_compare_in_memory_fail() {
 
 /// Reads, decides, and writes whatever is there by then.
 struct Naive {
-    store: Arc<SqliteStore>,
     path: PathBuf,
-}
-
-#[async_trait]
-impl ChallengeStore for Naive {
-    async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
-        self.store.put(challenge).await
-    }
-
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        self.store.get(id, now).await
-    }
-
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        match self.get(id, now).await? {
-            Some(read) if read.version == expected => {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                let _ = self.store.swap(id, expected, next, now).await?;
-                Ok(Commit::Won)
-            }
-            _ => Ok(Commit::Conflict),
-        }
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let read = self.get(id, now).await?;
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let _ = self.store.take(id, now).await?;
-        Ok(read.map(|read| read.value))
-    }
 }
 
 #[async_trait]
