@@ -1,5 +1,6 @@
 //! Drives a server, from one thread of its own, so that the client costs as little as it can.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -77,9 +78,10 @@ pub async fn open_loop(
 ) -> Vec<Duration> {
     let (url, api_key) = (url.to_owned(), api_key.to_owned());
     on_a_thread(move || async move {
-        let mut idle = Vec::new();
+        // The one that waited longest is next: the server closes those that are idle for seconds.
+        let mut idle = VecDeque::new();
         for _ in 0..connections {
-            idle.push(Connection::open(&url, &api_key).await);
+            idle.push_back(Connection::open(&url, &api_key).await);
         }
         let (sender, mut due) = mpsc::unbounded_channel();
         // A thread, since timers of the runtime are right to a millisecond only.
@@ -98,7 +100,7 @@ pub async fn open_loop(
         loop {
             tokio::select! {
                 Some((at, (user, code))) = due.recv(), if !idle.is_empty() => {
-                    let mut connection = idle.pop().expect("one");
+                    let mut connection = idle.pop_front().expect("one");
                     running.spawn(async move {
                         assert_eq!(connection.verify(&user, &code).await, 200);
                         (connection, at.elapsed())
@@ -106,7 +108,7 @@ pub async fn open_loop(
                 }
                 Some(done) = running.join_next() => {
                     let (connection, latency) = done.expect("an answer");
-                    idle.push(connection);
+                    idle.push_back(connection);
                     latencies.push(latency);
                 }
                 else => return latencies,
