@@ -24,7 +24,7 @@ async fn comes_back(stop: impl Fn(&Postgres), times: usize) {
             told_by_readyz(server, 200).await;
         }
     }
-    load.settle(&servers[0], &format!("stopped {times} times")).await;
+    load.settle(&servers, &format!("stopped {times} times")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,5 +57,5 @@ async fn connections_that_are_terminated_under_load_lose_nothing() {
         load.progress(20).await;
     }
     assert!(terminated > times as u64, "only {terminated} connections were there to be terminated");
-    load.settle(&servers[0], &format!("{terminated} connections terminated")).await;
+    load.settle(&servers, &format!("{terminated} connections terminated")).await;
 }

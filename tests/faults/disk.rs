@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::slice::from_ref;
 
 use mfa_tests::{Server, ServerOptions, binary, program, rounds};
 use tempfile::TempDir;
@@ -63,7 +64,7 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
         command.arg("--data-dir").arg(server.data());
         command.env("MFA_STORE", format!("sqlite:{}/mfa.db", folder.path().display())).output().unwrap()
     };
-    load.settle_with(&server, inside, &format!("the disk of SQLite was full {times} times")).await;
+    load.settle_with(from_ref(&server), inside, &format!("the disk of SQLite was full {times} times")).await;
 }
 
 /// No file of the server may grow any more; that takes no rights, and SQLite is told the same way.
@@ -87,7 +88,7 @@ async fn files_that_may_not_grow_under_sqlite_accept_nothing_until_they_may() {
         limit("unlimited");
         load.progress_at(0, 50).await;
     }
-    load.settle(&server, &format!("the files of SQLite could not grow {times} times")).await;
+    load.settle(from_ref(&server), &format!("the files of SQLite could not grow {times} times")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +108,7 @@ async fn a_disk_that_is_full_under_postgresql_accepts_nothing_until_there_is_roo
         load.progress_at(0, 20).await;
         load.progress_at(1, 20).await;
     }
-    load.settle(&servers[0], &format!("the disk of PostgreSQL was full {times} times")).await;
+    load.settle(&servers, &format!("the disk of PostgreSQL was full {times} times")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,5 +118,5 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     let server = Server::with(binary!(), options);
     let load = Load::begin(&[&server], 8).await;
     load.progress(200).await;
-    load.settle(&server, "the log could not be written").await;
+    load.settle(from_ref(&server), "the log could not be written").await;
 }

@@ -1,6 +1,7 @@
 //! More than a server can serve: connections that say nothing, and clients by the hundred.
 
 use std::process::Command;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use mfa_tests::{Server, ServerOptions, binary, rounds};
@@ -41,7 +42,7 @@ async fn two_thousand_slow_connections_keep_nobody_from_being_served() {
             let _ = given_up.expect("a connection whose request does not come stays open");
         }
     }
-    load.settle(&server, "2,000 slow connections").await;
+    load.settle(from_ref(&server), "2,000 slow connections").await;
 }
 
 /// Those who need a hash wait for each other, and most of them in vain; the others are served.
@@ -64,8 +65,8 @@ async fn ten_times_the_hashing_that_it_can_do_is_refused_in_time_and_holds_up_no
         crowd.progress(2).await;
         others.progress(20).await;
     }
-    crowd.settle(&server, "those who need a hash").await;
-    others.settle(&server, "the others").await;
+    crowd.settle(from_ref(&server), "those who need a hash").await;
+    others.settle(from_ref(&server), "the others").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,10 +75,10 @@ async fn ten_times_the_clients_that_keep_it_busy_are_all_answered_right() {
     let server = Server::with(binary!(), on("sqlite:mfa.db"));
     let busy = Load::begin(&[&server], 16).await;
     busy.progress(200).await;
-    busy.settle(&server, "16 clients").await;
+    busy.settle(from_ref(&server), "16 clients").await;
     let flood = Load::of(&[&server], "flood", 160, Duration::from_secs(20)).await;
     flood.progress(2_000).await;
-    flood.settle(&server, "160 clients").await;
+    flood.settle(from_ref(&server), "160 clients").await;
 }
 
 /// Connections are files of this process, too.

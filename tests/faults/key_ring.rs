@@ -53,7 +53,7 @@ async fn a_replica_that_lacks_the_new_key_refuses_what_it_sealed_until_it_has_it
     replace(elsewhere.path(), &fs::read(one.data().join(RING)).unwrap());
     load.progress_at(1, 20).await;
     told_by_readyz(other, 200).await;
-    load.settle(other, "half-rotated key ring").await;
+    load.settle(&servers, "half-rotated key ring").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,5 +71,5 @@ async fn a_ring_that_is_replaced_by_a_wrong_one_or_removed_is_not_taken_up() {
     load.progress_at(1, 20).await;
     told_by_readyz(other, 200).await;
     replace(elsewhere.path(), &right);
-    load.settle(other, "wrong and missing key ring").await;
+    load.settle(&servers, "wrong and missing key ring").await;
 }

@@ -35,7 +35,7 @@ async fn cut_off(link: Link) {
         load.progress_at(1, 20).await;
         told_by_readyz(&servers[1], 200).await;
     }
-    load.settle(&servers[0], &format!("{link:?}, {times} times")).await;
+    load.settle(&servers, &format!("{link:?}, {times} times")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

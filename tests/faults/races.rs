@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use mfa_tests::{Client, Server, ServerOptions, binary, rounds};
+use serde_json::json;
 
 use super::{on, postgres, redis_server};
 
@@ -63,8 +64,10 @@ async fn one_of_64(store: &str, rounds: usize) {
             assert_eq!((verified, invalid + locked), (1, 63), "{user}");
             assert_eq!(other.client.count_events(&user, "verified").await, 1, "{user}");
             assert_eq!(one.client.count_events(&user, "verification_failed").await, invalid, "{user}");
-            let (verified, _, _) = post(clients, &user, &vec![backup_codes[0].clone(); 2]).await;
-            assert!(verified <= 1, "{user}: a backup code counted {verified} times");
+            let reason = json!({ "reason": "the next race" });
+            one.client.post(&format!("/v1/users/{user}/unlock"), reason).await.expect(204);
+            let (verified, invalid, locked) = post(clients, &user, &vec![backup_codes[0].clone(); 64]).await;
+            assert_eq!((verified, invalid + locked), (1, 63), "a backup code of {user}");
         }
     }
 }

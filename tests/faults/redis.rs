@@ -62,7 +62,7 @@ async fn without_the_redis_that_counts_requests_codes_are_checked_as_before() {
             throttle_is(server, "ok").await;
         }
     }
-    load.settle(&servers[0], "restarted empty, paused and killed").await;
+    load.settle(&servers, "restarted empty, paused and killed").await;
 }
 
 /// Breaks the Redis that keeps accounts under load, again and again, and mends it.
@@ -83,7 +83,7 @@ async fn comes_back(fail: impl Fn(&Redis), mend: impl Fn(&Redis), what: &str) {
             told_by_readyz(server, 200).await;
         }
     }
-    load.settle(&servers[0], &format!("{what} {times} times")).await;
+    load.settle(&servers, &format!("{what} {times} times")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,6 +131,24 @@ async fn accounts_in_a_redis_that_went_back_to_older_files_let_nobody_in() {
     }
 }
 
+/// Without its files a Redis knows neither users nor API keys; that is no answer to who has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_in_a_redis_that_lost_its_files_are_refused_as_unavailable() {
+    let redis = Redis::durable();
+    let servers = replicas(&redis.url());
+    let (token, _) = servers[0].client.enrol("alice", "hotp").await;
+    for server in &servers {
+        server.client.verify("alice", "000000").await.expect_problem(401, "invalid-code");
+    }
+    redis.restart_empty();
+    for counter in 0..4 {
+        for server in &servers {
+            let answer = server.client.verify("alice", &token.hotp(counter)).await;
+            assert_eq!(answer.status, 503, "{}", answer.text);
+        }
+    }
+}
+
 /// Waits until a code is checked, whatever comes of it.
 async fn checked(server: &Server, code: &str) {
     for _ in 0..600 {
@@ -174,5 +192,5 @@ async fn a_cluster_that_loses_a_primary_under_load_has_everything_that_was_answe
             load.progress_at(replica, 20).await;
         }
     }
-    load.settle(&servers[0], "primary lost").await;
+    load.settle(&servers, "primary lost").await;
 }

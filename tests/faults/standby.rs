@@ -73,7 +73,7 @@ async fn a_synchronous_standby_that_takes_over_under_load_has_everything() {
             load.progress_at(replica, 20).await;
             told_by_readyz(server, 200).await;
         }
-        load.settle(&servers[0], "a synchronous standby took over").await;
+        load.settle(&servers, "a synchronous standby took over").await;
     }
 }
 

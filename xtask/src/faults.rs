@@ -19,17 +19,16 @@ const TESTS: [&str; 6] = ["test", "--workspace", "--locked", "--no-fail-fast", "
 pub(crate) fn faults(filters: &[&str]) -> Result<()> {
     tools::install()?;
     let mut tests = cargo(&TESTS);
-    let others = ["--test", "failover", "--test", "crash", "--test", "replicas"];
-    tests.args(others).args(["--", "--show-output"]).args(filters);
+    let others = ["failover", "crash", "replicas", "refusals", "throttle"];
+    tests
+        .args(others.into_iter().flat_map(|test| ["--test", test]))
+        .args(["--", "--show-output"])
+        .args(filters);
     tests.env("MFA_TEST_FULL", "yes");
     let tests = run(tests);
     if let Some(program) = filters.is_empty().then(previous).transpose()?.flatten() {
         let mut races = cargo(&TESTS);
-        // That version has no store on Redis.
-        races
-            .args(["--", "races::", "--skip", "redis"])
-            .env("MFA_TEST_FULL", "yes")
-            .env("MFA_TEST_PREVIOUS", program);
+        races.args(["--", "races::"]).env("MFA_TEST_FULL", "yes").env("MFA_TEST_PREVIOUS", program);
         run(races)?;
     }
     tests

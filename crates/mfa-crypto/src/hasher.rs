@@ -23,13 +23,12 @@ pub use settings::{Argon2Settings, InvalidSettings};
 
 /// Hashes backup codes with Argon2id (RFC 9106).
 ///
-/// An evaluation runs on a thread for blocking work, never on one that drives futures, and at most
+/// An evaluation runs on a thread of its own, never on one that drives futures, on Linux with a lower
+/// priority than theirs, and at most
 /// [`Argon2Settings::concurrency`] run at a time; others wait their turn. Who gives up waiting frees
 /// their place in the queue, and an evaluation that has begun keeps its place until it ends, whether
 /// anybody still waits for it or not. So no number of callers can use more memory than
 /// `concurrency` times `memory_kib`. That memory is kept for the next evaluation, wiped.
-///
-/// It must be used within a Tokio runtime.
 pub struct Argon2Hasher {
     settings: Argon2Settings,
     entropy: Arc<dyn Entropy>,

@@ -1,6 +1,7 @@
 //! The contract of an account store; reading accounts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::audit::EventHash;
@@ -9,6 +10,7 @@ use mfa_domain::ports::{
 };
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::time::Instant;
 
 use crate::change::Change;
 use crate::column::{Row, integer, millis};
@@ -59,6 +61,9 @@ pub(crate) const PAGE: &str = "
 /// is not to look at all of very many.
 const LOOK: i64 = 20;
 
+/// How long a statement of a walk may take.
+const WALK_STATEMENT: Duration = Duration::from_mins(5);
+
 /// No tenant begins with that, or with what comes after it.
 const AFTER_ALL: &str = "\u{7f}";
 
@@ -104,7 +109,8 @@ impl AccountStore for PostgresStore {
         let page = if query.not_sealed_with.is_none() && query.second_event_before.is_none() {
             self.in_time(page(&mut connection, query, None)).await
         } else {
-            walk(&mut connection, query).await
+            by(Instant::now() + 2 * WALK_STATEMENT + self.options.call_timeout, walk(&mut connection, query))
+                .await
         };
         Ok(self.connections.release(connection, page)?)
     }
@@ -172,7 +178,8 @@ fn begin(query: &AccountQuery) -> (&str, &str) {
 /// asks has time.
 async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<AccountPage, PostgresError> {
     let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
-    transaction.execute("SET LOCAL statement_timeout = '5min'").await.map_err(PostgresError::from_driver)?;
+    let patience = format!("SET LOCAL statement_timeout = '{}s'", WALK_STATEMENT.as_secs());
+    transaction.execute(patience.as_str()).await.map_err(PostgresError::from_driver)?;
     let end = page_end(&mut transaction, query).await?;
     let page = page(&mut transaction, query, end).await?;
     transaction.commit().await.map_err(PostgresError::from_driver)?;

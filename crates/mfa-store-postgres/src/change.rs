@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Version};
-use sqlx::PgConnection;
+use sqlx::{Executor, PgConnection};
 
 use crate::PostgresError;
 use crate::column::{integer, millis};
@@ -185,12 +185,26 @@ pub(crate) async fn commit_all(
         match commit(on, &wave).await {
             Ok(won) => results.extend(won.into_iter().map(Ok)),
             Err(error) if wave.len() > 1 && error.changed_nothing() => {
-                for change in wave {
-                    results.push(commit(on, &[change]).await.map(|won| won == [true]));
-                }
+                results.extend(one_by_one(on, &wave).await);
             }
             Err(error) => results.extend(wave.iter().map(|_| Err(error.clone()))),
         }
+    }
+    results
+}
+
+/// Who waits for a lock has waited with the others; now nobody waits long for somebody else's.
+async fn one_by_one(on: &mut PgConnection, changes: &[&Change]) -> Vec<Result<bool, PostgresError>> {
+    let mut results = Vec::with_capacity(changes.len());
+    if let Err(error) = on.execute("SET lock_timeout = '50ms'").await {
+        return vec![Err(PostgresError::from_driver(error)); changes.len()];
+    }
+    for change in changes {
+        results.push(commit(on, &[change]).await.map(|won| won == [true]));
+    }
+    // Where that fails, the connection is broken, and so were the changes before it.
+    if let Err(error) = on.execute("RESET lock_timeout").await {
+        tracing::warn!(%error, "a connection is left with a short lock_timeout");
     }
     results
 }

@@ -11,7 +11,7 @@ use redis::Value;
 use crate::connections::Effect;
 use crate::field::Fields;
 use crate::script::{Call, Script};
-use crate::{RedisError, RedisStore};
+use crate::{RedisError, RedisStore, format};
 
 static INSERT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/insert.lua")));
 static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/revoke.lua")));
@@ -82,6 +82,7 @@ impl RedisStore {
         let undecodable = |_| RedisError::Undecodable { key: KEY, field: "all" };
         let fields: HashMap<String, Vec<u8>> = redis::from_redis_value(fields).map_err(undecodable)?;
         if fields.is_empty() {
+            format::check_not_emptied(&self.connections, &self.keys).await?;
             return Ok(None);
         }
         let fields = Fields { key: KEY, fields };

@@ -108,6 +108,9 @@ pub enum RedisError {
         /// Whose.
         tenant: String,
     },
+    /// Nothing is left of what was there when the store was opened.
+    #[error("Redis has lost all that was kept; restore its files, or restart this program to begin anew")]
+    Emptied,
     /// A key holds what this version cannot read.
     #[error("field {field} of a key {key} holds what this version cannot read")]
     Undecodable {

@@ -50,6 +50,11 @@ async fn take_note(connections: &Connections, keys: &Keys, format: String) -> Re
     Ok(is_new)
 }
 
+/// Refuses to tell what is not there where not even the version is: everything is gone.
+pub(crate) async fn check_not_emptied(connections: &Connections, keys: &Keys) -> Result<(), RedisError> {
+    if exists(connections, &keys.format()).await? { Ok(()) } else { Err(RedisError::Emptied) }
+}
+
 async fn exists(connections: &Connections, key: &str) -> Result<bool, RedisError> {
     let mut exists = redis::cmd("EXISTS");
     let answer = connections.command(exists.arg(key), key, Effect::None).await?;

@@ -45,6 +45,7 @@ impl RedisStore {
     pub async fn open_with(url: &str, options: &RedisOptions) -> Result<Self, RedisError> {
         let url: RedisUrl = url.parse()?;
         let parts = url.parts();
+        parts.warn_of_losses();
         let needs = Needs::Lasting { replicas: parts.replicas, loss_accepted: parts.loss_accepted };
         let connections = Connections::open(&url, &needs, options).await?;
         let keys = Keys::new(&parts.namespace);

@@ -120,6 +120,16 @@ impl Parts {
         infos.collect()
     }
 
+    /// Another server may take over, and has only what was waited for.
+    pub(crate) fn warn_of_losses(&self) {
+        if self.kind != Kind::Server && self.replicas == 0 && !self.loss_accepted {
+            tracing::warn!(
+                "changes are not waited for at replicas, so a failover loses the last ones that were answered; \
+                 ask for them (replicas=1), or accept the loss (loss=accepted)"
+            );
+        }
+    }
+
     pub(crate) fn tls_mode(&self) -> Option<TlsMode> {
         self.tls.then_some(TlsMode::Secure)
     }

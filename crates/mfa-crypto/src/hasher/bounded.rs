@@ -2,12 +2,12 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::thread;
 
 use thiserror::Error;
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
-/// Runs slow work on threads for blocking work, at most so much of it at a time.
+/// Runs slow work on threads of its own, at most so much of it at a time.
 pub(super) struct Bounded {
     places: Arc<Semaphore>,
 }
@@ -16,10 +16,10 @@ pub(super) struct Bounded {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NotRun {
-    /// There is no Tokio runtime.
-    #[error("the hasher was used outside a Tokio runtime")]
-    NoRuntime,
-    /// It panicked, or the runtime is shutting down.
+    /// There is no thread for it.
+    #[error("no thread could be started for the evaluation")]
+    NoThread(#[source] std::io::Error),
+    /// It panicked.
     #[error("the evaluation was stopped")]
     Stopped(#[source] Box<dyn StdError + Send + Sync>),
 }
@@ -35,22 +35,36 @@ impl Bounded {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotRun> {
-        let runtime = Handle::try_current().map_err(|_| NotRun::NoRuntime)?;
         let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
             .map_err(|closed| NotRun::Stopped(closed.into()))?;
-        runtime
-            .spawn_blocking(move || {
-                // The work has the place, not the caller: dropping the caller's future does not
-                // stop what has begun, and must not let more begin.
-                let _place = place;
-                work()
-            })
-            .await
-            .map_err(|stopped| NotRun::Stopped(stopped.into()))
+        let (answer, answered) = oneshot::channel();
+        // A thread takes a hundredth of the time of its work to start, and its priority is its own.
+        let run = move || {
+            // The work has the place, not the caller: dropping the caller's future does not
+            // stop what has begun, and must not let more begin.
+            let _place = place;
+            step_back();
+            // Nobody may wait for it any more.
+            let _ = answer.send(work());
+        };
+        thread::Builder::new().name("hasher".to_owned()).spawn(run).map_err(NotRun::NoThread)?;
+        answered.await.map_err(|stopped| NotRun::Stopped(stopped.into()))
     }
 }
+
+/// Lets threads that have little to do go first, as all others have: whoever waits for a hash waits for some
+/// milliseconds anyway, and those who need none are not to wait for them.
+fn step_back() {
+    // Elsewhere it would be the whole process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(NICENESS);
+}
+
+/// About a tenth of a processor that others want, and all of one that nobody does.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -167,11 +181,14 @@ mod tests {
         assert_eq!(soon(Bounded::new(0).run(|| 7)).await.unwrap(), 7);
     }
 
-    #[test]
-    fn without_a_runtime_it_is_an_error() {
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    /// The threads that drive futures keep their priority.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn work_steps_back_and_its_caller_does_not() {
         let bounded = Bounded::new(1);
-        let run = pin!(bounded.run(|| 7));
-        assert!(matches!(run.poll(&mut cx), Poll::Ready(Err(NotRun::NoRuntime))));
+        let niceness = || rustix::process::nice(0).unwrap();
+        let before = niceness();
+        assert_eq!(soon(bounded.run(niceness)).await.unwrap(), (before + NICENESS).min(19));
+        assert_eq!(niceness(), before);
     }
 }

@@ -178,9 +178,16 @@ async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
     key_ring::write(&path, &ring)?;
     // Until every server has taken the ring up, and what they had begun before is over.
     tokio::time::sleep(key_ring::FOLLOW_EVERY * 2 + config.settings.request_timeout).await;
-    if in_use().await? {
+    let unused = match in_use().await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(still_in_use(id)),
+        Err(error) => {
+            Err(error.context(format!("whether key {id} is in use cannot be read; nothing was removed")))
+        }
+    };
+    if unused.is_err() {
         fs::rename(&kept, &path).with_context(|| format!("put {} back by hand", kept.display()))?;
-        return Err(still_in_use(id));
+        return unused;
     }
     fs::remove_file(&kept).with_context(|| format!("{} is to be removed by hand", kept.display()))?;
     installation.close().await;

@@ -74,6 +74,9 @@ const fn may_pass(error: &RedisError) -> bool {
             | RedisError::Timeout
             | RedisError::ReadOnly
             | RedisError::Unavailable(_)
+            | RedisError::Unacknowledged { .. }
+            | RedisError::OutOfMemory
+            | RedisError::DiskFailed(_)
     )
 }
 

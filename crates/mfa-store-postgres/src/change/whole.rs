@@ -7,6 +7,9 @@ use super::{Change, CodeRow, Codes, Query, column, numbered};
 /// What holds for [`USUAL`](super::USUAL) holds here: the version is compared in the `UPDATE`, and
 /// every other part takes its rows from `won`. No row is changed by two parts, which PostgreSQL would
 /// not do in any defined order: the changes of one delta are summed up before ([`Change::of`]).
+///
+/// Rows are locked in the order of their keys. An account that is to be added and is there already is not
+/// waited for, whoever changes it.
 pub(crate) const WHOLE: &str = "
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -32,7 +35,10 @@ pub(crate) const WHOLE: &str = "
              audit_hash)
         SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven, c.recent_failures::int8[], c.verified_at,
             c.audit_sequence, c.audit_hash
-        FROM asked c WHERE c.version = 0 ORDER BY c.number
+        FROM asked c
+        WHERE c.version = 0 AND NOT EXISTS (
+            SELECT FROM mfa.accounts a WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id)
+        ORDER BY c.number
         ON CONFLICT (tenant_id, user_id) DO NOTHING
         RETURNING id, tenant_id, user_id, version
     ),
