@@ -63,6 +63,7 @@ const LOOK: i64 = 20;
 
 /// How long a statement of a walk may take.
 const WALK_STATEMENT: Duration = Duration::from_mins(5);
+const LET_WALK: &str = "SET LOCAL statement_timeout = '5min'";
 
 /// No tenant begins with that, or with what comes after it.
 const AFTER_ALL: &str = "\u{7f}";
@@ -178,8 +179,7 @@ fn begin(query: &AccountQuery) -> (&str, &str) {
 /// asks has time.
 async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<AccountPage, PostgresError> {
     let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
-    let patience = format!("SET LOCAL statement_timeout = '{}s'", WALK_STATEMENT.as_secs());
-    transaction.execute(patience.as_str()).await.map_err(PostgresError::from_driver)?;
+    transaction.execute(LET_WALK).await.map_err(PostgresError::from_driver)?;
     let end = page_end(&mut transaction, query).await?;
     let page = page(&mut transaction, query, end).await?;
     transaction.commit().await.map_err(PostgresError::from_driver)?;
