@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "not every file of tests needs all of it")]
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,9 @@ impl Program {
         let mut command = assert_cmd::Command::new(program());
         command.args(line.split_whitespace()).current_dir(self.folder.path());
         command.env_remove("RUST_BACKTRACE").env("USER", "anna").env_remove("SUDO_USER");
+        for name in inherited() {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -69,6 +73,9 @@ impl Program {
     /// A server that `command` starts, such as a shell that sets limits.
     pub fn serve_as(&self, mut command: Command, line: &str) -> Server {
         let log = self.folder.path().join("log");
+        for name in inherited() {
+            command.env_remove(name);
+        }
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(line.split_whitespace())
@@ -90,6 +97,11 @@ impl Program {
         };
         Server { child, address: address.trim_end().to_owned(), lines, log }
     }
+}
+
+/// What configures the program where the tests run, or the tests themselves.
+fn inherited() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("MFA_"))
 }
 
 impl Said {
