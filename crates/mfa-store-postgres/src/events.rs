@@ -32,8 +32,7 @@ pub(crate) const EVENTS_OF_TENANT: &str = "
     WHERE e.tenant_id = $1 AND e.id > $2 AND e.id <= $3
     ORDER BY e.id LIMIT $4";
 
-/// Within one account sequence numbers grow as ids do, and there is an index that has them in order. It is
-/// entered behind the event that the page comes after, so that the last page costs what the first does.
+/// Within one account sequence numbers grow as ids do, and there is an index that has them in order.
 ///
 /// An event that says it is another tenant's is missing here: the tenant does not see it either. It is
 /// compared in a way that no index serves, so that the one of the tenants is not chosen for it.
@@ -42,9 +41,6 @@ pub(crate) const EVENTS_OF_USER: &str = "
         e.detail::text AS detail, e.previous, e.hash
     FROM mfa.events e
     WHERE e.account_id = (SELECT a.id FROM mfa.accounts a WHERE a.tenant_id = $1 AND a.user_id = $5)
-      AND e.sequence > coalesce((
-            SELECT p.sequence FROM mfa.events p JOIN mfa.accounts b ON b.id = p.account_id
-            WHERE p.tenant_id = $1 AND p.id = $2 AND b.tenant_id = $1 AND b.user_id = $5), 0)
       AND e.id > $2 AND e.id <= $3 AND e.tenant_id IS NOT DISTINCT FROM $1
     ORDER BY e.sequence LIMIT $4";
 
