@@ -202,7 +202,7 @@ async fn one_by_one(on: &mut PgConnection, changes: &[&Change]) -> Vec<Result<bo
     for change in changes {
         results.push(commit(on, &[change]).await.map(|won| won == [true]));
     }
-    // Where that fails, the connection is broken, and so were the changes before it.
+    // It fails where the connection is lost; what was answered before stays true.
     if let Err(error) = on.execute("RESET lock_timeout").await {
         tracing::warn!(%error, "a connection is left with a short lock_timeout");
     }
