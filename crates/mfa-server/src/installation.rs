@@ -10,7 +10,7 @@ use mfa_domain::{Mfa, Ports};
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
-use crate::key_ring::{self, RingSource};
+use crate::key_ring::{self, RingSource, Stamp};
 use crate::policies::policies;
 use crate::re_encryption;
 use crate::storage::{Absent, Storage, Turn};
@@ -22,7 +22,8 @@ pub(crate) struct Installation {
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
     storage: Storage,
     vault: Arc<AesGcmVault>,
-    ring_file: Option<PathBuf>,
+    /// The file of the ring, and as what it was read.
+    ring_file: Option<(PathBuf, Option<Stamp>)>,
     /// Held until there is an API key, by which others see that the installation is made.
     turn: Option<Turn>,
 }
@@ -65,13 +66,16 @@ impl Installation {
     /// What is on an open store. `shared` is whether others have made a ring for it.
     async fn on(storage: Storage, settings: &Settings, source: RingSource<'_>, shared: bool) -> Result<Self> {
         let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
+        // From before it is read: whatever comes later is a change.
+        let stamp = source.stamp();
         let ring = key_ring::for_store(&source, &in_use, &settings.store, shared)?;
+        let stamp = stamp.or_else(|| source.stamp());
         let ring_file = match source {
-            RingSource::File(path) if settings.store != StoreUrl::Memory => Some(path),
+            RingSource::File(path) if settings.store != StoreUrl::Memory => Some((path, stamp)),
             _ => None,
         };
         let mut vault = AesGcmVault::new(ring, Arc::new(OsEntropy));
-        if let Some(path) = ring_file.clone() {
+        if let Some((path, _)) = ring_file.clone() {
             vault = vault.with_reload(move || {
                 key_ring::read_file(&path)?.with_context(|| format!("{} is gone", path.display()))
             });
@@ -91,8 +95,9 @@ impl Installation {
     /// Takes up keys that are added while the server runs. Secrets that name one are opened at once;
     /// this is so that new secrets are sealed with it, too.
     pub(crate) fn follow_key_ring(&self) {
-        if let Some(path) = self.ring_file.clone() {
-            tokio::spawn(key_ring::follow(path, Arc::clone(&self.vault), Arc::clone(&self.storage.accounts)));
+        if let Some((path, known)) = self.ring_file.clone() {
+            let (vault, accounts) = (Arc::clone(&self.vault), Arc::clone(&self.storage.accounts));
+            tokio::spawn(key_ring::follow(path, known, vault, accounts));
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
@@ -33,6 +33,14 @@ impl<'a> RingSource<'a> {
         match key_ring {
             Some(content) => Ok(Self::Content(content)),
             None => data_dir::inside(&settings.data_dir, &settings.key_ring_file).map(Self::File),
+        }
+    }
+
+    /// The stamp of its file, if it comes from one that is there.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Self::Content(_) => None,
+            Self::File(path) => Stamp::of(path),
         }
     }
 
@@ -111,14 +119,28 @@ pub(crate) fn write(path: &Path, ring: &KeyRing) -> Result<()> {
 /// How often the file is looked at.
 pub(crate) const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
-/// Takes up what changes in the file, until the task is dropped. A ring that lacks a key that is in use
-/// is left alone: what that key sealed would not open any more.
-pub(crate) async fn follow(path: PathBuf, vault: Arc<AesGcmVault>, accounts: Arc<dyn AccountStore>) {
-    let stamp = || fs::metadata(&path).ok().map(|metadata| (metadata.modified().ok(), metadata.len()));
-    let mut known = stamp();
+/// By what it is seen that a file was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(Option<SystemTime>, u64);
+
+impl Stamp {
+    /// That of a file, if it is there.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self(metadata.modified().ok(), metadata.len()))
+    }
+}
+
+/// Takes up what changes in the file after it was as `known`, until the task is dropped. A ring that lacks
+/// a key that is in use is left alone: what that key sealed would not open any more.
+pub(crate) async fn follow(
+    path: PathBuf,
+    mut known: Option<Stamp>,
+    vault: Arc<AesGcmVault>,
+    accounts: Arc<dyn AccountStore>,
+) {
     loop {
         tokio::time::sleep(FOLLOW_EVERY).await;
-        let current = stamp();
+        let current = Stamp::of(&path);
         if current == known {
             continue;
         }
