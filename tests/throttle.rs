@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use mfa_tests::{Answer, Client, Server, ServerOptions, binary};
@@ -98,6 +98,43 @@ async fn whoever_waits_as_long_as_told_is_admitted() {
     assert_eq!(wait, Some(2), "one in two seconds");
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.client.verify("alice", "123456").await.expect_problem(409, "not-enrolled");
+}
+
+/// Whoever asks without a pause is slowed down by it, and nobody else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_a_look_at_a_code_is_held_back_and_holds_back_nothing_else() {
+    let shortest = Duration::from_millis(2500);
+    let server = server([("USER", "9/1h"), ("REFUSAL_DELAY", "5s")]);
+    let client = &server.client;
+    let (phone, _) = client.enrol("alice", "totp").await;
+    let (bobs, _) = client.enrol("bob", "totp").await;
+    for guess in 0..5 {
+        client.verify("alice", &phone.wrong(guess)).await.expect_problem(401, "invalid-code");
+    }
+    let begun = Instant::now();
+    let refused = |codes: Vec<String>| {
+        let client = client.clone();
+        tokio::spawn(async move { join_all(codes.iter().map(|code| client.verify("alice", code))).await })
+    };
+    let mut locked = refused(vec![phone.totp(0), phone.wrong(5)]);
+    // Both are decided, and all others are answered before them, Alice included.
+    let decided = r#"mfa_http_requests_total{method="POST",route="/v1/users/{user}/verify",status="429"}"#;
+    while metric(client, decided).await.as_deref() != Some("2") {
+        assert!(!locked.is_finished(), "{decided} never came to 2");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    client.verify("bob", &bobs.totp(0)).await.expect(200);
+    client.post("/v1/users/alice/unlock", json!({ "reason": "test" })).await.expect(204);
+    assert!(!locked.is_finished());
+    for answer in (&mut locked).await.unwrap() {
+        answer.expect_problem(429, "locked");
+    }
+    assert!(begun.elapsed() >= shortest);
+    let begun = Instant::now();
+    for answer in refused(vec![phone.totp(0); 3]).await.unwrap() {
+        answer.expect_problem(429, "throttled");
+    }
+    assert!(begun.elapsed() >= shortest);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,6 +161,7 @@ async fn argon2_flood_class_one_hash_a_guess_and_none_while_locked() {
             ("MFA_REQUEST_TIMEOUT", "60s"),
             ("MFA_BACKUP_CODES_SET_SIZE", set_size),
             ("MFA_BACKUP_CODES_LOW", "0"),
+            ("MFA_THROTTLE_REFUSAL_DELAY", "0s"),
         ]);
         let server = Server::with(binary!(), options);
         let (token, codes) = server.client.enrol("alice", "hotp").await;

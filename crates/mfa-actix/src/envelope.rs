@@ -26,10 +26,12 @@ pub(crate) async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let id = request_id();
+    let random = random();
+    let id = random.simple().to_string();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let method = known(request.method());
-    let limit = request.app_data::<Data<State>>().map_or(Duration::MAX, |state| state.time_limit(&route));
+    let state = request.app_data::<Data<State>>().cloned();
+    let limit = state.as_ref().map_or(Duration::MAX, |state| state.time_limit(&route));
     let span = tracing::info_span!("request", id, method, route);
     let started = started();
 
@@ -50,6 +52,15 @@ pub(crate) async fn envelope(
     metrics::counter!("mfa_http_requests_total", &labels).increment(1);
     metrics::histogram!("mfa_http_request_seconds", &labels[1..2]).record(seconds);
     span.in_scope(|| tracing::info!(status, seconds, "answered"));
+    // Once all is done and counted, and nothing is held that another request could wait for.
+    let response = answered.as_ref().map_or_else(|response| response, ServiceResponse::response);
+    let refused = response.extensions().get::<Problem>().map(Problem::code);
+    if let Some((state, problem)) = state.zip(refused)
+        && let Some(delay) = state.throttling.delay_of(problem)
+    {
+        // Those that were refused together do not come back together.
+        tokio::time::sleep(delay.mul_f64(0.5 + fraction(random))).await;
+    }
     answered.map_err(|response| InternalError::from_response("not answered by a handler", response).into())
 }
 
@@ -94,8 +105,15 @@ fn finished(mut response: HttpResponse<BoxBody>, id: &str) -> HttpResponse<BoxBo
 }
 
 #[expect(clippy::disallowed_methods, reason = "an id for logs, not a secret")]
-fn request_id() -> String {
-    Uuid::new_v4().simple().to_string()
+fn random() -> Uuid {
+    Uuid::new_v4()
+}
+
+/// A number from 0 to 1.
+fn fraction(random: Uuid) -> f64 {
+    // The last four bytes of a version 4 have no other meaning.
+    let [.., a, b, c, d] = *random.as_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a duration, not a point in time")]

@@ -34,12 +34,17 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// If the throttle fails, or takes longer than a quarter of a second, the request goes on: what
 /// guards codes is the account's own budget. The throttle is then left alone for a second, so that a
 /// throttle that hangs does not slow every request down, and is tried by one request before all others.
+///
+/// What is refused without a look at a code, as `throttled`, `locked` or `disabled`, is answered about a
+/// second later. It costs next to nothing to refuse, but not nothing: whoever asks again as soon as there is an
+/// answer then asks once a second on each connection, and cannot keep the server from others.
 #[derive(Clone)]
 pub struct Throttling {
     throttle: Arc<dyn Throttle>,
     breaker: Arc<Breaker>,
     quotas: Quotas,
     proxies: Proxies,
+    refusal_delay: Duration,
 }
 
 /// How many requests each may make.
@@ -64,11 +69,14 @@ pub struct Quotas {
 }
 
 impl Throttling {
+    /// How long a refusal is held back by default, on average: each from half of it to one and a half.
+    pub const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+
     /// By that throttle, with the default quotas and without proxies.
     #[must_use]
     pub fn new(throttle: Arc<dyn Throttle>) -> Self {
-        let breaker = Arc::default();
-        Self { throttle, breaker, quotas: Quotas::default(), proxies: Proxies::default() }
+        let (breaker, quotas, proxies) = (Arc::default(), Quotas::default(), Proxies::default());
+        Self { throttle, breaker, quotas, proxies, refusal_delay: Self::REFUSAL_DELAY }
     }
 
     /// With these quotas.
@@ -83,6 +91,21 @@ impl Throttling {
     pub fn proxies(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
         self
+    }
+
+    /// With refusals held back for that long in place of a second, on average: each from half of it to
+    /// one and a half, so that those refused together do not come back together. Not at all if it is
+    /// zero; a minute at most.
+    #[must_use]
+    pub fn refusal_delay(mut self, delay: Duration) -> Self {
+        self.refusal_delay = delay.min(Duration::from_mins(1));
+        self
+    }
+
+    /// How long an answer with that problem is held back, if it is.
+    pub(crate) fn delay_of(&self, problem: ProblemCode) -> Option<Duration> {
+        let refused = matches!(problem, ProblemCode::Throttled | ProblemCode::Locked | ProblemCode::Disabled);
+        (refused && !self.refusal_delay.is_zero()).then_some(self.refusal_delay)
     }
 
     /// Charges one after the other, until one is refused.
@@ -161,6 +184,7 @@ impl fmt::Debug for Throttling {
         f.debug_struct("Throttling")
             .field("quotas", &self.quotas)
             .field("proxies", &self.proxies)
+            .field("refusal_delay", &self.refusal_delay)
             .finish_non_exhaustive()
     }
 }

@@ -120,8 +120,13 @@ pub async fn open_loop(
 
 /// The value that so many of a hundred are at most.
 pub fn percentile(latencies: &mut [Duration], percent: usize) -> Duration {
+    permille(latencies, percent * 10)
+}
+
+/// The value that so many of a thousand are at most.
+pub fn permille(latencies: &mut [Duration], of: usize) -> Duration {
     latencies.sort_unstable();
-    latencies[(latencies.len() * percent / 100).min(latencies.len() - 1)]
+    latencies[(latencies.len() * of / 1000).min(latencies.len() - 1)]
 }
 
 /// Runs a future on a thread of its own, with a runtime of its own.

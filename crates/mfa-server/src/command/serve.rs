@@ -122,6 +122,7 @@ async fn throttling(settings: &Settings, installation: &Installation) -> Result<
         Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?);
     Ok(Throttling::new(installation.throttle(settings).await?)
         .quotas((&settings.throttle).into())
+        .refusal_delay(settings.throttle.refusal_delay)
         .proxies(proxies))
 }
 

@@ -86,6 +86,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ("postgres.lock_timeout", patience.contains(&postgres.lock_timeout), "10ms to 1m"),
         ("postgres.call_timeout", patience.contains(&postgres.call_timeout), "10ms to 1m"),
         ("argon2.concurrency", (1..=1024).contains(&argon2.concurrency), "1 to 1024"),
+        ("throttle.refusal_delay", throttle.refusal_delay <= second * 5, "at most 5s"),
         (
             "throttle.trusted_proxies",
             throttle.trusted_proxies.iter().all(|text| text.parse::<Network>().is_ok()),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mfa_actix::throttling::{ForwardedHeader, Quotas};
+use mfa_actix::throttling::{ForwardedHeader, Quotas, Throttling};
 use mfa_crypto::Argon2Settings;
 use mfa_domain::Quota;
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
@@ -128,7 +128,7 @@ pub(crate) struct Postgres {
     pub(crate) call_timeout: Duration,
 }
 
-/// [`Quotas`], and whose word on client addresses is taken.
+/// [`Throttling`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Throttle {
@@ -142,6 +142,9 @@ pub(crate) struct Throttle {
     pub(crate) offer: Quota,
     #[serde(with = "quota")]
     pub(crate) address: Quota,
+    /// How long a refusal is held back.
+    #[serde(with = "duration")]
+    pub(crate) refusal_delay: Duration,
     /// Addresses and networks.
     pub(crate) trusted_proxies: Vec<String>,
     /// Which header those write.
@@ -318,7 +321,8 @@ impl From<Quotas> for Throttle {
     fn from(quotas: Quotas) -> Self {
         let Quotas { tenant, api_key, user, offer, address } = quotas;
         let forwarded_header = ForwardedHeader::default().as_str().to_owned();
-        Self { tenant, api_key, user, offer, address, trusted_proxies: Vec::new(), forwarded_header }
+        let (refusal_delay, trusted_proxies) = (Throttling::REFUSAL_DELAY, Vec::new());
+        Self { tenant, api_key, user, offer, address, refusal_delay, trusted_proxies, forwarded_header }
     }
 }
 
