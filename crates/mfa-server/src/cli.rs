@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Look after the webhooks that the audit trail is delivered to
     #[command(subcommand)]
     Webhook(WebhookCommand),
+    /// Look after the database
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -161,6 +164,15 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         json: Json,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Take away what only older versions of this program need of a PostgreSQL database
+    ///
+    /// Once every machine runs this version. Servers go on meanwhile; an older version refuses the
+    /// database from then on.
+    Upgrade,
 }
 
 #[derive(Debug, Args)]

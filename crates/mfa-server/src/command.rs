@@ -12,6 +12,7 @@ mod audit;
 mod healthcheck;
 mod keys;
 mod serve;
+mod store;
 mod trial;
 mod user;
 mod webhook;
@@ -44,6 +45,7 @@ async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
         Command::User(command) => user::run(config, command).await?,
         Command::Audit(command) => return audit::run(config, command).await,
         Command::Webhook(command) => return webhook::run(config, command).await,
+        Command::Store(command) => store::run(config, &command).await?,
         Command::Config(ConfigCommand::Check) => output::say("OK")?,
         Command::Config(ConfigCommand::Dump) => output::say(config.to_string().trim_end())?,
         Command::Healthcheck(arguments) => healthcheck::run(config, &arguments)?,

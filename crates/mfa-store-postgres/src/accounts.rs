@@ -19,25 +19,18 @@ use crate::store::by;
 use crate::{PostgresError, PostgresStore, events};
 
 /// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
-/// however many are asked for. Backup codes come out of their index in order; `ORDER BY` within the
-/// aggregates would sort them twice for each account.
+/// however many are asked for.
 pub(crate) const LOAD: &str = "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
         a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash,
         f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state, f.expires_at,
         f.replaces::text AS replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
         f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret,
-        s.scheme, s.issued_at, c.hashes, c.spent
+        s.scheme, s.issued_at, s.hashes, s.spent_at
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, number)
     JOIN mfa.accounts a ON a.tenant_id = asked.tenant_id AND a.user_id = asked.user_id
     LEFT JOIN mfa.factors f ON f.account_id = a.id
-    LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id
-    LEFT JOIN LATERAL (
-        SELECT array_agg(o.hash) AS hashes, array_agg(o.spent_at) AS spent
-        FROM (
-            SELECT c.hash, c.spent_at FROM mfa.backup_codes c WHERE c.account_id = s.account_id ORDER BY c.place
-        ) o
-    ) c ON true";
+    LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id";
 
 /// Where a page ends that looks at so many accounts, if there are that many.
 pub(crate) const PAGE_END: &str = "

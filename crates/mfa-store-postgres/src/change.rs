@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Version};
 use sqlx::{Executor, PgConnection};
@@ -46,14 +47,17 @@ struct Put {
 enum Codes {
     Kept,
     Removed,
-    Replaced { scheme: String, issued_at: i64, codes: Vec<CodeRow> },
-    Spent { place: i32, at: i64 },
-}
-
-struct CodeRow {
-    place: i32,
-    hash: Vec<u8>,
-    spent_at: Option<i64>,
+    /// Arrays as PostgreSQL reads them: one of arrays of different lengths is none that it takes.
+    Replaced {
+        scheme: String,
+        issued_at: i64,
+        hashes: String,
+        spent_at: String,
+    },
+    Spent {
+        place: i32,
+        at: i64,
+    },
 }
 
 struct EventRow {
@@ -71,7 +75,6 @@ impl Change {
     /// Sums up what becomes of each row.
     pub(crate) fn of(key: &AccountKey, expected: Version, delta: &Delta) -> Result<Self, PostgresError> {
         let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
-        let recent: Vec<_> = recent.iter().map(|at| millis(*at).to_string()).collect();
         let version = integer("version", expected.0)?;
         // The next one must be a number too.
         version.checked_add(1).ok_or(PostgresError::TooLarge { column: "version" })?;
@@ -82,7 +85,7 @@ impl Change {
             version,
             failures: (*failures).into(),
             forgiven: (*forgiven).into(),
-            recent_failures: format!("{{{}}}", recent.join(",")),
+            recent_failures: array(recent, |at| millis(*at).to_string()),
             verified_at: verified_at.map(millis),
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: head.hash.0,
@@ -133,27 +136,29 @@ fn sum_up(changes: &[FactorChange]) -> Result<(Vec<Put>, Vec<String>), PostgresE
 
 impl Codes {
     fn of(change: Option<&BackupCodesChange>) -> Result<Self, PostgresError> {
-        let place =
-            |place: usize| i32::try_from(place).map_err(|_| PostgresError::TooLarge { column: "place" });
         Ok(match change {
             None => Self::Kept,
             Some(BackupCodesChange::Remove) => Self::Removed,
-            Some(BackupCodesChange::Spend { place: at_place, at }) => {
-                Self::Spent { place: place(*at_place)?, at: millis(*at) }
+            Some(BackupCodesChange::Spend { place, at }) => {
+                let place =
+                    i32::try_from(*place).map_err(|_| PostgresError::TooLarge { column: "spent_at" })?;
+                Self::Spent { place, at: millis(*at) }
             }
-            Some(BackupCodesChange::Replace(BackupCodes { scheme, codes, issued_at })) => {
-                let codes = codes.iter().enumerate().map(|(n, code)| {
-                    Ok(CodeRow {
-                        place: place(n)?,
-                        hash: code.hash.0.clone(),
-                        spent_at: code.spent_at.map(millis),
-                    })
-                });
-                let codes = codes.collect::<Result<_, PostgresError>>()?;
-                Self::Replaced { scheme: scheme.clone(), issued_at: millis(*issued_at), codes }
-            }
+            Some(BackupCodesChange::Replace(BackupCodes { scheme, codes, issued_at })) => Self::Replaced {
+                scheme: scheme.clone(),
+                issued_at: millis(*issued_at),
+                hashes: array(codes, |code| format!("\"\\\\x{}\"", HEXLOWER.encode(&code.hash.0))),
+                spent_at: array(codes, |code| {
+                    code.spent_at.map_or_else(|| "NULL".to_owned(), |at| millis(at).to_string())
+                }),
+            },
         })
     }
+}
+
+/// An array as PostgreSQL reads it.
+fn array<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    format!("{{{}}}", items.iter().map(text).collect::<Vec<_>>().join(","))
 }
 
 impl EventRow {

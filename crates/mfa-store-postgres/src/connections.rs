@@ -86,11 +86,7 @@ impl Connections {
     /// Connects once, with an error that says what is wrong, and brings the tables up to date.
     pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
         let settings = url.parse::<PostgresUrl>()?.settings()?;
-        let connecting = tokio::time::timeout(options.acquire_timeout.max(Duration::from_secs(5)), async {
-            settings.connect().await.map_err(|error| of_connecting(error, &settings))
-        });
-        let mut first = connecting.await.map_err(|_| unreachable(&settings))??;
-        set_up(&mut first, &Duration::ZERO, &Duration::ZERO).await?;
+        let mut first = connect(&settings, options.acquire_timeout).await?;
         migrate(&mut first).await?;
         warn_of_losses(&mut first).await?;
         // Nothing depends on how it ends.
@@ -168,6 +164,18 @@ impl Connections {
 
 fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection whose statements may take as long as they do.
+pub(crate) async fn connect(
+    settings: &PgConnectOptions,
+    patience: Duration,
+) -> Result<PgConnection, PostgresError> {
+    let connecting = tokio::time::timeout(patience.max(Duration::from_secs(5)), settings.connect());
+    let connected = connecting.await.map_err(|_| unreachable(settings))?;
+    let mut connection = connected.map_err(|error| of_connecting(error, settings))?;
+    set_up(&mut connection, &Duration::ZERO, &Duration::ZERO).await?;
+    Ok(connection)
 }
 
 fn unreachable(settings: &PgConnectOptions) -> PostgresError {

@@ -56,17 +56,21 @@ pub enum PostgresError {
     /// A newer, incompatible version of this program has migrated it. Nothing was changed in it.
     #[error(
         "a newer version of this program wrote the database: its tables have version {found}, \
-         and this version works with {known} only"
+         and this version works with {known} at most"
     )]
     TooNew {
         /// The major version that it has.
         found: i32,
-        /// The one that this version knows.
+        /// The newest that this version knows.
         known: i32,
     },
     /// The tables could not be brought up to date. Nothing was changed.
     #[error("the database could not be migrated")]
     Unmigrated(#[source] Arc<dyn StdError + Send + Sync>),
+    /// It is too early for an upgrade: no program of this version has opened the database, so older ones may
+    /// be in use. Nothing was changed.
+    #[error("no program of this version has opened the database yet; replace all older ones first")]
+    NotPrepared,
     /// The user may not do that.
     #[error("the database user lacks a privilege: {0}")]
     Privilege(String),

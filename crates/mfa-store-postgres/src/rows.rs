@@ -33,7 +33,7 @@ pub(crate) struct AccountRow {
     scheme: Option<String>,
     issued_at: Option<i64>,
     hashes: Option<Vec<Vec<u8>>>,
-    spent: Option<Vec<Option<i64>>>,
+    spent_at: Option<Vec<Option<i64>>>,
 }
 
 /// A factor, as it is read and written. When it is read, all is null if there is none.
@@ -81,7 +81,7 @@ pub(crate) fn read(mut rows: Vec<AccountRow>) -> Result<Versioned<Account>, Post
         hash: EventHash(row.read("audit_base_hash", first.audit_base_hash.as_slice().try_into())?),
     };
     let of = |table| Row { table, ..row };
-    let backup_codes = first.backup_codes(of("backup_codes"))?;
+    let backup_codes = first.backup_codes(of("backup_code_sets"))?;
     let version = Version(row.number("version", first.version)?);
     let factors = rows.iter().filter(|row| row.factor.id.is_some());
     let factors = factors.map(|row| row.factor.read(of("factors"))).collect::<Result<_, _>>()?;
@@ -91,8 +91,12 @@ pub(crate) fn read(mut rows: Vec<AccountRow>) -> Result<Versioned<Account>, Post
 impl AccountRow {
     fn backup_codes(&self, row: Row) -> Result<Option<BackupCodes>, PostgresError> {
         let Some(scheme) = &self.scheme else { return Ok(None) };
-        let hashes = self.hashes.iter().flatten();
-        let codes = hashes.zip(self.spent.iter().flatten()).map(|(hash, spent_at)| {
+        let hashes = row.required("hashes", self.hashes.as_ref())?;
+        let spent = row.required("spent_at", self.spent_at.as_ref())?;
+        if hashes.len() != spent.len() {
+            return Err(row.undecodable("spent_at"));
+        }
+        let codes = hashes.iter().zip(spent).map(|(hash, spent_at)| {
             let spent_at = row.optional_time("spent_at", *spent_at)?;
             Ok(HashedCode { hash: CodeHash(hash.clone()), spent_at })
         });

@@ -169,12 +169,12 @@ async fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_not() {
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
     let mut newer = raw(&url).await;
     let before = migrations(&url).await;
-    newer.execute("INSERT INTO mfa.migrations VALUES (1, 9999)").await.unwrap();
+    newer.execute("INSERT INTO mfa.migrations VALUES (2, 9999)").await.unwrap();
     let beside = PostgresStore::open(&url).await.unwrap();
     make(&beside, &key("alice"), |draft| draft.put(factor(2, 20))).await;
-    newer.execute("INSERT INTO mfa.migrations VALUES (2, 0)").await.unwrap();
+    newer.execute("INSERT INTO mfa.migrations VALUES (3, 0)").await.unwrap();
     let error = refusal(&url).await;
-    assert!(matches!(error, PostgresError::TooNew { found: 2, known: 1 }), "{error:?}");
+    assert!(matches!(error, PostgresError::TooNew { found: 3, known: 2 }), "{error:?}");
     assert!(error.to_string().contains("a newer version of this program"), "{error}");
     assert_eq!(migrations(&url).await, before + 2);
 }
@@ -214,9 +214,8 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
         "CREATE USER {role} PASSWORD 'app';
          GRANT USAGE ON SCHEMA mfa TO {role};
          GRANT SELECT ON ALL TABLES IN SCHEMA mfa TO {role};
-         GRANT INSERT, UPDATE ON mfa.accounts, mfa.factors, mfa.backup_code_sets, mfa.backup_codes, mfa.api_keys
-             TO {role};
-         GRANT DELETE ON mfa.factors, mfa.backup_code_sets, mfa.backup_codes TO {role};
+         GRANT INSERT, UPDATE ON mfa.accounts, mfa.factors, mfa.backup_code_sets, mfa.api_keys TO {role};
+         GRANT DELETE ON mfa.factors, mfa.backup_code_sets TO {role};
          GRANT INSERT, UPDATE, DELETE ON mfa.challenges, mfa.throttles TO {role};
          GRANT INSERT, UPDATE ON mfa.deliveries TO {role};
          GRANT INSERT ON mfa.events TO {role};

@@ -12,7 +12,7 @@ mod support;
 use support::{change, delta, factor, inner, key, make, now, raw, store};
 
 /// What makes a row unreadable, and the column that must be named.
-const UNREADABLE: [(&str, &str); 25] = [
+const UNREADABLE: [(&str, &str); 26] = [
     ("UPDATE mfa.accounts SET failures = 4294967296", "failures"),
     ("UPDATE mfa.accounts SET forgiven = -1", "forgiven"),
     ("UPDATE mfa.accounts SET recent_failures = '{-1}'", "recent_failures"),
@@ -37,7 +37,8 @@ const UNREADABLE: [(&str, &str); 25] = [
     ("UPDATE mfa.factors SET counter = NULL", "counter"),
     ("UPDATE mfa.factors SET counter = -1", "counter"),
     ("UPDATE mfa.backup_code_sets SET issued_at = -1", "issued_at"),
-    ("UPDATE mfa.backup_codes SET spent_at = -1", "spent_at"),
+    ("UPDATE mfa.backup_code_sets SET spent_at = '{-1}'", "spent_at"),
+    ("UPDATE mfa.backup_code_sets SET spent_at = '{}'", "spent_at"),
 ];
 
 #[tokio::test]

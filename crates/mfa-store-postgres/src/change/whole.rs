@@ -1,6 +1,6 @@
 //! The commit of changes of every kind.
 
-use super::{Change, CodeRow, Codes, Query, column, numbered};
+use super::{Change, Codes, Query, column, numbered};
 
 /// The commits of one wave: new accounts, any number of factors and events, backup codes.
 ///
@@ -100,36 +100,26 @@ pub(crate) const WHOLE: &str = "
         USING unnest($40::int8[], $41::text[]) AS r (number, id) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id AND o.id = r.id::uuid
     ),
-    no_codes AS MATERIALIZED (
-        SELECT w.id AS account_id, c.kept
-        FROM unnest($42::int8[], $43::int4[]) AS c (number, kept) JOIN won w ON w.number = c.number
-    ),
-    removed_codes AS (
-        DELETE FROM mfa.backup_codes o USING no_codes c
-        WHERE o.account_id = c.account_id AND o.place >= c.kept
-    ),
     removed_sets AS (
-        DELETE FROM mfa.backup_code_sets o USING no_codes c WHERE o.account_id = c.account_id AND c.kept = 0
+        DELETE FROM mfa.backup_code_sets o
+        USING unnest($42::int8[]) AS r (number) JOIN won w ON w.number = r.number
+        WHERE o.account_id = w.id
     ),
     issued_sets AS (
-        INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at)
-        SELECT w.id, s.scheme, s.issued_at
-        FROM unnest($44::int8[], $45::text[], $46::int8[]) AS s (number, scheme, issued_at)
+        INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)
+        SELECT w.id, s.scheme, s.issued_at, s.hashes::bytea[], s.spent_at::int8[]
+        FROM unnest($43::int8[], $44::text[], $45::int8[], $46::text[], $47::text[])
+            AS s (number, scheme, issued_at, hashes, spent_at)
         JOIN won w ON w.number = s.number
-        ON CONFLICT (account_id) DO UPDATE SET scheme = excluded.scheme, issued_at = excluded.issued_at
-    ),
-    issued_codes AS (
-        INSERT INTO mfa.backup_codes (account_id, place, hash, spent_at)
-        SELECT w.id, c.place, c.hash, c.spent_at
-        FROM unnest($47::int8[], $48::int4[], $49::bytea[], $50::int8[]) AS c (number, place, hash, spent_at)
-        JOIN won w ON w.number = c.number
-        ON CONFLICT (account_id, place) DO UPDATE SET hash = excluded.hash, spent_at = excluded.spent_at
+        ON CONFLICT (account_id) DO UPDATE
+        SET scheme = excluded.scheme, issued_at = excluded.issued_at, hashes = excluded.hashes,
+            spent_at = excluded.spent_at
     ),
     spent AS (
-        UPDATE mfa.backup_codes o SET spent_at = s.at
-        FROM unnest($51::int8[], $52::int4[], $53::int8[]) AS s (number, place, at)
+        UPDATE mfa.backup_code_sets o SET spent_at[s.place + 1] = s.at
+        FROM unnest($48::int8[], $49::int4[], $50::int8[]) AS s (number, place, at)
         JOIN won w ON w.number = s.number
-        WHERE o.account_id = w.id AND o.place = s.place
+        WHERE o.account_id = w.id AND s.place < cardinality(o.hashes)
     )
     SELECT number FROM won";
 
@@ -189,34 +179,28 @@ fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'
 
 fn bind_more<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
     let removed = numbered(wave, |change| &change.removed);
-    let mut shortened: Vec<(i64, i32)> = Vec::new();
-    let mut sets: Vec<(i64, &str, i64)> = Vec::new();
-    let mut codes: Vec<(i64, &CodeRow)> = Vec::new();
+    let mut no_codes: Vec<i64> = Vec::new();
+    let mut sets: Vec<(i64, &str, i64, &str, &str)> = Vec::new();
     let mut spent: Vec<(i64, i32, i64)> = Vec::new();
     for (number, change) in (1..).zip(wave) {
         match &change.codes {
             Codes::Kept => {}
-            Codes::Removed => shortened.push((number, 0)),
+            Codes::Removed => no_codes.push(number),
             Codes::Spent { place, at } => spent.push((number, *place, *at)),
-            Codes::Replaced { scheme, issued_at, codes: new } => {
-                sets.push((number, scheme, *issued_at));
-                codes.extend(new.iter().map(|code| (number, code)));
-                shortened.push((number, new.last().map_or(i32::MIN, |code| code.place + 1)));
+            Codes::Replaced { scheme, issued_at, hashes, spent_at } => {
+                sets.push((number, scheme, *issued_at, hashes, spent_at));
             }
         }
     }
     query
         .bind(column(&removed, |(number, _)| number))
         .bind(column(&removed, |(_, id)| id.as_str()))
-        .bind(column(&shortened, |(number, _)| number))
-        .bind(column(&shortened, |(_, kept)| kept))
+        .bind(no_codes)
         .bind(column(&sets, |(number, ..)| number))
-        .bind(column(&sets, |(_, scheme, _)| scheme))
-        .bind(column(&sets, |(.., issued_at)| issued_at))
-        .bind(column(&codes, |(number, _)| number))
-        .bind(column(&codes, |(_, code)| code.place))
-        .bind(column(&codes, |(_, code)| code.hash.as_slice()))
-        .bind(column(&codes, |(_, code)| code.spent_at))
+        .bind(column(&sets, |(_, scheme, ..)| scheme))
+        .bind(column(&sets, |(_, _, issued_at, ..)| issued_at))
+        .bind(column(&sets, |(.., hashes, _)| hashes))
+        .bind(column(&sets, |(.., spent_at)| spent_at))
         .bind(column(&spent, |(number, ..)| number))
         .bind(column(&spent, |(_, place, _)| place))
         .bind(column(&spent, |(.., at)| at))
