@@ -23,7 +23,7 @@ use mfa_domain::FactorKind;
 use mfa_tests::{Server, ServerOptions, binary};
 use support::drive::{Walk, closed_loop};
 use support::floor::{Floor, Reads};
-use support::postgres::{Database, SETTINGS};
+use support::postgres::{Database, settings};
 use support::{median, numbers, processor};
 
 const USERS: u32 = 100_000;
@@ -37,7 +37,7 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::start().await;
     let took = database.load(folder.path(), 0..USERS, FactorKind::Hotp, 10).await;
-    println!("PostgreSQL with {}", SETTINGS.join(", "));
+    println!("PostgreSQL with {}", settings().join(", "));
     println!("{USERS} users loaded in bulk, {:.0} /s", f64::from(USERS) / took.as_secs_f64());
 
     let options = ServerOptions::new([("MFA_LOG", "warn"), ("MFA_STORE", &database.url)]);

@@ -14,14 +14,10 @@ const SELECT_ALL: &str = "
 SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_at, a.audit_sequence,
     a.audit_hash, f.id AS factor, f.kind, f.label, f.state, f.expires_at, f.replaces, f.created_at,
     f.last_used_at, f.algorithm, f.digits, f.period, f.t0, f.last_step, f.drift, f.leaning, f.counter,
-    f.key_id, f.secret, s.scheme, s.issued_at, c.hashes, c.spent
+    f.key_id, f.secret, s.scheme, s.issued_at, s.hashes, s.spent_at
 FROM mfa.accounts a
 LEFT JOIN mfa.factors f ON f.account_id = a.id
 LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id
-LEFT JOIN LATERAL (
-    SELECT array_agg(c.hash ORDER BY c.place) AS hashes, array_agg(c.spent_at ORDER BY c.place) AS spent
-    FROM mfa.backup_codes c WHERE c.account_id = s.account_id
-) c ON true
 WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') \\gset
 ";
 

@@ -18,20 +18,31 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::population;
 use super::server::Server;
 
-/// Settings of the server besides PostgreSQL's own: memory for pages as a machine of this size would
-/// give it. All that makes commits durable is as it is by default.
-pub const SETTINGS: [&str; 3] = ["shared_buffers=1GB", "max_wal_size=4GB", "checkpoint_timeout=5min"];
+/// Settings of the server besides PostgreSQL's own, as for a machine of this size that is used for that:
+/// memory for pages, and a log that may be long, so that checkpoints are far apart. All that makes commits
+/// durable is as it is by default.
+pub fn settings() -> [String; 4] {
+    let memory = std::fs::read_to_string("/proc/meminfo").expect("Linux");
+    let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let megabytes: u64 = total.and_then(|kilobytes| kilobytes.parse().ok()).map_or(4096, |kb: u64| kb / 1024);
+    [
+        // The most that PostgreSQL's documentation expects to be of use.
+        format!("shared_buffers={}MB", megabytes * 2 / 5),
+        "max_wal_size=16GB".to_owned(),
+        "checkpoint_timeout=30min".to_owned(),
+        "wal_compression=lz4".to_owned(),
+    ]
+}
 
 /// Accounts that travel in one transaction.
 const TOGETHER: u32 = 2000;
 
 /// What a row of each table is made of, as `COPY` takes it.
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 4] = [
     "mfa.accounts (id, tenant_id, user_id, version, failures, forgiven, recent_failures, audit_sequence, audit_hash)",
     "mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, last_used_at, algorithm, \
      digits, period, t0, drift, leaning, counter, key_id, secret)",
-    "mfa.backup_code_sets (account_id, scheme, issued_at)",
-    "mfa.backup_codes (account_id, place, hash)",
+    "mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)",
     "mfa.events (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)",
 ];
 
@@ -45,7 +56,7 @@ pub struct Database {
 impl Database {
     /// A new server, and a database with tables, an API key and nobody in it.
     pub async fn start() -> Self {
-        let server = Server::start(&SETTINGS);
+        let server = Server::start(&settings().each_ref().map(String::as_str));
         let url = server.database().await;
         let store = PostgresStore::open(&url).await.expect("a store");
         let (api_key, record) = population::api_key();
@@ -129,13 +140,13 @@ async fn copy(
     transaction.commit().await.expect("a commit");
 }
 
-/// Rows of the five tables, in the text format of `COPY`.
+/// Rows of the four tables, in the text format of `COPY`.
 #[derive(Default)]
-struct Rows([String; 5]);
+struct Rows([String; 4]);
 
 impl Rows {
     fn add(&mut self, id: i64, key: &AccountKey, delta: &Delta) {
-        let [accounts, factors, sets, codes, events] = &mut self.0;
+        let [accounts, factors, sets, events] = &mut self.0;
         let (tenant, user, head) = (key.tenant.as_str(), key.user.as_str(), delta.audit_head());
         let hash = bytes(&head.hash.0);
         writeln!(accounts, "{id}\t{tenant}\t{user}\t1\t0\t0\t{{}}\t{}\t{hash}", head.sequence).expect("text");
@@ -164,10 +175,12 @@ impl Rows {
             .expect("text");
         }
         if let Some(BackupCodesChange::Replace(set)) = delta.backup_codes() {
-            writeln!(sets, "{id}\t{}\t{}", set.scheme, millis(set.issued_at)).expect("text");
-            for (place, code) in set.codes.iter().enumerate() {
-                writeln!(codes, "{id}\t{place}\t{}", bytes(&code.hash.0)).expect("text");
-            }
+            // Within an array, a backslash begins an escape as well.
+            let hashes: Vec<_> =
+                set.codes.iter().map(|code| format!("\\\\{}", bytes(&code.hash.0))).collect();
+            let (hashes, spent) = (hashes.join(","), vec!["NULL"; set.codes.len()].join(","));
+            let issued_at = millis(set.issued_at);
+            writeln!(sets, "{id}\t{}\t{issued_at}\t{{{hashes}}}\t{{{spent}}}", set.scheme).expect("text");
         }
         for event in delta.events() {
             let factor = event.factor.map_or_else(|| "\\N".to_owned(), |id| id.to_string());
