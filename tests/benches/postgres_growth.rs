@@ -1,5 +1,6 @@
 //! Verifications per second, bytes and dead rows on PostgreSQL, and how each grows with the number of
-//! accounts; beside it, how the floor does, which is `pgbench` on the same tables.
+//! accounts: when all users log in, and when as many do as there are in the smallest database; beside it, how
+//! the floor does, which is `pgbench` on the same tables.
 //!
 //! `cargo xtask bench postgres-growth [-- SECONDS MINUTES CODES SIZE...]`: seconds of a turn, minutes of
 //! load on the largest size before that, while vacuum is watched, backup codes of each account, numbers of
@@ -55,42 +56,35 @@ async fn main() {
     println!("\n{minutes} minutes of load on the largest");
     report(&mut connection, "before").await;
     for minute in 1..=minutes {
-        let rate = largest.log_in(Duration::from_mins(1)).await;
+        let rate = largest.log_in(1, Duration::from_mins(1)).await;
         report(&mut connection, &format!("minute {minute:>2}, {rate:>5.0} /s")).await;
     }
 
     let time = Duration::from_secs(seconds.into());
-    let mut rates = vec![Vec::new(); sizes.len()];
-    let mut floors = rates.clone();
-    let mut costs = rates.clone();
+    let mut rates = vec![[const { Vec::new() }; 3]; sizes.len()];
+    let mut costs = vec![Vec::new(); sizes.len()];
     for _ in 0..ROUNDS {
         for (n, installation) in installations.iter_mut().enumerate() {
             let before = installation.processor_time();
-            let rate = installation.log_in(time).await;
+            let rate = installation.log_in(1, time).await;
             costs[n].push((installation.processor_time() - before) / (rate * time.as_secs_f64()) * 1e6);
-            rates[n].push(rate);
-            floors[n].push(installation.floor(time));
+            let of_as_many = installation.log_in(sizes[n] / sizes[0], time).await;
+            for (rates, rate) in rates[n].iter_mut().zip([rate, of_as_many, installation.floor(time)]) {
+                rates.push(rate);
+            }
         }
     }
+    println!("\n{ROUNDS} rounds of {seconds} s each in turns, medians, and ratios to the first");
     println!(
-        "\n{ROUNDS} rounds of {seconds} s in turns, medians; {CONNECTIONS} connections, {CLIENTS} of pgbench"
+        "    accounts   HTTP, {CONNECTIONS} connections: all users   processor time   as many users as the first has   pgbench, {CLIENTS} clients: all"
     );
-    println!(
-        "    accounts   verifications /s   to the first   processor time of each   pgbench /s   to the first"
-    );
-    let to_first = |rates: &[Vec<f64>], n: usize| {
-        let ratios: Vec<f64> = rates[n].iter().zip(&rates[0]).map(|(rate, first)| rate / first).collect();
-        median(&ratios)
-    };
     for (n, size) in sizes.iter().enumerate() {
-        println!(
-            "{size:>12} {:>18.0} {:>12.2} x {:>21.0} µs {:>12.0} {:>12.2} x",
-            median(&rates[n]),
-            to_first(&rates, n),
-            median(&costs[n]),
-            median(&floors[n]),
-            to_first(&floors, n),
-        );
+        let [all, of_as_many, floor] = [0, 1, 2].map(|manner| {
+            let (rates, first) = (&rates[n][manner], &rates[0][manner]);
+            let ratios: Vec<f64> = rates.iter().zip(first).map(|(rate, first)| rate / first).collect();
+            format!("{:.0} /s, {:.2} x", median(rates), median(&ratios))
+        });
+        println!("{size:>12} {all:>37} {:>13.0} µs {of_as_many:>32} {floor:>26}", median(&costs[n]));
     }
 }
 
@@ -128,7 +122,11 @@ impl Installation {
         Self { size, walks: Walk::share_out(0..size, CONNECTIONS), server, database, _folder: folder }
     }
 
-    async fn log_in(&mut self, time: Duration) -> f64 {
+    /// Logs in one user of so many, spread over all.
+    async fn log_in(&mut self, every: u32, time: Duration) -> f64 {
+        for walk in &mut self.walks {
+            walk.every(every);
+        }
         closed_loop(&self.server.url, &self.database.api_key, &mut self.walks, time).await
     }
 

@@ -15,22 +15,29 @@ pub struct Walk {
     first: u32,
     counters: Vec<u64>,
     at: u32,
+    every: u32,
 }
 
 impl Walk {
     /// The users shared out to so many connections.
     pub fn share_out(users: Range<u32>, connections: u32) -> Vec<Self> {
         let share = (users.end - users.start) / connections;
-        let walk = |n| Self { first: users.start + n * share, counters: vec![0; share as usize], at: 0 };
+        let walk =
+            |n| Self { first: users.start + n * share, counters: vec![0; share as usize], at: 0, every: 1 };
         (0..connections).map(walk).collect()
+    }
+
+    /// From now on only one user of so many.
+    pub const fn every(&mut self, users: u32) {
+        self.every = users;
     }
 
     /// The next user, and a code that was never used. It goes through all users before one comes
     /// again, in no order that a cache would like.
     pub fn next(&mut self) -> (u32, u64) {
-        let share = u32::try_from(self.counters.len()).expect("few");
+        let share = u32::try_from(self.counters.len()).expect("few") / self.every;
         // A prime that divides no share that is used.
-        let user = u32::try_from(u64::from(self.at) * 7919 % u64::from(share)).expect("few");
+        let user = u32::try_from(u64::from(self.at) * 7919 % u64::from(share)).expect("few") * self.every;
         self.at = (self.at + 1) % share;
         let counter = &mut self.counters[user as usize];
         *counter += 1;
