@@ -102,6 +102,7 @@ async fn whoever_waits_as_long_as_told_is_admitted() {
 
 /// Whoever asks without a pause is slowed down by it, and nobody else is.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a duration, not a point in time")]
 async fn a_refusal_without_a_look_at_a_code_is_held_back_and_holds_back_nothing_else() {
     let shortest = Duration::from_millis(2500);
     let server = server([("USER", "9/1h"), ("REFUSAL_DELAY", "5s")]);
