@@ -139,6 +139,22 @@ async fn a_refusal_without_a_look_at_a_code_is_held_back_and_holds_back_nothing_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a duration, not a point in time")]
+async fn a_disabled_account_is_no_way_around_the_delay() {
+    let settings =
+        [("MFA_STORE", "memory:"), ("MFA_LOCKOUT_DISABLE_AFTER", "5"), ("MFA_THROTTLE_REFUSAL_DELAY", "1s")];
+    let server = Server::with(binary!(), ServerOptions::new(settings));
+    let client = &server.client;
+    let (phone, _) = client.enrol("alice", "totp").await;
+    for guess in 0..5 {
+        client.verify("alice", &phone.wrong(guess)).await.expect_problem(401, "invalid-code");
+    }
+    let begun = Instant::now();
+    client.verify("alice", &phone.totp(0)).await.expect_problem(403, "disabled");
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn offers_do_not_make_the_trail_long_by_default() {
     for store in ["sqlite:mfa.db", "memory:"] {
         // To draw sixty QR codes at once takes long in a build without optimisation.

@@ -1,7 +1,6 @@
 //! The clock of a running server, for tests to move.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -9,9 +8,9 @@ use crate::{ServerOptions, now};
 
 /// Moves the wall clock of the servers that are started with its options; timeouts go on as before.
 ///
-/// It is `libfaketime`, preloaded into the server itself. The program `faketime` is only asked where
-/// that library is: as a wrapper it stays the parent of the server, so that whoever ends the wrapper
-/// leaves the server behind.
+/// It is `libfaketime`, preloaded into the server itself. The program `faketime` is not asked: as a
+/// wrapper it stays the parent of the server, so that whoever ends the wrapper leaves the server
+/// behind, and it fails where its process id is that of one that was killed (see [`forget`]).
 #[derive(Debug)]
 pub struct Clock {
     folder: TempDir,
@@ -22,11 +21,8 @@ impl Clock {
     /// A clock that is right.
     #[must_use]
     pub fn new() -> Self {
-        let asked = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
-        let asked = asked.expect("faketime is needed: run `cargo xtask tools`");
-        let libraries = String::from_utf8(asked.stdout).expect("text");
-        let library = libraries.trim().rsplit(':').next().filter(|path| path.contains("faketime"));
-        let library = library.expect("faketime preloads its library").to_owned();
+        let library = library().expect("libfaketime is needed: run `cargo xtask tools`");
+        let library = library.into_os_string().into_string().expect("text");
         let clock = Self { folder: tempfile::tempdir().expect("a temporary folder"), library };
         clock.set(0);
         clock
@@ -74,5 +70,23 @@ impl Clock {
 impl Default for Clock {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Where Debian and other systems put the library, below a folder of the processor or not.
+fn library() -> Option<PathBuf> {
+    let below = |folder: &Path| folder.join("faketime/libfaketime.so.1");
+    ["/usr/local/lib", "/usr/lib", "/usr/lib64"].into_iter().map(Path::new).find_map(|folder| {
+        let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        std::iter::once(folder.to_owned()).chain(inner).map(|folder| below(&folder)).find(|path| path.is_file())
+    })
+}
+
+/// Removes what the library shared in memory by the id of a process that was killed. The process
+/// itself does so when it ends by its own; what stays would meet another process with the same id.
+pub(crate) fn forget(process: u32) {
+    for kind in ["sem.faketime_sem", "faketime_shm"] {
+        // There is nothing where the clock was the real one.
+        let _ = std::fs::remove_file(format!("/dev/shm/{kind}_{process}"));
     }
 }

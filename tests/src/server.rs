@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::Client;
+use crate::{Client, clock};
 
 /// A running server. It is killed, by its process id, when it is dropped.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub struct Server {
 pub struct ServerOptions {
     /// More variables for its environment, such as `MFA_STORE`.
     pub environment: Vec<(String, String)>,
-    /// A program that starts it, such as `faketime`, with arguments.
+    /// A program that starts it, such as a shell, with arguments.
     pub wrapper: Vec<String>,
 }
 
@@ -99,6 +101,7 @@ impl Server {
     pub fn kill(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
+        clock::forget(self.id());
     }
 
     /// Asks the server to stop, as an init system does.
@@ -150,8 +153,10 @@ impl Drop for Server {
         // It may be gone already; what matters is that it is not left behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        clock::forget(self.id());
         if !std::thread::panicking() {
-            let found = self.client.confidential().found_in(&self.log());
+            let log = std::fs::read_to_string(log_file(self.data())).expect("its log");
+            let found = self.client.confidential().found_in(&log);
             assert!(found.is_empty(), "in the log of {}: {found:?}", self.data().display());
         }
     }
@@ -169,9 +174,21 @@ pub fn program(path: &Path) -> Command {
     command
 }
 
+/// What a program prints, a line at a time.
+fn lines(stdout: ChildStdout) -> Receiver<String> {
+    let (send, lines) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+    });
+    lines
+}
+
 fn log_file(data: &Path) -> PathBuf {
     data.join("test.log")
 }
+
+/// How long a server may take to say its next line, until it is ready.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Starts a server and waits until it is ready. Gives its URL and the API key of a first start.
 fn start(
@@ -195,8 +212,8 @@ fn start(
         .stderr(log);
     let mut child = command.spawn().expect("the server starts");
     let mut url = None;
-    for line in BufReader::new(child.stdout.take().expect("stdout")).lines() {
-        let line = line.expect("text");
+    let lines = lines(child.stdout.take().expect("stdout"));
+    while let Ok(line) = lines.recv_timeout(PATIENCE) {
         url = url.or_else(|| line.strip_prefix("listening on ").map(str::to_owned));
         // A first start shows an API key; any other start nothing more.
         let key = first_start.then(|| line.trim()).filter(|word| word.starts_with("mfa_"));
@@ -204,6 +221,8 @@ fn start(
             return (child, url, key.map(str::to_owned));
         }
     }
+    // It has ended, or does nothing any more.
+    child.kill().expect("kill");
     let status = child.wait().expect("wait");
     let log = std::fs::read_to_string(log_file(data)).unwrap_or_default();
     panic!("the server did not start ({status}):\n{log}");

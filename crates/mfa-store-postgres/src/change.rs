@@ -3,14 +3,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Version};
-use sqlx::{Executor, PgConnection};
+use sqlx::PgConnection;
 
 use crate::PostgresError;
 use crate::column::{integer, millis};
+use crate::connections::set_lock_timeout;
 use crate::rows::FactorRow;
 
 mod usual;
@@ -176,6 +178,9 @@ impl EventRow {
     }
 }
 
+/// How long a change waits for a row once it is tried alone.
+const SHORT: Duration = Duration::from_millis(50);
+
 /// Makes changes, each of them whole or not at all; tells for each whether it won.
 ///
 /// A change that cannot be made fails alone: nobody must fail for what another one asked. But it is
@@ -183,6 +188,7 @@ impl EventRow {
 pub(crate) async fn commit_all(
     on: &mut PgConnection,
     changes: &[Arc<Change>],
+    lock_timeout: Duration,
 ) -> Vec<Result<bool, PostgresError>> {
     let mut results = Vec::with_capacity(changes.len());
     while let Some(rest) = changes.get(results.len()..).filter(|rest| !rest.is_empty()) {
@@ -190,7 +196,7 @@ pub(crate) async fn commit_all(
         match commit(on, &wave).await {
             Ok(won) => results.extend(won.into_iter().map(Ok)),
             Err(error) if wave.len() > 1 && error.changed_nothing() => {
-                results.extend(one_by_one(on, &wave).await);
+                results.extend(one_by_one(on, &wave, lock_timeout).await);
             }
             Err(error) => results.extend(wave.iter().map(|_| Err(error.clone()))),
         }
@@ -199,16 +205,20 @@ pub(crate) async fn commit_all(
 }
 
 /// Who waits for a lock has waited with the others; now nobody waits long for somebody else's.
-async fn one_by_one(on: &mut PgConnection, changes: &[&Change]) -> Vec<Result<bool, PostgresError>> {
+async fn one_by_one(
+    on: &mut PgConnection,
+    changes: &[&Change],
+    lock_timeout: Duration,
+) -> Vec<Result<bool, PostgresError>> {
     let mut results = Vec::with_capacity(changes.len());
-    if let Err(error) = on.execute("SET lock_timeout = '50ms'").await {
-        return vec![Err(PostgresError::from_driver(error)); changes.len()];
+    if let Err(error) = set_lock_timeout(on, SHORT).await {
+        return vec![Err(error); changes.len()];
     }
     for change in changes {
         results.push(commit(on, &[change]).await.map(|won| won == [true]));
     }
     // It fails where the connection is lost; what was answered before stays true.
-    if let Err(error) = on.execute("RESET lock_timeout").await {
+    if let Err(error) = set_lock_timeout(on, lock_timeout).await {
         tracing::warn!(%error, "a connection is left with a short lock_timeout");
     }
     results

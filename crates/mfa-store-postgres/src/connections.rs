@@ -45,13 +45,15 @@ impl Default for PostgresOptions {
 ///
 /// The plans of our statements never depend on how full the tables were when they were made: all of
 /// them find few rows by an index. So whole tables are not to be read, joins are not to be planned for
-/// that, and a plan is made once. A committed change is on the disk before it is answered, even where
+/// that, and a plan is made once. A transaction whose program is gone without a word, as when the network
+/// is cut, keeps no lock for longer than ten seconds. A committed change is on the disk before it is answered, even where
 /// the database was told otherwise; and a higher isolation level would fail where this one compares
 /// again.
 const SETUP: &str = "
     SELECT pg_is_in_recovery(),
         set_config('statement_timeout', $1, false),
         set_config('lock_timeout', $2, false),
+        set_config('idle_in_transaction_session_timeout', '10s', false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('synchronous_commit',
             CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
@@ -198,6 +200,17 @@ async fn set_up(
     if standby { Err(PostgresError::ReadOnly) } else { Ok(()) }
 }
 
+/// From now on a statement waits so long for a lock. To reset it instead would give it what the server has,
+/// which is not what [`set_up`] has told it.
+pub(crate) async fn set_lock_timeout(
+    connection: &mut PgConnection,
+    timeout: Duration,
+) -> Result<(), PostgresError> {
+    let set = sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(timeout.as_millis().to_string());
+    set.execute(connection).await.map_err(PostgresError::from_driver)?;
+    Ok(())
+}
+
 /// Settings of the server with which a crash can lose what was answered.
 async fn warn_of_losses(connection: &mut PgConnection) -> Result<(), PostgresError> {
     let settings: Vec<String> = sqlx::query_scalar(
@@ -238,6 +251,7 @@ mod tests {
             ("transaction_isolation", "read committed"),
             ("statement_timeout", "1500ms"),
             ("lock_timeout", "500ms"),
+            ("idle_in_transaction_session_timeout", "10s"),
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
             ("jit", "off"),

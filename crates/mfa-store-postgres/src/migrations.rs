@@ -45,6 +45,10 @@ enum Work {
 /// patience for.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 
+/// How long a replica waits for another one that migrates, before it says so and tries again. Nobody waits
+/// behind it.
+const TURN_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
+
 /// After that wait, how long the others are left alone before it tries again.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -157,6 +161,7 @@ async fn step(on: &mut PgConnection, before: Version, reach: Reach) -> Result<()
         }
     }
     let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
+    transaction.execute(TURN_TIMEOUT).await.map_err(PostgresError::from_driver)?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *transaction)

@@ -95,7 +95,7 @@ impl PostgresStore {
         let limits = || Limits { under_way: slots, patience: PATIENCE, ..Limits::default() };
         let (for_loads, for_keys) = (connections.clone(), connections.clone());
         let (for_commits, for_charges) = (connections.clone(), connections.clone());
-        let timeout = options.call_timeout;
+        let (timeout, lock_timeout) = (options.call_timeout, options.lock_timeout);
         Self {
             loads: Batches::start(limits(), move |keys| {
                 let connections = for_loads.clone();
@@ -107,7 +107,7 @@ impl PostgresStore {
             }),
             commits: Batches::start(limits(), move |changes| {
                 let connections = for_commits.clone();
-                async move { Ok(commit(&connections, &changes, timeout).await) }
+                async move { Ok(commit(&connections, &changes, timeout, lock_timeout).await) }
             }),
             charges: Batches::start(Limits::default(), move |asked| {
                 let connections = for_charges.clone();
@@ -197,10 +197,11 @@ async fn commit(
     connections: &Connections,
     changes: &[Arc<Change>],
     timeout: Duration,
+    lock_timeout: Duration,
 ) -> Vec<Result<bool, PostgresError>> {
     match connections.acquire().await {
         Ok(mut connection) => {
-            let made = tokio::time::timeout(timeout, commit_all(&mut connection, changes)).await;
+            let made = tokio::time::timeout(timeout, commit_all(&mut connection, changes, lock_timeout)).await;
             outcomes(connections, connection, changes.len(), made)
         }
         Err(error) => vec![Err(error); changes.len()],

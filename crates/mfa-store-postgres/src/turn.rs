@@ -9,6 +9,12 @@ use crate::{PostgresError, PostgresStore};
 /// "mfa-kiu": who holds this advisory lock makes the installation.
 const LOCK: i64 = 0x006d_6661_2d6b_6975;
 
+/// A turn is waited for, and held without a statement: both for longer than anything else, and not for ever.
+const PATIENT: &str = "
+    SET LOCAL statement_timeout = '30s';
+    SET LOCAL lock_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = '5min'";
+
 /// Held by the process that makes an installation on the database: what belongs to the database and
 /// is not in it, as a key ring. Dropping it lets the next one.
 pub struct Turn(#[expect(dead_code, reason = "held, not used")] Transaction<'static, Postgres>);
@@ -22,7 +28,7 @@ impl PostgresStore {
     pub async fn turn(&self) -> Result<Turn, PostgresError> {
         let mut transaction = self.connections.begin().await?;
         let lock = async {
-            transaction.execute("SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = 0").await?;
+            transaction.execute(PATIENT).await?;
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await
         };
         lock.await.map_err(PostgresError::from_driver)?;

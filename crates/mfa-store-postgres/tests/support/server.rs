@@ -62,9 +62,15 @@ const WARDEN: &str = r#"
             initdb --pgdata="$folder/data" --username=mfa --auth=trust --encoding=UTF8 --locale=C
         fi
     }
-    make >"$folder/make.log" 2>&1 || { cat "$folder/make.log" >&2; exit 1; }
+    remove() {
+        if [ -z "$DISK" ]; then rm -rf "$folder"; fi
+    }
+    give_up() {
+        cat "$1" >&2; remove; exit 1
+    }
+    make >"$folder/make.log" 2>&1 || give_up "$folder/make.log"
     if [ -n "$TLS" ]; then
-        certify "$folder/data" >"$folder/openssl.log" 2>&1 || { cat "$folder/openssl.log" >&2; exit 1; }
+        certify "$folder/data" >"$folder/openssl.log" 2>&1 || give_up "$folder/openssl.log"
         cp "$folder/data/authority.crt" "$folder/authority.crt"; chmod 644 "$folder/authority.crt"
         set -- -c ssl=on "$@"
     fi
@@ -90,7 +96,7 @@ const WARDEN: &str = r#"
         esac
     done
     stop INT
-    if [ -z "$DISK" ]; then rm -rf "$folder"; fi
+    remove
 "#;
 
 impl Server {
