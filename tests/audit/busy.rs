@@ -23,6 +23,11 @@ async fn a_busy_trail_raises_no_alarm_on_postgresql() {
     a_busy_trail_raises_no_alarm(Kind::Postgres).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_trail_raises_no_alarm_on_redis() {
+    a_busy_trail_raises_no_alarm(Kind::Redis).await;
+}
+
 async fn a_busy_trail_raises_no_alarm(kind: Kind) {
     const WRITERS: usize = 4;
     const ROUNDS: usize = 4;

@@ -14,6 +14,11 @@ async fn an_export_holds_by_itself_on_postgresql() {
     an_export_holds_by_itself(Kind::Postgres).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_holds_by_itself_on_redis() {
+    an_export_holds_by_itself(Kind::Redis).await;
+}
+
 async fn an_export_holds_by_itself(kind: Kind) {
     let installation = Installation::new(kind).await;
     for user in ["alice", "bob"] {

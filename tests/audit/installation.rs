@@ -9,6 +9,7 @@ use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{AccountStore, Commit, EventQuery};
 use mfa_domain::{AccountKey, Actor, AuditEvent, AuditHead, EventKind, Policies, Timestamp, Versioned};
 use mfa_store_postgres::PostgresStore;
+use mfa_store_redis::RedisStore;
 use mfa_store_sqlite::SqliteStore;
 use mfa_testkit::changes::{self, key};
 use mfa_tests::binary;
@@ -29,6 +30,7 @@ pub(crate) struct Installation {
 pub(crate) enum Kind {
     Sqlite,
     Postgres,
+    Redis,
 }
 
 impl Installation {
@@ -42,6 +44,11 @@ impl Installation {
             Kind::Postgres => {
                 let url = crate::postgres::database().await;
                 let store = Arc::new(PostgresStore::open(&url).await.unwrap());
+                (url, store)
+            }
+            Kind::Redis => {
+                let url = crate::redis::url();
+                let store = Arc::new(RedisStore::open(&url).await.unwrap());
                 (url, store)
             }
         };
@@ -131,6 +138,7 @@ impl Installation {
                 connection.execute("PRAGMA foreign_keys = OFF").await.unwrap();
                 connection.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.unwrap();
             }
+            Kind::Redis => panic!("Redis has no statements: {statement}"),
         }
     }
 
@@ -139,6 +147,7 @@ impl Installation {
         match self.kind {
             Kind::Sqlite => format!("x'{hash}'"),
             Kind::Postgres => format!(r"'\x{hash}'"),
+            Kind::Redis => panic!("Redis has no statements"),
         }
     }
 

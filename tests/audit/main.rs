@@ -1,5 +1,5 @@
-//! The audit trail against those who can write to the database: every kind of tampering, by plain SQL,
-//! on SQLite and on PostgreSQL, and what must raise no alarm.
+//! The audit trail against those who can write to the database: every kind of tampering, by plain SQL
+//! on SQLite and on PostgreSQL and by commands on Redis, and what must raise no alarm.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -9,6 +9,9 @@ mod export;
 mod installation;
 mod retention;
 mod tampering;
+mod tampering_redis;
 
 #[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
+#[path = "../../crates/mfa-store-redis/tests/support/server.rs"]
+mod redis;

@@ -78,7 +78,10 @@ fn library() -> Option<PathBuf> {
     let below = |folder: &Path| folder.join("faketime/libfaketime.so.1");
     ["/usr/local/lib", "/usr/lib", "/usr/lib64"].into_iter().map(Path::new).find_map(|folder| {
         let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        std::iter::once(folder.to_owned()).chain(inner).map(|folder| below(&folder)).find(|path| path.is_file())
+        std::iter::once(folder.to_owned())
+            .chain(inner)
+            .map(|folder| below(&folder))
+            .find(|path| path.is_file())
     })
 }
 

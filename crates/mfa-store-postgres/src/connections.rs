@@ -206,7 +206,8 @@ pub(crate) async fn set_lock_timeout(
     connection: &mut PgConnection,
     timeout: Duration,
 ) -> Result<(), PostgresError> {
-    let set = sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(timeout.as_millis().to_string());
+    let set =
+        sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(timeout.as_millis().to_string());
     set.execute(connection).await.map_err(PostgresError::from_driver)?;
     Ok(())
 }

@@ -201,7 +201,8 @@ async fn commit(
 ) -> Vec<Result<bool, PostgresError>> {
     match connections.acquire().await {
         Ok(mut connection) => {
-            let made = tokio::time::timeout(timeout, commit_all(&mut connection, changes, lock_timeout)).await;
+            let made =
+                tokio::time::timeout(timeout, commit_all(&mut connection, changes, lock_timeout)).await;
             outcomes(connections, connection, changes.len(), made)
         }
         Err(error) => vec![Err(error); changes.len()],

@@ -111,7 +111,9 @@ async fn a_row_that_another_transaction_keeps_locked_holds_up_its_own_change_onl
     // So many that a second round of the same connection only comes to its end if its patience is as before.
     let locked = |n: u32| n % 2 == 1;
     other
-        .execute("BEGIN; SELECT * FROM mfa.accounts WHERE split_part(user_id, '-', 2)::int % 2 = 1 FOR UPDATE")
+        .execute(
+            "BEGIN; SELECT * FROM mfa.accounts WHERE split_part(user_id, '-', 2)::int % 2 = 1 FOR UPDATE",
+        )
         .await
         .unwrap();
     for round in 0..12 {

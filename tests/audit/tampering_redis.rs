@@ -1,0 +1,106 @@
+//! What was done to a trail on Redis is found, and named as on a database with tables.
+
+use std::process::Command;
+
+use mfa_domain::{Draft, EventKind};
+use mfa_testkit::changes::{self, key};
+
+use crate::installation::{Installation, Kind, found};
+
+/// What the scripts below share: the place of a user's event, counted from 1, and its removal.
+const PRELUDE: &str = "
+    local function name(of) return ARGV[1] .. ':{acme}:' .. of end
+    local user, number = ARGV[2], tonumber(ARGV[3])
+    local function id(place) return redis.call('ZRANGE', name('events:' .. user), place - 1, place - 1)[1] end
+    local function remove(place)
+        local id = id(place)
+        redis.call('XDEL', name('events'), id .. '-0')
+        redis.call('ZREM', name('events:' .. user), id)
+    end
+    local function last() return redis.call('ZCARD', name('events:' .. user)) end
+";
+
+/// An event is taken out.
+const TAKE_OUT: &str = "remove(number)";
+
+/// An event is not told of any more to whoever asks for the user's.
+const HIDE: &str = "redis.call('ZREM', name('events:' .. user), id(number))";
+
+/// The end is cut off from an event on, with a head that fits.
+const CUT: &str = "
+    for place = last(), number, -1 do remove(place) end
+    local fields, hash = redis.call('XRANGE', name('events'), id(last()) .. '-0', '+', 'COUNT', 1)[1][2]
+    for at = 1, #fields, 2 do
+        if fields[at] == 'hash' then hash = fields[at + 1] end
+    end
+    redis.call('HSET', name('account:' .. user), 'audit_sequence', last(), 'audit_hash', hash)";
+
+/// The account is gone, with its events.
+const ERASE: &str = "
+    for place = last(), 1, -1 do remove(place) end
+    redis.call('DEL', name('account:' .. user))
+    redis.call('ZREM', name('users'), user)";
+
+/// A field of an event has another value; a stream cannot be altered, so it is made anew.
+const ALTER: &str = "
+    local altered = id(number) .. '-0'
+    local all = redis.call('XRANGE', name('events'), '-', '+')
+    redis.call('DEL', name('events'))
+    for _, entry in ipairs(all) do
+        for at = 1, #entry[2], 2 do
+            if entry[1] == altered and entry[2][at] == ARGV[4] then entry[2][at + 1] = ARGV[5] end
+        end
+        redis.call('XADD', name('events'), entry[1], unpack(entry[2]))
+    end";
+
+/// Runs a script past the store.
+fn tamper(installation: &Installation, script: &str, arguments: &[&str]) {
+    let (server, namespace) = installation.url.split_once("?namespace=").unwrap();
+    let script = format!("{PRELUDE}{script}\nreturn 'done'");
+    let mut command = Command::new("redis-cli");
+    command.args(["-u", server, "--raw", "EVAL", &script, "0", namespace]).args(arguments);
+    let output = command.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done", "{arguments:?}");
+}
+
+/// Every user has five events at the checkpoint and six now, and something was done to each but `z`.
+#[tokio::test(flavor = "multi_thread")]
+async fn tampering_is_found_on_redis() {
+    let installation = Installation::new(Kind::Redis).await;
+    let users = ["a", "b", "c", "d", "e", "f", "g", "z"];
+    for user in users {
+        installation.happen(user, 5).await;
+    }
+    let written = installation.json("audit checkpoint --out cp.jsonl").await;
+    assert_eq!(written["accounts"], users.len());
+    for user in users {
+        installation.happen(user, 1).await;
+    }
+    assert_eq!(installation.broken("--checkpoint cp.jsonl").await, []);
+
+    tamper(&installation, TAKE_OUT, &["a", "3"]);
+    tamper(&installation, CUT, &["b", "4"]);
+    tamper(&installation, ERASE, &["c"]);
+    tamper(&installation, ALTER, &["d", "2", "actor", "user mallory"]);
+    // It was cut back, and is as long as before.
+    tamper(&installation, CUT, &["e", "4"]);
+    for _ in 0..2 {
+        let otherwise = |draft: &mut Draft<'_>| draft.record(EventKind::Locked, None, []);
+        let _ = changes::change(installation.store.as_ref(), &key("e"), otherwise).await.unwrap();
+    }
+    tamper(&installation, HIDE, &["f", "4"]);
+    tamper(&installation, ALTER, &["g", "3", "hash", "short"]);
+
+    let without = [("a", 3, "broken"), ("d", 2, "broken"), ("f", 4, "broken"), ("g", 3, "unreadable")];
+    assert_eq!(installation.broken("").await, found(&without), "without a checkpoint");
+    let with = [
+        ("a", 3, "broken"),
+        ("b", 4, "end_gone"),
+        ("c", 5, "account_gone"),
+        ("d", 2, "broken"),
+        ("e", 5, "rewritten"),
+        ("f", 4, "broken"),
+        ("g", 3, "unreadable"),
+    ];
+    assert_eq!(installation.broken("--checkpoint cp.jsonl").await, found(&with));
+}
