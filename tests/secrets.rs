@@ -9,6 +9,11 @@ use mfa_tests::{Authenticator, Server, ServerOptions, binary};
 use serde_json::json;
 use sqlx::Connection;
 
+#[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
+mod postgres;
+#[path = "../crates/mfa-store-redis/tests/support/server.rs"]
+mod redis;
+
 /// Everything secret that came up while a user was taken through the whole API.
 struct Issued {
     /// Texts that must not be found, whatever their case.
@@ -132,24 +137,57 @@ async fn a_whole_life_at_trace_level_logs_no_secret_and_no_code() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_the_database_holds_no_secret_in_the_clear() {
-    let mut server = Server::start(binary!());
+/// Takes users through everything on a store, and looks at copies of what it keeps.
+async fn a_copy_holds_nothing_in_the_clear(store: &str, copies: impl AsyncFnOnce(&Path) -> Vec<Vec<u8>>) {
+    let mut server = Server::with(binary!(), ServerOptions::new([("MFA_STORE", store)]));
     let issued = whole_life(&server).await;
     let (phone, _) = server.client.enrol("stays", "totp").await;
     server.client.verify("stays", &phone.totp(0)).await.expect(200);
     assert!(server.terminate().success());
     let long: Vec<_> = issued.texts.into_iter().filter(|text| text.len() > 8).collect();
-    let mut read = 0;
-    for entry in std::fs::read_dir(server.data()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if name.starts_with("mfa.db") {
-            read += 1;
-            assert_clean(&std::fs::read(&path).unwrap(), name, &long, &issued.bytes);
-        }
+    let copies = copies(server.data()).await;
+    let about_us = |copy: &Vec<u8>| copy.windows(5).any(|window| window == b"stays");
+    assert!(copies.iter().any(about_us), "that was no copy of the database");
+    for copy in copies {
+        assert_clean(&copy, store, &long, &issued.bytes);
     }
-    assert!(read > 0);
+}
+
+/// The files of a folder whose names begin with that.
+fn files(folder: &Path, begin: &str) -> Vec<Vec<u8>> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let ours = paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(begin));
+    ours.map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_database_holds_no_secret_in_the_clear() {
+    a_copy_holds_nothing_in_the_clear("sqlite:mfa.db", async |data| files(data, "mfa.db")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_in_postgresql_hold_no_secret_in_the_clear() {
+    let url = postgres::database().await;
+    let rows = async |_: &Path| {
+        let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+        let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'mfa'";
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
+        let mut copies = Vec::new();
+        for table in tables {
+            let rows = format!("SELECT coalesce(string_agg(t::text, chr(10)), '') FROM mfa.{table} t");
+            let rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(rows));
+            copies.push(rows.fetch_one(&mut connection).await.unwrap().into_bytes());
+        }
+        copies
+    };
+    a_copy_holds_nothing_in_the_clear(&url, rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_redis_hold_no_secret_in_the_clear() {
+    let redis = redis::Server::durable();
+    let log = redis.folder().join("data/appendonlydir");
+    a_copy_holds_nothing_in_the_clear(&redis.url(), async |_| files(&log, "appendonly")).await;
 }
 
 /// Runs SQL on a server's database.
