@@ -34,7 +34,18 @@ use tempfile::TempDir;
 const CONNECTIONS: u32 = 64;
 /// Of `pgbench`.
 const CLIENTS: u32 = 16;
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 6;
+
+/// Who logs in, and by what.
+#[derive(Clone, Copy)]
+enum Manner {
+    All,
+    /// As many users as the first size has, spread over all.
+    AsMany,
+    Floor,
+}
+
+const MANNERS: [Manner; 3] = [Manner::All, Manner::AsMany, Manner::Floor];
 
 #[tokio::main]
 async fn main() {
@@ -63,28 +74,41 @@ async fn main() {
     let time = Duration::from_secs(seconds.into());
     let mut rates = vec![[const { Vec::new() }; 3]; sizes.len()];
     let mut costs = vec![Vec::new(); sizes.len()];
-    for _ in 0..ROUNDS {
-        for (n, installation) in installations.iter_mut().enumerate() {
-            let before = installation.processor_time();
-            let rate = installation.log_in(1, time).await;
-            costs[n].push((installation.processor_time() - before) / (rate * time.as_secs_f64()) * 1e6);
-            let of_as_many = installation.log_in(sizes[n] / sizes[0], time).await;
-            for (rates, rate) in rates[n].iter_mut().zip([rate, of_as_many, installation.floor(time)]) {
-                rates.push(rate);
+    for round in 0..ROUNDS {
+        // What is compared comes one right after the other, each as often first, since the machine gets faster and slower.
+        for manner in MANNERS {
+            let mut order: Vec<usize> = (0..sizes.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for n in order {
+                let installation = &mut installations[n];
+                let before = installation.processor_time();
+                let rate = match manner {
+                    Manner::All => installation.log_in(1, time).await,
+                    Manner::AsMany => installation.log_in(sizes[n] / sizes[0], time).await,
+                    Manner::Floor => installation.floor(time),
+                };
+                rates[n][manner as usize].push(rate);
+                if let Manner::All = manner {
+                    let spent = installation.processor_time() - before;
+                    costs[n].push(spent / (rate * time.as_secs_f64()) * 1e6);
+                }
             }
         }
     }
     println!("\n{ROUNDS} rounds of {seconds} s each in turns, medians, and ratios to the first");
     println!(
-        "    accounts   HTTP, {CONNECTIONS} connections: all users   processor time   as many users as the first has   pgbench, {CLIENTS} clients: all"
+        "    accounts   HTTP, {CONNECTIONS} connections: all users   processor time      as many users as the first has         pgbench, {CLIENTS} clients: all"
     );
     for (n, size) in sizes.iter().enumerate() {
-        let [all, of_as_many, floor] = [0, 1, 2].map(|manner| {
-            let (rates, first) = (&rates[n][manner], &rates[0][manner]);
+        let [all, of_as_many, floor] = MANNERS.map(|manner| {
+            let [rates, first] = [n, 0].map(|n| &rates[n][manner as usize]);
             let ratios: Vec<f64> = rates.iter().zip(first).map(|(rate, first)| rate / first).collect();
-            format!("{:.0} /s, {:.2} x", median(rates), median(&ratios))
+            let [least, most] = [f64::min, f64::max].map(|of| ratios.iter().copied().reduce(of).unwrap());
+            format!("{:.0} /s, {:.2} x ({least:.2} to {most:.2})", median(rates), median(&ratios))
         });
-        println!("{size:>12} {all:>37} {:>13.0} µs {of_as_many:>32} {floor:>26}", median(&costs[n]));
+        println!("{size:>12} {all:>36} {:>13.0} µs {of_as_many:>34} {floor:>34}", median(&costs[n]));
     }
 }
 
