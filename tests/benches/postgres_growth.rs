@@ -34,7 +34,7 @@ use tempfile::TempDir;
 const CONNECTIONS: u32 = 64;
 /// Of `pgbench`.
 const CLIENTS: u32 = 16;
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 7;
 
 /// Who logs in, and by what.
 #[derive(Clone, Copy)]
@@ -75,7 +75,8 @@ async fn main() {
     let mut rates = vec![[const { Vec::new() }; 3]; sizes.len()];
     let mut costs = vec![Vec::new(); sizes.len()];
     for round in 0..ROUNDS {
-        // What is compared comes one right after the other, each as often first, since the machine gets faster and slower.
+        // What is compared comes one right after the other, in turns the one and the other first: the machine
+        // gets faster and slower.
         for manner in MANNERS {
             let mut order: Vec<usize> = (0..sizes.len()).collect();
             if round % 2 == 1 {
