@@ -55,7 +55,8 @@ const ALTER: &str = "
 
 /// Runs a script past the store.
 fn tamper(installation: &Installation, script: &str, arguments: &[&str]) {
-    let (server, namespace) = installation.url.split_once("?namespace=").unwrap();
+    let (server, parameters) = installation.url.split_once('?').unwrap();
+    let (_, namespace) = parameters.split_once("namespace=").unwrap();
     let script = format!("{PRELUDE}{script}\nreturn 'done'");
     let mut command = Command::new("redis-cli");
     command.args(["-u", server, "--raw", "EVAL", &script, "0", namespace]).args(arguments);

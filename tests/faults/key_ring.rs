@@ -15,14 +15,13 @@ use super::{on, postgres, told_by_readyz};
 const RING: &str = "keyring.toml";
 
 /// Two servers on one new database, each with a key ring of its own.
-/// Servers are dropped first, since they look into their folders then.
-async fn replicas() -> (TempDir, [Server; 2]) {
+async fn replicas() -> ([Server; 2], TempDir) {
     let url = postgres::database().await;
     let one = Server::with(binary!(), on(&url));
     let elsewhere = tempfile::tempdir().unwrap();
     fs::copy(one.data().join(RING), elsewhere.path().join(RING)).unwrap();
     let other = Server::in_folder(binary!(), elsewhere.path(), one.client.key(), on(&url));
-    (elsewhere, [one, other])
+    ([one, other], elsewhere)
 }
 
 /// Waits until a server has logged that.
@@ -42,7 +41,7 @@ fn replace(folder: &Path, ring: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_lacks_the_new_key_refuses_what_it_sealed_until_it_has_it() {
-    let (elsewhere, servers) = replicas().await;
+    let (servers, elsewhere) = replicas().await;
     let [one, other] = &servers;
     let load = Load::begin(&[one, other], 8).await;
     assert!(one.command(["keys", "add"]).status.success());
@@ -59,7 +58,7 @@ async fn a_replica_that_lacks_the_new_key_refuses_what_it_sealed_until_it_has_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ring_that_is_replaced_by_a_wrong_one_or_removed_is_not_taken_up() {
-    let (elsewhere, servers) = replicas().await;
+    let (servers, elsewhere) = replicas().await;
     let [one, other] = &servers;
     let right = fs::read(elsewhere.path().join(RING)).unwrap();
     let load = Load::begin(&[one, other], 8).await;

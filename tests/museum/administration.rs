@@ -128,8 +128,8 @@ async fn cve_2024_21654_recovery_verifies_nobody() {
 /// Without the right code no call of an operator says yes; unlocking a locked account lets nobody in.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_failures_in_a_row_disable_and_only_a_reset_helps() {
-    for store in ["sqlite:mfa.db", "memory:"] {
-        let options = swift([("MFA_STORE", store), ("MFA_LOCKOUT_DISABLE_AFTER", "12")]);
+    for store in stores().await {
+        let options = swift([("MFA_STORE", &store), ("MFA_LOCKOUT_DISABLE_AFTER", "12")]);
         let server = Server::with(binary!(), options);
         let client = &server.client;
         let (token, codes) = client.enrol("alice", "hotp").await;

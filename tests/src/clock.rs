@@ -10,7 +10,7 @@ use crate::{ServerOptions, now};
 ///
 /// It is `libfaketime`, preloaded into the server itself. The program `faketime` is not asked: as a
 /// wrapper it stays the parent of the server, so that whoever ends the wrapper leaves the server
-/// behind, and it fails where its process id is that of one that was killed (see [`forget`]).
+/// behind, and it fails where its process id is that of one that was killed (see `forget`).
 #[derive(Debug)]
 pub struct Clock {
     folder: TempDir,
@@ -37,7 +37,6 @@ impl Clock {
             ("FAKETIME_TIMESTAMP_FILE", file.as_str()),
             ("FAKETIME_NO_CACHE", "1"),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("FAKETIME_DISABLE_SHM", "1"),
         ] {
             options.environment.push((name.to_owned(), value.to_owned()));
         }

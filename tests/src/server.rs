@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,6 +21,8 @@ pub struct Server {
     pub url: String,
     folder: Folder,
     child: Child,
+    /// Open, as the folder may belong to a server that is dropped before this one.
+    log: File,
     binary: PathBuf,
     options: ServerOptions,
 }
@@ -74,9 +77,10 @@ impl Server {
     }
 
     fn run(binary: &Path, folder: Folder, options: ServerOptions, key: Option<String>) -> Self {
-        let (child, url, printed) = start(binary, folder.path(), &options, key.is_none());
+        let log = open_log(folder.path());
+        let (child, url, printed) = start(binary, folder.path(), &log, &options, key.is_none());
         let key = key.or(printed).expect("a first start prints an API key");
-        Self { client: Client::new(&url, &key), url, folder, child, binary: binary.to_owned(), options }
+        Self { client: Client::new(&url, &key), url, folder, child, log, binary: binary.to_owned(), options }
     }
 
     /// The data directory.
@@ -94,7 +98,7 @@ impl Server {
     /// Everything that the server logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log_file(self.data())).unwrap_or_default()
+        read(&self.log)
     }
 
     /// Ends the server at once, as `kill -9` does.
@@ -114,7 +118,7 @@ impl Server {
 
     /// Starts it again in the same folder; the client speaks to the new one.
     pub fn restart(&mut self) {
-        let (child, url, _) = start(&self.binary, self.folder.path(), &self.options, false);
+        let (child, url, _) = start(&self.binary, self.folder.path(), &self.log, &self.options, false);
         self.child = child;
         self.client = self.client.at(&url);
         self.url = url;
@@ -155,8 +159,7 @@ impl Drop for Server {
         let _ = self.child.wait();
         clock::forget(self.id());
         if !std::thread::panicking() {
-            let log = std::fs::read_to_string(log_file(self.data())).expect("its log");
-            let found = self.client.confidential().found_in(&log);
+            let found = self.client.confidential().found_in(&self.log());
             assert!(found.is_empty(), "in the log of {}: {found:?}", self.data().display());
         }
     }
@@ -183,8 +186,17 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
     lines
 }
 
-fn log_file(data: &Path) -> PathBuf {
-    data.join("test.log")
+/// What the servers of a folder write and tests read.
+fn open_log(data: &Path) -> File {
+    let path = data.join("test.log");
+    File::options().create(true).append(true).read(true).open(path).expect("a log file")
+}
+
+/// All of a log, though others write to it.
+fn read(log: &File) -> String {
+    let mut text = vec![0; log.metadata().expect("its length").len().try_into().expect("a length")];
+    log.read_exact_at(&mut text, 0).expect("a log");
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// How long a server may take to say its next line, until it is ready.
@@ -194,10 +206,10 @@ const PATIENCE: Duration = Duration::from_mins(2);
 fn start(
     binary: &Path,
     data: &Path,
+    log: &File,
     options: &ServerOptions,
     first_start: bool,
 ) -> (Child, String, Option<String>) {
-    let log = File::options().create(true).append(true).open(log_file(data)).expect("a log file");
     let mut words = options.wrapper.iter().map(String::as_str).chain([binary.to_str().expect("a path")]);
     let mut command = program(Path::new(words.next().expect("a program")));
     command
@@ -209,7 +221,7 @@ fn start(
         .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(log);
+        .stderr(log.try_clone().expect("a log file"));
     let mut child = command.spawn().expect("the server starts");
     let mut url = None;
     let lines = lines(child.stdout.take().expect("stdout"));
@@ -224,6 +236,6 @@ fn start(
     // It has ended, or does nothing any more.
     child.kill().expect("kill");
     let status = child.wait().expect("wait");
-    let log = std::fs::read_to_string(log_file(data)).unwrap_or_default();
-    panic!("the server did not start ({status}):\n{log}");
+    clock::forget(child.id());
+    panic!("the server did not start ({status}):\n{}", read(log));
 }

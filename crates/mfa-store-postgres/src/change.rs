@@ -211,7 +211,9 @@ async fn one_by_one(
     lock_timeout: Duration,
 ) -> Vec<Result<bool, PostgresError>> {
     let mut results = Vec::with_capacity(changes.len());
-    if let Err(error) = set_lock_timeout(on, SHORT).await {
+    // Of a limit of zero PostgreSQL makes none.
+    let short = if lock_timeout.is_zero() { SHORT } else { SHORT.min(lock_timeout) };
+    if let Err(error) = set_lock_timeout(on, short).await {
         return vec![Err(error); changes.len()];
     }
     for change in changes {

@@ -46,9 +46,9 @@ impl Default for PostgresOptions {
 /// The plans of our statements never depend on how full the tables were when they were made: all of
 /// them find few rows by an index. So whole tables are not to be read, joins are not to be planned for
 /// that, and a plan is made once. A transaction whose program is gone without a word, as when the network
-/// is cut, keeps no lock for longer than ten seconds. A committed change is on the disk before it is answered, even where
-/// the database was told otherwise; and a higher isolation level would fail where this one compares
-/// again.
+/// is cut, keeps its locks for ten seconds after its last statement. A committed change is on the disk
+/// before it is answered, even where the database was told otherwise; and a higher isolation level would
+/// fail where this one compares again.
 const SETUP: &str = "
     SELECT pg_is_in_recovery(),
         set_config('statement_timeout', $1, false),

@@ -40,20 +40,19 @@ enum Work {
     InParts(&'static str),
 }
 
+/// How long it waits for another replica that migrates. Nobody waits behind it.
+const TURN_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
+
 /// How long a migration waits for a table that others use. Whoever comes to that table meanwhile waits
 /// behind it, the program before this one included: so it is short, and not longer than they have
 /// patience for.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 
-/// How long a replica waits for another one that migrates, before it says so and tries again. Nobody waits
-/// behind it.
-const TURN_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
-
-/// After that wait, how long the others are left alone before it tries again.
+/// After either wait, how long the others are left alone before it tries again.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// For how long it tries: about as long as a backup or a vacuum takes, after which the program is
-/// started again by whoever started it.
+/// For how long it tries: about as long as a backup, a vacuum or the migration of another replica takes,
+/// after which the program is started again by whoever started it.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// "mfa-kit": who holds this advisory lock migrates.
@@ -137,7 +136,9 @@ async fn bring(on: &mut PgConnection, reach: Reach) -> Result<Version, PostgresE
         }
         match step(on, found, reach).await {
             Err(PostgresError::Locked | PostgresError::GivenUp) if begin.elapsed() < PATIENCE => {
-                tracing::warn!("the database cannot be migrated while others use its tables; trying again");
+                tracing::warn!(
+                    "the database cannot be migrated while others use its tables or migrate it; trying again"
+                );
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error @ (PostgresError::Locked | PostgresError::GivenUp)) => {
