@@ -7,7 +7,9 @@ use std::sync::Arc;
 use mfa_domain::account::Context;
 use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{AccountStore, Commit, EventQuery};
-use mfa_domain::{AccountKey, Actor, AuditEvent, AuditHead, EventKind, Policies, Timestamp, Versioned};
+use mfa_domain::{
+    AccountKey, Actor, AuditEvent, AuditHead, Draft, EventKind, Policies, Timestamp, Versioned,
+};
 use mfa_store_postgres::PostgresStore;
 use mfa_store_redis::RedisStore;
 use mfa_store_sqlite::SqliteStore;
@@ -95,6 +97,27 @@ impl Installation {
         for _ in 0..events {
             let _ = changes::change(self.store.as_ref(), &key(user), |_| ()).await.unwrap();
         }
+    }
+
+    /// Adds events of another kind to a user's chain.
+    pub(crate) async fn happen_otherwise(&self, user: &str, events: usize) {
+        for _ in 0..events {
+            let otherwise = |draft: &mut Draft<'_>| draft.record(EventKind::Locked, None, []);
+            let _ = changes::change(self.store.as_ref(), &key(user), otherwise).await.unwrap();
+        }
+    }
+
+    /// Gives each user five events, writes the checkpoint `cp.jsonl`, and gives each one event more.
+    pub(crate) async fn begin(&self, users: &[&str]) {
+        for user in users {
+            self.happen(user, 5).await;
+        }
+        let written = self.json("audit checkpoint --out cp.jsonl").await;
+        assert_eq!(written["accounts"], users.len());
+        for user in users {
+            self.happen(user, 1).await;
+        }
+        assert_eq!(self.broken("--checkpoint cp.jsonl").await, []);
     }
 
     /// Adds an event to a user's chain that happened so many seconds after 2020 began.

@@ -1,7 +1,7 @@
 //! What was done to a trail is found, and named.
 
-use mfa_domain::{AuditHead, Draft, EventKind};
-use mfa_testkit::changes::{self, key};
+use mfa_domain::AuditHead;
+use mfa_testkit::changes::key;
 
 use crate::installation::{Installation, Kind, account, found};
 
@@ -19,15 +19,7 @@ async fn tampering_is_found_on_postgresql() {
 async fn tampering_is_found(kind: Kind) {
     let installation = Installation::new(kind).await;
     let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "z"];
-    for user in users {
-        installation.happen(user, 5).await;
-    }
-    let written = installation.json("audit checkpoint --out cp.jsonl").await;
-    assert_eq!(written["accounts"], users.len());
-    for user in users {
-        installation.happen(user, 1).await;
-    }
-    assert_eq!(installation.broken("--checkpoint cp.jsonl").await, []);
+    installation.begin(&users).await;
 
     let events =
         |user: &str, which: &str| format!("mfa.events WHERE account_id = {} AND {which}", account(user));
@@ -57,10 +49,7 @@ async fn tampering_is_found(kind: Kind) {
     let before = installation.chain(&key("j")).await;
     sql(delete("j", "sequence >= 4")).await;
     installation.set_head("j", before[2].head()).await;
-    for _ in 0..2 {
-        let otherwise = |draft: &mut Draft<'_>| draft.record(EventKind::Locked, None, []);
-        let _ = changes::change(installation.store.as_ref(), &key("j"), otherwise).await.unwrap();
-    }
+    installation.happen_otherwise("j", 2).await;
     // An account is gone, with its events and without them, or has another name.
     sql(delete("k", "sequence > 0")).await;
     sql("DELETE FROM mfa.accounts WHERE user_id IN ('k', 'l')".to_owned()).await;

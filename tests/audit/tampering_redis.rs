@@ -2,9 +2,6 @@
 
 use std::process::Command;
 
-use mfa_domain::{Draft, EventKind};
-use mfa_testkit::changes::{self, key};
-
 use crate::installation::{Installation, Kind, found};
 
 /// What the scripts below share: the place of a user's event, counted from 1, and its removal.
@@ -69,15 +66,7 @@ fn tamper(installation: &Installation, script: &str, arguments: &[&str]) {
 async fn tampering_is_found_on_redis() {
     let installation = Installation::new(Kind::Redis).await;
     let users = ["a", "b", "c", "d", "e", "f", "g", "z"];
-    for user in users {
-        installation.happen(user, 5).await;
-    }
-    let written = installation.json("audit checkpoint --out cp.jsonl").await;
-    assert_eq!(written["accounts"], users.len());
-    for user in users {
-        installation.happen(user, 1).await;
-    }
-    assert_eq!(installation.broken("--checkpoint cp.jsonl").await, []);
+    installation.begin(&users).await;
 
     tamper(&installation, TAKE_OUT, &["a", "3"]);
     tamper(&installation, CUT, &["b", "4"]);
@@ -85,10 +74,7 @@ async fn tampering_is_found_on_redis() {
     tamper(&installation, ALTER, &["d", "2", "actor", "user mallory"]);
     // It was cut back, and is as long as before.
     tamper(&installation, CUT, &["e", "4"]);
-    for _ in 0..2 {
-        let otherwise = |draft: &mut Draft<'_>| draft.record(EventKind::Locked, None, []);
-        let _ = changes::change(installation.store.as_ref(), &key("e"), otherwise).await.unwrap();
-    }
+    installation.happen_otherwise("e", 2).await;
     tamper(&installation, HIDE, &["f", "4"]);
     tamper(&installation, ALTER, &["g", "3", "hash", "short"]);
 

@@ -40,7 +40,7 @@ enum Work {
     InParts(&'static str),
 }
 
-/// How long it waits for another replica that migrates. Nobody waits behind it.
+/// How long a migration waits for that of another replica. Nobody waits behind it.
 const TURN_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 
 /// How long a migration waits for a table that others use. Whoever comes to that table meanwhile waits
