@@ -26,7 +26,7 @@ use mfa_domain::FactorKind;
 use mfa_tests::{Server, ServerOptions, binary};
 use sqlx::PgConnection;
 use support::drive::{Walk, closed_loop};
-use support::floor::{Floor, Reads};
+use support::floor::Floor;
 use support::postgres::{Database, settings};
 use support::{median, numbers, processor};
 use tempfile::TempDir;
@@ -157,7 +157,7 @@ impl Installation {
 
     /// What `pgbench` does in place of it.
     fn floor(&self, time: Duration) -> f64 {
-        Floor::new(&self.database, self.size, Reads::Everything).rate(CLIENTS, time)
+        Floor::new(&self.database, self.size).rate(CLIENTS, time)
     }
 
     fn processor_time(&self) -> f64 {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use mfa_domain::FactorKind;
 use mfa_tests::{Server, ServerOptions, binary};
 use support::drive::{Walk, closed_loop};
-use support::floor::{Floor, Reads};
+use support::floor::Floor;
 use support::postgres::{Database, settings};
 use support::{median, numbers, processor};
 
@@ -45,60 +45,51 @@ async fn main() {
     let mut walks = Walk::share_out(0..USERS, CONNECTIONS);
     closed_loop(&server.url, &database.api_key, &mut walks, Duration::from_secs(1)).await;
 
-    let floors = [Reads::Everything, Reads::FactorOnly].map(|reads| Floor::new(&database, USERS, reads));
+    let pgbench = Floor::new(&database, USERS);
     let mut best = (0, 0.0);
     for clients in [1, 4, 8, 16, 32, 64] {
-        let rate = floors[0].rate(clients, time.min(Duration::from_secs(3)));
+        let rate = pgbench.rate(clients, time.min(Duration::from_secs(3)));
         println!("pgbench, {clients:>2} clients                 {rate:>9.0} /s");
         if rate > best.1 {
             best = (clients, rate);
         }
     }
 
-    let (mut rates, mut costs) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
-    let [ours, floor, bare] = [0, 1, 2];
+    let (mut rates, mut costs) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
+    let [ours, floor] = [0, 1];
     for _ in 0..rounds {
         let before = Costs::now(&server, &database);
         let rate = closed_loop(&server.url, &database.api_key, &mut walks, time).await;
         rates[ours].push(rate);
         costs[ours].push(Costs::now(&server, &database).since(&before, rate * time.as_secs_f64()));
-        for (which, pgbench) in [(floor, &floors[0]), (bare, &floors[1])] {
-            let before = Costs::now(&server, &database);
-            let rate = pgbench.rate(best.0, time);
-            rates[which].push(rate);
-            costs[which].push(Costs::now(&server, &database).since(&before, rate * time.as_secs_f64()));
-        }
+        let before = Costs::now(&server, &database);
+        let rate = pgbench.rate(best.0, time);
+        rates[floor].push(rate);
+        costs[floor].push(Costs::now(&server, &database).since(&before, rate * time.as_secs_f64()));
     }
 
-    let ratios = |to: usize| rates[ours].iter().zip(&rates[to]).map(|(one, other)| one / other).collect();
+    let mut ratios: Vec<f64> =
+        rates[ours].iter().zip(&rates[floor]).map(|(one, other)| one / other).collect();
+    ratios.sort_by(f64::total_cmp);
     println!(
         "\n{rounds} rounds of {} s each in turns, medians; every code is used once and right",
         time.as_secs()
     );
-    println!(
-        "                                              rate   ours to it   processor time of each, in µs"
-    );
-    for (what, which) in [
-        (format!("pgbench, {} clients", best.0), floor),
-        (format!("pgbench, {} clients, without codes", best.0), bare),
-        (format!("HTTP, {CONNECTIONS} connections"), ours),
-    ] {
-        let ratios: Vec<f64> = ratios(which);
+    println!("                                     rate   processor time of each, in µs");
+    for (what, which) in
+        [(format!("pgbench, {} clients", best.0), floor), (format!("HTTP, {CONNECTIONS} connections"), ours)]
+    {
         let cost = |of: fn(&Costs) -> f64| median(&costs[which].iter().map(of).collect::<Vec<_>>());
         println!(
-            "{what:<40} {:>9.0}   {:>8.2} x    PostgreSQL {:.0}, server {:.0}, client {:.0}",
+            "{what:<31} {:>9.0}   PostgreSQL {:.0}, server {:.0}, client {:.0}",
             median(&rates[which]),
-            median(&ratios),
             cost(|costs| costs.database),
             cost(|costs| costs.server),
             cost(|costs| costs.client),
         );
     }
-    for (what, to) in [("pgbench", floor), ("pgbench without codes", bare)] {
-        let mut ratios: Vec<f64> = ratios(to);
-        ratios.sort_by(f64::total_cmp);
-        println!("to {what}: {:.2} to {:.2} x", ratios[0], ratios[ratios.len() - 1]);
-    }
+    let [least, most] = [ratios[0], ratios[ratios.len() - 1]];
+    println!("HTTP to pgbench: {:.2} x ({least:.2} to {most:.2})", median(&ratios));
 }
 
 /// Processor time so far: in seconds, and of each verification in microseconds.

@@ -34,7 +34,8 @@ pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Verdict, Verified}
 pub struct Account {
     /// In the order of their creation; pending ones included.
     pub factors: Vec<Factor>,
-    /// The current set, spent codes included.
+    /// The current set, spent codes included; `None` also where they were
+    /// [not asked for](crate::ports::AccountStore::load_without_backup_codes).
     pub backup_codes: Option<BackupCodes>,
     /// What is remembered of tries to verify.
     pub attempts: Attempts,

@@ -9,7 +9,7 @@ use crate::account::{Account, Context, Decision, Refusal};
 use crate::keyed_lock::{KeyedLock, Turn};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
-use crate::{AccountKey, Actor, Version, Versioned};
+use crate::{AccountKey, Actor, SubmittedCode, Version, Versioned};
 
 mod administer;
 mod backup_codes;
@@ -158,11 +158,30 @@ struct Change<'a> {
 impl<'a> Change<'a> {
     /// Reads the account, unless it was tried too often.
     async fn load(&mut self) -> Result<(Account, Context<'a>), Undecided> {
+        let Self { mfa, key, .. } = *self;
+        self.read(mfa.ports.accounts.load(key)).await
+    }
+
+    /// The same, for a decision about `code`, which looks at backup codes only if it may be one.
+    async fn load_for(&mut self, code: &SubmittedCode) -> Result<(Account, Context<'a>), Undecided> {
+        let Self { mfa, key, .. } = *self;
+        match code {
+            SubmittedCode::OneTimePassword(_) => {
+                self.read(mfa.ports.accounts.load_without_backup_codes(key)).await
+            }
+            SubmittedCode::Backup(_) => self.load().await,
+        }
+    }
+
+    async fn read(
+        &mut self,
+        account: impl Future<Output = Result<Versioned<Account>, StoreError>>,
+    ) -> Result<(Account, Context<'a>), Undecided> {
         if self.tries == MOST_TRIES {
             return Err(Undecided::Busy);
         }
         self.tries += 1;
-        let Versioned { value: account, version } = self.mfa.ports.accounts.load(self.key).await?;
+        let Versioned { value: account, version } = account.await?;
         self.version = version;
         let Self { mfa, key, actor, .. } = *self;
         Ok((account, Context { key, actor, now: mfa.ports.clock.now(), policies: &mfa.policies }))

@@ -82,6 +82,17 @@ async fn a_store_that_fails_lets_nothing_in_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_code_of_an_authenticator_is_checked_without_backup_codes_and_a_backup_code_with_them() {
+    let world = world();
+    let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    world.store.set(Fault::LoadOfBackupCodes);
+    assert!(verified(&world.verify(&token.code(1)).await));
+    assert!(matches!(world.verify(&token.backup_codes[0]).await, Err(Undecided::Store(_))));
+    world.store.set(None);
+    assert!(verified(&world.verify(&token.backup_codes[0]).await));
+}
+
+#[tokio::test]
 async fn a_backup_code_costs_one_evaluation_and_none_while_locked() {
     let world = world();
     let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();

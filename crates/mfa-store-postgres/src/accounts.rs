@@ -19,7 +19,7 @@ use crate::store::by;
 use crate::{PostgresError, PostgresStore, events};
 
 /// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
-/// however many are asked for.
+/// however many are asked for. Without a number to look for, no set of backup codes is looked for.
 pub(crate) const LOAD: &str = "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
         a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash,
@@ -27,10 +27,11 @@ pub(crate) const LOAD: &str = "
         f.replaces::text AS replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
         f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret,
         s.scheme, s.issued_at, s.hashes, s.spent_at
-    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, number)
+    FROM unnest($1::text[], $2::text[], $3::bool[]) WITH ORDINALITY
+        AS asked (tenant_id, user_id, backup_codes, number)
     JOIN mfa.accounts a ON a.tenant_id = asked.tenant_id AND a.user_id = asked.user_id
     LEFT JOIN mfa.factors f ON f.account_id = a.id
-    LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id";
+    LEFT JOIN mfa.backup_code_sets s ON s.account_id = CASE WHEN asked.backup_codes THEN a.id END";
 
 /// Where a page ends that looks at so many accounts, if there are that many.
 pub(crate) const PAGE_END: &str = "
@@ -88,8 +89,11 @@ pub(crate) const KEYS_IN_USE: &str = "
 #[async_trait]
 impl AccountStore for PostgresStore {
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        let rows = self.in_time(self.loads.ask(key.clone())).await?;
-        Ok(rows::read(rows)?)
+        self.load_whole_or_not(key, true).await
+    }
+
+    async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.load_whole_or_not(key, false).await
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
@@ -135,6 +139,24 @@ impl AccountStore for PostgresStore {
         let keys: Vec<String> = self.connections.release(connection, keys)?;
         Ok(keys.into_iter().map(KeyId::new).collect())
     }
+}
+
+impl PostgresStore {
+    async fn load_whole_or_not(
+        &self,
+        key: &AccountKey,
+        backup_codes: bool,
+    ) -> Result<Versioned<Account>, StoreError> {
+        let rows = self.in_time(self.loads.ask(Wanted { key: key.clone(), backup_codes })).await?;
+        Ok(rows::read(rows)?)
+    }
+}
+
+/// An account that is asked for.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    key: AccountKey,
+    backup_codes: bool,
 }
 
 /// A page of accounts up to `end`, or to the last one.
@@ -246,20 +268,22 @@ impl EntryRow {
     }
 }
 
-/// Reads accounts together: the rows of each, in the order of the keys.
+/// Reads accounts together: the rows of each, in the order in which they are asked for.
 pub(crate) async fn load(
     on: &mut PgConnection,
-    keys: &[AccountKey],
+    wanted: &[Wanted],
 ) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
-    let tenants: Vec<_> = keys.iter().map(|key| key.tenant.as_str()).collect();
-    let users: Vec<_> = keys.iter().map(|key| key.user.as_str()).collect();
+    let tenants: Vec<_> = wanted.iter().map(|wanted| wanted.key.tenant.as_str()).collect();
+    let users: Vec<_> = wanted.iter().map(|wanted| wanted.key.user.as_str()).collect();
+    let backup_codes: Vec<_> = wanted.iter().map(|wanted| wanted.backup_codes).collect();
     let rows: Vec<AccountRow> = sqlx::query_as(LOAD)
         .bind(tenants)
         .bind(users)
+        .bind(backup_codes)
         .fetch_all(on)
         .await
         .map_err(PostgresError::from_driver)?;
-    let mut accounts: Vec<Vec<AccountRow>> = keys.iter().map(|_| Vec::new()).collect();
+    let mut accounts: Vec<Vec<AccountRow>> = wanted.iter().map(|_| Vec::new()).collect();
     for row in rows {
         let place = usize::try_from(row.number - 1).ok();
         if let Some(account) = place.and_then(|place| accounts.get_mut(place)) {
@@ -271,11 +295,59 @@ pub(crate) async fn load(
 
 #[cfg(test)]
 mod tests {
-    use mfa_domain::Timestamp;
+    use mfa_domain::account::Draft;
+    use mfa_domain::{BackupCodes, BackupCodesChange, Timestamp};
     use mfa_testkit::changes::{change, factor, key};
+    use serde_json::Value;
+    use sqlx::{AssertSqlSafe, Row as _};
 
     use super::*;
     use crate::server;
+
+    #[tokio::test]
+    async fn backup_codes_that_are_not_asked_for_are_not_looked_for() {
+        let url = server::database().await;
+        let store = PostgresStore::open(&url).await.unwrap();
+        let alice = key("alice");
+        let codes =
+            BackupCodes { scheme: "s".to_owned(), codes: Vec::new(), issued_at: Timestamp::default() };
+        let with_both = |draft: &mut Draft<'_>| {
+            draft.put(factor(1, 20));
+            draft.backup_codes(BackupCodesChange::Replace(codes.clone()));
+        };
+        assert_eq!(change(&store, &alice, with_both).await.unwrap(), Commit::Won);
+
+        // Asked for at the same time, so that they may travel together.
+        let (whole, without) = tokio::join!(store.load(&alice), store.load_without_backup_codes(&alice));
+        let (whole, without) = (whole.unwrap(), without.unwrap());
+        assert_eq!(whole.value.backup_codes, Some(codes));
+        let nothing = Account { backup_codes: None, ..whole.value };
+        assert_eq!(without, Versioned { value: nothing, version: whole.version });
+
+        let mut connection = store.connections.acquire().await.unwrap();
+        connection.execute(AssertSqlSafe(format!("PREPARE asked AS {LOAD}"))).await.unwrap();
+        for (backup_codes, looked_for) in [(true, true), (false, false)] {
+            let explain = format!(
+                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked('{{acme}}', '{{alice}}', '{{{backup_codes}}}')"
+            );
+            let row = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(explain))).await.unwrap();
+            let plan: Value = serde_json::from_str(row.get_unchecked(0)).unwrap();
+            let pages = pages_of("backup_code_sets", &plan[0]["Plan"]);
+            assert_eq!(pages > 0, looked_for, "{plan:#}");
+        }
+    }
+
+    /// How many pages a plan that was carried out took of a table and its indexes.
+    fn pages_of(table: &str, node: &Value) -> u64 {
+        let pages = |name: &str| node[name].as_u64().unwrap();
+        let own = if node["Relation Name"] == table {
+            pages("Shared Hit Blocks") + pages("Shared Read Blocks")
+        } else {
+            0
+        };
+        let below = node["Plans"].as_array().into_iter().flatten();
+        own + below.map(|node| pages_of(table, node)).sum::<u64>()
+    }
 
     #[tokio::test]
     async fn a_page_that_finds_nothing_has_looked_at_a_few_accounts_and_says_where() {

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_batch::{Batches, Limits};
+use mfa_domain::Charge;
 use mfa_domain::ports::ApiKeyId;
-use mfa_domain::{AccountKey, Charge};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
+use crate::accounts::{self, Wanted};
 use crate::api_keys::{self, ApiKeyRow};
 use crate::change::{Change, commit_all};
 use crate::connections::{self, Connections, PostgresOptions};
 use crate::rows::AccountRow;
 use crate::throttle::{Asked, charge_all};
-use crate::{PostgresError, PostgresUrl, accounts, migrations};
+use crate::{PostgresError, PostgresUrl, migrations};
 
 /// How long a batch waits for those before it, so that more travel together. They usually take less;
 /// one that takes longer, as it waits for a lock or a slow disk, holds the others up no longer than
@@ -33,7 +34,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 pub struct PostgresStore {
     pub(crate) connections: Connections,
     pub(crate) options: PostgresOptions,
-    pub(crate) loads: Batches<AccountKey, Vec<AccountRow>, PostgresError>,
+    pub(crate) loads: Batches<Wanted, Vec<AccountRow>, PostgresError>,
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, PostgresError>,
     /// An outcome for each change: a commit must not be tried again because another one failed.
     pub(crate) commits: Batches<Arc<Change>, Result<bool, PostgresError>, PostgresError>,
@@ -97,9 +98,9 @@ impl PostgresStore {
         let (for_commits, for_charges) = (connections.clone(), connections.clone());
         let (timeout, lock_timeout) = (options.call_timeout, options.lock_timeout);
         Self {
-            loads: Batches::start(limits(), move |keys| {
+            loads: Batches::start(limits(), move |wanted| {
                 let connections = for_loads.clone();
-                async move { reading(|| load(&connections, &keys, timeout)).await }
+                async move { reading(|| load(&connections, &wanted, timeout)).await }
             }),
             api_keys: Batches::start(Limits::default(), move |ids| {
                 let connections = for_keys.clone();
@@ -175,11 +176,11 @@ async fn within<T>(
 
 async fn load(
     connections: &Connections,
-    keys: &[AccountKey],
+    wanted: &[Wanted],
     timeout: Duration,
 ) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
     let mut connection = connections.acquire().await?;
-    let read = within(timeout, accounts::load(&mut connection, keys)).await;
+    let read = within(timeout, accounts::load(&mut connection, wanted)).await;
     connections.release(connection, read)
 }
 

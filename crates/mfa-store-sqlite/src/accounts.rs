@@ -15,7 +15,8 @@ use crate::rows::AccountRow;
 use crate::{SqliteError, SqliteStore, events};
 
 /// Whole accounts, each as one document or null, in the order of the keys that were asked for: one
-/// statement sees one state, and takes one round trip however many are asked for.
+/// statement sees one state, and takes one round trip however many are asked for. Each is asked for by tenant,
+/// user, and whether backup codes are.
 pub(crate) const LOAD: &str = "
     SELECT json_group_array(json((SELECT json_object(
         'id', a.id, 'version', a.version, 'failures', a.failures, 'forgiven', a.forgiven,
@@ -38,7 +39,7 @@ pub(crate) const LOAD: &str = "
                     ORDER BY c.place)
                 FROM backup_codes c WHERE c.account = s.account
             )))
-            FROM backup_code_sets s WHERE s.account = a.id
+            FROM backup_code_sets s WHERE s.account = a.id AND asked.value ->> 2
         ))
     )
     FROM accounts a WHERE a.tenant = asked.value ->> 0 AND a.user = asked.value ->> 1)) ORDER BY asked.key)
@@ -80,9 +81,11 @@ pub(crate) const KEYS_IN_USE: &str = "
 #[async_trait]
 impl AccountStore for SqliteStore {
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        let Some(document) = self.loads.ask(key.clone()).await? else { return Ok(Versioned::default()) };
-        let row: AccountRow = serde_json::from_str(document.get()).map_err(SqliteError::other)?;
-        Ok(row.read()?)
+        self.load_whole_or_not(key, true).await
+    }
+
+    async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.load_whole_or_not(key, false).await
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
@@ -135,6 +138,17 @@ impl AccountStore for SqliteStore {
 }
 
 impl SqliteStore {
+    async fn load_whole_or_not(
+        &self,
+        key: &AccountKey,
+        backup_codes: bool,
+    ) -> Result<Versioned<Account>, StoreError> {
+        let document = self.loads.ask(Wanted { key: key.clone(), backup_codes }).await?;
+        let Some(document) = document else { return Ok(Versioned::default()) };
+        let row: AccountRow = serde_json::from_str(document.get()).map_err(SqliteError::other)?;
+        Ok(row.read()?)
+    }
+
     async fn page_end(
         &self,
         tenant: &str,
@@ -155,6 +169,13 @@ impl SqliteStore {
         };
         end.map(key).transpose()
     }
+}
+
+/// An account that is asked for.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    key: AccountKey,
+    backup_codes: bool,
 }
 
 /// What a page tells of an account.
@@ -190,9 +211,12 @@ impl EntryRow {
 /// Reads accounts together.
 pub(crate) async fn load(
     readers: &SqlitePool,
-    keys: Vec<AccountKey>,
+    wanted: Vec<Wanted>,
 ) -> Result<Vec<Option<Box<RawValue>>>, SqliteError> {
-    let asked: Vec<_> = keys.iter().map(|key| [key.tenant.as_str(), key.user.as_str()]).collect();
+    let asked: Vec<_> = wanted
+        .iter()
+        .map(|Wanted { key, backup_codes }| (key.tenant.as_str(), key.user.as_str(), backup_codes))
+        .collect();
     let asked = serde_json::to_string(&asked).map_err(SqliteError::other)?;
     let documents: String =
         sqlx::query_scalar(LOAD).bind(asked).fetch_one(readers).await.map_err(SqliteError::from_driver)?;

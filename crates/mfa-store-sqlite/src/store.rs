@@ -4,18 +4,18 @@ use std::fmt;
 use std::path::Path;
 
 use mfa_batch::{Batches, Limits};
-use mfa_domain::AccountKey;
 use mfa_domain::ports::ApiKeyId;
 use mfa_domain::quota::Bucket;
 use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::api_keys::ApiKeyRow;
+use crate::accounts::{self, Wanted};
+use crate::api_keys::{self, ApiKeyRow};
 use crate::open::open;
 use crate::throttle::Buckets;
 use crate::writer::Writer;
-use crate::{SqliteError, SqliteOptions, accounts, api_keys, throttle};
+use crate::{SqliteError, SqliteOptions, throttle};
 
 /// Accounts, events and API keys in one SQLite file; challenges and throttles, too.
 ///
@@ -24,7 +24,7 @@ use crate::{SqliteError, SqliteOptions, accounts, api_keys, throttle};
 #[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) readers: SqlitePool,
-    pub(crate) loads: Batches<AccountKey, Option<Box<RawValue>>, SqliteError>,
+    pub(crate) loads: Batches<Wanted, Option<Box<RawValue>>, SqliteError>,
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, SqliteError>,
     pub(crate) bucket_reads: Batches<String, Bucket, SqliteError>,
     pub(crate) buckets: Buckets,
@@ -59,9 +59,9 @@ impl SqliteStore {
     ) -> Self {
         let (for_loads, for_keys, for_buckets) = (readers.clone(), readers.clone(), readers.clone());
         Self {
-            loads: Batches::start(Limits::default(), move |keys| {
+            loads: Batches::start(Limits::default(), move |wanted| {
                 let readers = for_loads.clone();
-                async move { accounts::load(&readers, keys).await }
+                async move { accounts::load(&readers, wanted).await }
             }),
             api_keys: Batches::start(Limits::default(), move |ids| {
                 let readers = for_keys.clone();

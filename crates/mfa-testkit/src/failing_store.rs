@@ -18,6 +18,8 @@ pub struct FailingStore {
 pub enum Fault {
     /// Accounts cannot be read.
     Load,
+    /// Accounts cannot be read with their backup codes.
+    LoadOfBackupCodes,
     /// Commits fail, and nothing is changed.
     Commit,
     /// Commits are made, but their callers get an error.
@@ -55,8 +57,13 @@ impl FailingStore {
 #[async_trait]
 impl AccountStore for FailingStore {
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        self.fail_on(&[Fault::Load, Fault::Everything])?;
+        self.fail_on(&[Fault::Load, Fault::LoadOfBackupCodes, Fault::Everything])?;
         self.inner.load(key).await
+    }
+
+    async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.fail_on(&[Fault::Load, Fault::Everything])?;
+        self.inner.load_without_backup_codes(key).await
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {

@@ -8,25 +8,13 @@ use super::population::TENANT;
 use super::postgres::Database;
 use super::server::binaries;
 
-/// The account with its factor and backup codes, as a verification has to read them. It is what the
-/// store reads, written for one account.
-const SELECT_ALL: &str = "
+/// The account with its factor, as the verification of a code of an authenticator has to read them. It is
+/// what the store reads, written for one account.
+const SELECT: &str = "
 SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_at, a.audit_sequence,
-    a.audit_hash, f.id AS factor, f.kind, f.label, f.state, f.expires_at, f.replaces, f.created_at,
-    f.last_used_at, f.algorithm, f.digits, f.period, f.t0, f.last_step, f.drift, f.leaning, f.counter,
-    f.key_id, f.secret, s.scheme, s.issued_at, s.hashes, s.spent_at
-FROM mfa.accounts a
-LEFT JOIN mfa.factors f ON f.account_id = a.id
-LEFT JOIN mfa.backup_code_sets s ON s.account_id = a.id
-WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') \\gset
-";
-
-/// The same without backup codes, which a code of an authenticator does not need.
-const SELECT_FACTOR: &str = "
-SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_at, a.audit_sequence,
-    a.audit_hash, f.id AS factor, f.kind, f.label, f.state, f.expires_at, f.replaces, f.created_at,
-    f.last_used_at, f.algorithm, f.digits, f.period, f.t0, f.last_step, f.drift, f.leaning, f.counter,
-    f.key_id, f.secret
+    a.audit_hash, a.audit_base_sequence, a.audit_base_hash, f.id AS factor, f.added_in, f.added_as, f.kind,
+    f.label, f.state, f.expires_at, f.replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period,
+    f.t0, f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret
 FROM mfa.accounts a
 LEFT JOIN mfa.factors f ON f.account_id = a.id
 WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') \\gset
@@ -56,22 +44,11 @@ pub struct Floor<'a> {
     folder: tempfile::TempDir,
 }
 
-/// What a verification reads.
-#[derive(Clone, Copy)]
-pub enum Reads {
-    Everything,
-    FactorOnly,
-}
-
 impl<'a> Floor<'a> {
-    pub fn new(database: &'a Database, users: u32, reads: Reads) -> Self {
+    pub fn new(database: &'a Database, users: u32) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let script = folder.path().join("verification.sql");
-        let select = match reads {
-            Reads::Everything => SELECT_ALL,
-            Reads::FactorOnly => SELECT_FACTOR,
-        };
-        let select = select.replace(":tenant", TENANT);
+        let select = SELECT.replace(":tenant", TENANT);
         let text = format!("\\set n random(0, {})\n{select}{COMMIT}", users - 1);
         std::fs::write(&script, text).expect("a file");
         Self { database, script, folder }

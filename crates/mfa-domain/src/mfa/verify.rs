@@ -25,7 +25,7 @@ impl Mfa {
         let mut hashed: Option<(String, CodeHash)> = None;
         let mut change = self.begin(key, actor).await;
         loop {
-            let (account, context) = change.load().await?;
+            let (account, context) = change.load_for(code).await?;
             let candidates = match account.candidates(context, code, factor) {
                 Ok(candidates) => candidates,
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),

@@ -22,6 +22,14 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// consistent state, no older than any commit that was answered before the call.
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError>;
 
+    /// Reads one account for a decision that looks at no backup codes, as most logins are.
+    ///
+    /// MUST be as [`load`](Self::load), but [`Account::backup_codes`] MAY be `None` though there are
+    /// some. Worth writing for a store that has them in a place of their own, which then is not read.
+    async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.load(key).await
+    }
+
     /// Changes one account.
     ///
     /// MUST apply the whole delta, append its events and set the version to `expected.next()`, or
