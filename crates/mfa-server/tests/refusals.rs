@@ -184,7 +184,7 @@ fn a_place_that_cannot_be_written_is_named() {
     std::fs::create_dir(&dir).unwrap();
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o555)).unwrap();
     std::fs::set_permissions(program.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = if nobody() {
+    let command = if nobody() {
         // Nor may somebody else look into the folder that the program was built in.
         let copy = program.folder.path().join("program");
         std::fs::copy(program::program(), &copy).unwrap();
@@ -194,6 +194,7 @@ fn a_place_that_cannot_be_written_is_named() {
     } else {
         Command::new(program::program())
     };
+    let mut command = program::unconfigured(command);
     let output = command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&dir).output().unwrap();
     let said = Said::of(&output);
     assert_eq!(said.code, 1, "{said:?}");

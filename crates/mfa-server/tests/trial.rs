@@ -8,12 +8,12 @@ mod program;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use program::{Program, oathtool, program as path};
+use program::{Program, oathtool, program as path, unconfigured};
 
 #[test]
 fn somebody_enrols_verifies_and_sees_a_replay_refused() {
     let program = Program::new();
-    let mut child = Command::new(path())
+    let mut child = unconfigured(Command::new(path()))
         .arg("try")
         .current_dir(program.folder.path())
         .stdin(Stdio::piped())

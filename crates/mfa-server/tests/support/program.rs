@@ -46,12 +46,9 @@ impl Program {
 
     /// The program with the words of a line as arguments, and no environment that configures.
     pub fn command(&self, line: &str) -> assert_cmd::Command {
-        let mut command = assert_cmd::Command::new(program());
+        let mut command = assert_cmd::Command::from_std(unconfigured(Command::new(program())));
         command.args(line.split_whitespace()).current_dir(self.folder.path());
         command.env_remove("RUST_BACKTRACE").env("USER", "anna").env_remove("SUDO_USER");
-        for name in inherited() {
-            command.env_remove(name);
-        }
         command
     }
 
@@ -71,12 +68,9 @@ impl Program {
     }
 
     /// A server that `command` starts, such as a shell that sets limits.
-    pub fn serve_as(&self, mut command: Command, line: &str) -> Server {
+    pub fn serve_as(&self, command: Command, line: &str) -> Server {
         let log = self.folder.path().join("log");
-        for name in inherited() {
-            command.env_remove(name);
-        }
-        let mut child = command
+        let mut child = unconfigured(command)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
@@ -99,9 +93,13 @@ impl Program {
     }
 }
 
-/// What configures the program where the tests run, or the tests themselves.
-fn inherited() -> impl Iterator<Item = OsString> {
-    std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("MFA_"))
+/// The same without what configures the program where the tests run, or the tests themselves.
+pub fn unconfigured(mut command: Command) -> Command {
+    let configures = |name: &OsString| name.to_string_lossy().starts_with("MFA_");
+    for name in std::env::vars_os().map(|(name, _)| name).filter(configures) {
+        command.env_remove(name);
+    }
+    command
 }
 
 impl Said {
