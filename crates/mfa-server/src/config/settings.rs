@@ -196,7 +196,7 @@ impl Default for Settings {
             // The framework tells at each start what the line of `serve` says anyway.
             log: "info,actix_server=warn,actix_http=off".to_owned(),
             log_format: LogFormat::Text,
-            request_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_millis(1900),
             shutdown_timeout: Duration::from_secs(8),
             workers: 0,
             max_connections: 10_000,
