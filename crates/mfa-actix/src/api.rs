@@ -29,7 +29,7 @@ impl Api {
     /// The API of `mfa`, for callers with a key in `api_keys`, within the limits of `throttling`.
     #[must_use]
     pub fn new(mfa: Arc<Mfa>, api_keys: Arc<dyn ApiKeyStore>, throttling: Throttling) -> Self {
-        // Callers are promised an answer within two seconds.
+        // A 503 is promised within two seconds.
         let request_timeout = Duration::from_millis(1900);
         let readiness = Arc::default();
         let state =
@@ -44,7 +44,7 @@ impl Api {
         self
     }
 
-    /// How long a request may take before it is answered with 503; 1.9 seconds by default, so that the answer
+    /// How long a request may take before it is answered with 503; 1.9 seconds by default, so that the 503
     /// is there within two. Calls that give out backup codes may take five times as long, for the slow
     /// hashes that these need.
     #[must_use]

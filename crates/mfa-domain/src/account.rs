@@ -34,8 +34,9 @@ pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Verdict, Verified}
 pub struct Account {
     /// In the order of their creation; pending ones included.
     pub factors: Vec<Factor>,
-    /// The current set, spent codes included; `None` also where they were
-    /// [not asked for](crate::ports::AccountStore::load_without_backup_codes).
+    /// The current set, spent codes included. `None` also where they were
+    /// [not asked for](crate::ports::AccountStore::load_without_backup_codes): such an account can
+    /// verify a code of an authenticator, and is for nothing else.
     pub backup_codes: Option<BackupCodes>,
     /// What is remembered of tries to verify.
     pub attempts: Attempts,

@@ -158,32 +158,27 @@ struct Change<'a> {
 impl<'a> Change<'a> {
     /// Reads the account, unless it was tried too often.
     async fn load(&mut self) -> Result<(Account, Context<'a>), Undecided> {
-        let Self { mfa, key, .. } = *self;
-        self.read(mfa.ports.accounts.load(key)).await
+        self.read(true).await
     }
 
-    /// The same, for a decision about `code`, which looks at backup codes only if it may be one.
+    /// The same to verify `code`, which looks at backup codes only if it may be one.
     async fn load_for(&mut self, code: &SubmittedCode) -> Result<(Account, Context<'a>), Undecided> {
-        let Self { mfa, key, .. } = *self;
-        match code {
-            SubmittedCode::OneTimePassword(_) => {
-                self.read(mfa.ports.accounts.load_without_backup_codes(key)).await
-            }
-            SubmittedCode::Backup(_) => self.load().await,
-        }
+        self.read(matches!(code, SubmittedCode::Backup(_))).await
     }
 
-    async fn read(
-        &mut self,
-        account: impl Future<Output = Result<Versioned<Account>, StoreError>>,
-    ) -> Result<(Account, Context<'a>), Undecided> {
+    async fn read(&mut self, backup_codes: bool) -> Result<(Account, Context<'a>), Undecided> {
         if self.tries == MOST_TRIES {
             return Err(Undecided::Busy);
         }
         self.tries += 1;
-        let Versioned { value: account, version } = account.await?;
-        self.version = version;
         let Self { mfa, key, actor, .. } = *self;
+        let accounts = &mfa.ports.accounts;
+        let Versioned { value: account, version } = if backup_codes {
+            accounts.load(key).await?
+        } else {
+            accounts.load_without_backup_codes(key).await?
+        };
+        self.version = version;
         Ok((account, Context { key, actor, now: mfa.ports.clock.now(), policies: &mfa.policies }))
     }
 

@@ -14,9 +14,8 @@ use crate::column::{Row, millis};
 use crate::rows::AccountRow;
 use crate::{SqliteError, SqliteStore, events};
 
-/// Whole accounts, each as one document or null, in the order of the keys that were asked for: one
-/// statement sees one state, and takes one round trip however many are asked for. Each is asked for by tenant,
-/// user, and whether backup codes are.
+/// Whole accounts, each as one document or null, in the order in which they are asked for: by tenant, user, and
+/// whether with backup codes. One statement sees one state, and takes one round trip however many are asked for.
 pub(crate) const LOAD: &str = "
     SELECT json_group_array(json((SELECT json_object(
         'id', a.id, 'version', a.version, 'failures', a.failures, 'forgiven', a.forgiven,
@@ -81,11 +80,11 @@ pub(crate) const KEYS_IN_USE: &str = "
 #[async_trait]
 impl AccountStore for SqliteStore {
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        self.load_whole_or_not(key, true).await
+        self.read_account(key, true).await
     }
 
     async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        self.load_whole_or_not(key, false).await
+        self.read_account(key, false).await
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
@@ -138,7 +137,7 @@ impl AccountStore for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn load_whole_or_not(
+    async fn read_account(
         &self,
         key: &AccountKey,
         backup_codes: bool,
@@ -225,10 +224,28 @@ pub(crate) async fn load(
 
 #[cfg(test)]
 mod tests {
-    use mfa_domain::Timestamp;
+    use mfa_domain::{BackupCodes, BackupCodesChange, Timestamp};
     use mfa_testkit::changes::{change, factor, key};
 
     use super::*;
+
+    #[tokio::test]
+    async fn backup_codes_are_read_where_they_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("mfa.db")).await.unwrap();
+        let alice = key("alice");
+        let codes =
+            BackupCodes { scheme: "s".to_owned(), codes: Vec::new(), issued_at: Timestamp::default() };
+        let replaced = BackupCodesChange::Replace(codes.clone());
+        assert_eq!(change(&store, &alice, |draft| draft.backup_codes(replaced)).await.unwrap(), Commit::Won);
+
+        // Asked for at the same time, so that they may travel together.
+        let (whole, without) = tokio::join!(store.load(&alice), store.load_without_backup_codes(&alice));
+        let (whole, without) = (whole.unwrap(), without.unwrap());
+        assert_eq!(whole.value.backup_codes, Some(codes));
+        let nothing = Account { backup_codes: None, ..whole.value };
+        assert_eq!(without, Versioned { value: nothing, version: whole.version });
+    }
 
     #[tokio::test]
     async fn a_page_that_finds_nothing_has_looked_at_a_few_accounts_and_says_where() {

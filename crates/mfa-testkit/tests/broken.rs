@@ -73,6 +73,8 @@ enum Wrong {
     // What only shows to many callers.
     ReadsAreTorn,
     ReadsAreStale,
+    ReadsWithoutBackupCodesAreTorn,
+    ReadsWithoutBackupCodesAreStale,
     EventsAppearLate,
 }
 
@@ -150,10 +152,14 @@ async fn torn_and_stale_reads_and_late_events_are_found() {
         let store = Arc::new(BrokenStore::new(wrong));
         [store.clone(), store]
     };
-    let violation = race::reads_are_whole_and_fresh(&stores(ReadsAreTorn)).await.unwrap_err();
-    assert!(violation.to_string().contains("parts of different versions"), "{violation}");
-    let violation = race::reads_are_whole_and_fresh(&stores(ReadsAreStale)).await.unwrap_err();
-    assert!(violation.to_string().contains("was read after version"), "{violation}");
+    for wrong in [ReadsAreTorn, ReadsWithoutBackupCodesAreTorn] {
+        let violation = race::reads_are_whole_and_fresh(&stores(wrong)).await.unwrap_err();
+        assert!(violation.to_string().contains("parts of different versions"), "{violation}");
+    }
+    for wrong in [ReadsAreStale, ReadsWithoutBackupCodesAreStale] {
+        let violation = race::reads_are_whole_and_fresh(&stores(wrong)).await.unwrap_err();
+        assert!(violation.to_string().contains("was read after version"), "{violation}");
+    }
     let violation = race::no_event_appears_behind_a_page(&stores(EventsAppearLate)).await.unwrap_err();
     assert!(violation.to_string().contains("who pages along saw"), "{violation}");
 }
@@ -168,10 +174,17 @@ struct BrokenStore {
 /// What the store saw before, for those that get it wrong by memory.
 #[derive(Debug, Default)]
 struct Seen {
-    accounts: BTreeMap<AccountKey, Versioned<Account>>,
+    accounts: BTreeMap<(AccountKey, Read), Versioned<Account>>,
     erased_at: BTreeMap<AccountKey, u64>,
     keys: BTreeSet<KeyId>,
     hidden: BTreeSet<EventId>,
+}
+
+/// In which of the two ways an account is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Read {
+    Whole,
+    WithoutBackupCodes,
 }
 
 impl BrokenStore {
@@ -188,6 +201,26 @@ impl BrokenStore {
                 AccountKey::new(key.tenant.clone(), UserId::new(&user).unwrap())
             }
             _ => key.clone(),
+        }
+    }
+
+    async fn read(&self, key: &AccountKey, way: Read) -> Result<Versioned<Account>, StoreError> {
+        let mut read = self.inner.load(&self.key(key)).await?;
+        self.distort(&mut read.value);
+        let mut seen = self.seen.lock().unwrap();
+        if self.wrong == VersionsStartAgainAfterErasure {
+            read.version.0 -= seen.erased_at.get(key).copied().unwrap_or_default();
+        }
+        let before = seen.accounts.insert((key.clone(), way), read.clone());
+        match (self.wrong, way, before) {
+            (ReadsAreTorn, Read::Whole, Some(before))
+            | (ReadsWithoutBackupCodesAreTorn, Read::WithoutBackupCodes, Some(before)) => {
+                read.value.attempts = before.value.attempts;
+                Ok(read)
+            }
+            (ReadsAreStale, Read::Whole, Some(before))
+            | (ReadsWithoutBackupCodesAreStale, Read::WithoutBackupCodes, Some(before)) => Ok(before),
+            _ => Ok(read),
         }
     }
 
@@ -247,25 +280,11 @@ impl BrokenStore {
 #[async_trait]
 impl AccountStore for BrokenStore {
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        let mut read = self.inner.load(&self.key(key)).await?;
-        self.distort(&mut read.value);
-        let mut seen = self.seen.lock().unwrap();
-        if self.wrong == VersionsStartAgainAfterErasure {
-            read.version.0 -= seen.erased_at.get(key).copied().unwrap_or_default();
-        }
-        let before = seen.accounts.insert(key.clone(), read.clone());
-        match (self.wrong, before) {
-            (ReadsAreTorn, Some(before)) => {
-                read.value.attempts = before.value.attempts;
-                Ok(read)
-            }
-            (ReadsAreStale, Some(before)) => Ok(before),
-            _ => Ok(read),
-        }
+        self.read(key, Read::Whole).await
     }
 
     async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
-        let mut read = self.load(key).await?;
+        let mut read = self.read(key, Read::WithoutBackupCodes).await?;
         if self.wrong == LastStepForgottenWithBackupCodes {
             read.value.backup_codes = None;
             for factor in &mut read.value.factors {

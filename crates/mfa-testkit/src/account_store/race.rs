@@ -104,9 +104,11 @@ pub async fn reads_are_whole_and_fresh(stores: &Stores) -> Result<(), Violation>
             }
             let mut last = 0;
             while !done.load(Ordering::SeqCst) {
-                let version = counted(&store.load(&key).await?)?;
-                ensure!(version >= last, "version {version} was read after version {last}");
-                last = version;
+                for read in [store.load(&key).await?, store.load_without_backup_codes(&key).await?] {
+                    let version = counted(&read)?;
+                    ensure!(version >= last, "version {version} was read after version {last}");
+                    last = version;
+                }
                 tokio::task::yield_now().await;
             }
             Ok(())
@@ -364,8 +366,10 @@ async fn count_up(
         ensure!(commit == Commit::Won, "the only one to write did not win");
         model.value.apply(&delta);
         model.version = model.version.next();
-        let read = counted(&other.load(key).await?)?;
-        ensure!(read == u64::from(n), "version {read} was read after version {n} was committed");
+        for read in [other.load(key).await?, other.load_without_backup_codes(key).await?] {
+            let read = counted(&read)?;
+            ensure!(read == u64::from(n), "version {read} was read after version {n} was committed");
+        }
     }
     Ok(())
 }
