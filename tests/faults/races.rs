@@ -15,14 +15,9 @@ use super::{on, postgres, redis_server};
 fn replicas(store: &str) -> [Server; 2] {
     let mut options: ServerOptions = on(store);
     options.environment.push(("MFA_REQUEST_TIMEOUT".to_owned(), "30s".to_owned()));
-    let mut of_one = options.clone();
     let previous = std::env::var_os("MFA_TEST_PREVIOUS").map(PathBuf::from);
-    if previous.is_some() {
-        // It knows no delay, and refuses what it does not know.
-        of_one.environment.retain(|(name, _)| name != "MFA_THROTTLE_REFUSAL_DELAY");
-    }
     // The one before makes the database that this one finds.
-    let one = Server::with(previous.as_deref().unwrap_or(binary!()), of_one);
+    let one = Server::with(previous.as_deref().unwrap_or(binary!()), options.clone());
     let other = Server::in_folder(binary!(), one.data(), one.client.key(), options);
     [one, other]
 }
