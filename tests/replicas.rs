@@ -6,10 +6,7 @@ use futures_util::future::join_all;
 use mfa_tests::{Server, ServerOptions, binary, program};
 use sqlx::{Connection, Executor, PgConnection};
 
-#[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
-mod postgres;
-#[path = "../crates/mfa-store-redis/tests/support/server.rs"]
-mod redis;
+use crate::{postgres, redis};
 
 /// Two servers with one key ring on one new database, and its URL.
 async fn replicas() -> (Server, Server, String) {

@@ -9,10 +9,7 @@ use mfa_tests::{Authenticator, Server, ServerOptions, binary};
 use serde_json::json;
 use sqlx::Connection;
 
-#[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
-mod postgres;
-#[path = "../crates/mfa-store-redis/tests/support/server.rs"]
-mod redis;
+use crate::{postgres, redis};
 
 /// Everything secret that came up while a user was taken through the whole API.
 struct Issued {

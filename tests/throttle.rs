@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-#[path = "../crates/mfa-store-redis/tests/support/server.rs"]
-mod redis;
+use crate::redis;
 
 fn server<const N: usize>(settings: [(&str, &str); N]) -> Server {
     let mut options = ServerOptions::new([("MFA_STORE", "memory:")]);

@@ -14,12 +14,9 @@ use mfa_tests::{Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-#[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
-mod postgres;
-#[path = "../crates/mfa-webhook/tests/support/receiver.rs"]
-mod receiver;
+use crate::receiver::{Received, Receiver, Reply};
 
-use receiver::{Received, Receiver, Reply};
+use crate::postgres;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEXT_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";

@@ -11,7 +11,7 @@ use mfa_testkit::changes::key;
 use mfa_testkit::{TotpUser, ports};
 use serde_json::{Value, json};
 
-use crate::installation::{Installation, Kind, happen_at};
+use super::installation::{Installation, Kind, happen_at};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_trail_raises_no_alarm_on_sqlite() {

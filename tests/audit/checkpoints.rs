@@ -7,7 +7,7 @@ use std::time::Duration;
 use mfa_tests::{Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
-use crate::installation::{Installation, Kind, command};
+use super::installation::{Installation, Kind, command};
 
 /// What the README says to whoever does not trust this program.
 #[tokio::test]

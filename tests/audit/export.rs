@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::installation::{Installation, Kind, command};
+use super::installation::{Installation, Kind, command};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_holds_by_itself_on_sqlite() {

@@ -9,7 +9,7 @@ use mfa_tests::{Server, ServerOptions, binary};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::installation::{IN_2020, Installation, Kind, account, found};
+use super::installation::{IN_2020, Installation, Kind, account, found};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_removed_by_age_is_told_from_what_was_not_on_sqlite() {

@@ -3,7 +3,7 @@
 use mfa_domain::AuditHead;
 use mfa_testkit::changes::key;
 
-use crate::installation::{Installation, Kind, account, found};
+use super::installation::{Installation, Kind, account, found};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tampering_is_found_on_sqlite() {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::installation::{Installation, Kind, found};
+use super::installation::{Installation, Kind, found};
 
 /// What the scripts below share: the place of a user's event, counted from 1, and its removal.
 const PRELUDE: &str = "

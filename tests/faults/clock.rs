@@ -5,7 +5,8 @@ use mfa_tests::{Answer, Authenticator, Client, Clock, Server, binary, rounds};
 use serde_json::json;
 
 use super::load::Load;
-use super::{on, postgres};
+use super::on;
+use crate::postgres;
 
 /// Two minutes.
 const OFF: i64 = 120;

@@ -4,8 +4,9 @@ use mfa_tests::rounds;
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::load::Load;
-use super::postgres::Server as Postgres;
-use super::{postgres, replicas, told_by_readyz};
+use super::{replicas, told_by_readyz};
+use crate::postgres;
+use crate::postgres::Server as Postgres;
 
 /// Stops the database under load again and again; it is refused in time, and goes on by itself.
 async fn comes_back(stop: impl Fn(&Postgres), times: usize) {

@@ -9,8 +9,8 @@ use mfa_tests::{Server, ServerOptions, binary, program, rounds};
 use tempfile::TempDir;
 
 use super::load::Load;
-use super::postgres::Server as Postgres;
 use super::{on, replicas};
+use crate::postgres::Server as Postgres;
 
 /// Whether this test may mount disks. Where it may not, whoever reads the output is told: what a test
 /// prints itself is shown for failures only.

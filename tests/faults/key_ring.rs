@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::load::Load;
-use super::{on, postgres, told_by_readyz};
+use super::{on, told_by_readyz};
+use crate::postgres;
 
 const RING: &str = "keyring.toml";
 

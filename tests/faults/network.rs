@@ -5,8 +5,8 @@ use std::time::Duration;
 use mfa_tests::{Link, Proxy, Server, binary, rounds};
 
 use super::load::Load;
-use super::postgres::Server as Postgres;
 use super::{on, told_by_readyz};
+use crate::postgres::Server as Postgres;
 
 /// Two replicas, the second of which reaches the database through a proxy only.
 async fn replicas(database: &Postgres, way: &Proxy) -> [Server; 2] {

@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use mfa_tests::{Client, Server, ServerOptions, binary, rounds};
 use serde_json::json;
 
-use super::{on, postgres, redis_server};
+use super::on;
+use crate::postgres;
 
 /// Two servers on one store, with a long timeout: the race is between requests.
 fn replicas(store: &str) -> [Server; 2] {
@@ -37,7 +38,7 @@ async fn one_of_64_parallel_posts_to_two_servers_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_64_parallel_posts_to_two_servers_on_redis_counts() {
-    let redis = redis_server::Server::durable();
+    let redis = crate::redis::Server::durable();
     one_of_64(&redis.url(), rounds(5, 200)).await;
 }
 
@@ -48,7 +49,7 @@ async fn five_of_200_parallel_guesses_to_two_servers_are_evaluated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_of_200_parallel_guesses_to_two_servers_on_redis_are_evaluated() {
-    let redis = redis_server::Server::durable();
+    let redis = crate::redis::Server::durable();
     five_of_200(&redis.url(), rounds(2, 200)).await;
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use mfa_tests::{Server, ServerOptions, binary, rounds};
 
 use super::load::Load;
-use super::redis_server::{Cluster, DURABLE, Server as Redis, with};
-use super::{on, postgres, replicas, told_by_readyz};
+use super::{on, replicas, told_by_readyz};
+use crate::postgres;
+use crate::redis::{Cluster, DURABLE, Server as Redis, with};
 
 /// Two servers with one key ring, accounts in one PostgreSQL, and counts in one Redis.
 async fn counting_in(redis: &Redis) -> [Server; 2] {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use mfa_tests::rounds;
 
 use super::load::Load;
-use super::{postgres, replicas};
+use super::replicas;
+use crate::postgres;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_killed_under_load_loses_nothing_and_the_other_serves_on() {

@@ -7,8 +7,8 @@ use mfa_tests::{Link, Proxy, Server, rounds};
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::load::Load;
-use super::postgres::Server as Postgres;
 use super::told_by_readyz;
+use crate::postgres::Server as Postgres;
 
 /// A primary, its standby, and the address that clients know, which moves.
 struct Pair {

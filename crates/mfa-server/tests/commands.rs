@@ -2,13 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::process::Command;
 use std::time::Duration;
 
-use program::{Program, oathtool};
+use crate::program::{Program, oathtool};
 use serde_json::{Value, json};
 
 fn key(program: &Program, scopes: &str) -> String {

@@ -2,10 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
-#[path = "support/program.rs"]
-mod program;
-
-use program::{Program, Said};
+use crate::program::{Program, Said};
 
 #[test]
 fn a_good_configuration_is_ok_and_all_that_is_wrong_with_a_bad_one_is_named() {

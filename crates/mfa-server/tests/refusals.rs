@@ -2,13 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use program::{Program, Said};
+use crate::program::{self, Program, Said};
 use serde_json::{Value, json};
 
 const REFUSED: i32 = 3;

@@ -2,16 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use program::{Program, oathtool};
+use crate::program::{Program, oathtool};
 use serde_json::Value;
 
 fn mode(path: &std::path::Path) -> u32 {

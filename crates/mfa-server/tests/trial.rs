@@ -2,13 +2,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use program::{Program, oathtool, program as path, unconfigured};
+use crate::program::{Program, oathtool, program as path, unconfigured};
 
 #[test]
 fn somebody_enrols_verifies_and_sees_a_replay_refused() {

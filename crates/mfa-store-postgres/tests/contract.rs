@@ -12,7 +12,7 @@ use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versione
 use mfa_store_postgres::PostgresStore;
 use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
 
-mod support;
+use crate::support;
 
 /// Two stores on one new database, as two processes have them.
 async fn replicas() -> (Arc<PostgresStore>, Arc<PostgresStore>) {

@@ -14,9 +14,8 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-mod support;
-use support::server::Server;
-use support::{change, delta, factor, inner, key, make, raw, store};
+use crate::support::server::Server;
+use crate::support::{change, delta, factor, inner, key, make, raw, store};
 
 /// Ends the sessions of the store that are in a state; tells how many there were.
 async fn terminate(shell: &mut PgConnection, which: &str) -> i64 {

@@ -11,9 +11,8 @@ use mfa_store_postgres::{PostgresError, PostgresStore};
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::JoinSet;
 
-mod support;
-use support::server::{self, Server};
-use support::{change, factor, inner, key, make, raw, store};
+use crate::support::server::{self, Server};
+use crate::support::{change, factor, inner, key, make, raw, store};
 
 async fn refusal(url: &str) -> PostgresError {
     PostgresStore::open(url).await.expect_err("it was opened")

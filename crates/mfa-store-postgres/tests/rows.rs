@@ -8,8 +8,7 @@ use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorStat
 use mfa_store_postgres::PostgresError;
 use sqlx::{AssertSqlSafe, Executor};
 
-mod support;
-use support::{change, delta, factor, inner, key, make, now, raw, store};
+use crate::support::{change, delta, factor, inner, key, make, now, raw, store};
 
 /// What makes a row unreadable, and the column that must be named.
 const UNREADABLE: [(&str, &str); 26] = [

@@ -18,9 +18,8 @@ use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::task::JoinSet;
 
-mod support;
-use support::server::Server;
-use support::{inner, key, now, raw, store};
+use crate::support::server::Server;
+use crate::support::{inner, key, now, raw, store};
 
 /// Open for ten minutes.
 fn challenge(number: u8, created_at: Timestamp) -> Challenge {

@@ -10,8 +10,7 @@ use mfa_store_postgres::{PostgresError, PostgresStore};
 use sqlx::Executor;
 use tokio::task::JoinSet;
 
-mod support;
-use support::{change, delta, factor, inner, key, make, raw, store};
+use crate::support::{change, delta, factor, inner, key, make, raw, store};
 
 async fn transactions(url: &str) -> usize {
     let count = "SELECT count(DISTINCT xmin::text) FROM mfa.events";

@@ -7,9 +7,8 @@ use mfa_domain::{Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress,
 use mfa_store_redis::RedisError;
 use mfa_testkit::{Violation, challenge_store};
 
-mod support;
-use support::server::{self, Cluster, Sentinels, Server};
-use support::{inner, key, now, open_ephemeral, raw};
+use crate::support::server::{self, Cluster, Sentinels, Server};
+use crate::support::{inner, key, now, open_ephemeral, raw};
 
 async fn keeps_the_contract(url: &str) -> Result<(), Violation> {
     let one = open_ephemeral(url).await;

@@ -11,9 +11,8 @@ use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versione
 use mfa_store_redis::RedisStore;
 use mfa_testkit::{Violation, account_store, api_key_store};
 
-mod support;
-use support::open;
-use support::server::{self, Cluster, DURABLE, Sentinels};
+use crate::support::open;
+use crate::support::server::{self, Cluster, DURABLE, Sentinels};
 
 /// Two stores on one namespace, as two processes have them.
 async fn replicas(url: &str) -> (Arc<RedisStore>, Arc<RedisStore>) {

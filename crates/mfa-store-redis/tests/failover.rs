@@ -10,9 +10,10 @@ use mfa_domain::{Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress,
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
 use tokio::time::Instant;
 
-mod support;
-use support::server::{Cluster, DURABLE, Sentinels, Server, with};
-use support::{change, charge, eventually, factor, in_time, inner, key, make, now, open, open_ephemeral};
+use crate::support::server::{Cluster, DURABLE, Sentinels, Server, with};
+use crate::support::{
+    change, charge, eventually, factor, in_time, inner, key, make, now, open, open_ephemeral,
+};
 
 #[tokio::test]
 async fn a_change_that_too_few_replicas_have_is_an_error() {

@@ -17,9 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-mod support;
-use support::server::{DURABLE, Server, with};
-use support::{
+use crate::support::server::{DURABLE, Server, with};
+use crate::support::{
     change, charge, charge_to, delta, eventually, factor, in_time, inner, key, make, now, open,
     open_ephemeral,
 };

@@ -10,9 +10,8 @@ use mfa_domain::quota::Quota;
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisStore, RedisUrl};
 use tokio::task::JoinSet;
 
-mod support;
-use support::server::{self, Cluster, DURABLE, Server, with};
-use support::{change, factor, inner, key, make, now, open, open_ephemeral, raw, store, told};
+use crate::support::server::{self, Cluster, DURABLE, Server, with};
+use crate::support::{change, factor, inner, key, make, now, open, open_ephemeral, raw, store, told};
 
 async fn refusal(url: &str) -> RedisError {
     RedisStore::open(url).await.expect_err("it was opened")

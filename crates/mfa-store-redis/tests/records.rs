@@ -12,8 +12,7 @@ use mfa_domain::{
 use mfa_store_redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
-mod support;
-use support::{change, delta, factor, inner, key, make, now, raw, store};
+use crate::support::{change, delta, factor, inner, key, make, now, raw, store};
 
 async fn give(shell: &mut MultiplexedConnection, command: &[&str]) {
     redis::cmd(command[0]).arg(&command[1..]).exec_async(shell).await.unwrap();

@@ -14,8 +14,7 @@ use mfa_domain::{Charge, Quota, Timestamp};
 use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use redis::aio::MultiplexedConnection;
 
-mod support;
-use support::{open_ephemeral, raw, server};
+use crate::support::{open_ephemeral, raw, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_that_compare_in_memory_fail() {

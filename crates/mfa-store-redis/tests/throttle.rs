@@ -12,9 +12,8 @@ use mfa_testkit::{Violation, throttle};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-mod support;
-use support::server::{self, Cluster, Sentinels};
-use support::{key, now, open_ephemeral, raw};
+use crate::support::server::{self, Cluster, Sentinels};
+use crate::support::{key, now, open_ephemeral, raw};
 
 /// Two stores on one namespace, as two processes have them.
 async fn replicas(url: &str) -> (Arc<RedisEphemeral>, Arc<RedisEphemeral>) {

@@ -12,8 +12,7 @@ use mfa_store_sqlite::{SqliteError, SqliteStore};
 use sqlx::Executor;
 use tempfile::TempDir;
 
-mod support;
-use support::{change, factor, inner, key, make, raw};
+use crate::support::{change, factor, inner, key, make, raw};
 
 const USERS: usize = 40;
 

@@ -11,8 +11,7 @@ use mfa_store_sqlite::SqliteStore;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-mod support;
-use support::{change, delta, factor, inner, key, make};
+use crate::support::{change, delta, factor, inner, key, make};
 
 async fn store() -> (SqliteStore, PathBuf, TempDir) {
     let folder = tempfile::tempdir().unwrap();

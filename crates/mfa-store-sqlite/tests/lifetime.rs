@@ -11,8 +11,7 @@ use sqlx::Executor;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-mod support;
-use support::{change, delta, factor, inner, key, make, raw};
+use crate::support::{self, change, delta, factor, inner, key, make, raw};
 
 #[tokio::test]
 async fn a_commit_that_nobody_waits_for_any_more_is_not_made() {

@@ -8,8 +8,7 @@ use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorStat
 use mfa_store_sqlite::{SqliteError, SqliteStore};
 use sqlx::Executor;
 
-mod support;
-use support::{change, delta, factor, inner, key, make, now, raw};
+use crate::support::{change, delta, factor, inner, key, make, now, raw};
 
 /// A statement that makes a row unreadable, and the column that must be named.
 const UNREADABLE: [(&str, &str); 30] = [

@@ -19,8 +19,7 @@ use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use sqlx::{AssertSqlSafe, Executor};
 use tempfile::TempDir;
 
-mod support;
-use support::{change, inner, key, make, now, raw};
+use crate::support::{change, inner, key, make, now, raw};
 
 async fn store() -> (Arc<SqliteStore>, PathBuf, TempDir) {
     let folder = tempfile::tempdir().unwrap();

@@ -11,11 +11,6 @@ use std::time::Duration;
 use mfa_tests::{Server, ServerOptions, binary};
 use tokio::time::Instant;
 
-#[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
-mod postgres;
-#[path = "../../crates/mfa-store-redis/tests/support/server.rs"]
-mod redis_server;
-
 mod clock;
 mod database;
 mod disk;

@@ -10,8 +10,3 @@ mod installation;
 mod retention;
 mod tampering;
 mod tampering_redis;
-
-#[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
-mod postgres;
-#[path = "../../crates/mfa-store-redis/tests/support/server.rs"]
-mod redis;

@@ -1,0 +1,4 @@
+//! The vault and the hasher from outside.
+
+mod hasher;
+mod vault;

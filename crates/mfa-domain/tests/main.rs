@@ -1,0 +1,5 @@
+//! Decisions and use cases from outside.
+
+mod decisions;
+mod send;
+mod use_cases;

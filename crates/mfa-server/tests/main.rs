@@ -1,0 +1,10 @@
+//! The program from outside: its commands, its configuration, and when it does not start.
+
+#[path = "support/program.rs"]
+mod program;
+
+mod commands;
+mod configuration;
+mod refusals;
+mod serving;
+mod trial;

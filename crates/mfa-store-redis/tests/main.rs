@@ -1,0 +1,11 @@
+//! The stores on Redis servers of the tests' own.
+
+mod challenges;
+mod contract;
+mod failover;
+mod faults;
+mod opening;
+mod records;
+mod short_lived;
+mod support;
+mod throttle;

@@ -1,0 +1,9 @@
+//! Broken implementations of each port fail the suites.
+
+mod broken;
+mod broken_challenges;
+mod broken_deliveries;
+mod broken_keys;
+mod broken_throttles;
+mod fakes;
+mod naive;

@@ -1,0 +1,22 @@
+//! Tests of the whole program, and of the workspace.
+
+#[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
+mod postgres;
+#[path = "../crates/mfa-webhook/tests/support/receiver.rs"]
+mod receiver;
+#[path = "../crates/mfa-store-redis/tests/support/server.rs"]
+mod redis;
+
+mod architecture;
+mod audit;
+mod authenticators;
+mod constant_time;
+mod crash;
+mod faults;
+mod http;
+mod museum;
+mod races;
+mod replicas;
+mod secrets;
+mod throttle;
+mod webhooks;
