@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod openapi;
 mod run;
 mod test;
 mod tools;
@@ -11,7 +12,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask test    install what tests need, then check formatting, lints, dependencies; run all tests
 cargo xtask faults  break what the server stands on, as often as docs/reliability.md says; races of two versions
-cargo xtask tools   only install what tests need (Debian packages, a Python environment in target/)
+cargo xtask tools   only install what tests need (Debian packages; Python and npm packages in target/)
+cargo xtask openapi write docs/openapi.json anew from the code
 cargo xtask bench   run the benchmarks of docs/performance.md and print their ratios
 ";
 
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         ["test", filters @ ..] => test::test(filters),
         ["faults", filters @ ..] => faults::faults(filters),
         ["tools"] => tools::install(),
+        ["openapi"] => openapi::write(),
         ["bench", which @ ..] => bench::bench(which),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

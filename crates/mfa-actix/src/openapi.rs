@@ -5,15 +5,21 @@ use std::sync::LazyLock;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use crate::problem::ProblemBody;
 use crate::routes::{
     admin, backup_codes, confirm, enrol, events, factor, health, resynchronise, status, verify,
 };
 
+mod problems;
+
+use problems::Problems;
+
 /// The OpenAPI document, as `/openapi.json` serves it.
 #[must_use]
-pub fn openapi_json() -> String {
-    static JSON: LazyLock<String> = LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
-    JSON.clone()
+pub fn openapi_json() -> &'static str {
+    static JSON: LazyLock<String> =
+        LazyLock::new(|| Description::openapi().to_pretty_json().unwrap_or_default());
+    &JSON
 }
 
 #[derive(OpenApi)]
@@ -23,7 +29,8 @@ pub fn openapi_json() -> String {
         description = "Multi-factor authentication for the users of host applications. Errors are RFC 9457 problem details; the last segment of `type` is the code. Times are RFC 3339 in UTC.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
-    modifiers(&ApiKeySecurity),
+    modifiers(&ApiKeySecurity, &Problems),
+    components(schemas(ProblemBody)),
     paths(
         status::status,
         enrol::enrol,

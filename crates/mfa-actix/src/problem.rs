@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use mfa_domain::mfa::{ChangeError, EnrolError};
 use mfa_domain::otp_core::UriError;
 use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::readiness::Dependencies;
@@ -25,7 +25,7 @@ pub struct Problem {
 }
 
 /// The kinds of problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProblemCode {
     /// Not the form of any code that this user could have; it costs no attempt.
     MalformedCode,
@@ -274,6 +274,22 @@ impl Problem {
     }
 }
 
+/// For the description of the API.
+impl Problem {
+    /// A problem of that kind, with the members that it usually has.
+    pub(crate) fn example_of(code: ProblemCode) -> Self {
+        match code {
+            ProblemCode::InvalidRequest => Self::invalid("label", "must not be empty"),
+            code => Self::new(code),
+        }
+    }
+
+    /// The problem as it is sent.
+    pub(crate) fn example(&self) -> serde_json::Value {
+        serde_json::to_value(self.body("3f2b8c1e9a4d4e0f8b7a6c5d4e3f2a1b")).unwrap_or_default()
+    }
+}
+
 impl From<ProblemCode> for Problem {
     fn from(code: ProblemCode) -> Self {
         Self::new(code)
@@ -326,6 +342,13 @@ impl From<EnrolError> for Problem {
             EnrolError::Name(name) => Self::invalid("issuer", name),
             EnrolError::Undecided(undecided) => undecided.into(),
         }
+    }
+}
+
+/// As its code.
+impl Serialize for ProblemCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

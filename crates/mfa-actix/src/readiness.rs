@@ -39,6 +39,10 @@ pub(crate) enum Health {
 }
 
 impl Dependencies {
+    /// For the description of the API.
+    pub(crate) const EXAMPLE: Self =
+        Self { accounts: Health::Ok, keys: Health::Ok, api_keys: Health::Ok, throttle: Health::Ok };
+
     /// Whether codes can be checked.
     pub(crate) fn suffice(self) -> bool {
         [self.accounts, self.keys, self.api_keys] == [Health::Ok; 3]

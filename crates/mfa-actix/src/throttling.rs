@@ -278,7 +278,7 @@ mod tests {
     /// Each call of the API's description, so that a new one has to be thought of here.
     #[test]
     fn every_call_that_changes_something_of_a_user_is_charged_to_the_user() {
-        let api: serde_json::Value = serde_json::from_str(&openapi_json()).unwrap();
+        let api: serde_json::Value = serde_json::from_str(openapi_json()).unwrap();
         let mut charged = Vec::new();
         for (route, methods) in api["paths"].as_object().unwrap() {
             for method in methods.as_object().unwrap().keys().filter(|_| route.starts_with("/v1/")) {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::body::{Body, NoBody};
-use crate::caller::{Admin, Caller, User};
-use crate::problem::{Problem, ProblemBody};
+use crate::caller::{Admin, Caller, User, UserSegment};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// Why it is done.
@@ -16,7 +16,12 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReasonRequest {
     /// 1 to 256 characters; kept in the audit trail.
-    #[schema(example = "Ticket 4711: identity checked by phone")]
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB]+$",
+        example = "Ticket 4711: identity checked by phone"
+    )]
     reason: String,
 }
 
@@ -25,9 +30,10 @@ pub(crate) struct ReasonRequest {
 /// Disabled factors stay disabled: reset instead.
 #[utoipa::path(
     post, path = "/v1/users/{user}/unlock", tag = "administration", security(("api_key" = ["admin"])),
-    params(("user" = String, Path, description = "The host's own id of the user")),
+    params(UserSegment),
     request_body = ReasonRequest,
-    responses((status = 204), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 204, description = "No lock is left")),
+    extensions(("x-problems" = json!([ProblemCode::Disabled]))),
 )]
 pub(crate) async fn unlock(
     caller: Caller<Admin>,
@@ -44,9 +50,9 @@ pub(crate) async fn unlock(
 /// The user can then enrol anew.
 #[utoipa::path(
     post, path = "/v1/users/{user}/reset", tag = "administration", security(("api_key" = ["admin"])),
-    params(("user" = String, Path, description = "The host's own id of the user")),
+    params(UserSegment),
     request_body = ReasonRequest,
-    responses((status = 204), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 204, description = "No factor and no backup code is left")),
 )]
 pub(crate) async fn reset(
     caller: Caller<Admin>,
@@ -63,8 +69,8 @@ pub(crate) async fn reset(
 /// Everything goes but the audit trail, which says so.
 #[utoipa::path(
     delete, path = "/v1/users/{user}", tag = "administration", security(("api_key" = ["admin"])),
-    params(("user" = String, Path, description = "The host's own id of the user")),
-    responses((status = 204), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    params(UserSegment),
+    responses((status = 204, description = "Nothing is left but the audit trail")),
 )]
 pub(crate) async fn erase(
     caller: Caller<Admin>,

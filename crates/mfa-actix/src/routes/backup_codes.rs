@@ -7,15 +7,15 @@ use utoipa::ToSchema;
 
 use crate::answer::shown;
 use crate::body::NoBody;
-use crate::caller::{Caller, Enrol, User};
-use crate::problem::{Problem, ProblemBody};
+use crate::caller::{Caller, Enrol, User, UserSegment};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// Backup codes, shown this once.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({ "backup_codes": ["abcd-efgh-jkmn-pqrs", "0123-4567-89ab-cdef"] }))]
 pub(crate) struct BackupCodesAnswer {
     /// In groups of four; each works once.
-    #[schema(example = json!(["abcd-efgh-jkmn-pqrs"]))]
     backup_codes: Vec<String>,
 }
 
@@ -24,8 +24,9 @@ pub(crate) struct BackupCodesAnswer {
 /// The old ones are dead. A fresh verification is needed.
 #[utoipa::path(
     post, path = "/v1/users/{user}/backup-codes", tag = "factors", security(("api_key" = ["enrol"])),
-    params(("user" = String, Path, description = "The host's own id of the user")),
-    responses((status = 201, body = BackupCodesAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    params(UserSegment),
+    responses((status = 201, description = "New backup codes, shown this once; the old ones are dead", body = BackupCodesAnswer)),
+    extensions(("x-problems" = json!([ProblemCode::ProofRequired, ProblemCode::NotEnrolled]))),
 )]
 pub(crate) async fn issue(
     caller: Caller<Enrol>,

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::answer::{FactorAnswer, shown};
 use crate::body::Body;
-use crate::caller::{Caller, Enrol, FactorPath, User};
-use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// The first code of a factor.
@@ -18,12 +18,19 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfirmRequest {
     /// As the authenticator shows it.
-    #[schema(value_type = String, example = "123456")]
+    #[schema(value_type = String, min_length = 6, max_length = 64, example = "123456")]
     code: Zeroizing<String>,
 }
 
 /// The factor is active.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "factor": {
+        "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "active",
+        "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": "2026-03-01T09:31:12.000Z",
+    },
+    "backup_codes": ["abcd-efgh-jkmn-pqrs", "0123-4567-89ab-cdef"],
+}))]
 pub(crate) struct ConfirmAnswer {
     factor: FactorAnswer,
     /// With the first active factor of a user: their backup codes, shown this once.
@@ -36,9 +43,13 @@ pub(crate) struct ConfirmAnswer {
 /// That code is used up by it. A wrong one costs an attempt.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors", security(("api_key" = ["enrol"])),
-    params(("user" = String, Path, description = "The host's own id of the user"), ("id" = String, Path, description = "The factor")),
+    params(UserSegment, FactorSegment),
     request_body = ConfirmRequest,
-    responses((status = 200, body = ConfirmAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 200, description = "The factor is active", body = ConfirmAnswer)),
+    extensions(("x-problems" = json!([
+        ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked,
+        ProblemCode::Disabled, ProblemCode::NotFound,
+    ]))),
 )]
 pub(crate) async fn confirm(
     caller: Caller<Enrol>,

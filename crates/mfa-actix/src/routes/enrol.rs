@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 use super::verify::named_factor;
 use crate::answer::{FactorAnswer, Warning};
 use crate::body::Body;
-use crate::caller::{Caller, Enrol, User};
-use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::caller::{Caller, Enrol, User, UserSegment};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// A factor to enrol.
@@ -22,18 +22,37 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrolRequest {
     /// `totp` or `hotp`.
-    #[schema(example = "totp")]
+    #[schema(pattern = "^(totp|hotp)$", example = "totp")]
     kind: String,
     /// What the user calls it: 1 to 64 characters.
-    #[schema(example = "Work phone")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB]+$",
+        example = "Work phone"
+    )]
     label: String,
     /// What the authenticator app calls the account; the user id by default.
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^:\u0000-\u001F\u007F-\u009F]+$",
+        example = "alice@example.com"
+    )]
     account_name: Option<String>,
     /// Who the authenticator app says the code is for.
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^:\u0000-\u001F\u007F-\u009F]+$",
+        example = "Example Ltd"
+    )]
     issuer: Option<String>,
     /// `SHA1` (default), `SHA256` or `SHA512`.
+    #[schema(pattern = "^SHA-?(1|256|512)$", example = "SHA1")]
     algorithm: Option<String>,
     /// 6 (default), 7 or 8.
+    #[schema(minimum = 6, maximum = 8, example = 6)]
     digits: Option<u8>,
     /// Seconds, 30 by default; TOTP only.
     period: Option<u64>,
@@ -48,6 +67,19 @@ pub(crate) struct EnrolRequest {
 
 /// A factor that was offered.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "factor": {
+        "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "pending",
+        "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": null, "expires_at": "2026-03-01T09:45:00.000Z",
+    },
+    "totp": {
+        "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        "uri": "otpauth://totp/Example:alice%40example.com?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Example",
+        "qr_svg": "<svg xmlns=\"http://www.w3.org/2000/svg\">…</svg>",
+        "qr_png": "data:image/png;base64,iVBORw0KGgo…",
+    },
+    "warnings": [],
+}))]
 pub(crate) struct EnrolAnswer {
     factor: FactorAnswer,
     /// For `kind: totp`. The secret is never shown again.
@@ -81,9 +113,13 @@ pub(crate) struct OtpAnswer {
 /// verification is needed.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors", tag = "factors", security(("api_key" = ["enrol"])),
-    params(("user" = String, Path, description = "The host's own id of the user")),
+    params(UserSegment),
     request_body = EnrolRequest,
-    responses((status = 201, body = EnrolAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 201, description = "The factor, its secret, URI and QR codes; shown this once", body = EnrolAnswer)),
+    extensions(("x-problems" = json!([
+        ProblemCode::ProofRequired, ProblemCode::NotFound,
+        ProblemCode::TooManyFactors,
+    ]))),
 )]
 pub(crate) async fn enrol(
     caller: Caller<Enrol>,

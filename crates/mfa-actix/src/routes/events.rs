@@ -9,8 +9,8 @@ use mfa_domain::{TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::caller::{Audit, Caller, User};
-use crate::problem::{Problem, ProblemBody};
+use crate::caller::{Audit, Caller, User, UserSegment};
+use crate::problem::Problem;
 use crate::state::State;
 
 /// Which page.
@@ -19,16 +19,33 @@ use crate::state::State;
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageRequest {
     /// Only events after the one with this id.
+    #[param(pattern = "^[0-9]*$", max_length = 19, example = "4711")]
     after: Option<String>,
     /// At most so many: 1 to 1000, 100 by default.
+    #[param(minimum = 1, maximum = 1000, default = 100, example = 50)]
     limit: Option<u32>,
 }
 
 /// One page of events, oldest first.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "events": [{
+        "id": "4712",
+        "user": "alice@example.com",
+        "at": "2026-03-02T08:15:27.000Z",
+        "kind": "verified",
+        "factor": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21",
+        "actor": "api-key:abcdefghijklmnop",
+        "detail": { "method": "totp" },
+        "sequence": 3,
+        "hash": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+    }],
+    "next": "4712",
+}))]
 pub(crate) struct EventsAnswer {
     events: Vec<EventAnswer>,
     /// What to give as `after` for the next page; `null` if this is the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -41,10 +58,12 @@ pub(crate) struct EventAnswer {
     /// Whose account.
     user: String,
     /// When (RFC 3339).
+    #[schema(format = DateTime)]
     at: String,
     /// What: `verified`, `verification_failed`, `locked`, …
     kind: String,
     /// To which factor.
+    #[schema(required)]
     factor: Option<String>,
     /// Who asked for it.
     actor: String,
@@ -59,8 +78,8 @@ pub(crate) struct EventAnswer {
 /// What happened to a user
 #[utoipa::path(
     get, path = "/v1/users/{user}/events", tag = "audit", security(("api_key" = ["audit"])),
-    params(("user" = String, Path, description = "The host's own id of the user"), PageRequest),
-    responses((status = 200, body = EventsAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    params(UserSegment, PageRequest),
+    responses((status = 200, description = "A page of the user's events", body = EventsAnswer)),
 )]
 pub(crate) async fn of_user(
     caller: Caller<Audit>,
@@ -75,7 +94,7 @@ pub(crate) async fn of_user(
 #[utoipa::path(
     get, path = "/v1/events", tag = "audit", security(("api_key" = ["audit"])),
     params(PageRequest),
-    responses((status = 200, body = EventsAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 200, description = "A page of the tenant's events", body = EventsAnswer)),
 )]
 pub(crate) async fn of_tenant(
     caller: Caller<Audit>,

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use crate::answer::FactorAnswer;
 use crate::body::{Body, NoBody};
-use crate::caller::{Caller, Enrol, FactorPath, User};
-use crate::problem::{Problem, ProblemBody};
+use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// A new label.
@@ -17,16 +17,22 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 pub(crate) struct RenameRequest {
     /// 1 to 64 characters.
-    #[schema(example = "Old phone")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB]+$",
+        example = "Old phone"
+    )]
     label: String,
 }
 
 /// Rename a factor
 #[utoipa::path(
     patch, path = "/v1/users/{user}/factors/{id}", tag = "factors", security(("api_key" = ["enrol"])),
-    params(("user" = String, Path, description = "The host's own id of the user"), ("id" = String, Path, description = "The factor")),
+    params(UserSegment, FactorSegment),
     request_body = RenameRequest,
-    responses((status = 200, body = FactorAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 200, description = "The factor with its new label", body = FactorAnswer)),
+    extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),
 )]
 pub(crate) async fn rename(
     caller: Caller<Enrol>,
@@ -46,8 +52,9 @@ pub(crate) async fn rename(
 /// factor the backup codes go too.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/factors/{id}", tag = "factors", security(("api_key" = ["enrol"])),
-    params(("user" = String, Path, description = "The host's own id of the user"), ("id" = String, Path, description = "The factor")),
-    responses((status = 204), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    params(UserSegment, FactorSegment),
+    responses((status = 204, description = "The factor is gone")),
+    extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),
 )]
 pub(crate) async fn revoke(
     caller: Caller<Enrol>,

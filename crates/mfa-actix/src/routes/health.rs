@@ -12,7 +12,13 @@ use crate::readiness::Dependencies;
 use crate::state::State;
 
 /// Whether the process is there
-#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, content_type = "text/plain", body = String)))]
+#[utoipa::path(
+    get, path = "/healthz", tag = "operation",
+    responses((
+        status = 200, description = "The process is there", content_type = "text/plain", body = String,
+        example = "ok\n",
+    )),
+)]
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
@@ -23,7 +29,14 @@ pub(crate) async fn healthz() -> &'static str {
 /// somebody may call can fail without that.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation",
-    responses((status = 200, body = ReadyBody), (status = 503, body = ProblemBody, content_type = "application/problem+json")),
+    responses(
+        (status = 200, description = "Codes can be checked", body = ReadyBody),
+        (
+            status = 503, description = "Codes cannot be checked; `dependencies` says why",
+            body = ProblemBody, content_type = "application/problem+json",
+            example = json!(not_ready_example()),
+        ),
+    ),
 )]
 pub(crate) async fn readyz(state: Data<State>) -> Result<Json<ReadyBody>, Problem> {
     let dependencies = state.readiness.check(&state).await;
@@ -33,23 +46,42 @@ pub(crate) async fn readyz(state: Data<State>) -> Result<Json<ReadyBody>, Proble
     Err(Problem::not_ready(dependencies))
 }
 
-/// That it can work
+fn not_ready_example() -> serde_json::Value {
+    Problem::not_ready(Dependencies::EXAMPLE).example()
+}
+
+/// Codes can be checked.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({ "status": "ready", "dependencies": Dependencies::EXAMPLE }))]
 pub(crate) struct ReadyBody {
+    /// Always `ready`: anything else is a problem.
     #[schema(example = "ready")]
     status: &'static str,
     dependencies: Dependencies,
 }
 
 /// Metrics in the text format of Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, content_type = "text/plain", body = String)))]
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation",
+    responses((
+        status = 200, description = "The metrics", content_type = "text/plain", body = String,
+        example = "mfa_verifications_total{result=\"verified\"} 1\n",
+    )),
+    extensions(("x-problems" = json!([ProblemCode::NotFound]))),
+)]
 pub(crate) async fn metrics(state: Data<State>) -> Result<HttpResponse, Problem> {
     let render = state.metrics.as_ref().ok_or(ProblemCode::NotFound)?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(render()))
 }
 
 /// This document
-#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, content_type = "application/json", body = Object)))]
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "operation",
+    responses((
+        status = 200, description = "This document", content_type = "application/json", body = Object,
+        example = json!({ "openapi": "3.1.0" }),
+    )),
+)]
 pub(crate) async fn openapi() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(openapi_json())
 }
@@ -57,8 +89,12 @@ pub(crate) async fn openapi() -> HttpResponse {
 /// What a problem code means
 #[utoipa::path(
     get, path = "/problems/{code}", tag = "operation",
-    params(("code" = String, Path, description = "The last segment of a problem's type")),
-    responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = ProblemBody, content_type = "application/problem+json")),
+    params(("code" = String, Path, description = "The last segment of a problem's type", example = "not-found")),
+    responses((
+        status = 200, description = "A sentence about the code", content_type = "text/plain", body = String,
+        example = "not-found (404 Not Found): Not there.\n",
+    )),
+    extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]
 pub(crate) async fn problem(code: Path<String>) -> Result<String, Problem> {
     let code = ProblemCode::ALL.into_iter().find(|known| known.as_str() == *code);

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::answer::FactorAnswer;
 use crate::body::Body;
-use crate::caller::{Caller, Enrol, FactorPath, User};
-use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// Two codes of a counter-based token.
@@ -18,7 +18,7 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResynchroniseRequest {
     /// Two codes that it showed one right after the other.
-    #[schema(value_type = Vec<String>, min_items = 2, max_items = 2)]
+    #[schema(value_type = Vec<String>, min_items = 2, max_items = 2, example = json!(["123456", "654321"]))]
     codes: [Zeroizing<String>; 2],
 }
 
@@ -28,9 +28,13 @@ pub(crate) struct ResynchroniseRequest {
 /// attempt; it is no verification.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors", security(("api_key" = ["enrol"])),
-    params(("user" = String, Path, description = "The host's own id of the user"), ("id" = String, Path, description = "The factor")),
+    params(UserSegment, FactorSegment),
     request_body = ResynchroniseRequest,
-    responses((status = 200, body = FactorAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 200, description = "The factor, in step again", body = FactorAnswer)),
+    extensions(("x-problems" = json!([
+        ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked,
+        ProblemCode::Disabled, ProblemCode::NotFound,
+    ]))),
 )]
 pub(crate) async fn resynchronise(
     caller: Caller<Enrol>,

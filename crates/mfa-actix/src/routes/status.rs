@@ -5,12 +5,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answer::FactorAnswer;
-use crate::caller::{AnyScope, Caller, User};
-use crate::problem::{Problem, ProblemBody};
+use crate::caller::{AnyScope, Caller, User, UserSegment};
+use crate::problem::Problem;
 use crate::state::State;
 
 /// What a user has.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "user": "alice@example.com",
+    "enrolled": true,
+    "factors": [{
+        "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "active",
+        "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": "2026-03-02T08:15:27.000Z",
+    }],
+    "backup_codes": { "remaining": 9, "total": 10, "low": false },
+    "locked_until": null,
+    "disabled": false,
+}))]
 pub(crate) struct UserAnswer {
     /// The host's own id.
     user: String,
@@ -18,8 +29,9 @@ pub(crate) struct UserAnswer {
     enrolled: bool,
     /// The active factors, and those that can still be confirmed.
     factors: Vec<FactorAnswer>,
-    backup_codes: BackupCodesAnswer,
+    backup_codes: BackupCodesStatus,
     /// Until when no code is evaluated (RFC 3339), if the account is locked.
+    #[schema(format = DateTime, required)]
     locked_until: Option<String>,
     /// Whether factors must be bound anew.
     disabled: bool,
@@ -27,7 +39,7 @@ pub(crate) struct UserAnswer {
 
 /// How many backup codes there are.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct BackupCodesAnswer {
+pub(crate) struct BackupCodesStatus {
     /// Not spent.
     remaining: usize,
     /// In the set.
@@ -41,8 +53,8 @@ pub(crate) struct BackupCodesAnswer {
 /// A user never seen is `enrolled: false`, not 404. Any scope will do.
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "users", security(("api_key" = [])),
-    params(("user" = String, Path, description = "The host's own id of the user")),
-    responses((status = 200, body = UserAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    params(UserSegment),
+    responses((status = 200, description = "What the user has", body = UserAnswer)),
 )]
 pub(crate) async fn status(
     _: Caller<AnyScope>,
@@ -54,7 +66,7 @@ pub(crate) async fn status(
         user: key.user.to_string(),
         enrolled: status.enrolled,
         factors: status.factors.iter().map(FactorAnswer::from).collect(),
-        backup_codes: BackupCodesAnswer {
+        backup_codes: BackupCodesStatus {
             remaining: status.backup_codes_remaining,
             total: status.backup_codes_total,
             low: status.backup_codes_low,

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::answer::Warning;
 use crate::body::Body;
-use crate::caller::{Caller, User, Verify};
-use crate::problem::{Problem, ProblemBody, ProblemCode};
+use crate::caller::{Caller, User, UserSegment, Verify};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// A code to check.
@@ -17,7 +17,7 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 pub(crate) struct VerifyRequest {
     /// A code of an authenticator or a backup code; spaces and hyphens do not matter.
-    #[schema(value_type = String, example = "123 456")]
+    #[schema(value_type = String, min_length = 6, max_length = 64, example = "123 456")]
     code: Zeroizing<String>,
     /// The factor that it must be of; without it, every active factor is tried.
     factor: Option<String>,
@@ -25,10 +25,17 @@ pub(crate) struct VerifyRequest {
 
 /// The code was right, and is used up.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "verified": true,
+    "factor": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21",
+    "kind": "totp",
+    "amr": ["otp"],
+}))]
 pub(crate) struct VerifiedAnswer {
     /// Always `true`: anything else is a problem.
     verified: bool,
     /// Which factor it was; `null` for a backup code.
+    #[schema(required)]
     factor: Option<String>,
     /// `totp`, `hotp` or `backup_code`.
     kind: &'static str,
@@ -47,9 +54,13 @@ pub(crate) struct VerifiedAnswer {
 /// However often one right code is posted at the same time, one call is answered with 200.
 #[utoipa::path(
     post, path = "/v1/users/{user}/verify", tag = "verification", security(("api_key" = ["verify"])),
-    params(("user" = String, Path, description = "The host's own id of the user")),
+    params(UserSegment),
     request_body = VerifyRequest,
-    responses((status = 200, body = VerifiedAnswer), (status = "default", body = ProblemBody, content_type = "application/problem+json")),
+    responses((status = 200, description = "The code was right, and is used up", body = VerifiedAnswer)),
+    extensions(("x-problems" = json!([
+        ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked,
+        ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::NotFound,
+    ]))),
 )]
 pub(crate) async fn verify(
     caller: Caller<Verify>,
