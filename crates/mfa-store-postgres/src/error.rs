@@ -17,7 +17,7 @@ pub enum PostgresError {
     /// The URL is none of PostgreSQL, or has a parameter that is not known.
     #[error("the URL of the database is not valid: {0}")]
     Url(String),
-    /// No server answers there.
+    /// Nothing answers there.
     #[error("no PostgreSQL server can be reached at {server}; is it running, and is the address right?")]
     Unreachable {
         /// Host and port, or the folder of the socket.
@@ -25,6 +25,14 @@ pub enum PostgresError {
         /// What the operating system says.
         #[source]
         cause: Arc<dyn StdError + Send + Sync>,
+    },
+    /// What answers there did not accept the connection.
+    #[error("the server at {server} did not accept the connection: {cause}")]
+    Rejected {
+        /// Host and port, or the folder of the socket.
+        server: String,
+        /// What it said.
+        cause: String,
     },
     /// The server wants another user or password.
     #[error("the server refused user {user}; is the password right, and may the user connect?")]
@@ -47,6 +55,13 @@ pub enum PostgresError {
     /// No connection was free or could be made in time.
     #[error("no connection to the database within {} ms: it is down, or all connections are busy", .0.as_millis())]
     NoConnection(std::time::Duration),
+    /// A pooler in front of the server gives statements to sessions that do not know them. Nothing was changed.
+    #[error(
+        "the pooler in front of the database does not keep prepared statements: set pool_mode = session \
+         and server_reset_query = DISCARD ALL there, or max_prepared_statements = 200 \
+         (PgBouncer 1.21 or newer), or connect without it"
+    )]
+    NoPreparedStatements,
     /// It is a standby, or was set read-only. Reads from it could be old, so nothing is read either.
     #[error("the database is read-only: the server is a standby, or was told to be; connect to the primary")]
     ReadOnly,
@@ -168,13 +183,16 @@ impl PostgresError {
         let message = Plain(error.message().to_owned());
         match error.code() {
             "42501" => Self::Privilege(message.0),
-            "25006" => Self::ReadOnly,
+            // What was asked to become read-write cannot.
+            "25006" | "25001" => Self::ReadOnly,
             "53300" => Self::TooManyConnections,
             "53100" => Self::DiskFull,
             "XX001" | "XX002" => Self::Corrupt(Arc::new(message)),
             // A server that ends a session does not say whether it has committed: a commit that
             // waits for a standby is durable here, though its client gets this error.
             _ if fatal => Self::ConnectionLost(Arc::new(message)),
+            // A statement of that name is there already, or is not, or is another one.
+            "42P05" | "26000" | "08P01" => Self::NoPreparedStatements,
             "57014" => Self::StatementTimeout,
             "55P03" => Self::Locked,
             "40001" | "40P01" => Self::GivenUp,
@@ -199,7 +217,7 @@ impl PostgresError {
 
     /// Whether the connection that it came from can no longer be used.
     pub(crate) fn breaks_connection(&self) -> bool {
-        matches!(self, Self::ConnectionLost(_) | Self::Timeout | Self::ReadOnly)
+        matches!(self, Self::ConnectionLost(_) | Self::Timeout | Self::ReadOnly | Self::NoPreparedStatements)
     }
 }
 
@@ -228,11 +246,9 @@ pub(crate) fn of_connecting(
                 PostgresError::NoDatabase { database: crate::url::database(settings).to_owned() }
             }
             Some("53300") => PostgresError::TooManyConnections,
-            _ => {
-                let cause = Plain(error.message().to_owned());
-                PostgresError::Unreachable { server, cause: Arc::new(cause) }
-            }
+            _ => PostgresError::Rejected { server, cause: error.message().to_owned() },
         },
+        sqlx::Error::Protocol(cause) => PostgresError::Rejected { server, cause },
         error => PostgresError::from_driver(error),
     }
 }

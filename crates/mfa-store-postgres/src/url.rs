@@ -25,8 +25,8 @@ pub struct PostgresUrl(Arc<str>);
 const EXAMPLE: &str = "it must be like postgres://user:password@host:5432/database?sslmode=verify-full, \
      with characters other than letters and digits in the password written as %40";
 
-/// Parameters after the question mark. Others are refused: a misspelt one would be ignored.
-const PARAMETERS: [&str; 13] = [
+/// Parameters after the question mark that are used.
+const USED: [&str; 13] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -42,6 +42,22 @@ const PARAMETERS: [&str; 13] = [
     "statement-cache-capacity",
 ];
 
+/// Parameters that hosted databases write, and what they ask for is done anyway or has no equal here.
+const IGNORED: [&str; 8] = [
+    "channel_binding",
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "pgbouncer",
+];
+
+/// Parameters of which only some values ask for what is done anyway.
+const FIXED: [(&str, &[&str]); 2] =
+    [("target_session_attrs", &["any", "read-write", "primary"]), ("gssencmode", &["disable", "prefer"])];
+
 impl PostgresUrl {
     /// The whole URL.
     #[must_use]
@@ -50,7 +66,11 @@ impl PostgresUrl {
     }
 
     pub(crate) fn settings(&self) -> Result<PgConnectOptions, PostgresError> {
-        let settings = PgConnectOptions::from_str(&self.0).map_err(|_| invalid(EXAMPLE))?;
+        let (before, parameters) = parts(&self.0)?;
+        let used = parameters.iter().filter(|(name, _)| USED.contains(name));
+        let used: Vec<_> = used.map(|(name, value)| format!("{name}={value}")).collect();
+        let url = format!("{before}?{}", used.join("&"));
+        let settings = PgConnectOptions::from_str(&url).map_err(|_| invalid(EXAMPLE))?;
         // What comes after the password then ends up there.
         if settings.get_database().is_some_and(|database| database.contains('@')) {
             return Err(invalid(EXAMPLE));
@@ -59,27 +79,71 @@ impl PostgresUrl {
             Some(_) => settings,
             None => settings.application_name("mfa"),
         };
-        Ok(settings.disable_statement_logging())
+        // No pooler lets this setting through, and no number here is a float.
+        Ok(settings.extra_float_digits(None).disable_statement_logging())
+    }
+
+    /// Says what is asked for and not done, where somebody between could make use of it.
+    pub(crate) fn warn_of_losses(&self) {
+        let Ok((_, parameters)) = parts(&self.0) else { return };
+        let asks = |name, value: &[&str]| {
+            parameters.iter().any(|(found, given)| *found == name && value.contains(given))
+        };
+        if asks("channel_binding", &["require"]) && !asks("sslmode", &["verify-ca", "verify-full"]) {
+            tracing::warn!(
+                "channel_binding=require of the database's URL has no effect; sslmode=verify-full protects the connection"
+            );
+        }
     }
 }
 
 impl FromStr for PostgresUrl {
     type Err = PostgresError;
 
-    /// Never says what the text was.
+    /// Never says what the text was, but for the name of a parameter.
     fn from_str(text: &str) -> Result<Self, PostgresError> {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(invalid("it must begin with postgres://"));
         }
-        let query = text.split_once('?').map_or("", |(_, query)| query);
-        let names = query.split('&').filter(|pair| !pair.is_empty());
-        let mut names = names.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-        if names.any(|name| !PARAMETERS.contains(&name)) {
-            return Err(invalid("it has a parameter that is not known"));
+        let (_, parameters) = parts(text)?;
+        for (name, value) in parameters {
+            let fixed = FIXED.iter().find(|(fixed, _)| *fixed == name);
+            match fixed {
+                Some((_, values)) if values.contains(&value) => {}
+                Some((_, values)) => {
+                    return Err(invalid(&format!("its parameter {name} must be {}", values.join(" or "))));
+                }
+                None if USED.contains(&name) || IGNORED.contains(&name) => {}
+                None if is_name(name) && !value.is_empty() => {
+                    return Err(invalid(&format!("its parameter {name} is not known")));
+                }
+                None => return Err(invalid("it has a parameter that is not known")),
+            }
         }
         let url = Self(text.into());
         url.settings().map(|_| url)
     }
+}
+
+/// Whether it looks like the name of a parameter, and so like no part of a password.
+fn is_name(text: &str) -> bool {
+    text.len() <= 40 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '-')
+}
+
+/// Names and values.
+type Parameters<'a> = Vec<(&'a str, &'a str)>;
+
+/// What is before the question mark, and the parameters after it.
+///
+/// If the password has a question mark that is not written as `%3F`, its end and the host are among the
+/// parameters. Then no name may be told.
+fn parts(text: &str) -> Result<(&str, Parameters<'_>), PostgresError> {
+    let (before, query) = text.split_once('?').unwrap_or((text, ""));
+    if text.contains('#') || query.contains('@') {
+        return Err(invalid(EXAMPLE));
+    }
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    Ok((before, pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect()))
 }
 
 impl fmt::Display for PostgresUrl {
