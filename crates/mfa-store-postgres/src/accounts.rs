@@ -9,17 +9,19 @@ use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
-use sqlx::{Connection, Executor, PgConnection};
-use tokio::time::Instant;
+use sqlx::PgConnection;
 
 use crate::change::Change;
 use crate::column::{Row, integer, millis};
+use crate::connections::Connections;
 use crate::rows::{self, AccountRow};
-use crate::store::by;
+use crate::transaction::TimeLimits;
 use crate::{PostgresError, PostgresStore, events};
 
 /// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
 /// however many are asked for. Without a number to look for, no set of backup codes is looked for.
+///
+/// It fails where nothing can be written: what a standby has may be old.
 pub(crate) const LOAD: &str = "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
         a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash,
@@ -31,7 +33,8 @@ pub(crate) const LOAD: &str = "
         AS asked (tenant_id, user_id, backup_codes, number)
     JOIN mfa.accounts a ON a.tenant_id = asked.tenant_id AND a.user_id = asked.user_id
     LEFT JOIN mfa.factors f ON f.account_id = a.id
-    LEFT JOIN mfa.backup_code_sets s ON s.account_id = CASE WHEN asked.backup_codes THEN a.id END";
+    LEFT JOIN mfa.backup_code_sets s ON s.account_id = CASE WHEN asked.backup_codes THEN a.id END
+    WHERE (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
 
 /// Where a page ends that looks at so many accounts, if there are that many.
 pub(crate) const PAGE_END: &str = "
@@ -57,7 +60,6 @@ const LOOK: i64 = 20;
 
 /// How long a statement of a walk may take.
 const WALK_STATEMENT: Duration = Duration::from_mins(5);
-const LET_WALK: &str = "SET LOCAL statement_timeout = '5min'";
 
 /// No tenant begins with that, or with what comes after it.
 const AFTER_ALL: &str = "\u{7f}";
@@ -103,40 +105,41 @@ impl AccountStore for PostgresStore {
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
-        let mut connection = self.connections.acquire().await?;
-        let page = if query.not_sealed_with.is_none() && query.second_event_before.is_none() {
-            self.in_time(page(&mut connection, query, None)).await
-        } else {
-            by(Instant::now() + 2 * WALK_STATEMENT + self.options.call_timeout, walk(&mut connection, query))
-                .await
-        };
-        Ok(self.connections.release(connection, page)?)
+        let query = query.clone();
+        if query.not_sealed_with.is_none() && query.second_event_before.is_none() {
+            let page = self.connections.transact(|on| Box::pin(async move { page(on, &query, None).await }));
+            return Ok(page.await?);
+        }
+        let limits = TimeLimits { statement: WALK_STATEMENT, ..self.connections.limits };
+        let timeout = 2 * WALK_STATEMENT + self.options.call_timeout;
+        let walked = self
+            .connections
+            .transact_within(timeout, limits, |on| Box::pin(async move { walk(on, &query).await }));
+        Ok(walked.await?)
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let deadline = self.deadline();
-        let mut connection = by(deadline, self.connections.acquire()).await?;
-        let patience = self.options.call_timeout / 2;
-        let page = by(deadline, events::page(&mut connection, query, patience)).await;
-        Ok(self.connections.release(connection, page)?)
+        let (query, patience) = (query.clone(), self.options.call_timeout / 2);
+        let page =
+            self.connections.transact(|on| Box::pin(async move { events::page(on, &query, patience).await }));
+        Ok(page.await?)
     }
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
-        let deadline = self.deadline();
-        let mut connection = by(deadline, self.connections.acquire()).await?;
-        let moved = by(deadline, trim(&mut connection, key, from, to)).await;
-        let moved = self.connections.release(connection, moved)?;
+        let key = key.clone();
+        let moved =
+            self.connections.transact(|on| Box::pin(async move { trim(on, &key, from, to).await })).await?;
         Ok(if moved { Commit::Won } else { Commit::Conflict })
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
-        let mut connection = self.connections.acquire().await?;
-        let keys = async {
-            let keys = sqlx::query_scalar(KEYS_IN_USE).fetch_all(&mut *connection).await;
-            keys.map_err(PostgresError::from_driver)
-        };
-        let keys = self.in_time(keys).await;
-        let keys: Vec<String> = self.connections.release(connection, keys)?;
+        let keys = self.connections.transact(|on| {
+            Box::pin(async move {
+                let keys = sqlx::query_scalar(KEYS_IN_USE).fetch_all(on).await;
+                keys.map_err(PostgresError::from_driver)
+            })
+        });
+        let keys: Vec<String> = keys.await?;
         Ok(keys.into_iter().map(KeyId::new).collect())
     }
 }
@@ -193,12 +196,8 @@ fn begin(query: &AccountQuery) -> (&str, &str) {
 /// A page for re-encryption or retention, which may have to look at many accounts to find few. Whoever
 /// asks has time.
 async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<AccountPage, PostgresError> {
-    let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
-    transaction.execute(LET_WALK).await.map_err(PostgresError::from_driver)?;
-    let end = page_end(&mut transaction, query).await?;
-    let page = page(&mut transaction, query, end).await?;
-    transaction.commit().await.map_err(PostgresError::from_driver)?;
-    Ok(page)
+    let end = page_end(on, query).await?;
+    page(on, query, end).await
 }
 
 async fn page_end(on: &mut PgConnection, query: &AccountQuery) -> Result<Option<AccountKey>, PostgresError> {
@@ -270,19 +269,14 @@ impl EntryRow {
 
 /// Reads accounts together: the rows of each, in the order in which they are asked for.
 pub(crate) async fn load(
-    on: &mut PgConnection,
+    connections: &Connections,
     wanted: &[Wanted],
 ) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
     let tenants: Vec<_> = wanted.iter().map(|wanted| wanted.key.tenant.as_str()).collect();
     let users: Vec<_> = wanted.iter().map(|wanted| wanted.key.user.as_str()).collect();
     let backup_codes: Vec<_> = wanted.iter().map(|wanted| wanted.backup_codes).collect();
-    let rows: Vec<AccountRow> = sqlx::query_as(LOAD)
-        .bind(tenants)
-        .bind(users)
-        .bind(backup_codes)
-        .fetch_all(on)
-        .await
-        .map_err(PostgresError::from_driver)?;
+    let load = || sqlx::query_as(LOAD).bind(&tenants).bind(&users).bind(&backup_codes);
+    let rows: Vec<AccountRow> = connections.once(load).await?;
     let mut accounts: Vec<Vec<AccountRow>> = wanted.iter().map(|_| Vec::new()).collect();
     for row in rows {
         let place = usize::try_from(row.number - 1).ok();
@@ -299,7 +293,7 @@ mod tests {
     use mfa_domain::{BackupCodes, BackupCodesChange, Timestamp};
     use mfa_testkit::changes::{change, factor, key};
     use serde_json::Value;
-    use sqlx::{AssertSqlSafe, Row as _};
+    use sqlx::{AssertSqlSafe, Executor, Row as _};
 
     use super::*;
     use crate::server;

@@ -6,15 +6,19 @@ use mfa_domain::{TenantId, Timestamp};
 use sqlx::PgConnection;
 
 use crate::column::{Row, millis};
+use crate::connections::Connections;
 use crate::{PostgresError, PostgresStore};
 
+/// It fails where nothing can be written: a standby may not know yet that a key was revoked.
 pub(crate) const FIND_API_KEYS: &str = "
-    SELECT id, tenant_id, scopes, hash, created_at, revoked_at FROM mfa.api_keys WHERE id = ANY ($1)";
+    SELECT id, tenant_id, scopes, hash, created_at, revoked_at FROM mfa.api_keys
+    WHERE id = ANY ($1) AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
 
 /// There are a handful of keys, so this one reads them all.
 pub(crate) const LIST_API_KEYS: &str = "
     SELECT id, tenant_id, scopes, hash, created_at, revoked_at FROM mfa.api_keys
-    WHERE $1::text IS NULL OR tenant_id = $1
+    WHERE ($1::text IS NULL OR tenant_id = $1)
+      AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'
     ORDER BY created_at, id";
 
 pub(crate) const ADD_API_KEY: &str = "
@@ -41,15 +45,13 @@ impl ApiKeyStore for PostgresStore {
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let add = sqlx::query(ADD_API_KEY)
-            .bind(key.id.as_str())
-            .bind(key.tenant.as_str())
+            .bind(key.id.as_str().to_owned())
+            .bind(key.tenant.as_str().to_owned())
             .bind(scopes)
-            .bind(key.hash.0.as_slice())
+            .bind(key.hash.0.to_vec())
             .bind(millis(key.created_at))
             .bind(key.revoked_at.map(millis));
-        let mut connection = self.connections.acquire().await?;
-        let added = self.in_time(execute(&mut connection, add)).await;
-        if self.connections.release(connection, added)? == 1 {
+        if self.connections.transact(|on| Box::pin(execute(on, add))).await? == 1 {
             Ok(())
         } else {
             Err(PostgresError::DuplicateApiKey.into())
@@ -62,42 +64,34 @@ impl ApiKeyStore for PostgresStore {
     }
 
     async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
-        let mut connection = self.connections.acquire().await?;
-        let rows = async {
-            let rows = sqlx::query_as(LIST_API_KEYS).bind(tenant.map(TenantId::as_str));
-            rows.fetch_all(&mut *connection).await.map_err(PostgresError::from_driver)
-        };
-        let rows = self.in_time(rows).await;
-        let rows: Vec<ApiKeyRow> = self.connections.release(connection, rows)?;
+        let list = || sqlx::query_as(LIST_API_KEYS).bind(tenant.map(TenantId::as_str));
+        let rows: Vec<ApiKeyRow> = self.connections.once(list).await?;
         Ok(rows.into_iter().map(ApiKeyRow::read).collect::<Result<_, _>>()?)
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
-        let revoke = sqlx::query(REVOKE_API_KEY).bind(id.as_str()).bind(millis(at));
-        let mut connection = self.connections.acquire().await?;
-        let revoked = self.in_time(execute(&mut connection, revoke)).await;
-        Ok(self.connections.release(connection, revoked)? == 1)
+        let revoke = sqlx::query(REVOKE_API_KEY).bind(id.as_str().to_owned()).bind(millis(at));
+        Ok(self.connections.transact(|on| Box::pin(execute(on, revoke))).await? == 1)
     }
 }
 
 /// Executes a statement, and tells how many rows it changed.
 async fn execute(
     on: &mut PgConnection,
-    statement: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
+    statement: sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>,
 ) -> Result<u64, PostgresError> {
     Ok(statement.execute(on).await.map_err(PostgresError::from_driver)?.rows_affected())
 }
 
 /// Reads API keys together: most callers ask for the same one.
 pub(crate) async fn find(
-    on: &mut PgConnection,
+    connections: &Connections,
     ids: &[ApiKeyId],
 ) -> Result<Vec<Option<ApiKeyRow>>, PostgresError> {
     let mut asked: Vec<&str> = ids.iter().map(ApiKeyId::as_str).collect();
     asked.sort_unstable();
     asked.dedup();
-    let rows: Vec<ApiKeyRow> =
-        sqlx::query_as(FIND_API_KEYS).bind(asked).fetch_all(on).await.map_err(PostgresError::from_driver)?;
+    let rows: Vec<ApiKeyRow> = connections.once(|| sqlx::query_as(FIND_API_KEYS).bind(&asked)).await?;
     let row = |id: &ApiKeyId| rows.iter().find(|row| row.id == id.as_str()).cloned();
     Ok(ids.iter().map(row).collect())
 }

@@ -8,10 +8,9 @@ use mfa_domain::{
     AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId,
     Timestamp, UserId, Version, Versioned,
 };
-use sqlx::PgConnection;
 
 use crate::column::{Row, millis};
-use crate::store::{by, reading};
+use crate::store::reading;
 use crate::{PostgresError, PostgresStore};
 
 /// Keeps a new challenge, and forgets some that expired long ago: more than one, so that they become
@@ -29,10 +28,12 @@ pub(crate) const PUT_CHALLENGE: &str = "
     ON CONFLICT (id) DO NOTHING
     RETURNING version";
 
+/// It fails where nothing can be written: what a standby has may be old.
 pub(crate) const GET_CHALLENGE: &str = "
     SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, created_at, expires_at, version, state,
         failures, data
-    FROM mfa.challenges WHERE id = $1 AND expires_at > $2";
+    FROM mfa.challenges
+    WHERE id = $1 AND expires_at > $2 AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
 
 /// What is compared is compared again with the newest row, if another transaction was waited for.
 pub(crate) const SWAP_CHALLENGE: &str = "
@@ -48,6 +49,9 @@ pub(crate) const TAKE_CHALLENGE: &str = "
 
 /// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
 const KEPT: Duration = Duration::from_hours(1);
+
+/// The row that a statement returns if its guard held: a version.
+type Held = (i64,);
 
 /// A challenge, not yet looked at.
 #[derive(sqlx::FromRow)]
@@ -69,26 +73,24 @@ struct ChallengeRow {
 impl ChallengeStore for PostgresStore {
     async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
         let Progress { state, failures, data } = &challenge.progress;
-        let put = sqlx::query_scalar(PUT_CHALLENGE)
-            .bind(challenge.id.to_string())
-            .bind(challenge.account.tenant.as_str())
-            .bind(challenge.account.user.as_str())
-            .bind(challenge.factor.as_ref().map(FactorId::to_string))
-            .bind(challenge.kind.as_str())
-            .bind(millis(challenge.created_at))
-            .bind(millis(challenge.expires_at))
-            .bind(state.as_str())
-            .bind(i64::from(*failures))
-            .bind(data.as_bytes())
-            .bind(millis(challenge.created_at).saturating_sub(hour()));
-        let deadline = self.deadline();
-        let mut connection = by(deadline, self.connections.acquire()).await?;
-        let put = by(deadline, held(&mut connection, put)).await;
-        if self.connections.release(connection, put)? {
-            Ok(())
-        } else {
-            Err(PostgresError::DuplicateChallenge.into())
+        let put = || {
+            sqlx::query_as::<_, Held>(PUT_CHALLENGE)
+                .bind(challenge.id.to_string())
+                .bind(challenge.account.tenant.as_str())
+                .bind(challenge.account.user.as_str())
+                .bind(challenge.factor.as_ref().map(FactorId::to_string))
+                .bind(challenge.kind.as_str())
+                .bind(millis(challenge.created_at))
+                .bind(millis(challenge.expires_at))
+                .bind(state.as_str())
+                .bind(i64::from(*failures))
+                .bind(data.as_bytes())
+                .bind(millis(challenge.created_at).saturating_sub(hour()))
+        };
+        if self.connections.once(put).await?.is_empty() {
+            return Err(PostgresError::DuplicateChallenge.into());
         }
+        Ok(())
     }
 
     async fn get(
@@ -96,14 +98,9 @@ impl ChallengeStore for PostgresStore {
         id: &ChallengeId,
         now: Timestamp,
     ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        let deadline = self.deadline();
-        let get = async || {
-            let mut connection = by(deadline, self.connections.acquire()).await?;
-            let row = by(deadline, one(&mut connection, GET_CHALLENGE, id, now)).await;
-            self.connections.release(connection, row)
-        };
-        let row = reading(get).await?;
-        Ok(row.map(ChallengeRow::read).transpose()?)
+        let get = || sqlx::query_as(GET_CHALLENGE).bind(id.to_string()).bind(millis(now));
+        let rows = self.in_time(reading(|| Box::pin(self.connections.once(get)))).await?;
+        Ok(rows.into_iter().next().map(ChallengeRow::read).transpose()?)
     }
 
     async fn swap(
@@ -115,46 +112,24 @@ impl ChallengeStore for PostgresStore {
     ) -> Result<Commit, StoreError> {
         // No challenge has a version beyond.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
-        let swap = sqlx::query_scalar(SWAP_CHALLENGE)
-            .bind(id.to_string())
-            .bind(expected)
-            .bind(millis(now))
-            .bind(next.state.as_str())
-            .bind(i64::from(next.failures))
-            .bind(next.data.as_bytes());
-        let deadline = self.deadline();
-        let mut connection = by(deadline, self.connections.acquire()).await?;
-        let swapped = by(deadline, held(&mut connection, swap)).await;
-        let won = self.connections.release(connection, swapped)?;
-        Ok(if won { Commit::Won } else { Commit::Conflict })
+        let swap = || {
+            sqlx::query_as::<_, Held>(SWAP_CHALLENGE)
+                .bind(id.to_string())
+                .bind(expected)
+                .bind(millis(now))
+                .bind(next.state.as_str())
+                .bind(i64::from(next.failures))
+                .bind(next.data.as_bytes())
+        };
+        let lost = self.connections.once(swap).await?.is_empty();
+        Ok(if lost { Commit::Conflict } else { Commit::Won })
     }
 
     async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let deadline = self.deadline();
-        let mut connection = by(deadline, self.connections.acquire()).await?;
-        let row = by(deadline, one(&mut connection, TAKE_CHALLENGE, id, now)).await;
-        let row = self.connections.release(connection, row)?;
-        Ok(row.map(ChallengeRow::read).transpose()?.map(|taken| taken.value))
+        let take = || sqlx::query_as(TAKE_CHALLENGE).bind(id.to_string()).bind(millis(now));
+        let rows = self.connections.once(take).await?;
+        Ok(rows.into_iter().next().map(ChallengeRow::read).transpose()?.map(|taken| taken.value))
     }
-}
-
-/// Executes a statement that returns a row if its guard held.
-async fn held(
-    on: &mut PgConnection,
-    statement: sqlx::query::QueryScalar<'_, sqlx::Postgres, i64, sqlx::postgres::PgArguments>,
-) -> Result<bool, PostgresError> {
-    Ok(statement.fetch_optional(on).await.map_err(PostgresError::from_driver)?.is_some())
-}
-
-/// Executes a statement that returns a challenge if it is there at a time.
-async fn one(
-    on: &mut PgConnection,
-    statement: &'static str,
-    id: &ChallengeId,
-    now: Timestamp,
-) -> Result<Option<ChallengeRow>, PostgresError> {
-    let statement = sqlx::query_as(statement).bind(id.to_string()).bind(millis(now));
-    statement.fetch_optional(on).await.map_err(PostgresError::from_driver)
 }
 
 fn hour() -> i64 {

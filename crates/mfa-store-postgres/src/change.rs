@@ -12,8 +12,8 @@ use sqlx::PgConnection;
 
 use crate::PostgresError;
 use crate::column::{integer, millis};
-use crate::connections::set_lock_timeout;
 use crate::rows::FactorRow;
+use crate::transaction::{Statement, TimeLimits, once};
 
 mod usual;
 mod whole;
@@ -188,15 +188,15 @@ const SHORT: Duration = Duration::from_millis(50);
 pub(crate) async fn commit_all(
     on: &mut PgConnection,
     changes: &[Arc<Change>],
-    lock_timeout: Duration,
+    limits: TimeLimits,
 ) -> Vec<Result<bool, PostgresError>> {
     let mut results = Vec::with_capacity(changes.len());
     while let Some(rest) = changes.get(results.len()..).filter(|rest| !rest.is_empty()) {
         let wave = wave(rest);
-        match commit(on, &wave).await {
+        match commit(on, &wave, limits).await {
             Ok(won) => results.extend(won.into_iter().map(Ok)),
             Err(error) if wave.len() > 1 && error.changed_nothing() => {
-                results.extend(one_by_one(on, &wave, lock_timeout).await);
+                results.extend(one_by_one(on, &wave, limits).await);
             }
             Err(error) => results.extend(wave.iter().map(|_| Err(error.clone()))),
         }
@@ -208,20 +208,14 @@ pub(crate) async fn commit_all(
 async fn one_by_one(
     on: &mut PgConnection,
     changes: &[&Change],
-    lock_timeout: Duration,
+    limits: TimeLimits,
 ) -> Vec<Result<bool, PostgresError>> {
-    let mut results = Vec::with_capacity(changes.len());
     // Of a limit of zero PostgreSQL makes none.
-    let short = if lock_timeout.is_zero() { SHORT } else { SHORT.min(lock_timeout) };
-    if let Err(error) = set_lock_timeout(on, short).await {
-        return vec![Err(error); changes.len()];
-    }
+    let lock = if limits.lock.is_zero() { SHORT } else { SHORT.min(limits.lock) };
+    let mut results = Vec::with_capacity(changes.len());
     for change in changes {
-        results.push(commit(on, &[change]).await.map(|won| won == [true]));
-    }
-    // It fails where the connection is lost; what was answered before stays true.
-    if let Err(error) = set_lock_timeout(on, lock_timeout).await {
-        tracing::warn!(%error, "a connection is left with a short lock_timeout");
+        let made = commit(on, &[change], TimeLimits { lock, ..limits }).await;
+        results.push(made.map(|won| won == [true]));
     }
     results
 }
@@ -233,20 +227,23 @@ fn wave(changes: &[Arc<Change>]) -> Vec<&Change> {
     changes.iter().map(AsRef::as_ref).take_while(|change: &&Change| accounts.insert(&change.key)).collect()
 }
 
-async fn commit(on: &mut PgConnection, changes: &[&Change]) -> Result<Vec<bool>, PostgresError> {
+async fn commit(
+    on: &mut PgConnection,
+    changes: &[&Change],
+    limits: TimeLimits,
+) -> Result<Vec<bool>, PostgresError> {
     let mut order: Vec<usize> = (0..changes.len()).collect();
     order.sort_by_key(|n| &changes[*n].key);
     let wave: Vec<&Change> = order.iter().map(|n| changes[*n]).collect();
-    let query = if wave.iter().all(|change| change.is_usual()) {
-        usual::bind(sqlx::query_scalar(USUAL), &wave)
-    } else {
-        whole::bind(sqlx::query_scalar(WHOLE), &wave)
+    let usual = wave.iter().all(|change| change.is_usual());
+    let statement = || {
+        let query = sqlx::query_as(if usual { USUAL } else { WHOLE });
+        let query = query.bind(limits.lock.as_millis().to_string());
+        if usual { usual::bind(query, &wave) } else { whole::bind(query, &wave) }
     };
-    // All rows, not the first: rows may be sent before the transaction is committed, and the end of them
-    // only after it. So whoever stops reading early may take for made what never was.
-    let winners = query.fetch_all(on).await.map_err(PostgresError::from_driver)?;
+    let winners = once(on, limits, statement).await?;
     let mut won = vec![false; changes.len()];
-    for number in winners {
+    for (number,) in winners {
         let place = usize::try_from(number - 1).ok().and_then(|place| order.get(place));
         *place.and_then(|place| won.get_mut(*place)).ok_or_else(unexpected)? = true;
     }
@@ -257,7 +254,8 @@ fn unexpected() -> PostgresError {
     PostgresError::other(std::io::Error::other("the database returned a row that was not asked for"))
 }
 
-type Query<'q> = sqlx::query::QueryScalar<'q, sqlx::Postgres, i64, sqlx::postgres::PgArguments>;
+/// Its rows are the numbers of the changes that won.
+type Query<'q> = Statement<'q, (i64,)>;
 
 /// One column of many rows.
 fn column<T: Copy, V>(rows: &[T], value: impl Fn(T) -> V) -> Vec<V> {

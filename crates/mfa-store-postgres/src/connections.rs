@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{ConnectOptions, Connection, FromRow, PgConnection, Postgres};
 use tokio::time::Instant;
 
 use crate::error::of_connecting;
 use crate::migrations::migrate;
+use crate::transaction::{self, PLANS, Statement, TimeLimits, Work, transact};
 use crate::{PostgresError, PostgresUrl};
 
 /// How a database is opened.
@@ -41,29 +42,11 @@ impl Default for PostgresOptions {
     }
 }
 
-/// What every connection is told first.
+/// The first statement of every connection, the same for all: whether it may write, so that no standby is ever read.
 ///
-/// The plans of our statements never depend on how full the tables were when they were made: all of
-/// them find few rows by an index. So whole tables are not to be read, joins are not to be planned for
-/// that, and a plan is made once. A transaction whose program is gone without a word, as when the network
-/// is cut, keeps its locks for ten seconds after its last statement. A committed change is on the disk
-/// before it is answered, even where the database was told otherwise; and a higher isolation level would
-/// fail where this one compares again.
-const SETUP: &str = "
-    SELECT pg_is_in_recovery(),
-        set_config('statement_timeout', $1, false),
-        set_config('lock_timeout', $2, false),
-        set_config('idle_in_transaction_session_timeout', '10s', false),
-        set_config('default_transaction_isolation', 'read committed', false),
-        set_config('synchronous_commit',
-            CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
-            ELSE current_setting('synchronous_commit') END, false),
-        set_config('plan_cache_mode', 'force_generic_plan', false),
-        set_config('enable_seqscan', 'off', false),
-        set_config('enable_bitmapscan', 'off', false),
-        set_config('enable_hashjoin', 'off', false),
-        set_config('enable_mergejoin', 'off', false),
-        set_config('jit', 'off', false)";
+/// It has a name, as every statement has. So behind a pooler that gives several connections one session, and keeps no
+/// names apart, the second one is refused.
+const GREETING: &str = "SELECT set_config('transaction_read_only', 'off', true)";
 
 /// A connection that has been idle for longer is asked whether it is still there.
 const IDLE: Duration = Duration::from_secs(5);
@@ -73,6 +56,8 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(crate) struct Connections {
     pool: PgPool,
     acquire_timeout: Duration,
+    call_timeout: Duration,
+    pub(crate) limits: TimeLimits,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -85,21 +70,25 @@ struct Seen {
 }
 
 impl Connections {
-    /// Connects once, with an error that says what is wrong, and brings the tables up to date.
+    /// Connects, with an error that says what is wrong, and brings the tables up to date.
     pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
-        let settings = url.parse::<PostgresUrl>()?.settings()?;
-        let mut first = connect(&settings, options.acquire_timeout).await?;
+        let url = url.parse::<PostgresUrl>()?;
+        url.warn_of_losses();
+        let (settings, mut first) = connect_first(&url.settings()?, options).await?;
+        // It finds out whether a pooler keeps prepared statements, before anything is changed.
+        let second = connect(&settings, options.acquire_timeout).await?;
         migrate(&mut first).await?;
         warn_of_losses(&mut first).await?;
-        // Nothing depends on how it ends.
-        let _ = first.close().await;
+        for connection in [first, second] {
+            // Nothing depends on how it ends.
+            let _ = connection.close().await;
+        }
         Ok(Self::pool(settings, options))
     }
 
     fn pool(settings: PgConnectOptions, options: &PostgresOptions) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (for_new, for_idle) = (Arc::clone(&seen), Arc::clone(&seen));
-        let (statement_timeout, lock_timeout) = (options.statement_timeout, options.lock_timeout);
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(2))
             .acquire_timeout(options.acquire_timeout)
@@ -107,7 +96,7 @@ impl Connections {
             .after_connect(move |connection, _| {
                 let seen = Arc::clone(&for_new);
                 Box::pin(async move {
-                    let usable = set_up(connection, &statement_timeout, &lock_timeout).await;
+                    let usable = greet(connection).await;
                     lock(&seen).refusal = usable.as_ref().err().cloned();
                     usable.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))
                 })
@@ -123,16 +112,52 @@ impl Connections {
                 })
             })
             .connect_lazy_with(settings);
-        Self { pool, acquire_timeout: options.acquire_timeout, seen }
+        Self {
+            pool,
+            acquire_timeout: options.acquire_timeout,
+            call_timeout: options.call_timeout,
+            limits: TimeLimits::of(options),
+            seen,
+        }
+    }
+
+    /// Makes a statement that is a transaction by itself, in time: [`transaction::once`].
+    pub(crate) async fn once<'q, T>(
+        &self,
+        statement: impl Fn() -> Statement<'q, T>,
+    ) -> Result<Vec<T>, PostgresError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let deadline = Instant::now() + self.call_timeout;
+        let mut connection = by(deadline, self.acquire()).await?;
+        let made = by(deadline, transaction::once(&mut connection, self.limits, statement)).await;
+        self.release(connection, made)
+    }
+
+    /// Does work in one transaction, in time: [`transaction::transact`].
+    pub(crate) async fn transact<T>(
+        &self,
+        work: impl FnOnce(&mut PgConnection) -> Work<'_, T>,
+    ) -> Result<T, PostgresError> {
+        self.transact_within(self.call_timeout, self.limits, work).await
+    }
+
+    /// Whatever the server does, the caller has an error once the time is over, and the connection is given up.
+    pub(crate) async fn transact_within<T>(
+        &self,
+        timeout: Duration,
+        limits: TimeLimits,
+        work: impl FnOnce(&mut PgConnection) -> Work<'_, T>,
+    ) -> Result<T, PostgresError> {
+        let deadline = Instant::now() + timeout;
+        let mut connection = by(deadline, self.acquire()).await?;
+        let done = by(deadline, transact(&mut connection, limits, work)).await;
+        self.release(connection, done)
     }
 
     pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>, PostgresError> {
         self.pool.acquire().await.map_err(|error| self.not_acquired(error))
-    }
-
-    /// A transaction that outlives the call.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, PostgresError> {
-        self.pool.begin().await.map_err(|error| self.not_acquired(error))
     }
 
     fn not_acquired(&self, error: sqlx::Error) -> PostgresError {
@@ -164,102 +189,72 @@ impl Connections {
     }
 }
 
+/// What a part of a call comes to before the deadline of the call.
+async fn by<T>(
+    deadline: Instant,
+    part: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    tokio::time::timeout_at(deadline, part).await.unwrap_or(Err(PostgresError::Timeout))
+}
+
 fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection whose statements may take as long as they do.
+/// The first connection, and the settings that all others are made with.
+///
+/// A server is told at the beginning what the defaults of a session are: plans, and time limits. Nothing
+/// rests on them. A pooler refuses that (`PgBouncer`: "unsupported startup parameter"), so it is told nothing.
+async fn connect_first(
+    settings: &PgConnectOptions,
+    options: &PostgresOptions,
+) -> Result<(PgConnectOptions, PgConnection), PostgresError> {
+    let limits = TimeLimits::of(options);
+    let told = settings.clone().options(PLANS).options(limits.defaults());
+    match connect(&told, options.acquire_timeout).await {
+        Err(PostgresError::Rejected { .. }) => {
+            let connection = connect(settings, options.acquire_timeout).await?;
+            Ok((settings.clone(), connection))
+        }
+        connected => connected.map(|connection| (told, connection)),
+    }
+}
+
+/// A connection beside those of the pool.
 pub(crate) async fn connect(
     settings: &PgConnectOptions,
     patience: Duration,
 ) -> Result<PgConnection, PostgresError> {
-    let connecting = tokio::time::timeout(patience.max(Duration::from_secs(5)), settings.connect());
-    let connected = connecting.await.map_err(|_| unreachable(settings))?;
-    let mut connection = connected.map_err(|error| of_connecting(error, settings))?;
-    set_up(&mut connection, &Duration::ZERO, &Duration::ZERO).await?;
-    Ok(connection)
+    let connecting = async {
+        let connected = settings.connect().await;
+        let mut connection = connected.map_err(|error| of_connecting(error, settings))?;
+        greet(&mut connection).await?;
+        Ok(connection)
+    };
+    let connected = tokio::time::timeout(patience.max(Duration::from_secs(5)), connecting).await;
+    connected.unwrap_or_else(|_| Err(unreachable(settings)))
 }
 
 fn unreachable(settings: &PgConnectOptions) -> PostgresError {
     of_connecting(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()), settings)
 }
 
-async fn set_up(
-    connection: &mut PgConnection,
-    statement_timeout: &Duration,
-    lock_timeout: &Duration,
-) -> Result<(), PostgresError> {
-    let row = sqlx::query(SETUP)
-        .persistent(false)
-        .bind(statement_timeout.as_millis().to_string())
-        .bind(lock_timeout.as_millis().to_string())
-        .fetch_one(connection)
-        .await
-        .map_err(PostgresError::from_driver)?;
-    let standby: bool = sqlx::Row::try_get(&row, 0).map_err(PostgresError::from_driver)?;
-    if standby { Err(PostgresError::ReadOnly) } else { Ok(()) }
-}
-
-/// From now on a statement waits so long for a lock. To reset it instead would give it what the server has,
-/// which is not what [`set_up`] has told it.
-pub(crate) async fn set_lock_timeout(
-    connection: &mut PgConnection,
-    timeout: Duration,
-) -> Result<(), PostgresError> {
-    let set =
-        sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(timeout.as_millis().to_string());
-    set.execute(connection).await.map_err(PostgresError::from_driver)?;
+async fn greet(connection: &mut PgConnection) -> Result<(), PostgresError> {
+    let greeting = || sqlx::query_as::<_, (String,)>(GREETING);
+    transaction::once(connection, TimeLimits::NONE, greeting).await?;
     Ok(())
 }
 
+const LOSSY: &str = "SELECT name FROM pg_catalog.pg_settings
+    WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'";
+
 /// Settings of the server with which a crash can lose what was answered.
 async fn warn_of_losses(connection: &mut PgConnection) -> Result<(), PostgresError> {
-    let settings: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM pg_catalog.pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'",
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(PostgresError::from_driver)?;
-    for setting in settings {
+    let lossy = || sqlx::query_as::<_, (String,)>(LOSSY);
+    for (setting,) in transaction::once(connection, TimeLimits::NONE, lossy).await? {
         tracing::warn!(
             "{setting} is off on the database server: a crash can lose or damage what was committed"
         );
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::{AssertSqlSafe, Executor};
-
-    use crate::{PostgresStore, server};
-
-    /// A database may be told to be fast rather than safe, or to isolate more than is of use here.
-    #[tokio::test]
-    async fn every_connection_has_the_settings_that_promises_rest_on() {
-        let url = server::database().await;
-        let told = "DO $$ BEGIN
-            EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
-            EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
-            EXECUTE format('ALTER DATABASE %I SET statement_timeout = 0', current_database());
-        END $$";
-        let mut admin = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
-        admin.execute(told).await.unwrap();
-        let store = PostgresStore::open(&url).await.unwrap();
-        let mut connection = store.connections.acquire().await.unwrap();
-        for (setting, expected) in [
-            ("synchronous_commit", "on"),
-            ("transaction_isolation", "read committed"),
-            ("statement_timeout", "1500ms"),
-            ("lock_timeout", "500ms"),
-            ("idle_in_transaction_session_timeout", "10s"),
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-            ("jit", "off"),
-        ] {
-            let show = AssertSqlSafe(format!("SHOW {setting}"));
-            let value: String = sqlx::query_scalar(show).fetch_one(&mut *connection).await.unwrap();
-            assert_eq!(value, expected, "{setting}");
-        }
-    }
 }

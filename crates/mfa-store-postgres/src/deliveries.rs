@@ -14,7 +14,8 @@ use crate::{PostgresError, PostgresStore};
 
 pub(crate) const FIND_DELIVERY: &str = "
     SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped
-    FROM mfa.deliveries WHERE endpoint = $1";
+    FROM mfa.deliveries
+    WHERE endpoint = $1 AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
 
 /// For version zero.
 pub(crate) const NEW_DELIVERY: &str = "
@@ -74,14 +75,9 @@ struct TrailRow {
 #[async_trait]
 impl DeliveryStore for PostgresStore {
     async fn delivery(&self, endpoint: &EndpointId) -> Result<Option<Versioned<Delivery>>, StoreError> {
-        let mut connection = self.connections.acquire().await?;
-        let row = async {
-            let row = sqlx::query_as(FIND_DELIVERY).bind(endpoint.as_str());
-            row.fetch_optional(&mut *connection).await.map_err(PostgresError::from_driver)
-        };
-        let row = self.in_time(row).await;
-        let row: Option<DeliveryRow> = self.connections.release(connection, row)?;
-        Ok(row.map(DeliveryRow::read).transpose()?)
+        let find = || sqlx::query_as(FIND_DELIVERY).bind(endpoint.as_str());
+        let rows: Vec<DeliveryRow> = self.connections.once(find).await?;
+        Ok(rows.into_iter().next().map(DeliveryRow::read).transpose()?)
     }
 
     async fn swap(
@@ -98,22 +94,21 @@ impl DeliveryStore for PostgresStore {
             .bind(millis(next.claimed_until))
             .bind(millis(next.not_before))
             .bind(i64::from(next.failures))
-            .bind(next.last_failure.as_deref())
+            .bind(next.last_failure.clone())
             .bind(next.stopped)
-            .bind(endpoint.as_str())
+            .bind(endpoint.as_str().to_owned())
             .bind(integer("version", expected.0)?);
-        let mut connection = self.connections.acquire().await?;
-        let swapped = async { swap.execute(&mut *connection).await.map_err(PostgresError::from_driver) };
-        let swapped = self.in_time(swapped).await;
-        let swapped = self.connections.release(connection, swapped)?.rows_affected();
+        let swapped = self.connections.transact(|on| {
+            Box::pin(async move { swap.execute(on).await.map_err(PostgresError::from_driver) })
+        });
+        let swapped = swapped.await?.rows_affected();
         Ok(if swapped == 1 { Commit::Won } else { Commit::Conflict })
     }
 
     async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
         let _turn = self.turn_to_follow().await?;
-        let mut connection = self.connections.acquire().await?;
-        let rows = self.in_time(trail(&mut connection, after, limit, self.patience())).await;
-        let rows = self.connections.release(connection, rows)?;
+        let patience = self.patience();
+        let rows = self.connections.transact(|on| Box::pin(trail(on, after, limit, patience))).await?;
         let more = rows.len() > limit as usize;
         let events = rows.into_iter().take(limit as usize).map(TrailRow::read).collect::<Result<_, _>>()?;
         Ok(TrailPage { events, more })
@@ -121,10 +116,9 @@ impl DeliveryStore for PostgresStore {
 
     async fn last_event(&self) -> Result<EventId, StoreError> {
         let _turn = self.turn_to_follow().await?;
-        let mut connection = self.connections.acquire().await?;
         // Not just the last id that was given: its event may be committed after the call.
-        let last = self.in_time(settled(&mut connection, self.patience())).await;
-        let last = self.connections.release(connection, last)?;
+        let patience = self.patience();
+        let last = self.connections.transact(|on| Box::pin(settled(on, patience))).await?;
         let row = Row { table: "events", account: 0 };
         Ok(EventId(row.number("id", last)?))
     }

@@ -13,6 +13,7 @@ mod migrations;
 mod rows;
 mod store;
 mod throttle;
+mod transaction;
 mod turn;
 mod url;
 

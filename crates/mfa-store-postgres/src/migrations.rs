@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Executor, PgConnection};
 use tokio::time::Instant;
 
 use crate::PostgresError;
+use crate::transaction::{TimeLimits, transact};
 
 /// What each version of the tables adds, oldest first. Append-only: one that was released is never
 /// changed.
@@ -40,8 +41,8 @@ enum Work {
     InParts(&'static str),
 }
 
-/// How long a migration waits for that of another replica. Nobody waits behind it.
-const TURN_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
+/// How long a migration waits for that of another replica. Nobody waits behind it. Its work takes as long as it does.
+const LIMITS: TimeLimits = TimeLimits { statement: Duration::ZERO, lock: Duration::from_secs(10) };
 
 /// How long a migration waits for a table that others use. Whoever comes to that table meanwhile waits
 /// behind it, the program before this one included: so it is short, and not longer than they have
@@ -118,7 +119,7 @@ pub(crate) async fn migrate(on: &mut PgConnection) -> Result<(), PostgresError> 
 /// Brings tables that [`migrate`] has brought as far as it does to the last version, and takes away what
 /// only older programs need.
 pub(crate) async fn upgrade(on: &mut PgConnection) -> Result<(), PostgresError> {
-    let found = found(on).await?;
+    let found = transact(on, LIMITS, |on| Box::pin(found(on))).await?;
     if found == Version::default() || found < Reach::Minor.of(found) {
         return Err(PostgresError::NotPrepared);
     }
@@ -130,7 +131,7 @@ pub(crate) async fn upgrade(on: &mut PgConnection) -> Result<(), PostgresError> 
 async fn bring(on: &mut PgConnection, reach: Reach) -> Result<Version, PostgresError> {
     let begin = Instant::now();
     loop {
-        let found = found(on).await?;
+        let found = transact(on, LIMITS, |on| Box::pin(found(on))).await?;
         if found >= reach.of(found) {
             return Ok(found);
         }
@@ -161,47 +162,51 @@ async fn step(on: &mut PgConnection, before: Version, reach: Reach) -> Result<()
             in_parts(on, part).await?;
         }
     }
-    let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
-    transaction.execute(TURN_TIMEOUT).await.map_err(PostgresError::from_driver)?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(LOCK)
-        .execute(&mut *transaction)
-        .await
-        .map_err(PostgresError::from_driver)?;
-    if found(&mut transaction).await? != before {
-        // Another replica was faster.
-        return Ok(());
-    }
-    transaction.execute(LOCK_TIMEOUT).await.map_err(PostgresError::from_driver)?;
-    if before == Version::default() {
-        lay_foundation(&mut transaction).await?;
-    }
-    for (version, work) in &made {
-        if let Work::AtOnce(statements) = *work {
-            transaction.execute(sqlx::raw_sql(statements)).await.map_err(unmigrated)?;
-        }
-        sqlx::query("INSERT INTO mfa.migrations (major, minor) VALUES ($1, $2)")
-            .bind(version.major)
-            .bind(version.minor)
-            .execute(&mut *transaction)
-            .await
-            .map_err(unmigrated)?;
-    }
-    transaction.commit().await.map_err(unmigrated)?;
-    for (version, _) in made {
+    for version in transact(on, LIMITS, |on| Box::pin(make(on, before, made))).await? {
         tracing::info!(version.major, version.minor, "the database was migrated");
     }
     Ok(())
 }
 
+/// Makes some versions in one transaction, and gives them; none if another replica was faster.
+async fn make(
+    on: &mut PgConnection,
+    before: Version,
+    versions: Vec<&'static (Version, Work)>,
+) -> Result<Vec<Version>, PostgresError> {
+    let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK);
+    lock.execute(&mut *on).await.map_err(PostgresError::from_driver)?;
+    if found(on).await? != before {
+        return Ok(Vec::new());
+    }
+    on.execute(LOCK_TIMEOUT).await.map_err(PostgresError::from_driver)?;
+    if before == Version::default() {
+        lay_foundation(on).await?;
+    }
+    for (version, work) in &versions {
+        if let Work::AtOnce(statements) = *work {
+            on.execute(sqlx::raw_sql(statements)).await.map_err(unmigrated)?;
+        }
+        sqlx::query("INSERT INTO mfa.migrations (major, minor) VALUES ($1, $2)")
+            .bind(version.major)
+            .bind(version.minor)
+            .execute(&mut *on)
+            .await
+            .map_err(unmigrated)?;
+    }
+    Ok(versions.into_iter().map(|(version, _)| *version).collect())
+}
+
 async fn in_parts(on: &mut PgConnection, part: &'static str) -> Result<(), PostgresError> {
     let mut done = Some(0_i64);
     while let Some(after) = done {
-        let mut transaction = on.begin().await.map_err(PostgresError::from_driver)?;
-        transaction.execute(LOCK_TIMEOUT).await.map_err(PostgresError::from_driver)?;
-        let part = sqlx::query_scalar(part).bind(after).fetch_one(&mut *transaction);
-        done = part.await.map_err(unmigrated)?;
-        transaction.commit().await.map_err(unmigrated)?;
+        let made = transact(on, LIMITS, |on| {
+            Box::pin(async move {
+                on.execute(LOCK_TIMEOUT).await.map_err(PostgresError::from_driver)?;
+                sqlx::query_scalar(part).bind(after).fetch_one(on).await.map_err(unmigrated)
+            })
+        });
+        done = made.await?;
     }
     Ok(())
 }

@@ -10,7 +10,6 @@ use mfa_domain::ports::ApiKeyId;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
 use crate::accounts::{self, Wanted};
@@ -96,19 +95,19 @@ impl PostgresStore {
         let limits = || Limits { under_way: slots, patience: PATIENCE, ..Limits::default() };
         let (for_loads, for_keys) = (connections.clone(), connections.clone());
         let (for_commits, for_charges) = (connections.clone(), connections.clone());
-        let (timeout, lock_timeout) = (options.call_timeout, options.lock_timeout);
+        let timeout = options.call_timeout;
         Self {
             loads: Batches::start(limits(), move |wanted| {
                 let connections = for_loads.clone();
-                async move { reading(|| load(&connections, &wanted, timeout)).await }
+                async move { reading(|| accounts::load(&connections, &wanted)).await }
             }),
             api_keys: Batches::start(Limits::default(), move |ids| {
                 let connections = for_keys.clone();
-                async move { reading(|| find(&connections, &ids, timeout)).await }
+                async move { reading(|| api_keys::find(&connections, &ids)).await }
             }),
             commits: Batches::start(limits(), move |changes| {
                 let connections = for_commits.clone();
-                async move { Ok(commit(&connections, &changes, timeout, lock_timeout).await) }
+                async move { Ok(commit(&connections, &changes, timeout).await) }
             }),
             charges: Batches::start(Limits::default(), move |asked| {
                 let connections = for_charges.clone();
@@ -133,17 +132,12 @@ impl PostgresStore {
         let _ = tokio::time::timeout(self.options.call_timeout, self.connections.close()).await;
     }
 
-    /// When a call that begins now is answered, whatever is still under way.
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.options.call_timeout
-    }
-
     /// What a call is answered with, in time.
     pub(crate) async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<T, PostgresError>>,
     ) -> Result<T, PostgresError> {
-        within(self.options.call_timeout, call).await
+        tokio::time::timeout(self.options.call_timeout, call).await.unwrap_or(Err(PostgresError::Timeout))
     }
 }
 
@@ -159,51 +153,15 @@ where
     }
 }
 
-/// What a part of a call comes to before the deadline of the call.
-pub(crate) async fn by<T>(
-    deadline: Instant,
-    part: impl Future<Output = Result<T, PostgresError>>,
-) -> Result<T, PostgresError> {
-    tokio::time::timeout_at(deadline, part).await.unwrap_or(Err(PostgresError::Timeout))
-}
-
-async fn within<T>(
-    timeout: Duration,
-    call: impl Future<Output = Result<T, PostgresError>>,
-) -> Result<T, PostgresError> {
-    tokio::time::timeout(timeout, call).await.unwrap_or(Err(PostgresError::Timeout))
-}
-
-async fn load(
-    connections: &Connections,
-    wanted: &[Wanted],
-    timeout: Duration,
-) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
-    let mut connection = connections.acquire().await?;
-    let read = within(timeout, accounts::load(&mut connection, wanted)).await;
-    connections.release(connection, read)
-}
-
-async fn find(
-    connections: &Connections,
-    ids: &[ApiKeyId],
-    timeout: Duration,
-) -> Result<Vec<Option<ApiKeyRow>>, PostgresError> {
-    let mut connection = connections.acquire().await?;
-    let read = within(timeout, api_keys::find(&mut connection, ids)).await;
-    connections.release(connection, read)
-}
-
 async fn commit(
     connections: &Connections,
     changes: &[Arc<Change>],
     timeout: Duration,
-    lock_timeout: Duration,
 ) -> Vec<Result<bool, PostgresError>> {
     match connections.acquire().await {
         Ok(mut connection) => {
-            let made =
-                tokio::time::timeout(timeout, commit_all(&mut connection, changes, lock_timeout)).await;
+            let made = commit_all(&mut connection, changes, connections.limits);
+            let made = tokio::time::timeout(timeout, made).await;
             outcomes(connections, connection, changes.len(), made)
         }
         Err(error) => vec![Err(error); changes.len()],
@@ -217,7 +175,8 @@ async fn charge(
 ) -> Vec<Result<Charge, PostgresError>> {
     match connections.acquire().await {
         Ok(mut connection) => {
-            let made = tokio::time::timeout(timeout, charge_all(&mut connection, asked)).await;
+            let made = charge_all(&mut connection, asked, connections.limits);
+            let made = tokio::time::timeout(timeout, made).await;
             outcomes(connections, connection, asked.len(), made)
         }
         Err(error) => vec![Err(error); asked.len()],

@@ -9,8 +9,10 @@ use mfa_domain::Timestamp;
 use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Bucket, Charge, Quota};
 use sqlx::PgConnection;
+use sqlx::query::QueryAs;
 
 use crate::column::{Row, integer, millis};
+use crate::transaction::{TimeLimits, once};
 use crate::{PostgresError, PostgresStore};
 
 /// Reads the buckets of some keys, and forgets some that nobody needs any more. Rows that another
@@ -84,18 +86,20 @@ struct BucketRow {
 pub(crate) async fn charge_all(
     on: &mut PgConnection,
     asked: &[Arc<Asked>],
+    limits: TimeLimits,
 ) -> Vec<Result<Charge, PostgresError>> {
     let mut outcomes = vec![Err(PostgresError::Contended); asked.len()];
     let mut open = Open::new();
     for (place, asked) in asked.iter().enumerate() {
         open.entry(&asked.key).or_default().push((place, asked));
     }
-    if let Err(error) = settle(on, &mut open, &mut outcomes).await {
+    if let Err(error) = settle(on, limits, &mut open, &mut outcomes).await {
         // Nobody must fail for what another one asked, if it is known that nothing was changed.
         let alone = open.len() > 1 && error.changed_nothing();
         for (key, charges) in open {
             let mut one = Open::from([(key, charges)]);
-            let settled = if alone { settle(on, &mut one, &mut outcomes).await } else { Err(error.clone()) };
+            let settled =
+                if alone { settle(on, limits, &mut one, &mut outcomes).await } else { Err(error.clone()) };
             if let Err(error) = settled {
                 one.values().flatten().for_each(|(place, _)| outcomes[*place] = Err(error.clone()));
             }
@@ -107,6 +111,7 @@ pub(crate) async fn charge_all(
 /// Tries until all is decided, or too often; what was decided is taken out.
 async fn settle(
     on: &mut PgConnection,
+    limits: TimeLimits,
     open: &mut Open<'_>,
     outcomes: &mut [Result<Charge, PostgresError>],
 ) -> Result<(), PostgresError> {
@@ -114,7 +119,7 @@ async fn settle(
         if open.is_empty() {
             break;
         }
-        for Decided { key, charges, .. } in try_once(on, open).await? {
+        for Decided { key, charges, .. } in try_once(on, limits, open).await? {
             let places = open.remove(key).into_iter().flatten().map(|(place, _)| place);
             places.zip(charges).for_each(|(place, charge)| outcomes[place] = charge);
         }
@@ -123,49 +128,57 @@ async fn settle(
 }
 
 /// Tries once; gives the keys whose charges are decided.
-async fn try_once<'a>(on: &mut PgConnection, open: &Open<'a>) -> Result<Vec<Decided<'a>>, PostgresError> {
-    let read = read(on, open).await?;
+async fn try_once<'a>(
+    on: &mut PgConnection,
+    limits: TimeLimits,
+    open: &Open<'a>,
+) -> Result<Vec<Decided<'a>>, PostgresError> {
+    let read = read(on, limits, open).await?;
     let mut decided: Vec<_> =
         open.iter().map(|(key, charges)| Decided::of(key, charges, read.get(*key))).collect();
     let changed: Vec<_> = decided.iter().filter(|decided| decided.before != decided.after).collect();
     if !changed.is_empty() {
-        let written = write(on, &changed).await?;
+        let written = write(on, limits, &changed).await?;
         decided.retain(|decided| decided.before == decided.after || written.contains(decided.key));
     }
     Ok(decided)
 }
 
-async fn read(on: &mut PgConnection, open: &Open<'_>) -> Result<HashMap<String, BucketRow>, PostgresError> {
+async fn read(
+    on: &mut PgConnection,
+    limits: TimeLimits,
+    open: &Open<'_>,
+) -> Result<HashMap<String, BucketRow>, PostgresError> {
     let keys: Vec<&str> = open.keys().copied().collect();
     // More may go than can come, so that they become fewer. By the earliest time that was told.
     let most = integer("LIMIT", 2 * keys.len() as u64)?;
     let now = open.values().flatten().map(|(_, asked)| asked.now).min().unwrap_or_default();
-    let rows: Vec<BucketRow> = sqlx::query_as(READ_BUCKETS)
-        .bind(keys)
-        .bind(millis(now))
-        .bind(most)
-        .fetch_all(on)
-        .await
-        .map_err(PostgresError::from_driver)?;
+    let buckets = || sqlx::query_as(READ_BUCKETS).bind(&keys).bind(millis(now)).bind(most);
+    let rows: Vec<BucketRow> = once(on, limits, buckets).await?;
     Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
 }
 
 /// Writes the buckets that still are what was read, in the order of their keys; gives their keys.
-async fn write(on: &mut PgConnection, changed: &[&Decided<'_>]) -> Result<HashSet<String>, PostgresError> {
+async fn write(
+    on: &mut PgConnection,
+    limits: TimeLimits,
+    changed: &[&Decided<'_>],
+) -> Result<HashSet<String>, PostgresError> {
     let numbers = |column, of: fn(&Decided<'_>) -> u64| -> Result<Vec<i64>, PostgresError> {
         changed.iter().map(|decided| integer(column, of(decided))).collect()
     };
-    let written: Vec<String> = sqlx::query_scalar(WRITE_BUCKETS)
-        .bind(changed.iter().map(|decided| decided.key).collect::<Vec<_>>())
-        .bind(numbers("arrival", |decided| decided.after.arrival_micros())?)
-        .bind(numbers("latest", |decided| decided.after.latest_micros())?)
-        .bind(changed.iter().map(|decided| kept_until(decided.after)).collect::<Vec<_>>())
-        .bind(numbers("arrival", |decided| decided.before.arrival_micros())?)
-        .bind(numbers("latest", |decided| decided.before.latest_micros())?)
-        .fetch_all(on)
-        .await
-        .map_err(PostgresError::from_driver)?;
-    Ok(written.into_iter().collect())
+    let keys: Vec<_> = changed.iter().map(|decided| decided.key).collect();
+    let kept_until: Vec<_> = changed.iter().map(|decided| kept_until(decided.after)).collect();
+    let columns = [
+        numbers("arrival", |decided| decided.after.arrival_micros())?,
+        numbers("latest", |decided| decided.after.latest_micros())?,
+        kept_until,
+        numbers("arrival", |decided| decided.before.arrival_micros())?,
+        numbers("latest", |decided| decided.before.latest_micros())?,
+    ];
+    let buckets = || columns.iter().fold(sqlx::query_as(WRITE_BUCKETS).bind(&keys), QueryAs::bind);
+    let written: Vec<(String,)> = once(on, limits, buckets).await?;
+    Ok(written.into_iter().map(|(key,)| key).collect())
 }
 
 /// An hour after the bucket has recovered, up to the next full hour: a time that seldom changes, so that

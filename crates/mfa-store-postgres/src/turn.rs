@@ -1,23 +1,31 @@
 //! One process at a time makes an installation.
 
 use std::fmt;
+use std::time::Duration;
 
-use sqlx::{Executor, Postgres, Transaction};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Executor, Postgres};
 
+use crate::transaction::TimeLimits;
 use crate::{PostgresError, PostgresStore};
 
 /// "mfa-kiu": who holds this advisory lock makes the installation.
 const LOCK: i64 = 0x006d_6661_2d6b_6975;
 
-/// A turn is waited for, and held without a statement: both for longer than anything else, and not for ever.
-const PATIENT: &str = "
-    SET LOCAL statement_timeout = '30s';
-    SET LOCAL lock_timeout = 0;
-    SET LOCAL idle_in_transaction_session_timeout = '5min'";
+/// How long a turn is waited for.
+const LIMITS: TimeLimits = TimeLimits { statement: Duration::from_secs(30), lock: Duration::ZERO };
+
+/// How long this waits for the server to say that it waits no longer.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// It is held without a statement, for longer than anything else, and not for ever.
+const HELD: &str = "SET LOCAL idle_in_transaction_session_timeout = '5min'";
 
 /// Held by the process that makes an installation on the database: what belongs to the database and
 /// is not in it, as a key ring. Dropping it lets the next one.
-pub struct Turn(#[expect(dead_code, reason = "held, not used")] Transaction<'static, Postgres>);
+///
+/// The lock is one of a transaction, which ends with its connection.
+pub struct Turn(Option<PoolConnection<Postgres>>);
 
 impl PostgresStore {
     /// Waits until no other process, on whatever machine, makes an installation on this database. Look
@@ -26,13 +34,24 @@ impl PostgresStore {
     /// # Errors
     /// [`PostgresError`] if the database fails, or another process holds the turn for half a minute.
     pub async fn turn(&self) -> Result<Turn, PostgresError> {
-        let mut transaction = self.connections.begin().await?;
+        let mut turn = Turn(Some(self.connections.acquire().await?));
+        let Some(connection) = &mut turn.0 else { return Err(PostgresError::Closed) };
         let lock = async {
-            transaction.execute(PATIENT).await?;
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await
+            connection.execute(AssertSqlSafe(LIMITS.beginning())).await?;
+            connection.execute(HELD).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut **connection).await
         };
-        lock.await.map_err(PostgresError::from_driver)?;
-        Ok(Turn(transaction))
+        let locked = tokio::time::timeout(PATIENCE, lock).await.map_err(|_| PostgresError::Timeout)?;
+        locked.map_err(PostgresError::from_driver)?;
+        Ok(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
     }
 }
 

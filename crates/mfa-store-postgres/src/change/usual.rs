@@ -16,6 +16,8 @@ use super::{Change, Put, Query, column};
 ///   everybody.
 /// - Accounts are in the order of their keys, and with them the locks on their rows, so that two
 ///   waves never wait for each other.
+/// - It waits for the disk, and for locks no longer than it is told, whatever its session was told: that is
+///   set before the first row is touched, and lasts until the transaction is over.
 pub(crate) const USUAL: &str = "
     WITH won AS MATERIALIZED (
         UPDATE mfa.accounts a
@@ -23,12 +25,12 @@ pub(crate) const USUAL: &str = "
             recent_failures = c.recent_failures::int8[], verified_at = c.verified_at,
             audit_sequence = c.sequence, audit_hash = c.hash
         FROM unnest(
-            $1::text[], $2::text[], $3::int8[], $4::int8[], $5::int8[], $6::text[], $7::int8[],
-            $8::int4[], $9::text[], $10::text[], $11::text[], $12::text[], $13::int8[], $14::text[],
-            $15::int8[], $16::int8[], $17::text[], $18::int2[], $19::int8[], $20::int8[], $21::int8[],
-            $22::int2[], $23::int2[], $24::int8[], $25::text[], $26::bytea[],
-            $27::int8[], $28::int8[], $29::text[], $30::text[], $31::text[], $32::text[], $33::bytea[],
-            $34::bytea[]
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::int8[],
+            $9::int4[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int8[], $15::text[],
+            $16::int8[], $17::int8[], $18::text[], $19::int2[], $20::int8[], $21::int8[], $22::int8[],
+            $23::int2[], $24::int2[], $25::int8[], $26::text[], $27::bytea[],
+            $28::int8[], $29::int8[], $30::text[], $31::text[], $32::text[], $33::text[], $34::bytea[],
+            $35::bytea[]
         ) WITH ORDINALITY AS c (
             tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at,
             added_as, id, factor_kind, label, state, expires_at, replaces,
@@ -37,7 +39,8 @@ pub(crate) const USUAL: &str = "
             sequence, at, kind, factor_id, actor, detail, previous,
             hash, number
         )
-        WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
+        WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
+          AND a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
         RETURNING a.id AS account_id, a.version AS added_in, c.*
     ),
     put AS (

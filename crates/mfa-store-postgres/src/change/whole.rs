@@ -13,12 +13,13 @@ use super::{Change, Codes, Query, column, numbered};
 pub(crate) const WHOLE: &str = "
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
-            $1::text[], $2::text[], $3::int8[], $4::int8[], $5::int8[], $6::text[], $7::int8[], $8::int8[],
-            $9::bytea[]
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::int8[], $9::int8[],
+            $10::bytea[]
         ) WITH ORDINALITY AS c (
             tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
             audit_hash, number
         )
+        WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
     ),
     changed AS (
         UPDATE mfa.accounts a
@@ -51,9 +52,9 @@ pub(crate) const WHOLE: &str = "
     factor AS MATERIALIZED (
         SELECT w.id AS account_id, w.version AS added_in, f.*
         FROM unnest(
-            $10::int8[], $11::int4[], $12::bool[], $13::text[], $14::text[], $15::text[], $16::text[],
-            $17::int8[], $18::text[], $19::int8[], $20::int8[], $21::text[], $22::int2[], $23::int8[],
-            $24::int8[], $25::int8[], $26::int2[], $27::int2[], $28::int8[], $29::text[], $30::bytea[]
+            $11::int8[], $12::int4[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[],
+            $18::int8[], $19::text[], $20::int8[], $21::int8[], $22::text[], $23::int2[], $24::int8[],
+            $25::int8[], $26::int8[], $27::int2[], $28::int2[], $29::int8[], $30::text[], $31::bytea[]
         ) AS f (
             number, added_as, moved, id, kind, label, state, expires_at, replaces, created_at, last_used_at,
             algorithm, digits, period, t0, last_step, drift, leaning, counter, key_id, secret
@@ -89,26 +90,26 @@ pub(crate) const WHOLE: &str = "
         SELECT w.tenant_id, w.id, e.sequence, e.at, e.kind, e.factor_id::uuid, e.actor, e.detail::jsonb,
             e.previous, e.hash
         FROM unnest(
-            $31::int8[], $32::int8[], $33::int8[], $34::text[], $35::text[], $36::text[], $37::text[],
-            $38::bytea[], $39::bytea[]
+            $32::int8[], $33::int8[], $34::int8[], $35::text[], $36::text[], $37::text[], $38::text[],
+            $39::bytea[], $40::bytea[]
         ) WITH ORDINALITY AS e (number, sequence, at, kind, factor_id, actor, detail, previous, hash, place)
         JOIN won w ON w.number = e.number
         ORDER BY e.place
     ),
     removed AS (
         DELETE FROM mfa.factors o
-        USING unnest($40::int8[], $41::text[]) AS r (number, id) JOIN won w ON w.number = r.number
+        USING unnest($41::int8[], $42::text[]) AS r (number, id) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id AND o.id = r.id::uuid
     ),
     removed_sets AS (
         DELETE FROM mfa.backup_code_sets o
-        USING unnest($42::int8[]) AS r (number) JOIN won w ON w.number = r.number
+        USING unnest($43::int8[]) AS r (number) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id
     ),
     issued_sets AS (
         INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)
         SELECT w.id, s.scheme, s.issued_at, s.hashes::bytea[], s.spent_at::int8[]
-        FROM unnest($43::int8[], $44::text[], $45::int8[], $46::text[], $47::text[])
+        FROM unnest($44::int8[], $45::text[], $46::int8[], $47::text[], $48::text[])
             AS s (number, scheme, issued_at, hashes, spent_at)
         JOIN won w ON w.number = s.number
         ON CONFLICT (account_id) DO UPDATE
@@ -117,7 +118,7 @@ pub(crate) const WHOLE: &str = "
     ),
     spent AS (
         UPDATE mfa.backup_code_sets o SET spent_at[s.place + 1] = s.at
-        FROM unnest($48::int8[], $49::int4[], $50::int8[]) AS s (number, place, at)
+        FROM unnest($49::int8[], $50::int4[], $51::int8[]) AS s (number, place, at)
         JOIN won w ON w.number = s.number
         WHERE o.account_id = w.id AND s.place < cardinality(o.hashes)
     )

@@ -6,7 +6,7 @@ use mfa_domain::account::{BackupCodes, CodeHash, HashedCode};
 use mfa_domain::ports::{AccountStore, Commit};
 use mfa_domain::{BackupCodesChange, Timestamp};
 use mfa_testkit::changes::{change, key};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection};
 
 use super::*;
 use crate::{PostgresStore, server};
