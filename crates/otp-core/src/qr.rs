@@ -23,7 +23,13 @@ const QUIET_ZONE: usize = 4;
 /// The side of a module in the PNG, in pixels.
 const PNG_SCALE: usize = 8;
 
-/// Renders as a standalone SVG element that scales to its container, one unit for a module.
+/// The side of a module in the SVG, in CSS pixels: as large as the PNG is on a screen of twice the density.
+const SVG_SCALE: usize = 4;
+
+/// Renders as a standalone SVG element, one unit for a module.
+///
+/// It has a size of its own, four pixels for a module, so that it shows as an image and in a flex box; a style sheet can give
+/// it another (`width: 100%; height: auto`).
 ///
 /// # Errors
 ///
@@ -31,13 +37,14 @@ const PNG_SCALE: usize = 8;
 pub fn svg(text: &str) -> Result<Zeroizing<String>, QrError> {
     let grid = Grid::encode(text)?;
     let side = grid.side;
+    let pixels = side * SVG_SCALE;
     // A run of modules takes 20 bytes at most and has a light module after it.
     let mut image = Zeroizing::new(String::with_capacity(512 + side * side * 10));
     append(
         &mut image,
         format_args!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" role=\"img\" \
-             aria-label=\"QR code\" shape-rendering=\"crispEdges\">\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" width=\"{pixels}\" \
+             height=\"{pixels}\" role=\"img\" aria-label=\"QR code\" shape-rendering=\"crispEdges\">\
              <path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path fill=\"#000\" d=\""
         ),
     );

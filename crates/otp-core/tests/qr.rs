@@ -40,6 +40,16 @@ fn the_svg_says_its_colours_and_has_no_script_or_link() {
     assert!(!svg.contains("otpauth") && !svg.contains("href") && !svg.contains("script"));
 }
 
+/// Without a size an SVG has no width in a flex box, and any width in an `<img>`.
+#[test]
+fn the_svg_has_a_size_of_its_own() {
+    let svg = qr::svg(URI).unwrap();
+    let side: usize = between(&svg, "viewBox=\"0 0 ", " ").parse().unwrap();
+    for length in [between(&svg, " width=\"", "\""), between(&svg, " height=\"", "\"")] {
+        assert_eq!(length.parse::<usize>().unwrap(), 4 * side);
+    }
+}
+
 #[test]
 fn every_terminal_line_sets_and_resets_its_colours() {
     let page = qr::terminal(URI).unwrap();
