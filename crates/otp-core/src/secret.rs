@@ -100,6 +100,32 @@ impl Secret {
         text::decode_base32(text).and_then(Self::from_decoded)
     }
 
+    /// Reads base32 that another system wrote and users already carry: as [`Secret::from_base32`], but bits that the last
+    /// character has too many are dropped, and any number of `=` may end it. Gives what was tolerated, too.
+    ///
+    /// Encoders that fill the last character with anything, and authenticator apps that ignore it, are common: such a token
+    /// gives right codes, and would be lost by a refusal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Secret::from_base32`], without the trailing bits; [`Padding`](SecretError::Padding) for a `=` that is not at
+    /// the end.
+    ///
+    /// ```
+    /// use otp_core::{Secret, SecretError, SecretWarning};
+    ///
+    /// let text = "J3WWIV3PTGJPQV5QAICM";
+    /// assert_eq!(Secret::from_base32(text).map(drop), Err(SecretError::TrailingBits));
+    /// let (secret, tolerated) = Secret::import_base32(text)?;
+    /// assert_eq!(*secret.to_base32(), "J3WWIV3PTGJPQV5QAICA");
+    /// assert_eq!(tolerated, [SecretWarning::SpareBits]);
+    /// # Ok::<(), SecretError>(())
+    /// ```
+    pub fn import_base32(text: &str) -> Result<(Self, Vec<SecretWarning>), SecretError> {
+        let (bytes, tolerated) = text::import_base32(text)?;
+        Ok((Self::from_decoded(bytes)?, tolerated))
+    }
+
     /// Reads hexadecimal, two characters for each byte, in either case and without separators.
     ///
     /// Hexadecimal is never recognised by its looks, since much of it is base32 too: a caller says what it has.

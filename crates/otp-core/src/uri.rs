@@ -114,7 +114,10 @@ impl OtpauthUri {
     /// encoded or not, an issuer in either place or in both, unknown parameters ignored.
     ///
     /// Where label and parameter disagree about the issuer, the parameter wins. A parameter that is there but wrong is an
-    /// error and never replaced by a default: codes would not match, and nobody would know why.
+    /// error and never replaced by a default: codes would not match, and nobody would know why. For the same reason what
+    /// asks for codes of another sort (`encoder=steam`) is refused. The secret is read by [`Secret::import_base32`].
+    ///
+    /// Names with a colon are read, although [`OtpauthUri::new`] and [`build`] refuse them.
     ///
     /// # Errors
     ///
@@ -187,7 +190,15 @@ pub enum UriWarning {
     },
     /// The issuer parameter has a bare `+`. It was kept as a plus sign (RFC 3986), but its author may have meant a space.
     PlusInIssuer,
-    /// The secret is shorter than it should be.
+    /// The issuer parameter has a bare `+`. It was read as a space, since the label has a space there.
+    PlusAsSpace,
+    /// The issuer has a colon. It was kept, but apps may take what is after it for the account.
+    ColonInIssuer,
+    /// The account has a colon. It was kept, but apps may take what is before it for the issuer.
+    ColonInAccount,
+    /// A parameter stands there twice, with the same value.
+    Duplicate(&'static str),
+    /// The secret is shorter than it should be, or not written as it should be.
     Secret(SecretWarning),
 }
 
@@ -198,6 +209,10 @@ impl UriWarning {
         match self {
             Self::IssuerMismatch { .. } => "issuer-mismatch",
             Self::PlusInIssuer => "issuer-plus",
+            Self::PlusAsSpace => "issuer-plus-as-space",
+            Self::ColonInIssuer => "issuer-colon",
+            Self::ColonInAccount => "account-colon",
+            Self::Duplicate(_) => "duplicate-parameter",
             Self::Secret(warning) => warning.code(),
         }
     }
@@ -213,13 +228,25 @@ impl fmt::Display for UriWarning {
             Self::PlusInIssuer => f.write_str(
                 "The issuer has a plus sign that may have been meant as a space; it was kept as it is.",
             ),
+            Self::PlusAsSpace => {
+                f.write_str("The issuer has a plus sign that was read as a space, as in the label.")
+            }
+            Self::ColonInIssuer => {
+                f.write_str("The issuer has a colon; apps may take what is after it for the account.")
+            }
+            Self::ColonInAccount => {
+                f.write_str("The account has a colon; apps may take what is before it for the issuer.")
+            }
+            Self::Duplicate(name) => {
+                write!(f, "The parameter {name} stands there twice, with the same value.")
+            }
             Self::Secret(warning) => warning.fmt(f),
         }
     }
 }
 
 /// A URI cannot be built, or cannot be read. The messages never repeat the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UriError {
     /// The issuer has a colon, which separates issuer and account.
@@ -258,9 +285,13 @@ pub enum UriError {
     /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
     #[error("the URI has a percent-encoding that is not UTF-8 text")]
     Encoding,
-    /// A known parameter stands there twice.
-    #[error("the parameter {0} stands there twice")]
+    /// A known parameter stands there twice, with different values.
+    #[error("the parameter {0} stands there twice, with different values")]
     Duplicate(&'static str),
+    /// A parameter asks for codes that neither HOTP nor TOTP computes, such as `encoder=steam`: what it says, cut to 32
+    /// characters.
+    #[error("the parameter {0} asks for codes that are not HOTP or TOTP")]
+    NotOtp(String),
     /// A parameter without which there is no token: `secret`, or `counter` for HOTP.
     #[error("the parameter {0} is missing")]
     Missing(&'static str),

@@ -73,6 +73,10 @@ fn errors_never_repeat_their_input() {
         let uri = format!("otpauth://totp/alice?secret={text}");
         let error = OtpauthUri::parse(&uri).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(text));
+
+        let twice = format!("otpauth://totp/alice?secret={text}&secret=AAAAAAAA");
+        let error = OtpauthUri::parse(&twice).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(text));
     }
     let error = Code::parse("12345x").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("12345"));

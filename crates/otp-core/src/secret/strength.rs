@@ -56,7 +56,7 @@ impl Secret {
     }
 }
 
-/// A secret that is accepted, but shorter than it should be.
+/// A secret that is accepted, but shorter than it should be or not written as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecretWarning {
@@ -70,6 +70,10 @@ pub enum SecretWarning {
         /// What it has.
         bits: usize,
     },
+    /// Its base32 has bits in the last character that belong to no byte.
+    SpareBits,
+    /// Its base32 has more or fewer `=` at the end than the encoding asks for.
+    Padding,
 }
 
 impl SecretWarning {
@@ -79,6 +83,8 @@ impl SecretWarning {
         match self {
             Self::BelowMinimum { .. } => "secret-below-minimum",
             Self::BelowRecommended { .. } => "secret-below-recommended",
+            Self::SpareBits => "secret-spare-bits",
+            Self::Padding => "secret-padding",
         }
     }
 }
@@ -93,6 +99,11 @@ impl fmt::Display for SecretWarning {
             Self::BelowRecommended { bits } => {
                 write!(f, "The secret has {bits} bits; RFC 4226 recommends 160.")
             }
+            Self::SpareBits => f.write_str(
+                "The last character of the secret has bits that belong to no byte; they were dropped. \
+                 Compare a code with the token's.",
+            ),
+            Self::Padding => f.write_str("The secret does not end with as many = as base32 asks for."),
         }
     }
 }

@@ -6,39 +6,80 @@ use alloc::vec::Vec;
 use data_encoding::{BASE32_NOPAD, DecodeKind, Encoding, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
-use super::{Secret, SecretError};
+use super::{Secret, SecretError, SecretWarning};
 
 /// The characters of the longest secret in base32, without padding.
 const MAX_BASE32: usize = (Secret::MAX_BYTES * 8).div_ceil(5);
 
 pub(super) fn decode_base32(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let mut symbols = Zeroizing::new(Vec::with_capacity(MAX_BASE32));
-    let mut padding = 0_usize;
-    for (index, character) in text.chars().enumerate() {
-        match character {
-            ' ' | '\t' | '\r' | '\n' | '-' => {}
-            '=' => padding += 1,
-            _ if padding > 0 => return Err(SecretError::Padding),
-            'A'..='Z' | 'a'..='z' | '2'..='7' => {
-                if symbols.len() == MAX_BASE32 {
-                    return Err(SecretError::TooLong);
-                }
-                // ASCII by the pattern, so the low byte is the character.
-                let [byte, ..] = u32::from(character).to_le_bytes();
-                symbols.push(byte.to_ascii_uppercase());
-            }
-            _ => {
-                return Err(SecretError::Character {
-                    position: index + 1,
-                    look_alike: matches!(character, '0' | '1' | '8' | '9'),
-                });
-            }
-        }
-    }
-    if padding > 0 && padding != (8 - symbols.len() % 8) % 8 {
+    let Base32 { symbols, padding } = Base32::read(text)?;
+    if padding > 0 && padding != right_padding(&symbols) {
         return Err(SecretError::Padding);
     }
     decode(&BASE32_NOPAD, &symbols)
+}
+
+/// The same, but for spare bits and any number of `=` at the end, with what was tolerated.
+pub(super) fn import_base32(text: &str) -> Result<(Zeroizing<Vec<u8>>, Vec<SecretWarning>), SecretError> {
+    let Base32 { mut symbols, padding } = Base32::read(text)?;
+    let mut tolerated = Vec::new();
+    if padding > 0 && padding != right_padding(&symbols) {
+        tolerated.push(SecretWarning::Padding);
+    }
+    if clear_spare_bits(&mut symbols) {
+        tolerated.push(SecretWarning::SpareBits);
+    }
+    Ok((decode(&BASE32_NOPAD, &symbols)?, tolerated))
+}
+
+/// Base32 without what people type between its characters: the characters in upper case, and how many `=` end it.
+struct Base32 {
+    symbols: Zeroizing<Vec<u8>>,
+    padding: usize,
+}
+
+impl Base32 {
+    fn read(text: &str) -> Result<Self, SecretError> {
+        let mut symbols = Zeroizing::new(Vec::with_capacity(MAX_BASE32));
+        let mut padding = 0_usize;
+        for (index, character) in text.chars().enumerate() {
+            match character {
+                ' ' | '\t' | '\r' | '\n' | '-' => {}
+                '=' => padding += 1,
+                _ if padding > 0 => return Err(SecretError::Padding),
+                'A'..='Z' | 'a'..='z' | '2'..='7' => {
+                    if symbols.len() == MAX_BASE32 {
+                        return Err(SecretError::TooLong);
+                    }
+                    // ASCII by the pattern, so the low byte is the character.
+                    let [byte, ..] = u32::from(character).to_le_bytes();
+                    symbols.push(byte.to_ascii_uppercase());
+                }
+                _ => {
+                    return Err(SecretError::Character {
+                        position: index + 1,
+                        look_alike: matches!(character, '0' | '1' | '8' | '9'),
+                    });
+                }
+            }
+        }
+        Ok(Self { symbols, padding })
+    }
+}
+
+const fn right_padding(symbols: &[u8]) -> usize {
+    (8 - symbols.len() % 8) % 8
+}
+
+/// Clears the bits of the last character that belong to no byte. Whether any was set.
+fn clear_spare_bits(symbols: &mut [u8]) -> bool {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let spare = symbols.len() * 5 % 8;
+    let Some(last) = symbols.last_mut() else { return false };
+    let Some(value) = ALPHABET.iter().position(|symbol| symbol == last) else { return false };
+    let cleared = value >> spare << spare;
+    *last = ALPHABET[cleared];
+    cleared != value
 }
 
 pub(super) fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {

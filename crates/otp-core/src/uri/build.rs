@@ -72,7 +72,8 @@ impl<'a> Names<'a> {
     }
 }
 
-fn check_text(name: &str) -> Result<(), UriError> {
+/// What holds for every name, also of a URI that was read.
+pub(super) fn check_text(name: &str) -> Result<(), UriError> {
     if name.len() > MAX_NAME_BYTES {
         return Err(UriError::NameTooLong);
     }
@@ -104,6 +105,9 @@ pub(super) fn render(token: &Token, names: &Names<'_>, secret: &Secret) -> Zeroi
     });
     if let Some(issuer) = names.issuer {
         uri.extend(utf8_percent_encode(issuer, ENCODED));
+        uri.push(':');
+    } else if names.account.contains(':') {
+        // What was read as an account is not to be taken for issuer and account.
         uri.push(':');
     }
     uri.extend(utf8_percent_encode(names.account, ENCODED));

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use percent_encoding::percent_decode_str;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::build::check_text;
 use super::{MAX_URI_BYTES, OtpauthUri, Parsed, Token, UriError, UriWarning};
 use crate::algorithm::Algorithm;
 use crate::hotp::Hotp;
@@ -18,14 +19,13 @@ pub(super) fn parse(text: &str) -> Result<Parsed, UriError> {
         return Err(UriError::TooLong);
     }
     let parts = Parts::split(text.trim())?;
-    let parameters = Parameters::read(parts.query)?;
     let mut warnings = Vec::new();
+    let parameters = Parameters::read(parts.query, &mut warnings)?;
 
     let (issuer, account) = names(parts.label, parameters.issuer, &mut warnings)?;
     let secret = read_secret(parameters.secret, &mut warnings)?;
     let token = token(parts.counter_based, &parameters)?;
-    let uri = OtpauthUri::new(token, issuer.as_deref(), &account, secret)?;
-    Ok(Parsed { uri, warnings })
+    Ok(Parsed { uri: OtpauthUri { token, issuer, account, secret }, warnings })
 }
 
 /// `otpauth://` type `/` label `?` query, still encoded.
@@ -68,12 +68,13 @@ struct Parameters<'a> {
     digits: Option<&'a str>,
     period: Option<&'a str>,
     counter: Option<&'a str>,
+    encoder: Option<&'a str>,
 }
 
 impl<'a> Parameters<'a> {
-    /// A parameter that stands there twice is refused: apps differ in which one they take, so that whoever added the
-    /// second could show one thing and make the app compute another.
-    fn read(query: &'a str) -> Result<Self, UriError> {
+    /// A parameter that stands there twice with different values is refused: apps differ in which one they take, so that
+    /// whoever added the second could show one thing and make the app compute another.
+    fn read(query: &'a str, warnings: &mut Vec<UriWarning>) -> Result<Self, UriError> {
         let mut parameters = Self::default();
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -85,35 +86,59 @@ impl<'a> Parameters<'a> {
                 "digits" => ("digits", &mut parameters.digits),
                 "period" => ("period", &mut parameters.period),
                 "counter" => ("counter", &mut parameters.counter),
+                "encoder" => ("encoder", &mut parameters.encoder),
+                _ if TWO_STEP.contains(&name.as_str()) => return Err(UriError::NotOtp(name)),
                 _ => continue,
             };
-            if slot.replace(value).is_some() {
-                return Err(UriError::Duplicate(name));
+            match slot {
+                None => *slot = Some(value),
+                Some(first) if same(first, value)? => warnings.push(UriWarning::Duplicate(name)),
+                Some(_) => return Err(UriError::Duplicate(name)),
             }
         }
-        Ok(parameters)
+        match parameters.encoder.map(decode).transpose()? {
+            Some(encoder) if !encoder.is_empty() => Err(UriError::NotOtp(shortened("encoder=", &encoder))),
+            _ => Ok(parameters),
+        }
     }
 }
 
+/// What privacyIDEA adds where the app makes half of the key: the secret in the URI is not the key.
+const TWO_STEP: [&str; 3] = ["2step_salt", "2step_output", "2step_difficulty"];
+
+/// Whether two values are the same text, however they are encoded. One of them may be a secret.
+fn same(one: &str, other: &str) -> Result<bool, UriError> {
+    Ok(Zeroizing::new(decode(one)?) == Zeroizing::new(decode(other)?))
+}
+
+/// As much of a name as an error message repeats.
+fn shortened(prefix: &str, name: &str) -> String {
+    prefix.chars().chain(name.chars().take(32).filter(|c| !c.is_control())).collect()
+}
+
 /// Issuer and account, from the label and the issuer parameter.
+///
+/// Nothing but the issuer parameter can tell which colon separates them, if there is more than one. Without it, it is the
+/// first.
 fn names(
     label: &str,
     parameter: Option<&str>,
     warnings: &mut Vec<UriWarning>,
 ) -> Result<(Option<String>, String), UriError> {
     let label = decode(label)?;
-    let (prefix, account) = match label.split_once(':') {
-        Some((prefix, account)) => (Some(prefix.trim()), account.trim()),
-        None => (None, label.trim()),
-    };
-    if parameter.is_some_and(|issuer| issuer.contains('+')) {
-        warnings.push(UriWarning::PlusInIssuer);
-    }
-    let parameter = parameter.map(decode).transpose()?;
+    let parameter = parameter.map(|text| issuer_parameter(text, &label, warnings)).transpose()?;
+    let parameter = parameter.as_deref().map(str::trim).filter(|issuer| !issuer.is_empty());
 
-    let from_label = prefix.filter(|issuer| !issuer.is_empty());
-    let from_parameter = parameter.as_deref().map(str::trim).filter(|issuer| !issuer.is_empty());
-    if let (Some(in_label), Some(in_parameter)) = (from_label, from_parameter)
+    let (prefix, account) = match parameter.and_then(|issuer| Some((issuer, account_after(&label, issuer)?)))
+    {
+        Some((issuer, account)) => (Some(issuer), account),
+        None => match label.split_once(':') {
+            Some((prefix, account)) => (Some(prefix.trim()).filter(|prefix| !prefix.is_empty()), account),
+            None => (None, label.as_str()),
+        },
+    };
+    let account = account.trim();
+    if let (Some(in_label), Some(in_parameter)) = (prefix, parameter)
         && in_label != in_parameter
     {
         warnings.push(UriWarning::IssuerMismatch {
@@ -121,16 +146,43 @@ fn names(
             parameter: String::from(in_parameter),
         });
     }
-    let issuer = from_parameter.or(from_label).map(String::from);
-    Ok((issuer, String::from(account)))
+    let issuer = parameter.or(prefix);
+    if account.is_empty() {
+        return Err(UriError::EmptyAccount);
+    }
+    if issuer.is_some_and(|issuer| issuer.contains(':')) {
+        warnings.push(UriWarning::ColonInIssuer);
+    }
+    if account.contains(':') {
+        warnings.push(UriWarning::ColonInAccount);
+    }
+    issuer.iter().chain([&account]).try_for_each(|name| check_text(name))?;
+    Ok((issuer.map(String::from), String::from(account)))
+}
+
+/// The issuer parameter as text. A `+` stays a plus sign (RFC 3986), unless the label shows that its author encodes the
+/// parameter like a form, where it is a space.
+fn issuer_parameter(text: &str, label: &str, warnings: &mut Vec<UriWarning>) -> Result<String, UriError> {
+    if text.contains('+') {
+        let spaced = decode(&text.replace('+', "%20"))?;
+        if account_after(label, spaced.trim()).is_some() {
+            warnings.push(UriWarning::PlusAsSpace);
+            return Ok(spaced);
+        }
+        warnings.push(UriWarning::PlusInIssuer);
+    }
+    decode(text)
+}
+
+/// What follows `issuer` and a colon in the label.
+fn account_after<'a>(label: &'a str, issuer: &str) -> Option<&'a str> {
+    label.trim_start().strip_prefix(issuer)?.trim_start().strip_prefix(':')
 }
 
 fn read_secret(value: Option<&str>, warnings: &mut Vec<UriWarning>) -> Result<Secret, UriError> {
     let text = Zeroizing::new(decode(value.ok_or(UriError::Missing("secret"))?)?);
-    let secret = Secret::from_base32(&text)?;
-    if let Some(warning) = secret.check(Strength::Verify)? {
-        warnings.push(UriWarning::Secret(warning));
-    }
+    let (secret, tolerated) = Secret::import_base32(&text)?;
+    warnings.extend(tolerated.into_iter().chain(secret.check(Strength::Verify)?).map(UriWarning::Secret));
     Ok(secret)
 }
 

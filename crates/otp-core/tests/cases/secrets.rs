@@ -1,6 +1,6 @@
 //! Cases 1 to 10.
 
-use otp_core::{Algorithm, Digits, Period, Secret, Strength, Totp};
+use otp_core::{Algorithm, Digits, Period, Secret, SecretWarning, Strength, Totp};
 use serde::Deserialize;
 
 use super::{Subject, assert_error};
@@ -12,6 +12,7 @@ pub(crate) const JSON: &str = include_str!("secrets.json");
 enum Check {
     ReadBase32(Read),
     ReadHex(Read),
+    ImportBase32(Read),
     Strength { hex: String, enrol: String, verify: String },
     Totp { hex: String, algorithm: String, digits: u8, at: u64, code: String },
 }
@@ -22,6 +23,8 @@ struct Read {
     text: String,
     hex: Option<String>,
     base32: Option<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
     error: Option<String>,
 }
 
@@ -30,6 +33,12 @@ fn secrets() {
     Subject::<Check>::read(JSON).run(|check| match check {
         Check::ReadBase32(read) => read.check(Secret::from_base32(&read.text)),
         Check::ReadHex(read) => read.check(Secret::from_hex(&read.text)),
+        Check::ImportBase32(read) => {
+            let (secret, warnings) = Secret::import_base32(&read.text)
+                .map_or_else(|error| (Err(error), Vec::new()), |(secret, warnings)| (Ok(secret), warnings));
+            read.check(secret);
+            assert_eq!(warnings.iter().map(SecretWarning::code).collect::<Vec<_>>(), read.warnings);
+        }
         Check::Strength { hex, enrol, verify } => {
             let secret = Secret::from_hex(hex).unwrap();
             assert_eq!(strength(&secret, Strength::Enrol), *enrol);
