@@ -1,7 +1,5 @@
 //! Counter-based one-time passwords.
 
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-
 use crate::algorithm::Algorithm;
 use crate::code::Code;
 use crate::mac::Keyed;
@@ -99,19 +97,7 @@ impl Hotp {
         if first.digits() != self.digits || second.digits() != self.digits {
             return None;
         }
-        let mut keyed = Keyed::new(self.algorithm, secret);
-        let last = counter.saturating_add(u64::from(window.value())).saturating_add(1);
-
-        let mut before_matches = Choice::from(0);
-        let mut found = Choice::from(0);
-        let mut lowest = 0;
-        for candidate in counter..=last {
-            let value = keyed.value(candidate, self.digits);
-            let hit = before_matches & value.ct_eq(&second.value()) & !found;
-            lowest.conditional_assign(&candidate, hit);
-            found |= hit;
-            before_matches = value.ct_eq(&first.value());
-        }
-        bool::from(found).then_some(lowest)
+        let last = counter.saturating_add(u64::from(window.value()));
+        Keyed::new(self.algorithm, secret).lowest_pair(counter..=last, [first, second], None)
     }
 }

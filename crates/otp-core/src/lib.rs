@@ -20,7 +20,7 @@ pub mod uri;
 pub use crate::algorithm::{Algorithm, UnknownAlgorithm};
 pub use crate::code::{Code, CodeError};
 pub use crate::hotp::Hotp;
-pub use crate::parameters::{Digits, LookAhead, ParameterError, Period, ResyncWindow, Window};
+pub use crate::parameters::{Digits, LookAhead, ParameterError, Period, ResyncSteps, ResyncWindow, Window};
 pub use crate::secret::{Secret, SecretError, SecretWarning, Strength};
 pub use crate::totp::{TimeError, Totp, unix_seconds};
 pub use crate::uri::{CompatibilityWarning, OtpauthUri, Parsed, Token, UriError, UriWarning, compatibility};

@@ -69,6 +69,30 @@ impl Keyed {
         }
         bool::from(found).then_some(lowest)
     }
+
+    /// The lowest counter that gives `second` right after one in `counters` and above `after` that gives `first`.
+    ///
+    /// Every counter is evaluated, as in [`Keyed::lowest_match`]. Both codes have the same number of digits.
+    pub(crate) fn lowest_pair(
+        &mut self,
+        counters: RangeInclusive<u64>,
+        [first, second]: [&Code; 2],
+        after: Option<u64>,
+    ) -> Option<u64> {
+        let (start, last) = counters.into_inner();
+        let mut before_matches = Choice::from(0);
+        let mut found = Choice::from(0);
+        let mut lowest = 0;
+        for counter in start..=last.saturating_add(1) {
+            let value = self.value(counter, first.digits());
+            let hit = before_matches & value.ct_eq(&second.value()) & !found;
+            lowest.conditional_assign(&counter, hit);
+            found |= hit;
+            let fresh = Choice::from(u8::from(after.is_none_or(|after| counter > after)));
+            before_matches = value.ct_eq(&first.value()) & fresh;
+        }
+        bool::from(found).then_some(lowest)
+    }
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104)")]

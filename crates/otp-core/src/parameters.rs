@@ -205,7 +205,7 @@ impl Default for LookAhead {
     }
 }
 
-/// How far resynchronisation searches for two consecutive HOTP codes: 1 to 1000 counters, 100 by default
+/// How far resynchronisation searches for two consecutive HOTP codes: 1 to 1000 counters, 1000 by default
 /// (RFC 4226, section 7.4 and appendix E.4).
 ///
 /// Two codes of six digits match by chance with probability 10^-12 per counter, so this window may be much wider than a
@@ -238,7 +238,54 @@ impl ResyncWindow {
 
 impl Default for ResyncWindow {
     fn default() -> Self {
-        Self(100)
+        Self(Self::MAX)
+    }
+}
+
+/// How far resynchronisation searches for two consecutive TOTP codes: 0 to 240 steps before and after the present, 240 by
+/// default, which are two hours of 30 seconds.
+///
+/// As with [`ResyncWindow`], two codes do not match by chance. The bound is for codes that somebody saw: those that a
+/// device showed in the past and that were not used are found again within it.
+///
+/// ```
+/// use otp_core::ResyncSteps;
+///
+/// assert_eq!(ResyncSteps::new(20)?.value(), 20);
+/// assert!(ResyncSteps::new(241).is_err());
+/// # Ok::<(), otp_core::ParameterError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResyncSteps(u8);
+
+impl ResyncSteps {
+    /// The widest search.
+    pub const MAX: u8 = 240;
+    /// Only a pair whose second code is that of the present step.
+    pub const NONE: Self = Self(0);
+
+    /// Takes 0 to 240 steps.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError::ResyncSteps`] above 240.
+    pub const fn new(steps: u8) -> Result<Self, ParameterError> {
+        if steps > Self::MAX {
+            return Err(ParameterError::ResyncSteps(steps));
+        }
+        Ok(Self(steps))
+    }
+
+    /// The number of steps, 0 to 240.
+    #[must_use]
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for ResyncSteps {
+    fn default() -> Self {
+        Self(Self::MAX)
     }
 }
 
@@ -261,4 +308,7 @@ pub enum ParameterError {
     /// The resynchronisation window is 0 or too wide.
     #[error("a resynchronisation window has 1 to {max} counters, not {0}", max = ResyncWindow::MAX)]
     ResyncWindow(u16),
+    /// The reach of resynchronisation is too wide.
+    #[error("a resynchronisation reaches 0 to {max} steps either way, not {0}", max = ResyncSteps::MAX)]
+    ResyncSteps(u8),
 }

@@ -3,7 +3,7 @@
 use crate::algorithm::Algorithm;
 use crate::code::Code;
 use crate::mac::Keyed;
-use crate::parameters::{Digits, Period, Window};
+use crate::parameters::{Digits, Period, ResyncSteps, Window};
 use crate::secret::Secret;
 
 /// TOTP, the time-based one-time password of RFC 6238: the parameters, without secret or clock.
@@ -145,6 +145,47 @@ impl Totp {
         let first = centre.saturating_sub(u64::from(window.past()));
         let last = centre.saturating_add(u64::from(window.future()));
         Keyed::new(self.algorithm, secret).lowest_match(first..=last, code, after)
+    }
+
+    /// Finds a device whose clock is off by two consecutive codes: the step of the *second* one, or `None`.
+    ///
+    /// It lies at most `reach` steps before or after the step `centre`, and both codes are of steps after the step
+    /// `after`, so that codes of the past that were used, or that come before a used one, are never found again. The lowest
+    /// pair wins. The caller keeps the step found as the last one, and its distance from `centre` as the drift of the device
+    /// (RFC 6238, section 6): from then on [`Totp::verify_around`] has its narrow window there.
+    ///
+    /// Every step of the reach is evaluated. Codes with another number of digits are refused before any HMAC.
+    ///
+    /// ```
+    /// use otp_core::{Code, ResyncSteps, Secret, Totp};
+    ///
+    /// let secret = Secret::from_bytes(b"12345678901234567890")?;
+    /// let totp = Totp::default();
+    /// // The clock says step 9, and the device is eight behind.
+    /// let (first, second) = (Code::parse("755224")?, Code::parse("287082")?); // steps 0 and 1
+    /// let reach = ResyncSteps::default();
+    /// assert_eq!(totp.resynchronise(&secret, &first, &second, 9, reach, None), Some(1));
+    /// assert_eq!(totp.resynchronise(&secret, &first, &second, 9, reach, Some(0)), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn resynchronise(
+        &self,
+        secret: &Secret,
+        first: &Code,
+        second: &Code,
+        centre: u64,
+        reach: ResyncSteps,
+        after: Option<u64>,
+    ) -> Option<u64> {
+        if first.digits() != self.digits || second.digits() != self.digits {
+            return None;
+        }
+        let reach = u64::from(reach.value());
+        // Of the first codes; the second ones are a step later.
+        let last = centre.saturating_add(reach).checked_sub(1)?;
+        let start = centre.saturating_sub(reach).saturating_sub(1);
+        Keyed::new(self.algorithm, secret).lowest_pair(start..=last, [first, second], after)
     }
 }
 

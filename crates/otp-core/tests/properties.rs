@@ -4,7 +4,7 @@
 
 mod strategies;
 
-use otp_core::{Code, Hotp, LookAhead, OtpauthUri, ResyncWindow, Secret, Totp, UriError};
+use otp_core::{Code, Hotp, LookAhead, OtpauthUri, ResyncSteps, ResyncWindow, Secret, Totp, UriError};
 use proptest::prelude::*;
 
 use strategies::{algorithm, counter, digits, key, strong_key, token, totp, window};
@@ -42,6 +42,18 @@ proptest! {
             prop_assert_eq!(&*secret.to_base32(), &canonical.to_ascii_uppercase());
         }
         let _ = Secret::from_hex(&text);
+        // What is imported is that, or something that new secrets may not be.
+        match (Secret::from_base32(&text), Secret::import_base32(&text)) {
+            (Ok(strict), Ok((imported, tolerated))) => {
+                prop_assert!(strict.matches(&imported) && tolerated.is_empty());
+            }
+            (Err(_), Ok((imported, tolerated))) => {
+                prop_assert!(!tolerated.is_empty());
+                prop_assert!(Secret::from_base32(&imported.to_base32()).unwrap().matches(&imported));
+            }
+            (Err(_), Err(_)) => {}
+            (Ok(_), Err(error)) => prop_assert!(false, "{error}"),
+        }
     }
 
     #[test]
@@ -171,6 +183,27 @@ proptest! {
     }
 
     #[test]
+    fn a_clock_that_is_off_is_found_within_reach_and_never_by_codes_of_the_past(
+        key in key(),
+        centre in 300..1_u64 << 40,
+        offset in -260..=260_i64,
+        reach in 0..=240_u8,
+        after in prop::option::of(-260..=260_i64),
+    ) {
+        let secret = Secret::from_bytes(&key).unwrap();
+        let totp = Totp::new(otp_core::Algorithm::Sha1, otp_core::Digits::EIGHT, otp_core::Period::default());
+        let at = centre.saturating_add_signed(offset);
+        let (first, second) = (totp.generate_step(&secret, at - 1), totp.generate_step(&secret, at));
+        let after = after.map(|after| centre.saturating_add_signed(after));
+        let steps = ResyncSteps::new(reach).unwrap();
+        let found = totp.resynchronise(&secret, &first, &second, centre, steps, after);
+        let inside = offset.unsigned_abs() <= u64::from(reach) && after.is_none_or(|after| at - 1 > after);
+        prop_assert_eq!(found, inside.then_some(at));
+        // The other way round they are no pair.
+        prop_assert_eq!(totp.resynchronise(&secret, &second, &first, centre, steps, None), None);
+    }
+
+    #[test]
     fn uris_come_back(
         key in strong_key(),
         token in token(),
@@ -200,7 +233,7 @@ proptest! {
 
     #[test]
     fn any_text_is_a_uri_that_comes_back_or_an_error(
-        text in "(?s).*|otpauth://(totp|hotp)/[a-zA-Z:% +é]{0,20}\\?secret=[A-Z2-7]{16,40}(&(issuer|digits|period|counter|algorithm|image)=[a-zA-Z0-9%+:]{0,12}){0,4}",
+        text in "(?s).*|otpauth://(totp|hotp)/[a-zA-Z:% +é]{0,20}\\?secret=[A-Z2-7]{16,40}(&(issuer|digits|period|counter|algorithm|image|encoder)=[a-zA-Z0-9%+:]{0,12}){0,4}",
     ) {
         if let Ok(parsed) = OtpauthUri::parse(&text) {
             let again = OtpauthUri::parse(&parsed.uri.to_uri()).unwrap();

@@ -1,6 +1,6 @@
 //! Cases 26 to 33.
 
-use otp_core::{Hotp, LookAhead, ResyncWindow, Totp, Window};
+use otp_core::{Hotp, LookAhead, ResyncSteps, ResyncWindow, Totp, Window};
 use serde::Deserialize;
 
 use super::{Subject, assert_error, code, seed};
@@ -11,9 +11,34 @@ pub(crate) const JSON: &str = include_str!("windows.json");
 #[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 enum Check {
     VerifyTotp(VerifyTotp),
-    VerifyAround { code: String, centre: u64, past: u8, future: u8, step: Option<u64> },
-    VerifyHotp { code: String, counter: u64, look_ahead: u8, matches: Option<u64> },
-    Resynchronise { first: String, second: String, counter: u64, window: u16, matches: Option<u64> },
+    VerifyAround {
+        code: String,
+        centre: u64,
+        past: u8,
+        future: u8,
+        step: Option<u64>,
+    },
+    VerifyHotp {
+        code: String,
+        counter: u64,
+        look_ahead: u8,
+        matches: Option<u64>,
+    },
+    ResynchroniseTotp {
+        first: String,
+        second: String,
+        centre: u64,
+        reach: u8,
+        after: Option<u64>,
+        step: Option<u64>,
+    },
+    Resynchronise {
+        first: String,
+        second: String,
+        counter: u64,
+        window: u16,
+        matches: Option<u64>,
+    },
 }
 
 /// A check of the seed with the default parameters.
@@ -54,6 +79,12 @@ fn windows() {
             let look_ahead = LookAhead::new(*look_ahead).unwrap();
             let found = Hotp::default().verify(&seed(), &code(typed), *counter, look_ahead);
             assert_eq!(found, *matches);
+        }
+        Check::ResynchroniseTotp { first, second, centre, reach, after, step } => {
+            let (first, second) = (code(first), code(second));
+            let reach = ResyncSteps::new(*reach).unwrap();
+            let found = Totp::default().resynchronise(&seed(), &first, &second, *centre, reach, *after);
+            assert_eq!(found, *step);
         }
         Check::Resynchronise { first, second, counter, window, matches } => {
             let found = Hotp::default().resynchronise(
