@@ -313,6 +313,7 @@ impl From<Refusal> for Problem {
             Refusal::UnknownFactor => ProblemCode::NotFound,
             Refusal::NotEnrolled => ProblemCode::NotEnrolled,
             Refusal::Disabled => ProblemCode::Disabled,
+            Refusal::OperatorsOnly => ProblemCode::Forbidden,
             Refusal::TooManyFactors { .. } => ProblemCode::TooManyFactors,
             Refusal::KindNotAdmitted => return Self::invalid("kind", refusal),
             Refusal::CounterTooLarge => return Self::invalid("counter", refusal),

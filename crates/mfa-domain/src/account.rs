@@ -17,12 +17,14 @@ pub mod backup_codes;
 pub mod factor;
 
 mod administer;
+mod codes;
 mod enrol;
 mod manage;
 mod verify;
 
 pub use attempts::Attempts;
 pub use backup_codes::{BackupCodes, CodeHash, HashedCode};
+pub use codes::Codes;
 pub use factor::{Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, TotpDevice};
 pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Verdict, Verified};
 
@@ -110,6 +112,9 @@ pub enum Refusal {
     /// The policy admits no factor of that kind.
     #[error("factors of this kind are not admitted")]
     KindNotAdmitted,
+    /// Only an operator may put in a factor that counts without a first code.
+    #[error("only an operator may import a factor that counts at once")]
+    OperatorsOnly,
     /// The counter of a token is at its end.
     #[error("the counter must be below 2^63")]
     CounterTooLarge,

@@ -59,6 +59,8 @@ pub enum EventKind {
     EnrolmentAbandoned,
     /// A first code made a factor active.
     FactorActivated,
+    /// An operator put in a factor that counts at once, without a first code.
+    FactorImported,
     /// A factor got another label.
     FactorRenamed,
     /// A factor was removed.
@@ -88,10 +90,11 @@ pub enum EventKind {
 }
 
 /// The kinds and their names, in one place.
-const KINDS: [(EventKind, &str); 15] = [
+const KINDS: [(EventKind, &str); 16] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
     (EventKind::FactorActivated, "factor_activated"),
+    (EventKind::FactorImported, "factor_imported"),
     (EventKind::FactorRenamed, "factor_renamed"),
     (EventKind::FactorRevoked, "factor_revoked"),
     (EventKind::FactorResynchronised, "factor_resynchronised"),

@@ -323,7 +323,7 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
     let first = SubmittedCode::parse(first.as_str()).unwrap();
     let pending = open(world.account.factor(new.id).unwrap());
     let confirmed = world.decide(&user, |account, context| {
-        let decision = account.confirm(context, new.id, &first, &pending, None);
+        let decision = account.confirm(context, new.id, (&first).into(), &pending, None);
         (decision.answer, decision.delta)
     });
     assert!(confirmed.unwrap().is_active());
@@ -357,7 +357,7 @@ fn a_factor_that_was_offered_without_proof_dies_with_the_first_activation() {
         let secret =
             OpenSecret { factor: id, sealed: sealed(number), secret: secret(number), resealed: None };
         world.decide(&user, |account, context| {
-            let decision = account.confirm(context, id, &code, &secret, None);
+            let decision = account.confirm(context, id, (&code).into(), &secret, None);
             (decision.answer.map(|factor| factor.id), decision.delta)
         })
     };
@@ -415,7 +415,7 @@ fn a_pending_factor_protects_nothing_and_expires() {
     world.now = world.now.plus(Duration::from_mins(10));
     let code = SubmittedCode::parse(&world.totp(0)).unwrap();
     let late = world.decide(&user, |account, context| {
-        (account.awaiting_confirmation(context, id, &code).map(|factor| factor.id), None)
+        (account.awaiting_confirmation(context, id, (&code).into()).map(|factor| factor.id), None)
     });
     assert_eq!(late, Err(Rejection::UnknownFactor));
 }

@@ -1,5 +1,7 @@
 //! Decisions and use cases from outside.
 
 mod decisions;
+mod imports;
 mod send;
+mod two_codes;
 mod use_cases;

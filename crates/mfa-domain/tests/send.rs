@@ -19,7 +19,7 @@ fn use_cases(
     key: &AccountKey,
     actor: &Actor,
     factor: FactorId,
-    new: NewFactor,
+    [new, known]: [NewFactor; 2],
     code: &SubmittedCode,
     codes: [&Code; 2],
     label: &Label,
@@ -27,7 +27,9 @@ fn use_cases(
     query: &EventQuery,
 ) {
     send(&mfa.begin_enrolment(key, actor, new));
+    send(&mfa.import_factor(key, actor, known, reason));
     send(&mfa.confirm(key, actor, factor, code));
+    send(&mfa.confirm(key, actor, factor, codes));
     send(&mfa.verify(key, actor, code, Some(factor)));
     send(&mfa.issue_backup_codes(key, actor));
     send(&mfa.rename(key, actor, factor, label));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use mfa_crypto::Argon2Settings;
 use mfa_domain::Policies;
-use mfa_domain::otp_core::{LookAhead, Window};
+use mfa_domain::otp_core::{LookAhead, ResyncSteps, ResyncWindow, Window};
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
 
 use crate::config::Settings;
@@ -26,6 +26,8 @@ fn verification(settings: &Verification) -> Result<StandardVerification> {
         window: Window::new(settings.past_steps, settings.future_steps)?,
         drift_bound: settings.drift_bound,
         look_ahead: LookAhead::new(settings.look_ahead)?,
+        resync_steps: ResyncSteps::new(settings.resync_steps)?,
+        resync_counters: ResyncWindow::new(settings.resync_counters)?,
     })
 }
 

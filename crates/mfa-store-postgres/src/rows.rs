@@ -182,15 +182,14 @@ impl FactorRow {
                 let period = row.number("period", required("period", self.period)?)?;
                 let period = row.read("period", Period::new(period))?;
                 let t0 = row.number("t0", required("t0", self.t0)?)?;
-                let steps =
-                    |column, value: Option<i16>| row.number(column, row.required(column, value)?.into());
+                let leaning = row.required("leaning", self.leaning)?;
                 Ok(Authenticator::Totp(TotpDevice {
                     totp: Totp::new(algorithm, digits, period).with_t0(t0),
                     secret,
                     last_step: self.last_step.map(|step| row.number("last_step", step)).transpose()?,
                     drift: Drift {
-                        steps: steps("drift", self.drift)?,
-                        leaning: steps("leaning", self.leaning)?,
+                        steps: row.required("drift", self.drift)?,
+                        leaning: row.number("leaning", leaning.into())?,
                     },
                 }))
             }

@@ -24,7 +24,7 @@ const UNREADABLE: [(&str, &str); 26] = [
     ("UPDATE mfa.factors SET kind = 'passkey'", "kind"),
     ("UPDATE mfa.factors SET kind = 'totp'", "period"),
     ("UPDATE mfa.factors SET kind = 'totp', period = 0, t0 = 0, drift = 0, leaning = 0", "period"),
-    ("UPDATE mfa.factors SET kind = 'totp', period = 30, t0 = 0, drift = 128, leaning = 0", "drift"),
+    ("UPDATE mfa.factors SET kind = 'totp', period = 30, t0 = 0, drift = 0, leaning = 128", "leaning"),
     ("UPDATE mfa.factors SET label = ''", "label"),
     ("UPDATE mfa.factors SET state = 'revoked'", "state"),
     ("UPDATE mfa.factors SET state = 'pending', expires_at = NULL", "expires_at"),

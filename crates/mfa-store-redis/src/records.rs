@@ -38,7 +38,7 @@ struct FactorRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_step: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    drift: Option<i8>,
+    drift: Option<i16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     leaning: Option<i8>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -28,7 +28,7 @@ const UNREADABLE: [(&str, &str); 30] = [
     ("UPDATE factors SET kind = 'passkey'", "kind"),
     ("UPDATE factors SET kind = 'totp'", "period"),
     ("UPDATE factors SET kind = 'totp', period = 0, t0 = 0, drift = 0, leaning = 0", "period"),
-    ("UPDATE factors SET kind = 'totp', period = 30, t0 = 0, drift = 128, leaning = 0", "drift"),
+    ("UPDATE factors SET kind = 'totp', period = 30, t0 = 0, drift = 32768, leaning = 0", "drift"),
     ("UPDATE factors SET label = ''", "label"),
     ("UPDATE factors SET state = 'revoked'", "state"),
     ("UPDATE factors SET state = 'pending', expires_at = NULL", "expires_at"),

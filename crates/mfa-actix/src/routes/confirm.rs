@@ -7,19 +7,23 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::resynchronise::consecutive;
 use crate::answer::{FactorAnswer, shown};
 use crate::body::Body;
 use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
-/// The first code of a factor.
+/// The first code of a factor, or its first two: either `code` or `codes`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfirmRequest {
     /// As the authenticator shows it.
-    #[schema(value_type = String, min_length = 6, max_length = 64, example = "123456")]
-    code: Zeroizing<String>,
+    #[schema(value_type = Option<String>, min_length = 6, max_length = 64, example = "123456")]
+    code: Option<Zeroizing<String>>,
+    /// Two codes that it showed one right after the other, for a device whose clock or counter is off.
+    #[schema(value_type = Option<Vec<String>>, min_items = 2, max_items = 2, example = json!(["123456", "654321"]))]
+    codes: Option<[Zeroizing<String>; 2]>,
 }
 
 /// The factor is active.
@@ -40,7 +44,8 @@ pub(crate) struct ConfirmAnswer {
 
 /// Confirm a factor by its first code
 ///
-/// That code is used up by it. A wrong one costs an attempt.
+/// Or by two consecutive ones, which are searched much further: so a device whose clock or counter is off can be bound, too.
+/// They are used up by it. Wrong ones cost one attempt.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors", security(("api_key" = ["enrol"])),
     params(UserSegment, FactorSegment),
@@ -58,14 +63,26 @@ pub(crate) async fn confirm(
     Body(request): Body<ConfirmRequest>,
     state: Data<State>,
 ) -> Result<Json<ConfirmAnswer>, Problem> {
-    let code = SubmittedCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
-    match state.mfa.confirm(&key, &caller.actor(), id, &code).await? {
+    let (mfa, actor) = (&state.mfa, caller.actor());
+    let confirmation = match (&request.code, &request.codes) {
+        (Some(code), None) => {
+            let code = SubmittedCode::parse(code).map_err(|_| ProblemCode::MalformedCode)?;
+            mfa.confirm(&key, &actor, id, &code).await?
+        }
+        (None, Some(codes)) => {
+            let [first, second] = consecutive(codes)?;
+            mfa.confirm(&key, &actor, id, [&first, &second]).await?
+        }
+        (None, None) => return Err(Problem::invalid("code", "is missing")),
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("codes", "belongs in the place of code, not beside it"));
+        }
+    };
+    match confirmation {
         Confirmation::Confirmed { factor, backup_codes } => Ok(Json(ConfirmAnswer {
             factor: FactorAnswer::from(&factor),
             backup_codes: backup_codes.as_ref().map(shown),
         })),
-        Confirmation::Rejected(rejection) => {
-            Err(Problem::rejection(rejection, state.mfa.ports().clock.now()))
-        }
+        Confirmation::Rejected(rejection) => Err(Problem::rejection(rejection, mfa.ports().clock.now())),
     }
 }

@@ -3,9 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use data_encoding::BASE64;
-use mfa_domain::mfa::{Enrolment, NewFactor};
-use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, Token, Totp, qr};
-use mfa_domain::{FactorKind, Label};
+use mfa_domain::mfa::{Enrolment, EnrolmentWarning, NewFactor};
+use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, SecretWarning, Token, Totp, qr};
+use mfa_domain::{FactorKind, Label, Reason};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -58,14 +58,32 @@ pub(crate) struct EnrolRequest {
     period: Option<u64>,
     /// The next counter, 0 by default; HOTP only.
     counter: Option<u64>,
-    /// An existing secret in base32; needs the scope `admin`.
+    /// An existing secret, of a hardware token or from another system; needs the scope `admin`.
     #[schema(value_type = Option<String>)]
     secret: Option<Zeroizing<String>>,
+    /// How `secret` is written: `base32` (default) or `hex`.
+    #[schema(example = "base32")]
+    secret_encoding: Option<SecretEncoding>,
+    /// With `true` the factor counts at once, on an operator's word: it needs no first code, also beside others. Needs the
+    /// scope `admin`, `secret` and `reason`.
+    #[serde(default)]
+    imported: bool,
+    /// Why it is imported: 1 to 256 characters; kept in the audit trail.
+    #[schema(min_length = 1, max_length = 256, example = "Ticket 4711: moved from the old system")]
+    reason: Option<String>,
     /// The active factor that goes as soon as this one is confirmed.
     replaces: Option<String>,
 }
 
-/// A factor that was offered.
+/// How a secret is written.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SecretEncoding {
+    Base32,
+    Hex,
+}
+
+/// A factor that was offered or imported.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "factor": {
@@ -110,7 +128,7 @@ pub(crate) struct OtpAnswer {
 /// Offer a factor
 ///
 /// It protects nothing until its first code confirms it. With an active factor, a fresh
-/// verification is needed.
+/// verification is needed. One that an operator imports is active at once, and needs neither.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors", tag = "factors", security(("api_key" = ["enrol"])),
     params(UserSegment),
@@ -127,27 +145,57 @@ pub(crate) async fn enrol(
     Body(request): Body<EnrolRequest>,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    if request.secret.is_some() && !caller.is_admin {
+    if (request.secret.is_some() || request.imported) && !caller.is_admin {
         return Err(ProblemCode::Forbidden.into());
     }
     let default_issuer = state.issuer.clone().unwrap_or_else(|| caller.tenant.to_string());
-    let new = new_factor(request, default_issuer)?;
-    let enrolment = state.mfa.begin_enrolment(&key, &caller.actor(), new).await?;
-    Ok(HttpResponse::Created().json(answer(&enrolment)?))
+    let reason = reason(&request)?;
+    let (new, tolerated) = new_factor(request, default_issuer)?;
+    let enrolment = match reason {
+        Some(reason) => state.mfa.import_factor(&key, &caller.actor(), new, &reason).await?,
+        None => state.mfa.begin_enrolment(&key, &caller.actor(), new).await?,
+    };
+    Ok(HttpResponse::Created().json(answer(&enrolment, &tolerated)?))
 }
 
-fn new_factor(request: EnrolRequest, default_issuer: String) -> Result<NewFactor, Problem> {
+/// Why it is imported, if it is.
+fn reason(request: &EnrolRequest) -> Result<Option<Reason>, Problem> {
+    match (request.imported, &request.reason) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(Problem::invalid("reason", "belongs to imported: true")),
+        (true, _) if request.secret.is_none() => Err(Problem::invalid("secret", "is missing")),
+        (true, None) => Err(Problem::invalid("reason", "is missing")),
+        (true, Some(text)) => match Reason::new(text) {
+            Ok(reason) => Ok(Some(reason)),
+            Err(error) => Err(Problem::invalid("reason", error)),
+        },
+    }
+}
+
+/// The factor, and what was tolerated to read its secret.
+fn new_factor(
+    request: EnrolRequest,
+    default_issuer: String,
+) -> Result<(NewFactor, Vec<SecretWarning>), Problem> {
     let token = token(&request)?;
-    let EnrolRequest { label, account_name, issuer, secret, replaces, .. } = request;
+    let EnrolRequest { label, account_name, issuer, secret, secret_encoding, replaces, .. } = request;
     let label = Label::new(&label).map_err(|error| Problem::invalid("label", error))?;
-    let secret = secret.as_deref().map(|text| Secret::from_base32(text)).transpose();
-    Ok(NewFactor {
+    let secret = match (secret, secret_encoding) {
+        (None, Some(_)) => return Err(Problem::invalid("secret_encoding", "belongs to secret")),
+        (None, None) => None,
+        (Some(text), Some(SecretEncoding::Hex)) => Some(Secret::from_hex(&text).map(|key| (key, Vec::new()))),
+        (Some(text), _) => Some(Secret::import_base32(&text)),
+    };
+    let secret = secret.transpose().map_err(|error| Problem::invalid("secret", error))?;
+    let (secret, tolerated) = secret.map_or((None, Vec::new()), |(key, tolerated)| (Some(key), tolerated));
+    let new = NewFactor {
         issuer: Some(issuer.unwrap_or(default_issuer)),
         account_name,
-        secret: secret.map_err(|error| Problem::invalid("secret", error))?,
+        secret,
         replaces: replaces.as_deref().map(named_factor).transpose()?,
         ..NewFactor::new(label, token)
-    })
+    };
+    Ok((new, tolerated))
 }
 
 fn token(request: &EnrolRequest) -> Result<Token, Problem> {
@@ -176,7 +224,7 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
     }
 }
 
-fn answer(enrolment: &Enrolment) -> Result<EnrolAnswer, Problem> {
+fn answer(enrolment: &Enrolment, tolerated: &[SecretWarning]) -> Result<EnrolAnswer, Problem> {
     let too_long = |_| Problem::invalid("issuer", "issuer and account name are too long for a QR code");
     let png = qr::png(&enrolment.uri).map_err(too_long)?;
     let otp = OtpAnswer {
@@ -189,7 +237,8 @@ fn answer(enrolment: &Enrolment) -> Result<EnrolAnswer, Problem> {
         FactorKind::Hotp => (None, Some(otp)),
         _ => (Some(otp), None),
     };
-    let warnings = enrolment.warnings.iter();
+    let tolerated = tolerated.iter().map(|warning| EnrolmentWarning::Secret(*warning));
+    let warnings = tolerated.chain(enrolment.warnings.iter().copied());
     Ok(EnrolAnswer {
         factor: FactorAnswer::from(&enrolment.factor),
         totp,

@@ -13,19 +13,19 @@ use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment}
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
-/// Two codes of a counter-based token.
+/// Two codes of a device.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResynchroniseRequest {
-    /// Two codes that it showed one right after the other.
+    /// Two that it showed one right after the other.
     #[schema(value_type = Vec<String>, min_items = 2, max_items = 2, example = json!(["123456", "654321"]))]
     codes: [Zeroizing<String>; 2],
 }
 
-/// Bring a counter-based token back in step
+/// Bring a device back in step
 ///
-/// By two consecutive codes (RFC 4226, 7.4). The counter only ever grows; wrong codes cost an
-/// attempt; it is no verification.
+/// By two consecutive codes, if its clock or counter is off (RFC 4226, 7.4; RFC 6238, 6). A factor that waits for its first
+/// code still does. No step or counter ever falls; both codes are used up, wrong ones cost one attempt; it is no verification.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors", security(("api_key" = ["enrol"])),
     params(UserSegment, FactorSegment),
@@ -43,12 +43,16 @@ pub(crate) async fn resynchronise(
     Body(request): Body<ResynchroniseRequest>,
     state: Data<State>,
 ) -> Result<Json<FactorAnswer>, Problem> {
-    let [first, second] = &request.codes;
-    let codes = [&one_time_password(first)?, &one_time_password(second)?];
-    match state.mfa.resynchronise(&key, &caller.actor(), id, codes).await? {
+    let [first, second] = consecutive(&request.codes)?;
+    match state.mfa.resynchronise(&key, &caller.actor(), id, [&first, &second]).await? {
         Ok(factor) => Ok(Json(FactorAnswer::from(&factor))),
         Err(rejection) => Err(Problem::rejection(rejection, state.mfa.ports().clock.now())),
     }
+}
+
+/// Two codes of an authenticator.
+pub(super) fn consecutive([first, second]: &[Zeroizing<String>; 2]) -> Result<[Code; 2], Problem> {
+    Ok([one_time_password(first)?, one_time_password(second)?])
 }
 
 fn one_time_password(text: &str) -> Result<Code, Problem> {

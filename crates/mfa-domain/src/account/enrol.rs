@@ -1,63 +1,55 @@
 //! Enrolling a factor: offered, pending, confirmed by its first code.
 
 use super::{
-    Account, BackupCodes, BackupCodesChange, Context, Decision, Draft, Factor, FactorKind, FactorState,
+    Account, BackupCodes, BackupCodesChange, Codes, Context, Decision, Draft, Factor, FactorState,
     OpenSecret, Refusal, Rejection,
 };
 use crate::audit::EventKind;
 use crate::policy::Change;
-use crate::{Delta, FactorId, SubmittedCode};
+use crate::{Delta, FactorId, Reason};
 
 /// How many factors may wait for their first code; a further one takes the oldest one's place.
 const MOST_PENDING: usize = 3;
 
 impl Account {
-    /// Whether a factor of that kind may be enrolled now.
+    /// Offers a factor, which waits for its first code from then on.
     ///
     /// # Errors
     /// The [`Refusal`]: its kind, their number, the missing proof, or a factor to replace that is
     /// not there.
-    pub fn admit_factor(
-        &self,
-        context: Context<'_>,
-        kind: FactorKind,
-        replaces: Option<FactorId>,
-    ) -> Result<(), Refusal> {
-        let policy = context.policies.enrolment.as_ref();
-        if !policy.admits(kind) {
-            return Err(Refusal::KindNotAdmitted);
-        }
-        if let Some(id) = replaces
-            && !self.factor(id).is_some_and(Factor::is_active)
-        {
-            return Err(Refusal::UnknownFactor);
-        }
-        let most = policy.most_factors();
-        if self.active_factors().filter(|factor| Some(factor.id) != replaces).count() >= most {
-            return Err(Refusal::TooManyFactors { most });
-        }
-        if replaces.is_some() {
-            self.check_proof(context, Change::RevokeFactor)?;
-        }
-        self.check_proof(context, Change::AddFactor)
-    }
-
-    /// Offers a factor, which waits for its first code from then on.
-    ///
-    /// # Errors
-    /// As [`Account::admit_factor`].
     pub fn begin_enrolment(&self, context: Context<'_>, factor: Factor) -> Result<Option<Delta>, Refusal> {
-        let replaces = match factor.state {
-            FactorState::Pending { replaces, .. } => replaces,
-            FactorState::Active => None,
-        };
-        self.admit_factor(context, factor.kind(), replaces)?;
+        self.admit(context, &factor, Change::AddFactor)?;
         let mut draft = self.draft(context);
         self.make_room(&mut draft, context);
         let detail = [("factor_kind", factor.kind().as_str().to_owned())];
         draft.record(EventKind::EnrolmentStarted, Some(factor.id), detail);
         draft.put(factor);
         Ok(draft.finish())
+    }
+
+    /// Puts in a factor that counts at once, on the word of an operator: a token whose secret the user
+    /// carries already. It takes the place of the one that it replaces, and comes without backup
+    /// codes, since the owner is not there to see them.
+    ///
+    /// # Errors
+    /// As [`Account::begin_enrolment`], and [`Refusal::OperatorsOnly`].
+    pub fn import(
+        &self,
+        context: Context<'_>,
+        factor: Factor,
+        reason: &Reason,
+    ) -> Result<Decision<Factor>, Refusal> {
+        if !context.actor.is_admin() {
+            return Err(Refusal::OperatorsOnly);
+        }
+        self.admit(context, &factor, Change::ImportFactor)?;
+        let mut draft = self.draft(context);
+        let detail = [("factor_kind", factor.kind().as_str().to_owned()), ("reason", reason.to_string())];
+        draft.record(EventKind::FactorImported, Some(factor.id), detail);
+        self.activated(&mut draft, factor.id, factor.replaces(), None);
+        let active = Factor { state: FactorState::Active, ..factor };
+        draft.put(active.clone());
+        Ok(Decision { answer: active, delta: draft.finish() })
     }
 
     /// The pending factor that a code is to confirm.
@@ -71,18 +63,15 @@ impl Account {
         &self,
         context: Context<'_>,
         id: FactorId,
-        code: &SubmittedCode,
+        codes: Codes<'_>,
     ) -> Result<&Factor, Rejection> {
         let pending = self.factor(id).filter(|factor| factor.is_pending(context.now));
         let factor = pending.ok_or(Rejection::UnknownFactor)?;
         self.check_standing(context)?;
-        match code {
-            SubmittedCode::OneTimePassword(code) if code.digits() == factor.digits() => Ok(factor),
-            _ => Err(Rejection::Malformed),
-        }
+        if codes.fit(factor) { Ok(factor) } else { Err(Rejection::Malformed) }
     }
 
-    /// Decides whether `code` confirms a pending factor. That code is used up by it.
+    /// Decides whether `codes` confirm a pending factor. They are used up by it.
     ///
     /// `first_codes` become the user's backup codes if this is their first active factor, and every
     /// other pending factor is given up. The proof that changes ask for stays as it is: only an
@@ -91,53 +80,40 @@ impl Account {
         &self,
         context: Context<'_>,
         id: FactorId,
-        code: &SubmittedCode,
+        codes: Codes<'_>,
         secret: &OpenSecret,
         first_codes: Option<BackupCodes>,
     ) -> Decision<Result<Factor, Rejection>> {
-        let factor = match self.awaiting_confirmation(context, id, code) {
+        let factor = match self.awaiting_confirmation(context, id, codes) {
             Ok(factor) => factor,
             Err(rejection) => return Decision::without_change(Err(rejection)),
         };
         let mut draft = self.draft(context);
-        let Some(accepted) = accepted(factor, code, secret, context) else {
-            draft.fail(Some(id), code.form());
+        let Some(accepted) = codes.accepted(factor, secret, context) else {
+            draft.fail(Some(id), codes.form());
             return Decision { answer: Err(Rejection::Invalid), delta: draft.finish() };
         };
-        let active = Factor { state: FactorState::Active, ..accepted };
+        let active = Factor { state: FactorState::Active, last_used_at: Some(context.now), ..accepted };
         draft.record(
             EventKind::FactorActivated,
             Some(id),
             [("factor_kind", active.kind().as_str().to_owned())],
         );
-        if let FactorState::Pending { replaces: Some(old), .. } = factor.state
-            && self.factor(old).is_some()
-        {
-            draft.record(EventKind::FactorRevoked, Some(old), [("replaced_by", id.to_string())]);
-            draft.remove(old);
-        }
-        if !self.is_enrolled() {
-            draft.attempts().clear_row();
-            // They were offered without proof, perhaps to somebody who has the password only.
-            abandon(&mut draft, self.factors.iter().filter(|other| other.id != id));
-            if let Some(codes) = first_codes {
-                issue(&mut draft, codes);
-            }
-        }
+        self.activated(&mut draft, id, factor.replaces(), first_codes);
         secret.put(&mut draft, active.clone());
         Decision { answer: Ok(active), delta: draft.finish() }
     }
 
-    /// Whether `code` would confirm the factor: asked before backup codes are made for it.
+    /// Whether `codes` would confirm the factor: asked before backup codes are made for it.
     #[must_use]
     pub fn would_confirm(
         &self,
         context: Context<'_>,
         factor: &Factor,
-        code: &SubmittedCode,
+        codes: Codes<'_>,
         secret: &OpenSecret,
     ) -> bool {
-        accepted(factor, code, secret, context).is_some()
+        codes.accepted(factor, secret, context).is_some()
     }
 
     /// Gives out new backup codes; the old ones are dead.
@@ -166,6 +142,50 @@ impl Account {
         self.check_proof(context, Change::IssueBackupCodes)
     }
 
+    /// Whether `factor` may be enrolled now.
+    fn admit(&self, context: Context<'_>, factor: &Factor, change: Change) -> Result<(), Refusal> {
+        let policy = context.policies.enrolment.as_ref();
+        if !policy.admits(factor.kind()) {
+            return Err(Refusal::KindNotAdmitted);
+        }
+        let replaces = factor.replaces();
+        if let Some(id) = replaces
+            && !self.factor(id).is_some_and(Factor::is_active)
+        {
+            return Err(Refusal::UnknownFactor);
+        }
+        let most = policy.most_factors();
+        if self.active_factors().filter(|factor| Some(factor.id) != replaces).count() >= most {
+            return Err(Refusal::TooManyFactors { most });
+        }
+        if replaces.is_some() {
+            self.check_proof(context, Change::RevokeFactor)?;
+        }
+        self.check_proof(context, change)
+    }
+
+    /// What follows when the factor `id` becomes active.
+    fn activated(
+        &self,
+        draft: &mut Draft<'_>,
+        id: FactorId,
+        replaces: Option<FactorId>,
+        first_codes: Option<BackupCodes>,
+    ) {
+        if let Some(old) = replaces.filter(|old| self.factor(*old).is_some()) {
+            draft.record(EventKind::FactorRevoked, Some(old), [("replaced_by", id.to_string())]);
+            draft.remove(old);
+        }
+        if !self.is_enrolled() {
+            draft.attempts().clear_row();
+            // They were offered without proof, perhaps to somebody who has the password only.
+            abandon(draft, self.factors.iter().filter(|other| other.id != id));
+            if let Some(codes) = first_codes {
+                issue(draft, codes);
+            }
+        }
+    }
+
     /// Gives up factors that waited in vain, and the oldest waiting ones if there are too many.
     fn make_room(&self, draft: &mut Draft<'_>, context: Context<'_>) {
         let (expired, waiting): (Vec<_>, Vec<_>) =
@@ -175,17 +195,6 @@ impl Account {
         let surplus = waiting.len().saturating_sub(keep);
         abandon(draft, expired.into_iter().chain(waiting.into_iter().take(surplus)));
     }
-}
-
-fn accepted(
-    factor: &Factor,
-    code: &SubmittedCode,
-    secret: &OpenSecret,
-    context: Context<'_>,
-) -> Option<Factor> {
-    let SubmittedCode::OneTimePassword(code) = code else { return None };
-    let open = OpenSecret::of(std::slice::from_ref(secret), factor)?;
-    factor.accepting(code, &open.secret, context.now, context.policies.verification.as_ref())
 }
 
 fn abandon<'a>(draft: &mut Draft<'_>, pending: impl Iterator<Item = &'a Factor>) {

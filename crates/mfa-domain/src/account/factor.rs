@@ -5,6 +5,7 @@ use std::str::FromStr;
 use otp_core::{Hotp, Totp};
 use thiserror::Error;
 
+use crate::policy::VerificationPolicy;
 use crate::{FactorId, Label, Sealed, Timestamp};
 
 /// One thing that a user can prove themselves with: their phone, their hardware token.
@@ -115,6 +116,14 @@ impl Factor {
         !self.is_active() && !self.is_pending(now)
     }
 
+    /// The factor that goes once this one is active.
+    pub(super) const fn replaces(&self) -> Option<FactorId> {
+        match self.state {
+            FactorState::Pending { replaces, .. } => replaces,
+            FactorState::Active => None,
+        }
+    }
+
     /// Its kind.
     #[must_use]
     pub const fn kind(&self) -> FactorKind {
@@ -178,14 +187,15 @@ impl FromStr for FactorKind {
 #[error("not a kind of factor; it must be totp or hotp")]
 pub struct UnknownFactorKind;
 
-/// How many steps a device's clock is off, learned from the codes that it gives (RFC 6238, 6).
+/// How many steps a device's clock is off (RFC 6238, 6).
 ///
-/// The window moves by `steps`; it never gets wider. It moves by one only after three successes in
-/// a row on the same side of its centre, so that a person who types late is no drift.
+/// The window moves by `steps`; it never gets wider. Two consecutive codes move it to where they are
+/// found. Single codes move it by one only after three successes in a row on the same side of its
+/// centre, so that a person who types late is no drift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     /// Where the centre of the window is, in steps from the current one.
-    pub steps: i8,
+    pub steps: i16,
     /// Successes in a row before (negative) or after (positive) the centre.
     pub leaning: i8,
 }
@@ -194,10 +204,19 @@ impl Drift {
     /// Successes on one side that move the window.
     pub const PATIENCE: i8 = 3;
 
-    /// No further off than `bound`, which may have been tightened since.
+    /// What is known after the second of two consecutive codes was found at step `matched`, while the
+    /// clock said `step`; `None` if that is too far off to be kept.
     #[must_use]
-    pub fn within(self, bound: u8) -> Self {
-        let bound = i8::try_from(bound).unwrap_or(i8::MAX);
+    pub fn found(step: u64, matched: u64) -> Option<Self> {
+        let steps = i16::try_from(i128::from(matched) - i128::from(step)).ok()?;
+        Some(Self { steps, leaning: 0 })
+    }
+
+    /// No further off than the policy allows in one way or the other. It may have been tightened
+    /// since.
+    #[must_use]
+    pub fn within(self, policy: &dyn VerificationPolicy) -> Self {
+        let bound = i16::from(policy.drift_bound().max(policy.resync_steps().value()));
         Self { steps: self.steps.clamp(-bound, bound), ..self }
     }
 
@@ -207,7 +226,8 @@ impl Drift {
         step.saturating_add_signed(i64::from(self.steps))
     }
 
-    /// What is known after a code of step `matched` was accepted while the clock said `step`.
+    /// What is known after a code of step `matched` was accepted while the clock said `step`. Further
+    /// off than `bound` nothing is learned, but the way back is.
     #[must_use]
     pub fn learn(self, step: u64, matched: u64, bound: u8) -> Self {
         let leaning = match matched.cmp(&self.centre(step)) {
@@ -215,10 +235,11 @@ impl Drift {
             std::cmp::Ordering::Less => self.leaning.min(0).saturating_sub(1),
             std::cmp::Ordering::Greater => self.leaning.max(0).saturating_add(1),
         };
-        let moved = self.steps.saturating_add(leaning.signum());
+        let moved = self.steps.saturating_add(leaning.signum().into());
+        let back = moved.unsigned_abs() < self.steps.unsigned_abs();
         if leaning.unsigned_abs() < Self::PATIENCE.unsigned_abs() {
             Self { leaning, ..self }
-        } else if moved.unsigned_abs() <= bound {
+        } else if back || moved.unsigned_abs() <= bound.into() {
             Self { steps: moved, leaning: 0 }
         } else {
             Self { leaning: 0, ..self }
@@ -228,7 +249,10 @@ impl Drift {
 
 #[cfg(test)]
 mod tests {
+    use otp_core::ResyncSteps;
+
     use super::*;
+    use crate::policy::StandardVerification;
 
     #[test]
     fn a_device_that_is_always_slow_moves_the_window_and_no_further_than_the_bound() {
@@ -258,5 +282,31 @@ mod tests {
         }
         assert_eq!(drift, Drift::default());
         assert_eq!(Drift { steps: -2, leaning: 0 }.centre(1), 0);
+    }
+
+    #[test]
+    fn single_codes_lead_back_from_where_two_codes_were_found_and_no_further_away() {
+        let found = Drift::found(1000, 800).unwrap();
+        assert_eq!(found, Drift { steps: -200, leaning: 0 });
+        assert_eq!(found.centre(1000), 800);
+        let after = |logins: u64, side: i64| {
+            (0..logins).map(|login| 2000 + login).fold(found, |drift, step| {
+                drift.learn(step, drift.centre(step).checked_add_signed(side).unwrap(), 1)
+            })
+        };
+        assert_eq!(after(30, -1), found);
+        assert_eq!(after(30, 1), Drift { steps: -190, leaning: 0 });
+        assert_eq!(Drift::found(0, u64::MAX), None);
+    }
+
+    #[test]
+    fn a_drift_is_as_far_off_as_the_policy_lets_either_way_of_finding_it() {
+        let drift = Drift { steps: -200, leaning: 0 };
+        let within = |steps, drift_bound| {
+            let resync_steps = ResyncSteps::new(steps).unwrap();
+            drift.within(&StandardVerification { resync_steps, drift_bound, ..Default::default() }).steps
+        };
+        assert_eq!([within(240, 1), within(20, 1), within(0, 10), within(0, 0)], [-200, -20, -10, 0]);
+        assert_eq!(drift.within(&StandardVerification::strict()), Drift::default());
     }
 }

@@ -1,10 +1,9 @@
 //! What owners do to their factors: rename, revoke, resynchronise.
 
-use otp_core::{Code, ResyncWindow};
+use otp_core::Code;
 
 use super::{
-    Account, Authenticator, BackupCodesChange, Context, Decision, Draft, Factor, OpenSecret, Refusal,
-    Rejection,
+    Account, BackupCodesChange, Codes, Context, Decision, Draft, Factor, OpenSecret, Refusal, Rejection,
 };
 use crate::audit::EventKind;
 use crate::policy::Change;
@@ -52,7 +51,8 @@ impl Account {
         Ok(draft.finish())
     }
 
-    /// The counter-based factor that two codes are to bring back in step (RFC 4226, 7.4).
+    /// The factor that two consecutive codes are to bring back in step: an active one, or one that
+    /// waits for its first code.
     ///
     /// # Errors
     /// The [`Rejection`] of codes that are not evaluated at all. It changes nothing.
@@ -62,19 +62,14 @@ impl Account {
         id: FactorId,
         codes: [&Code; 2],
     ) -> Result<&Factor, Rejection> {
-        let factor = self.factor(id).filter(|factor| factor.is_active()).ok_or(Rejection::UnknownFactor)?;
+        let factor = self.known(context, id).map_err(|_| Rejection::UnknownFactor)?;
         self.check_standing(context)?;
-        let is_hotp = matches!(factor.authenticator, Authenticator::Hotp(_));
-        if is_hotp && codes.iter().all(|code| code.digits() == factor.digits()) {
-            Ok(factor)
-        } else {
-            Err(Rejection::Malformed)
-        }
+        if Codes::Two(codes).fit(factor) { Ok(factor) } else { Err(Rejection::Malformed) }
     }
 
-    /// Decides whether two consecutive codes bring a counter-based factor back in step. The counter
-    /// only ever grows, both codes are used up, and wrong ones cost an attempt. It is no
-    /// verification.
+    /// Decides whether two consecutive codes bring a factor back in step. Both are used up, and wrong
+    /// ones cost one attempt. It is no verification, and a factor that waits for its first code
+    /// still does.
     pub fn resynchronise(
         &self,
         context: Context<'_>,
@@ -87,8 +82,9 @@ impl Account {
             Err(rejection) => return Decision::without_change(Err(rejection)),
         };
         let mut draft = self.draft(context);
-        let Some(synchronised) = synchronised(factor, codes, secret) else {
-            draft.fail(Some(id), "resynchronisation");
+        let codes = Codes::Two(codes);
+        let Some(synchronised) = codes.accepted(factor, secret, context) else {
+            draft.fail(Some(id), codes.form());
             return Decision { answer: Err(Rejection::Invalid), delta: draft.finish() };
         };
         draft.record(EventKind::FactorResynchronised, Some(id), []);
@@ -111,14 +107,4 @@ impl Account {
         let known = self.factor(id).filter(|factor| !factor.is_expired(context.now));
         known.ok_or(Refusal::UnknownFactor)
     }
-}
-
-fn synchronised(factor: &Factor, [first, second]: [&Code; 2], secret: &OpenSecret) -> Option<Factor> {
-    let open = OpenSecret::of(std::slice::from_ref(secret), factor)?;
-    let mut factor = factor.clone();
-    let Authenticator::Hotp(device) = &mut factor.authenticator else { return None };
-    let matched =
-        device.hotp.resynchronise(&open.secret, first, second, device.counter, ResyncWindow::default())?;
-    *device = device.clone().past(matched)?;
-    Some(factor)
 }

@@ -4,8 +4,8 @@ use otp_core::{Code, Secret};
 use thiserror::Error;
 
 use super::{
-    Account, Authenticator, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Factor,
-    FactorKind,
+    Account, Authenticator, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Drift,
+    Factor, FactorKind,
 };
 use crate::audit::EventKind;
 use crate::policy::{Standing, VerificationPolicy};
@@ -212,7 +212,7 @@ impl Factor {
         match &mut factor.authenticator {
             Authenticator::Totp(device) => {
                 let step = device.totp.step(now.unix_seconds()).ok()?;
-                let drift = device.drift.within(policy.drift_bound());
+                let drift = device.drift.within(policy);
                 let (window, after) = (policy.window(), device.last_step);
                 let matched = device.totp.verify_around(secret, code, drift.centre(step), window, after)?;
                 device.last_step = Some(matched);
@@ -224,6 +224,35 @@ impl Factor {
             }
         }
         factor.last_used_at = Some(now);
+        Some(factor)
+    }
+
+    /// The factor as it is once it is in step by two consecutive codes, wherever they are within the
+    /// reach of the policy; `None` if they are not there. Both are used up, as is all before them:
+    /// no step or counter ever falls.
+    #[must_use]
+    pub fn synchronised(
+        &self,
+        [first, second]: [&Code; 2],
+        secret: &Secret,
+        now: Timestamp,
+        policy: &dyn VerificationPolicy,
+    ) -> Option<Self> {
+        let mut factor = self.clone();
+        match &mut factor.authenticator {
+            Authenticator::Totp(device) => {
+                let step = device.totp.step(now.unix_seconds()).ok()?;
+                let (reach, after) = (policy.resync_steps(), device.last_step);
+                let matched = device.totp.resynchronise(secret, first, second, step, reach, after)?;
+                device.last_step = Some(matched);
+                device.drift = Drift::found(step, matched)?;
+            }
+            Authenticator::Hotp(device) => {
+                let (reach, counter) = (policy.resync_counters(), device.counter);
+                let matched = device.hotp.resynchronise(secret, first, second, counter, reach)?;
+                *device = device.clone().past(matched)?;
+            }
+        }
         Some(factor)
     }
 }

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-use otp_core::{CompatibilityWarning, Secret, SecretWarning, Strength, Token, UriError, uri};
+use otp_core::{CompatibilityWarning, Secret, SecretError, SecretWarning, Strength, Token, UriError, uri};
 use zeroize::Zeroizing;
 
 use super::secrets::OpenSecrets;
 use super::{EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
-    Account, Authenticator, Decision, Drift, Factor, FactorKind, FactorState, HotpDevice, Refusal, Rejection,
-    TotpDevice,
+    Account, Authenticator, Codes, Context, Decision, Drift, Factor, FactorKind, FactorState, HotpDevice,
+    Refusal, Rejection, TotpDevice,
 };
 use crate::sealed::SecretContext;
 use crate::text::visible;
-use crate::{AccountKey, Actor, FactorId, Label, SubmittedCode, Timestamp};
+use crate::{AccountKey, Actor, FactorId, Label, Reason, Timestamp};
 
 /// A factor to enrol.
 ///
@@ -49,7 +49,7 @@ pub struct NewFactor {
 /// A factor that was offered. The secret is here and never again.
 #[derive(Debug)]
 pub struct Enrolment {
-    /// The pending factor.
+    /// The factor: pending, or active if it was imported.
     pub factor: Factor,
     /// Its secret.
     pub secret: Secret,
@@ -103,6 +103,40 @@ impl Mfa {
         actor: &Actor,
         new: NewFactor,
     ) -> Result<Enrolment, EnrolError> {
+        self.enrol(key, actor, new, |account, context, factor| {
+            Ok(Decision { answer: factor.clone(), delta: account.begin_enrolment(context, factor)? })
+        })
+        .await
+    }
+
+    /// Puts in a factor that counts at once, on the word of an operator and for a `reason` that the
+    /// trail keeps: a token that the user carries already, also beside others. The next code of the
+    /// user verifies.
+    ///
+    /// # Errors
+    /// As [`Mfa::begin_enrolment`], with [`SecretError::Empty`] if `new` has no secret and
+    /// [`Refusal::OperatorsOnly`] if `actor` is no operator.
+    pub async fn import_factor(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        new: NewFactor,
+        reason: &Reason,
+    ) -> Result<Enrolment, EnrolError> {
+        if new.secret.is_none() {
+            return Err(SecretError::Empty.into());
+        }
+        self.enrol(key, actor, new, |account, context, factor| account.import(context, factor, reason)).await
+    }
+
+    /// Makes a factor, and lets the account decide about it.
+    async fn enrol(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        new: NewFactor,
+        decide: impl Fn(&Account, Context<'_>, Factor) -> Result<Decision<Factor>, Refusal>,
+    ) -> Result<Enrolment, EnrolError> {
         let NewFactor { label, token, issuer, account_name, secret, replaces } = new;
         let (secret, strength) = match secret {
             Some(given) => (given, Strength::Verify),
@@ -149,17 +183,18 @@ impl Mfa {
         let mut change = self.begin(key, actor).await;
         loop {
             let (account, context) = change.load().await?;
-            account.admit_factor(context, kind, replaces)?;
+            // Before any secret is opened.
+            let decision = decide(&account, context, factor.clone())?;
             self.refuse_duplicate(key, &account, context.now, &secret, &mut others).await?;
-            let delta = account.begin_enrolment(context, factor.clone())?;
-            if change.commit(Decision { answer: (), delta }).await?.is_some() {
+            if let Some(factor) = change.commit(decision).await? {
                 return Ok(Enrolment { factor, secret, uri, warnings });
             }
         }
     }
 
-    /// Confirms a pending factor by its first code, which is used up by it. The first active factor
-    /// of a user comes with backup codes.
+    /// Confirms a pending factor by its first code, or by two consecutive ones if its clock or counter
+    /// is off. They are used up by it, and wrong ones cost one attempt. The first active factor of a
+    /// user comes with backup codes.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; the factor stays pending.
@@ -168,14 +203,15 @@ impl Mfa {
         key: &AccountKey,
         actor: &Actor,
         factor: FactorId,
-        code: &SubmittedCode,
+        codes: impl Into<Codes<'_>>,
     ) -> Result<Confirmation, Undecided> {
+        let codes = codes.into();
         let mut secrets = OpenSecrets::default();
         let mut fresh = None;
         let mut change = self.begin(key, actor).await;
         loop {
             let (account, context) = change.load().await?;
-            let pending = match account.awaiting_confirmation(context, factor, code) {
+            let pending = match account.awaiting_confirmation(context, factor, codes) {
                 Ok(pending) => pending,
                 Err(rejection) => return Ok(Confirmation::Rejected(rejection)),
             };
@@ -183,10 +219,10 @@ impl Mfa {
             let Some(open) = opened.last() else {
                 return Ok(Confirmation::Rejected(Rejection::UnknownFactor));
             };
-            let first = !account.is_enrolled() && account.would_confirm(context, pending, code, open);
-            let codes =
+            let first = !account.is_enrolled() && account.would_confirm(context, pending, codes, open);
+            let set =
                 if first { Some(self.fresh_backup_codes(&mut fresh, context.now).await?) } else { None };
-            match change.commit(account.confirm(context, factor, code, open, codes)).await? {
+            match change.commit(account.confirm(context, factor, codes, open, set)).await? {
                 None => {}
                 Some(Ok(factor)) => {
                     // Those of an earlier try were never committed.

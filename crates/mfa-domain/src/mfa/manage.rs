@@ -34,8 +34,8 @@ impl Mfa {
         .await
     }
 
-    /// Brings a counter-based factor back in step by two consecutive codes (RFC 4226, 7.4). Wrong
-    /// codes cost an attempt.
+    /// Brings a factor whose clock or counter is off back in step by two consecutive codes, pending
+    /// ones too (RFC 4226, 7.4; RFC 6238, 6). Wrong codes cost one attempt.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed. The inner error is the [`Rejection`] of the codes.

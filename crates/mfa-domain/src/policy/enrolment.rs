@@ -35,6 +35,8 @@ pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
 pub enum Change {
     /// Another factor, or one in the place of another.
     AddFactor,
+    /// An operator puts in a factor that counts at once; only they may.
+    ImportFactor,
     /// A factor is removed.
     RevokeFactor,
     /// A factor gets another label.
@@ -56,8 +58,8 @@ pub enum Proof {
 /// Both kinds, ten factors, ten minutes to confirm.
 ///
 /// Whatever gives access (a new factor, new backup codes) needs a verification within the last five
-/// minutes, from an operator too: they reset instead. Removing a factor needs it from the owner; an
-/// operator may remove a lost one without. A label needs nothing.
+/// minutes, from an operator too: they reset instead, or import a factor on their word. Removing a
+/// factor needs it from the owner; an operator may remove a lost one without. A label needs nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardEnrolment {
     /// How many active factors a user may have. Default 10; 1 to 100.
@@ -102,8 +104,8 @@ impl EnrolmentPolicy for StandardEnrolment {
     fn proof(&self, change: Change, actor: &Actor) -> Proof {
         match change {
             Change::RenameFactor => Proof::None,
-            Change::RevokeFactor if actor.is_admin() => Proof::None,
-            Change::AddFactor | Change::RevokeFactor | Change::IssueBackupCodes => {
+            Change::RevokeFactor | Change::ImportFactor if actor.is_admin() => Proof::None,
+            Change::AddFactor | Change::ImportFactor | Change::RevokeFactor | Change::IssueBackupCodes => {
                 Proof::Fresh(self.proof_lifetime)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use otp_core::{LookAhead, Window};
+use otp_core::{LookAhead, ResyncSteps, ResyncWindow, Window};
 
 use super::InvalidPolicy;
 
@@ -25,10 +25,21 @@ pub trait VerificationPolicy: Debug + Send + Sync + 'static {
 
     /// How many HOTP counters beyond the expected one are tried (RFC 4226, 7.2).
     fn look_ahead(&self) -> LookAhead;
+
+    /// How many TOTP steps either way two consecutive codes are searched, to bind a device whose
+    /// clock is off or to bring it back in step. The window moves to where they are found, and is
+    /// as narrow there.
+    ///
+    /// Two codes that a device showed so many steps ago, and that were not used, bring the window
+    /// back to that time: whoever saw three in a row can use the third.
+    fn resync_steps(&self) -> ResyncSteps;
+
+    /// How many HOTP counters ahead two consecutive codes are searched (RFC 4226, 7.4).
+    fn resync_counters(&self) -> ResyncWindow;
 }
 
 /// One step either side, as users of authenticator apps expect; drift up to one step; three HOTP
-/// counters ahead.
+/// counters ahead; and by two consecutive codes 240 steps either way and 1,000 counters ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardVerification {
     /// The TOTP window. Default one step either side.
@@ -38,19 +49,34 @@ pub struct StandardVerification {
     pub drift_bound: u8,
     /// The HOTP look-ahead. Default 3.
     pub look_ahead: LookAhead,
+    /// How far two consecutive TOTP codes may be off. Default 240 steps, two hours of 30 seconds.
+    pub resync_steps: ResyncSteps,
+    /// How far two consecutive HOTP codes may be ahead. Default 1,000 counters.
+    pub resync_counters: ResyncWindow,
 }
 
 impl Default for StandardVerification {
     fn default() -> Self {
-        Self { window: Window::ONE_EITHER_SIDE, drift_bound: 1, look_ahead: LookAhead::default() }
+        Self {
+            window: Window::ONE_EITHER_SIDE,
+            drift_bound: 1,
+            look_ahead: LookAhead::default(),
+            resync_steps: ResyncSteps::default(),
+            resync_counters: ResyncWindow::default(),
+        }
     }
 }
 
 impl StandardVerification {
-    /// The current step only, and no drift.
+    /// The current step only, and no drift, not even by two consecutive codes.
     #[must_use]
     pub fn strict() -> Self {
-        Self { window: Window::CURRENT_ONLY, drift_bound: 0, ..Self::default() }
+        Self {
+            window: Window::CURRENT_ONLY,
+            drift_bound: 0,
+            resync_steps: ResyncSteps::NONE,
+            ..Self::default()
+        }
     }
 }
 
@@ -69,5 +95,13 @@ impl VerificationPolicy for StandardVerification {
 
     fn look_ahead(&self) -> LookAhead {
         self.look_ahead
+    }
+
+    fn resync_steps(&self) -> ResyncSteps {
+        self.resync_steps
+    }
+
+    fn resync_counters(&self) -> ResyncWindow {
+        self.resync_counters
     }
 }

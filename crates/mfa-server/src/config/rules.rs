@@ -6,7 +6,7 @@ use mfa_actix::throttling::{ForwardedHeader, Network};
 use mfa_crypto::Argon2Settings;
 use mfa_domain::TenantId;
 use mfa_domain::account::Attempts;
-use mfa_domain::otp_core::{LookAhead, Window, uri};
+use mfa_domain::otp_core::{LookAhead, ResyncSteps, ResyncWindow, Window, uri};
 use tracing_subscriber::EnvFilter;
 
 use super::Settings;
@@ -73,6 +73,12 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ("verification.future_steps", verification.future_steps <= Window::MAX_STEPS, "0 to 10"),
         ("verification.drift_bound", verification.drift_bound <= 10, "0 to 10"),
         ("verification.look_ahead", verification.look_ahead <= LookAhead::MAX, "0 to 20"),
+        ("verification.resync_steps", verification.resync_steps <= ResyncSteps::MAX, "0 to 240"),
+        (
+            "verification.resync_counters",
+            (1..=ResyncWindow::MAX).contains(&verification.resync_counters),
+            "1 to 1000",
+        ),
         (
             "argon2.memory_kib",
             (1024..=Argon2Settings::MOST_MEMORY_KIB).contains(&argon2.memory_kib),

@@ -95,12 +95,14 @@ pub(crate) struct BackupCodes {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Verification {
-    /// Sets the defaults of the four below.
+    /// Sets the defaults of those below.
     pub(crate) profile: Profile,
     pub(crate) past_steps: u8,
     pub(crate) future_steps: u8,
     pub(crate) drift_bound: u8,
     pub(crate) look_ahead: u8,
+    pub(crate) resync_steps: u8,
+    pub(crate) resync_counters: u16,
 }
 
 /// [`Argon2Settings`].
@@ -235,6 +237,8 @@ impl Verification {
             future_steps: policy.window.future(),
             drift_bound: policy.drift_bound,
             look_ahead: policy.look_ahead.value(),
+            resync_steps: policy.resync_steps.value(),
+            resync_counters: policy.resync_counters.value(),
         }
     }
 }

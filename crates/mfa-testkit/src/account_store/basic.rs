@@ -166,7 +166,7 @@ async fn extremes_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
             totp: Totp::new(Algorithm::Sha512, Digits::EIGHT, period).with_t0(LARGEST),
             secret: Sealed { key: KeyId::new("clé 'ancienne' \"2026\" \\"), bytes: vec![0; 4096] },
             last_step: Some(LARGEST),
-            drift: Drift { steps: i8::MIN, leaning: i8::MAX },
+            drift: Drift { steps: i16::MIN, leaning: i8::MAX },
         }),
         ..totp(10, "k1")
     };
