@@ -10,6 +10,7 @@ mod redis;
 mod architecture;
 mod audit;
 mod authenticators;
+mod bind;
 mod constant_time;
 mod crash;
 mod faults;

@@ -135,7 +135,7 @@ impl FactorRow {
                 period: Some(integer("period", device.totp.period().seconds())?),
                 t0: Some(integer("t0", device.totp.t0())?),
                 last_step: device.last_step.map(|step| integer("last_step", step)).transpose()?,
-                drift: Some(device.drift.steps.into()),
+                drift: Some(device.drift.steps),
                 leaning: Some(device.drift.leaning.into()),
                 ..row
             },

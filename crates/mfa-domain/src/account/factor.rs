@@ -304,7 +304,7 @@ mod tests {
         let drift = Drift { steps: -200, leaning: 0 };
         let within = |steps, drift_bound| {
             let resync_steps = ResyncSteps::new(steps).unwrap();
-            drift.within(&StandardVerification { resync_steps, drift_bound, ..Default::default() }).steps
+            drift.within(&StandardVerification { drift_bound, resync_steps, ..Default::default() }).steps
         };
         assert_eq!([within(240, 1), within(20, 1), within(0, 10), within(0, 0)], [-200, -20, -10, 0]);
         assert_eq!(drift.within(&StandardVerification::strict()), Drift::default());
