@@ -55,7 +55,7 @@ async fn a_device_that_is_off_is_confirmed_and_resynchronised_by_two_codes() {
     }
 }
 
-fn import(more: Value) -> Value {
+fn import(more: &Value) -> Value {
     let mut body = json!({
         "kind": "hotp", "label": "Fob", "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
         "imported": true, "reason": "Moved from the old system",
@@ -75,7 +75,7 @@ async fn what_an_operator_imports_counts_at_once_also_beside_others() {
         let (_, codes) = client.enrol("alice", "totp").await;
         for user in ["alice", "bob"] {
             let answer =
-                client.post(&format!("/v1/users/{user}/factors"), import(json!({}))).await.expect(201);
+                client.post(&format!("/v1/users/{user}/factors"), import(&json!({}))).await.expect(201);
             assert_eq!(answer.json["factor"]["state"], "active");
             let token = Authenticator::scan(&answer.json);
             client.verify(user, &token.hotp(0)).await.expect(200);
@@ -116,7 +116,7 @@ async fn secrets_are_read_as_other_systems_write_them_and_what_is_missing_is_nam
             vec!["secret-padding"],
         ),
     ] {
-        let body = import(json!({ "secret": secret, "secret_encoding": encoding }));
+        let body = import(&json!({ "secret": secret, "secret_encoding": encoding }));
         let answer = client.post(&format!("/v1/users/{user}/factors"), body).await.expect(201).json;
         assert_eq!((&answer["hotp"]["secret"], warnings(&answer)), (&json!(base32), expected), "{user}");
     }
@@ -127,13 +127,13 @@ async fn secrets_are_read_as_other_systems_write_them_and_what_is_missing_is_nam
         body
     };
     for (body, field) in [
-        (import(json!({ "secret_encoding": "hex" })), "secret"),
-        (import(json!({ "secret_encoding": "base64" })), "secret_encoding"),
-        (import(json!({ "secret": null })), "secret"),
-        (import(json!({ "reason": null })), "reason"),
-        (import(json!({ "reason": " " })), "reason"),
-        (import(json!({ "imported": false })), "reason"),
-        (import(json!({ "imported": "yes" })), "imported"),
+        (import(&json!({ "secret_encoding": "hex" })), "secret"),
+        (import(&json!({ "secret_encoding": "base64" })), "secret_encoding"),
+        (import(&json!({ "secret": null })), "secret"),
+        (import(&json!({ "reason": null })), "reason"),
+        (import(&json!({ "reason": " " })), "reason"),
+        (import(&json!({ "imported": false })), "reason"),
+        (import(&json!({ "imported": "yes" })), "imported"),
         (plain(json!({ "reason": "x" })), "reason"),
         (plain(json!({ "secret_encoding": "hex" })), "secret_encoding"),
     ] {
@@ -146,7 +146,7 @@ async fn secrets_are_read_as_other_systems_write_them_and_what_is_missing_is_nam
     let output = server.command(["api-key", "create", "--tenant", "default", "--scope", "enrol", "--json"]);
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
     let host = client.with_key(Some(made["key"].as_str().unwrap()));
-    for body in [import(json!({})), plain(json!({ "imported": true, "reason": "x" }))] {
+    for body in [import(&json!({})), plain(json!({ "imported": true, "reason": "x" }))] {
         host.post("/v1/users/nobody/factors", body).await.expect_problem(403, "forbidden");
     }
 }
