@@ -1,9 +1,10 @@
 //! Files and directories that only their owner can read.
 //!
-//! Modes are given on creation: a file that is narrowed afterwards was open for a moment.
+//! Modes are given on creation: a file that is narrowed afterwards was open for a moment. A file that takes
+//! the place of another keeps its owner and mode, and a new one belongs to the owner of its folder.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,17 +12,31 @@ use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;
 
 use crate::failure::Refusal;
+use crate::ownership::{self, Ownership};
 
 const OWNER_ONLY_DIR: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
 
 /// Makes a directory, and those above it, unless it is there.
 pub(crate) fn make(dir: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(OWNER_ONLY_DIR)
-        .create(dir)
-        .with_context(|| format!("the data directory {} cannot be created", dir.display()))
+    make_within(dir).with_context(|| format!("the data directory {} cannot be created", dir.display()))
+}
+
+fn make_within(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = folder(dir);
+    if !above.exists() {
+        make_within(above)?;
+    }
+    match DirBuilder::new().mode(OWNER_ONLY_DIR).create(dir) {
+        Ok(()) => ownership::give_to_owner_of(above, &ownership::open_made(dir)?),
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Waits until no other process changes the directory, and keeps others off until it is dropped.
@@ -34,15 +49,15 @@ pub(crate) fn lock(dir: &Path) -> Result<File> {
     lock().with_context(|| format!("the data directory {} cannot be locked", dir.display()))
 }
 
-/// Puts `content` in the place of a file, whole or not at all, durably.
+/// Puts `content` in the place of a file, whole or not at all, durably. See [`Replacement`].
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let mut replacement = Replacement::begin(path)?;
     replacement.write_all(content).with_context(|| format!("{} cannot be written", path.display()))?;
     replacement.commit()
 }
 
-/// A file that takes the place of another once all of it is written. If it is dropped before, nothing
-/// has happened.
+/// A file that takes the place of another once all of it is written, with the same owner and mode. If it is
+/// dropped before, nothing has happened.
 #[derive(Debug)]
 pub(crate) struct Replacement {
     file: BufWriter<NamedTempFile>,
@@ -50,12 +65,35 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
+    /// Changes nothing yet.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if what is there could not keep its owner and mode, or is no regular file.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
+        let unwritable = || format!("{} cannot be written", path.display());
+        let refuse = |why: &str, advice| {
+            Refusal::new(format!("{} {why}", path.display()), format!("{advice}; nothing was changed"))
+        };
+        let old = find(path).with_context(unwritable)?;
+        if old.as_ref().is_some_and(|(_, metadata)| !metadata.is_file()) {
+            return Err(refuse("is no regular file and cannot be replaced", "name a file").into());
+        }
         // A link stays a link; what it points to is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let target = old.as_ref().map_or(path, |(target, _)| target);
         // Of a name that nobody else has, and for its owner only.
-        let file = tempfile::Builder::new().suffix(".new").tempfile_in(folder(&path));
-        let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+        let file = tempfile::Builder::new().suffix(".new").tempfile_in(folder(target));
+        let file = file.with_context(unwritable)?;
+        match &old {
+            None => ownership::give_to_owner_of(folder(target), file.as_file()),
+            Some((target, metadata)) => {
+                let given = Ownership::of(target, metadata).and_then(|old| old.give(file.as_file()));
+                given.map_err(|error| {
+                    let why = format!("would not keep its owner and mode: {error}");
+                    refuse(&why, "run the command as its owner or as root")
+                })?;
+            }
+        }
+        let path = target.to_owned();
         Ok(Self { file: BufWriter::new(file), path })
     }
 
@@ -88,14 +126,7 @@ impl Write for Replacement {
 /// another kind of lock than SQLite's own, which would be lost if this file were closed while the
 /// database is open: drop it last.
 pub(crate) fn claim(database: &Path) -> Result<File> {
-    let open = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(OWNER_ONLY_FILE)
-        .open(database);
-    let file = open.with_context(|| format!("{} cannot be written", database.display()))?;
+    let file = open_or_make(database)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Refusal::new(
@@ -109,6 +140,21 @@ pub(crate) fn claim(database: &Path) -> Result<File> {
     }
 }
 
+/// Opens a file for writing; makes an empty one if there is none.
+pub(crate) fn open_or_make(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(OWNER_ONLY_FILE);
+    let opened = match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            ownership::give_to_owner_of(folder(path), &file);
+            Ok(file)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    };
+    opened.with_context(|| format!("{} cannot be written", path.display()))
+}
+
 /// A path that is taken from the data directory unless it is absolute.
 pub(crate) fn inside(dir: &Path, path: &Path) -> Result<PathBuf> {
     let path = dir.join(path);
@@ -116,7 +162,22 @@ pub(crate) fn inside(dir: &Path, path: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn folder(path: &Path) -> &Path {
+/// What a path leads to, with all links followed; none if there is nothing.
+fn find(path: &Path) -> io::Result<Option<(PathBuf, Metadata)>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        // A link that leads nowhere is an error: its target may be missing for a moment only.
+        Ok(_) => {
+            let target = fs::canonicalize(path)?;
+            let metadata = fs::metadata(&target)?;
+            Ok(Some((target, metadata)))
+        }
+    }
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) => Path::new("."),
@@ -148,13 +209,35 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_replaced_stays_and_leaves_nothing_beside_it() {
+    fn what_is_replaced_keeps_its_mode() {
         let root = tempfile::tempdir().unwrap();
-        // A folder is in the place, so that renaming fails after all is written.
-        let place = root.path().join("place");
+        let file = root.path().join("file");
+        fs::write(&file, "old").unwrap();
+        for kept in [0o640, 0o400, 0o666] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(kept)).unwrap();
+            replace(&file, b"new").unwrap();
+            assert_eq!((mode(&file), fs::read(&file).unwrap()), (kept, b"new".to_vec()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays_and_nothing_is_left_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        let [place, link, socket] = ["place", "link", "socket"].map(|name| root.path().join(name));
         fs::create_dir_all(place.join("full")).unwrap();
-        assert!(replace(&place, b"new").is_err());
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(replace(&place, b"new").unwrap_err().is::<Refusal>());
+        assert!(replace(&socket, b"new").unwrap_err().is::<Refusal>());
+        assert!(replace(&link, b"new").is_err());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
+        // Something comes into the place after all was written.
+        let late = root.path().join("late");
+        let replacement = Replacement::begin(&late).unwrap();
+        fs::create_dir_all(late.join("full")).unwrap();
+        assert!(replacement.commit().is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod key_ring;
 mod limits;
 mod logging;
 mod output;
+mod ownership;
 mod policies;
 mod re_encryption;
 mod secret;

@@ -80,6 +80,10 @@ impl Storage {
             let text = format!("there is no database {}; is --data-dir right?", path.display());
             return Err(Misuse(text).into());
         }
+        if !path.exists() {
+            // So that it belongs to whom its folder belongs to. What is wrong with the place is told below.
+            let _ = data_dir::open_or_make(&path);
+        }
         let sqlite = SqliteStore::open(&path)
             .await
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;

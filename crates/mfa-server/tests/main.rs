@@ -5,6 +5,7 @@ mod program;
 
 mod commands;
 mod configuration;
+mod ownership;
 mod refusals;
 mod serving;
 mod trial;

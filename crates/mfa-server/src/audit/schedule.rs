@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::retention::{self, Mode, Old, Pruned, prune};
 use super::{checkpoint, signing_key};
 use crate::config::{Config, Settings, StoreUrl};
-use crate::data_dir;
+use crate::data_dir::{self, Replacement};
 use crate::failure::describe;
 use crate::installation::Installation;
 use crate::webhooks;
@@ -136,7 +136,8 @@ impl Checkpoints {
             tokio::time::sleep(self.every.saturating_sub(age)).await;
         };
         let to = self.folder.join(name(SystemClock.now()));
-        let plan = checkpoint::Plan { installation: self.installation.clone(), previous, to: to.clone() };
+        let installation = self.installation.clone();
+        let plan = checkpoint::Plan { installation, previous, to: Replacement::begin(&to)? };
         let count = checkpoint::write(accounts, &self.key, plan, || ()).await?;
         info!(file = %to.display(), accounts = count, "a checkpoint of the audit trail was written");
         Ok(())

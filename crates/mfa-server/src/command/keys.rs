@@ -1,6 +1,7 @@
 //! `keys add`, `promote`, `list`, `re-encrypt`, `remove`
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use serde_json::json;
 use super::operator;
 use crate::cli::{Json, KeysCommand};
 use crate::config::Config;
+use crate::data_dir::Replacement;
 use crate::failure::{Exit, Misuse, Refusal, describe};
 use crate::installation::Installation;
 use crate::key_ring::{self, RingSource};
@@ -168,6 +170,7 @@ async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
 
     let _turn = data_dir::lock(&config.settings.data_dir)?;
     let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
+    let mut replacement = Replacement::begin(&path)?;
     let before = ring.to_text();
     ring.remove(id).map_err(|error| Misuse(format!("key {id} cannot be removed: {error}")))?;
     if in_use().await? {
@@ -175,7 +178,8 @@ async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
     }
     let kept = path.with_added_extension("before-removal");
     data_dir::replace(&kept, before.as_bytes())?;
-    key_ring::write(&path, &ring)?;
+    replacement.write_all(ring.to_text().as_bytes())?;
+    replacement.commit()?;
     // Until every server has taken the ring up, and what they had begun before is over.
     tokio::time::sleep(key_ring::FOLLOW_EVERY * 2 + config.settings.request_timeout).await;
     let unused = match in_use().await {
@@ -186,10 +190,11 @@ async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
         }
     };
     if unused.is_err() {
-        fs::rename(&kept, &path).with_context(|| format!("put {} back by hand", kept.display()))?;
-        return unused;
+        data_dir::replace(&path, before.as_bytes())
+            .with_context(|| format!("put {} back by hand", kept.display()))?;
     }
     fs::remove_file(&kept).with_context(|| format!("{} is to be removed by hand", kept.display()))?;
+    unused?;
     installation.close().await;
     if json.json {
         return output::say_json(&json!({ "id": id.as_str(), "removed": true }));

@@ -3,8 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "not every file of tests needs all of it")]
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -65,6 +67,24 @@ impl Program {
 
     pub fn serve(&self, line: &str) -> Server {
         self.serve_as(Command::new(program()), line)
+    }
+
+    /// The program as user 65534, if this is root, who can become anybody. A copy of it: nobody else may look
+    /// into the folder that it was built in.
+    pub fn as_nobody(&self) -> Option<Command> {
+        let id = Command::new("id").arg("-u").output().unwrap();
+        if id.stdout != b"0\n" {
+            return None;
+        }
+        let copy = self.folder.path().join("program");
+        if !copy.exists() {
+            std::fs::copy(program(), &copy).unwrap();
+            std::fs::set_permissions(self.folder.path(), Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
+        command.current_dir(self.folder.path());
+        Some(unconfigured(command))
     }
 
     /// A server that `command` starts, such as a shell that sets limits.

@@ -148,6 +148,7 @@ mod tests {
 
     use super::super::{Plan, write};
     use super::*;
+    use crate::data_dir::Replacement;
 
     /// A checkpoint of three accounts, and its key.
     async fn checkpoint() -> (TempDir, PathBuf, SigningKey) {
@@ -160,7 +161,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("checkpoint.jsonl");
         let key = SigningKey::generate(&OsEntropy).unwrap();
-        let plan = Plan { installation: "prod".to_owned(), previous: None, to: to.clone() };
+        let replacement = Replacement::begin(&to).unwrap();
+        let plan = Plan { installation: "prod".to_owned(), previous: None, to: replacement };
         assert_eq!(write(&store, &key, plan, || ()).await.unwrap(), 3);
         (folder, to, key)
     }

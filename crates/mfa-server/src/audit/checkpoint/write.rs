@@ -17,12 +17,12 @@ use crate::data_dir::Replacement;
 use crate::walk::Walk;
 
 /// Which checkpoint is to be written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) installation: String,
     /// The file of the checkpoint before it.
     pub(crate) previous: Option<PathBuf>,
-    pub(crate) to: PathBuf,
+    pub(crate) to: Replacement,
 }
 
 /// Writes a checkpoint, whole or not at all, and tells how many accounts are in it. `each` is called
@@ -38,7 +38,7 @@ pub(crate) async fn write(
         Some(previous) => Some(spawn_blocking(move || digest(&previous)).await??),
         None => None,
     };
-    let mut lines = Lines { to: Replacement::begin(&to)?, hash: Sha256::new() };
+    let mut lines = Lines { to, hash: Sha256::new() };
     lines.put(&Header {
         format: FORMAT.to_owned(),
         installation,
