@@ -9,6 +9,7 @@ use rustix::process::getuid;
 
 mod api_key;
 mod audit;
+mod config;
 mod healthcheck;
 mod keys;
 mod serve;
@@ -17,7 +18,7 @@ mod trial;
 mod user;
 mod webhook;
 
-use crate::cli::{Cli, Command, ConfigCommand};
+use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::failure::Exit;
 use crate::output;
@@ -46,8 +47,7 @@ async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
         Command::Audit(command) => return audit::run(config, command).await,
         Command::Webhook(command) => return webhook::run(config, command).await,
         Command::Store(command) => store::run(config, &command).await?,
-        Command::Config(ConfigCommand::Check) => output::say("OK")?,
-        Command::Config(ConfigCommand::Dump) => output::say(config.to_string().trim_end())?,
+        Command::Config(command) => config::run(config, &command)?,
         Command::Healthcheck(arguments) => healthcheck::run(config, &arguments)?,
         Command::Completions { .. } => {}
     }

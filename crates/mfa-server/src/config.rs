@@ -21,6 +21,7 @@ mod keys;
 mod quota;
 mod retention;
 mod rules;
+mod service_links;
 pub(crate) mod settings;
 mod urls;
 mod webhook;
@@ -40,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// The content of a key ring, from `MFA_KEY_RING`.
     pub(crate) key_ring: Option<SecretText>,
+    /// What is unwise or has no effect, and stops nothing.
+    pub(crate) warnings: Vec<String>,
     sources: BTreeMap<String, Source>,
 }
 
@@ -61,7 +64,7 @@ enum Source {
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Error)]
-pub(crate) struct Problems(Vec<String>);
+pub(crate) struct Problems(pub(crate) Vec<String>);
 
 impl Config {
     /// Puts the layers together.
@@ -98,11 +101,24 @@ impl Config {
             let from = sources.get(broken.key).map_or(String::new(), |source| format!(" ({source})"));
             format!("{}{from}: must be {}", broken.key, broken.rule)
         }));
+        let warnings = service_links::warning(&environment.service_links).into_iter().collect();
         if problems.is_empty() {
-            Ok(Self { settings, key_ring: environment.key_ring, sources })
+            Ok(Self { settings, key_ring: environment.key_ring, warnings, sources })
         } else {
             Err(Problems(problems))
         }
+    }
+}
+
+impl Config {
+    /// How an option is named in messages, with the place where it was given.
+    pub(crate) fn name(&self, key: &str) -> String {
+        self.sources.get(key).map_or_else(|| key.to_owned(), |source| format!("{key} ({source})"))
+    }
+
+    /// Whether an option was given, or is its default.
+    pub(crate) fn is_given(&self, key: &str) -> bool {
+        self.sources.contains_key(key)
     }
 }
 

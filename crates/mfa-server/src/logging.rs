@@ -3,8 +3,9 @@
 use std::env;
 use std::io::{self, IsTerminal};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, Settings};
 
@@ -12,7 +13,7 @@ use crate::config::{LogFormat, Settings};
 pub(crate) fn start(settings: &Settings) -> Result<()> {
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&settings.log)?)
+        .with_env_filter(filter(&settings.log).context("log is no filter")?)
         .with_writer(io::stderr)
         // A line that cannot be written is lost. Told on standard error, which is what failed, it is a panic.
         .log_internal_errors(false)
@@ -22,4 +23,33 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     }
     .map_err(|error| anyhow!(error))
+}
+
+/// The filter that a text stands for: a level, and modules with theirs. `EnvFilter` takes any other word for a
+/// module, and a misspelt level would silence everything, errors included.
+pub(crate) fn filter(text: &str) -> Option<EnvFilter> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let (modules, levels): (Vec<_>, Vec<_>) = parts.partition(|part| part.contains('='));
+    let one = levels.len() == 1 && levels.iter().all(|level| level.parse::<LevelFilter>().is_ok());
+    let parts = levels.into_iter().chain(modules).collect::<Vec<_>>();
+    EnvFilter::try_new(parts.join(",")).ok().filter(|_| one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_has_one_level_and_modules_with_theirs() {
+        for good in
+            ["info", "ERROR", "off", "info,mfa_actix=debug", "mfa=trace, warn", "info,[span{a=1}]=debug"]
+        {
+            assert!(filter(good).is_some(), "{good}");
+        }
+        for bad in
+            ["", "warning", "debg", "info,debg", "mfa_actix", "mfa_actix=debug", "info,mfa=debg", "info,warn"]
+        {
+            assert!(filter(bad).is_none(), "{bad}");
+        }
+    }
 }

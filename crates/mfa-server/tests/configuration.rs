@@ -25,6 +25,153 @@ fn a_good_configuration_is_ok_and_all_that_is_wrong_with_a_bad_one_is_named() {
 }
 
 #[test]
+fn variables_of_kubernetes_are_ignored_with_a_warning() {
+    let program = Program::new();
+    let links = [
+        ("MFA_PORT", "tcp://10.96.0.7:8080"),
+        ("MFA_SERVICE_HOST", "10.96.0.7"),
+        ("MFA_SERVICE_PORT_HTTP", "8080"),
+        ("MFA_PORT_8080_TCP_ADDR", "10.96.0.7"),
+    ];
+    let said = Said::of(&program.command("config check").envs(links).output().unwrap());
+    assert_eq!((said.code, said.out.as_str()), (0, "OK\n"), "{said:?}");
+    assert!(said.err.starts_with("warning: MFA_"), "{}", said.err);
+    for (name, _) in links {
+        assert!(said.err.contains(name), "{name} in {}", said.err);
+    }
+    let said = Said::of(&program.command("config dump").envs(links).output().unwrap());
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(!said.out.contains("10.96.0.7"), "{}", said.out);
+
+    let said = Said::of(&program.command("config check").env("MFA_PORT", "8080").output().unwrap());
+    assert_eq!(said.code, 2);
+    assert!(said.err.ends_with("MFA_PORT (environment): unknown\n"), "{}", said.err);
+}
+
+#[test]
+fn a_file_that_is_named_and_not_there_is_a_problem() {
+    let program = Program::new();
+    let webhook = "webhook=[{name='siem',url='https://h.example.com',secret_file='no.secret'}]";
+    for (setting, message) in [
+        (
+            webhook,
+            "webhook (flag --set): the secret of the webhook siem cannot be read from mfa-data/no.secret",
+        ),
+        ("store=sqlite:/no/such/mfa.db", "store (flag --set): there is no folder /no/such"),
+        (
+            "store=postgres://mfa@h/mfa?sslrootcert=/no/%63a.pem",
+            "store (flag --set): /no/ca.pem cannot be read: No such file",
+        ),
+        (
+            "ephemeral=rediss://h?ca=/no/ca.pem",
+            "ephemeral (flag --set): /no/ca.pem cannot be read: No such file",
+        ),
+        ("key_ring_file=/no/such/ring", "key_ring_file (flag --set): there is no folder /no/such"),
+        (
+            "audit.signing_key_file=/no/such/key",
+            "audit.signing_key_file (flag --set): there is no folder /no/such",
+        ),
+    ] {
+        let said = program.run(&format!("config check --set {setting}"));
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{setting}: {said:?}");
+        assert!(said.err.contains(message), "{message} in {}", said.err);
+    }
+    let said = program.run("config check --set key_ring_file=ring");
+    assert_eq!((said.code, said.out.as_str()), (0, "OK\n"));
+    assert!(
+        said.err.contains("warning: key_ring_file (flag --set): mfa-data/ring is not there"),
+        "{}",
+        said.err
+    );
+    assert!(!program.data("").exists());
+
+    program.run("api-key create --scope verify");
+    assert_eq!(program.run("config check").out, "OK\n");
+    std::fs::remove_file(program.data("keyring.toml")).unwrap();
+    let said = program.run("config check");
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err.contains("key_ring_file: there is a database and no key ring mfa-data/keyring.toml"),
+        "{}",
+        said.err
+    );
+    std::fs::write(program.data("keyring.toml"), "nonsense").unwrap();
+    assert!(
+        program
+            .run("config check")
+            .err
+            .contains("key_ring_file: the key ring mfa-data/keyring.toml is damaged")
+    );
+}
+
+#[test]
+fn a_level_that_is_none_is_refused_and_silences_nothing() {
+    let program = Program::new();
+    for level in ["warning", "debg", "mfa_actix=debug", "info,warning"] {
+        for command in ["config check", "serve"] {
+            let said = program.run(&format!("{command} --log {level}"));
+            assert_eq!(said.code, 2, "{command} {level}: {said:?}");
+            assert!(said.err.contains("log (flag --log): must be a level"), "{}", said.err);
+        }
+    }
+}
+
+#[test]
+fn no_part_of_a_password_is_shown_however_it_is_written() {
+    let program = Program::new();
+    let urls = [
+        "postgres://mfa:HUNTER#TWO@h/mfa",
+        "postgres://mfa:12#TWO@h/mfa",
+        "postgres://mfa:12/TWO@h/mfa",
+        "postgres://mfa:12?TWO@h/mfa",
+        "postgres://mfa:TWO@TWO@h/mfa",
+        "postgres://mfa:x@TWO#y@h/mfa",
+        "redis://mfa:12#TWO@h",
+        "redis://mfa:x@TWO/y@h",
+        "redis+cluster://mfa:x@TWO#y@h,h2",
+        "https://mfa:12#TWO@h/",
+        "https://mfa:12/TWO@h/",
+        "mysql://mfa:TWO@h/",
+    ];
+    for url in urls {
+        let webhook = format!("[{{name='a',url='{url}',secret_file='s'}}]");
+        for (key, value) in [
+            ("store", url),
+            ("ephemeral", url),
+            ("webhook", &webhook),
+            ("listen", url),
+            ("log_format", url),
+            ("lockout.failures", url),
+            ("lockout.first_lock", url),
+            ("throttle.user", url),
+            ("throttle.trusted_proxies", url),
+            ("audit.retention", url),
+            ("key_ring_file", url),
+            ("data_dir", url),
+            ("issuer", url),
+            ("log", url),
+        ] {
+            for command in ["config check", "config dump"] {
+                let said = Said::of(
+                    &program.command(command).args(["--set", &format!("{key}={value}")]).output().unwrap(),
+                );
+                assert!(!format!("{said:?}").contains("TWO"), "{key}={value}: {said:?}");
+            }
+        }
+        for line in [format!("config check --config {url}"), format!("healthcheck --url {url}")] {
+            let said = program.run(&line);
+            assert!(said.code != 0 && !format!("{said:?}").contains("TWO"), "{line}: {said:?}");
+        }
+        let config = program.folder.path().join("mfa.toml");
+        for text in [format!("store = {url}"), format!("store = ['{url}']"), format!("store = \"{url}")] {
+            std::fs::write(&config, &text).unwrap();
+            let said = program.run("config check --config mfa.toml");
+            assert!(said.code == 2 && !format!("{said:?}").contains("TWO"), "{text}: {said:?}");
+        }
+    }
+}
+
+#[test]
 fn no_command_runs_on_a_configuration_that_is_wrong() {
     let program = Program::new();
     for line in ["serve", "try", "api-key list", "healthcheck", "config dump"] {

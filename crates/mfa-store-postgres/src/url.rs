@@ -1,9 +1,11 @@
 //! Where a database is, and what opens it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
@@ -65,6 +67,17 @@ impl PostgresUrl {
         &self.0
     }
 
+    /// The files that it names: `sslrootcert`, `sslcert` and `sslkey`.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let query = self.0.split_once('?').map_or("", |(_, query)| query);
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let named = pairs.filter(|(name, _)| matches!(*name, "sslrootcert" | "sslcert" | "sslkey"));
+        let values = named.map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned());
+        // The driver takes the text of a certificate, too.
+        values.filter(|value| !value.starts_with("-----BEGIN")).map(PathBuf::from).collect()
+    }
+
     pub(crate) fn settings(&self) -> Result<PgConnectOptions, PostgresError> {
         let (before, parameters) = parts(&self.0)?;
         let used = parameters.iter().filter(|(name, _)| USED.contains(name));
@@ -104,6 +117,13 @@ impl FromStr for PostgresUrl {
     fn from_str(text: &str) -> Result<Self, PostgresError> {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(invalid("it must begin with postgres://"));
+        }
+        // An unescaped `/`, `?` or `#` in the password ends it there, and the rest would pass for the host, the
+        // database or a parameter, which are shown.
+        let (_, rest) = text.split_once("://").unwrap_or_default();
+        let after_host = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+        if rest.contains('#') || after_host.contains('@') {
+            return Err(invalid(EXAMPLE));
         }
         let (_, parameters) = parts(text)?;
         for (name, value) in parameters {

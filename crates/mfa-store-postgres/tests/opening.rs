@@ -38,6 +38,12 @@ async fn a_url_that_is_none_is_refused_and_never_told() {
         "postgres://mfa@localhost/mfa?pasword=hunter2",
         "postgres://mfa:hunter2@localhost/mfa?sslmode=hunter2",
         "postgres://mfa:12/hunter2@localhost/mfa",
+        "postgres://mfa:12#hunter2@localhost/mfa",
+        "postgres://mfa:12?hunter2@localhost/mfa",
+        "postgres://mfa:12?sslmode=hunter2@localhost/mfa",
+        "postgres://mfa:se@hunter2#t@localhost/mfa",
+        "postgres://mfa:se@hunter2/t@localhost/mfa",
+        "postgres://localhost/mfa#hunter2",
         "hunter2",
     ] {
         let error = refusal(url).await;

@@ -79,6 +79,12 @@ impl RedisUrl {
         &self.0.text
     }
 
+    /// The files that it names: that of `ca`.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.0.authorities.iter().cloned().collect()
+    }
+
     pub(crate) fn parts(&self) -> &Parts {
         &self.0
     }

@@ -26,8 +26,8 @@ pub enum InvalidUrl {
     /// It is none at all.
     #[error("it must be a URL such as https://hooks.example.com/mfa")]
     Form,
-    /// It holds a user or a password.
-    #[error("it must not hold a user or a password; messages are signed instead")]
+    /// It holds a user or a password, or what may be the rest of one.
+    #[error("it must not hold a user or a password, since messages are signed; write @ and # as %40 and %23")]
     Credentials,
     /// It is not `https`, and leads away from this machine.
     #[error("it must be https:// unless it leads to this machine, or plain http is allowed")]
@@ -40,11 +40,13 @@ impl WebhookUrl {
     /// # Errors
     /// [`InvalidUrl`] if it is none, holds a password, or sends in the clear what it must not.
     pub fn parse(text: &str, plain: bool) -> Result<Self, InvalidUrl> {
-        let uri: Uri = text.parse().map_err(|_| InvalidUrl::Form)?;
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(InvalidUrl::Form)?;
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        // An unescaped `/`, `?` or `#` in a password ends it there: what is before would pass for the host and
+        // be shown.
+        if text.contains(['@', '#']) {
             return Err(InvalidUrl::Credentials);
         }
+        let uri: Uri = text.parse().map_err(|_| InvalidUrl::Form)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(InvalidUrl::Form)?;
         match uri.scheme_str() {
             Some("https") => Ok(Self(uri)),
             Some("http") if plain || is_loopback(host) => Ok(Self(uri)),
@@ -104,8 +106,12 @@ mod tests {
         for text in ["", "/path", "hooks.example.com", "ftp://hooks.example.com/", "https://", "https:///x"] {
             assert_eq!(WebhookUrl::parse(text, true), Err(InvalidUrl::Form), "{text}");
         }
-        let with_password = "https://mfa:hunter2@hooks.example.com/";
-        assert_eq!(WebhookUrl::parse(with_password, true), Err(InvalidUrl::Credentials));
+        for rest in
+            ["mfa:hunter2@h.example.com", "mfa:hunter2#@h", "mfa:12#hunter2@h", "mfa:12/hunter2@h", "h/x#y"]
+        {
+            let url = format!("https://{rest}");
+            assert_eq!(WebhookUrl::parse(&url, true), Err(InvalidUrl::Credentials), "{url}");
+        }
     }
 
     #[test]

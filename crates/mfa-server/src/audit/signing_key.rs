@@ -51,7 +51,7 @@ pub(crate) fn public(config: &Config, file: Option<&Path>) -> Result<PublicKey> 
 }
 
 /// Reads the key; none if there is no such file.
-fn read(path: &Path) -> Result<Option<SigningKey>> {
+pub(crate) fn read(path: &Path) -> Result<Option<SigningKey>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -28,10 +28,12 @@ pub(super) fn run(config: &Config, arguments: &HealthcheckArgs) -> Result<()> {
 }
 
 fn authority(url: &str) -> Result<&str> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(Misuse(format!("--url {url}: must begin with http://")).into());
-    };
-    Ok(rest.split('/').next().unwrap_or(rest))
+    // What it is, is not shown: it may be another URL, with a password.
+    match url.strip_prefix("http://") {
+        Some(rest) if !rest.contains(['@', '#']) => Ok(rest.split(['/', '?']).next().unwrap_or(rest)),
+        Some(_) => Err(Misuse("--url: must hold no user, no password and no fragment".to_owned()).into()),
+        None => Err(Misuse("--url: must begin with http://".to_owned()).into()),
+    }
 }
 
 /// The status that `/readyz` has.

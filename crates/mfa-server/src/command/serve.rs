@@ -44,6 +44,7 @@ const FIRST_TENANT: &str = "default";
 pub(super) async fn run(config: &Config) -> Result<()> {
     let settings = &config.settings;
     logging::start(settings)?;
+    config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let _claim = claim(settings)?;
     let mut installation = Installation::open(config, Absent::Create).await?;
     installation.follow_key_ring();

@@ -1,14 +1,14 @@
 //! `MFA_…` variables: `lockout.failures` is `MFA_LOCKOUT_FAILURES`.
 //!
 //! An unknown name that begins with `MFA_` is an error: a misspelt limit must not pass for none. An
-//! empty variable is as if it were not set.
+//! empty variable is as if it were not set, and so are those of Kubernetes.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
 use super::keys::{KnownKeys, nearest};
-use super::{Given, Source};
+use super::{Given, Source, service_links};
 use crate::secret::SecretText;
 
 const PREFIX: &str = "MFA_";
@@ -25,6 +25,8 @@ pub(super) struct Environment {
     pub(super) config: Option<PathBuf>,
     pub(super) key_ring: Option<SecretText>,
     pub(super) given: Vec<Given>,
+    /// The variables that are ignored, since Kubernetes sets them.
+    pub(super) service_links: Vec<String>,
 }
 
 impl Environment {
@@ -72,13 +74,17 @@ impl Environment {
                     return Ok(());
                 }
                 let Some(key) = known.names().find(|key| variable(key) == name) else {
+                    if service_links::is_one(name, &value) {
+                        self.service_links.push(name.to_owned());
+                        return Ok(());
+                    }
                     let files = IN_FILES.map(|(file, _)| file);
                     let others = [CONFIG, KEY_RING].into_iter().chain(files).map(str::to_owned);
                     let names: Vec<_> = known.names().map(variable).chain(others).collect();
                     let near = nearest(name, names.iter().map(String::as_str));
-                    return Err(format!(
-                        "{name} (environment): unknown; the nearest known variable is {near}"
-                    ));
+                    let near =
+                        near.map_or(String::new(), |near| format!("; the nearest known variable is {near}"));
+                    return Err(format!("{name} (environment): unknown{near}"));
                 };
                 self.give(key, &value, name, known);
             }
@@ -93,8 +99,8 @@ impl Environment {
     }
 }
 
-/// The name of a file; not if it is a URL that was put into the wrong variable, with its password.
-fn file(value: &str) -> &str {
+/// The name of a file; not if it is a URL that was put into the wrong place, with its password.
+pub(super) fn file(value: &str) -> &str {
     if value.contains("://") { "what it names" } else { value }
 }
 

@@ -6,12 +6,14 @@ use std::path::Path;
 use toml::de::DeTable;
 use toml::{Table, Value};
 
-use super::{Given, Source};
+use super::{Given, Source, environment};
 
 /// Reads all values of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<Given>, String> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| format!("{}: the configuration file cannot be read: {error}", path.display()))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        let shown = environment::file(&path.to_string_lossy()).to_owned();
+        format!("{shown}: the configuration file cannot be read: {error}")
+    })?;
     let invalid = |error: toml::de::Error| {
         let line = error.span().map_or(1, |span| line_of(&text, span.start));
         format!("{}, line {line}: {}", path.display(), error.message())

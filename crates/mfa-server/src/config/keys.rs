@@ -34,7 +34,8 @@ impl KnownKeys {
         }
         let Some(default) = self.flat.get(key) else {
             let near = nearest(key, self.names());
-            return Err(format!("{key} ({source}): unknown; the nearest known key is {near}"));
+            let near = near.map_or(String::new(), |near| format!("; the nearest known key is {near}"));
+            return Err(format!("{key} ({source}): unknown{near}"));
         };
         if key == "webhook" && !is_list_of_tables(value) {
             // The usual error of a wrong type shows the value, and a URL in it may hold a token.
@@ -46,6 +47,10 @@ impl KnownKeys {
         set(&mut trial, key, value.clone());
         match Settings::deserialize(trial) {
             Ok(_) => Ok(()),
+            // The usual error shows the value: maybe a URL that was put into the wrong place, with its password.
+            Err(error) if error.message().contains("://") && !is_url(key) => {
+                Err(format!("{key} ({source}): must not be a URL; the default is {default}"))
+            }
             Err(error) => {
                 Err(format!("{key} ({source}): {}; the default is {default}", error.message().trim()))
             }
@@ -72,13 +77,24 @@ impl KnownKeys {
     }
 }
 
+/// Whether the option is a URL, whose errors never show it.
+fn is_url(key: &str) -> bool {
+    matches!(key, "store" | "ephemeral" | "webhook")
+}
+
 fn is_list_of_tables(value: &Value) -> bool {
     value.as_array().is_some_and(|list| list.iter().all(Value::is_table))
 }
 
-/// The one of the names that looks most like `name`.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> &'a str {
-    names.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or_default()
+/// The one of the names that looks most like `name`, if any is near: in two of three letters the same, the
+/// `MFA_` of variables aside.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = names.map(|known| (strsim::damerau_levenshtein(name, known), known));
+    let own = name.trim_start_matches("MFA_").chars().count();
+    distances
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| distance * 3 <= own)
+        .map(|(_, known)| known)
 }
 
 /// All values that are no tables, with their dotted keys.

@@ -1,5 +1,6 @@
 //! The range of every option that has one.
 
+use std::path::Path;
 use std::time::Duration;
 
 use mfa_actix::throttling::{ForwardedHeader, Network};
@@ -7,10 +8,10 @@ use mfa_crypto::Argon2Settings;
 use mfa_domain::TenantId;
 use mfa_domain::account::Attempts;
 use mfa_domain::otp_core::{LookAhead, ResyncSteps, ResyncWindow, Window, uri};
-use tracing_subscriber::EnvFilter;
 
-use super::Settings;
-use super::webhook;
+use super::settings::Audit;
+use super::{Settings, webhook};
+use crate::logging;
 
 /// An option that is out of its range.
 #[derive(Debug)]
@@ -20,17 +21,19 @@ pub(super) struct Broken {
     pub(super) rule: &'static str,
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Every rule that the settings break.
 pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     let Settings {
         lockout, enrolment, backup_codes, verification, argon2, throttle, postgres, audit, ..
     } = settings;
-    let second = Duration::from_secs(1);
-    let minutes = |n: u64| Duration::from_secs(n * 60);
+    let minutes = Duration::from_mins;
+    let second = SECOND;
     let patience = Duration::from_millis(10)..=minutes(1);
     let rules = [
-        ("data_dir", !settings.data_dir.as_os_str().is_empty(), "a path"),
-        ("key_ring_file", !settings.key_ring_file.as_os_str().is_empty(), "a path"),
+        ("data_dir", is_path(&settings.data_dir), "a path"),
+        ("key_ring_file", is_path(&settings.key_ring_file), "a path"),
         (
             "issuer",
             !settings.issuer.contains(':') && settings.issuer.len() <= uri::MAX_NAME_BYTES,
@@ -38,8 +41,9 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ),
         (
             "log",
-            EnvFilter::try_new(&settings.log).is_ok(),
-            "a level such as info, or a filter such as info,mfa=debug",
+            logging::filter(&settings.log).is_some(),
+            "a level (error, warn, info, debug, trace, off), or a level and modules with theirs, such as \
+             info,mfa_actix=debug",
         ),
         (
             "request_timeout",
@@ -103,22 +107,42 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
             throttle.forwarded_header.parse::<ForwardedHeader>().is_ok(),
             "x-forwarded-for or forwarded",
         ),
+    ];
+    rules
+        .into_iter()
+        .chain(of_audit(audit))
+        .filter(|(_, holds, _)| !holds)
+        .map(|(key, _, rule)| Broken { key, rule })
+        .collect()
+}
+
+fn of_audit(audit: &Audit) -> [(&'static str, bool, &'static str); 5] {
+    [
         (
             "audit.installation",
             TenantId::new(&audit.installation).is_ok(),
             "1 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit",
         ),
-        ("audit.signing_key_file", !audit.signing_key_file.as_os_str().is_empty(), "a path"),
+        ("audit.signing_key_file", is_path(&audit.signing_key_file), "a path"),
+        (
+            "audit.checkpoint_dir",
+            audit.checkpoint_dir.as_os_str().is_empty() || is_path(&audit.checkpoint_dir),
+            "a path, or empty",
+        ),
         (
             "audit.checkpoint_every",
-            (second..=minutes(366 * 24 * 60)).contains(&audit.checkpoint_every),
+            (SECOND..=Duration::from_hours(366 * 24)).contains(&audit.checkpoint_every),
             "1s to 366d",
         ),
         (
             "audit.retention",
-            audit.retention.is_none_or(|retention| retention >= minutes(60)),
+            audit.retention.is_none_or(|retention| retention >= Duration::from_hours(1)),
             "forever, or at least 1h",
         ),
-    ];
-    rules.into_iter().filter(|(_, holds, _)| !holds).map(|(key, _, rule)| Broken { key, rule }).collect()
+    ]
+}
+
+/// Whether it may be the path of a file. A URL is none: it was put into the wrong place, maybe with a password.
+fn is_path(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && !path.to_string_lossy().contains("://")
 }

@@ -81,6 +81,18 @@ fn unknown_names_are_errors_that_name_the_nearest() {
 }
 
 #[test]
+fn a_name_that_looks_like_none_gets_no_suggestion() {
+    for (variables, arguments, message) in [
+        (vec![("MFA_PUSH_APP_ID", "x")], vec![], "MFA_PUSH_APP_ID (environment): unknown"),
+        (vec![("MFA_X", "x")], vec![], "MFA_X (environment): unknown"),
+        (vec![], vec!["--set", "database.url=x"], "database.url (flag --set): unknown"),
+    ] {
+        let problem = load("", &variables, &arguments).unwrap_err();
+        assert_eq!(problem, format!("the configuration is not valid: {message}"));
+    }
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once_with_its_place() {
     let file = "log_format = 'xml'\nworkers = '4'\n[lockout]\nfailures = 0\nfirst_lock = '15'\n";
     let variables = [("MFA_ARGON2_MEMORY_KIB", "lots"), ("MFA_STORE", "postgres://mfa:hunter2@db:port/mfa")];

@@ -37,6 +37,25 @@ impl StoreUrl {
     pub(crate) const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_) | Self::Redis(_))
     }
+
+    /// The files that the URL names: certificates and keys.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Postgres(url) => url.files(),
+            Self::Redis(url) => url.files(),
+            Self::Sqlite(_) | Self::Memory => Vec::new(),
+        }
+    }
+}
+
+impl EphemeralUrl {
+    /// The files that the URL names: certificates.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Redis(url) => url.files(),
+            Self::Memory | Self::Store => Vec::new(),
+        }
+    }
 }
 
 impl FromStr for StoreUrl {

@@ -1,6 +1,11 @@
 //! The program in a folder of its own, and a server of it that is killed when it is dropped.
 
-#![allow(dead_code, unreachable_pub, reason = "not every file of tests needs all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test code, of which not every file needs all"
+)]
 
 use std::ffi::OsString;
 use std::fs::Permissions;
