@@ -156,7 +156,7 @@ async fn a_file_that_may_not_be_written_is_refused() {
     } else {
         Command::new(std::env::current_exe().unwrap())
     };
-    again.args(["--exact", "a_file_that_may_not_be_written_is_refused"]).env(READ_ONLY, &path);
+    again.args(["--exact", "files::a_file_that_may_not_be_written_is_refused"]).env(READ_ONLY, &path);
     let output = again.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
