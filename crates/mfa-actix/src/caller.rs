@@ -133,7 +133,7 @@ pub(crate) struct UserSegment {
     #[param(
         min_length = 1,
         max_length = 128,
-        pattern = "^[A-Za-z0-9._@+:-]+$",
+        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._@+:-]+$",
         example = "alice@example.com"
     )]
     user: String,

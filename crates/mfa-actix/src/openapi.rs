@@ -11,6 +11,7 @@ use crate::routes::{
 };
 
 mod problems;
+pub(crate) mod texts;
 
 use problems::Problems;
 

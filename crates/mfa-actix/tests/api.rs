@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_web::body::to_bytes;
-use actix_web::test::{TestRequest, init_service, try_call_service};
-use actix_web::{App, web};
 use async_trait::async_trait;
 use mfa_actix::Api;
 use mfa_actix::api_key::PlainApiKey;
@@ -17,51 +14,14 @@ use mfa_domain::{
     Account, AccountKey, AuditHead, Charge, Delta, KeyId, Quota, TenantId, Timestamp, Version, Versioned,
 };
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
-use mfa_testkit::{FailingStore, FailingThrottle, FakeVault, Fault, ports};
+use mfa_testkit::{FailingThrottle, Fault, ports};
 use serde_json::{Value, json};
 
-struct World {
-    api: Api,
-    key: String,
-    store: Arc<FailingStore>,
-    vault: Arc<FakeVault>,
-}
+use crate::world::{World, world, world_with};
 
-async fn world() -> World {
-    world_with(Throttling::new(Arc::new(MemoryThrottle::default()))).await
-}
-
-async fn world_with(throttling: Throttling) -> World {
-    let memory = Arc::new(MemoryStore::default());
-    let store = Arc::new(FailingStore::new(memory.clone()));
-    let test = ports(store.clone());
-    let plain = PlainApiKey::generate(test.ports.entropy.as_ref()).unwrap();
-    let tenant = TenantId::new("acme").unwrap();
-    let record = plain.record(tenant, Scope::ALL.into_iter().collect(), test.clock.now());
-    memory.insert(&record).await.unwrap();
-    let api = Api::new(Arc::new(test.mfa()), memory, throttling);
-    World { api, key: plain.expose().to_owned(), store, vault: test.vault }
-}
-
-/// Calls an application that embeds the API below `/mfa`.
 async fn call(world: &World, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
-    let api = world.api.clone();
-    let embedded = web::scope("/mfa").configure(|config| api.configure(config));
-    let app = App::new().route("/", web::get().to(async || "the host's own page")).service(embedded);
-    let app = init_service(app).await;
-    let mut request = TestRequest::with_uri(path)
-        .method(method.parse().unwrap())
-        .insert_header(("authorization", format!("Bearer {}", world.key)));
-    if let Some(body) = body {
-        request = request.set_json(body);
-    }
-    let response = match try_call_service(&app, request.to_request()).await {
-        Ok(response) => response.into_parts().1.map_into_boxed_body(),
-        Err(error) => error.error_response(),
-    };
-    let status = response.status().as_u16();
-    let body = to_bytes(response.into_body()).await.unwrap();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    let answer = world.call(method, path, body).await;
+    (answer.status, answer.body)
 }
 
 fn problem(body: &str) -> String {

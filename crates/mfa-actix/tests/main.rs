@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod allowed;
 mod api;
+mod described;
+mod document;
 mod openapi;
+mod world;

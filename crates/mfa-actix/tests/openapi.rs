@@ -7,30 +7,13 @@ use std::path::{Path, PathBuf};
 use mfa_actix::openapi_json;
 use serde_json::Value;
 
+use crate::document::{document, operations, resolved, validator};
+
 /// Set by `cargo xtask openapi`.
 const WRITE: &str = "MFA_WRITE_OPENAPI";
 
 fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn document() -> Value {
-    serde_json::from_str(openapi_json()).unwrap()
-}
-
-/// Each call of the document: method and path, and what it says of it.
-fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
-    let paths = document["paths"].as_object().unwrap().iter();
-    paths.flat_map(|(path, methods)| {
-        let methods = methods.as_object().unwrap().iter();
-        methods.map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
-    })
-}
-
-/// What `value` refers to, if it is a reference.
-fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
-    let Some(reference) = value["$ref"].as_str() else { return value };
-    document.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference} is not there"))
 }
 
 #[test]
@@ -79,28 +62,6 @@ fn examples<'a>(document: &'a Value, content: &'a Value) -> Vec<&'a Value> {
     let named = named.map(|(_, example)| &resolved(document, example)["value"]);
     let of_schema = &resolved(document, &content["schema"])["example"];
     named.chain([&content["example"], of_schema]).filter(|example| !example.is_null()).collect()
-}
-
-/// Of answers: a member that the document does not name is an error here, as a client need not expect it.
-fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
-    let mut root = schema.clone();
-    root["components"] = document["components"].clone();
-    close(&mut root);
-    jsonschema::options().should_validate_formats(true).build(&root).unwrap()
-}
-
-/// Allows no member that is not named, in all objects within.
-fn close(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => {
-            members.values_mut().for_each(close);
-            if members.contains_key("properties") {
-                members.entry("additionalProperties").or_insert(Value::Bool(false));
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(close),
-        _ => {}
-    }
 }
 
 #[test]

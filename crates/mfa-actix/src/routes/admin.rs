@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::body::{Body, NoBody};
 use crate::caller::{Admin, Caller, User, UserSegment};
+use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
@@ -15,13 +16,7 @@ use crate::state::State;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReasonRequest {
-    /// 1 to 256 characters; kept in the audit trail.
-    #[schema(
-        min_length = 1,
-        max_length = 256,
-        pattern = r"^[^\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB]+$",
-        example = "Ticket 4711: identity checked by phone"
-    )]
+    #[schema(schema_with = texts::reason)]
     reason: String,
 }
 

@@ -11,6 +11,7 @@ use super::resynchronise::consecutive;
 use crate::answer::{FactorAnswer, shown};
 use crate::body::Body;
 use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
@@ -18,11 +19,9 @@ use crate::state::State;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfirmRequest {
-    /// As the authenticator shows it.
-    #[schema(value_type = Option<String>, min_length = 6, max_length = 64, example = "123456")]
+    #[schema(schema_with = texts::code, required = false)]
     code: Option<Zeroizing<String>>,
-    /// Two codes that it showed one right after the other, for a device whose clock or counter is off.
-    #[schema(value_type = Option<Vec<String>>, min_items = 2, max_items = 2, example = json!(["123456", "654321"]))]
+    #[schema(schema_with = texts::consecutive_codes, required = false)]
     codes: Option<[Zeroizing<String>; 2]>,
 }
 

@@ -14,6 +14,7 @@ use super::verify::named_factor;
 use crate::answer::{FactorAnswer, Warning};
 use crate::body::Body;
 use crate::caller::{Caller, Enrol, User, UserSegment};
+use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
@@ -24,29 +25,11 @@ pub(crate) struct EnrolRequest {
     /// `totp` or `hotp`.
     #[schema(pattern = "^(totp|hotp)$", example = "totp")]
     kind: String,
-    /// What the user calls it: 1 to 64 characters.
-    #[schema(
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^[^\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB]+$",
-        example = "Work phone"
-    )]
+    #[schema(schema_with = texts::label)]
     label: String,
-    /// What the authenticator app calls the account; the user id by default.
-    #[schema(
-        min_length = 1,
-        max_length = 256,
-        pattern = r"^[^:\u0000-\u001F\u007F-\u009F]+$",
-        example = "alice@example.com"
-    )]
+    #[schema(schema_with = texts::account_name, required = false)]
     account_name: Option<String>,
-    /// Who the authenticator app says the code is for.
-    #[schema(
-        min_length = 1,
-        max_length = 256,
-        pattern = r"^[^:\u0000-\u001F\u007F-\u009F]+$",
-        example = "Example Ltd"
-    )]
+    #[schema(schema_with = texts::issuer, required = false)]
     issuer: Option<String>,
     /// `SHA1` (default), `SHA256` or `SHA512`.
     #[schema(pattern = "^SHA-?(1|256|512)$", example = "SHA1")]
@@ -55,11 +38,13 @@ pub(crate) struct EnrolRequest {
     #[schema(minimum = 6, maximum = 8, example = 6)]
     digits: Option<u8>,
     /// Seconds, 30 by default; TOTP only.
+    #[schema(minimum = 1, maximum = 300, example = 30)]
     period: Option<u64>,
     /// The next counter, 0 by default; HOTP only.
+    #[schema(maximum = 9_223_372_036_854_775_807_u64, example = 0)]
     counter: Option<u64>,
     /// An existing secret, of a hardware token or from another system; needs the scope `admin`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, example = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")]
     secret: Option<Zeroizing<String>>,
     /// How `secret` is written: `base32` (default) or `hex`.
     #[schema(example = "base32")]
@@ -68,10 +53,10 @@ pub(crate) struct EnrolRequest {
     /// scope `admin`, `secret` and `reason`.
     #[serde(default)]
     imported: bool,
-    /// Why it is imported: 1 to 256 characters; kept in the audit trail.
-    #[schema(min_length = 1, max_length = 256, example = "Ticket 4711: moved from the old system")]
+    #[schema(schema_with = texts::reason, required = false)]
     reason: Option<String>,
     /// The active factor that goes as soon as this one is confirmed.
+    #[schema(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
     replaces: Option<String>,
 }
 

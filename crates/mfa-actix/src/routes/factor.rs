@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::answer::FactorAnswer;
 use crate::body::{Body, NoBody};
 use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
@@ -16,13 +17,7 @@ use crate::state::State;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RenameRequest {
-    /// 1 to 64 characters.
-    #[schema(
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^[^\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB]+$",
-        example = "Old phone"
-    )]
+    #[schema(schema_with = texts::label)]
     label: String,
 }
 

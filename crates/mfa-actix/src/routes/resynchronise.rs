@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::answer::FactorAnswer;
 use crate::body::Body;
 use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
@@ -17,8 +18,7 @@ use crate::state::State;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResynchroniseRequest {
-    /// Two that it showed one right after the other.
-    #[schema(value_type = Vec<String>, min_items = 2, max_items = 2, example = json!(["123456", "654321"]))]
+    #[schema(schema_with = texts::consecutive_codes)]
     codes: [Zeroizing<String>; 2],
 }
 

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::answer::Warning;
 use crate::body::Body;
 use crate::caller::{Caller, User, UserSegment, Verify};
+use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
@@ -16,10 +17,10 @@ use crate::state::State;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct VerifyRequest {
-    /// A code of an authenticator or a backup code; spaces and hyphens do not matter.
-    #[schema(value_type = String, min_length = 6, max_length = 64, example = "123 456")]
+    #[schema(schema_with = texts::code)]
     code: Zeroizing<String>,
     /// The factor that it must be of; without it, every active factor is tried.
+    #[schema(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
     factor: Option<String>,
 }
 

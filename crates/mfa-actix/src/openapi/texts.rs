@@ -1,0 +1,52 @@
+//! The texts that several calls take, as schemas: what is here and what the domain reads are the same.
+
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
+
+/// Characters that cannot be seen, which none of them holds. (Of what the domain refuses, tags, U+E0000 to U+E007F, are
+/// missing: not every dialect of patterns can name them.)
+const UNSEEN: &str =
+    r"\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB";
+
+pub(crate) fn label() -> Object {
+    let text = "What the user calls the factor: 1 to 64 characters that can be seen.";
+    string(1, 64).description(Some(text)).pattern(Some(visible(""))).examples(["Work phone"]).build()
+}
+
+pub(crate) fn reason() -> Object {
+    let text = "Why it is done: 1 to 256 characters that can be seen; kept in the audit trail.";
+    let example = "Ticket 4711: identity checked by phone";
+    string(1, 256).description(Some(text)).pattern(Some(visible(""))).examples([example]).build()
+}
+
+pub(crate) fn account_name() -> Object {
+    let text =
+        "What the authenticator app calls the account, at most 256 bytes of UTF-8; the user id by default.";
+    string(1, 256).description(Some(text)).pattern(Some(visible(":"))).examples(["alice@example.com"]).build()
+}
+
+pub(crate) fn issuer() -> Object {
+    let text = "Who the authenticator app says the code is for, at most 256 bytes of UTF-8.";
+    string(1, 256).description(Some(text)).pattern(Some(visible(":"))).examples(["Example Ltd"]).build()
+}
+
+pub(crate) fn code() -> Object {
+    let text = "A code as it was typed: 6 to 8 digits of an authenticator, or a backup code, in at most 64 bytes of UTF-8; \
+                spaces and hyphens do not matter.";
+    string(6, 64).description(Some(text)).examples(["123 456"]).build()
+}
+
+/// Two codes, for a device whose clock or counter is off.
+pub(crate) fn consecutive_codes() -> Array {
+    let text = "Two codes that the device showed one right after the other.";
+    let codes = ArrayBuilder::new().items(string(6, 64)).min_items(Some(2)).max_items(Some(2));
+    codes.description(Some(text)).examples([serde_json::json!(["123456", "654321"])]).build()
+}
+
+fn string(shortest: usize, longest: usize) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).min_length(Some(shortest)).max_length(Some(longest))
+}
+
+/// Of a text with more than white space, in which all can be seen, and which holds none of `others`.
+fn visible(others: &str) -> String {
+    format!(r"^[^{others}{UNSEEN}]*[^\s{others}{UNSEEN}][^{others}{UNSEEN}]*$")
+}

@@ -1,0 +1,120 @@
+//! Every answer is as the document describes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mfa_domain::otp_core::{Secret, Totp};
+use mfa_domain::ports::Clock;
+use serde_json::{Value, json};
+
+use crate::document::{Described, operations};
+use crate::world::{Answer, World, world};
+
+/// A host that calls as the document says, and holds every answer to it.
+struct Host {
+    world: World,
+    described: Described,
+}
+
+impl Host {
+    async fn call(&mut self, operation: &str, body: Option<Value>, status: u16) -> Answer {
+        self.call_at(operation, &[], body, status).await
+    }
+
+    /// Calls with these values for the parameters in the path.
+    async fn call_at(
+        &mut self,
+        operation: &str,
+        parameters: &[(&str, &str)],
+        body: Option<Value>,
+        status: u16,
+    ) -> Answer {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let path = parameters.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+        let path = format!("/mfa{}", path.replace("{user}", "alice"));
+        let answer = self.world.call(method, &path, body).await;
+        self.described.hold(operation, &answer);
+        assert_eq!(answer.status, status, "{operation}: {answer:?}");
+        answer
+    }
+
+    /// The code of a TOTP factor, a step after any other.
+    fn code(&self, secret: &str) -> String {
+        self.world.clock.advance(Duration::from_secs(30));
+        self.code_now(secret)
+    }
+
+    fn code_now(&self, secret: &str) -> String {
+        let now = self.world.clock.now().unix_seconds();
+        let secret = Secret::from_base32(secret).unwrap();
+        Totp::default().generate(&secret, now).unwrap().as_str().to_owned()
+    }
+}
+
+const FACTORS: &str = "POST /v1/users/{user}/factors";
+const CONFIRM: &str = "POST /v1/users/{user}/factors/{id}/confirm";
+const VERIFY: &str = "POST /v1/users/{user}/verify";
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+#[actix_web::test]
+async fn every_success_that_the_document_promises_is_answered_as_it_says() {
+    let mut world = world().await;
+    world.api = world.api.metrics(Arc::new(|| "mfa_up 1\n".to_owned()));
+    let mut host = Host { world, described: Described::new() };
+
+    host.call("GET /v1/users/{user}", None, 200).await;
+    let offer = json!({ "kind": "totp", "label": "Phone", "account_name": "alice@example.com" });
+    let offered = host.call(FACTORS, Some(offer.clone()), 201).await.json();
+    let (id, secret) = (text(&offered["factor"]["id"]), text(&offered["totp"]["secret"]));
+    host.call("GET /v1/users/{user}", None, 200).await;
+    let wrong = host.code(&secret);
+    let wrong = if wrong == "000000" { "000001" } else { "000000" };
+    host.call_at(CONFIRM, &[("{id}", &id)], Some(json!({ "code": wrong })), 401).await;
+    let code = host.code(&secret);
+    let confirmed = host.call_at(CONFIRM, &[("{id}", &id)], Some(json!({ "code": code })), 200).await.json();
+    let code = host.code(&secret);
+    host.call(VERIFY, Some(json!({ "code": code })), 200).await;
+    host.call(VERIFY, Some(json!({ "code": "12345" })), 422).await;
+    for backup_code in confirmed["backup_codes"].as_array().unwrap().iter().take(8) {
+        // From the seventh on with a warning that few are left.
+        host.call(VERIFY, Some(json!({ "code": backup_code })), 200).await;
+    }
+    host.call("GET /v1/users/{user}", None, 200).await;
+    let codes = [host.code(&secret), host.code(&secret)];
+    let again = "POST /v1/users/{user}/factors/{id}/resynchronise";
+    host.call_at(again, &[("{id}", &id)], Some(json!({ "codes": codes })), 200).await;
+    let rename = "PATCH /v1/users/{user}/factors/{id}";
+    host.call_at(rename, &[("{id}", &id)], Some(json!({ "label": "Old phone" })), 200).await;
+    host.call("POST /v1/users/{user}/backup-codes", None, 201).await;
+    let token = json!({ "kind": "hotp", "label": "Token", "counter": 5, "secret_encoding": "hex",
+        "secret": "3132333435363738393031323334353637383930", "imported": true, "reason": "bought" });
+    let imported = host.call(FACTORS, Some(token), 201).await.json();
+    let token = text(&imported["factor"]["id"]);
+    host.call_at("DELETE /v1/users/{user}/factors/{id}", &[("{id}", &token)], None, 204).await;
+    for _ in 0..5 {
+        host.call(VERIFY, Some(json!({ "code": wrong })), 401).await;
+    }
+    host.call(VERIFY, Some(json!({ "code": wrong })), 429).await;
+    host.call("GET /v1/users/{user}", None, 200).await;
+    let reason = json!({ "reason": "asked for" });
+    host.call("POST /v1/users/{user}/unlock", Some(reason.clone()), 204).await;
+    host.call("POST /v1/users/{user}/reset", Some(reason), 204).await;
+    host.call(VERIFY, Some(json!({ "code": wrong })), 409).await;
+    host.call("GET /v1/users/{user}/events", None, 200).await;
+    host.call("GET /v1/events", None, 200).await;
+    host.call("DELETE /v1/users/{user}", None, 204).await;
+    for operation in ["GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json"] {
+        host.call(operation, None, 200).await;
+    }
+    host.call_at("GET /problems/{code}", &[("{code}", "locked")], None, 200).await;
+
+    for (name, operation) in operations(&host.described.document) {
+        for status in operation["responses"].as_object().unwrap().keys().filter(|s| s.starts_with('2')) {
+            let place = format!("{name} {status}");
+            assert!(host.described.answered.contains(&place), "{place} was not seen");
+        }
+    }
+}
