@@ -88,6 +88,7 @@ const fn is_unfit_postgres(error: &PostgresError) -> bool {
     matches!(
         error,
         PostgresError::Foreign
+            | PostgresError::Encoding { .. }
             | PostgresError::TooNew { .. }
             | PostgresError::Corrupt(_)
             | PostgresError::Undecodable { .. }

@@ -68,6 +68,15 @@ pub enum PostgresError {
     /// The schema `mfa` belongs to somebody else. Nothing was changed in it.
     #[error("the schema mfa of this database is another program's")]
     Foreign,
+    /// Its encoding cannot hold every user id and label. Nothing was changed in it.
+    #[error(
+        "the database has the encoding {found}, and needs UTF8; make another one (CREATE DATABASE … ENCODING 'UTF8' \
+         TEMPLATE template0)"
+    )]
+    Encoding {
+        /// Which it has.
+        found: String,
+    },
     /// A newer, incompatible version of this program has migrated it. Nothing was changed in it.
     #[error(
         "a newer version of this program wrote the database: its tables have version {found}, \

@@ -214,14 +214,18 @@ async fn in_parts(on: &mut PgConnection, part: &'static str) -> Result<(), Postg
 /// The version that the tables have; the default one if there are none.
 async fn found(on: &mut PgConnection) -> Result<Version, PostgresError> {
     // Not to_regclass: it may remember from before the lock that there is none.
-    let ours: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
+    let (encoding, ours): (String, bool) = sqlx::query_as(
+        "SELECT pg_catalog.current_setting('server_encoding'),
+            EXISTS (SELECT FROM pg_catalog.pg_class c
             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
             WHERE n.nspname = 'mfa' AND c.relname = 'migrations')",
     )
     .fetch_one(&mut *on)
     .await
     .map_err(PostgresError::from_driver)?;
+    if encoding != "UTF8" {
+        return Err(PostgresError::Encoding { found: encoding });
+    }
     if !ours {
         return Ok(Version::default());
     }

@@ -169,6 +169,31 @@ async fn another_programs_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused_and_left_alone() {
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let url = server::database().await;
+        let latin = format!("mfa_{}", encoding.to_lowercase());
+        let make = format!("CREATE DATABASE {latin} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+        raw(&url).await.execute(AssertSqlSafe(make)).await.unwrap();
+        let (server, parameters) = url.split_once('?').map_or((&*url, ""), |(server, rest)| (server, rest));
+        let server = server.rsplit_once('/').unwrap().0;
+        let url = format!("{server}/{latin}?{parameters}");
+        let error = refusal(&url).await;
+        assert!(matches!(&error, PostgresError::Encoding { found } if found == encoding), "{error:?}");
+        let changed: bool = sqlx::query_scalar("SELECT to_regnamespace('mfa') IS NOT NULL")
+            .fetch_one(&mut raw(&url).await)
+            .await
+            .unwrap();
+        assert!(!changed, "{encoding}");
+        raw(&server::database().await)
+            .await
+            .execute(AssertSqlSafe(format!("DROP DATABASE {latin} WITH (FORCE)")))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_not() {
     let (store, url) = store().await;
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
