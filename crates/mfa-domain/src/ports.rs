@@ -20,7 +20,7 @@ pub use account_store::{
 };
 pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
 pub use challenge_store::ChallengeStore;
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ClockBeforeEpoch, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};
 pub use delivery_store::{DeliveryStore, TrailEvent, TrailPage};
 pub use entropy::{Entropy, EntropyError};

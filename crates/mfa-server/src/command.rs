@@ -5,6 +5,7 @@ use std::env;
 use anyhow::Result;
 use clap::CommandFactory;
 use mfa_domain::Actor;
+use mfa_domain::ports::SystemClock;
 use rustix::process::getuid;
 
 mod api_key;
@@ -20,7 +21,7 @@ mod webhook;
 
 use crate::cli::{Cli, Command};
 use crate::config::Config;
-use crate::failure::Exit;
+use crate::failure::{Exit, Refusal};
 use crate::output;
 
 /// Does what the command line says.
@@ -33,6 +34,11 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let config = Config::load(&cli.flags, env::vars_os())?;
+    if !matches!(command, Command::Config(_) | Command::Healthcheck(_)) {
+        SystemClock
+            .check()
+            .map_err(|error| Refusal::new(error.to_string(), "set it first; no code is right by it"))?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(dispatch(command, &config))
 }

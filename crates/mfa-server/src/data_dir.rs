@@ -4,12 +4,13 @@
 //! the place of another keeps its owner and mode, and a new one belongs to the owner of its folder.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
 
 use crate::failure::Refusal;
 use crate::ownership::{self, Ownership};
@@ -155,6 +156,34 @@ pub(crate) fn open_or_make(path: &Path) -> Result<File> {
     opened.with_context(|| format!("{} cannot be written", path.display()))
 }
 
+/// Reads a file of keys, with its mode; none if it is not there.
+///
+/// # Errors
+/// A [`Refusal`] if every user of this machine can write it: whoever puts a key of their own there can read what
+/// is sealed from then on, or sign what was forged.
+pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<(Zeroizing<String>, u32)>> {
+    let read = || -> io::Result<_> {
+        let mut file = File::open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text)?;
+        Ok((text, mode))
+    };
+    match read() {
+        Ok((_, mode)) if mode & 0o002 != 0 => {
+            let what = format!("every user of this machine can write the {what} {}", path.display());
+            Err(Refusal::new(
+                what,
+                "see that it is the right one, and let only its owner write it (chmod 600)",
+            )
+            .into())
+        }
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("the {what} {} cannot be read", path.display())),
+    }
+}
+
 /// A path that is taken from the data directory unless it is absolute.
 pub(crate) fn inside(dir: &Path, path: &Path) -> Result<PathBuf> {
     let path = dir.join(path);
@@ -187,8 +216,6 @@ pub(crate) fn folder(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {

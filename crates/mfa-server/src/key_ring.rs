@@ -1,18 +1,15 @@
 //! The key ring: where it is, how it is made once, and when it is the wrong one.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
 use mfa_domain::KeyId;
 use mfa_domain::ports::{AccountStore, Clock, SystemClock};
 use tracing::{info, warn};
-use zeroize::Zeroizing;
 
 use crate::config::{Config, StoreUrl};
 use crate::data_dir;
@@ -98,14 +95,8 @@ pub(crate) fn for_store(
 
 /// Reads a ring from a file; none if it is not there.
 pub(crate) fn read_file(path: &Path) -> Result<Option<KeyRing>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(error).with_context(|| format!("the key ring {} cannot be read", path.display()));
-        }
-    };
-    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
+    let Some((text, mode)) = data_dir::read_key_file(path, "key ring")? else { return Ok(None) };
+    if mode & 0o007 != 0 {
         warn!(file = %path.display(), "the key ring can be read by every user of this machine");
     }
     parse(&text, &path.display().to_string()).map(Some)

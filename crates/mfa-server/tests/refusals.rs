@@ -88,6 +88,40 @@ fn a_damaged_key_ring_is_named_by_line_and_not_quoted() {
 }
 
 #[test]
+fn keys_that_everybody_can_write_are_refused() {
+    let program = with_a_secret();
+    assert_eq!(program.run("audit checkpoint --out checkpoint.jsonl").code, 0);
+    let chmod = |file: &str, mode| {
+        std::fs::set_permissions(program.data(file), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    chmod("keyring.toml", 0o602);
+    let why = "every user of this machine can write the key ring mfa-data/keyring.toml";
+    for line in ["serve --listen 127.0.0.1:0", "keys add", "user show alice"] {
+        refused(&program, line, why);
+    }
+    assert!(program.run("config check").err.contains(why));
+    chmod("keyring.toml", 0o644);
+    chmod("audit-signing.pem", 0o666);
+    let why = "every user of this machine can write the signing key mfa-data/audit-signing.pem";
+    refused(&program, "audit checkpoint --out checkpoint.jsonl", why);
+    refused(&program, "serve --listen 127.0.0.1:0 --set audit.checkpoint_dir=c", why);
+    chmod("audit-signing.pem", 0o644);
+    program.serve("--set audit.checkpoint_dir=c");
+}
+
+#[test]
+fn a_clock_before_1970_is_refused_before_anything_is_made() {
+    let program = Program::new();
+    let mut clock = Command::new("faketime");
+    clock.arg("1969-12-31 12:00:00").arg(program::program()).current_dir(program.folder.path());
+    let output = program::unconfigured(clock).args(["serve", "--listen", "127.0.0.1:0"]).output().unwrap();
+    let said = Said::of(&output);
+    assert_eq!(said.code, REFUSED, "{said:?}");
+    assert!(said.err.contains("the clock of this machine shows a time before 1970"), "{}", said.err);
+    assert!(!program.data("").exists());
+}
+
+#[test]
 fn the_key_ring_may_come_from_the_environment_and_is_held_to_the_same() {
     let program = with_a_secret();
     let ring = program.data("keyring.toml");

@@ -1,7 +1,9 @@
 //! The time.
 
 use std::fmt::Debug;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
 
 use crate::Timestamp;
 
@@ -15,10 +17,25 @@ pub trait Clock: Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+/// The clock shows a time before 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the clock of this machine shows a time before 1970")]
+pub struct ClockBeforeEpoch;
+
+impl SystemClock {
+    /// Whether it shows a time that there is a [`Timestamp`] for; [`Clock::now`] is 1970 otherwise.
+    ///
+    /// # Errors
+    /// [`ClockBeforeEpoch`] if it does not. Let it stop the program: no code is right by such a clock.
     #[expect(clippy::disallowed_methods, reason = "the one place where the system's clock is read")]
+    pub fn check(&self) -> Result<Duration, ClockBeforeEpoch> {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| ClockBeforeEpoch)
+    }
+}
+
+impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self.check().unwrap_or_default();
         Timestamp::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }

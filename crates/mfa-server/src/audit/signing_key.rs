@@ -1,13 +1,11 @@
 //! The key that signs checkpoints: in a file beside the key ring, made once, and never printed.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use mfa_crypto::{OsEntropy, PublicKey, SigningKey};
 use tracing::info;
-use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::data_dir;
@@ -52,13 +50,7 @@ pub(crate) fn public(config: &Config, file: Option<&Path>) -> Result<PublicKey> 
 
 /// Reads the key; none if there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<SigningKey>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(error).with_context(|| format!("the signing key {} cannot be read", path.display()));
-        }
-    };
+    let Some((text, _)) = data_dir::read_key_file(path, "signing key")? else { return Ok(None) };
     let key = SigningKey::from_pem(&text).map_err(|error| {
         let what = format!("the signing key {} is damaged: {error}", path.display());
         Refusal::new(what, "restore it from its backup, or move it away and let a new one be made")
