@@ -41,11 +41,38 @@ pub enum ForwardedHeader {
 #[error("an address such as 192.0.2.1, or a network such as 10.0.0.0/8; not all addresses there are")]
 pub struct InvalidNetwork;
 
+/// Networks that no client on the Internet has an address of: private, local, multicast and reserved ones.
+const NOBODYS: [&str; 11] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/3",
+    "::/3",
+    "4000::/2",
+    "8000::/1",
+];
+
+/// Networks that add up to everybody, who could then say who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the trusted networks add up to all addresses there are")]
+pub struct TrustsEverybody;
+
 impl Proxies {
     /// The proxies with an address in one of these networks, which all write that header.
-    #[must_use]
-    pub const fn new(trusted: Vec<Network>, header: ForwardedHeader) -> Self {
-        Self { trusted, header }
+    ///
+    /// # Errors
+    /// [`TrustsEverybody`] if the networks add up to all that clients on the Internet can have, of IPv4 or of IPv6.
+    pub fn new(trusted: Vec<Network>, header: ForwardedHeader) -> Result<Self, TrustsEverybody> {
+        let mut networks: Vec<_> = trusted.iter().map(|network| network.0).collect();
+        networks.extend(NOBODYS.iter().filter_map(|network| network.parse::<IpNet>().ok()));
+        if IpNet::aggregate(&networks).iter().any(|network| network.prefix_len() == 0) {
+            return Err(TrustsEverybody);
+        }
+        Ok(Self { trusted, header })
     }
 
     /// Who sent a request. Without a peer, as on a Unix socket, all are one.
@@ -143,6 +170,17 @@ fn outside_of_quotes(text: &str, at: char) -> Vec<&str> {
     .collect()
 }
 
+impl Network {
+    /// Whether it is larger than any operator's own: more than a /8 of IPv4 or a /16 of IPv6.
+    #[must_use]
+    pub const fn is_vast(&self) -> bool {
+        match self.0 {
+            IpNet::V4(network) => network.prefix_len() < 8,
+            IpNet::V6(network) => network.prefix_len() < 16,
+        }
+    }
+}
+
 impl FromStr for Network {
     type Err = InvalidNetwork;
 
@@ -189,7 +227,7 @@ mod tests {
             headers.append(header.name(), HeaderValue::from_str(line).unwrap());
         }
         let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
-        Proxies::new(trusted.to_vec(), header).client(Some(peer), &headers).to_string()
+        Proxies::new(trusted.to_vec(), header).unwrap().client(Some(peer), &headers).to_string()
     }
 
     #[test]
@@ -254,8 +292,28 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(FORWARDED, HeaderValue::from_static("for=203.0.113.9"));
         let peer = Some("10.0.0.1:1".parse().unwrap());
-        let proxies = Proxies::new(trusted, ForwardedHeader::XForwardedFor);
+        let proxies = Proxies::new(trusted, ForwardedHeader::XForwardedFor).unwrap();
         assert_eq!(proxies.client(peer, &headers).to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn networks_do_not_add_up_to_everybody() {
+        let refused = |list: &str| {
+            let networks = list.split(' ').map(|text| text.parse().unwrap()).collect();
+            Proxies::new(networks, ForwardedHeader::XForwardedFor) == Err(TrustsEverybody)
+        };
+        for everybody in [
+            "0.0.0.0/1 128.0.0.0/1",
+            "128.0.0.0/2 0.0.0.0/1 192.0.0.0/3",
+            "10.0.0.0/8 ::/1 8000::/1",
+            "2000::/3",
+            "0.0.0.0/1 128.0.0.0/2 192.0.0.0/4 208.0.0.0/5 216.0.0.0/5",
+        ] {
+            assert!(refused(everybody), "{everybody}");
+        }
+        for some in ["0.0.0.0/1", "0.0.0.0/1 128.0.0.0/2", "2000::/4", "10.0.0.0/8 fc00::/7 127.0.0.1 ::1"] {
+            assert!(!refused(some), "{some}");
+        }
     }
 
     #[test]

@@ -20,7 +20,9 @@ use crate::state::State;
 
 mod breaker;
 
-pub use crate::client_address::{ForwardedHeader, InvalidNetwork, Network, Proxies, UnknownHeader};
+pub use crate::client_address::{
+    ForwardedHeader, InvalidNetwork, Network, Proxies, TrustsEverybody, UnknownHeader,
+};
 
 /// How long a request waits for the throttle, all its charges together; then it goes on without.
 const PATIENCE: Duration = Duration::from_millis(250);

@@ -7,7 +7,7 @@ pub mod signing;
 pub mod vault;
 
 pub use entropy::OsEntropy;
-pub use hasher::{Argon2Hasher, Argon2Settings};
+pub use hasher::{Argon2Hasher, Argon2Settings, InvalidSettings};
 pub use key_ring::{KeyRing, KeyRingError};
 pub use signing::{PublicKey, SigningKey};
 pub use vault::AesGcmVault;

@@ -3,9 +3,9 @@
 //! Decisions are pure and stores only compare and swap, so a policy can be any Rust code that
 //! neither blocks nor keeps state of its own.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
-
-use thiserror::Error;
 
 pub mod backup_code;
 pub mod enrolment;
@@ -40,31 +40,44 @@ pub struct Policies {
 }
 
 /// A policy whose numbers make no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct InvalidPolicy(&'static str);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidPolicy(Vec<(&'static str, &'static str)>);
 
 impl InvalidPolicy {
-    /// A policy that breaks this rule.
+    /// A policy with a number that is not what it must be, such as `1 to 50`.
     #[must_use]
-    pub const fn new(rule: &'static str) -> Self {
-        Self(rule)
+    pub fn new(number: &'static str, must_be: &'static str) -> Self {
+        Self(vec![(number, must_be)])
     }
 
-    /// Names the first rule that does not hold.
-    fn unless(rules: &[(bool, &'static str)]) -> Result<(), Self> {
-        match rules.iter().find(|(holds, _)| !holds) {
-            None => Ok(()),
-            Some((_, rule)) => Err(Self(rule)),
-        }
+    /// Every number that makes no sense, and what it must be.
+    pub fn broken(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.0.iter().copied()
+    }
+
+    /// Names every number whose rule does not hold.
+    fn unless(rules: &[(&'static str, bool, &'static str)]) -> Result<(), Self> {
+        let broken: Vec<_> =
+            rules.iter().filter(|(_, holds, _)| !holds).map(|(n, _, rule)| (*n, *rule)).collect();
+        if broken.is_empty() { Ok(()) } else { Err(Self(broken)) }
     }
 }
+
+impl fmt::Display for InvalidPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules: Vec<_> =
+            self.broken().map(|(number, must_be)| format!("{number} must be {must_be}")).collect();
+        f.write_str(&rules.join("; "))
+    }
+}
+
+impl Error for InvalidPolicy {}
 
 impl Policies {
     /// Whether the numbers of every policy make sense.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names the first that does not.
+    /// [`InvalidPolicy`] of the first that does not.
     pub fn validate(&self) -> Result<(), InvalidPolicy> {
         self.lockout.validate()?;
         self.enrolment.validate()?;
@@ -81,5 +94,47 @@ impl Default for Policies {
             backup_codes: Arc::new(StandardBackupCodes::default()),
             verification: Arc::new(StandardVerification::default()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_number_that_makes_no_sense_is_named() {
+        let second = Duration::from_secs(1);
+        let enrolment =
+            StandardEnrolment { most_factors: 0, pending_lifetime: second, proof_lifetime: second };
+        let low = StandardBackupCodes { set_size: 50, low: 51 };
+        for (valid, message) in [
+            (enrolment.validate(), "most_factors must be 1 to 100"),
+            (
+                StandardEnrolment { most_factors: 101, ..enrolment }.validate(),
+                "most_factors must be 1 to 100",
+            ),
+            (
+                StandardEnrolment {
+                    most_factors: 1,
+                    pending_lifetime: Duration::ZERO,
+                    proof_lifetime: second / 2,
+                }
+                .validate(),
+                "pending_lifetime must be at least 1s; proof_lifetime must be at least 1s",
+            ),
+            (low.validate(), "low must be at most set_size"),
+            (StandardBackupCodes { set_size: 0, low: 0 }.validate(), "set_size must be 1 to 50"),
+            (StandardBackupCodes { set_size: 51, low: 0 }.validate(), "set_size must be 1 to 50"),
+            (
+                StandardVerification { drift_bound: 11, ..StandardVerification::default() }.validate(),
+                "drift_bound must be 0 to 10",
+            ),
+        ] {
+            assert_eq!(valid.map_err(|error| error.to_string()), Err(message.to_owned()));
+        }
+        let policies = Policies { backup_codes: Arc::new(low), ..Policies::default() };
+        assert_eq!(policies.validate(), Err(InvalidPolicy::new("low", "at most set_size")));
     }
 }

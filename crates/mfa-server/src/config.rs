@@ -12,6 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::{Table, Value};
 
+mod advice;
 mod dump;
 mod duration;
 mod environment;
@@ -97,11 +98,14 @@ impl Config {
             Ok(merged) => merged,
             Err(error) => return Err(Problems(vec![error.to_string()])),
         };
-        problems.extend(rules::broken(&settings).into_iter().map(|broken| {
-            let from = sources.get(broken.key).map_or(String::new(), |source| format!(" ({source})"));
-            format!("{}{from}: must be {}", broken.key, broken.rule)
-        }));
-        let warnings = service_links::warning(&environment.service_links).into_iter().collect();
+        problems.extend(
+            rules::broken(&settings)
+                .into_iter()
+                .map(|broken| format!("{}: must be {}", named(&sources, &broken.key), broken.rule)),
+        );
+        let unwise = advice::unwise(&settings).into_iter();
+        let unwise = unwise.map(|(key, why)| format!("{}: {why}", named(&sources, key)));
+        let warnings = service_links::warning(&environment.service_links).into_iter().chain(unwise).collect();
         if problems.is_empty() {
             Ok(Self { settings, key_ring: environment.key_ring, warnings, sources })
         } else {
@@ -113,13 +117,17 @@ impl Config {
 impl Config {
     /// How an option is named in messages, with the place where it was given.
     pub(crate) fn name(&self, key: &str) -> String {
-        self.sources.get(key).map_or_else(|| key.to_owned(), |source| format!("{key} ({source})"))
+        named(&self.sources, key)
     }
 
     /// Whether an option was given, or is its default.
     pub(crate) fn is_given(&self, key: &str) -> bool {
         self.sources.contains_key(key)
     }
+}
+
+fn named(sources: &BTreeMap<String, Source>, key: &str) -> String {
+    sources.get(key).map_or_else(|| key.to_owned(), |source| format!("{key} ({source})"))
 }
 
 /// Lays the values, each of which is right by itself, over the defaults of the chosen profile.

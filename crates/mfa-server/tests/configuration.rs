@@ -20,7 +20,7 @@ fn a_good_configuration_is_ok_and_all_that_is_wrong_with_a_bad_one_is_named() {
         "mfa-server: the configuration is not valid, for 3 reasons:\n  \
          MFA_LOCKOUT_FAILURE (environment): unknown; the nearest known variable is MFA_LOCKOUT_FAILURES\n  \
          lisen (bad.toml, line 1): unknown; the nearest known key is listen\n  \
-         lockout.failures (bad.toml, line 3): must be at least 1\n"
+         lockout.failures (bad.toml, line 3): must be 1 to 100\n"
     );
 }
 
@@ -177,11 +177,7 @@ fn no_command_runs_on_a_configuration_that_is_wrong() {
     for line in ["serve", "try", "api-key list", "healthcheck", "config dump"] {
         let said = program.run(&format!("{line} --set lockout.failures=0"));
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{line}");
-        assert!(
-            said.err.contains("lockout.failures (flag --set): must be at least 1"),
-            "{line}: {}",
-            said.err
-        );
+        assert!(said.err.contains("lockout.failures (flag --set): must be 1 to 100"), "{line}: {}", said.err);
     }
     assert!(!program.data("").exists());
 }

@@ -20,7 +20,7 @@ use crate::parameters::ParameterError;
 use crate::secret::{Secret, SecretError, SecretWarning};
 use crate::totp::Totp;
 
-pub use self::build::build;
+pub use self::build::{build, check_issuer};
 pub use self::compatibility::{CompatibilityWarning, compatibility};
 
 /// The longest issuer or account, in bytes of UTF-8.

@@ -6,7 +6,7 @@ use argon2::Params;
 use data_encoding::BASE64_NOPAD;
 use thiserror::Error;
 
-use super::settings::check_costs;
+use super::settings::{InvalidSettings, check_costs};
 use super::{HASH_LENGTH, HasherFailure};
 
 /// Algorithm, costs and salt of a set of codes: `argon2id$v=19$m=19456,t=2,p=1$` and the salt in
@@ -27,7 +27,7 @@ pub enum InvalidScheme {
     Malformed,
     /// Its costs are out of range: it was not written by this hasher.
     #[error("the scheme's {0}")]
-    OutOfRange(&'static str),
+    OutOfRange(InvalidSettings),
 }
 
 impl Scheme {

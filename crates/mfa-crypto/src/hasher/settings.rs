@@ -18,14 +18,21 @@ pub struct Argon2Settings {
     pub iterations: u32,
     /// Lanes. Default 1; 1 to [`Argon2Settings::MOST_LANES`]. They are filled one after the other.
     pub lanes: u32,
-    /// Evaluations at a time; others wait. Default one for each processor; at least 1.
+    /// Evaluations at a time; others wait. Default one for each processor; 1 to
+    /// [`Argon2Settings::MOST_CONCURRENCY`], with no more memory together than
+    /// [`Argon2Settings::MOST_MEMORY_AT_ONCE_KIB`].
     pub concurrency: usize,
 }
 
 /// Settings that make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct InvalidSettings(&'static str);
+#[error("{setting} must be {rule}")]
+pub struct InvalidSettings {
+    /// Which setting.
+    pub setting: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
 
 impl Argon2Settings {
     /// The most memory of one evaluation: 256 MiB. What a store says is held to the same, so that
@@ -38,16 +45,27 @@ impl Argon2Settings {
     /// The most lanes.
     pub const MOST_LANES: u32 = 16;
 
+    /// The most evaluations at a time; each has a thread.
+    pub const MOST_CONCURRENCY: usize = 256;
+
+    /// The most memory of all evaluations at a time: 16 GiB.
+    pub const MOST_MEMORY_AT_ONCE_KIB: u64 = 16 * 1024 * 1024;
+
     /// Whether every setting is in its range.
     ///
     /// # Errors
     /// [`InvalidSettings`] names the first that is not.
     pub fn validate(&self) -> Result<(), InvalidSettings> {
-        check_costs(self.memory_kib, self.iterations, self.lanes).map_err(InvalidSettings)?;
-        if self.concurrency == 0 {
-            return Err(InvalidSettings("concurrency must be at least 1"));
-        }
-        Ok(())
+        check_costs(self.memory_kib, self.iterations, self.lanes)?;
+        let at_once = u64::from(self.memory_kib).saturating_mul(self.concurrency as u64);
+        all_hold(&[
+            ("concurrency", (1..=Self::MOST_CONCURRENCY).contains(&self.concurrency), "1 to 256"),
+            (
+                "concurrency",
+                at_once <= Self::MOST_MEMORY_AT_ONCE_KIB,
+                "so low that all together need at most 16 GiB",
+            ),
+        ])
     }
 
     /// The memory of one evaluation in Argon2's blocks of 1 KiB.
@@ -68,17 +86,20 @@ impl Default for Argon2Settings {
 }
 
 /// The ranges, for settings and for what a store says.
-pub(super) fn check_costs(memory_kib: u32, iterations: u32, lanes: u32) -> Result<(), &'static str> {
+pub(super) fn check_costs(memory_kib: u32, iterations: u32, lanes: u32) -> Result<(), InvalidSettings> {
     const BLOCKS_PER_LANE: u32 = 8;
-    let rules = [
-        ((1..=Argon2Settings::MOST_LANES).contains(&lanes), "lanes must be 1 to 16"),
-        ((1..=Argon2Settings::MOST_ITERATIONS).contains(&iterations), "iterations must be 1 to 16"),
-        (memory_kib >= lanes.saturating_mul(BLOCKS_PER_LANE), "memory must be at least 8 KiB for each lane"),
-        (memory_kib <= Argon2Settings::MOST_MEMORY_KIB, "memory must be at most 256 MiB"),
-    ];
-    match rules.iter().find(|(holds, _)| !holds) {
+    all_hold(&[
+        ("lanes", (1..=Argon2Settings::MOST_LANES).contains(&lanes), "1 to 16"),
+        ("iterations", (1..=Argon2Settings::MOST_ITERATIONS).contains(&iterations), "1 to 16"),
+        ("memory_kib", memory_kib >= lanes.saturating_mul(BLOCKS_PER_LANE), "at least 8 for each lane"),
+        ("memory_kib", memory_kib <= Argon2Settings::MOST_MEMORY_KIB, "at most 262144"),
+    ])
+}
+
+fn all_hold(rules: &[(&'static str, bool, &'static str)]) -> Result<(), InvalidSettings> {
+    match rules.iter().find(|(_, holds, _)| !holds) {
         None => Ok(()),
-        Some((_, rule)) => Err(rule),
+        Some((setting, _, rule)) => Err(InvalidSettings { setting, rule }),
     }
 }
 
@@ -101,6 +122,8 @@ mod tests {
             Argon2Settings { lanes: 17, ..good.clone() },
             Argon2Settings { lanes: u32::MAX, ..good.clone() },
             Argon2Settings { concurrency: 0, ..good.clone() },
+            Argon2Settings { concurrency: 257, ..good.clone() },
+            Argon2Settings { concurrency: 65, memory_kib: 256 * 1024, ..good.clone() },
         ] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }

@@ -9,7 +9,7 @@ pub trait BackupCodePolicy: Debug + Send + Sync + 'static {
     /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names the first that does not.
+    /// [`InvalidPolicy`] names those that do not.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
@@ -27,7 +27,7 @@ pub trait BackupCodePolicy: Debug + Send + Sync + 'static {
 pub struct StandardBackupCodes {
     /// How many codes a set has. Default 10; 1 to 50.
     pub set_size: usize,
-    /// With so many left, or fewer, a warning is given. Default 3.
+    /// With so many left, or fewer, a warning is given. Default 3; at most `set_size`.
     pub low: usize,
 }
 
@@ -39,7 +39,10 @@ impl Default for StandardBackupCodes {
 
 impl BackupCodePolicy for StandardBackupCodes {
     fn validate(&self) -> Result<(), InvalidPolicy> {
-        InvalidPolicy::unless(&[((1..=50).contains(&self.set_size), "set_size must be 1 to 50")])
+        InvalidPolicy::unless(&[
+            ("set_size", (1..=50).contains(&self.set_size), "1 to 50"),
+            ("low", self.low <= self.set_size, "at most set_size"),
+        ])
     }
 
     fn set_size(&self) -> usize {

@@ -11,7 +11,7 @@ pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
     /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names the first that does not.
+    /// [`InvalidPolicy`] names those that do not.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
@@ -64,9 +64,9 @@ pub enum Proof {
 pub struct StandardEnrolment {
     /// How many active factors a user may have. Default 10; 1 to 100.
     pub most_factors: usize,
-    /// How long a factor waits for its first code. Default 10 minutes.
+    /// How long a factor waits for its first code. Default 10 minutes; at least 1 second.
     pub pending_lifetime: Duration,
-    /// How long a verification proves changes. Default 5 minutes.
+    /// How long a verification proves changes. Default 5 minutes; at least 1 second.
     pub proof_lifetime: Duration,
 }
 
@@ -82,10 +82,11 @@ impl Default for StandardEnrolment {
 
 impl EnrolmentPolicy for StandardEnrolment {
     fn validate(&self) -> Result<(), InvalidPolicy> {
+        let second = Duration::from_secs(1);
         InvalidPolicy::unless(&[
-            ((1..=100).contains(&self.most_factors), "most_factors must be 1 to 100"),
-            (!self.pending_lifetime.is_zero(), "pending_lifetime must not be zero"),
-            (!self.proof_lifetime.is_zero(), "proof_lifetime must not be zero"),
+            ("most_factors", (1..=100).contains(&self.most_factors), "1 to 100"),
+            ("pending_lifetime", self.pending_lifetime >= second, "at least 1s"),
+            ("proof_lifetime", self.proof_lifetime >= second, "at least 1s"),
         ])
     }
 

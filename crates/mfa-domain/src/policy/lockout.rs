@@ -12,7 +12,7 @@ pub trait LockoutPolicy: Debug + Send + Sync + 'static {
     /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names the first that does not.
+    /// [`InvalidPolicy`] names those that do not.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Standing {
 ///   (NIST SP 800-63B-4, 3.2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardLockout {
-    /// Failures in a row that lock. Default 5; at least 1.
+    /// Failures in a row that lock. Default 5; 1 to 100.
     pub failures: u32,
     /// How long the first lock lasts. Default 15 minutes; at least 1 second.
     pub first_lock: Duration,
@@ -100,12 +100,12 @@ impl LockoutPolicy for StandardLockout {
     fn validate(&self) -> Result<(), InvalidPolicy> {
         let second = Duration::from_secs(1);
         InvalidPolicy::unless(&[
-            (self.failures >= 1, "failures must be at least 1"),
-            (self.first_lock >= second, "first_lock must be at least one second"),
-            (self.longest_lock >= self.first_lock, "longest_lock must be at least first_lock"),
-            ((1..=Attempts::REMEMBERED).contains(&self.rolling_failures), "rolling_failures must be 1 to 64"),
-            (self.rolling_window >= second, "rolling_window must be at least one second"),
-            (self.disable_after >= self.failures, "disable_after must be at least failures"),
+            ("failures", (1..=100).contains(&self.failures), "1 to 100"),
+            ("first_lock", self.first_lock >= second, "at least 1s"),
+            ("longest_lock", self.longest_lock >= self.first_lock, "at least first_lock"),
+            ("rolling_failures", (1..=Attempts::REMEMBERED).contains(&self.rolling_failures), "1 to 64"),
+            ("rolling_window", self.rolling_window >= second, "at least 1s"),
+            ("disable_after", self.disable_after >= self.failures, "at least failures"),
         ])
     }
 
@@ -200,6 +200,7 @@ mod tests {
         assert_eq!(good.validate(), Ok(()));
         for bad in [
             StandardLockout { failures: 0, ..good.clone() },
+            StandardLockout { failures: 101, disable_after: 1_000_000, ..good.clone() },
             StandardLockout { first_lock: Duration::ZERO, ..good.clone() },
             StandardLockout { longest_lock: Duration::from_secs(1), ..good.clone() },
             StandardLockout { rolling_failures: 65, ..good.clone() },

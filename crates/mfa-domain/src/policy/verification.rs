@@ -11,7 +11,7 @@ pub trait VerificationPolicy: Debug + Send + Sync + 'static {
     /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names the first that does not.
+    /// [`InvalidPolicy`] names those that do not.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
@@ -82,7 +82,7 @@ impl StandardVerification {
 
 impl VerificationPolicy for StandardVerification {
     fn validate(&self) -> Result<(), InvalidPolicy> {
-        InvalidPolicy::unless(&[(self.drift_bound <= 10, "drift_bound must be at most 10")])
+        InvalidPolicy::unless(&[("drift_bound", self.drift_bound <= 10, "0 to 10")])
     }
 
     fn window(&self) -> Window {

@@ -120,7 +120,7 @@ async fn throttling(settings: &Settings, installation: &Installation) -> Result<
     }
     let trusted = settings.throttle.trusted_proxies.iter().map(|text| text.parse());
     let proxies =
-        Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?);
+        Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?)?;
     Ok(Throttling::new(installation.throttle(settings).await?)
         .quotas((&settings.throttle).into())
         .refusal_delay(settings.throttle.refusal_delay)

@@ -102,11 +102,11 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "for 8 reasons:",
         "log_format (mfa.toml, line 1): unknown variant `xml`, expected `text` or `json`; the default is \"text\"",
         "workers (mfa.toml, line 2): invalid type: string \"4\", expected usize; the default is 0",
-        "lockout.failures (mfa.toml, line 4): must be at least 1",
+        "lockout.failures (mfa.toml, line 4): must be 1 to 100",
         "lockout.first_lock (mfa.toml, line 5): not a duration",
         "argon2.memory_kib (environment, MFA_ARGON2_MEMORY_KIB): invalid type",
         "store (environment, MFA_STORE): the URL of the database is not valid",
-        "backup_codes.low (flag --set): must be at most backup_codes.set_size",
+        "backup_codes.low (flag --set): must be at most set_size",
         "listen (flag --listen): invalid socket address syntax; the default is \"127.0.0.1:8080\"",
     ] {
         assert!(problems.contains(part), "{part} in\n{problems}");
@@ -190,6 +190,80 @@ fn a_file_that_is_no_toml_or_not_there_is_named() {
     let variables = [("MFA_CONFIG".into(), "/nowhere/mfa.toml".into())];
     let problem = Config::load(&Flags::default(), variables.into_iter()).unwrap_err().to_string();
     assert!(problem.contains("/nowhere/mfa.toml: the configuration file cannot be read"), "{problem}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_and_what_is_unwise_is_warned_of() {
+    for (settings, message) in [
+        (
+            &["lockout.failures=1000000", "lockout.disable_after=1000000"][..],
+            "lockout.failures (flag --set): must be 1 to 100",
+        ),
+        (&["backup_codes.set_size=51"], "backup_codes.set_size (flag --set): must be 1 to 50"),
+        (
+            &["backup_codes.set_size=50", "argon2.memory_kib=262144"],
+            "backup_codes.set_size (flag --set): must be small enough",
+        ),
+        (
+            &["argon2.memory_kib=262144", "request_timeout=100ms"],
+            "backup_codes.set_size: must be small enough",
+        ),
+        (&["argon2.concurrency=1024"], "argon2.concurrency (flag --set): must be 1 to 256"),
+        (
+            &["argon2.concurrency=65", "argon2.memory_kib=262144"],
+            "argon2.concurrency (flag --set): must be so low",
+        ),
+        (&["argon2.memory_kib=1023"], "argon2.memory_kib (flag --set): must be 1024 to 262144"),
+        (&["argon2.memory_kib=262145"], "argon2.memory_kib (flag --set): must be at most 262144"),
+        (&["argon2.lanes=17"], "argon2.lanes (flag --set): must be 1 to 16"),
+        (&["argon2.iterations=0"], "argon2.iterations (flag --set): must be 1 to 16"),
+        (&["enrolment.proof_lifetime=999ms"], "enrolment.proof_lifetime (flag --set): must be at least 1s"),
+        (&["verification.drift_bound=11"], "verification.drift_bound (flag --set): must be 0 to 10"),
+        (&["lockout.longest_lock=1m"], "lockout.longest_lock (flag --set): must be at least first_lock"),
+        (&["issuer=Big\nCo"], "issuer (flag --set): must be at most 160 bytes"),
+        (&["issuer=Big:Co"], "issuer (flag --set): must be at most 160 bytes"),
+        (&["issuer= "], "issuer (flag --set): must be at most 160 bytes"),
+        (
+            &["throttle.trusted_proxies=0.0.0.0/1,128.0.0.0/1"],
+            "throttle.trusted_proxies (flag --set): must be addresses",
+        ),
+        (
+            &["throttle.trusted_proxies=::/1,8000::/1"],
+            "throttle.trusted_proxies (flag --set): must be addresses",
+        ),
+    ] {
+        let arguments: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let problem = load("", &[], &arguments).unwrap_err();
+        assert!(problem.contains(message), "{message} in\n{problem}");
+    }
+    assert_eq!(mfa_domain::otp_core::uri::MAX_NAME_BYTES, 160);
+
+    let warnings = |settings: &[&str]| {
+        let arguments: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        load("", &[], &arguments).unwrap().warnings
+    };
+    assert_eq!(warnings(&[]), [""; 0]);
+    assert_eq!(warnings(&["verification.profile=strict"]), [""; 0]);
+    for (settings, message) in [
+        (&["log=off"][..], "log (flag --set): nothing is logged"),
+        (&["lockout.failures=50"], "lockout.failures (flag --set): 50 wrong codes in a row"),
+        (&["lockout.rolling_window=1h"], "lockout.rolling_failures: allows 175200 guesses a year"),
+        (&["lockout.disable_after=1000"], "lockout.disable_after (flag --set): NIST"),
+        (
+            &["verification.past_steps=10"],
+            "verification.past_steps (flag --set): a guess is right for 12 codes",
+        ),
+        (
+            &["backup_codes.set_size=10", "argon2.memory_kib=262144"],
+            "backup_codes.set_size (flag --set): with the costs",
+        ),
+        (&["argon2.concurrency=256"], "argon2.concurrency (flag --set): this machine has"),
+        (&["postgres.call_timeout=2s"], "postgres.call_timeout (flag --set): is not below request_timeout"),
+        (&["throttle.trusted_proxies=128.0.0.0/2"], "throttle.trusted_proxies (flag --set): has a network"),
+    ] {
+        let warnings = warnings(settings);
+        assert!(warnings.iter().any(|warning| warning.starts_with(message)), "{message} in {warnings:?}");
+    }
 }
 
 #[test]

@@ -52,15 +52,7 @@ impl<'a> Names<'a> {
     pub(super) fn check(issuer: Option<&'a str>, account: &'a str) -> Result<Self, UriError> {
         let issuer = issuer.map(str::trim);
         let account = account.trim();
-        if let Some(issuer) = issuer {
-            if issuer.is_empty() {
-                return Err(UriError::EmptyIssuer);
-            }
-            if issuer.contains(':') {
-                return Err(UriError::ColonInIssuer);
-            }
-            check_text(issuer)?;
-        }
+        issuer.map_or(Ok(()), check_issuer)?;
         if account.is_empty() {
             return Err(UriError::EmptyAccount);
         }
@@ -70,6 +62,22 @@ impl<'a> Names<'a> {
         check_text(account)?;
         Ok(Self { issuer, account })
     }
+}
+
+/// Whether a text can be the issuer of a URI. White space around it is dropped.
+///
+/// # Errors
+///
+/// [`UriError::EmptyIssuer`], [`UriError::ColonInIssuer`], [`UriError::NameTooLong`] or [`UriError::ControlCharacter`].
+pub fn check_issuer(issuer: &str) -> Result<(), UriError> {
+    let issuer = issuer.trim();
+    if issuer.is_empty() {
+        return Err(UriError::EmptyIssuer);
+    }
+    if issuer.contains(':') {
+        return Err(UriError::ColonInIssuer);
+    }
+    check_text(issuer)
 }
 
 /// What holds for every name, also of a URI that was read.

@@ -1,0 +1,75 @@
+//! What works and is unwise: warnings, which stop nothing.
+
+use std::thread::available_parallelism;
+
+use mfa_actix::throttling::Network;
+
+use super::Settings;
+use super::rules::{seconds_to_hash, time_to_hash};
+use super::settings::Lockout;
+
+/// More guesses a year than this are right with more than 3 %, of which three in a million are.
+const GUESSES_A_YEAR: f64 = 10_000.0;
+
+/// Every option that is set unwisely, and why.
+pub(super) fn unwise(settings: &Settings) -> Vec<(&'static str, String)> {
+    let Settings { lockout, verification, argon2, throttle, postgres, .. } = settings;
+    let processors = available_parallelism().map_or(1, usize::from);
+    let steps = u16::from(verification.past_steps) + u16::from(verification.future_steps);
+    let vast = |text: &String| text.parse::<Network>().is_ok_and(|network| network.is_vast());
+    let advice = [
+        (
+            "log",
+            settings.log.trim().eq_ignore_ascii_case("off"),
+            "nothing is logged, errors included".to_owned(),
+        ),
+        (
+            "lockout.failures",
+            lockout.failures > 10,
+            format!(
+                "{} wrong codes in a row come before the first lock; 3 to 10 are usual",
+                lockout.failures
+            ),
+        ),
+        (
+            "lockout.rolling_failures",
+            guesses_a_year(lockout) > GUESSES_A_YEAR,
+            format!("allows {:.0} guesses a year at one account", guesses_a_year(lockout)),
+        ),
+        (
+            "lockout.disable_after",
+            lockout.disable_after > 100,
+            "NIST SP 800-63B-4 allows 100 failures in a row at most".to_owned(),
+        ),
+        ("verification.past_steps", steps > 4, format!("a guess is right for {} codes at a time", steps + 1)),
+        (
+            "backup_codes.set_size",
+            seconds_to_hash(settings, settings.backup_codes.set_size) * 4.0
+                > time_to_hash(settings).as_secs_f64(),
+            "with the costs of argon2 a set takes long to hash, and a busy server may not finish in time"
+                .to_owned(),
+        ),
+        (
+            "argon2.concurrency",
+            argon2.concurrency > processors * 4,
+            format!("this machine has {processors} processors; more at a time take memory and are no faster"),
+        ),
+        (
+            "postgres.call_timeout",
+            postgres.call_timeout >= settings.request_timeout,
+            "is not below request_timeout, so that a slow database is not named as the reason".to_owned(),
+        ),
+        (
+            "throttle.trusted_proxies",
+            throttle.trusted_proxies.iter().any(vast),
+            "has a network that is larger than those of operators; whoever is in it can say who they are"
+                .to_owned(),
+        ),
+    ];
+    advice.into_iter().filter(|(_, unwise, _)| *unwise).map(|(key, _, why)| (key, why)).collect()
+}
+
+fn guesses_a_year(lockout: &Lockout) -> f64 {
+    let failures = f64::from(u32::try_from(lockout.rolling_failures).unwrap_or(u32::MAX));
+    failures * 365.0 * 86_400.0 / lockout.rolling_window.as_secs_f64()
+}
