@@ -45,6 +45,8 @@ pub struct Delivery {
     pub last_failure: Option<String>,
     /// The endpoint said that it is gone. Nothing is sent until an operator resumes it.
     pub stopped: bool,
+    /// How many events were passed over, since they cannot be read, after it began at this place.
+    pub unreadable: u64,
 }
 
 /// Whether a delivery may be claimed.
@@ -77,6 +79,7 @@ impl Delivery {
             failures: 0,
             last_failure: None,
             stopped: false,
+            unreadable: 0,
         }
     }
 
@@ -101,7 +104,13 @@ impl Delivery {
     /// The endpoint took the batch, or there was nothing for it, up to that event. It never moves back.
     #[must_use]
     pub fn delivered(&self, up_to: EventId) -> Self {
-        Self::starting_after(self.position.max(up_to))
+        Self { unreadable: self.unreadable, ..Self::starting_after(self.position.max(up_to)) }
+    }
+
+    /// So many events more were passed over, since they cannot be read.
+    #[must_use]
+    pub fn passing_over(self, unreadable: u64) -> Self {
+        Self { unreadable: self.unreadable.saturating_add(unreadable), ..self }
     }
 
     /// The endpoint did not take the batch; it is sent again, and not before `retry_at`.
@@ -131,7 +140,7 @@ impl Delivery {
     /// At an operator's word: it may be tried at once, whatever happened before.
     #[must_use]
     pub fn resumed(&self) -> Self {
-        Self { through: self.through, ..Self::starting_after(self.position) }
+        Self { through: self.through, ..self.delivered(self.position) }
     }
 
     /// After so many failures in a row, how long to wait before the next attempt: twice as long each time,

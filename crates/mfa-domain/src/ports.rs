@@ -15,8 +15,8 @@ pub mod throttle;
 pub mod vault;
 
 pub use account_store::{
-    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
-    RecordedEvent, StoreError,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
+    EventQuery, RecordedEvent, StoreError, UnreadableAccount, UnreadableEvent,
 };
 pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
 pub use challenge_store::ChallengeStore;

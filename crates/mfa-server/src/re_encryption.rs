@@ -6,20 +6,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, anyhow};
 use futures_util::StreamExt;
 use futures_util::stream;
-use mfa_domain::ports::AccountQuery;
-use mfa_domain::{AccountKey, Actor, KeyId, Mfa, Undecided};
+use mfa_domain::ports::{AccountPlace, AccountQuery, UnreadableAccount};
+use mfa_domain::{Actor, KeyId, Mfa, Undecided};
 use tracing::{error, info, warn};
 
 use crate::failure::describe;
+use crate::walk::{self, Found};
 
 /// One walk over the accounts that have a secret under another key than the newest.
 pub(crate) struct ReEncryption<'a> {
     mfa: &'a Mfa,
     actor: &'a Actor,
     newest: KeyId,
-    after: Option<AccountKey>,
+    after: Option<AccountPlace>,
     /// Whether the last page was read.
     done: bool,
     /// Accounts of one step.
@@ -29,7 +31,7 @@ pub(crate) struct ReEncryption<'a> {
 }
 
 /// What became of one account: whether there was anything to do.
-pub(crate) type Resealed = (AccountKey, Result<bool, Undecided>);
+pub(crate) type Resealed = (AccountPlace, Result<bool>);
 
 impl<'a> ReEncryption<'a> {
     /// As fast as it goes.
@@ -59,34 +61,38 @@ impl<'a> ReEncryption<'a> {
     pub(crate) async fn count(&self) -> Result<u64, Undecided> {
         let mut walk = Self { after: None, done: false, newest: self.newest.clone(), ..*self };
         let mut total = 0;
-        while let Some(keys) = walk.next_page().await? {
-            total += keys.len() as u64;
+        while let Some(found) = walk.next_page().await? {
+            total += found.len() as u64;
         }
         Ok(total)
     }
 
     /// Does the next accounts; `None` after the last.
     pub(crate) async fn step(&mut self) -> Result<Option<Vec<Resealed>>, Undecided> {
-        let Some(keys) = self.next_page().await? else { return Ok(None) };
+        let Some(found) = self.next_page().await? else { return Ok(None) };
         let (mfa, actor) = (self.mfa, self.actor);
-        let resealed = stream::iter(keys).map(async |key| {
-            let resealed = mfa.reseal(&key, actor).await;
-            (key, resealed)
+        let resealed = stream::iter(found).map(async |found| {
+            let place = walk::place(&found);
+            let resealed = match found {
+                Ok(account) => mfa.reseal(&account.key, actor).await.map_err(Into::into),
+                Err(UnreadableAccount { what, .. }) => Err(anyhow!(what)),
+            };
+            (place, resealed)
         });
         Ok(Some(resealed.buffer_unordered(self.at_once).collect().await))
     }
 
-    async fn next_page(&mut self) -> Result<Option<Vec<AccountKey>>, Undecided> {
+    async fn next_page(&mut self) -> Result<Option<Vec<Found>>, Undecided> {
         while !self.done {
             let not_sealed_with = Some(self.newest.clone());
             let after = self.after.clone();
             let query = AccountQuery { after, not_sealed_with, second_event_before: None, limit: self.page };
             let page = self.mfa.ports().accounts.page(&query).await?;
             self.done = page.next.is_none();
-            self.after = page.next;
-            let keys: Vec<_> = page.accounts.into_iter().map(|account| account.key).collect();
-            if !keys.is_empty() {
-                return Ok(Some(keys));
+            self.after.clone_from(&page.next);
+            let found = walk::in_order(page);
+            if !found.is_empty() {
+                return Ok(Some(found));
             }
         }
         Ok(None)
@@ -148,7 +154,7 @@ async fn walk(mfa: &Mfa) -> Result<u64, Undecided> {
     loop {
         let begin = now();
         let Some(done) = re_encryption.step().await? else { break };
-        for (key, resealed) in done {
+        for (account, resealed) in done {
             match resealed {
                 Ok(true) => {
                     sealed += 1;
@@ -160,8 +166,7 @@ async fn walk(mfa: &Mfa) -> Result<u64, Undecided> {
                 Ok(false) => {}
                 Err(error) => {
                     failed += 1;
-                    let (user, tenant) = (key.user, key.tenant);
-                    error!(%user, %tenant, "not sealed anew: {}", describe(&error.into()));
+                    error!(%account, "not sealed anew: {}", describe(&error));
                 }
             }
         }

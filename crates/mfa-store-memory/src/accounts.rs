@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
-    RecordedEvent, StoreError,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
+    EventQuery, RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, Factor, KeyId, Version, Versioned};
 
@@ -34,11 +34,11 @@ impl AccountStore for MemoryStore {
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
-        let after = query.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let tables = self.tables();
         let matching = tables
             .accounts
-            .range((after, Bound::Unbounded))
+            .iter()
+            .filter(|(key, _)| query.after.as_ref().is_none_or(|after| AccountPlace::from(*key) > *after))
             .filter(|(_, account)| needs_another_key(&account.value, query.not_sealed_with.as_ref()))
             .filter(|(key, account)| match query.second_event_before {
                 None => true,
@@ -52,8 +52,9 @@ impl AccountStore for MemoryStore {
                 audit_base: account.value.audit_base,
             });
         let (accounts, more) = first(matching, query.limit);
-        let next = accounts.last().filter(|_| more).map(|account: &AccountEntry| account.key.clone());
-        Ok(AccountPage { accounts, next })
+        let next =
+            accounts.last().filter(|_| more).map(|account: &AccountEntry| AccountPlace::from(&account.key));
+        Ok(AccountPage { accounts, next, ..AccountPage::default() })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -65,7 +66,7 @@ impl AccountStore for MemoryStore {
             .filter(|(_, (key, _))| is_of(key, query))
             .map(|(id, (key, event))| recorded(*id, key, event));
         let (events, more) = first(matching, query.limit);
-        Ok(EventPage { events, more })
+        Ok(EventPage { events, more, ..EventPage::default() })
     }
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {

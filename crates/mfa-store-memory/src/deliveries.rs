@@ -39,7 +39,7 @@ impl DeliveryStore for MemoryStore {
             recorded: recorded(*id, key, event),
         });
         let (events, more) = first(ahead, limit);
-        Ok(TrailPage { events, more })
+        Ok(TrailPage { events, more, ..TrailPage::default() })
     }
 
     async fn last_event(&self) -> Result<EventId, StoreError> {

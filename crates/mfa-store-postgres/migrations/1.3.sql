@@ -9,7 +9,8 @@ CREATE TABLE mfa.deliveries (
     not_before    bigint  NOT NULL,
     failures      bigint  NOT NULL,
     last_failure  text,
-    stopped       boolean NOT NULL
+    stopped       boolean NOT NULL,
+    unreadable    bigint  NOT NULL
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE mfa.deliveries IS
@@ -29,3 +30,5 @@ COMMENT ON COLUMN mfa.deliveries.last_failure IS
     'How the last of them failed, in a word such as timeout or status_503.';
 COMMENT ON COLUMN mfa.deliveries.stopped IS
     'Whether the endpoint said that it is gone. Then nothing is sent until an operator resumes it.';
+COMMENT ON COLUMN mfa.deliveries.unreadable IS
+    'How many events were passed over since they cannot be read.';

@@ -1,12 +1,14 @@
 //! The contract of an account store; reading accounts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
+    StoreError, UnreadableAccount,
 };
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
 use sqlx::PgConnection;
@@ -166,11 +168,11 @@ pub(crate) struct Wanted {
 async fn page(
     on: &mut PgConnection,
     query: &AccountQuery,
-    end: Option<AccountKey>,
+    end: Option<AccountPlace>,
 ) -> Result<AccountPage, PostgresError> {
-    let (tenant, user) = begin(query);
+    let (tenant, user) = texts(query.after.as_ref());
     let (last_tenant, last_user) =
-        end.as_ref().map_or((AFTER_ALL, ""), |key| (key.tenant.as_str(), key.user.as_str()));
+        end.as_ref().map_or_else(|| (AFTER_ALL.into(), "".into()), |end| texts(Some(end)));
     let mut rows: Vec<EntryRow> = sqlx::query_as(PAGE)
         .bind(tenant)
         .bind(user)
@@ -184,13 +186,24 @@ async fn page(
         .map_err(PostgresError::from_driver)?;
     let more = rows.len() > query.limit as usize;
     rows.truncate(query.limit as usize);
-    let accounts: Vec<_> = rows.into_iter().map(EntryRow::read).collect::<Result<_, _>>()?;
-    let next = if more { accounts.last().map(|account| account.key.clone()) } else { end };
-    Ok(AccountPage { accounts, next })
+    let next = if more { rows.last().map(EntryRow::place) } else { end };
+    let mut page = AccountPage { next, ..AccountPage::default() };
+    for row in rows {
+        match row.read() {
+            Ok(account) => page.accounts.push(account),
+            Err(error) => {
+                page.unreadable.push(UnreadableAccount { place: row.place(), what: error.to_string() });
+            }
+        }
+    }
+    Ok(page)
 }
 
-fn begin(query: &AccountQuery) -> (&str, &str) {
-    query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()))
+/// A place as the columns have it: PostgreSQL keeps valid text only.
+fn texts(place: Option<&AccountPlace>) -> (Cow<'_, str>, Cow<'_, str>) {
+    place.map_or_else(Default::default, |place| {
+        (String::from_utf8_lossy(&place.tenant), String::from_utf8_lossy(&place.user))
+    })
 }
 
 /// A page for re-encryption or retention, which may have to look at many accounts to find few. Whoever
@@ -200,8 +213,11 @@ async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<AccountPage
     page(on, query, end).await
 }
 
-async fn page_end(on: &mut PgConnection, query: &AccountQuery) -> Result<Option<AccountKey>, PostgresError> {
-    let (tenant, user) = begin(query);
+async fn page_end(
+    on: &mut PgConnection,
+    query: &AccountQuery,
+) -> Result<Option<AccountPlace>, PostgresError> {
+    let (tenant, user) = texts(query.after.as_ref());
     let end: Option<(String, String)> = sqlx::query_as(PAGE_END)
         .bind(tenant)
         .bind(user)
@@ -209,12 +225,7 @@ async fn page_end(on: &mut PgConnection, query: &AccountQuery) -> Result<Option<
         .fetch_optional(on)
         .await
         .map_err(PostgresError::from_driver)?;
-    let row = Row { table: "accounts", account: 0 };
-    let key = |(tenant, user): (String, String)| {
-        let tenant = row.read("tenant_id", TenantId::new(&tenant))?;
-        Ok(AccountKey::new(tenant, row.read("user_id", UserId::new(&user))?))
-    };
-    end.map(key).transpose()
+    Ok(end.map(|(tenant, user)| AccountPlace { tenant: tenant.into(), user: user.into() }))
 }
 
 async fn trim(
@@ -250,18 +261,22 @@ struct EntryRow {
 }
 
 impl EntryRow {
-    fn read(self) -> Result<AccountEntry, PostgresError> {
+    fn place(&self) -> AccountPlace {
+        AccountPlace { tenant: self.tenant_id.clone().into(), user: self.user_id.clone().into() }
+    }
+
+    fn read(&self) -> Result<AccountEntry, PostgresError> {
         let row = Row { table: "accounts", account: self.id };
         let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
         Ok(AccountEntry {
             key: AccountKey::new(tenant, row.read("user_id", UserId::new(&self.user_id))?),
             audit_head: AuditHead {
                 sequence: row.number("audit_sequence", self.audit_sequence)?,
-                hash: EventHash(row.read("audit_hash", self.audit_hash.try_into())?),
+                hash: EventHash(row.read("audit_hash", self.audit_hash.as_slice().try_into())?),
             },
             audit_base: AuditHead {
                 sequence: row.number("audit_base_sequence", self.audit_base_sequence)?,
-                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.try_into())?),
+                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.as_slice().try_into())?),
             },
         })
     }
@@ -367,9 +382,15 @@ mod tests {
         let look = usize::try_from(LOOK).unwrap();
         for query in [&by_key, &by_age] {
             let first = store.page(query).await.unwrap();
-            assert_eq!((first.accounts.len(), first.next.as_ref()), (0, Some(&users[look - 1])));
+            assert_eq!(
+                (first.accounts.len(), first.next.as_ref()),
+                (0, Some(&AccountPlace::from(&users[look - 1])))
+            );
             let second = store.page(&AccountQuery { after: first.next, ..query.clone() }).await.unwrap();
-            assert_eq!((second.accounts.len(), second.next.as_ref()), (0, Some(&users[2 * look - 1])));
+            assert_eq!(
+                (second.accounts.len(), second.next.as_ref()),
+                (0, Some(&AccountPlace::from(&users[2 * look - 1])))
+            );
             let third = store.page(&AccountQuery { after: second.next, ..query.clone() }).await.unwrap();
             assert_eq!(third.next, None);
             let found: Vec<_> = third.accounts.iter().map(|account| &account.key).collect();

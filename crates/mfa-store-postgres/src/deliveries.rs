@@ -13,21 +13,22 @@ use crate::events::{EventRow, settled};
 use crate::{PostgresError, PostgresStore};
 
 pub(crate) const FIND_DELIVERY: &str = "
-    SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped
+    SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped, unreadable
     FROM mfa.deliveries
     WHERE endpoint = $1 AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
 
 /// For version zero.
 pub(crate) const NEW_DELIVERY: &str = "
     INSERT INTO mfa.deliveries
-        (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::bigint + 1)
+        (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version,
+         unreadable)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::bigint + 1, $10)
     ON CONFLICT (endpoint) DO NOTHING";
 
 pub(crate) const CHANGE_DELIVERY: &str = "
     UPDATE mfa.deliveries
     SET position = $1, through = $2, claimed_until = $3, not_before = $4, failures = $5, last_failure = $6,
-        stopped = $7, version = version + 1
+        stopped = $7, version = version + 1, unreadable = $10
     WHERE endpoint = $8 AND version = $9";
 
 /// Ids are in order within each tenant only, so that commits keep one index less. So this jumps through
@@ -63,6 +64,7 @@ struct DeliveryRow {
     failures: i64,
     last_failure: Option<String>,
     stopped: bool,
+    unreadable: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -97,7 +99,8 @@ impl DeliveryStore for PostgresStore {
             .bind(next.last_failure.clone())
             .bind(next.stopped)
             .bind(endpoint.as_str().to_owned())
-            .bind(integer("version", expected.0)?);
+            .bind(integer("version", expected.0)?)
+            .bind(integer("unreadable", next.unreadable)?);
         let swapped = self.connections.transact(|on| {
             Box::pin(async move { swap.execute(on).await.map_err(PostgresError::from_driver) })
         });
@@ -110,8 +113,14 @@ impl DeliveryStore for PostgresStore {
         let patience = self.patience();
         let rows = self.connections.transact(|on| Box::pin(trail(on, after, limit, patience))).await?;
         let more = rows.len() > limit as usize;
-        let events = rows.into_iter().take(limit as usize).map(TrailRow::read).collect::<Result<_, _>>()?;
-        Ok(TrailPage { events, more })
+        let mut page = TrailPage { more, ..TrailPage::default() };
+        for row in rows.into_iter().take(limit as usize) {
+            match row.read() {
+                Ok(event) => page.events.push(event),
+                Err(error) => page.unreadable.push(row.event.unreadable(&row.tenant_id, &error)),
+            }
+        }
+        Ok(page)
     }
 
     async fn last_event(&self) -> Result<EventId, StoreError> {
@@ -170,13 +179,14 @@ impl DeliveryRow {
             failures: row.number("failures", self.failures)?,
             last_failure: self.last_failure,
             stopped: self.stopped,
+            unreadable: row.number("unreadable", self.unreadable)?,
         };
         Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
     }
 }
 
 impl TrailRow {
-    fn read(self) -> Result<TrailEvent, PostgresError> {
+    fn read(&self) -> Result<TrailEvent, PostgresError> {
         let row = Row { table: "events", account: 0 };
         let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
         Ok(TrailEvent { tenant, recorded: self.event.read()? })

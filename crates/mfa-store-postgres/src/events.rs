@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{EventId, EventPage, EventQuery, RecordedEvent};
+use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AuditEvent, EventKind, UserId};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -47,10 +47,11 @@ pub(crate) const EVENTS_OF_USER: &str = "
 /// How long to wait before looking again whether a transaction is over: about as long as one takes.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// An event as it is read. The user of an account that is gone is none.
 #[derive(sqlx::FromRow)]
 pub(crate) struct EventRow {
     id: i64,
-    user_id: String,
+    user_id: Option<String>,
     account_id: i64,
     sequence: i64,
     at: i64,
@@ -83,8 +84,14 @@ pub(crate) async fn page(
     };
     let rows: Vec<EventRow> = statement.fetch_all(on).await.map_err(PostgresError::from_driver)?;
     let more = rows.len() > query.limit as usize;
-    let events = rows.into_iter().take(query.limit as usize).map(EventRow::read).collect::<Result<_, _>>()?;
-    Ok(EventPage { events, more })
+    let mut page = EventPage { more, ..EventPage::default() };
+    for row in rows.into_iter().take(query.limit as usize) {
+        match row.read() {
+            Ok(event) => page.events.push(event),
+            Err(error) => page.unreadable.push(row.unreadable(query.tenant.as_str(), &error)),
+        }
+    }
+    Ok(page)
 }
 
 /// An id up to which every event that will ever be there is there to be read.
@@ -116,22 +123,35 @@ async fn writers(on: &mut PgConnection) -> Result<Vec<(String, i32)>, PostgresEr
 }
 
 impl EventRow {
-    pub(crate) fn read(self) -> Result<RecordedEvent, PostgresError> {
+    pub(crate) fn read(&self) -> Result<RecordedEvent, PostgresError> {
         let row = Row { table: "events", account: self.account_id };
         let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_str(&self.detail))?;
+        let user = row.required("user_id", self.user_id.as_deref())?;
         Ok(RecordedEvent {
-            id: EventId(row.number("id", self.id)?),
-            user: row.read("user_id", UserId::new(&self.user_id))?,
+            id: self.id(),
+            user: row.read("user_id", UserId::new(user))?,
             event: AuditEvent {
                 sequence: row.number("sequence", self.sequence)?,
                 at: row.time("at", self.at)?,
                 kind: EventKind::from_name(&self.kind),
                 factor: row.read("factor_id", self.factor_id.as_deref().map(str::parse).transpose())?,
-                actor: self.actor,
+                actor: self.actor.clone(),
                 detail,
-                previous: EventHash(row.read("previous", self.previous.try_into())?),
-                hash: EventHash(row.read("hash", self.hash.try_into())?),
+                previous: EventHash(row.read("previous", self.previous.as_slice().try_into())?),
+                hash: EventHash(row.read("hash", self.hash.as_slice().try_into())?),
             },
         })
+    }
+
+    /// What is told of an event that cannot be read.
+    pub(crate) fn unreadable(&self, tenant: &str, error: &PostgresError) -> UnreadableEvent {
+        let user = self.user_id.as_deref().unwrap_or_default();
+        let place = AccountPlace { tenant: tenant.into(), user: user.into() };
+        UnreadableEvent { id: self.id(), place, what: error.to_string() }
+    }
+
+    /// Every statement asks for ids above one that is not negative.
+    fn id(&self) -> EventId {
+        EventId(self.id.unsigned_abs())
     }
 }

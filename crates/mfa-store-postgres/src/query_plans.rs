@@ -111,7 +111,7 @@ async fn fill(connection: &mut PgConnection) {
             SELECT id, gen_random_uuid(), 1, 0, 'hotp', 'l', 'active', 0, 'SHA1', 6, 0, 'k' || id % 2, ''
             FROM mfa.accounts;
         INSERT INTO mfa.backup_code_sets SELECT id, 's', 0, '{}', '{}' FROM mfa.accounts;
-        INSERT INTO mfa.deliveries SELECT 'e' || id, 1, 0, NULL, 0, 0, 0, NULL, false FROM mfa.accounts;
+        INSERT INTO mfa.deliveries SELECT 'e' || id, 1, 0, NULL, 0, 0, 0, NULL, false, 0 FROM mfa.accounts;
         INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
             SELECT tenant_id, id, 1, 0, 'verified', 'a', '{}', '', '' FROM mfa.accounts;
         INSERT INTO mfa.challenges

@@ -2,7 +2,8 @@
 
 use mfa_domain::account::{CodeHash, HashedCode};
 use mfa_domain::ports::{
-    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, EventQuery, Scopes,
+    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, DeliveryStore, EventId,
+    EventQuery, Scopes,
 };
 use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, Version, Versioned};
 use mfa_store_postgres::PostgresError;
@@ -71,16 +72,9 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
 }
 
 #[tokio::test]
-async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_column() {
+async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
     let id = ApiKeyId::new("abc").unwrap();
     for (statement, column) in [
-        ("UPDATE mfa.events SET sequence = -1", "sequence"),
-        ("UPDATE mfa.events SET at = -1", "at"),
-        ("UPDATE mfa.events SET detail = '[]'", "detail"),
-        ("UPDATE mfa.events SET detail = '{\"n\": 1}'", "detail"),
-        ("UPDATE mfa.events SET previous = ''", "previous"),
-        ("UPDATE mfa.events SET hash = '\\x00'", "hash"),
-        ("UPDATE mfa.accounts SET user_id = 'a b'", "user_id"),
         ("UPDATE mfa.api_keys SET scopes = '{verify,sudo}'", "scopes"),
         ("UPDATE mfa.api_keys SET hash = '\\x00'", "hash"),
         ("UPDATE mfa.api_keys SET tenant_id = ''", "tenant_id"),
@@ -88,11 +82,9 @@ async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_column()
         ("UPDATE mfa.api_keys SET revoked_at = -1", "revoked_at"),
     ] {
         let (store, url) = store().await;
-        let alice = key("alice");
-        make(&store, &alice, |_| ()).await;
         let api_key = ApiKey {
             id: id.clone(),
-            tenant: alice.tenant.clone(),
+            tenant: key("alice").tenant,
             scopes: Scopes::new(),
             hash: ApiKeyHash::of("secret"),
             created_at: now(),
@@ -100,22 +92,104 @@ async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_column()
         };
         store.insert(&api_key).await.unwrap();
         raw(&url).await.execute(statement).await.unwrap();
-        let query = EventQuery { tenant: alice.tenant, user: None, after: None, limit: 10 };
-        let accounts =
-            AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: 10 };
-        let errors = [
-            store.events(&query).await.err(),
-            store.page(&accounts).await.err(),
-            store.find(&id).await.err(),
-            store.list(None).await.err(),
-        ];
-        let errors: Vec<_> = errors.iter().flatten().map(inner).collect();
-        assert!(!errors.is_empty(), "{statement}");
-        for error in errors {
+        for error in [store.find(&id).await.unwrap_err(), store.list(None).await.unwrap_err()] {
+            let error = inner(&error);
             assert!(
                 matches!(error, PostgresError::Undecodable { column: named, .. } if *named == column),
                 "{statement}: {error:?}"
             );
+        }
+    }
+}
+
+/// What makes the rows of a user unreadable: the statement, the column that must be named, whether the
+/// account's row can be read, and whether the events can.
+const SPOILT: [(&str, &str, bool, bool); 11] = [
+    ("UPDATE mfa.events SET sequence = -sequence", "sequence", true, false),
+    ("UPDATE mfa.events SET at = -1", "at", true, false),
+    ("UPDATE mfa.events SET detail = '[]'", "detail", true, false),
+    ("UPDATE mfa.events SET detail = '{\"n\": 1}'", "detail", true, false),
+    ("UPDATE mfa.events SET previous = ''", "previous", true, false),
+    ("UPDATE mfa.events SET hash = '\\x00'", "hash", true, false),
+    ("UPDATE mfa.accounts SET audit_hash = '\\x00'", "audit_hash", false, true),
+    ("UPDATE mfa.accounts SET audit_base_sequence = -1", "audit_base_sequence", false, true),
+    ("UPDATE mfa.accounts SET audit_base_hash = '\\x00'", "audit_base_hash", false, true),
+    ("UPDATE mfa.accounts SET user_id = ''", "user_id", false, false),
+    ("UPDATE mfa.accounts SET user_id = E'a\\nb'", "user_id", false, false),
+];
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_named_and_keeps_no_other_out() {
+    for (statement, column, account_reads, events_read) in SPOILT {
+        let (store, url) = store().await;
+        for _ in 0..2 {
+            for user in ["alice", "bob", "carol"] {
+                make(&store, &key(user), |_| ()).await;
+            }
+        }
+        let which = if statement.contains("events") { "account_id" } else { "id" };
+        let spoil =
+            format!("{statement} WHERE {which} = (SELECT id FROM mfa.accounts WHERE user_id = 'bob')");
+        raw(&url).await.execute(AssertSqlSafe(spoil)).await.unwrap();
+
+        // Pages of every length, so that an unreadable row is the first, the last and the only one.
+        for limit in [1, 2, 10] {
+            let mut query =
+                AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit };
+            let (mut users, mut unreadable) = (Vec::new(), Vec::new());
+            loop {
+                let page = store.page(&query).await.unwrap();
+                users.extend(page.accounts.into_iter().map(|account| account.key.user.as_str().to_owned()));
+                unreadable.extend(page.unreadable);
+                query.after = page.next;
+                if query.after.is_none() {
+                    break;
+                }
+            }
+            let expected =
+                ["alice", "bob", "carol"].into_iter().filter(|user| account_reads || *user != "bob");
+            assert_eq!(users, expected.collect::<Vec<_>>(), "{statement}");
+            assert_eq!(unreadable.len(), usize::from(!account_reads), "{statement}");
+            assert!(
+                unreadable.iter().all(|account| account.what.contains(column)),
+                "{statement}: {unreadable:?}"
+            );
+
+            let tenant = key("alice").tenant;
+            let mut query = EventQuery { tenant, user: None, after: None, limit };
+            let (mut events, mut unreadable) = (Vec::new(), Vec::new());
+            loop {
+                let page = store.events(&query).await.unwrap();
+                query.after = page.last();
+                events.extend(page.events.into_iter().map(|event| event.id.0));
+                unreadable.extend(page.unreadable);
+                if !page.more {
+                    break;
+                }
+            }
+            assert_eq!(
+                events,
+                if events_read { vec![1, 2, 3, 4, 5, 6] } else { vec![1, 3, 4, 6] },
+                "{statement}"
+            );
+            let ids: Vec<_> = unreadable.iter().map(|event| event.id.0).collect();
+            assert_eq!(ids, if events_read { vec![] } else { vec![2, 5] }, "{statement}");
+            assert!(
+                unreadable.iter().all(|event| event.what.contains(column)),
+                "{statement}: {unreadable:?}"
+            );
+
+            let (mut seen, mut after) = (0, EventId(0));
+            loop {
+                let page = store.trail(after, limit).await.unwrap();
+                let last = page.events.last().map(|event| event.recorded.id);
+                seen += page.events.len();
+                after = last.max(page.unreadable.last().map(|event| event.id)).unwrap();
+                if !page.more {
+                    break;
+                }
+            }
+            assert_eq!((seen, after), (if events_read { 6 } else { 4 }, EventId(6)), "{statement}");
         }
     }
 }

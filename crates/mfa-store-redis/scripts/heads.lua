@@ -4,10 +4,11 @@
 -- KEYS: the accounts, all of one tenant.
 local heads = {}
 for _, account in ipairs(KEYS) do
-    local ends = redis.call('HMGET', account, 'audit_sequence', 'audit_hash', 'audit_base_sequence',
+    -- A key that is no hash has none.
+    local ends = redis.pcall('HMGET', account, 'audit_sequence', 'audit_hash', 'audit_base_sequence',
         'audit_base_hash')
     for n = 1, 4 do
-        heads[#heads + 1] = ends[n]
+        heads[#heads + 1] = ends[n] or false
     end
 end
 return heads

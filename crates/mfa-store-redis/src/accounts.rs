@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
+    StoreError, UnreadableAccount,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, KeyId, TenantId, Timestamp, UserId, Version, Versioned,
@@ -54,22 +55,36 @@ impl AccountStore for RedisStore {
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
         let limit = query.limit.min(LONGEST_PAGE) as usize;
-        let mut accounts: Vec<AccountEntry> = Vec::new();
+        let mut found = Vec::new();
         let mut after = query.after.clone();
-        let mut tenants = Tenants::from(after.as_ref().map(|key| &key.tenant));
-        while accounts.len() <= limit
+        let mut tenants = Tenants::from(after.as_ref().map(|place| &*place.tenant));
+        while found.len() <= limit
             && let Some(tenant) = tenants.next(self).await?
         {
             let begin = after.take().filter(|after| after.tenant == tenant).map(|after| after.user);
-            let wanted = limit + 1 - accounts.len();
-            let users = self.matching(query, &tenant, begin, wanted).await?;
-            let keys = users.into_iter().map(|user| AccountKey::new(tenant.clone(), user)).collect();
-            accounts.extend(self.with_heads(keys).await?);
+            match valid(&tenant, TenantId::new) {
+                Some(tenant) => {
+                    let users = self.matching(query, &tenant, begin, limit + 1 - found.len()).await?;
+                    found.extend(self.with_heads(&tenant, users).await?);
+                }
+                None if begin.is_some() => {}
+                // It stands for its users: no key of theirs can be named.
+                None => {
+                    found.push((AccountPlace { tenant, user: Vec::new() }, Err(undecodable("tenants"))));
+                }
+            }
         }
-        let more = accounts.len() > limit;
-        accounts.truncate(limit);
-        let next = accounts.last().filter(|_| more).map(|account| account.key.clone());
-        Ok(AccountPage { accounts, next })
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(place, _)| place.clone());
+        let mut page = AccountPage { next, ..AccountPage::default() };
+        for (place, account) in found {
+            match account {
+                Ok(account) => page.accounts.push(account),
+                Err(error) => page.unreadable.push(UnreadableAccount { place, what: error.to_string() }),
+            }
+        }
+        Ok(page)
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -110,6 +125,8 @@ impl AccountStore for RedisStore {
             while together.len() < TOGETHER
                 && let Some(tenant) = tenants.next(self).await?
             {
+                // What such a tenant's secrets are sealed with, nobody can tell.
+                let tenant = valid(&tenant, TenantId::new).ok_or(undecodable("tenants"))?;
                 together.push(self.keys_of(tenant));
             }
             if together.is_empty() {
@@ -152,20 +169,20 @@ impl RedisStore {
         Ok(keys)
     }
 
-    /// The users of a tenant that a query asks for.
+    /// The users of a tenant that a query asks for, as the indexes name them.
     async fn matching(
         &self,
         query: &AccountQuery,
         tenant: &TenantId,
-        mut begin: Option<UserId>,
+        mut begin: Option<Vec<u8>>,
         wanted: usize,
-    ) -> Result<Vec<UserId>, RedisError> {
+    ) -> Result<Vec<Vec<u8>>, RedisError> {
         let chunk = if query.second_event_before.is_none() { wanted } else { LONGEST_PAGE as usize };
         let mut matching = Vec::new();
         loop {
             let users = match &query.not_sealed_with {
-                None => self.users(tenant, begin.as_ref(), chunk).await?,
-                Some(key) => self.users_not_sealed_with(key, tenant, begin.as_ref(), chunk).await?,
+                None => self.users(tenant, begin.as_deref(), chunk).await?,
+                Some(key) => self.users_not_sealed_with(key, tenant, begin.as_deref(), chunk).await?,
             };
             let Some(before) = query.second_event_before else { return Ok(users) };
             let done = users.len() < chunk;
@@ -178,100 +195,111 @@ impl RedisStore {
         }
     }
 
+    /// Those of the users, and those whose events cannot be asked for.
     async fn with_second_event_before(
         &self,
         before: Timestamp,
         tenant: &TenantId,
-        users: Vec<UserId>,
-    ) -> Result<Vec<UserId>, RedisError> {
-        let of_user = |user: &UserId| self.keys.events_of(&AccountKey::new(tenant.clone(), user.clone()));
-        let keys = [self.keys.events(tenant)].into_iter().chain(users.iter().map(of_user));
+        mut users: Vec<Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, RedisError> {
+        let of_user = |user| self.keys.events_of(&AccountKey::new(tenant.clone(), user));
+        let valid_ones = users.iter().filter_map(|user| valid(user, UserId::new));
+        let keys = [self.keys.events(tenant)].into_iter().chain(valid_ones.map(of_user));
         let call = Call::new(&SECOND, keys).with(before.unix_millis().to_string());
         let answer = self.connections.call(&call, Effect::None).await?;
-        let old: Vec<bool> = read(answer, "events")?;
-        Ok(users.into_iter().zip(old).filter_map(|(user, old)| old.then_some(user)).collect())
+        let mut old = read::<Vec<bool>>(answer, "events")?.into_iter();
+        users.retain(|user| valid(user, UserId::new).is_none() || old.next().unwrap_or_default());
+        Ok(users)
     }
 
     async fn users(
         &self,
         tenant: &TenantId,
-        after: Option<&UserId>,
+        after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<UserId>, RedisError> {
-        let begin = after.map_or_else(|| "-".to_owned(), |user| format!("({user}"));
-        let users = self.range(&self.keys.users(tenant), &begin, limit).await?;
-        users.iter().map(|user| UserId::new(user).map_err(|_| undecodable("users"))).collect()
+    ) -> Result<Vec<Vec<u8>>, RedisError> {
+        let begin = after.map_or_else(|| b"-".to_vec(), |user| [b"(", user].concat());
+        self.range(&self.keys.users(tenant), &begin, limit).await
     }
 
     async fn users_not_sealed_with(
         &self,
         key: &KeyId,
         tenant: &TenantId,
-        after: Option<&UserId>,
+        after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<UserId>, RedisError> {
+    ) -> Result<Vec<Vec<u8>>, RedisError> {
         let call = Call::new(&SEALED, [self.keys.sealed(tenant)])
             .with(key_name(key))
-            .with(after.map_or("", UserId::as_str))
+            .with(after.unwrap_or_default())
             .with(limit.to_string());
         let answer = self.connections.call(&call, Effect::None).await?;
-        let (_, users): (Vec<String>, Vec<String>) = read(answer, "sealed")?;
+        let (_, users): (Vec<String>, BTreeSet<Vec<u8>>) = read(answer, "sealed")?;
         // Of each key the first ones, so the first ones of all are among them.
-        let users: BTreeSet<String> = users.into_iter().collect();
-        let users = users.iter().take(limit);
-        users.map(|user| UserId::new(user).map_err(|_| undecodable("sealed"))).collect()
+        Ok(users.into_iter().take(limit).collect())
     }
 
     /// Accounts of one tenant, and where their audit chains end and begin.
-    async fn with_heads(&self, keys: Vec<AccountKey>) -> Result<Vec<AccountEntry>, RedisError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let call = Call::new(&HEADS, keys.iter().map(|key| self.keys.account(key)));
-        let answer = self.connections.call(&call, Effect::None).await?;
-        let heads: Vec<Option<Vec<u8>>> = read(answer, "account")?;
-        let ends = heads.chunks_exact(4).map(records::audit_ends);
-        let entry = |(key, ends): (AccountKey, Result<_, RedisError>)| {
-            let (audit_head, audit_base) = ends?;
-            Ok(AccountEntry { key, audit_head, audit_base })
+    async fn with_heads(&self, tenant: &TenantId, users: Vec<Vec<u8>>) -> Result<Vec<Found>, RedisError> {
+        let key = |user: &Vec<u8>| Some(AccountKey::new(tenant.clone(), valid(user, UserId::new)?));
+        let keys: Vec<_> = users.iter().filter_map(key).map(|key| self.keys.account(&key)).collect();
+        let heads: Vec<Option<Vec<u8>>> = if keys.is_empty() {
+            Vec::new()
+        } else {
+            read(self.connections.call(&Call::new(&HEADS, keys), Effect::None).await?, "account")?
         };
-        keys.into_iter().zip(ends).map(entry).collect()
+        let mut ends = heads.chunks_exact(4).map(records::audit_ends);
+        let found = users.into_iter().map(|user| {
+            let account = key(&user).ok_or(undecodable("users")).and_then(|key| {
+                let (audit_head, audit_base) = ends.next().ok_or(undecodable("account"))??;
+                Ok(AccountEntry { key, audit_head, audit_base })
+            });
+            (AccountPlace { tenant: tenant.as_str().into(), user }, account)
+        });
+        Ok(found.collect())
     }
 
     /// Members of a sorted set in the order of their names.
-    async fn range(&self, key: &str, begin: &str, limit: usize) -> Result<Vec<String>, RedisError> {
+    async fn range(&self, key: &str, begin: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, RedisError> {
         let mut range = redis::cmd("ZRANGEBYLEX");
         range.arg(key).arg(begin).arg("+").arg("LIMIT").arg(0).arg(limit);
         read(self.connections.command(&range, key, Effect::None).await?, "index")
     }
 }
 
-/// A walk through the tenants, in the order of their names.
+/// An account of an index, and what is kept of it.
+type Found = (AccountPlace, Result<AccountEntry, RedisError>);
+
+/// A walk through the tenants, as the index names them and in that order.
 struct Tenants {
-    begin: String,
-    read: std::vec::IntoIter<String>,
+    begin: Vec<u8>,
+    read: std::vec::IntoIter<Vec<u8>>,
     done: bool,
 }
 
 impl Tenants {
     /// From one on, that one included, or from the first.
-    fn from(first: Option<&TenantId>) -> Self {
-        let begin = first.map_or_else(|| "-".to_owned(), |tenant| format!("[{tenant}"));
+    fn from(first: Option<&[u8]>) -> Self {
+        let begin = first.map_or_else(|| b"-".to_vec(), |tenant| [b"[", tenant].concat());
         Self { begin, read: Vec::new().into_iter(), done: false }
     }
 
-    async fn next(&mut self, store: &RedisStore) -> Result<Option<TenantId>, RedisError> {
+    async fn next(&mut self, store: &RedisStore) -> Result<Option<Vec<u8>>, RedisError> {
         if self.read.as_slice().is_empty() && !self.done {
             let tenants = store.range(&store.keys.tenants(), &self.begin, TENANTS as usize).await?;
             self.done = tenants.len() < TENANTS as usize;
             if let Some(last) = tenants.last() {
-                self.begin = format!("({last}");
+                self.begin = [b"(", last.as_slice()].concat();
             }
             self.read = tenants.into_iter();
         }
-        let next = self.read.next();
-        next.map(|tenant| TenantId::new(&tenant).map_err(|_| undecodable("tenants"))).transpose()
+        Ok(self.read.next())
     }
+}
+
+/// The id that a name is, if it is one.
+fn valid<T, E>(name: &[u8], id: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+    id(str::from_utf8(name).ok()?).ok()
 }
 
 fn read<T: redis::FromRedisValue>(answer: Value, key: &'static str) -> Result<T, RedisError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{EventId, EventPage, EventQuery, RecordedEvent};
+use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AccountKey, AuditEvent, EventKind, UserId};
 use redis::Value;
 
@@ -18,7 +18,7 @@ static EVENTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../
 const EVENT: &str = "events";
 
 /// The id of an entry of a stream, and its fields.
-type Entry = (String, HashMap<String, Vec<u8>>);
+type Entry = (String, Value);
 
 /// The call that reads a page.
 pub(crate) fn page<'a>(keys: &Keys, query: &EventQuery) -> Call<'a> {
@@ -36,27 +36,34 @@ pub(crate) fn read(answer: Value, query: &EventQuery) -> Result<(u64, EventPage)
     let (last, entries): (u64, Vec<Entry>) = redis::from_redis_value(answer).map_err(|_| undecodable)?;
     let limit = query.limit.min(LONGEST_PAGE) as usize;
     let more = entries.len() > limit;
-    let events = entries.into_iter().take(limit).map(|(id, fields)| event(&id, fields, query.user.as_ref()));
-    Ok((last, EventPage { events: events.collect::<Result<_, _>>()?, more }))
+    let mut page = EventPage { more, ..EventPage::default() };
+    for (id, fields) in entries.into_iter().take(limit) {
+        let id = id.split('-').next().and_then(|id| id.parse().ok()).map(EventId);
+        let id = id.ok_or(RedisError::Undecodable { key: EVENT, field: "id" })?;
+        // Whatever is no text has a name that is none of ours.
+        let fields: HashMap<Vec<u8>, Vec<u8>> = redis::from_redis_value(fields).unwrap_or_default();
+        let fields =
+            fields.into_iter().filter_map(|(name, value)| Some((String::from_utf8(name).ok()?, value)));
+        let fields = Fields { key: EVENT, fields: fields.collect() };
+        match event(id, &fields, query.user.as_ref()) {
+            Ok(event) => page.events.push(event),
+            Err(error) => page.unreadable.push(unreadable(id, &fields, query, &error)),
+        }
+    }
+    Ok((last, page))
 }
 
 /// One event. What is in the list of a user and says that it is another's would be shown as both's.
-fn event(
-    id: &str,
-    fields: HashMap<String, Vec<u8>>,
-    of: Option<&UserId>,
-) -> Result<RecordedEvent, RedisError> {
-    let fields = Fields { key: EVENT, fields };
+fn event(id: EventId, fields: &Fields, of: Option<&UserId>) -> Result<RecordedEvent, RedisError> {
     let user = fields.read("user", UserId::new(fields.text("user")?))?;
     if of.is_some_and(|of| *of != user) {
         return Err(fields.undecodable("user"));
     }
-    let id = id.split('-').next().unwrap_or(id);
     let factor = Some(fields.text("factor")?).filter(|factor| !factor.is_empty());
     let detail: BTreeMap<String, String> =
         fields.read("detail", serde_json::from_slice(fields.bytes("detail")?))?;
     Ok(RecordedEvent {
-        id: EventId(fields.read("id", id.parse())?),
+        id,
         user,
         event: AuditEvent {
             sequence: fields.number("sequence")?,
@@ -69,4 +76,11 @@ fn event(
             hash: EventHash(fields.array("hash")?),
         },
     })
+}
+
+fn unreadable(id: EventId, fields: &Fields, query: &EventQuery, error: &RedisError) -> UnreadableEvent {
+    let asked = query.user.as_ref().map(|user| user.as_str().as_bytes());
+    let user = asked.or_else(|| fields.bytes("user").ok()).unwrap_or_default().to_owned();
+    let place = AccountPlace { tenant: query.tenant.as_str().into(), user };
+    UnreadableEvent { id, place, what: error.to_string() }
 }

@@ -86,7 +86,7 @@ async fn what_cannot_be_read_is_an_error_that_names_the_field() {
 }
 
 #[tokio::test]
-async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_field() {
+async fn an_event_that_cannot_be_read_is_named_and_an_api_key_is_an_error() {
     let id = ApiKeyId::new("abc").unwrap();
     for (field, value) in [
         ("tenant", ""),
@@ -134,14 +134,21 @@ async fn an_event_or_key_that_cannot_be_read_is_an_error_that_names_the_field() 
         entry[place] = value;
         give(&mut shell, &entry).await;
         let query = EventQuery { tenant: key("alice").tenant, user: None, after: None, limit: 10 };
-        let error = store.events(&query).await.unwrap_err();
-        let told = matches!(inner(&error), RedisError::Undecodable { field: named, .. } if *named == field);
-        assert!(told, "{field}: {error:?}");
+        let healthy = "2-0";
+        let mut entry = vec!["XADD", &name, healthy];
+        entry.extend(good.iter().chain(&rest));
+        give(&mut shell, &entry).await;
+        let page = store.events(&query).await.unwrap();
+        let ids: Vec<_> = page.events.iter().map(|event| event.id.0).collect();
+        assert_eq!(ids, [2], "{field}");
+        let [spoilt] = page.unreadable.as_slice() else { panic!("{field}: {page:?}") };
+        assert_eq!(spoilt.id.0, 1);
+        assert!(spoilt.what.contains(field), "{field}: {spoilt:?}");
     }
 }
 
 #[tokio::test]
-async fn an_event_of_a_user_that_says_it_is_another_s_is_an_error() {
+async fn an_event_of_a_user_that_says_it_is_another_s_is_not_read() {
     let (store, url) = store().await;
     let (mut shell, namespace) = raw(&url).await;
     let alice = key("alice");
@@ -155,10 +162,59 @@ async fn an_event_of_a_user_that_says_it_is_another_s_is_an_error() {
     let entry = ["XADD", &name, &id, "user", "bob", "sequence", "1", "at", "1", "kind", "verified"];
     let rest = ["factor", "", "actor", "a", "detail", "{}", "previous", &hash, "hash", &hash];
     give(&mut shell, &[&entry[..], &rest].concat()).await;
-    let error = store.events(&of_alice).await.unwrap_err();
-    assert!(matches!(inner(&error), RedisError::Undecodable { field: "user", .. }), "{error:?}");
+    let page = store.events(&of_alice).await.unwrap();
+    assert_eq!((page.events.len(), page.unreadable.len()), (0, 1), "{page:?}");
+    assert!(page.unreadable[0].what.contains("user"), "{page:?}");
     let of_all = EventQuery { user: None, ..of_alice };
     assert_eq!(store.events(&of_all).await.unwrap().events.len(), 1);
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_read_is_named_and_keeps_no_other_out() {
+    let account = "{acme}:account:bob";
+    for (spoil, what) in [
+        (vec!["HSET", account, "audit_hash", "short"], "audit_hash"),
+        (vec!["HDEL", account, "audit_sequence"], "audit_sequence"),
+        (vec!["SET", account, "no hash"], "audit_sequence"),
+        (vec!["ZADD", "{acme}:users", "0", "b\n"], "users"),
+        (vec!["ZADD", "tenants", "0", "A b"], "tenants"),
+    ] {
+        let (store, url) = store().await;
+        let (mut shell, namespace) = raw(&url).await;
+        for _ in 0..2 {
+            for user in ["alice", "bob", "carol"] {
+                make(&store, &key(user), |_| ()).await;
+            }
+        }
+        let name = format!("{namespace}:{}", spoil[1]);
+        let spoil: Vec<&str> =
+            spoil.iter().enumerate().map(|(n, part)| if n == 1 { &*name } else { *part }).collect();
+        give(&mut shell, &spoil).await;
+        let bob_reads = what == "users" || what == "tenants";
+        for second_event_before in [None, Some(mfa_domain::Timestamp::MAX)] {
+            for limit in [1, 2, 10] {
+                let mut query =
+                    AccountQuery { after: None, not_sealed_with: None, second_event_before, limit };
+                let (mut users, mut unreadable) = (Vec::new(), Vec::new());
+                loop {
+                    let page = store.page(&query).await.unwrap();
+                    users.extend(
+                        page.accounts.into_iter().map(|account| account.key.user.as_str().to_owned()),
+                    );
+                    unreadable.extend(page.unreadable);
+                    query.after = page.next;
+                    if query.after.is_none() {
+                        break;
+                    }
+                }
+                let expected =
+                    ["alice", "bob", "carol"].into_iter().filter(|user| bob_reads || *user != "bob");
+                assert_eq!(users, expected.collect::<Vec<_>>(), "{spoil:?}, pages of {limit}");
+                assert_eq!(unreadable.len(), 1, "{spoil:?}: {unreadable:?}");
+                assert!(unreadable[0].what.contains(what), "{spoil:?}: {unreadable:?}");
+            }
+        }
+    }
 }
 
 /// All keys of a namespace, and what they hold.

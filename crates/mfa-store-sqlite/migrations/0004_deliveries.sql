@@ -8,5 +8,6 @@ CREATE TABLE deliveries (
     not_before    INTEGER NOT NULL,             -- after a failure: nobody sends before; else 0
     failures      INTEGER NOT NULL,             -- in a row
     last_failure  TEXT,                         -- in a word, such as timeout or status_503
-    stopped       INTEGER NOT NULL              -- 1: the endpoint is gone, and an operator has to resume it
+    stopped       INTEGER NOT NULL,             -- 1: the endpoint is gone, and an operator has to resume it
+    unreadable    INTEGER NOT NULL              -- how many events were passed over since they cannot be read
 ) STRICT, WITHOUT ROWID;

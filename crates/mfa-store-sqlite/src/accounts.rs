@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
+    StoreError, UnreadableAccount,
 };
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
 use serde_json::value::RawValue;
@@ -46,14 +47,16 @@ pub(crate) const LOAD: &str = "
 
 /// Where a page ends that looks at so many accounts, if there are that many.
 pub(crate) const PAGE_END: &str = "
-    SELECT a.tenant, a.user FROM accounts a WHERE (a.tenant, a.user) > (?1, ?2)
+    SELECT a.tenant, a.user FROM accounts a WHERE (a.tenant, a.user) > (CAST(?1 AS TEXT), CAST(?2 AS TEXT))
     ORDER BY a.tenant, a.user LIMIT 1 OFFSET ?3";
 
-/// No tenant is empty, so nothing comes before `('', '')`.
+/// No tenant is empty, so nothing comes before `('', '')`. Places are bytes, since ids that were changed past
+/// this program may be no valid text.
 pub(crate) const PAGE: &str = "
     SELECT a.id, a.tenant, a.user, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash
     FROM accounts a
-    WHERE (a.tenant, a.user) > (?1, ?2) AND (a.tenant, a.user) <= (?6, ?7)
+    WHERE (a.tenant, a.user) > (CAST(?1 AS TEXT), CAST(?2 AS TEXT))
+      AND (a.tenant, a.user) <= (CAST(?6 AS TEXT), CAST(?7 AS TEXT))
       AND (?3 IS NULL OR EXISTS (SELECT 1 FROM factors f WHERE f.account = a.id AND f.key_id <> ?3))
       AND (?5 IS NULL OR EXISTS (
         SELECT 1 FROM events e
@@ -94,28 +97,34 @@ impl AccountStore for SqliteStore {
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
-        let (tenant, user) =
-            query.after.as_ref().map_or(("", ""), |key| (key.tenant.as_str(), key.user.as_str()));
+        let begin = query.after.clone().unwrap_or_default();
         let everyone = query.not_sealed_with.is_none() && query.second_event_before.is_none();
-        let end = if everyone { None } else { self.page_end(tenant, user, query.limit).await? };
-        let (last_tenant, last_user) =
-            end.as_ref().map_or((AFTER_ALL, ""), |key| (key.tenant.as_str(), key.user.as_str()));
+        let end = if everyone { None } else { self.page_end(&begin, query.limit).await? };
+        let last = end.clone().unwrap_or_else(|| AccountPlace { tenant: AFTER_ALL.into(), user: Vec::new() });
         let mut rows: Vec<EntryRow> = sqlx::query_as(PAGE)
-            .bind(tenant)
-            .bind(user)
+            .bind(begin.tenant)
+            .bind(begin.user)
             .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
             .bind(i64::from(query.limit) + 1)
             .bind(query.second_event_before.map(millis))
-            .bind(last_tenant)
-            .bind(last_user)
+            .bind(last.tenant)
+            .bind(last.user)
             .fetch_all(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
         let more = rows.len() > query.limit as usize;
         rows.truncate(query.limit as usize);
-        let accounts: Vec<_> = rows.into_iter().map(EntryRow::read).collect::<Result<_, _>>()?;
-        let next = if more { accounts.last().map(|account| account.key.clone()) } else { end };
-        Ok(AccountPage { accounts, next })
+        let next = if more { rows.last().map(EntryRow::place) } else { end };
+        let mut page = AccountPage { next, ..AccountPage::default() };
+        for row in rows {
+            match row.read() {
+                Ok(account) => page.accounts.push(account),
+                Err(error) => {
+                    page.unreadable.push(UnreadableAccount { place: row.place(), what: error.to_string() });
+                }
+            }
+        }
+        Ok(page)
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -148,25 +157,15 @@ impl SqliteStore {
         Ok(row.read()?)
     }
 
-    async fn page_end(
-        &self,
-        tenant: &str,
-        user: &str,
-        limit: u32,
-    ) -> Result<Option<AccountKey>, SqliteError> {
-        let end: Option<(String, String)> = sqlx::query_as(PAGE_END)
-            .bind(tenant)
-            .bind(user)
+    async fn page_end(&self, begin: &AccountPlace, limit: u32) -> Result<Option<AccountPlace>, SqliteError> {
+        let end: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as(PAGE_END)
+            .bind(&begin.tenant)
+            .bind(&begin.user)
             .bind(i64::from(limit) * LOOK - 1)
             .fetch_optional(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
-        let row = Row { table: "accounts", account: 0 };
-        let key = |(tenant, user): (String, String)| {
-            let tenant = row.read("tenant", TenantId::new(&tenant))?;
-            Ok(AccountKey::new(tenant, row.read("user", UserId::new(&user))?))
-        };
-        end.map(key).transpose()
+        Ok(end.map(|(tenant, user)| AccountPlace { tenant, user }))
     }
 }
 
@@ -181,8 +180,8 @@ pub(crate) struct Wanted {
 #[derive(sqlx::FromRow)]
 struct EntryRow {
     id: i64,
-    tenant: String,
-    user: String,
+    tenant: Vec<u8>,
+    user: Vec<u8>,
     audit_sequence: i64,
     audit_hash: Vec<u8>,
     audit_base_sequence: i64,
@@ -190,18 +189,23 @@ struct EntryRow {
 }
 
 impl EntryRow {
-    fn read(self) -> Result<AccountEntry, SqliteError> {
+    fn place(&self) -> AccountPlace {
+        AccountPlace { tenant: self.tenant.clone(), user: self.user.clone() }
+    }
+
+    fn read(&self) -> Result<AccountEntry, SqliteError> {
         let row = Row { table: "accounts", account: self.id };
-        let tenant = row.read("tenant", TenantId::new(&self.tenant))?;
+        let tenant = row.read("tenant", TenantId::new(row.text("tenant", &self.tenant)?))?;
+        let user = row.read("user", UserId::new(row.text("user", &self.user)?))?;
         Ok(AccountEntry {
-            key: AccountKey::new(tenant, row.read("user", UserId::new(&self.user))?),
+            key: AccountKey::new(tenant, user),
             audit_head: AuditHead {
                 sequence: row.number("audit_sequence", self.audit_sequence)?,
-                hash: EventHash(row.read("audit_hash", self.audit_hash.try_into())?),
+                hash: EventHash(row.read("audit_hash", self.audit_hash.as_slice().try_into())?),
             },
             audit_base: AuditHead {
                 sequence: row.number("audit_base_sequence", self.audit_base_sequence)?,
-                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.try_into())?),
+                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.as_slice().try_into())?),
             },
         })
     }
@@ -272,9 +276,15 @@ mod tests {
         let look = usize::try_from(LOOK).unwrap();
         for query in [&by_key, &by_age] {
             let first = store.page(query).await.unwrap();
-            assert_eq!((first.accounts.len(), first.next.as_ref()), (0, Some(&users[look - 1])));
+            assert_eq!(
+                (first.accounts.len(), first.next.as_ref()),
+                (0, Some(&AccountPlace::from(&users[look - 1])))
+            );
             let second = store.page(&AccountQuery { after: first.next, ..query.clone() }).await.unwrap();
-            assert_eq!((second.accounts.len(), second.next.as_ref()), (0, Some(&users[2 * look - 1])));
+            assert_eq!(
+                (second.accounts.len(), second.next.as_ref()),
+                (0, Some(&AccountPlace::from(&users[2 * look - 1])))
+            );
             let third = store.page(&AccountQuery { after: second.next, ..query.clone() }).await.unwrap();
             assert_eq!(third.next, None);
             let found: Vec<_> = third.accounts.iter().map(|account| &account.key).collect();

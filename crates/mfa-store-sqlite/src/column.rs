@@ -33,6 +33,11 @@ impl Row {
         read.map_err(|_| self.undecodable(column))
     }
 
+    /// A text column that was read as bytes, since SQLite keeps bytes that are no text as well.
+    pub(crate) fn text<'a>(self, column: &'static str, bytes: &'a [u8]) -> Result<&'a str, SqliteError> {
+        self.read(column, str::from_utf8(bytes))
+    }
+
     /// An integer column as any other type of number.
     pub(crate) fn number<T: TryFrom<i64>>(self, column: &'static str, value: i64) -> Result<T, SqliteError> {
         self.read(column, T::try_from(value))

@@ -11,20 +11,20 @@ use crate::events::EventRow;
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const FIND_DELIVERY: &str = "
-    SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped
+    SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped, unreadable
     FROM deliveries WHERE endpoint = ?";
 
 /// For version zero.
 pub(crate) const NEW_DELIVERY: &str = "
     INSERT INTO deliveries
-        (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 + 1)
+        (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version, unreadable)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 + 1, ?10)
     ON CONFLICT (endpoint) DO NOTHING";
 
 pub(crate) const CHANGE_DELIVERY: &str = "
     UPDATE deliveries
     SET position = ?1, through = ?2, claimed_until = ?3, not_before = ?4, failures = ?5, last_failure = ?6,
-        stopped = ?7, version = version + 1
+        stopped = ?7, version = version + 1, unreadable = ?10
     WHERE endpoint = ?8 AND version = ?9";
 
 pub(crate) const TRAIL: &str = "
@@ -53,11 +53,12 @@ struct DeliveryRow {
     failures: i64,
     last_failure: Option<String>,
     stopped: bool,
+    unreadable: i64,
 }
 
 #[derive(sqlx::FromRow)]
 struct TrailRow {
-    tenant: String,
+    tenant: Vec<u8>,
     #[sqlx(flatten)]
     event: EventRow,
 }
@@ -94,8 +95,14 @@ impl DeliveryStore for SqliteStore {
             .await
             .map_err(SqliteError::from_driver)?;
         let more = rows.len() > limit as usize;
-        let events = rows.into_iter().take(limit as usize).map(TrailRow::read).collect::<Result<_, _>>()?;
-        Ok(TrailPage { events, more })
+        let mut page = TrailPage { more, ..TrailPage::default() };
+        for row in rows.into_iter().take(limit as usize) {
+            match row.read() {
+                Ok(event) => page.events.push(event),
+                Err(error) => page.unreadable.push(row.event.unreadable(row.tenant.clone(), &error)),
+            }
+        }
+        Ok(page)
     }
 
     async fn last_event(&self) -> Result<EventId, StoreError> {
@@ -120,15 +127,16 @@ impl DeliveryRow {
             failures: row.number("failures", self.failures)?,
             last_failure: self.last_failure,
             stopped: self.stopped,
+            unreadable: row.number("unreadable", self.unreadable)?,
         };
         Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
     }
 }
 
 impl TrailRow {
-    fn read(self) -> Result<TrailEvent, SqliteError> {
+    fn read(&self) -> Result<TrailEvent, SqliteError> {
         let row = Row { table: "events", account: 0 };
-        let tenant = row.read("tenant", TenantId::new(&self.tenant))?;
+        let tenant = row.read("tenant", TenantId::new(row.text("tenant", &self.tenant)?))?;
         Ok(TrailEvent { tenant, recorded: self.event.read()? })
     }
 }
@@ -147,6 +155,7 @@ pub(crate) async fn swap(to: &mut SqliteConnection, change: &DeliveryChange) -> 
         .bind(next.last_failure.as_deref())
         .bind(next.stopped)
         .bind(endpoint.as_str())
-        .bind(integer("version", expected.0)?);
+        .bind(integer("version", expected.0)?)
+        .bind(integer("unreadable", next.unreadable)?);
     Ok(execute(to, swap).await? == 1)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{EventId, EventPage, EventQuery, RecordedEvent};
+use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AuditEvent, EventKind, UserId};
 use sqlx::SqlitePool;
 
@@ -28,17 +28,19 @@ pub(crate) const EVENTS_OF_USER: &str = "
       AND +e.tenant = ?1
     ORDER BY e.sequence LIMIT ?4";
 
+/// An event as it is read. Texts are bytes, and the user of an account that is gone is none, so that the row
+/// can be told of whatever is wrong with it.
 #[derive(sqlx::FromRow)]
 pub(crate) struct EventRow {
     id: i64,
-    user: String,
+    user: Option<Vec<u8>>,
     account: i64,
     sequence: i64,
     at: i64,
-    kind: String,
-    factor: Option<String>,
-    actor: String,
-    detail: String,
+    kind: Vec<u8>,
+    factor: Option<Vec<u8>>,
+    actor: Vec<u8>,
+    detail: Vec<u8>,
     previous: Vec<u8>,
     hash: Vec<u8>,
 }
@@ -61,27 +63,46 @@ pub(crate) async fn page(readers: &SqlitePool, query: &EventQuery) -> Result<Eve
         .await
         .map_err(SqliteError::from_driver)?;
     let more = rows.len() > query.limit as usize;
-    let events = rows.into_iter().take(query.limit as usize).map(EventRow::read).collect::<Result<_, _>>()?;
-    Ok(EventPage { events, more })
+    let mut page = EventPage { more, ..EventPage::default() };
+    for row in rows.into_iter().take(query.limit as usize) {
+        match row.read() {
+            Ok(event) => page.events.push(event),
+            Err(error) => page.unreadable.push(row.unreadable(query.tenant.as_str().into(), &error)),
+        }
+    }
+    Ok(page)
 }
 
 impl EventRow {
-    pub(crate) fn read(self) -> Result<RecordedEvent, SqliteError> {
+    pub(crate) fn read(&self) -> Result<RecordedEvent, SqliteError> {
         let row = Row { table: "events", account: self.account };
-        let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_str(&self.detail))?;
+        let user = row.required("user", self.user.as_deref())?;
+        let factor = self.factor.as_deref().map(|factor| row.text("factor", factor)).transpose()?;
+        let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_slice(&self.detail))?;
         Ok(RecordedEvent {
-            id: EventId(row.number("id", self.id)?),
-            user: row.read("user", UserId::new(&self.user))?,
+            id: self.id(),
+            user: row.read("user", UserId::new(row.text("user", user)?))?,
             event: AuditEvent {
                 sequence: row.number("sequence", self.sequence)?,
                 at: row.time("at", self.at)?,
-                kind: EventKind::from_name(&self.kind),
-                factor: row.read("factor", self.factor.as_deref().map(str::parse).transpose())?,
-                actor: self.actor,
+                kind: EventKind::from_name(row.text("kind", &self.kind)?),
+                factor: row.read("factor", factor.map(str::parse).transpose())?,
+                actor: row.text("actor", &self.actor)?.to_owned(),
                 detail,
-                previous: EventHash(row.read("previous", self.previous.try_into())?),
-                hash: EventHash(row.read("hash", self.hash.try_into())?),
+                previous: EventHash(row.read("previous", self.previous.as_slice().try_into())?),
+                hash: EventHash(row.read("hash", self.hash.as_slice().try_into())?),
             },
         })
+    }
+
+    /// What is told of an event that cannot be read.
+    pub(crate) fn unreadable(&self, tenant: Vec<u8>, error: &SqliteError) -> UnreadableEvent {
+        let place = AccountPlace { tenant, user: self.user.clone().unwrap_or_default() };
+        UnreadableEvent { id: self.id(), place, what: error.to_string() }
+    }
+
+    /// Every statement asks for ids above one that is not negative.
+    fn id(&self) -> EventId {
+        EventId(self.id.unsigned_abs())
     }
 }

@@ -110,6 +110,7 @@ async fn every_field_comes_back<S: DeliveryStore>(store: &S) -> Result<(), Viola
         Delivery { failures: u32::MAX, last_failure: Some("status_503".to_owned()), ..fresh() },
         Delivery { last_failure: Some("it's \"so\"".to_owned()), ..fresh() },
         Delivery { stopped: true, ..fresh() },
+        Delivery { unreadable: last.0, ..fresh() },
         fresh(),
     ];
     for name in ["fields", &"f".repeat(EndpointId::MAX_LENGTH)] {

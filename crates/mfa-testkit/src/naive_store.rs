@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery,
-    RecordedEvent, StoreError,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
+    EventQuery, RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, KeyId, Version, Versioned};
 
@@ -54,7 +54,7 @@ impl AccountStore for NaiveStore {
         let mut accounts: Vec<_> = tables
             .accounts
             .iter()
-            .filter(|(key, _)| query.after.as_ref().is_none_or(|after| *key > after))
+            .filter(|(key, _)| query.after.as_ref().is_none_or(|after| AccountPlace::from(*key) > *after))
             .filter(|(_, account)| {
                 let mut factors = account.value.factors.iter();
                 query.not_sealed_with.as_ref().is_none_or(|than| factors.any(|f| f.secret().key != *than))
@@ -74,8 +74,9 @@ impl AccountStore for NaiveStore {
             .collect();
         let more = accounts.len() > query.limit as usize;
         accounts.truncate(query.limit as usize);
-        let next = accounts.last().filter(|_| more).map(|account: &AccountEntry| account.key.clone());
-        Ok(AccountPage { accounts, next })
+        let next =
+            accounts.last().filter(|_| more).map(|account: &AccountEntry| AccountPlace::from(&account.key));
+        Ok(AccountPage { accounts, next, ..AccountPage::default() })
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
@@ -92,7 +93,7 @@ impl AccountStore for NaiveStore {
             .collect();
         let more = events.len() > query.limit as usize;
         events.truncate(query.limit as usize);
-        Ok(EventPage { events, more })
+        Ok(EventPage { events, more, ..EventPage::default() })
     }
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {

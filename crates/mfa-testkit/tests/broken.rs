@@ -336,8 +336,12 @@ impl AccountStore for BrokenStore {
             AccountPagesEndTooSoon => page.next = None,
             AccountPagesPassOverSome if page.accounts.len() > 1 => drop(page.accounts.remove(0)),
             AccountPagesRepeatTheLast => {
-                let again = query.after.clone().map(|key| AccountEntry {
-                    key,
+                let id = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+                let again = query.after.clone().map(|place| AccountEntry {
+                    key: AccountKey::new(
+                        TenantId::new(&id(place.tenant)).unwrap(),
+                        UserId::new(&id(place.user)).unwrap(),
+                    ),
                     audit_head: AuditHead::default(),
                     audit_base: AuditHead::default(),
                 });

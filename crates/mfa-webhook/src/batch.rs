@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use mfa_domain::ports::{EventId, TrailEvent, TrailPage};
+use mfa_domain::ports::{EventId, TrailEvent, TrailPage, UnreadableEvent};
 use mfa_domain::{EventKind, TenantId};
 
 /// Which events an endpoint is sent; an empty set is all.
@@ -19,6 +19,12 @@ impl Filter {
         (self.tenants.is_empty() || self.tenants.contains(&event.tenant))
             && (self.kinds.is_empty() || self.kinds.contains(&event.recorded.event.kind))
     }
+
+    /// Whether an event that cannot be read may be one for the endpoint.
+    fn may_take(&self, event: &UnreadableEvent) -> bool {
+        let tenant = str::from_utf8(&event.place.tenant).ok().and_then(|tenant| TenantId::new(tenant).ok());
+        self.tenants.is_empty() || tenant.is_none_or(|tenant| self.tenants.contains(&tenant))
+    }
 }
 
 /// What is sent in one message: some events in the order of their ids; and how far the trail is done with
@@ -26,6 +32,8 @@ impl Filter {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<TrailEvent>,
+    /// What is passed over between them, since it cannot be read.
+    pub(crate) unreadable: Vec<UnreadableEvent>,
     pub(crate) through: EventId,
 }
 
@@ -38,16 +46,18 @@ impl Batch {
     /// that was tried before: the same events then make the same message. If all of them are gone from the
     /// store, as after a removal by age, there is nothing to try again, and what is there comes next.
     pub(crate) fn next(page: TrailPage, filter: &Filter, again: Option<EventId>) -> Option<Self> {
-        let again = again.filter(|again| page.events.first().is_none_or(|first| first.recorded.id <= *again));
-        let end = |id: EventId| again.is_none_or(|again| id <= again);
-        let page: Vec<_> = page.events.into_iter().take_while(|event| end(event.recorded.id)).collect();
-        let mut through = page.last()?.recorded.id;
-        let mut events: Vec<_> = page.into_iter().filter(|event| filter.takes(event)).collect();
+        let TrailPage { mut events, mut unreadable, .. } = page;
+        let ids = events.iter().map(|event| event.recorded.id).chain(unreadable.iter().map(|event| event.id));
+        let first = ids.clone().min()?;
+        let again = again.filter(|again| first <= *again);
+        let mut through = ids.filter(|id| again.is_none_or(|again| *id <= again)).max()?;
+        events.retain(|event| event.recorded.id <= through && filter.takes(event));
         if events.len() > Self::MOST {
             events.truncate(Self::MOST);
             through = events.last()?.recorded.id;
         }
-        Some(Self { events, through })
+        unreadable.retain(|event| event.id <= through && filter.may_take(event));
+        Some(Self { events, unreadable, through })
     }
 }
 
@@ -70,7 +80,7 @@ mod tests {
             let event = AuditHead::default().next(&key, at, &by, kind, None, BTreeMap::new());
             TrailEvent { tenant, recorded: RecordedEvent { id: EventId(id), user: key.user, event } }
         };
-        TrailPage { events: (1..=count).map(event).collect(), more: true }
+        TrailPage { events: (1..=count).map(event).collect(), more: true, ..TrailPage::default() }
     }
 
     fn ids(batch: &Batch) -> Vec<u64> {
@@ -97,6 +107,36 @@ mod tests {
         let nothing = Filter { kinds: HashSet::from([EventKind::Erased]), ..Filter::default() };
         let batch = Batch::next(page(9), &nothing, None).unwrap();
         assert_eq!((batch.events.len(), batch.through), (0, EventId(9)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_and_told() {
+        let spoil = |page: TrailPage, which: &[u64]| {
+            let (spoilt, events) =
+                page.events.into_iter().partition(|event| which.contains(&event.recorded.id.0));
+            let unreadable = |TrailEvent { tenant, recorded }: TrailEvent| UnreadableEvent {
+                id: recorded.id,
+                place: (&AccountKey::new(tenant, recorded.user)).into(),
+                what: String::new(),
+            };
+            let spoilt: Vec<_> = spoilt;
+            TrailPage { events, unreadable: spoilt.into_iter().map(unreadable).collect(), more: true }
+        };
+        let told = |batch: &Batch| batch.unreadable.iter().map(|event| event.id.0).collect::<Vec<_>>();
+        let batch = Batch::next(spoil(page(7), &[1, 4, 7]), &Filter::default(), None).unwrap();
+        assert_eq!((ids(&batch), told(&batch)), (vec![2, 3, 5, 6], vec![1, 4, 7]));
+        assert_eq!(batch.through, EventId(7));
+        // Nothing else is there.
+        let batch = Batch::next(spoil(page(2), &[1, 2]), &Filter::default(), None).unwrap();
+        assert_eq!((ids(&batch), told(&batch), batch.through), (vec![], vec![1, 2], EventId(2)));
+        // What comes after a full message, or was not in a batch that is tried again, is for later.
+        let batch = Batch::next(spoil(page(200), &[3, 60]), &Filter::default(), None).unwrap();
+        assert_eq!((told(&batch), batch.through), (vec![3], EventId(51)));
+        let batch = Batch::next(spoil(page(9), &[3, 8]), &Filter::default(), Some(EventId(5))).unwrap();
+        assert_eq!((ids(&batch), told(&batch), batch.through), (vec![1, 2, 4, 5], vec![3], EventId(5)));
+        // Another tenant's are not this endpoint's.
+        let filter = Filter { tenants: HashSet::from([TenantId::new("b").unwrap()]), ..Filter::default() };
+        assert_eq!(told(&Batch::next(spoil(page(5), &[1, 2]), &filter, None).unwrap()), [2]);
     }
 
     #[test]

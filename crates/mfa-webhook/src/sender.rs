@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::delivery::Turn;
-use mfa_domain::ports::{Clock, Commit, DeliveryStore, Entropy, EventId, StoreError};
+use mfa_domain::ports::{Clock, Commit, DeliveryStore, Entropy, EventId, StoreError, UnreadableEvent};
 use mfa_domain::{Delivery, Timestamp, Version, Versioned};
 
 use crate::batch::Batch;
@@ -130,8 +130,11 @@ impl Sender {
             return Ok(Step::Nothing);
         }
         let Some(message) = Message::of_events(&batch.events) else {
-            // Nothing of it is for this endpoint.
-            return Ok(moved(self.swap(version, &delivery.delivered(batch.through)).await?));
+            // Nothing of it is for this endpoint, or nothing that can be read.
+            let next = delivery.delivered(batch.through).passing_over(batch.unreadable.len() as u64);
+            let kept = self.swap(version, &next).await?;
+            self.tell_of_unreadable(kept, &batch);
+            return Ok(moved(kept));
         };
         let claim = delivery.claimed(batch.through, now.plus(self.endpoint.timeout + MARGIN));
         if self.swap(version, &claim).await? == Commit::Conflict {
@@ -145,6 +148,9 @@ impl Sender {
         self.claim = None;
         if kept == Commit::Conflict {
             tracing::info!(endpoint = %self.endpoint.id, "somebody else took over; a message may arrive twice");
+        }
+        if taken {
+            self.tell_of_unreadable(kept, &batch);
         }
         Ok(if taken { moved(kept) } else { Step::Failed })
     }
@@ -161,7 +167,7 @@ impl Sender {
                 if claim.failures > 0 {
                     tracing::info!(%endpoint, failures = claim.failures, "the webhook takes events again");
                 }
-                claim.delivered(batch.through)
+                claim.delivered(batch.through).passing_over(batch.unreadable.len() as u64)
             }
             Answer::Gone => {
                 self.count_failure("gone");
@@ -173,6 +179,18 @@ impl Sender {
                 let wait = self.wait(claim.failures.saturating_add(1), retry_after);
                 tracing::warn!(%endpoint, how, failures = claim.failures + 1, ?wait, "the webhook took no events");
                 claim.failed(&how, self.clock.now().plus(wait))
+            }
+        }
+    }
+
+    /// Names the events that are passed over for good.
+    fn tell_of_unreadable(&self, kept: Commit, Batch { unreadable, .. }: &Batch) {
+        let endpoint = &self.endpoint.id;
+        if kept == Commit::Won && !unreadable.is_empty() {
+            metrics::counter!("mfa_webhook_unreadable_total", "endpoint" => endpoint.to_string())
+                .increment(unreadable.len() as u64);
+            for UnreadableEvent { id, place, what } in unreadable {
+                tracing::error!(%endpoint, %id, account = %place, what, "an event cannot be read and is not delivered");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Query};
-use mfa_domain::ports::{EventId, EventQuery, RecordedEvent};
+use mfa_domain::ports::{EventId, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -44,6 +44,10 @@ pub(crate) struct PageRequest {
 }))]
 pub(crate) struct EventsAnswer {
     events: Vec<EventAnswer>,
+    /// The ids of events that are left out, since their rows were damaged and cannot be read; absent if
+    /// there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
     /// What to give as `after` for the next page; `null` if this is the last.
     #[schema(required)]
     next: Option<String>,
@@ -124,9 +128,16 @@ async fn page(
         return Err(Problem::invalid("limit", "must be 1 to 1000"));
     }
     let page = state.mfa.events(&EventQuery { tenant, user, after, limit }).await?;
-    let last = page.events.last().map(|event| event.id.to_string());
-    let next = if page.more { last } else { None };
-    Ok(Json(EventsAnswer { events: page.events.into_iter().map(EventAnswer::from).collect(), next }))
+    let next = page.last().filter(|_| page.more).map(|id| id.to_string());
+    for UnreadableEvent { id, place, what } in &page.unreadable {
+        metrics::counter!("mfa_unreadable_rows_total", "table" => "events").increment(1);
+        tracing::error!(%id, account = %place, what, "an event cannot be read; see audit verify");
+    }
+    Ok(Json(EventsAnswer {
+        events: page.events.into_iter().map(EventAnswer::from).collect(),
+        unreadable: page.unreadable.iter().map(|event| event.id.to_string()).collect(),
+        next,
+    }))
 }
 
 impl From<RecordedEvent> for EventAnswer {

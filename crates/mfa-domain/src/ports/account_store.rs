@@ -43,13 +43,15 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// every account that was there all the while exactly once, each as it was at one moment no
     /// earlier than any commit that was answered before the call. SHOULD look at a bounded number of
     /// accounts, so that a page of a query that leaves accounts out may hold few of them, or none, and
-    /// still not be the last.
+    /// still not be the last. An account that cannot be read MUST be named in
+    /// [`AccountPage::unreadable`], and MUST NOT keep the others out.
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError>;
 
     /// Pages through audit events in the order of their ids.
     ///
     /// Ids MUST grow in the order of commits within one account, and an event MUST NOT appear
-    /// behind an id that a page has already passed.
+    /// behind an id that a page has already passed. An event that cannot be read MUST be named in
+    /// [`EventPage::unreadable`], and MUST NOT keep the others out.
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
 
     /// Removes the beginning of one account's trail, up to and with the event `to`.
@@ -77,8 +79,8 @@ pub enum Commit {
 /// Which accounts to page through.
 #[derive(Clone, Debug)]
 pub struct AccountQuery {
-    /// Only those after this one, in key order, whether or not it is there.
-    pub after: Option<AccountKey>,
+    /// Only those after this place, whether or not an account is there.
+    pub after: Option<AccountPlace>,
     /// Only those that have a secret sealed with another key than this.
     pub not_sealed_with: Option<KeyId>,
     /// Only those whose second event happened before this, of the events that are still there: what
@@ -93,8 +95,29 @@ pub struct AccountQuery {
 pub struct AccountPage {
     /// In key order.
     pub accounts: Vec<AccountEntry>,
+    /// Those between them that cannot be read, in key order.
+    pub unreadable: Vec<UnreadableAccount>,
     /// The `after` of the next page: the last account that was looked at. `None` if there is no next page.
-    pub next: Option<AccountKey>,
+    pub next: Option<AccountPlace>,
+}
+
+/// The place of an account in key order: its tenant and user as a store has them, whether or not they
+/// are valid ids. It prints as `user alice of tenant acme`, with control characters escaped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountPlace {
+    /// The tenant.
+    pub tenant: Vec<u8>,
+    /// The user.
+    pub user: Vec<u8>,
+}
+
+/// An account whose row was changed past this program: its ids or the ends of its trail cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableAccount {
+    /// Where it is.
+    pub place: AccountPlace,
+    /// What is wrong with it. Holds no stored value.
+    pub what: String,
 }
 
 /// What a page tells of an account.
@@ -126,8 +149,52 @@ pub struct EventQuery {
 pub struct EventPage {
     /// In the order of their ids.
     pub events: Vec<RecordedEvent>,
+    /// Those between them that cannot be read, in the order of their ids.
+    pub unreadable: Vec<UnreadableEvent>,
     /// Whether there may be more after the last one.
     pub more: bool,
+}
+
+/// An event whose row was changed past this program, so that it cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableEvent {
+    /// Its id in this store.
+    pub id: EventId,
+    /// Whose account, as far as the row tells.
+    pub place: AccountPlace,
+    /// What is wrong with it. Holds no stored value.
+    pub what: String,
+}
+
+impl EventPage {
+    /// The last event of the page, readable or not: the `after` of the next page.
+    #[must_use]
+    pub fn last(&self) -> Option<EventId> {
+        let events = self.events.last().map(|event| event.id);
+        events.max(self.unreadable.last().map(|event| event.id))
+    }
+}
+
+impl AccountPlace {
+    /// The place after every account of a tenant.
+    #[must_use]
+    pub fn after_tenant(tenant: &TenantId) -> Self {
+        // No text has a larger first character.
+        Self { tenant: tenant.as_str().into(), user: "\u{10ffff}".into() }
+    }
+}
+
+impl From<&AccountKey> for AccountPlace {
+    fn from(key: &AccountKey) -> Self {
+        Self { tenant: key.tenant.as_str().into(), user: key.user.as_str().into() }
+    }
+}
+
+impl fmt::Display for AccountPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [user, tenant] = [&self.user, &self.tenant].map(|id| String::from_utf8_lossy(id));
+        write!(f, "user {} of tenant {}", user.escape_debug(), tenant.escape_debug())
+    }
 }
 
 /// An event as it stands in a store.

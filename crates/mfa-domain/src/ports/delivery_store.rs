@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use super::{Commit, EventId, RecordedEvent, StoreError};
+use super::{Commit, EventId, RecordedEvent, StoreError, UnreadableEvent};
 use crate::delivery::{Delivery, EndpointId};
 use crate::{TenantId, Version, Versioned};
 
@@ -35,7 +35,7 @@ pub trait DeliveryStore: Debug + Send + Sync + 'static {
     /// `limit`, which is at least 1.
     ///
     /// As of [`AccountStore::events`](super::AccountStore::events), an event MUST NOT appear behind an id
-    /// that a page has already passed.
+    /// that a page has already passed, and one that cannot be read MUST NOT keep the others out.
     async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError>;
 
     /// An id with no event after it that was committed before the call: whoever begins there gets what
@@ -49,6 +49,8 @@ pub trait DeliveryStore: Debug + Send + Sync + 'static {
 pub struct TrailPage {
     /// In the order of their ids.
     pub events: Vec<TrailEvent>,
+    /// Those between them that cannot be read, in the order of their ids.
+    pub unreadable: Vec<UnreadableEvent>,
     /// Whether there may be more after the last one.
     pub more: bool,
 }

@@ -15,7 +15,7 @@ mod read;
 mod write;
 
 pub(crate) use read::{Accounts, Checkpoint};
-pub(crate) use write::{Plan, write};
+pub(crate) use write::{Plan, Written, write};
 
 /// The name of this form.
 const FORMAT: &str = "mfa-checkpoint-1";
@@ -61,6 +61,8 @@ pub(crate) struct Then {
 struct End {
     /// How many lines there are for accounts.
     accounts: u64,
+    /// How many accounts have none, since they could not be read.
+    unreadable: u64,
     ended_at: String,
 }
 

@@ -5,13 +5,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use mfa_domain::ports::{AccountQuery, AccountStore, EventId, EventQuery, RecordedEvent};
+use mfa_domain::ports::{
+    AccountPlace, AccountQuery, AccountStore, EventId, EventQuery, RecordedEvent, UnreadableEvent,
+};
 use mfa_domain::{AccountKey, AuditEvent, AuditHead, EventKind, TenantId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::lines::Lines;
 use super::retention::Horizon;
 use super::trail::{Checked, Finding, Watch, Wrong};
+use crate::walk::{Found, in_order, place};
 
 /// Events that are read at a time.
 const PAGE: u32 = 500;
@@ -50,25 +53,36 @@ pub(crate) struct Selection {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Exported {
     pub(crate) events: u64,
+    /// Events, and tenants, that were left out since they cannot be read. Each was named.
+    pub(crate) unreadable: u64,
     /// The last one that was looked at, to go on after it next time. There is none of all tenants: while
     /// one of them is read, others go on.
     pub(crate) last: Option<EventId>,
 }
 
-/// Writes events in the order of their ids, a page at a time.
+/// Writes events in the order of their ids, a page at a time. `unreadable` is told what is left out.
 pub(crate) async fn export(
     accounts: &dyn AccountStore,
     selection: &Selection,
     to: &mut (dyn Write + Send),
+    unreadable: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Exported> {
-    let mut exported = Exported { events: 0, last: selection.after };
+    let mut exported = Exported { last: selection.after, ..Exported::default() };
     if let Some(tenant) = &selection.tenant {
-        of_tenant(accounts, tenant, selection, to, &mut exported).await?;
+        of_tenant(accounts, tenant, selection, to, unreadable, &mut exported).await?;
     } else {
-        let mut tenant = None;
-        while let Some(next) = next_tenant(accounts, tenant.as_ref()).await? {
-            of_tenant(accounts, &next, selection, to, &mut exported).await?;
-            tenant = Some(next);
+        let mut after = None;
+        while let Some(next) = next_account(accounts, after).await? {
+            let tenant = str::from_utf8(&place(&next).tenant).ok().and_then(|name| TenantId::new(name).ok());
+            after = Some(if let Some(tenant) = &tenant {
+                of_tenant(accounts, tenant, selection, to, unreadable, &mut exported).await?;
+                AccountPlace::after_tenant(tenant)
+            } else {
+                let place = place(&next);
+                unreadable(&format!("the events of {place} are left out: the tenant cannot be read"));
+                exported.unreadable += 1;
+                place
+            });
         }
         exported.last = None;
     }
@@ -81,6 +95,7 @@ async fn of_tenant(
     tenant: &TenantId,
     selection: &Selection,
     to: &mut (dyn Write + Send),
+    unreadable: &mut (dyn FnMut(&str) + Send),
     exported: &mut Exported,
 ) -> Result<()> {
     let Selection { user, after, since, until, .. } = selection;
@@ -95,24 +110,25 @@ async fn of_tenant(
                 to.write_all(&line).context("the events cannot be written")?;
                 exported.events += 1;
             }
-            // Also of what is not wanted: whoever goes on need not look at it again.
-            exported.last = Some(recorded.id);
         }
-        query.after = page.events.last().map(|event| event.id).or(query.after);
+        for UnreadableEvent { id, place, what } in &page.unreadable {
+            unreadable(&format!("event {id} of {place} is left out: {what}"));
+            exported.unreadable += 1;
+        }
+        // Also of what is not wanted: whoever goes on need not look at it again.
+        exported.last = page.last().or(exported.last);
+        query.after = page.last().or(query.after);
         if !page.more {
             return Ok(());
         }
     }
 }
 
-/// The next tenant that has accounts, without reading the accounts of the one before it.
-async fn next_tenant(accounts: &dyn AccountStore, after: Option<&TenantId>) -> Result<Option<TenantId>> {
-    // No user id comes after this one.
-    let last = UserId::new(&"z".repeat(UserId::MAX_LENGTH))?;
-    let after = after.map(|tenant| AccountKey::new(tenant.clone(), last));
+/// The first account after a place.
+async fn next_account(accounts: &dyn AccountStore, after: Option<AccountPlace>) -> Result<Option<Found>> {
     let query = AccountQuery { after, not_sealed_with: None, second_event_before: None, limit: 1 };
     let page = accounts.page(&query).await.context("accounts cannot be read")?;
-    Ok(page.accounts.into_iter().next().map(|account| account.key.tenant))
+    Ok(in_order(page).into_iter().next())
 }
 
 /// Follows every chain in exported files, which are read in the given order: one may go on where the
@@ -157,7 +173,8 @@ pub(crate) fn verify(
                     }
                     Err(broken) => {
                         *chain = None;
-                        watch.found(Finding { key, sequence: broken.sequence, what: Wrong::Broken });
+                        let place = AccountPlace::from(&key);
+                        watch.found(Finding { place, sequence: broken.sequence, what: Wrong::Broken });
                     }
                 }
             }
@@ -227,7 +244,7 @@ mod tests {
 
     async fn exported(store: &MemoryStore, selection: Selection) -> (Vec<u8>, Exported) {
         let mut text = Vec::new();
-        let exported = export(store, &selection, &mut text).await.unwrap();
+        let exported = export(store, &selection, &mut text, &mut |_| ()).await.unwrap();
         (text, exported)
     }
 
@@ -306,7 +323,7 @@ mod tests {
         let lines: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').collect();
         fs::write(&path, [lines[0], lines[3], lines[4]].concat()).unwrap();
         let now = changes::now();
-        let gap = Finding { key, sequence: 2, what: Wrong::Broken };
+        let gap = Finding { place: AccountPlace::from(&key), sequence: 2, what: Wrong::Broken };
         for (pruned, expected) in [
             (None, (1, 0, vec![gap.clone()])),
             (Some(Horizon::At(Timestamp::from_unix_seconds(now.unix_seconds() - 600))), (1, 0, vec![gap])),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mfa_domain::Timestamp;
 use mfa_domain::ports::{
-    AccountEntry, AccountQuery, AccountStore, Clock, Commit, EventId, EventQuery, SystemClock,
+    AccountEntry, AccountPlace, AccountQuery, AccountStore, Clock, Commit, EventId, EventQuery, SystemClock,
 };
-use mfa_domain::{AccountKey, Timestamp};
 
 use crate::failure::readable;
 
@@ -23,7 +23,7 @@ pub(crate) struct Pruned {
     pub(crate) accounts: u64,
     pub(crate) events: u64,
     /// Trails that do not hold. They are left as they are: they are evidence.
-    pub(crate) broken: Vec<AccountKey>,
+    pub(crate) broken: Vec<AccountPlace>,
 }
 
 /// Which events may go.
@@ -87,6 +87,7 @@ pub(crate) async fn prune(
     loop {
         let page = accounts.page(&query).await.context("accounts cannot be read")?;
         query.after = page.next;
+        pruned.broken.extend(page.unreadable.into_iter().map(|account| account.place));
         for account in page.accounts {
             match shorten(accounts, &account, old, mode).await? {
                 Some(0) => {}
@@ -94,7 +95,7 @@ pub(crate) async fn prune(
                     pruned.accounts += 1;
                     pruned.events += events;
                 }
-                None => pruned.broken.push(account.key),
+                None => pruned.broken.push(AccountPlace::from(&account.key)),
             }
             each();
         }
@@ -116,9 +117,8 @@ async fn shorten(
     let mut query =
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: BATCH };
     loop {
-        let Some(page) = readable(accounts.events(&query).await).context("events cannot be read")? else {
-            return Ok(None);
-        };
+        let page = readable(accounts.events(&query).await).context("events cannot be read")?;
+        let Some(page) = page.filter(|page| page.unreadable.is_empty()) else { return Ok(None) };
         let mine = page.events.iter().take_while(|recorded| recorded.id <= old.through);
         let events: Vec<_> = mine.map(|recorded| recorded.event.clone()).collect();
         let Ok(next) = base.shortened(key, &events, old.before) else {
@@ -145,7 +145,9 @@ mod tests {
     use async_trait::async_trait;
     use mfa_domain::account::Context;
     use mfa_domain::ports::{AccountPage, EventPage, StoreError};
-    use mfa_domain::{Account, Actor, AuditHead, Delta, EventKind, KeyId, Policies, Version, Versioned};
+    use mfa_domain::{
+        Account, AccountKey, Actor, AuditHead, Delta, EventKind, KeyId, Policies, Version, Versioned,
+    };
     use mfa_store_memory::MemoryStore;
     use mfa_testkit::changes::key;
     use tokio::task::yield_now;
@@ -273,7 +275,7 @@ mod tests {
         let wrong = AuditHead { sequence: 4, hash: none.hash };
         assert_eq!(store.trim(&key("alice"), none, wrong).await.unwrap(), Commit::Won);
         let pruned = prune(&store, old(100), Mode::Remove, || ()).await.unwrap();
-        assert_eq!((pruned.events, pruned.broken), (9, vec![key("alice")]));
+        assert_eq!((pruned.events, pruned.broken), (9, vec![(&key("alice")).into()]));
         assert_eq!(base(&store, "alice").await, 4);
     }
 }

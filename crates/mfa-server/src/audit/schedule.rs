@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mfa_crypto::SigningKey;
+use mfa_domain::Timestamp;
 use mfa_domain::ports::{AccountStore, Clock, DeliveryStore, SystemClock};
-use mfa_domain::{AccountKey, Timestamp};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::checkpoint::{self, Written};
 use super::retention::{self, Mode, Old, Pruned, prune};
-use super::{checkpoint, signing_key};
+use super::signing_key;
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir::{self, Replacement};
 use crate::failure::describe;
 use crate::installation::Installation;
+use crate::walk::{Found, warn_of};
 use crate::webhooks;
 
 /// How long to wait after something failed.
@@ -85,8 +87,8 @@ async fn keep_pruning(
                     // Whoever reads this sees whether the clock is right.
                     info!(accounts, events, %before, "events were removed by age");
                 }
-                for AccountKey { tenant, user } in broken {
-                    warn!(%tenant, %user, "a trail does not hold, and is left as it is; see audit verify");
+                for account in broken {
+                    warn!(%account, "a trail does not hold, and is left as it is; see audit verify");
                 }
                 BETWEEN_PRUNINGS
             }
@@ -138,8 +140,13 @@ impl Checkpoints {
         let to = self.folder.join(name(SystemClock.now()));
         let installation = self.installation.clone();
         let plan = checkpoint::Plan { installation, previous, to: Replacement::begin(&to)? };
-        let count = checkpoint::write(accounts, &self.key, plan, || ()).await?;
-        info!(file = %to.display(), accounts = count, "a checkpoint of the audit trail was written");
+        let name = |found: &Found| {
+            if let Err(unreadable) = found {
+                warn_of(unreadable);
+            }
+        };
+        let Written { accounts, unreadable } = checkpoint::write(accounts, &self.key, plan, name).await?;
+        info!(file = %to.display(), accounts, unreadable, "a checkpoint of the audit trail was written");
         Ok(())
     }
 }

@@ -5,13 +5,13 @@ use std::pin::pin;
 
 use anyhow::Result;
 use futures_util::stream::{self, TryStreamExt};
-use mfa_domain::ports::{AccountEntry, AccountStore, EventPage, EventQuery};
+use mfa_domain::ports::{AccountEntry, AccountPlace, AccountStore, EventPage, EventQuery, UnreadableAccount};
 use mfa_domain::{AccountKey, AuditHead, Timestamp};
 
 use super::checkpoint::{Accounts, Checkpoint, Then};
 use super::retention::Horizon;
 use crate::failure::readable;
-use crate::walk::Walk;
+use crate::walk::{Found, Walk, place};
 
 /// Events that are read at a time.
 const PAGE: u32 = 500;
@@ -22,8 +22,8 @@ const AT_ONCE: usize = 8;
 /// A chain that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    pub(crate) key: AccountKey,
-    /// The first event that it is about.
+    pub(crate) place: AccountPlace,
+    /// The first event that it is about; 0 if it is about the account itself.
     pub(crate) sequence: u64,
     pub(crate) what: Wrong,
 }
@@ -33,8 +33,10 @@ pub(crate) struct Finding {
 pub(crate) enum Wrong {
     /// The event is missing, was altered, or is one that the account does not know.
     Broken,
-    /// The event, or its account, is nothing that was ever written like that.
+    /// The event is nothing that was ever written like that.
     Unreadable,
+    /// The account is nothing that was ever written like that.
+    AccountUnreadable,
     /// The event is another one than at the checkpoint, though its hash is right.
     Rewritten,
     /// The event was there at the checkpoint, and the chain ends before it.
@@ -105,7 +107,7 @@ pub(crate) async fn verify(
 
 /// An account as it is and as it was at the checkpoint; one of them may be missing.
 struct Pair {
-    now: Option<AccountEntry>,
+    now: Option<Found>,
     then: Option<Then>,
 }
 
@@ -113,7 +115,7 @@ struct Pair {
 struct Pairs<'a> {
     walk: Walk<'a>,
     checkpoint: Option<Accounts>,
-    now: Option<AccountEntry>,
+    now: Option<Found>,
     then: Option<Then>,
 }
 
@@ -125,9 +127,11 @@ impl Pairs<'_> {
         if let (None, Some(checkpoint)) = (&self.then, &mut self.checkpoint) {
             self.then = checkpoint.next()?;
         }
-        let keys = self.now.iter().map(|now| &now.key).chain(self.then.iter().map(|then| &then.key));
-        let Some(key) = keys.min().cloned() else { return Ok(None) };
-        let (now, then) = (self.now.take_if(|now| now.key == key), self.then.take_if(|then| then.key == key));
+        let now = self.now.as_ref().map(place);
+        let then = self.then.as_ref().map(|then| AccountPlace::from(&then.key));
+        let Some(first) = now.iter().chain(&then).min().cloned() else { return Ok(None) };
+        let now = self.now.take_if(|_| now.as_ref() == Some(&first));
+        let then = self.then.take_if(|_| then.as_ref() == Some(&first));
         Ok(Some(Pair { now, then }))
     }
 }
@@ -138,13 +142,23 @@ async fn check_pair(
     Pair { now, then }: Pair,
     against: Option<Against<'_>>,
 ) -> Result<(Option<u64>, Option<Finding>)> {
-    let Some(now) = now else {
-        let gone =
-            |then: Then| Finding { key: then.key, sequence: then.head.sequence, what: Wrong::AccountGone };
-        return Ok((None, then.map(gone)));
+    let now = match now {
+        Some(Ok(now)) => now,
+        Some(Err(UnreadableAccount { place, .. })) => {
+            return Ok((Some(0), Some(Finding { place, sequence: 0, what: Wrong::AccountUnreadable })));
+        }
+        None => {
+            let gone = |then: Then| Finding {
+                place: AccountPlace::from(&then.key),
+                sequence: then.head.sequence,
+                what: Wrong::AccountGone,
+            };
+            return Ok((None, then.map(gone)));
+        }
     };
     let (events, wrong) = check(accounts, &now, then.as_ref(), against).await?;
-    Ok((Some(events), wrong.map(|(sequence, what)| Finding { key: now.key, sequence, what })))
+    let place = AccountPlace::from(&now.key);
+    Ok((Some(events), wrong.map(|(sequence, what)| Finding { place, sequence, what })))
 }
 
 /// Checks one chain: how many events are right, and the first that is not.
@@ -195,16 +209,12 @@ async fn follow(
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: PAGE };
     loop {
         let Some(page) = readable(accounts.events(&query).await)? else {
-            // What is before it can be followed, one at a time.
-            if query.limit > 1 {
-                query.limit = 1;
-                continue;
-            }
             chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable));
             return Ok(chain);
         };
-        query.after = page.events.last().map(|event| event.id).or(query.after);
-        for recorded in &page.events {
+        query.after = page.last().or(query.after);
+        let spoilt = page.unreadable.first().map(|event| event.id);
+        for recorded in page.events.iter().take_while(|event| spoilt.is_none_or(|spoilt| event.id < spoilt)) {
             chain.first.get_or_insert(recorded.event.at);
             match chain.head.extend(key, &recorded.event) {
                 Ok(next) if next.sequence == then.sequence && next != then => {
@@ -218,11 +228,15 @@ async fn follow(
                 }
             }
         }
+        if spoilt.is_some() {
+            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable));
+            return Ok(chain);
+        }
         if page.more {
             continue;
         }
         let Some(account) = readable(accounts.load(key).await)? else {
-            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable));
+            chain.wrong = Some((0, Wrong::AccountUnreadable));
             return Ok(chain);
         };
         let known = account.value.audit_head;
@@ -238,7 +252,7 @@ async fn follow(
         }
         // Fewer events than the account knows: some were appended just now, or the end is gone.
         let behind = known.sequence > chain.head.sequence;
-        let nothing = |page: EventPage| page.events.is_empty();
+        let nothing = |page: EventPage| page.last().is_none();
         if !behind || readable(accounts.events(&query).await)?.is_some_and(nothing) {
             let sequence = known.sequence.min(chain.head.sequence) + 1;
             chain.wrong = Some((sequence, Wrong::Broken));
@@ -280,6 +294,7 @@ impl Wrong {
         match self {
             Self::Broken => "broken",
             Self::Unreadable => "unreadable",
+            Self::AccountUnreadable => "account_unreadable",
             Self::Rewritten => "rewritten",
             Self::EndGone => "end_gone",
             Self::BeginningGone => "beginning_gone",
@@ -292,7 +307,8 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Broken => "it is missing or altered, or the account does not know it",
-            Self::Unreadable => "it, or the account, is nothing that can be read",
+            Self::Unreadable => "it cannot be read",
+            Self::AccountUnreadable => "the account itself cannot be read",
             Self::Rewritten => "at the checkpoint it was another one",
             Self::EndGone => "it was there at the checkpoint",
             Self::BeginningGone => "it was there at the checkpoint, and was removed before its time",

@@ -18,8 +18,8 @@ pub(super) async fn run(config: &Config, command: AuditCommand) -> Result<Exit> 
     match command {
         AuditCommand::Verify(arguments) => return verify::run(config, &arguments).await,
         AuditCommand::Prune(arguments) => return prune::run(config, &arguments).await,
-        AuditCommand::Export(arguments) => export::run(config, arguments).await?,
-        AuditCommand::Checkpoint(arguments) => checkpoint::run(config, arguments).await?,
+        AuditCommand::Export(arguments) => return export::run(config, arguments).await,
+        AuditCommand::Checkpoint(arguments) => return checkpoint::run(config, arguments).await,
         AuditCommand::PublicKey => output::say(signing_key::open(config)?.public_key().to_pem().trim_end())?,
     }
     Ok(Exit::Done)

@@ -134,13 +134,12 @@ async fn re_encrypt(config: &Config, json: Json) -> Result<Exit> {
 
     let (mut sealed, mut failed) = (0_u64, 0_u64);
     while let Some(done) = re_encryption.step().await? {
-        for (key, resealed) in done {
+        for (account, resealed) in done {
             match resealed {
                 Ok(changed) => sealed += u64::from(changed),
                 Err(error) => {
                     failed += 1;
-                    let error = describe(&error.into());
-                    progress.note(&format!("{error} (user {} of tenant {})", key.user, key.tenant));
+                    progress.note(&format!("{} ({account})", describe(&error)));
                 }
             }
             progress.advance();

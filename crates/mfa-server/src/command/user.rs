@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use mfa_domain::mfa::Status;
-use mfa_domain::ports::{EventQuery, RecordedEvent};
+use mfa_domain::ports::{EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AccountKey, Factor, Mfa, Version};
 use serde_json::{Value, json};
 
@@ -122,7 +122,10 @@ async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     let mut events = Vec::new();
     loop {
         let page = mfa.events(&query).await?;
-        query.after = page.events.last().map(|event| event.id);
+        query.after = page.last();
+        for UnreadableEvent { id, what, .. } in &page.unreadable {
+            output::complain(&format!("event {id} cannot be read: {what}"));
+        }
         events.extend(page.events);
         if !page.more || query.after.is_none() {
             break;

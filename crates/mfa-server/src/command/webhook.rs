@@ -79,13 +79,22 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
         });
         return output::say_json(&rows.collect());
     }
-    let head =
-        ["NAME", "URL", "STATE", "DELIVERED UP TO", "LAST EVENT", "FAILURES", "LAST FAILURE", "NEXT TRY"];
+    let head = [
+        "NAME",
+        "URL",
+        "STATE",
+        "DELIVERED UP TO",
+        "LAST EVENT",
+        "UNREADABLE",
+        "FAILURES",
+        "LAST FAILURE",
+        "NEXT TRY",
+    ];
     let rows: Vec<_> = rows.iter().map(|(webhook, kept)| row(webhook, kept.as_ref(), last)).collect();
     output::say_table(head, &rows)
 }
 
-fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventId) -> [String; 8] {
+fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventId) -> [String; 9] {
     let now = SystemClock.now();
     let state = kept.map_or("not started", |kept| match kept.turn(now) {
         Turn::Stopped => "stopped",
@@ -100,6 +109,7 @@ fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventId) -> [String; 8]
         state.to_owned(),
         text(|kept| kept.position.to_string()),
         last.to_string(),
+        text(|kept| kept.unreadable.to_string()),
         text(|kept| kept.failures.to_string()),
         text(|kept| kept.last_failure.clone().unwrap_or_else(|| "-".to_owned())),
         text(|kept| time(kept.not_before).unwrap_or_else(|| "-".to_owned())),
@@ -153,6 +163,7 @@ fn say(name: &EndpointId, delivery: &Delivery, json: Json) -> Result<()> {
 fn to_json(delivery: &Delivery) -> Value {
     json!({
         "position": delivery.position.to_string(),
+        "unreadable": delivery.unreadable,
         "failures": delivery.failures,
         "last_failure": delivery.last_failure,
         "next_try": time(delivery.not_before),

@@ -1,6 +1,6 @@
 //! Paging through accounts, and the keys that their secrets need.
 
-use mfa_domain::ports::{AccountEntry, AccountQuery, AccountStore};
+use mfa_domain::ports::{AccountEntry, AccountPlace, AccountQuery, AccountStore};
 use mfa_domain::{AccountKey, KeyId, TenantId};
 
 use super::samples::{hotp, id, pending, totp};
@@ -35,7 +35,7 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
     // A walk that is taken up again may begin after an account that is not there.
     let after = key("page-1", "a0");
     let query = AccountQuery {
-        after: Some(after.clone()),
+        after: Some(AccountPlace::from(&after)),
         not_sealed_with: None,
         second_event_before: None,
         limit: 1,
@@ -126,7 +126,7 @@ async fn walk(
             limit,
         };
         let page = store.page(&query).await?;
-        let last = page.accounts.last().map(|account| account.key.clone()).or(after);
+        let last = page.accounts.last().map(|account| AccountPlace::from(&account.key)).or(after);
         ensure!(page.accounts.len() <= limit as usize, "a page has more than {limit} accounts");
         for AccountEntry { key, audit_head, audit_base } in page.accounts {
             ensure!(walked.last() < Some(&key), "{key:?} comes after {:?}", walked.last());

@@ -1,6 +1,6 @@
 //! The beginning of a trail can be taken away, and nothing but that.
 
-use mfa_domain::ports::{AccountEntry, AccountQuery, AccountStore, Commit};
+use mfa_domain::ports::{AccountEntry, AccountPlace, AccountQuery, AccountStore, Commit};
 use mfa_domain::{AuditHead, EventKind, TenantId, Timestamp};
 
 use super::subject::{Subject, chain, delta, key, now, walk};
@@ -112,11 +112,11 @@ async fn accounts_with_old_events_are_found(store: &dyn AccountStore) -> Result<
     let tenant = TenantId::new("old").unwrap();
     let found = async |before| -> Result<Vec<String>, Violation> {
         let mut found = Vec::new();
-        let mut after = Some(key("ol", "z"));
+        let mut after = Some(AccountPlace::from(&key("ol", "z")));
         // A page at a time, and only of this tenant.
-        while let Some(key) = after.take() {
+        while after.is_some() {
             let query = AccountQuery {
-                after: Some(key),
+                after,
                 not_sealed_with: None,
                 second_event_before: Some(at(before)),
                 limit: 1,
@@ -128,7 +128,7 @@ async fn accounts_with_old_events_are_found(store: &dyn AccountStore) -> Result<
             {
                 found.push(key.user.as_str().to_owned());
             }
-            after = page.next.filter(|next| next.tenant <= tenant);
+            after = page.next.filter(|next| next.tenant.as_slice() <= tenant.as_str().as_bytes());
         }
         Ok(found)
     };

@@ -17,6 +17,8 @@ pub(crate) struct Checkpoint {
     /// When its first account was read.
     pub(crate) begun_at: Timestamp,
     pub(crate) accounts: u64,
+    /// Accounts that are not in it, since they could not be read.
+    pub(crate) unreadable: u64,
     path: PathBuf,
     digest: Vec<u8>,
 }
@@ -50,7 +52,8 @@ impl Checkpoint {
                 bail!("it is of the installation {}, and not of {installation}", header.installation);
             }
             let begun_at = header.begun_at.parse()?;
-            Ok(Self { begun_at, accounts: accounts.count, path: path.to_owned(), digest })
+            let unreadable = accounts.end.as_ref().map_or(0, |end| end.unreadable);
+            Ok(Self { begun_at, accounts: accounts.count, unreadable, path: path.to_owned(), digest })
         };
         read().with_context(|| format!("the checkpoint {}", path.display()))
     }
@@ -163,7 +166,7 @@ mod tests {
         let key = SigningKey::generate(&OsEntropy).unwrap();
         let replacement = Replacement::begin(&to).unwrap();
         let plan = Plan { installation: "prod".to_owned(), previous: None, to: replacement };
-        assert_eq!(write(&store, &key, plan, || ()).await.unwrap(), 3);
+        assert_eq!(write(&store, &key, plan, |_| ()).await.unwrap().accounts, 3);
         (folder, to, key)
     }
 

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::{End, FORMAT, Header, Line, Signed, encode, message};
 use crate::data_dir::Replacement;
-use crate::walk::Walk;
+use crate::walk::{Found, Walk};
 
 /// Which checkpoint is to be written.
 #[derive(Debug)]
@@ -25,14 +25,21 @@ pub(crate) struct Plan {
     pub(crate) to: Replacement,
 }
 
-/// Writes a checkpoint, whole or not at all, and tells how many accounts are in it. `each` is called
-/// for every account.
+/// What was written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) accounts: u64,
+    /// Accounts that were left out, since they cannot be read.
+    pub(crate) unreadable: u64,
+}
+
+/// Writes a checkpoint, whole or not at all. `each` is called for every account.
 pub(crate) async fn write(
     accounts: &dyn AccountStore,
     key: &SigningKey,
     plan: Plan,
-    mut each: impl FnMut(),
-) -> Result<u64> {
+    mut each: impl FnMut(&Found),
+) -> Result<Written> {
     let Plan { installation, previous, to } = plan;
     let previous = match previous {
         Some(previous) => Some(spawn_blocking(move || digest(&previous)).await??),
@@ -46,19 +53,24 @@ pub(crate) async fn write(
         begun_at: SystemClock.now().to_string(),
         previous,
     })?;
-    let mut count = 0;
+    let mut written = Written::default();
     let mut walk = Walk::over(accounts);
-    while let Some(account) = walk.next().await? {
-        lines.put(&Line::of(&account))?;
-        count += 1;
-        each();
+    while let Some(found) = walk.next().await? {
+        if let Ok(account) = &found {
+            lines.put(&Line::of(account))?;
+            written.accounts += 1;
+        } else {
+            written.unreadable += 1;
+        }
+        each(&found);
     }
-    lines.put(&End { accounts: count, ended_at: SystemClock.now().to_string() })?;
+    let Written { accounts, unreadable } = written;
+    lines.put(&End { accounts, unreadable, ended_at: SystemClock.now().to_string() })?;
     let signature = key.sign(&message(&lines.hash.clone().finalize()));
     lines.put(&Signed { signature: encode(&signature) })?;
     // Waiting for the disk must hold up nothing else that runs here.
     spawn_blocking(move || lines.to.commit()).await??;
-    Ok(count)
+    Ok(written)
 }
 
 struct Lines {

@@ -1,17 +1,20 @@
 //! `audit checkpoint`
 
 use anyhow::Result;
+use mfa_domain::ports::UnreadableAccount;
 use serde_json::json;
 
-use crate::audit::checkpoint::{Plan, write};
+use crate::audit::checkpoint::{Plan, Written, write};
 use crate::audit::signing_key;
 use crate::cli::CheckpointArgs;
 use crate::config::Config;
 use crate::data_dir::Replacement;
+use crate::failure::Exit;
 use crate::output::{self, Progress};
 use crate::storage::{Absent, Storage};
+use crate::walk::Found;
 
-pub(super) async fn run(config: &Config, arguments: CheckpointArgs) -> Result<()> {
+pub(super) async fn run(config: &Config, arguments: CheckpointArgs) -> Result<Exit> {
     let CheckpointArgs { out, previous, json } = arguments;
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
     let to = Replacement::begin(&out)?;
@@ -20,16 +23,23 @@ pub(super) async fn run(config: &Config, arguments: CheckpointArgs) -> Result<()
     let installation = config.settings.audit.installation.clone();
     let progress = Progress::endless();
     let plan = Plan { installation, previous, to };
-    let accounts = write(storage.accounts.as_ref(), &key, plan, || progress.advance()).await?;
+    let each = |found: &Found| match found {
+        Ok(_) => progress.advance(),
+        Err(UnreadableAccount { place, what }) => progress.note(&format!("{place} is left out: {what}")),
+    };
+    let Written { accounts, unreadable } = write(storage.accounts.as_ref(), &key, plan, each).await?;
     progress.end();
     storage.close().await;
     if json.json {
         let file = out.display().to_string();
-        return output::say_json(&json!({ "file": file, "accounts": accounts, "signed_by": signed_by }));
+        output::say_json(&json!({ "file": file, "accounts": accounts, "unreadable": unreadable,
+            "signed_by": signed_by }))?;
+    } else {
+        output::say(format_args!(
+            "{} has {accounts} accounts, signed with key {signed_by}. Keep it where whoever can write the database \
+             cannot.",
+            out.display()
+        ))?;
     }
-    output::say(format_args!(
-        "{} has {accounts} accounts, signed with key {signed_by}. Keep it where whoever can write the database \
-         cannot.",
-        out.display()
-    ))
+    Ok(if unreadable == 0 { Exit::Done } else { Exit::Failed })
 }

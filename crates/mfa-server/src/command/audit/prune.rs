@@ -25,11 +25,9 @@ pub(super) async fn run(config: &Config, arguments: &PruneArgs) -> Result<Exit> 
         prune(storage.accounts.as_ref(), Old { before, through }, mode, || progress.advance()).await?;
     storage.close().await;
     let Pruned { accounts, events, broken } = pruned;
-    for key in &broken {
-        progress.note(&format!(
-            "the trail of user {} of tenant {} does not hold, and is left as it is; see audit verify",
-            key.user, key.tenant
-        ));
+    for account in &broken {
+        progress
+            .note(&format!("the trail of {account} does not hold, and is left as it is; see audit verify"));
     }
     progress.end();
     if json.json {

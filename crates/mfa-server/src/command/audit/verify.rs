@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use mfa_domain::AccountKey;
 use serde_json::{Value, json};
 
 use crate::audit::checkpoint::Checkpoint;
@@ -45,7 +44,8 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
     let Findings { listed, count, .. } = findings;
     if arguments.json.json {
         let checkpoint = checkpoint.as_ref().map_or(Value::Null, |checkpoint| {
-            json!({ "begun_at": checkpoint.begun_at.to_string(), "accounts": checkpoint.accounts })
+            json!({ "begun_at": checkpoint.begun_at.to_string(), "accounts": checkpoint.accounts,
+                "unreadable": checkpoint.unreadable })
         });
         output::say_json(&json!({
             "accounts": checked.accounts,
@@ -56,7 +56,14 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
         }))?;
     } else {
         let against = checkpoint.as_ref().map_or(String::new(), |checkpoint| {
-            format!(", against a checkpoint of {} with {} accounts", checkpoint.begun_at, checkpoint.accounts)
+            let left_out = match checkpoint.unreadable {
+                0 => String::new(),
+                n => format!(" and without {n} that could not be read"),
+            };
+            format!(
+                ", against a checkpoint of {} with {} accounts{left_out}",
+                checkpoint.begun_at, checkpoint.accounts
+            )
         });
         say(checked, &against, &listed, count)?;
     }
@@ -120,18 +127,19 @@ impl Watch for Findings {
     }
 }
 
-fn as_json(Finding { key, sequence, what }: &Finding) -> Value {
+fn as_json(Finding { place, sequence, what }: &Finding) -> Value {
     json!({
-        "tenant": key.tenant.as_str(),
-        "user": key.user.as_str(),
+        "tenant": String::from_utf8_lossy(&place.tenant),
+        "user": String::from_utf8_lossy(&place.user),
         "sequence": sequence,
         "what": what.as_str(),
     })
 }
 
 fn say(checked: Checked, how: &str, listed: &[Finding], count: u64) -> Result<()> {
-    for Finding { key: AccountKey { tenant, user }, sequence, what } in listed.iter().take(MOST_SAID) {
-        output::say(format_args!("BROKEN  user {user} of tenant {tenant}, at event {sequence}: {what}"))?;
+    for Finding { place, sequence, what } in listed.iter().take(MOST_SAID) {
+        let at = if *sequence == 0 { String::new() } else { format!(", at event {sequence}") };
+        output::say(format_args!("BROKEN  {place}{at}: {what}"))?;
     }
     let Checked { accounts, events } = checked;
     let verdict = match count {
