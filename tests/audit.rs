@@ -10,3 +10,4 @@ mod installation;
 mod retention;
 mod tampering;
 mod tampering_redis;
+mod unreadable;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mfa_tests::{Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::receiver::{Received, Receiver, Reply};
@@ -178,6 +179,50 @@ async fn every_event_arrives_as_the_api_shows_it_and_others_can_verify_it() {
     let count = format!("mfa_webhook_events_total{{endpoint=\"siem\"}} {}", delivered(&receiver).len());
     assert!(metrics.contains(&count), "{count} in {metrics}");
     assert!(metrics.contains("mfa_webhook_lag_seconds{endpoint=\"siem\"}"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_read_is_named_and_keeps_no_other_from_anybody() {
+    let mut receiver = Receiver::start().await;
+    let webhook = Webhook::at(&receiver, "");
+    let server = server(&webhook);
+    server.client.enrol("alice", "hotp").await;
+    server.client.enrol("bob", "hotp").await;
+    let there = caught_up(&server.client, &receiver).await;
+    receiver.go_down().await;
+    server.client.verify("alice", "000000").await;
+    server.client.verify("bob", "000000").await;
+    let (spoilt, last) = (there.len() + 1, there.len() + 2);
+    let database = format!("sqlite:{}", server.data().join("mfa.db").display());
+    let mut past = SqliteConnection::connect(&database).await.unwrap();
+    past.execute(AssertSqlSafe(format!("UPDATE events SET hash = x'00' WHERE id = {spoilt}"))).await.unwrap();
+    past.close().await.unwrap();
+    receiver.come_up().await;
+
+    let page = server.client.get(&format!("/v1/events?after={}", there.len())).await.expect(200).json;
+    assert_eq!((id(&page["events"][0]), &page["unreadable"]), (last as u64, &json!([spoilt.to_string()])));
+    let page = server.client.get("/v1/users/alice/events").await.expect(200).json;
+    assert_eq!(page["unreadable"], json!([spoilt.to_string()]));
+    let page = server.client.get("/v1/users/bob/events").await.expect(200).json;
+    assert_eq!(page["unreadable"], Value::Null);
+
+    let there = caught_up(&server.client, &receiver).await;
+    assert_eq!(delivered(&receiver), there);
+    let last = last.to_string();
+    let status = loop {
+        let status = said(&server.command(["webhook", "status", "--json"]))[0]["delivery"].clone();
+        if status["position"] == last.as_str() {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert_eq!(status["unreadable"], 1);
+    let metrics = server.client.get("/metrics").await.text;
+    assert!(metrics.contains("mfa_webhook_unreadable_total{endpoint=\"siem\"} 1"), "{metrics}");
+    assert!(metrics.contains("mfa_unreadable_rows_total{table=\"events\"}"), "{metrics}");
+    let log = server.log();
+    assert!(log.contains("an event cannot be read and is not delivered"), "{log}");
+    assert!(log.contains("user alice of tenant default"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

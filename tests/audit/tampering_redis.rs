@@ -39,7 +39,7 @@ const ERASE: &str = "
     redis.call('ZREM', name('users'), user)";
 
 /// A field of an event has another value; a stream cannot be altered, so it is made anew.
-const ALTER: &str = "
+pub(super) const ALTER: &str = "
     local altered = id(number) .. '-0'
     local all = redis.call('XRANGE', name('events'), '-', '+')
     redis.call('DEL', name('events'))
@@ -50,8 +50,14 @@ const ALTER: &str = "
         redis.call('XADD', name('events'), entry[1], unpack(entry[2]))
     end";
 
+/// A field of an account has another value.
+pub(super) fn set_of_account(installation: &Installation, user: &str, field: &str, value: &str) {
+    const SET: &str = "redis.call('HSET', name('account:' .. user), ARGV[4], ARGV[5])";
+    tamper(installation, SET, &[user, "0", field, value]);
+}
+
 /// Runs a script past the store.
-fn tamper(installation: &Installation, script: &str, arguments: &[&str]) {
+pub(super) fn tamper(installation: &Installation, script: &str, arguments: &[&str]) {
     let (server, parameters) = installation.url.split_once('?').unwrap();
     let (_, namespace) = parameters.split_once("namespace=").unwrap();
     let script = format!("{PRELUDE}{script}\nreturn 'done'");
