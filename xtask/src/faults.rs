@@ -6,32 +6,35 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::run::{cargo, command, root, run, succeeds};
+use crate::test::tests;
 use crate::tools;
 
 /// What a release is to work beside, as long as there is no release: the last commit that landed before
 /// the work under way began.
 const PREVIOUS: &str = "tests/faults/previous";
 
-/// Those of the whole program, and those of each store. The workspace is built as for all other tests.
-const TESTS: [&str; 6] = ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "faults"];
+/// The tests that take `MFA_TEST_FULL`, of the whole program and of each store.
+const TESTS: &str = "test(/^(faults|failover|crash|replicas|refusals|throttle)::/)";
+
+/// Those of two servers on one database.
+const RACES: &str = "test(/^faults::races::/)";
 
 /// Runs the tests of faults, or those that match.
 pub(crate) fn faults(filters: &[&str]) -> Result<()> {
     tools::install()?;
-    let mut tests = cargo(&TESTS);
-    let others = ["failover", "crash", "replicas", "refusals", "throttle"];
-    tests
-        .args(others.into_iter().flat_map(|test| ["--test", test]))
-        .args(["--", "--show-output"])
-        .args(filters);
-    tests.env("MFA_TEST_FULL", "yes");
-    let tests = run(tests);
+    let ran = run_full(TESTS, filters, None);
     if let Some(program) = filters.is_empty().then(previous).transpose()?.flatten() {
-        let mut races = cargo(&TESTS);
-        races.args(["--", "races::"]).env("MFA_TEST_FULL", "yes").env("MFA_TEST_PREVIOUS", program);
-        run(races)?;
+        run_full(RACES, &[], Some(program))?;
     }
-    tests
+    ran
+}
+
+/// Runs tests with full counts, one at a time, and shows what they print.
+fn run_full(which: &str, filters: &[&str], previous: Option<PathBuf>) -> Result<()> {
+    let mut tests = tests(&["--test-threads", "1", "--success-output", "immediate", "-E", which])?;
+    tests.args(filters).env("MFA_TEST_FULL", "yes");
+    tests.envs(previous.map(|program| ("MFA_TEST_PREVIOUS", program)));
+    run(tests)
 }
 
 /// Builds the version before; none where it is not in this checkout.

@@ -1,8 +1,10 @@
 //! Chores of this workspace. `cargo xtask` lists them.
 
 mod bench;
+mod databases;
 mod faults;
 mod openapi;
+mod phases;
 mod run;
 mod test;
 mod tools;

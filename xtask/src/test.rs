@@ -1,30 +1,39 @@
 //! Everything that must hold before a change lands.
 
+use std::process::Command;
+
 use anyhow::Result;
 
-use crate::run::{cargo, command, run};
+use crate::databases::Databases;
+use crate::phases::Phases;
+use crate::run::{cargo, run};
 use crate::{openapi, tools};
 
 /// Checks formatting, lints and dependencies, then runs every test. With filters, only the tests
 /// that match.
 #[expect(clippy::print_stderr, reason = "a command line")]
 pub(crate) fn test(filters: &[&str]) -> Result<()> {
-    tools::install()?;
+    let mut phases = Phases::default();
+    phases.run("tools", tools::install)?;
     if filters.is_empty() {
-        run(cargo(&["fmt", "--all", "--check"]))?;
-        run(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
-        run(cargo(&["check", "--locked", "-p", "otp-core", "--no-default-features"]))?;
-        let fuzz = "crates/otp-core/fuzz/Cargo.toml";
-        run(cargo(&["check", "--locked", "--no-default-features", "--manifest-path", fuzz]))?;
-        let mut documents = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
-        documents.env("RUSTDOCFLAGS", "-D warnings");
-        run(documents)?;
-        check_dependencies()?;
-        openapi::validate()?;
+        phases.run("formatting", || run(cargo(&["fmt", "--all", "--check"])))?;
+        phases.run("dependencies", check_dependencies)?;
+        phases.run("lints", lint)?;
+        phases.run("documentation", document)?;
+        phases.run("OpenAPI", openapi::validate)?;
     }
-    let mut tests = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests.args(filters);
-    run(tests)?;
+    phases.run("build", || run(tests(&["--no-run"])?))?;
+    let databases = Databases::start()?;
+    let ran = phases.run("tests", || {
+        let mut tests = tests(filters)?;
+        databases.tell(&mut tests);
+        run(tests)
+    });
+    drop(databases);
+    if filters.is_empty() {
+        phases.run("examples", || run(cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])))?;
+    }
+    ran?;
     eprintln!(
         "\nNOT RUN: faults as often as docs/reliability.md says, and the version before beside this one; \
          `cargo xtask faults` does"
@@ -32,13 +41,32 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// A run of all tests but the examples in documentation, in the groups of `.config/nextest.toml`.
+pub(crate) fn tests(arguments: &[&str]) -> Result<Command> {
+    let mut tests = tools::cargo_nextest()?;
+    tests.args(["run", "--workspace", "--locked"]).args(arguments);
+    Ok(tests)
+}
+
+fn lint() -> Result<()> {
+    run(cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    run(cargo(&["check", "--locked", "-p", "otp-core", "--no-default-features"]))?;
+    let fuzz = "crates/otp-core/fuzz/Cargo.toml";
+    run(cargo(&["check", "--locked", "--no-default-features", "--manifest-path", fuzz]))
+}
+
+fn document() -> Result<()> {
+    let mut documents = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    documents.env("RUSTDOCFLAGS", "-D warnings");
+    run(documents)
+}
+
 /// Licences, bans and sources of dependencies. The database of advisories cannot be had everywhere.
 #[expect(clippy::print_stderr, reason = "a command line")]
 fn check_dependencies() -> Result<()> {
-    run(command(
-        tools::cargo_deny()?,
-        &["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"],
-    ))?;
+    let mut check = tools::cargo_deny()?;
+    check.args(["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
+    run(check)?;
     eprintln!(
         "\nNOT CHECKED: advisories; `cargo deny check advisories` does, where its database can be fetched"
     );

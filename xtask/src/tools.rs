@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -156,14 +157,27 @@ fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
     installed
 }
 
-/// `cargo-deny`: the one on the path, or one of our own.
-pub(crate) fn cargo_deny() -> Result<PathBuf> {
-    let own = folder().join("bin/cargo-deny");
-    if succeeds("cargo-deny", &["--version"]) {
-        return Ok(PathBuf::from("cargo-deny"));
+/// `cargo deny`, which checks dependencies.
+pub(crate) fn cargo_deny() -> Result<Command> {
+    subcommand("deny")
+}
+
+/// `cargo nextest`, which runs tests.
+pub(crate) fn cargo_nextest() -> Result<Command> {
+    subcommand("nextest")
+}
+
+/// A subcommand of cargo: the one on the path, or one of our own. Without optimisation it is built three times
+/// as quickly, and quick enough.
+fn subcommand(name: &str) -> Result<Command> {
+    let package = format!("cargo-{name}");
+    let own = folder().join("bin").join(&package);
+    let program = if succeeds(&package, &[name, "--version"]) { PathBuf::from(&package) } else { own };
+    if !succeeds(&program, &[name, "--version"]) {
+        let mut install =
+            cargo(&["install", "--quiet", "--debug", "--locked", "--root", "target/test-tools"]);
+        install.arg(package).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        run(install)?;
     }
-    if !succeeds(&own, &["--version"]) {
-        run(cargo(&["install", "--quiet", "--locked", "--root", "target/test-tools", "cargo-deny"]))?;
-    }
-    Ok(own)
+    Ok(command(program, &[name]))
 }

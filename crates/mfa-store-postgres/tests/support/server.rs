@@ -8,12 +8,12 @@
 
 use std::env;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -277,9 +277,9 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A name that no other test uses, whichever process it runs in.
 fn database_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("mfa_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!("mfa_test_{:016x}", RandomState::new().hash_one("database"))
 }
 
 /// Where `initdb` and `postgres` are: on the path, or where Debian has them.

@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -16,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -377,13 +377,12 @@ impl Sentinels {
 
 /// The URL of a new, empty namespace on the server of this program, or on that of `MFA_TEST_REDIS_URL`.
 pub(crate) fn url() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     // It is never dropped, and ends with the program.
     static SERVER: OnceLock<Server> = OnceLock::new();
     let url = env::var("MFA_TEST_REDIS_URL");
     let url = url.unwrap_or_else(|_| SERVER.get_or_init(Server::durable).url());
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    with(&url, &format!("namespace=test-{}-{number}", std::process::id()))
+    // No other test uses it, whichever process it runs in.
+    with(&url, &format!("namespace=test-{:016x}", RandomState::new().hash_one("namespace")))
 }
 
 /// A URL with one more parameter.

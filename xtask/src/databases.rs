@@ -1,0 +1,44 @@
+//! The PostgreSQL and the Redis that tests share.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::run::cargo;
+
+/// Running databases. They stop, and their files go, when this is dropped or this process ends.
+pub(crate) struct Databases {
+    program: Child,
+    variables: Vec<(String, String)>,
+}
+
+impl Databases {
+    /// Starts them.
+    pub(crate) fn start() -> Result<Self> {
+        let mut command =
+            cargo(&["run", "--quiet", "--locked", "--package", "mfa-tests", "--bin", "test-databases"]);
+        let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(program.stdout.take().context("its output")?).lines();
+        let mut variable = || {
+            let line = lines.next().context("the databases of the tests do not start")??;
+            let (name, value) = line.split_once('=').context("NAME=value")?;
+            anyhow::Ok((name.to_owned(), value.to_owned()))
+        };
+        let variables = vec![variable()?, variable()?];
+        Ok(Self { program, variables })
+    }
+
+    /// Tells a command that runs tests where they are.
+    pub(crate) fn tell(&self, tests: &mut Command) {
+        tests.envs(self.variables.iter().map(|(name, value)| (name, value)));
+    }
+}
+
+impl Drop for Databases {
+    fn drop(&mut self) {
+        // The end of its input tells it to stop.
+        drop(self.program.stdin.take());
+        let _ = self.program.wait();
+    }
+}
