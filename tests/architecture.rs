@@ -45,6 +45,8 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["mfa-crypto"]),
     ("getrandom", &["mfa-crypto"]),
     ("hmac", &["otp-core", "mfa-webhook"]),
+    ("icu_normalizer", &["mfa-domain"]),
+    ("icu_properties", &["mfa-domain"]),
     ("utoipa", &["mfa-actix"]),
     ("ipnet", &["mfa-actix"]),
     ("clap", &["mfa-server"]),

@@ -118,9 +118,10 @@ async fn bad_input_gets_a_clear_error_and_changes_nothing() {
         ("POST", verify, digits("1234567"), 422, "malformed-code", ""),
         ("POST", verify, digits("+12345"), 422, "malformed-code", ""),
         ("POST", verify, digits(""), 422, "malformed-code", ""),
-        ("POST", verify, digits("١٢٣٤٥٦"), 422, "malformed-code", ""),
-        ("POST", verify, digits("１２３４５６"), 422, "malformed-code", ""),
+        ("POST", verify, digits("١٢٣٤٥"), 422, "malformed-code", ""),
+        ("POST", verify, digits("①②③④⑤⑥"), 422, "malformed-code", ""),
         ("POST", verify, digits("12345\\n"), 422, "malformed-code", ""),
+        ("POST", verify, digits("\u{a0}\u{200b}"), 422, "malformed-code", ""),
         ("POST", verify, digits("uuuu-uuuu-uuuu-uuuu"), 422, "malformed-code", ""),
         ("POST", verify, digits(&megabyte), 413, "payload-too-large", ""),
         ("POST", verify, r#"{"code": "123456", "factor": "nobody"}"#.into(), 404, "not-found", ""),
@@ -239,6 +240,56 @@ async fn bad_input_gets_a_clear_error_and_changes_nothing() {
     }
     assert_eq!(client.events("bad").await, before, "bad input left a trace");
     client.verify("bad", &phone.totp(0)).await.expect(200);
+}
+
+/// As keyboards and clipboards give it.
+fn pasted(code: &str) -> Vec<String> {
+    let digit = |c: char, zero: u32| {
+        c.to_digit(10).and_then(|digit| char::from_u32(zero + digit)).unwrap_or(if c == '-' {
+            '–'
+        } else {
+            c
+        })
+    };
+    let (head, tail) = code.split_at(code.len() / 2);
+    let other = |zero| code.chars().map(|c| digit(c, zero)).collect();
+    let mut texts: Vec<String> = [0x660, 0x6f0, 0x966, 0xff10].map(other).to_vec();
+    for c in "\n\t\u{a0}\u{2009}\u{202f}\u{2011}\u{feff}\u{200b}\u{200e}\u{2066}\u{ad}".chars() {
+        texts.push(format!("{c}{head}{c}{tail}{c}"));
+    }
+    texts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_and_secrets_are_read_as_people_type_and_paste_them() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (token, codes) = client.enrol("typist", "hotp").await;
+    let spellings = pasted("");
+    for counter in 0..spellings.len() {
+        let code = token.hotp(1 + counter as u64);
+        client.verify("typist", &pasted(&code)[counter]).await.expect(200);
+        // However it is spelled, it is the code that was used.
+        client.verify("typist", &code).await.expect_problem(401, "invalid-code");
+    }
+    let spelled = pasted(&codes[0]);
+    client.verify("typist", &spelled[0]).await.expect(200);
+    for other in &spelled[1..4] {
+        client.verify("typist", other).await.expect_problem(401, "invalid-code");
+    }
+    for (code, spelling) in codes[1..].iter().zip(4..) {
+        client.verify("typist", &pasted(code)[spelling]).await.expect(200);
+    }
+
+    let factors = "/v1/users/importer/factors";
+    let plain = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let offer = |secret: &str| json!({ "kind": "hotp", "label": "Token", "secret": secret });
+    let enrolment = client.post(factors, offer(&pasted(plain)[7])).await.expect(201).json;
+    assert_eq!(enrolment["hotp"]["secret"], plain);
+    // The same secret twice would let one code in twice.
+    for spelling in pasted(plain) {
+        client.post(factors, offer(&spelling)).await.expect_problem(422, "invalid-request");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

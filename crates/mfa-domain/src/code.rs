@@ -8,10 +8,13 @@ use otp_core::Code;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::typed;
+
 /// A code as a person submitted it, parsed once at the edge.
 ///
-/// ASCII spaces and hyphens are dropped, since people copy codes with them. What is left is either
-/// 6 to 8 ASCII digits or a backup code; the two forms never overlap.
+/// It is read as [`typed`] says: without white space, dashes and what cannot be seen, digits of every
+/// script as the digits they are. What is left is either 6 to 8 digits or a backup code; the two forms
+/// never overlap.
 ///
 /// ```
 /// use mfa_domain::SubmittedCode;
@@ -28,7 +31,7 @@ pub enum SubmittedCode {
 
 impl SubmittedCode {
     /// The longest text that is looked at, in bytes; anything longer is malformed.
-    pub const MAX_LENGTH: usize = 64;
+    pub const MAX_LENGTH: usize = 256;
 
     /// Takes what a person typed.
     ///
@@ -38,8 +41,7 @@ impl SubmittedCode {
         if text.len() > Self::MAX_LENGTH {
             return Err(MalformedCode);
         }
-        let text: Zeroizing<String> =
-            Zeroizing::new(text.chars().filter(|c| !matches!(c, ' ' | '-')).collect());
+        let text = typed(text);
         if let Ok(code) = Code::parse(&text) {
             return Ok(Self::OneTimePassword(code));
         }
@@ -139,16 +141,34 @@ mod tests {
 
     #[test]
     fn codes_are_read_as_people_type_them() {
-        for text in ["123456", "123 456", "123-456", " 1 2 3 4 5 6 ", "0123456", "01234567"] {
+        for text in [
+            "123456",
+            "123 456",
+            "123-456",
+            " 1 2 3 4 5 6 ",
+            "123456\n",
+            "١٢٣٤٥٦",
+            "\u{feff}１２３\u{2009}４５６",
+        ] {
+            let Ok(SubmittedCode::OneTimePassword(code)) = SubmittedCode::parse(text) else {
+                panic!("{text:?}");
+            };
+            assert_eq!(code.as_str(), "123456", "{text:?}");
+        }
+        for text in ["0123456", "01234567"] {
             assert!(matches!(SubmittedCode::parse(text), Ok(SubmittedCode::OneTimePassword(_))), "{text}");
         }
-        assert_eq!(backup("OIL0-1234-abcd-EFGH").as_deref(), Some("01101234abcdefgh"));
+        for text in
+            ["OIL0-1234-abcd-EFGH", "OIL0–1234\u{a0}abcd\tEFGH\n", "ｏｉｌ０－１２３４－ａｂｃｄ－ＥＦＧＨ"]
+        {
+            assert_eq!(backup(text).as_deref(), Some("01101234abcdefgh"), "{text:?}");
+        }
     }
 
     #[test]
     fn everything_else_is_malformed() {
         let digits = "1".repeat(1 << 20);
-        let spaces = " ".repeat(59) + "123456";
+        let spaces = " ".repeat(251) + "123456";
         for text in [
             "",
             " ",
@@ -157,11 +177,11 @@ mod tests {
             "+12345",
             "12345\n",
             "12345a",
-            "١٢٣٤٥٦",
-            "１２３４５６",
+            "\n\u{200b}",
+            "٠١٢٣٤",
+            "①②③④⑤⑥",
             "123.456",
-            "123\t456",
-            "123\u{a0}456",
+            "123456\0",
             "uuuu-uuuu-uuuu-uuuu",
             "abcd-efgh-jkmn-pqr",
             "abcd-efgh-jkmn-pqrs-t",

@@ -14,8 +14,10 @@ pub mod quota;
 pub mod sealed;
 pub mod text;
 pub mod timestamp;
+pub mod typed;
 
 mod keyed_lock;
+mod unicode;
 
 pub use otp_core;
 
@@ -37,3 +39,4 @@ pub use quota::{Charge, Quota};
 pub use sealed::{KeyId, Sealed, SecretContext};
 pub use text::{Label, Reason};
 pub use timestamp::Timestamp;
+pub use typed::typed;

@@ -31,7 +31,7 @@ pub(crate) fn issuer() -> Object {
 
 pub(crate) fn code() -> Object {
     let text = "A code as it was typed: 6 to 8 digits of an authenticator, or a backup code, in at most 64 bytes of UTF-8; \
-                spaces and hyphens do not matter.";
+                white space, dashes and characters that cannot be seen do not matter, and digits may be of any script.";
     string(6, 64).description(Some(text)).examples(["123 456"]).build()
 }
 

@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use data_encoding::BASE64;
 use mfa_domain::mfa::{Enrolment, EnrolmentWarning, NewFactor};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, SecretWarning, Token, Totp, qr};
-use mfa_domain::{FactorKind, Label, Reason};
+use mfa_domain::{FactorKind, Label, Reason, typed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -43,7 +43,7 @@ pub(crate) struct EnrolRequest {
     /// The next counter, 0 by default; HOTP only.
     #[schema(maximum = 9_223_372_036_854_775_807_u64, example = 0)]
     counter: Option<u64>,
-    /// An existing secret, of a hardware token or from another system; needs the scope `admin`.
+    /// An existing secret, of a hardware token or from another system, white space and dashes aside; needs the scope `admin`.
     #[schema(value_type = Option<String>, min_length = 1, example = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")]
     secret: Option<Zeroizing<String>>,
     /// How `secret` is written: `base32` (default) or `hex`.
@@ -168,8 +168,10 @@ fn new_factor(
     let secret = match (secret, secret_encoding) {
         (None, Some(_)) => return Err(Problem::invalid("secret_encoding", "belongs to secret")),
         (None, None) => None,
-        (Some(text), Some(SecretEncoding::Hex)) => Some(Secret::from_hex(&text).map(|key| (key, Vec::new()))),
-        (Some(text), _) => Some(Secret::import_base32(&text)),
+        (Some(text), Some(SecretEncoding::Hex)) => {
+            Some(Secret::from_hex(&typed(&text)).map(|key| (key, Vec::new())))
+        }
+        (Some(text), _) => Some(Secret::import_base32(&typed(&text))),
     };
     let secret = secret.transpose().map_err(|error| Problem::invalid("secret", error))?;
     let (secret, tolerated) = secret.map_or((None, Vec::new()), |(key, tolerated)| (Some(key), tolerated));

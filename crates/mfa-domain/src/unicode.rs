@@ -1,0 +1,56 @@
+//! What Unicode says of a character.
+
+use icu_properties::props::{BinaryProperty, Dash, DefaultIgnorableCodePoint, GeneralCategory, WhiteSpace};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// White space, a dash, or a character that nobody sees: a direction mark, a byte-order mark, a joiner, a
+/// variation selector.
+pub(crate) fn is_separator_or_unseen(c: char) -> bool {
+    has::<WhiteSpace>(c)
+        || has::<Dash>(c)
+        || has::<DefaultIgnorableCodePoint>(c)
+        || category(c) == GeneralCategory::Format
+}
+
+/// The value of a decimal digit of any script (general category Nd).
+pub(crate) fn decimal_digit(c: char) -> Option<u8> {
+    if c.is_ascii() {
+        return c.to_digit(10).and_then(|digit| u8::try_from(digit).ok());
+    }
+    let is_digit =
+        |c: &u32| CodePointMapData::<GeneralCategory>::new().get32(*c) == GeneralCategory::DecimalNumber;
+    // Unicode assigns decimal digits in runs from zero to nine, without a gap (stability policy), and some of these
+    // runs one right after the other.
+    let before = (0..u32::from(c)).rev().take_while(is_digit).count();
+    is_digit(&u32::from(c)).then(|| (before % 10).to_le_bytes()[0])
+}
+
+fn category(c: char) -> GeneralCategory {
+    CodePointMapData::<GeneralCategory>::new().get(c)
+}
+
+fn has<P: BinaryProperty>(c: char) -> bool {
+    CodePointSetData::new::<P>().contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_of_every_script_come_in_whole_runs() {
+        let mut expected = 0;
+        let mut digits = 0;
+        for c in '\0'..=char::MAX {
+            match decimal_digit(c) {
+                Some(value) => {
+                    assert_eq!(value, expected, "{c:?}");
+                    expected = (expected + 1) % 10;
+                    digits += 1;
+                }
+                None => assert_eq!(expected, 0, "the run before {c:?} is not whole"),
+            }
+        }
+        assert!(digits >= 760, "{digits}");
+    }
+}
