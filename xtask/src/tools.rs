@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, command, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
@@ -20,10 +20,12 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("valgrind", "valgrind"),
     (REDIS, REDIS),
     ("redis-cli", "redis-tools"),
+    (PGBOUNCER, PGBOUNCER),
 ];
 
-/// The program, its Debian package, and the service that the package makes of it.
+/// Each is a program, its Debian package, and the service that the package makes of it.
 const REDIS: &str = "redis-server";
+const PGBOUNCER: &str = "pgbouncer";
 
 /// Where this command keeps what is no Debian package.
 pub(crate) fn folder() -> PathBuf {
@@ -68,8 +70,10 @@ pub(crate) fn install() -> Result<()> {
         if packages.contains(&"postgresql") {
             prevent_cluster()?;
         }
-        if packages.contains(&REDIS) {
-            prevent_service(REDIS)?;
+        for service in [REDIS, PGBOUNCER] {
+            if packages.contains(&service) {
+                prevent_service(service)?;
+            }
         }
         let mut install = command("apt-get", &["install", "-y", "-qq", "--no-install-recommends"]);
         install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");

@@ -3,6 +3,7 @@
 mod contract;
 mod faults;
 mod opening;
+mod poolers;
 mod rows;
 mod short_lived;
 mod support;

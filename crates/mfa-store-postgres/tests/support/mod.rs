@@ -15,6 +15,8 @@ use sqlx::{Connection, PgConnection};
 #[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use mfa_testkit::changes::{delta, factor, key, now};
 
+pub(crate) mod pgbouncer;
+pub(crate) mod pooler;
 pub(crate) mod server;
 
 /// Changes an account as it stands.

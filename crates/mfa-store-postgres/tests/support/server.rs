@@ -273,7 +273,7 @@ pub(crate) async fn database() -> String {
     format!("{server}/{name}?{parameters}")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -294,7 +294,7 @@ pub(crate) fn binaries() -> PathBuf {
     found.expect("tests need PostgreSQL (initdb, postgres); `cargo xtask tools` installs it")
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     id.stdout.trim_ascii() == b"0"
 }
