@@ -24,11 +24,9 @@ mod redis;
 mod replica;
 mod standby;
 
-/// Cheap hashes and many backup codes, so that those are a part of the load, and room for a load of one
+/// Many backup codes, so that those are a part of the load, and room for a load of one
 /// user, which is not to wait for its refusals. All other limits are as they come.
-const SWIFT: [(&str, &str); 5] = [
-    ("MFA_ARGON2_MEMORY_KIB", "1024"),
-    ("MFA_ARGON2_ITERATIONS", "1"),
+const SWIFT: [(&str, &str); 3] = [
     ("MFA_BACKUP_CODES_SET_SIZE", "50"),
     ("MFA_THROTTLE_USER", "1000000/10m"),
     ("MFA_THROTTLE_REFUSAL_DELAY", "0s"),
@@ -36,9 +34,7 @@ const SWIFT: [(&str, &str); 5] = [
 
 /// How a server on that store is started.
 fn on(store: &str) -> ServerOptions {
-    let mut options = ServerOptions::new(SWIFT);
-    options.environment.push(("MFA_STORE".to_owned(), store.to_owned()));
-    options
+    ServerOptions::new(SWIFT).and([("MFA_STORE", store)])
 }
 
 /// Two servers with one key ring on one database.

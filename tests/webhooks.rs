@@ -46,11 +46,7 @@ impl Webhook {
     }
 
     fn options(&self) -> ServerOptions {
-        ServerOptions::new([
-            ("MFA_WEBHOOK", self.setting.as_str()),
-            // Cheap hashes: users enrol faster.
-            ("MFA_ARGON2_MEMORY_KIB", "1024"),
-        ])
+        ServerOptions::new([("MFA_WEBHOOK", self.setting.as_str())])
     }
 
     fn write_secret(&self, text: &str) {

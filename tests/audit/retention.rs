@@ -1,13 +1,9 @@
 //! What was removed by age, and what was removed by somebody else.
 
-use std::time::Duration;
-
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{Clock, SystemClock};
 use mfa_testkit::changes::key;
-use mfa_tests::{Server, ServerOptions, binary};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::installation::{IN_2020, Installation, Kind, account, found};
 
@@ -117,38 +113,4 @@ async fn a_witness_may_be_a_little_younger_than_the_retention() {
     assert_eq!(installation.json(&format!("audit prune --before {before}")).await["events"], 1);
     let broken = installation.broken("--set audit.retention=1h --checkpoint before.jsonl").await;
     assert_eq!(broken, found(&[("thief", 1, "beginning_gone")]));
-}
-
-/// Two servers that share a database remove events by age, and neither gets in the way of the other.
-#[tokio::test(flavor = "multi_thread")]
-async fn servers_remove_events_by_age() {
-    const USERS: usize = 40;
-    let installation = Installation::new(Kind::Postgres).await;
-    for user in 0..USERS {
-        installation.happen_at(&format!("user-{user}"), 0..30).await;
-    }
-    installation.json("audit checkpoint --out before.jsonl").await;
-    let options =
-        ServerOptions::new([("MFA_STORE", installation.url.as_str()), ("MFA_AUDIT_RETENTION", "1h")]);
-    let start = Instant::now();
-    let one = Server::with(binary!(), options.clone());
-    let other = Server::in_folder(binary!(), one.data(), one.client.key(), options);
-    let left = async || {
-        let mut left = 0;
-        for user in 0..USERS {
-            left += installation.chain(&key(&format!("user-{user}"))).await.len();
-        }
-        left
-    };
-    for _ in 0..1800 {
-        if left().await == USERS {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(left().await, USERS, "{}{}", one.log(), other.log());
-    // Not at once: the clock of a machine that has just started may be wrong.
-    assert!(start.elapsed() >= Duration::from_mins(1), "{:?}", start.elapsed());
-    assert_eq!(installation.broken("--set audit.retention=30d --checkpoint before.jsonl").await, []);
-    assert_eq!(installation.broken("--checkpoint before.jsonl").await.len(), USERS);
 }

@@ -26,7 +26,7 @@ enum Meanwhile {
 async fn a_code_races_whatever_removes_its_factor() {
     on_every_store(async |server| {
         let client = &server.client;
-        for round in 0..6 {
+        for round in 0..rounds(2, 6) {
             for meanwhile in [
                 Meanwhile::Revoke,
                 Meanwhile::Reset,
@@ -91,7 +91,7 @@ async fn race(client: &Client, user: &str, meanwhile: Meanwhile) {
 async fn one_code_at_every_endpoint_at_once() {
     on_every_store(async |server| {
         let client = &server.client;
-        for round in 0..8 {
+        for round in 0..rounds(3, 8) {
             let user = format!("user-{round}");
             let (token, _) = client.enrol(&user, "hotp").await;
             let (code, next) = (token.hotp(1), token.hotp(2));

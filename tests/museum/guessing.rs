@@ -84,7 +84,7 @@ async fn cve_2026_16619_cve_2026_14836_nothing_that_a_client_sends_makes_a_fresh
 async fn cve_2024_4629_parallel_guesses() {
     on_every_store(async |server| {
         let client = &server.client;
-        for round in 0..3 {
+        for round in 0..rounds(1, 3) {
             let user = format!("user-{round}");
             let (device, _) = client.enrol(&user, "totp").await;
             let wrong: Vec<_> = (0..200).map(|number| device.wrong(number)).collect();
@@ -100,7 +100,7 @@ async fn cve_2024_4629_parallel_guesses() {
 async fn lost_updates_class_the_counter_misses_no_guess() {
     on_every_store(async |server| {
         let client = &server.client;
-        for round in 0..10 {
+        for round in 0..rounds(3, 10) {
             let user = format!("user-{round}");
             let (device, _) = client.enrol(&user, "hotp").await;
             let wrong: Vec<_> = (0..5).map(|number| device.wrong(number)).collect();

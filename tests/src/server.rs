@@ -28,9 +28,9 @@ pub struct Server {
 }
 
 /// How a server is started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// More variables for its environment, such as `MFA_STORE`.
+    /// Variables for its environment, such as `MFA_STORE`. Of two with one name the last counts.
     pub environment: Vec<(String, String)>,
     /// A program that starts it, such as a shell, with arguments.
     pub wrapper: Vec<String>,
@@ -51,7 +51,7 @@ macro_rules! binary {
 }
 
 impl Server {
-    /// A server with its defaults, on SQLite in a new folder.
+    /// A server with the defaults, on SQLite in a new folder.
     #[must_use]
     pub fn start(binary: &Path) -> Self {
         Self::with(binary, ServerOptions::default())
@@ -134,12 +134,28 @@ impl Server {
     }
 }
 
+/// Hashes that cost next to nothing: an enrolment makes ten.
+const CHEAP_HASHES: [(&str, &str); 2] = [("MFA_ARGON2_MEMORY_KIB", "1024"), ("MFA_ARGON2_ITERATIONS", "1")];
+
+/// All as it comes, but for the cost of hashes.
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { environment: Vec::new(), wrapper: Vec::new() }.and(CHEAP_HASHES)
+    }
+}
+
 impl ServerOptions {
     /// The defaults with some variables of the environment.
     #[must_use]
     pub fn new<const N: usize>(environment: [(&str, &str); N]) -> Self {
-        let owned = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { environment: owned.to_vec(), ..Self::default() }
+        Self::default().and(environment)
+    }
+
+    /// The same with more variables of the environment.
+    #[must_use]
+    pub fn and<const N: usize>(mut self, more: [(&str, &str); N]) -> Self {
+        self.environment.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self
     }
 }
 

@@ -1,11 +1,10 @@
 //! The PostgreSQL and the Redis that tests share.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
-
-use crate::run::cargo;
 
 /// Running databases. They stop, and their files go, when this is dropped or this process ends.
 pub(crate) struct Databases {
@@ -14,10 +13,9 @@ pub(crate) struct Databases {
 }
 
 impl Databases {
-    /// Starts them.
+    /// Starts them, by a program that was built with the tests and lies beside this one.
     pub(crate) fn start() -> Result<Self> {
-        let mut command =
-            cargo(&["run", "--quiet", "--locked", "--package", "mfa-tests", "--bin", "test-databases"]);
+        let mut command = Command::new(env::current_exe()?.with_file_name("test-databases"));
         let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(program.stdout.take().context("its output")?).lines();
         let mut variable = || {

@@ -14,7 +14,7 @@ use crate::tools;
 const PREVIOUS: &str = "tests/faults/previous";
 
 /// The tests that take `MFA_TEST_FULL`, of the whole program and of each store.
-const TESTS: &str = "test(/^(faults|failover|crash|replicas|refusals|throttle)::/)";
+const TESTS: &str = "test(/^(faults|failover|crash|replicas|refusals|throttle|races|museum)::/)";
 
 /// Those of two servers on one database.
 const RACES: &str = "test(/^faults::races::/)";

@@ -36,7 +36,7 @@ async fn keeps_the_contracts(url: &str) -> Result<(), Violation> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn contracts_hold_though_sessions_are_anybodys() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["fsync=off"]);
     let database = database(&server).await;
     let pooler = Pooler::to(server.socket(), &[HOSTILE, DISCARD]).await;
     keeps_the_contracts(&pooler.url(&database)).await.unwrap();
@@ -71,7 +71,7 @@ async fn what_was_answered_outlasts_a_crash_though_sessions_forget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_is_set_reaches_others() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["fsync=off"]);
     let database = database(&server).await;
     const CHECK: &str = "DO $$ BEGIN
         IF (SELECT count(*) FROM pg_settings WHERE source = 'session'
@@ -93,7 +93,7 @@ async fn nothing_that_is_set_reaches_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn contracts_hold_behind_pgbouncer_in_session_mode() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["fsync=off"]);
     let database = database(&server).await;
     let pooler = PgBouncer::start(&server, "session");
     keeps_the_contracts(&pooler.url(&database)).await.unwrap();

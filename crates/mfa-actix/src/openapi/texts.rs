@@ -30,15 +30,15 @@ pub(crate) fn issuer() -> Object {
 }
 
 pub(crate) fn code() -> Object {
-    let text = "A code as it was typed: 6 to 8 digits of an authenticator, or a backup code, in at most 64 bytes of UTF-8; \
+    let text = "A code as it was typed: 6 to 8 digits of an authenticator, or a backup code, in at most 256 bytes of UTF-8; \
                 white space, dashes and characters that cannot be seen do not matter, and digits may be of any script.";
-    string(6, 64).description(Some(text)).examples(["123 456"]).build()
+    string(6, 256).description(Some(text)).examples(["123 456"]).build()
 }
 
 /// Two codes, for a device whose clock or counter is off.
 pub(crate) fn consecutive_codes() -> Array {
     let text = "Two codes that the device showed one right after the other.";
-    let codes = ArrayBuilder::new().items(string(6, 64)).min_items(Some(2)).max_items(Some(2));
+    let codes = ArrayBuilder::new().items(string(6, 256)).min_items(Some(2)).max_items(Some(2));
     codes.description(Some(text)).examples([serde_json::json!(["123456", "654321"])]).build()
 }
 

@@ -141,7 +141,7 @@ async fn shorten(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use async_trait::async_trait;
     use mfa_domain::account::Context;
     use mfa_domain::ports::{AccountPage, EventPage, StoreError};
@@ -163,7 +163,11 @@ mod tests {
     }
 
     /// A user with events at these times, by as many changes.
-    async fn happen(store: &MemoryStore, user: &str, times: impl IntoIterator<Item = u64>) {
+    pub(in super::super) async fn happen(
+        store: &dyn AccountStore,
+        user: &str,
+        times: impl IntoIterator<Item = u64>,
+    ) {
         let (policies, actor) = (Policies::default(), Actor::user("test"));
         for seconds in times {
             let read = store.load(&key(user)).await.unwrap();

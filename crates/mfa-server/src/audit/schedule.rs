@@ -180,7 +180,37 @@ fn time(file: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use mfa_testkit::changes::key;
+    use tokio::time::sleep;
+
+    use super::super::retention::tests::happen;
     use super::*;
+    use crate::config::Flags;
+    use crate::storage::Absent;
+
+    /// The clock of a machine that has just started may be wrong.
+    #[tokio::test(start_paused = true)]
+    async fn events_are_removed_by_age_but_not_at_once() {
+        let variables = [("MFA_STORE", "memory:"), ("MFA_AUDIT_RETENTION", "1h")];
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let config = Config::load(&Flags::default(), variables.into_iter()).unwrap();
+        let installation = Installation::open(&config, Absent::Create).await.unwrap();
+        let accounts = &installation.mfa.ports().accounts;
+        let removed = async || accounts.load(&key("alice")).await.unwrap().value.audit_base.sequence;
+        happen(accounts.as_ref(), "alice", 0..30).await;
+        // Two servers on one database do so side by side.
+        start(&config, &installation).unwrap();
+        start(&config, &installation).unwrap();
+        sleep(Duration::from_secs(59)).await;
+        assert_eq!(removed().await, 0);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(removed().await, 29);
+        happen(accounts.as_ref(), "alice", 30..40).await;
+        sleep(BETWEEN_PRUNINGS - Duration::from_secs(2)).await;
+        assert_eq!(removed().await, 29);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(removed().await, 39);
+    }
 
     #[test]
     fn the_newest_checkpoint_is_told_by_its_name() {

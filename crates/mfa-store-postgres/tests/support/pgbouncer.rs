@@ -20,7 +20,7 @@ const WARDEN: &str = r#"
     PATH="$PATH:/usr/sbin" pgbouncer -q "$1" </dev/null &
     pooler=$!
     read -r _
-    kill -QUIT "$pooler"; wait "$pooler"
+    kill "$pooler"; wait "$pooler"
 "#;
 
 impl PgBouncer {

@@ -104,7 +104,7 @@ async fn carry(mut client: TcpStream, socket: &Path, between: &Between) -> io::R
         let mut message = tokio::select! {
             message = typed(&mut client) => message?,
             // It says nothing by itself but that it ends.
-            _ = server.readable() => return Ok(()),
+            _ = server.read_u8() => return Ok(()),
         };
         if state == b'I' {
             between.have(&mut server).await?;
