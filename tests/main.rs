@@ -1,5 +1,6 @@
 //! Tests of the whole program, and of the workspace.
 
+mod nginx;
 #[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
 #[path = "../crates/mfa-webhook/tests/support/receiver.rs"]
@@ -20,4 +21,5 @@ mod races;
 mod replicas;
 mod secrets;
 mod throttle;
+mod user_ids;
 mod webhooks;

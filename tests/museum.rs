@@ -77,11 +77,11 @@ async fn at_any_time(case: impl AsyncFn(&Server, &Clock)) {
 }
 
 /// One of each kind, with nothing in it.
-async fn stores() -> [String; 4] {
+pub(crate) async fn stores() -> [String; 4] {
     ["sqlite:mfa.db".to_owned(), "memory:".to_owned(), postgres::database().await, redis::url()]
 }
 
-fn swift<const N: usize>(more: [(&str, &str); N]) -> ServerOptions {
+pub(crate) fn swift<const N: usize>(more: [(&str, &str); N]) -> ServerOptions {
     ServerOptions::new(SWIFT).and(more)
 }
 
@@ -149,7 +149,7 @@ fn create_key(server: &Server, tenant: &str, scope: &str) -> String {
 }
 
 /// Sends bytes as they are. Gives what came back until the server closed the connection.
-fn raw(server: &Server, bytes: &[u8]) -> String {
+pub(crate) fn raw(server: &Server, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     // A server that refuses early may close before it has read everything.
@@ -160,7 +160,7 @@ fn raw(server: &Server, bytes: &[u8]) -> String {
 }
 
 /// The head of a request by the server's own key, after which the server closes.
-fn head(server: &Server, method: &str, path: &str) -> String {
+pub(crate) fn head(server: &Server, method: &str, path: &str) -> String {
     let key = server.client.key();
     format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n")
 }

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, command, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
@@ -21,11 +21,13 @@ const PROGRAMS: [(&str, &str); 10] = [
     (REDIS, REDIS),
     ("redis-cli", "redis-tools"),
     (PGBOUNCER, PGBOUNCER),
+    (NGINX, NGINX),
 ];
 
 /// Each is a program, its Debian package, and the service that the package makes of it.
 const REDIS: &str = "redis-server";
 const PGBOUNCER: &str = "pgbouncer";
+const NGINX: &str = "nginx";
 
 /// Where this command keeps what is no Debian package.
 pub(crate) fn folder() -> PathBuf {
@@ -51,7 +53,7 @@ const NPM_PACKAGE: (&str, &str) = ("@seriousme/openapi-schema-validator", "2.11.
 
 /// Installs what is not there: Debian packages, a Python environment with packages, an npm package.
 pub(crate) fn install() -> Result<()> {
-    let missing = PROGRAMS.iter().filter(|(program, _)| !succeeds(program, &["--version"]));
+    let missing = PROGRAMS.iter().filter(|(program, _)| !answers(program));
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     if !succeeds("python3", &["-c", "import ensurepip, venv"]) {
         packages.extend(["python3", "python3-venv"]);
@@ -70,7 +72,7 @@ pub(crate) fn install() -> Result<()> {
         if packages.contains(&"postgresql") {
             prevent_cluster()?;
         }
-        for service in [REDIS, PGBOUNCER] {
+        for service in [REDIS, PGBOUNCER, NGINX] {
             if packages.contains(&service) {
                 prevent_service(service)?;
             }
@@ -116,6 +118,11 @@ fn install_npm_package() -> Result<()> {
 /// Where [`NPM_PACKAGE`] is.
 pub(crate) fn npm_package() -> PathBuf {
     folder().join("node_modules").join(NPM_PACKAGE.0)
+}
+
+/// Whether a program is there. `nginx` has its own way to say its version.
+fn answers(program: &str) -> bool {
+    succeeds(program, &[if program == NGINX { "-v" } else { "--version" }])
 }
 
 /// Whether there is a PostgreSQL for tests to start, on the path or where Debian has it.

@@ -10,7 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::web::{self, Path};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use mfa_domain::ports::{ApiKey, Scope};
-use mfa_domain::{AccountKey, Actor, FactorId, TenantId, UserId};
+use mfa_domain::{AccountKey, Actor, FactorId, TenantId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -18,6 +18,7 @@ use crate::api_key::PlainApiKey;
 use crate::problem::{Chain, Problem, ProblemCode};
 use crate::state::State;
 use crate::throttling::charge_stranger;
+use crate::user_segment;
 
 /// Checks the API key of every call below it.
 pub(crate) async fn authenticate(
@@ -129,11 +130,12 @@ pub(crate) struct User(pub(crate) AccountKey);
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct UserSegment {
-    /// The host's own id of the user.
+    /// The host's own id of the user, in Normalization Form C and at most 255 bytes of UTF-8; or `~` and the base64url of
+    /// it, which an id needs that holds `/` or `\`, begins with `~`, or is `.` or `..`.
     #[param(
         min_length = 1,
-        max_length = 128,
-        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._@+:-]+$",
+        max_length = 341,
+        pattern = r"^(~[A-Za-z0-9_-]{2,340}|(?!~|\.{1,2}$|\s)[^/\\\u0000-\u001F\u007F-\u009F\u00AD\u061C\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB]{1,255}(?<!\s))$",
         example = "alice@example.com"
     )]
     user: String,
@@ -148,8 +150,7 @@ impl FromRequest for User {
         // `Path` decodes all of the path, `match_info` leaves `%2B` as it is.
         let path = Path::<UserSegment>::extract(request).into_inner();
         let user = path.map_err(|_| Problem::invalid("user", "must be UTF-8"));
-        let user =
-            user.and_then(|path| UserId::new(&path.user).map_err(|error| Problem::invalid("user", error)));
+        let user = user.and_then(|path| user_segment::read(&path.user));
         ready(match (tenant, user) {
             (Some(tenant), Ok(user)) => Ok(Self(AccountKey::new(tenant, user))),
             (None, _) => Err(ProblemCode::Unauthorized.into()),

@@ -14,6 +14,7 @@ mod openapi;
 mod readiness;
 mod routes;
 mod state;
+mod user_segment;
 
 pub use api::Api;
 pub use openapi::openapi_json;

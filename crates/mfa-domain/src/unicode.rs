@@ -1,6 +1,9 @@
-//! What Unicode says of a character.
+//! What Unicode says of a text and its characters.
 
-use icu_properties::props::{BinaryProperty, Dash, DefaultIgnorableCodePoint, GeneralCategory, WhiteSpace};
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::props::{
+    BinaryProperty, Dash, DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup, WhiteSpace,
+};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
 /// White space, a dash, or a character that nobody sees: a direction mark, a byte-order mark, a joiner, a
@@ -23,6 +26,17 @@ pub(crate) fn decimal_digit(c: char) -> Option<u8> {
     // runs one right after the other.
     let before = (0..u32::from(c)).rev().take_while(is_digit).count();
     is_digit(&u32::from(c)).then(|| (before % 10).to_le_bytes()[0])
+}
+
+/// Whether a text is in Normalization Form C.
+pub(crate) fn is_nfc(text: &str) -> bool {
+    ComposingNormalizerBorrowed::new_nfc().is_normalized(text)
+}
+
+/// A character that shows nothing of its own (control, format), or of which nobody else knows what it is (private-use,
+/// unassigned, surrogate): Unicode's general category C.
+pub(crate) fn is_unassigned_or_unseen(c: char) -> bool {
+    GeneralCategoryGroup::Other.contains(category(c))
 }
 
 fn category(c: char) -> GeneralCategory {

@@ -1,5 +1,6 @@
 //! The names of keys. What must change together has one hash tag, the part in braces, and so is in one slot
-//! of a cluster. No id has a brace in it.
+//! of a cluster. No tenant has a brace in it, and every tag begins with the tenant: so whatever a user is called, a tag is
+//! never empty, and all buckets of one account have the same.
 
 use mfa_domain::ports::{ApiKeyId, ThrottleKey};
 use mfa_domain::{AccountKey, ChallengeId, TenantId};
@@ -58,7 +59,7 @@ impl Keys {
 
     /// Everything of one account but its events: a hash.
     pub(crate) fn account(&self, key: &AccountKey) -> String {
-        self.of(&key.tenant, &format!("account:{}", key.user))
+        self.of(&key.tenant, &format!("account:{}", key.user.as_str()))
     }
 
     /// The users of a tenant: a sorted set like [`tenants`](Self::tenants).
@@ -78,7 +79,7 @@ impl Keys {
 
     /// The ids of a user's events: a sorted set of them.
     pub(crate) fn events_of(&self, key: &AccountKey) -> String {
-        self.of(&key.tenant, &format!("events:{}", key.user))
+        self.of(&key.tenant, &format!("events:{}", key.user.as_str()))
     }
 
     /// The id of a tenant's last event: a number that only grows.
@@ -98,5 +99,54 @@ impl Keys {
 
     fn of(&self, tenant: &TenantId, what: &str) -> String {
         format!("{}:{{{tenant}}}:{what}", self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use mfa_domain::UserId;
+
+    use super::*;
+
+    /// As Redis finds it: between the first brace and the first that closes after it.
+    fn tag(key: &str) -> &str {
+        let (_, rest) = key.split_once('{').unwrap();
+        rest.split_once('}').map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap()
+    }
+
+    #[test]
+    fn whatever_users_are_called_their_keys_differ_and_are_in_the_slot_of_their_tenant() {
+        let keys = Keys::new("mfa");
+        let users = [
+            "alice",
+            "}",
+            "{}",
+            "{other}",
+            "a}b",
+            "a{b",
+            "a}:user",
+            "a}:offer}:user",
+            "/",
+            "a:b",
+            "events:a",
+            "*",
+        ];
+        let mut names = BTreeSet::new();
+        for user in users {
+            let account = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap());
+            let buckets =
+                [ThrottleKey::user(&account), ThrottleKey::offer(&account)].map(|key| keys.bucket(&key));
+            assert_eq!(tag(&buckets[0]), tag(&buckets[1]), "{user}");
+            let kept = [keys.account(&account), keys.events_of(&account)];
+            assert!(kept.iter().all(|key| tag(key) == "acme"), "{user}");
+            names.extend(buckets.into_iter().chain(kept));
+        }
+        names.extend([
+            keys.users(&TenantId::new("acme").unwrap()),
+            keys.events(&TenantId::new("acme").unwrap()),
+        ]);
+        assert_eq!(names.len(), 4 * users.len() + 2);
     }
 }

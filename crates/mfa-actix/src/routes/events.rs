@@ -144,7 +144,7 @@ impl From<RecordedEvent> for EventAnswer {
     fn from(RecordedEvent { id, user, event }: RecordedEvent) -> Self {
         Self {
             id: id.to_string(),
-            user: user.to_string(),
+            user: user.as_str().to_owned(),
             at: event.at.to_string(),
             kind: event.kind.to_string(),
             factor: event.factor.map(|id| id.to_string()),

@@ -63,7 +63,7 @@ pub(crate) async fn status(
 ) -> Result<Json<UserAnswer>, Problem> {
     let status = state.mfa.status(&key).await?;
     Ok(Json(UserAnswer {
-        user: key.user.to_string(),
+        user: key.user.as_str().to_owned(),
         enrolled: status.enrolled,
         factors: status.factors.iter().map(FactorAnswer::from).collect(),
         backup_codes: BackupCodesStatus {

@@ -13,7 +13,7 @@ use crate::account::{
 };
 use crate::sealed::SecretContext;
 use crate::text::visible;
-use crate::{AccountKey, Actor, FactorId, Label, Reason, Timestamp};
+use crate::{AccountKey, Actor, FactorId, Label, Reason, Timestamp, UserId};
 
 /// A factor to enrol.
 ///
@@ -145,8 +145,7 @@ impl Mfa {
         let mut warnings: Vec<_> =
             secret.check(strength)?.into_iter().map(EnrolmentWarning::Secret).collect();
         warnings.extend(uri::compatibility(&token).into_iter().map(EnrolmentWarning::Compatibility));
-        // A user id may hold a colon, an account name in a URI may not.
-        let account_name = account_name.unwrap_or_else(|| key.user.as_str().replace(':', "_"));
+        let account_name = account_name.unwrap_or_else(|| account_name_of(&key.user));
         if !issuer.iter().chain([&account_name]).all(|name| name.chars().all(visible)) {
             return Err(UriError::ControlCharacter.into());
         }
@@ -288,9 +287,39 @@ impl fmt::Display for EnrolmentWarning {
     }
 }
 
+/// What an authenticator app calls the account unless the host says: the user's id, without what a URI or the app
+/// cannot hold (a colon divides it from the issuer), and shortened so that a QR code of it can be scanned.
+fn account_name_of(user: &UserId) -> String {
+    const LONGEST: usize = 96;
+    let shown = |c: char| if c != ':' && visible(c) { c } else { '_' };
+    let mut name: String = user.as_str().chars().map(shown).collect();
+    if name.len() > LONGEST {
+        name.truncate(name.floor_char_boundary(LONGEST - '…'.len_utf8()));
+        name.push('…');
+    }
+    name
+}
+
 const fn kind(token: &Token) -> FactorKind {
     match token {
         Token::Totp(_) => FactorKind::Totp,
         Token::Hotp { .. } => FactorKind::Hotp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_user_id_has_an_account_name_that_a_uri_takes() {
+        let name = |id: &str| account_name_of(&UserId::new(id).unwrap());
+        assert_eq!(name("o'brien@example.com"), "o'brien@example.com");
+        assert_eq!(name("urn:uuid:1\u{2028}2"), "urn_uuid_1_2");
+        assert_eq!(name(&"u".repeat(96)), "u".repeat(96));
+        assert_eq!(name(&"u".repeat(97)), format!("{}…", "u".repeat(93)));
+        for id in ["ä".repeat(127), "\u{1F511}".repeat(63), ":".repeat(255)] {
+            assert!(name(&id).len() <= uri::MAX_NAME_BYTES, "{id}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::port_error;
 use crate::audit::{AuditEvent, AuditHead};
+use crate::identity::Escaped;
 use crate::sealed::KeyId;
 use crate::{Account, AccountKey, Delta, TenantId, Timestamp, UserId, Version, Versioned};
 
@@ -102,7 +103,7 @@ pub struct AccountPage {
 }
 
 /// The place of an account in key order: its tenant and user as a store has them, whether or not they
-/// are valid ids. It prints as `user alice of tenant acme`, with control characters escaped.
+/// are valid ids. It prints as `user alice of tenant acme`, escaped as [`UserId::escaped`] does it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountPlace {
     /// The tenant.
@@ -193,7 +194,7 @@ impl From<&AccountKey> for AccountPlace {
 impl fmt::Display for AccountPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [user, tenant] = [&self.user, &self.tenant].map(|id| String::from_utf8_lossy(id));
-        write!(f, "user {} of tenant {}", user.escape_debug(), tenant.escape_debug())
+        write!(f, "user {} of tenant {}", Escaped::of(&user), Escaped::of(&tenant))
     }
 }
 

@@ -78,7 +78,7 @@ impl Line {
     fn of(account: &AccountEntry) -> Self {
         Self {
             tenant: account.key.tenant.to_string(),
-            user: account.key.user.to_string(),
+            user: account.key.user.as_str().to_owned(),
             sequence: account.audit_head.sequence,
             hash: account.audit_head.hash.to_string(),
             removed: account.audit_base.sequence,

@@ -191,7 +191,7 @@ impl Line {
         Self {
             id: id.to_string(),
             tenant: tenant.to_string(),
-            user: user.to_string(),
+            user: user.as_str().to_owned(),
             at: event.at.to_string(),
             kind: event.kind.to_string(),
             factor: event.factor.map(|id| id.to_string()),
@@ -255,7 +255,7 @@ mod tests {
     /// Three tenants, of which one is the last and one is not the first in any order of users.
     async fn store() -> MemoryStore {
         let store = MemoryStore::default();
-        let longest = "z".repeat(UserId::MAX_LENGTH);
+        let longest = "\u{1f9ff}".repeat(UserId::MAX_LENGTH / 4);
         for (tenant, user) in
             [("b", "alice"), ("a", longest.as_str()), ("a", "bob"), ("c", "a"), ("b", "alice")]
         {

@@ -45,7 +45,7 @@ fn key(arguments: UserArgs) -> AccountKey {
 async fn known(mfa: &Mfa, arguments: UserArgs) -> Result<AccountKey> {
     let key = key(arguments);
     let seen = mfa.ports().accounts.load(&key).await?.version != Version::default();
-    ensure!(seen, "user {} of tenant {} was never seen", key.user, key.tenant);
+    ensure!(seen, "user {} of tenant {} was never seen", key.user.escaped(), key.tenant);
     Ok(key)
 }
 
@@ -54,6 +54,7 @@ fn say_done(key: &AccountKey, done: &str, json: Json) -> Result<()> {
     if json.json {
         return output::say_json(&json!({ "user": user.as_str(), "tenant": tenant.as_str(), done: true }));
     }
+    let user = user.escaped();
     output::say(format_args!("User {user} of tenant {tenant} is {done}."))
 }
 
@@ -82,7 +83,7 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     output::say(format_args!(
         "user          {}\ntenant        {}\nenrolled      {}\nstanding      {standing}\n\
          backup codes  {backup_codes_remaining} of {backup_codes_total} left\n",
-        key.user,
+        key.user.escaped(),
         key.tenant,
         if enrolled { "yes" } else { "no" },
     ))?;

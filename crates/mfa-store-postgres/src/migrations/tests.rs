@@ -128,9 +128,9 @@ async fn backup_codes_of_the_program_before_and_of_this_one_are_the_same_until_t
     let check = async |before: &mut PgConnection, expected: &Option<BackupCodes>, when: &str| {
         for user in &users {
             let read = store.load(user).await.unwrap().value.backup_codes;
-            assert_eq!(read, *expected, "{when}: {}", user.user);
+            assert_eq!(read, *expected, "{when}: {:?}", user.user);
             let read = read_before(before, user.user.as_str()).await;
-            assert_eq!(read, *expected, "{when}: {} for the program before", user.user);
+            assert_eq!(read, *expected, "{when}: {:?} for the program before", user.user);
         }
     };
     check(&mut before, &expected, "at first").await;

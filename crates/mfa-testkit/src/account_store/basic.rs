@@ -143,8 +143,8 @@ async fn attempts_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
 }
 
 async fn extremes_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
-    let user = "Az09._@+:-".repeat(13);
-    let mut subject = Subject::new(store, &"t.e-s_t0".repeat(8), &user[..128]);
+    let user = "'\u{1F510}".repeat(51);
+    let mut subject = Subject::new(store, &"t.e-s_t0".repeat(8), &user);
     let labels = [
         "\u{1F4F1}\u{200D}\u{1F510} Größe 手机 טלפון",
         r#"'; DROP TABLE factors; -- "x" \ {} $1 %s ?"#,

@@ -18,7 +18,50 @@ pub(super) async fn pages(store: &dyn AccountStore) -> Result<(), Violation> {
 
 async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(), Violation> {
     let tenants = ["page", "page-1", "page.1", "page0"].map(|tenant| TenantId::new(tenant).unwrap());
-    let users = ["b", "B", "a", "a-", "a.", "a:", "a@", "aa", "_", "10", "9", "Zz", "zZ", "a+b"];
+    let users = [
+        "b",
+        "B",
+        "a",
+        "a-",
+        "a.",
+        "a:",
+        "a@",
+        "aa",
+        "_",
+        "10",
+        "9",
+        "Zz",
+        "zZ",
+        "a+b",
+        "a b",
+        "a\u{a0}b",
+        "A b",
+        "é",
+        "É",
+        "ß",
+        "ss",
+        "日本",
+        "\u{fb00}",
+        "\u{1f9ff}",
+        "{",
+        "}",
+        "{page}",
+        "a}:user",
+        "~",
+        "%",
+        "_%",
+        "*",
+        "\\",
+        "\"",
+        "'",
+        "--",
+        "/",
+        "..",
+        "[",
+        "(a",
+        "-",
+        "+",
+    ];
     let mut expected = Vec::new();
     for tenant in tenants.iter().rev() {
         for user in users {
@@ -32,6 +75,16 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
         let walked = walk(store, None, limit, &tenants).await?;
         ensure!(walked == expected, "pages of {limit} are not every account once in key order: {walked:?}");
     }
+    // The next tenant is found without a walk over the users of the one before.
+    let query = AccountQuery {
+        after: Some(AccountPlace::after_tenant(&tenants[1])),
+        not_sealed_with: None,
+        second_event_before: None,
+        limit: 1,
+    };
+    let next = store.page(&query).await?.accounts;
+    let next = next.first().map(|account| &account.key.tenant);
+    ensure!(next == Some(&tenants[2]), "after the users of {} comes {next:?}", tenants[1]);
     // A walk that is taken up again may begin after an account that is not there.
     let after = key("page-1", "a0");
     let query = AccountQuery {

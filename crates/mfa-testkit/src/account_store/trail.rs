@@ -83,7 +83,7 @@ async fn events_are_paged_in_their_order(store: &dyn AccountStore) -> Result<(),
             let of_user = walk(store, &tenant, Some(user), limit).await?;
             ensure!(
                 of_user.iter().eq(events),
-                "pages of {limit} of {user} are not their events: {of_user:?}"
+                "pages of {limit} of {user:?} are not their events: {of_user:?}"
             );
         }
     }

@@ -31,7 +31,7 @@ async fn every_field_comes_back(store: &dyn ChallengeStore) -> Result<(), Violat
     let one = challenge("challenge-fields", 0);
     let longest = AccountKey::new(
         TenantId::new(&"t".repeat(TenantId::MAX_LENGTH)).unwrap(),
-        UserId::new(&"U@".repeat(UserId::MAX_LENGTH / 2)).unwrap(),
+        UserId::new(&"U\u{1f9ff}".repeat(UserId::MAX_LENGTH / 5)).unwrap(),
     );
     let kinds = [
         ChallengeKind::SmsCode,

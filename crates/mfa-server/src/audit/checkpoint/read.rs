@@ -182,7 +182,7 @@ mod tests {
         let mut accounts = checkpoint.accounts().unwrap();
         let mut read = Vec::new();
         while let Some(account) = accounts.next().unwrap() {
-            read.push((account.key.user.to_string(), account.head.sequence));
+            read.push((account.key.user.as_str().to_owned(), account.head.sequence));
         }
         assert_eq!(read, [("Carol".to_owned(), 3), ("alice".to_owned(), 2), ("bob".to_owned(), 1)]);
         assert_eq!(checkpoint.accounts, 3);
