@@ -5,7 +5,7 @@
 use std::fs;
 
 use data_encoding::BASE64URL_NOPAD;
-use mfa_tests::{Server, ServerOptions, binary};
+use mfa_tests::{Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
 use crate::museum::{head, raw, stores, swift};
@@ -164,6 +164,74 @@ async fn anything_else_is_no_user_and_changes_nothing() {
         }
     }
     assert_eq!(client.get("/v1/events").await.expect(200).json["events"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_case_is_folded_one_user_has_one_account_and_the_first_key_of_the_tenant_fixes_that() {
+    for store in stores().await {
+        let mut server = Server::with(binary!(), swift([("MFA_STORE", &store), ("MFA_USERS_CASE", "fold")]));
+        folds(&server.client).await;
+        if store == "memory:" {
+            continue;
+        }
+        server.terminate();
+        let options = swift([("MFA_STORE", &store)]);
+        let exact = Server::in_folder(binary!(), server.data(), server.client.key(), options);
+        stays_folded(&exact).await;
+    }
+}
+
+async fn folds(client: &Client) {
+    let (token, _) = client.enrol("Alice%40Example.com", "hotp").await;
+    let status = client.get("/v1/users/aLICE%40example.COM").await.expect(200).json;
+    assert_eq!((&status["user"], &status["enrolled"]), (&json!("alice@example.com"), &json!(true)));
+    client.verify("ALICE%40EXAMPLE.COM", &token.hotp(1)).await.expect(200);
+    client.verify("alice%40example.com", &token.hotp(1)).await.expect_problem(401, "invalid-code");
+    let encoded = format!("~{}", BASE64URL_NOPAD.encode(b"Alice@Example.com"));
+    client.verify(&encoded, &token.hotp(2)).await.expect(200);
+    let events = client.events("alice%40Example.com").await;
+    assert!(
+        events.len() > 5 && events.iter().all(|event| event["user"] == "alice@example.com"),
+        "{events:?}"
+    );
+    // Whoever guesses gets no more attempts by another spelling.
+    for (number, user) in ["Alice", "aLice", "alIce", "aliCe", "alicE"].into_iter().enumerate() {
+        let wrong = client.verify(&format!("{user}%40example.com"), &token.wrong(number)).await;
+        wrong.expect_problem(401, "invalid-code");
+    }
+    client.verify("ALICE%40example.com", &token.hotp(3)).await.expect_problem(429, "locked");
+    // Other letters are told apart.
+    client.enrol("%C3%84nne", "hotp").await;
+    assert_eq!(client.get("/v1/users/%C3%A4nne").await.expect(200).json["enrolled"], false);
+    assert_eq!(client.get("/v1/users/%C3%84NNE").await.expect(200).json["enrolled"], true);
+    // What would fold to no id is none.
+    client.get("/v1/users/H%CC%B1").await.expect_problem(422, "invalid-request");
+}
+
+/// The server and its commands are told to compare exactly; the tenant `default` had its first key before.
+async fn stays_folded(server: &Server) {
+    let make = |tenant: &str| {
+        let output = server.command(["api-key", "create", "--tenant", tenant, "--scope", "verify", "--json"]);
+        let key: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let key = key["key"].as_str().unwrap().to_owned();
+        (server.client.with_key(Some(&key)), String::from_utf8(output.stderr).unwrap())
+    };
+    let (client, told) = make("default");
+    assert!(told.contains("users.case is exact"), "{told}");
+    for client in [&client, &server.client] {
+        let status = client.get("/v1/users/ALICE%40Example.com").await.expect(200).json;
+        assert_eq!((&status["user"], &status["enrolled"]), (&json!("alice@example.com"), &json!(true)));
+    }
+    let shown = server.command(["user", "show", "ALICE@Example.com", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&shown["user"], &shown["enrolled"]), (&json!("alice@example.com"), &json!(true)));
+    let exported = server.command(["audit", "export", "--tenant", "default", "--user", "ALICE@Example.com"]);
+    let exported = String::from_utf8(exported.stdout).unwrap().lines().count();
+    assert_eq!(exported, server.client.events("alice%40example.com").await.len());
+    let (client, told) = make("other");
+    assert!(!told.contains("users.case"), "{told}");
+    let status = client.get("/v1/users/ALICE%40Example.com").await.expect(200).json;
+    assert_eq!((&status["user"], &status["enrolled"]), (&json!("ALICE@Example.com"), &json!(false)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

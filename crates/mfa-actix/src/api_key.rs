@@ -4,7 +4,7 @@ use std::fmt;
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, Entropy, EntropyError, Scopes};
-use mfa_domain::{TenantId, Timestamp};
+use mfa_domain::{TenantId, Timestamp, UserCase};
 use zeroize::Zeroizing;
 
 /// An API key in the clear: `mfa_<id>_<secret>`. It is shown once; what is stored is an [`ApiKey`].
@@ -73,10 +73,18 @@ impl PlainApiKey {
         &self.text
     }
 
-    /// What is stored of it.
+    /// What is stored of it. Ids of users are compared exactly, unless the tenant has a key that says otherwise.
     #[must_use]
     pub fn record(&self, tenant: TenantId, scopes: Scopes, now: Timestamp) -> ApiKey {
-        ApiKey { id: self.id.clone(), tenant, scopes, hash: self.hash(), created_at: now, revoked_at: None }
+        ApiKey {
+            id: self.id.clone(),
+            tenant,
+            user_case: UserCase::Exact,
+            scopes,
+            hash: self.hash(),
+            created_at: now,
+            revoked_at: None,
+        }
     }
 }
 

@@ -146,16 +146,14 @@ impl FromRequest for User {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let tenant = request.extensions().get::<ApiKey>().map(|key| key.tenant.clone());
+        let caller = request.extensions().get::<ApiKey>().map(|key| (key.tenant.clone(), key.user_case));
         // `Path` decodes all of the path, `match_info` leaves `%2B` as it is.
         let path = Path::<UserSegment>::extract(request).into_inner();
         let user = path.map_err(|_| Problem::invalid("user", "must be UTF-8"));
+        let Some((tenant, case)) = caller else { return ready(Err(ProblemCode::Unauthorized.into())) };
         let user = user.and_then(|path| user_segment::read(&path.user));
-        ready(match (tenant, user) {
-            (Some(tenant), Ok(user)) => Ok(Self(AccountKey::new(tenant, user))),
-            (None, _) => Err(ProblemCode::Unauthorized.into()),
-            (_, Err(problem)) => Err(problem),
-        })
+        let user = user.and_then(|id| case.id(id).map_err(|error| Problem::invalid("user", error)));
+        ready(user.map(|user| Self(AccountKey::new(tenant, user))))
     }
 }
 

@@ -256,7 +256,7 @@ fn keys(caller: &ApiKey, method: &Method, route: &str, account: Option<&AccountK
 #[cfg(test)]
 mod tests {
     use mfa_domain::ports::{ApiKeyHash, ApiKeyId};
-    use mfa_domain::{TenantId, Timestamp, UserId};
+    use mfa_domain::{TenantId, Timestamp, UserCase, UserId};
 
     use super::*;
     use crate::openapi::openapi_json;
@@ -267,6 +267,7 @@ mod tests {
         let caller = ApiKey {
             id: ApiKeyId::new("web").unwrap(),
             tenant,
+            user_case: UserCase::Exact,
             scopes: scopes.iter().copied().collect(),
             hash: ApiKeyHash::of(""),
             created_at: Timestamp::default(),

@@ -1,5 +1,6 @@
 //! Who an account belongs to, and how its factors are named.
 
+mod user_case;
 mod user_id;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 
+pub use self::user_case::{UnknownUserCase, UserCase};
 pub use self::user_id::{Escaped, UserId};
 
 /// One customer of an installation: accounts, API keys and events of different tenants never meet.

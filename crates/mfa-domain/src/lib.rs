@@ -31,7 +31,7 @@ pub use audit::{AuditEvent, AuditHead, EventKind};
 pub use challenge::{Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress};
 pub use code::{BackupCode, SubmittedCode};
 pub use delivery::{Delivery, EndpointId};
-pub use identity::{AccountKey, FactorId, TenantId, UserId};
+pub use identity::{AccountKey, FactorId, TenantId, UserCase, UserId};
 pub use mfa::{Mfa, Undecided};
 pub use policy::Policies;
 pub use ports::Ports;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
 use mfa_domain::ports::{ApiKeyStore, DeliveryStore, SystemClock, Throttle};
-use mfa_domain::{Mfa, Ports};
+use mfa_domain::{AccountKey, Mfa, Ports, TenantId, UserId};
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
@@ -83,6 +83,11 @@ impl Installation {
         let vault = Arc::new(vault);
         let mfa = Arc::new(use_cases(settings, &storage, vault.clone())?);
         Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file, turn: None })
+    }
+
+    /// The account of the user whom the host calls `user`.
+    pub(crate) async fn account(&self, tenant: TenantId, user: UserId) -> Result<AccountKey> {
+        self.storage.account(tenant, user).await
     }
 
     /// Lets other machines start on the same database: there is an API key now.

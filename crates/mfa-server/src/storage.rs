@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, Throttle};
+use mfa_domain::{AccountKey, TenantId, UserCase, UserId};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_store_postgres::PostgresStore;
 use mfa_store_redis::{RedisStore, RedisTurn, RedisUrl};
@@ -53,6 +54,15 @@ pub(crate) enum Turn {
 }
 
 impl Storage {
+    /// The account of the user whom the host calls `user`.
+    pub(crate) async fn account(&self, tenant: TenantId, user: UserId) -> Result<AccountKey> {
+        let keys = self.api_keys.list(Some(&tenant)).await.context("the API keys cannot be read")?;
+        // All keys of a tenant have the same; without a key there are no users.
+        let case = keys.first().map_or_else(UserCase::default, |key| key.user_case);
+        let user = case.id(user).map_err(|error| Misuse(error.to_string()))?;
+        Ok(AccountKey::new(tenant, user))
+    }
+
     pub(crate) async fn open(settings: &Settings, absent: Absent) -> Result<Self> {
         if let StoreUrl::Redis(url) = &settings.store {
             let redis = RedisStore::open(url.expose());

@@ -11,10 +11,13 @@ use crate::MemoryStore;
 #[async_trait]
 impl ApiKeyStore for MemoryStore {
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
-        match self.tables().api_keys.entry(key.id.clone()) {
+        let mut tables = self.tables();
+        let of_tenant = tables.api_keys.values().find(|other| other.tenant == key.tenant);
+        let user_case = of_tenant.map_or(key.user_case, |other| other.user_case);
+        match tables.api_keys.entry(key.id.clone()) {
             Entry::Occupied(_) => Err(StoreError::new("there is an API key of that id already")),
             Entry::Vacant(place) => {
-                place.insert(key.clone());
+                place.insert(ApiKey { user_case, ..key.clone() });
                 Ok(())
             }
         }

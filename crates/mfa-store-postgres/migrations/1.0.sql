@@ -141,6 +141,7 @@ COMMENT ON COLUMN mfa.events.hash IS 'SHA-256 over the key of the account and al
 CREATE TABLE mfa.api_keys (
     id         text   COLLATE "C" PRIMARY KEY,
     tenant_id  text   COLLATE "C" NOT NULL,
+    user_case  text   NOT NULL,
     scopes     text[] NOT NULL,
     hash       bytea  NOT NULL,
     created_at bigint NOT NULL,
@@ -150,6 +151,8 @@ CREATE TABLE mfa.api_keys (
 COMMENT ON TABLE mfa.api_keys IS 'Who may call the API, and for what.';
 COMMENT ON COLUMN mfa.api_keys.id IS 'The public part of the key.';
 COMMENT ON COLUMN mfa.api_keys.tenant_id IS 'Whose accounts it reaches.';
+COMMENT ON COLUMN mfa.api_keys.user_case IS
+    'Whether case tells users apart: exact, fold. The same for all keys of a tenant.';
 COMMENT ON COLUMN mfa.api_keys.scopes IS 'What it may do: verify, enrol, admin, audit.';
 COMMENT ON COLUMN mfa.api_keys.hash IS 'SHA-256 of the whole key.';
 COMMENT ON COLUMN mfa.api_keys.created_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';

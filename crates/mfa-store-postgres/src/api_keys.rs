@@ -11,19 +11,26 @@ use crate::{PostgresError, PostgresStore};
 
 /// It fails where nothing can be written: a standby may not know yet that a key was revoked.
 pub(crate) const FIND_API_KEYS: &str = "
-    SELECT id, tenant_id, scopes, hash, created_at, revoked_at FROM mfa.api_keys
+    SELECT id, tenant_id, user_case, scopes, hash, created_at, revoked_at FROM mfa.api_keys
     WHERE id = ANY ($1) AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
 
 /// There are a handful of keys, so this one reads them all.
 pub(crate) const LIST_API_KEYS: &str = "
-    SELECT id, tenant_id, scopes, hash, created_at, revoked_at FROM mfa.api_keys
+    SELECT id, tenant_id, user_case, scopes, hash, created_at, revoked_at FROM mfa.api_keys
     WHERE ($1::text IS NULL OR tenant_id = $1)
       AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'
     ORDER BY created_at, id";
 
+/// One key at a time is added, so that the next one sees what the first of its tenant had. Nobody who reads keys
+/// waits.
+pub(crate) const LOCK_API_KEYS: &str = "LOCK TABLE mfa.api_keys IN SHARE ROW EXCLUSIVE MODE";
+
+/// All keys of a tenant have what its first one had. There are a handful, so this one reads them all.
 pub(crate) const ADD_API_KEY: &str = "
-    INSERT INTO mfa.api_keys (id, tenant_id, scopes, hash, created_at, revoked_at)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO mfa.api_keys (id, tenant_id, user_case, scopes, hash, created_at, revoked_at)
+    VALUES (
+        $1, $2, coalesce((SELECT user_case FROM mfa.api_keys WHERE tenant_id = $2 LIMIT 1), $3), $4, $5, $6, $7
+    )
     ON CONFLICT (id) DO NOTHING";
 
 pub(crate) const REVOKE_API_KEY: &str =
@@ -34,6 +41,7 @@ pub(crate) const REVOKE_API_KEY: &str =
 pub(crate) struct ApiKeyRow {
     id: String,
     tenant_id: String,
+    user_case: String,
     scopes: Vec<String>,
     hash: Vec<u8>,
     created_at: i64,
@@ -47,15 +55,18 @@ impl ApiKeyStore for PostgresStore {
         let add = sqlx::query(ADD_API_KEY)
             .bind(key.id.as_str().to_owned())
             .bind(key.tenant.as_str().to_owned())
+            .bind(key.user_case.as_str())
             .bind(scopes)
             .bind(key.hash.0.to_vec())
             .bind(millis(key.created_at))
             .bind(key.revoked_at.map(millis));
-        if self.connections.transact(|on| Box::pin(execute(on, add))).await? == 1 {
-            Ok(())
-        } else {
-            Err(PostgresError::DuplicateApiKey.into())
-        }
+        let add = self.connections.transact(|on| {
+            Box::pin(async move {
+                execute(on, sqlx::query(LOCK_API_KEYS)).await?;
+                execute(on, add).await
+            })
+        });
+        if add.await? == 1 { Ok(()) } else { Err(PostgresError::DuplicateApiKey.into()) }
     }
 
     async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
@@ -103,6 +114,7 @@ impl ApiKeyRow {
         Ok(ApiKey {
             id: row.read("id", ApiKeyId::new(&self.id))?,
             tenant: row.read("tenant_id", TenantId::new(&self.tenant_id))?,
+            user_case: row.read("user_case", self.user_case.parse())?,
             scopes: row.read("scopes", scopes)?,
             hash: ApiKeyHash(row.read("hash", self.hash.try_into())?),
             created_at: row.time("created_at", self.created_at)?,

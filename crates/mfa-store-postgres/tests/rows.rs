@@ -5,7 +5,9 @@ use mfa_domain::ports::{
     AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, DeliveryStore, EventId,
     EventQuery, Scopes,
 };
-use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, Version, Versioned};
+use mfa_domain::{
+    BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, UserCase, Version, Versioned,
+};
 use mfa_store_postgres::PostgresError;
 use sqlx::{AssertSqlSafe, Executor};
 
@@ -76,6 +78,7 @@ async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
     let id = ApiKeyId::new("abc").unwrap();
     for (statement, column) in [
         ("UPDATE mfa.api_keys SET scopes = '{verify,sudo}'", "scopes"),
+        ("UPDATE mfa.api_keys SET user_case = 'lower'", "user_case"),
         ("UPDATE mfa.api_keys SET hash = '\\x00'", "hash"),
         ("UPDATE mfa.api_keys SET tenant_id = ''", "tenant_id"),
         ("UPDATE mfa.api_keys SET created_at = -1", "created_at"),
@@ -85,6 +88,7 @@ async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
         let api_key = ApiKey {
             id: id.clone(),
             tenant: key("alice").tenant,
+            user_case: UserCase::Exact,
             scopes: Scopes::new(),
             hash: ApiKeyHash::of("secret"),
             created_at: now(),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, StoreError};
-use mfa_domain::{TenantId, Timestamp};
+use mfa_domain::{TenantId, Timestamp, UserCase};
 use redis::Value;
 
 use crate::connections::Effect;
@@ -29,8 +29,10 @@ impl ApiKeyStore for RedisStore {
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let mut call = Call::new(&INSERT, [self.keys.api_key(&key.id)]);
         let revoked_at = key.revoked_at.map(|at| ("revoked_at", millis(at).into()));
-        let fields: [(&str, Vec<u8>); 4] = [
+        let user_case = self.user_case(key).await?;
+        let fields: [(&str, Vec<u8>); 5] = [
             ("tenant", key.tenant.as_str().into()),
+            ("user_case", user_case.as_str().into()),
             ("scopes", scopes.join(" ").into()),
             ("hash", key.hash.0.into()),
             ("created_at", millis(key.created_at).into()),
@@ -74,6 +76,20 @@ impl ApiKeyStore for RedisStore {
 }
 
 impl RedisStore {
+    /// What all keys of the tenant have: that of the first one that came here.
+    async fn user_case(&self, key: &ApiKey) -> Result<UserCase, RedisError> {
+        let place = self.keys.user_case(&key.tenant);
+        let mut first = redis::cmd("SET");
+        first.arg(&place).arg(key.user_case.as_str()).arg("NX");
+        self.connections.command(&first, &place, Effect::Lasting).await?;
+        let mut get = redis::cmd("GET");
+        get.arg(&place);
+        let kept = self.connections.command(&get, &place, Effect::None).await?;
+        let undecodable = || RedisError::Undecodable { key: "case", field: "all" };
+        let kept: String = redis::from_redis_value(kept).map_err(|_| undecodable())?;
+        kept.parse().map_err(|_| undecodable())
+    }
+
     async fn api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, RedisError> {
         let key = self.keys.api_key(id);
         let mut all = redis::cmd("HGETALL");
@@ -90,6 +106,7 @@ impl RedisStore {
         Ok(Some(ApiKey {
             id: id.clone(),
             tenant: fields.read("tenant", TenantId::new(fields.text("tenant")?))?,
+            user_case: fields.read("user_case", fields.text("user_case")?.parse())?,
             scopes: fields.read("scopes", scopes.collect())?,
             hash: ApiKeyHash(fields.array("hash")?),
             created_at: fields.time("created_at", Some(fields.number("created_at")?))?,

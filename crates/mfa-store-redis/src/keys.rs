@@ -87,6 +87,11 @@ impl Keys {
         self.of(tenant, "last")
     }
 
+    /// Whether case tells the users of a tenant apart: a text.
+    pub(crate) fn user_case(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "case")
+    }
+
     /// The ids of all API keys: a sorted set.
     pub(crate) fn api_keys(&self) -> String {
         format!("{}:keys", self.namespace)

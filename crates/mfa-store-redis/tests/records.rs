@@ -7,7 +7,8 @@ use mfa_domain::ports::{
     AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, EventQuery, Scopes,
 };
 use mfa_domain::{
-    BackupCodes, BackupCodesChange, EventKind, Factor, FactorId, FactorState, Timestamp, Version, Versioned,
+    BackupCodes, BackupCodesChange, EventKind, Factor, FactorId, FactorState, Timestamp, UserCase, Version,
+    Versioned,
 };
 use mfa_store_redis::RedisError;
 use redis::aio::MultiplexedConnection;
@@ -90,6 +91,7 @@ async fn an_event_that_cannot_be_read_is_named_and_an_api_key_is_an_error() {
     let id = ApiKeyId::new("abc").unwrap();
     for (field, value) in [
         ("tenant", ""),
+        ("user_case", "lower"),
         ("scopes", "verify sudo"),
         ("hash", "short"),
         ("created_at", "-1"),
@@ -100,6 +102,7 @@ async fn an_event_that_cannot_be_read_is_named_and_an_api_key_is_an_error() {
         let api_key = ApiKey {
             id: id.clone(),
             tenant: key("alice").tenant,
+            user_case: UserCase::Exact,
             scopes: Scopes::new(),
             hash: ApiKeyHash::of("secret"),
             created_at: now(),

@@ -79,6 +79,7 @@ CREATE INDEX events_by_tenant ON events (tenant);
 CREATE TABLE api_keys (
     id         TEXT    NOT NULL PRIMARY KEY,
     tenant     TEXT    NOT NULL,
+    user_case  TEXT    NOT NULL, -- exact, fold; the same for all keys of a tenant
     scopes     TEXT    NOT NULL, -- names with spaces between
     hash       BLOB    NOT NULL, -- SHA-256 of the whole key
     created_at INTEGER NOT NULL,

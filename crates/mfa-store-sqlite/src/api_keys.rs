@@ -12,12 +12,12 @@ use crate::column::Row;
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const FIND_API_KEYS: &str = "
-    SELECT id, tenant, scopes, hash, created_at, revoked_at FROM api_keys
+    SELECT id, tenant, user_case, scopes, hash, created_at, revoked_at FROM api_keys
     WHERE id IN (SELECT value FROM json_each(?))";
 
 /// There are a handful of keys, so this one reads them all.
 pub(crate) const LIST_API_KEYS: &str = "
-    SELECT id, tenant, scopes, hash, created_at, revoked_at FROM api_keys
+    SELECT id, tenant, user_case, scopes, hash, created_at, revoked_at FROM api_keys
     WHERE ?1 IS NULL OR tenant = ?1
     ORDER BY created_at, rowid";
 
@@ -26,6 +26,7 @@ pub(crate) const LIST_API_KEYS: &str = "
 pub(crate) struct ApiKeyRow {
     id: String,
     tenant: String,
+    user_case: String,
     scopes: String,
     hash: Vec<u8>,
     created_at: i64,
@@ -83,6 +84,7 @@ impl ApiKeyRow {
         Ok(ApiKey {
             id: row.read("id", ApiKeyId::new(&self.id))?,
             tenant: row.read("tenant", TenantId::new(&self.tenant))?,
+            user_case: row.read("user_case", self.user_case.parse())?,
             scopes: row.read("scopes", scopes)?,
             hash: ApiKeyHash(row.read("hash", self.hash.try_into())?),
             created_at: row.time("created_at", self.created_at)?,

@@ -135,8 +135,10 @@ pub(crate) const MOVE_BASE: &str = "
 
 pub(crate) const REMOVE_EVENTS: &str = "DELETE FROM events WHERE account = ? AND sequence <= ?";
 
+/// All keys of a tenant have what its first one had.
 pub(crate) const ADD_API_KEY: &str = "
-    INSERT INTO api_keys (id, tenant, scopes, hash, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO api_keys (id, tenant, user_case, scopes, hash, created_at, revoked_at)
+    VALUES (?1, ?2, coalesce((SELECT user_case FROM api_keys WHERE tenant = ?2 LIMIT 1), ?3), ?4, ?5, ?6, ?7)
     ON CONFLICT (id) DO NOTHING";
 
 pub(crate) const REVOKE_API_KEY: &str =
@@ -403,6 +405,7 @@ async fn add_api_key(to: &mut SqliteConnection, key: &ApiKey) -> Result<bool, Sq
     let add = sqlx::query(ADD_API_KEY)
         .bind(key.id.as_str())
         .bind(key.tenant.as_str())
+        .bind(key.user_case.as_str())
         .bind(scopes.join(" "))
         .bind(key.hash.0.as_slice())
         .bind(millis(key.created_at))

@@ -28,7 +28,7 @@ const STATEMENTS: [(&str, &[&str]); 35] = [
     (change::SPEND_CODE, &[]),
     (change::MOVE_BASE, &[]),
     (change::REMOVE_EVENTS, &[]),
-    (change::ADD_API_KEY, &[]),
+    (change::ADD_API_KEY, &["SCAN api_keys"]),
     (change::REVOKE_API_KEY, &[]),
     (challenges::GET_CHALLENGE, &[]),
     (challenges::PUT_CHALLENGE, &[]),

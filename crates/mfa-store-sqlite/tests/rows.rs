@@ -5,7 +5,9 @@ use mfa_domain::ports::{
     AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, DeliveryStore, EventId,
     EventQuery, Scopes,
 };
-use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, Version, Versioned};
+use mfa_domain::{
+    BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, UserCase, Version, Versioned,
+};
 use mfa_store_sqlite::{SqliteError, SqliteStore};
 use sqlx::{AssertSqlSafe, Executor};
 
@@ -73,6 +75,7 @@ async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
     let id = ApiKeyId::new("abc").unwrap();
     for (statement, column) in [
         ("UPDATE api_keys SET scopes = 'verify sudo'", "scopes"),
+        ("UPDATE api_keys SET user_case = 'lower'", "user_case"),
         ("UPDATE api_keys SET hash = x'00'", "hash"),
         ("UPDATE api_keys SET tenant = ''", "tenant"),
         ("UPDATE api_keys SET created_at = -1", "created_at"),
@@ -84,6 +87,7 @@ async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
         let api_key = ApiKey {
             id: id.clone(),
             tenant: key("alice").tenant,
+            user_case: UserCase::Exact,
             scopes: Scopes::new(),
             hash: ApiKeyHash::of("secret"),
             created_at: now(),

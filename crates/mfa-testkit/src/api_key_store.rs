@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
-use mfa_domain::{TenantId, Timestamp};
+use mfa_domain::{TenantId, Timestamp, UserCase};
 
 use crate::race::together;
 use crate::violation::run;
@@ -21,6 +21,7 @@ pub async fn basic(store: &dyn ApiKeyStore) -> Result<(), Violation> {
         every_field_comes_back(store),
         an_id_is_taken_once(store),
         keys_are_listed_oldest_first(store),
+        the_first_key_of_a_tenant_fixes_the_case_of_its_users(store),
         a_key_is_revoked_once_and_for_all(store),
     ]
 }
@@ -32,7 +33,11 @@ pub async fn basic(store: &dyn ApiKeyStore) -> Result<(), Violation> {
 /// [`Violation`] is the first sentence of the contract that does not hold.
 pub async fn race(one: Arc<dyn ApiKeyStore>, other: Arc<dyn ApiKeyStore>) -> Result<(), Violation> {
     let stores = &[one, other];
-    run![an_id_is_taken_by_one_of_many(stores), the_first_revocation_stays(stores)]
+    run![
+        an_id_is_taken_by_one_of_many(stores),
+        the_first_revocation_stays(stores),
+        keys_made_at_once_agree_on_the_case_of_users(stores),
+    ]
 }
 
 fn id(text: &str) -> ApiKeyId {
@@ -43,6 +48,7 @@ fn api_key(name: &str, tenant: &str, second: u64) -> ApiKey {
     ApiKey {
         id: id(name),
         tenant: TenantId::new(tenant).unwrap(),
+        user_case: UserCase::Exact,
         scopes: Scopes::from([Scope::Verify]),
         hash: ApiKeyHash::of(name),
         created_at: Timestamp::from_unix_seconds(second),
@@ -110,6 +116,26 @@ async fn keys_are_listed_oldest_first(store: &dyn ApiKeyStore) -> Result<(), Vio
     Ok(())
 }
 
+async fn the_first_key_of_a_tenant_fixes_the_case_of_its_users(
+    store: &dyn ApiKeyStore,
+) -> Result<(), Violation> {
+    use UserCase::{Exact, Fold};
+    for (tenant, first, others) in [("key-case-1", Fold, Exact), ("key-case-2", Exact, Fold)] {
+        for (n, user_case) in [first, others, first, others].into_iter().enumerate() {
+            // The first one is neither the oldest nor the first by its id, and does not count less once it is revoked.
+            let second = [2, 1, 3, 4][n];
+            let key = api_key(&format!("case{second}{}", first.as_str()), tenant, second);
+            store.insert(&ApiKey { user_case, ..key.clone() }).await?;
+            let found = store.find(&key.id).await?.map(|key| key.user_case);
+            ensure!(found == Some(first), "the first key of {tenant} says {first:?}, key {n} has {found:?}");
+            store.revoke(&key.id, Timestamp::MAX).await?;
+        }
+        let listed = store.list(Some(&TenantId::new(tenant).unwrap())).await?;
+        ensure!(listed.iter().all(|key| key.user_case == first), "keys of {tenant} differ: {listed:?}");
+    }
+    Ok(())
+}
+
 async fn a_key_is_revoked_once_and_for_all(store: &dyn ApiKeyStore) -> Result<(), Violation> {
     let at = Timestamp::from_unix_millis(1_800_000_000_123);
     ensure!(!store.revoke(&id("revoke0"), at).await?, "a key that is not there was revoked");
@@ -160,6 +186,27 @@ async fn the_first_revocation_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Resul
             seen.iter().all(|at| at.is_some() && *at == seen[0]),
             "the time of revocation moved: {seen:?}"
         );
+    }
+    Ok(())
+}
+
+async fn keys_made_at_once_agree_on_the_case_of_users(
+    stores: &[Arc<dyn ApiKeyStore>; 2],
+) -> Result<(), Violation> {
+    for round in 0..10 {
+        let tenant = format!("key-case-race-{round}");
+        together(16, |n| {
+            let user_case = [UserCase::Exact, UserCase::Fold][n / 2 % 2];
+            let key = ApiKey { user_case, ..api_key(&format!("caserace{round}x{n}"), &tenant, n as u64) };
+            let store = Arc::clone(&stores[n % 2]);
+            async move { store.insert(&key).await }
+        })
+        .await?
+        .into_iter()
+        .collect::<Result<(), _>>()?;
+        let keys = stores[0].list(Some(&TenantId::new(&tenant).unwrap())).await?;
+        let agree = keys.iter().all(|key| key.user_case == keys[0].user_case);
+        ensure!(keys.len() == 16 && agree, "keys of one tenant differ: {keys:?}");
     }
     Ok(())
 }

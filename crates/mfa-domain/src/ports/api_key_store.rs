@@ -10,13 +10,15 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::StoreError;
-use crate::{TenantId, Timestamp};
+use crate::{TenantId, Timestamp, UserCase};
 
 /// Keeps API keys, hashed. Nothing in [`Mfa`](crate::Mfa) uses it: it belongs to the edge that
 /// authenticates callers.
 #[async_trait]
 pub trait ApiKeyStore: Debug + Send + Sync + 'static {
-    /// Keeps a new key. MUST refuse an id that is there already.
+    /// Keeps a new key. MUST refuse an id that is there already. A tenant's first key fixes
+    /// [`ApiKey::user_case`]: every other key of the tenant MUST be kept with that of the first, whatever it says
+    /// itself, also if several are inserted at once. Or the same user would have an account for each key.
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError>;
 
     /// Reads one key, revoked or not. MUST see every change that was answered before the call.
@@ -36,6 +38,8 @@ pub struct ApiKey {
     pub id: ApiKeyId,
     /// Whose accounts it reaches.
     pub tenant: TenantId,
+    /// Whether case tells the users of the tenant apart.
+    pub user_case: UserCase,
     /// What it may do.
     pub scopes: Scopes,
     /// The hash of the whole key.

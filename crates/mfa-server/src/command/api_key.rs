@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, bail};
 use mfa_actix::api_key::PlainApiKey;
 use mfa_crypto::OsEntropy;
-use mfa_domain::TenantId;
 use mfa_domain::ports::{ApiKey, ApiKeyId, Clock, Scopes, SystemClock};
+use mfa_domain::{TenantId, UserCase};
 use serde_json::{Value, json};
 
 use crate::cli::{ApiKeyCommand, Json};
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::installation::Installation;
 use crate::output;
 use crate::storage::Absent;
@@ -22,7 +22,7 @@ pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
     match command {
         ApiKeyCommand::Create { tenant, scopes, json } => {
             let scopes: Scopes = scopes.into_iter().collect();
-            let key = create(&installation, &tenant, scopes).await?;
+            let key = create(&installation, &config.settings, &tenant, scopes).await?;
             say_created(&key, json)?;
         }
         ApiKeyCommand::List { tenant, json } => list(&installation, tenant.as_ref(), json).await?,
@@ -35,12 +35,22 @@ pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
 /// Makes and keeps a key.
 pub(super) async fn create(
     installation: &Installation,
+    settings: &Settings,
     tenant: &TenantId,
     scopes: Scopes,
 ) -> Result<PlainApiKey> {
     let key = PlainApiKey::generate(&OsEntropy)?;
-    let record = key.record(tenant.clone(), scopes, SystemClock.now());
+    let user_case = UserCase::from(settings.users.case);
+    let record = ApiKey { user_case, ..key.record(tenant.clone(), scopes, SystemClock.now()) };
     installation.api_keys.insert(&record).await.context("the API key was not kept")?;
+    let kept = installation.api_keys.find(key.id()).await.context("the API key cannot be read")?;
+    if let Some(fixed) = kept.map(|key| key.user_case).filter(|kept| *kept != user_case) {
+        output::complain(&format!(
+            "users.case is {}, but the first key of tenant {tenant} fixed {} for its users, and so has this one",
+            user_case.as_str(),
+            fixed.as_str(),
+        ));
+    }
     Ok(key)
 }
 
@@ -57,7 +67,7 @@ async fn list(installation: &Installation, tenant: Option<&TenantId>, json: Json
         return output::say_json(&keys.iter().map(as_json).collect());
     }
     let rows: Vec<_> = keys.iter().map(as_row).collect();
-    output::say_table(["ID", "TENANT", "SCOPES", "CREATED", "REVOKED"], &rows)
+    output::say_table(["ID", "TENANT", "USER IDS", "SCOPES", "CREATED", "REVOKED"], &rows)
 }
 
 async fn revoke(installation: &Installation, id: &ApiKeyId, json: Json) -> Result<()> {
@@ -74,17 +84,19 @@ fn as_json(key: &ApiKey) -> Value {
     json!({
         "id": key.id.as_str(),
         "tenant": key.tenant.as_str(),
+        "user_case": key.user_case.as_str(),
         "scopes": key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
         "created_at": key.created_at.to_string(),
         "revoked_at": key.revoked_at.map(|at| at.to_string()),
     })
 }
 
-fn as_row(key: &ApiKey) -> [String; 5] {
+fn as_row(key: &ApiKey) -> [String; 6] {
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     [
         key.id.to_string(),
         key.tenant.to_string(),
+        key.user_case.as_str().to_owned(),
         scopes.join(","),
         key.created_at.to_string(),
         key.revoked_at.map_or("-".to_owned(), |at| at.to_string()),

@@ -137,7 +137,7 @@ async fn first_start(
         return Ok(String::new());
     }
     let tenant = TenantId::new(FIRST_TENANT)?;
-    let key = api_key::create(installation, &tenant, Scope::ALL.into()).await?;
+    let key = api_key::create(installation, settings, &tenant, Scope::ALL.into()).await?;
     let kept_in = match &settings.store {
         StoreUrl::Memory => None,
         StoreUrl::Sqlite(_) => Some(settings.data_dir.display().to_string()),

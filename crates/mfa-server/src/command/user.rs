@@ -20,31 +20,31 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
     let installation = Installation::open(config, Absent::Refuse).await?;
     let mfa = installation.mfa.as_ref();
     match command {
-        UserCommand::Show { user, json } => show(mfa, &key(user), json).await?,
+        UserCommand::Show { user, json } => show(mfa, &key(&installation, user).await?, json).await?,
         UserCommand::Unlock(ReasonedArgs { user, reason, json }) => {
-            let key = known(mfa, user).await?;
+            let key = known(&installation, user).await?;
             mfa.unlock(&key, &operator(), &reason).await?;
             say_done(&key, "unlocked", json)?;
         }
         UserCommand::Reset(ReasonedArgs { user, reason, json }) => {
-            let key = known(mfa, user).await?;
+            let key = known(&installation, user).await?;
             mfa.reset(&key, &operator(), &reason).await?;
             say_done(&key, "reset", json)?;
         }
-        UserCommand::Events { user, json } => events(mfa, &key(user), json).await?,
+        UserCommand::Events { user, json } => events(mfa, &key(&installation, user).await?, json).await?,
     }
     installation.close().await;
     Ok(())
 }
 
-fn key(arguments: UserArgs) -> AccountKey {
-    AccountKey::new(arguments.tenant, arguments.user)
+async fn key(installation: &Installation, UserArgs { user, tenant }: UserArgs) -> Result<AccountKey> {
+    installation.account(tenant, user).await
 }
 
 /// The key of a user who was seen before: a mistyped name must not pass for a success.
-async fn known(mfa: &Mfa, arguments: UserArgs) -> Result<AccountKey> {
-    let key = key(arguments);
-    let seen = mfa.ports().accounts.load(&key).await?.version != Version::default();
+async fn known(installation: &Installation, arguments: UserArgs) -> Result<AccountKey> {
+    let key = key(installation, arguments).await?;
+    let seen = installation.mfa.ports().accounts.load(&key).await?.version != Version::default();
     ensure!(seen, "user {} of tenant {} was never seen", key.user.escaped(), key.tenant);
     Ok(key)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mfa_actix::throttling::{ForwardedHeader, Quotas, Throttling};
 use mfa_crypto::Argon2Settings;
-use mfa_domain::Quota;
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
+use mfa_domain::{Quota, UserCase};
 use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     /// Where the audit trail is delivered to.
     pub(crate) webhook: Vec<Webhook>,
+    pub(crate) users: Users,
     pub(crate) lockout: Lockout,
     pub(crate) enrolment: Enrolment,
     pub(crate) backup_codes: BackupCodes,
@@ -55,6 +56,22 @@ pub(crate) struct Settings {
     pub(crate) throttle: Throttle,
     pub(crate) postgres: Postgres,
     pub(crate) audit: Audit,
+}
+
+/// How hosts name their users.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Users {
+    /// Of tenants that have no API key yet.
+    pub(crate) case: Case,
+}
+
+/// [`UserCase`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Case {
+    Exact,
+    Fold,
 }
 
 /// [`StandardLockout`].
@@ -203,6 +220,7 @@ impl Default for Settings {
             workers: 0,
             max_connections: 10_000,
             webhook: Vec::new(),
+            users: Users { case: Case::Exact },
             lockout: StandardLockout::default().into(),
             enrolment: StandardEnrolment::default().into(),
             backup_codes: StandardBackupCodes::default().into(),
@@ -239,6 +257,15 @@ impl Verification {
             look_ahead: policy.look_ahead.value(),
             resync_steps: policy.resync_steps.value(),
             resync_counters: policy.resync_counters.value(),
+        }
+    }
+}
+
+impl From<Case> for UserCase {
+    fn from(case: Case) -> Self {
+        match case {
+            Case::Exact => Self::Exact,
+            Case::Fold => Self::Fold,
         }
     }
 }

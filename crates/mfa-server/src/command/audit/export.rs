@@ -15,8 +15,12 @@ use crate::storage::{Absent, Storage};
 
 pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<Exit> {
     let ExportArgs { tenant, user, after, since, until, out, json } = arguments;
-    let selection = Selection { tenant, user, after, since, until };
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
+    let user = match (&tenant, user) {
+        (Some(tenant), Some(user)) => Some(storage.account(tenant.clone(), user).await?.user),
+        (_, user) => user,
+    };
+    let selection = Selection { tenant, user, after, since, until };
     let accounts = storage.accounts.as_ref();
     let mut name: fn(&str) = output::complain;
     let exported = if let Some(path) = out {
