@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mfa_tests::{Authenticator, Client, Server, binary, rounds};
+use mfa_tests::{Authenticator, Client, Server, ServerOptions, binary, rounds};
 use serde_json::json;
 
 const USERS: usize = 8;
@@ -83,7 +83,9 @@ impl Login {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_forget_nothing_that_was_answered() {
-    let mut server = Server::start(binary!());
+    // More backup codes than a user may try in an hour.
+    let options = ServerOptions::new([("MFA_THROTTLE_BACKUP_CODE", "1000/1h")]);
+    let mut server = Server::with(binary!(), options);
     let mut logins = Vec::new();
     for number in 0..USERS {
         let user = format!("crash-{number}");

@@ -77,7 +77,7 @@ async fn a_user_from_never_seen_to_erased() {
                 "verification_failed",
                 "factor_activated",
                 "backup_codes_issued",
-                "verification_failed",
+                "replayed",
                 "verified",
                 "verified",
                 "backup_codes_issued",

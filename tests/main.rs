@@ -18,6 +18,7 @@ mod faults;
 mod http;
 mod museum;
 mod races;
+mod replays;
 mod replicas;
 mod secrets;
 mod throttle;

@@ -4,12 +4,18 @@
 
 use futures_util::future::join_all;
 use mfa_tests::{Client, Server, ServerOptions, binary, rounds};
-use serde_json::json;
+
+/// A race takes more backup codes than a user may try in an hour.
+const BACKUP_CODES: (&str, &str) = ("MFA_THROTTLE_BACKUP_CODE", "1000/1h");
 
 /// A server on that store, with a long timeout: the race is between requests, not with a busy machine.
 fn server_on(store: &str) -> Server {
-    let settings =
-        [("MFA_STORE", store), ("MFA_REQUEST_TIMEOUT", "1m"), ("MFA_THROTTLE_REFUSAL_DELAY", "0s")];
+    let settings = [
+        ("MFA_STORE", store),
+        ("MFA_REQUEST_TIMEOUT", "1m"),
+        ("MFA_THROTTLE_REFUSAL_DELAY", "0s"),
+        BACKUP_CODES,
+    ];
     Server::with(binary!(), ServerOptions::new(settings))
 }
 
@@ -17,7 +23,7 @@ fn server_on(store: &str) -> Server {
 async fn parallel_posts(client: &Client, user: &str, code: &str) -> (usize, usize) {
     let answers = join_all((0..64).map(|_| client.verify(user, code))).await;
     let verified = answers.iter().filter(|answer| answer.status == 200).count();
-    let refused = answers.iter().filter(|a| ["invalid-code", "locked"].contains(&a.problem())).count();
+    let refused = answers.iter().filter(|answer| answer.problem() == "invalid-code").count();
     (verified, refused)
 }
 
@@ -27,9 +33,7 @@ async fn one_of_64(client: &Client) {
         let (phone, backup_codes) = client.enrol(&user, "totp").await;
         assert_eq!(parallel_posts(client, &user, &phone.totp(0)).await, (1, 63), "TOTP, round {round}");
         assert_eq!(client.count_events(&user, "verified").await, 1);
-        assert_eq!(client.count_events(&user, "verification_failed").await, 5);
-
-        client.post(&format!("/v1/users/{user}/unlock"), json!({ "reason": "next race" })).await.expect(204);
+        assert_eq!(client.count_events(&user, "verification_failed").await, 0, "a used code is no guess");
         let answers = parallel_posts(client, &user, &backup_codes[0]).await;
         assert_eq!(answers, (1, 63), "backup code, round {round}");
 

@@ -173,7 +173,7 @@ impl Load {
         for user in &users {
             summary.accepted += user.ledger.accepted.len();
             summary.untold += user.ledger.untold.len();
-            summary.refused += user.ledger.refused;
+            summary.refused += user.ledger.refused + user.ledger.replayed;
             summary.undecided += user.ledger.undecided;
             summary.locks += user.ledger.locks;
         }

@@ -12,6 +12,7 @@ mod client_address;
 mod envelope;
 mod openapi;
 mod readiness;
+mod rejection;
 mod routes;
 mod state;
 mod user_segment;

@@ -29,7 +29,7 @@ pub struct Problem {
 pub enum ProblemCode {
     /// Not the form of any code that this user could have; it costs no attempt.
     MalformedCode,
-    /// Well-formed and wrong, replayed, or spent: one answer for all three; it costs an attempt.
+    /// Well-formed and wrong, replayed, or spent: one answer for all three; a wrong one costs an attempt.
     InvalidCode,
     /// The account's budget is spent; right and wrong codes get the same answer.
     Locked,
@@ -222,7 +222,7 @@ impl Problem {
     /// What the rejection of a code means at `now`.
     pub(crate) fn rejection(rejection: Rejection, now: Timestamp) -> Self {
         let code = match rejection {
-            Rejection::Invalid => ProblemCode::InvalidCode,
+            Rejection::Invalid | Rejection::Replayed { .. } => ProblemCode::InvalidCode,
             Rejection::Malformed => ProblemCode::MalformedCode,
             Rejection::Locked { until } => return Self::for_now(ProblemCode::Locked, until.since(now)),
             Rejection::Disabled => ProblemCode::Disabled,

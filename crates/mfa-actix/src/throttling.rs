@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// What is throttled, and by what.
 ///
 /// A request is charged once its API key is known and before its body is read, so nothing of how it is
-/// throttled depends on a code. The narrowest bucket is charged first: what is refused for one user
+/// throttled depends on a code, but for a backup code, which is charged for its form before it is
+/// hashed. The narrowest bucket is charged first: what is refused for one user
 /// costs the API key and the tenant nothing, so a flood of one user leaves the others theirs.
 ///
 /// If the throttle fails, or takes longer than a quarter of a second, the request goes on: what
@@ -62,9 +63,13 @@ pub struct Quotas {
     /// Requests that check a code of one user or change what they have; those of operators are not
     /// counted. Default 6,000 in ten minutes: a burst that no person makes, and ten a second.
     pub user: Quota,
-    /// Requests that offer a factor or backup codes to one user, each of which the audit trail keeps
-    /// for good. Default 60 in an hour: one a minute.
+    /// Requests that offer a factor or backup codes to one user, each of which the audit
+    /// trail keeps for good. Default 60 in an hour: one a minute. As many used codes that are
+    /// posted again are recorded beside these; further ones are refused all the same.
     pub offer: Quota,
+    /// Backup codes that are tried for one user, right or wrong, each of which costs a slow hash.
+    /// Default 20 in an hour: one in three minutes.
+    pub backup_code: Quota,
     /// Requests without a valid API key from one client address. Default 1,000 in a quarter of an
     /// hour: one a second. Requests with a valid key are not counted, wherever they are from.
     pub address: Quota,
@@ -141,6 +146,20 @@ impl Throttling {
         Ok(())
     }
 
+    /// Charges a backup code that is tried.
+    pub(crate) async fn charge_backup_code(
+        &self,
+        state: &State,
+        account: &AccountKey,
+    ) -> Result<(), Problem> {
+        self.charge(state, &[ThrottleKey::backup_code(account)]).await
+    }
+
+    /// Whether the trail of an account may keep one more used code.
+    pub(crate) async fn admits_replay(&self, state: &State, account: &AccountKey) -> bool {
+        self.charge(state, &[ThrottleKey::replay(account)]).await.is_ok()
+    }
+
     /// Whether the throttle works: charges a bucket that is nobody's.
     pub(crate) async fn probe(&self, state: &State) -> Result<(), StoreError> {
         let now = state.mfa.ports().clock.now();
@@ -154,7 +173,8 @@ impl Quotas {
         match kind {
             ThrottleKind::Tenant => self.tenant,
             ThrottleKind::ApiKey => self.api_key,
-            ThrottleKind::Offer => self.offer,
+            ThrottleKind::Offer | ThrottleKind::Replay => self.offer,
+            ThrottleKind::BackupCode => self.backup_code,
             ThrottleKind::Address => self.address,
             _ => self.user,
         }
@@ -175,6 +195,7 @@ impl Default for Quotas {
                 api_key: quota(600_000, Duration::from_mins(1)),
                 user: quota(6000, Duration::from_mins(10)),
                 offer: quota(60, Duration::from_hours(1)),
+                backup_code: quota(20, Duration::from_hours(1)),
                 address: quota(1000, Duration::from_mins(15)),
             }
         }

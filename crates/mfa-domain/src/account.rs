@@ -20,6 +20,7 @@ mod administer;
 mod codes;
 mod enrol;
 mod manage;
+mod replay;
 mod verify;
 
 pub use attempts::Attempts;

@@ -73,6 +73,8 @@ pub enum EventKind {
     Verified,
     /// A code was evaluated and refused; the only event that costs an attempt.
     VerificationFailed,
+    /// A code was posted again that is used up; as far as a quota allows.
+    Replayed,
     /// The failures so far locked the account.
     Locked,
     /// The failures so far disabled the account's factors.
@@ -90,7 +92,7 @@ pub enum EventKind {
 }
 
 /// The kinds and their names, in one place.
-const KINDS: [(EventKind, &str); 16] = [
+const KINDS: [(EventKind, &str); 17] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
     (EventKind::FactorActivated, "factor_activated"),
@@ -101,6 +103,7 @@ const KINDS: [(EventKind, &str); 16] = [
     (EventKind::SecretResealed, "secret_resealed"),
     (EventKind::Verified, "verified"),
     (EventKind::VerificationFailed, "verification_failed"),
+    (EventKind::Replayed, "replayed"),
     (EventKind::Locked, "locked"),
     (EventKind::Disabled, "disabled"),
     (EventKind::BackupCodesIssued, "backup_codes_issued"),

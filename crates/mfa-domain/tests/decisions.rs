@@ -212,8 +212,15 @@ proptest! {
                     prop_assert_ne!(&progress, &before.1, "accepted without being used up");
                     prop_assert_eq!(world.account.attempts.failures, 0);
                     last = code.clone();
-                    // At once again: never.
-                    prop_assert!(!is_verified(&world.verify(&code)));
+                    // At once again: never, and it is no guess.
+                    let verified = world.account.clone();
+                    let again = world.verify(&code);
+                    prop_assert!(matches!(again, Verdict::Rejected(Rejection::Replayed { .. })), "{:?}", again);
+                    prop_assert_eq!(&world.account, &verified);
+                }
+                Verdict::Rejected(Rejection::Replayed { .. }) => {
+                    prop_assert_eq!(before.2, Standing::Open);
+                    prop_assert_eq!(&world.account, &before.0, "a used code changed something");
                 }
                 Verdict::Rejected(Rejection::Invalid) => {
                     prop_assert_eq!(world.account.attempts.failures, before.0.attempts.failures + 1);
@@ -450,7 +457,10 @@ fn resynchronising_moves_a_counter_forward_only() {
     };
     assert_eq!(resynchronise(&mut world, 50), Ok(()));
     assert_eq!(world.progress()[1], 52);
-    assert_eq!(resynchronise(&mut world, 50), Err(Rejection::Invalid));
+    assert_eq!(resynchronise(&mut world, 50), Err(Rejection::Replayed { factor: Some(id) }));
+    assert_eq!(resynchronise(&mut world, 49), Err(Rejection::Replayed { factor: Some(id) }));
+    assert_eq!(world.account.attempts.failures, 0, "used codes are no guesses");
+    assert_eq!(resynchronise(&mut world, 51), Err(Rejection::Invalid), "only one of the two is used");
     assert_eq!(resynchronise(&mut world, 20), Err(Rejection::Invalid));
     assert_eq!(world.progress()[1], 52);
     assert_eq!(world.account.attempts.failures, 2);

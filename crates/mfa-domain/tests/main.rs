@@ -2,6 +2,7 @@
 
 mod decisions;
 mod imports;
+mod replays;
 mod send;
 mod two_codes;
 mod use_cases;

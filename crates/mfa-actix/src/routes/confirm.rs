@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
+use crate::rejection::rejected;
 use crate::state::State;
 
 /// The first code of a factor, or its first two: either `code` or `codes`.
@@ -82,6 +83,6 @@ pub(crate) async fn confirm(
             factor: FactorAnswer::from(&factor),
             backup_codes: backup_codes.as_ref().map(shown),
         })),
-        Confirmation::Rejected(rejection) => Err(Problem::rejection(rejection, mfa.ports().clock.now())),
+        Confirmation::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
     }
 }

@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
+use crate::rejection::rejected;
 use crate::state::State;
 
 /// Two codes of a device.
@@ -46,7 +47,7 @@ pub(crate) async fn resynchronise(
     let [first, second] = consecutive(&request.codes)?;
     match state.mfa.resynchronise(&key, &caller.actor(), id, [&first, &second]).await? {
         Ok(factor) => Ok(Json(FactorAnswer::from(&factor))),
-        Err(rejection) => Err(Problem::rejection(rejection, state.mfa.ports().clock.now())),
+        Err(rejection) => Err(rejected(&state, &key, &caller.actor(), rejection).await),
     }
 }
 

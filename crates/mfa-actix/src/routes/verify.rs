@@ -1,7 +1,7 @@
 //! `POST /v1/users/{user}/verify`
 
 use actix_web::web::{Data, Json};
-use mfa_domain::{FactorId, SubmittedCode, Verdict, Verified};
+use mfa_domain::{FactorId, Rejection, SubmittedCode, Verdict, Verified};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::caller::{Caller, User, UserSegment, Verify};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
+use crate::rejection::rejected;
 use crate::state::State;
 
 /// A code to check.
@@ -52,7 +53,8 @@ pub(crate) struct VerifiedAnswer {
 
 /// Check a code
 ///
-/// However often one right code is posted at the same time, one call is answered with 200.
+/// However often one right code is posted at the same time, one call is answered with 200. The others
+/// are answered like wrong codes, and cost no attempt.
 #[utoipa::path(
     post, path = "/v1/users/{user}/verify", tag = "verification", security(("api_key" = ["verify"])),
     params(UserSegment),
@@ -71,14 +73,18 @@ pub(crate) async fn verify(
 ) -> Result<Json<VerifiedAnswer>, Problem> {
     let code = SubmittedCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
     let factor = request.factor.as_deref().map(named_factor).transpose()?;
+    if matches!(code, SubmittedCode::Backup(_)) {
+        state.throttling.charge_backup_code(&state, &key).await?;
+    }
     match state.mfa.verify(&key, &caller.actor(), &code, factor).await? {
         Verdict::Verified(verified) => {
             count("verified");
             Ok(Json(verified.into()))
         }
         Verdict::Rejected(rejection) => {
-            let problem = Problem::rejection(rejection, state.mfa.ports().clock.now());
-            count(problem.code().as_str());
+            let problem = rejected(&state, &key, &caller.actor(), rejection).await;
+            let replayed = matches!(rejection, Rejection::Replayed { .. });
+            count(if replayed { "replayed" } else { problem.code().as_str() });
             Err(problem)
         }
     }

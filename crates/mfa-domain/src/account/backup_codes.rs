@@ -40,13 +40,18 @@ impl BackupCodes {
         self.codes.iter().filter(|code| code.spent_at.is_none()).count()
     }
 
-    /// The place of the unspent code with that hash. Every code is compared, in constant time.
+    /// The place of the code with that hash, spent or not. Every code is compared, in constant time.
     #[must_use]
-    pub fn unspent(&self, hash: &CodeHash) -> Option<usize> {
+    pub fn place(&self, hash: &CodeHash) -> Option<usize> {
         self.codes.iter().enumerate().fold(None, |found, (place, code)| {
-            let same = bool::from(code.hash.0.ct_eq(&hash.0));
-            if same && code.spent_at.is_none() { Some(place) } else { found }
+            if bool::from(code.hash.0.ct_eq(&hash.0)) { Some(place) } else { found }
         })
+    }
+
+    /// Whether the code at that place is spent, or there is none.
+    #[must_use]
+    pub fn is_spent(&self, place: usize) -> bool {
+        self.codes.get(place).is_none_or(|code| code.spent_at.is_some())
     }
 }
 

@@ -88,11 +88,10 @@ impl Account {
             Ok(factor) => factor,
             Err(rejection) => return Decision::without_change(Err(rejection)),
         };
-        let mut draft = self.draft(context);
         let Some(accepted) = codes.accepted(factor, secret, context) else {
-            draft.fail(Some(id), codes.form());
-            return Decision { answer: Err(Rejection::Invalid), delta: draft.finish() };
+            return self.refuse(context, factor, codes, secret);
         };
+        let mut draft = self.draft(context);
         let active = Factor { state: FactorState::Active, last_used_at: Some(context.now), ..accepted };
         draft.record(
             EventKind::FactorActivated,

@@ -67,8 +67,8 @@ impl Account {
         if Codes::Two(codes).fit(factor) { Ok(factor) } else { Err(Rejection::Malformed) }
     }
 
-    /// Decides whether two consecutive codes bring a factor back in step. Both are used up, and wrong
-    /// ones cost one attempt. It is no verification, and a factor that waits for its first code
+    /// Decides whether two consecutive codes bring a factor back in step. Both are used up, wrong ones
+    /// cost one attempt, and used ones cost nothing. It is no verification, and a factor that waits for its first code
     /// still does.
     pub fn resynchronise(
         &self,
@@ -81,12 +81,11 @@ impl Account {
             Ok(factor) => factor,
             Err(rejection) => return Decision::without_change(Err(rejection)),
         };
-        let mut draft = self.draft(context);
         let codes = Codes::Two(codes);
         let Some(synchronised) = codes.accepted(factor, secret, context) else {
-            draft.fail(Some(id), codes.form());
-            return Decision { answer: Err(Rejection::Invalid), delta: draft.finish() };
+            return self.refuse(context, factor, codes, secret);
         };
+        let mut draft = self.draft(context);
         draft.record(EventKind::FactorResynchronised, Some(id), []);
         secret.put(&mut draft, synchronised.clone());
         Decision { answer: Ok(synchronised), delta: draft.finish() }

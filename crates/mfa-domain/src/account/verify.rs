@@ -43,10 +43,16 @@ pub enum Verified {
 /// Why a code was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Rejection {
-    /// It was evaluated and is wrong, replayed or spent: one answer for all three. It cost an
-    /// attempt.
+    /// It was evaluated and is wrong. It cost an attempt.
     #[error("the code is not valid")]
     Invalid,
+    /// It was evaluated and is used up: no guess, so it cost nothing. Tell the user what
+    /// [`Invalid`](Self::Invalid) tells them.
+    #[error("the code is not valid")]
+    Replayed {
+        /// The factor that had accepted it; `None` for a backup code.
+        factor: Option<FactorId>,
+    },
     /// It has not the form of any code that this user could have. It cost nothing, since it could
     /// never match.
     #[error("not the form of any code that this user could have")]
@@ -137,8 +143,8 @@ impl Account {
         }
     }
 
-    /// Decides about a code. A right one is used up for good and ends the row of failures; a wrong
-    /// one costs an attempt and may lock the account.
+    /// Decides about a code. A right one is used up for good and ends the row of failures; one that is
+    /// used up changes nothing; a wrong one costs an attempt and may lock the account.
     pub fn verify(
         &self,
         context: Context<'_>,
@@ -151,7 +157,7 @@ impl Account {
             Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
         };
         let mut draft = self.draft(context);
-        let verified = match (candidates, code, evidence) {
+        let outcome = match (candidates, code, evidence) {
             (
                 Candidates::Factors(factors),
                 SubmittedCode::OneTimePassword(code),
@@ -160,14 +166,20 @@ impl Account {
             (Candidates::BackupCodes(codes), SubmittedCode::Backup(_), Evidence::Hash(hash)) => {
                 accept_backup_code(&mut draft, codes, hash, context)
             }
-            _ => None,
+            _ => Err(Rejection::Invalid),
         };
-        let verdict = if let Some(verified) = verified {
-            draft.attempts().succeed(context.now);
-            Verdict::Verified(verified)
-        } else {
-            draft.fail(named, code.form());
-            Verdict::Rejected(Rejection::Invalid)
+        let verdict = match outcome {
+            Ok(verified) => {
+                draft.attempts().succeed(context.now);
+                Verdict::Verified(verified)
+            }
+            Err(rejection @ Rejection::Replayed { .. }) => {
+                return Decision::without_change(Verdict::Rejected(rejection));
+            }
+            Err(rejection) => {
+                draft.fail(named, code.form());
+                Verdict::Rejected(rejection)
+            }
         };
         Decision { answer: verdict, delta: draft.finish() }
     }
@@ -303,27 +315,33 @@ impl Verified {
     }
 }
 
-/// Every candidate is evaluated, so that the time does not tell which one matched; and every one
-/// that matches burns the code, so that it cannot be used again with another.
+/// Every candidate is evaluated, for what it accepts and for what it has used up, so that the time does
+/// not tell which one matched; and every one that matches burns the code, so that it cannot be used
+/// again with another.
 fn accept_otp(
     draft: &mut Draft<'_>,
     factors: &[&Factor],
     secrets: &[OpenSecret],
     code: &Code,
     context: Context<'_>,
-) -> Option<Verified> {
+) -> Result<Verified, Rejection> {
     let policy = context.policies.verification.as_ref();
-    let mut verified = None;
+    let mut verified = Err(Rejection::Invalid);
     for factor in factors {
         // Without its secret a factor matches nothing.
         let Some(open) = OpenSecret::of(secrets, factor) else { continue };
-        let Some(accepted) = factor.accepting(code, &open.secret, context.now, policy) else { continue };
-        if verified.is_none() {
-            let (id, kind) = (factor.id, factor.kind());
-            draft.record(EventKind::Verified, Some(id), [("factor_kind", kind.as_str().to_owned())]);
-            verified = Some(Verified::Factor { id, kind });
+        let accepted = factor.accepting(code, &open.secret, context.now, policy);
+        let used = factor.has_used(code, &open.secret, context.now, policy);
+        if let Some(accepted) = accepted {
+            if verified.is_err() {
+                let (id, kind) = (factor.id, factor.kind());
+                draft.record(EventKind::Verified, Some(id), [("factor_kind", kind.as_str().to_owned())]);
+                verified = Ok(Verified::Factor { id, kind });
+            }
+            open.put(draft, accepted);
+        } else if used && verified == Err(Rejection::Invalid) {
+            verified = Err(Rejection::Replayed { factor: Some(factor.id) });
         }
-        open.put(draft, accepted);
     }
     verified
 }
@@ -333,12 +351,15 @@ fn accept_backup_code(
     codes: &BackupCodes,
     hash: &CodeHash,
     context: Context<'_>,
-) -> Option<Verified> {
-    let place = codes.unspent(hash)?;
+) -> Result<Verified, Rejection> {
+    let place = codes.place(hash).ok_or(Rejection::Invalid)?;
+    if codes.is_spent(place) {
+        return Err(Rejection::Replayed { factor: None });
+    }
     let remaining = codes.remaining() - 1;
     draft.backup_codes(BackupCodesChange::Spend { place, at: context.now });
     let detail = [("factor_kind", "backup_code".to_owned()), ("remaining", remaining.to_string())];
     draft.record(EventKind::Verified, None, detail);
     let low = context.policies.backup_codes.is_low(remaining);
-    Some(Verified::BackupCode { remaining, low })
+    Ok(Verified::BackupCode { remaining, low })
 }

@@ -2,7 +2,7 @@
 
 use super::secrets::OpenSecrets;
 use super::{Mfa, Undecided};
-use crate::account::{Candidates, CodeHash, Evidence, Verdict};
+use crate::account::{Candidates, CodeHash, Decision, Evidence, Verdict};
 use crate::{AccountKey, Actor, FactorId, SubmittedCode};
 
 impl Mfa {
@@ -10,7 +10,8 @@ impl Mfa {
     ///
     /// Without `factor`, every active factor that gives codes of that form is tried, at the price
     /// of one attempt. A right code is used up: however often and wherever it is posted at the same
-    /// time, one caller gets [`Verdict::Verified`].
+    /// time, one caller gets [`Verdict::Verified`], and the others [`Rejection::Replayed`](crate::Rejection::Replayed), which is
+    /// recorded only by [`record_replay`](Self::record_replay).
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; nothing was accepted.
@@ -50,5 +51,24 @@ impl Mfa {
                 return Ok(verdict);
             }
         }
+    }
+
+    /// Records that a used code was posted again ([`Rejection::Replayed`](crate::Rejection::Replayed)), and changes nothing else.
+    ///
+    /// The trail keeps it for good, and whoever has seen a used code can post it for ever, so call this
+    /// within a quota for each account.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the store failed.
+    pub async fn record_replay(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        factor: Option<FactorId>,
+    ) -> Result<(), Undecided> {
+        self.change(key, actor, |account, context| {
+            Ok(Decision { answer: (), delta: account.record_replay(context, factor) })
+        })
+        .await
     }
 }

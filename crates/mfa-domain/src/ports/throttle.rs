@@ -58,8 +58,12 @@ pub enum ThrottleKind {
     ApiKey,
     /// Calls that check a code of one user, or change what they have.
     User,
-    /// Calls that offer a factor or backup codes to one user, each of which the audit trail keeps.
+    /// Calls that change what one user has, each of which the audit trail keeps.
     Offer,
+    /// Backup codes that are tried for one user, each of which costs a slow hash.
+    BackupCode,
+    /// Used codes of one user that are posted again, each of which the audit trail keeps.
+    Replay,
     /// Calls without a valid API key from one client.
     Address,
     /// Nobody's: the question whether the throttle works.
@@ -86,10 +90,22 @@ impl ThrottleKey {
         Self::of_account(ThrottleKind::User, account)
     }
 
-    /// What is offered to a user.
+    /// What the trail of a user keeps of offers and changes.
     #[must_use]
     pub fn offer(account: &AccountKey) -> Self {
         Self::of_account(ThrottleKind::Offer, account)
+    }
+
+    /// Backup codes that are tried for a user.
+    #[must_use]
+    pub fn backup_code(account: &AccountKey) -> Self {
+        Self::of_account(ThrottleKind::BackupCode, account)
+    }
+
+    /// What the trail of a user keeps of used codes.
+    #[must_use]
+    pub fn replay(account: &AccountKey) -> Self {
+        Self::of_account(ThrottleKind::Replay, account)
     }
 
     /// Calls without a valid key from an address; of IPv6 its /64, since whoever has one address there
@@ -129,6 +145,8 @@ impl ThrottleKind {
             Self::ApiKey => "api_key",
             Self::User => "user",
             Self::Offer => "offer",
+            Self::BackupCode => "backup_code",
+            Self::Replay => "replay",
             Self::Address => "address",
             Self::Probe => "probe",
         }

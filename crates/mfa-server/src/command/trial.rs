@@ -121,8 +121,9 @@ fn say_rejection(rejection: Rejection) -> Result<()> {
         Rejection::Locked { until } => {
             bail!("too many wrong codes: the account is locked until {until}")
         }
-        Rejection::Invalid => output::say(
-            "Not accepted: wrong, or used before. Callers are not told which; it costs an attempt.",
+        Rejection::Invalid => output::say("Not accepted: it is wrong. It costs an attempt."),
+        Rejection::Replayed { .. } => output::say(
+            "Not accepted: it was used before. Callers are told the same as for a wrong code; it costs nothing.",
         ),
         other => output::say(format_args!("Not accepted: {other}.")),
     }

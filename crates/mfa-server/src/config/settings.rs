@@ -160,6 +160,8 @@ pub(crate) struct Throttle {
     #[serde(with = "quota")]
     pub(crate) offer: Quota,
     #[serde(with = "quota")]
+    pub(crate) backup_code: Quota,
+    #[serde(with = "quota")]
     pub(crate) address: Quota,
     /// How long a refusal is held back.
     #[serde(with = "duration")]
@@ -350,16 +352,26 @@ impl From<&Postgres> for PostgresOptions {
 
 impl From<Quotas> for Throttle {
     fn from(quotas: Quotas) -> Self {
-        let Quotas { tenant, api_key, user, offer, address } = quotas;
+        let Quotas { tenant, api_key, user, offer, backup_code, address } = quotas;
         let forwarded_header = ForwardedHeader::default().as_str().to_owned();
         let (refusal_delay, trusted_proxies) = (Throttling::REFUSAL_DELAY, Vec::new());
-        Self { tenant, api_key, user, offer, address, refusal_delay, trusted_proxies, forwarded_header }
+        Self {
+            tenant,
+            api_key,
+            user,
+            offer,
+            backup_code,
+            address,
+            refusal_delay,
+            trusted_proxies,
+            forwarded_header,
+        }
     }
 }
 
 impl From<&Throttle> for Quotas {
     fn from(settings: &Throttle) -> Self {
-        let Throttle { tenant, api_key, user, offer, address, .. } = *settings;
-        Self { tenant, api_key, user, offer, address }
+        let Throttle { tenant, api_key, user, offer, backup_code, address, .. } = *settings;
+        Self { tenant, api_key, user, offer, backup_code, address }
     }
 }

@@ -32,6 +32,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
         an_hotp_code_is_accepted_once(stores),
         a_backup_code_is_accepted_once(stores),
         two_backup_codes_are_both_spent(stores),
+        logins_that_are_posted_twice_cost_nothing(stores),
         every_wrong_code_is_counted(stores),
     ]
 }
@@ -260,12 +261,54 @@ pub async fn two_backup_codes_are_both_spent(stores: &Stores) -> Result<(), Viol
         for code in codes {
             let again = replicas.post(&user.key, std::slice::from_ref(code)).await?;
             ensure!(
-                again == [Verdict::Rejected(Rejection::Invalid)],
+                again == [Verdict::Rejected(Rejection::Replayed { factor: None })],
                 "a backup code is still good: {again:?}"
             );
         }
         chain(stores[0].as_ref(), &user.key).await?;
     }
+    Ok(())
+}
+
+/// Twenty logins that are each posted twice, as forms and password managers do, charge nothing to the
+/// budget of failures: a used code is no guess. A wrong one is, afterwards as before.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn logins_that_are_posted_twice_cost_nothing(stores: &Stores) -> Result<(), Violation> {
+    let replicas = Replicas::new(stores);
+    let user = TotpUser::enrol(&replicas.mfas[0], &key("twice", "alice")).await?;
+    for login in 0..20 {
+        replicas.clock.advance(Duration::from_secs(30));
+        let code = match login % 4 {
+            3 => user.backup_codes[login / 4].clone(),
+            _ => user.code(replicas.clock.now()),
+        };
+        let verdicts = replicas.post(&user.key, &vec![code; 2]).await?;
+        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Verified(_))).count();
+        let replayed = verdicts.iter().filter(|verdict| is_replayed(verdict)).count();
+        ensure!(
+            (verified, replayed) == (1, 1),
+            "of two posts {verified} were accepted and {replayed} found used"
+        );
+        let replayed = verdicts.into_iter().find_map(|verdict| match verdict {
+            Verdict::Rejected(Rejection::Replayed { factor }) => Some(factor),
+            _ => None,
+        });
+        let recorder = &replicas.mfas[login % 2];
+        recorder.record_replay(&user.key, &Actor::user("race"), replayed.flatten()).await?;
+    }
+    let attempts = stores[1].load(&user.key).await?.value.attempts;
+    ensure!(attempts.recent.is_empty(), "{} of twenty used codes were charged", attempts.recent.len());
+    let events = chain(stores[0].as_ref(), &user.key).await?;
+    let recorded = events.iter().filter(|event| event.event.kind == EventKind::Replayed).count();
+    ensure!(recorded == 20, "twenty used codes were recorded, and {recorded} are in the trail");
+
+    let wrong = user.wrong_codes(replicas.clock.now(), 1);
+    let verdicts = replicas.post(&user.key, &wrong).await?;
+    ensure!(verdicts == [Verdict::Rejected(Rejection::Invalid)], "a wrong code: {verdicts:?}");
+    let failures = stores[0].load(&user.key).await?.value.attempts.failures;
+    ensure!(failures == 1, "one wrong code was evaluated, and {failures} counted");
     Ok(())
 }
 
@@ -326,14 +369,14 @@ impl Replicas {
         Ok(verdicts.into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// Posts one code many times at once: one is verified, the others cost attempts or find the
-    /// account locked, and the trail says the same.
+    /// Posts one code many times at once: one is verified, the others find it used up and cost nothing,
+    /// and the trail says the same.
     async fn one_is_verified(&self, key: &AccountKey, codes: &[String]) -> Result<(), Violation> {
         let verdicts = self.post(key, codes).await?;
         let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Verified(_))).count();
         ensure!(verified == 1, "one code was accepted {verified} times");
-        let replayed =
-            verdicts.iter().filter(|verdict| **verdict == Verdict::Rejected(Rejection::Invalid)).count();
+        let replayed = verdicts.iter().filter(|verdict| is_replayed(verdict)).count();
+        ensure!(replayed == codes.len() - 1, "of the others only {replayed} were found used: {verdicts:?}");
         let store = self.mfas[0].ports().accounts.as_ref();
         let events = chain(store, key).await?;
         let count = |kind: EventKind| events.iter().filter(|recorded| recorded.event.kind == kind).count();
@@ -342,10 +385,15 @@ impl Replicas {
             "one verification has {} events",
             count(EventKind::Verified)
         );
+        let failures = store.load(key).await?.value.attempts.recent.len();
         let failed = count(EventKind::VerificationFailed);
-        ensure!(failed == replayed, "{replayed} replays were refused, and {failed} counted");
+        ensure!((failures, failed) == (0, 0), "{failures} used codes were charged, and {failed} recorded so");
         Ok(())
     }
+}
+
+fn is_replayed(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Rejected(Rejection::Replayed { .. }))
 }
 
 /// Changes an account so often, so that its version, its failures and its factor's counter are one

@@ -1,0 +1,181 @@
+//! Codes that were right before: refused like wrong ones, and no guesses.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mfa_domain::mfa::{Confirmation, NewFactor};
+use mfa_domain::otp_core::{Token, Totp};
+use mfa_domain::policy::StandardVerification;
+use mfa_domain::{
+    AccountKey, Actor, EventKind, FactorId, Label, Mfa, Policies, Rejection, TenantId, UserId, Verdict,
+};
+use mfa_store_memory::MemoryStore;
+use mfa_testkit::{HotpUser, TestPorts, TotpUser, ports, submitted};
+
+struct World {
+    test: TestPorts,
+    mfa: Mfa,
+}
+
+fn alice() -> AccountKey {
+    AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap())
+}
+
+fn user() -> Actor {
+    Actor::user("test")
+}
+
+fn used(factor: FactorId) -> Verdict {
+    Verdict::Rejected(Rejection::Replayed { factor: Some(factor) })
+}
+
+const WRONG: Verdict = Verdict::Rejected(Rejection::Invalid);
+
+impl World {
+    fn new(policies: Policies) -> Self {
+        let test = ports(Arc::new(MemoryStore::default()));
+        Self { mfa: Mfa::new(test.ports.clone(), policies).unwrap(), test }
+    }
+
+    async fn verify(&self, code: &str) -> Verdict {
+        self.mfa.verify(&alice(), &user(), &submitted(code), None).await.unwrap()
+    }
+
+    async fn failures(&self) -> usize {
+        self.test.ports.accounts.load(&alice()).await.unwrap().value.attempts.recent.len()
+    }
+
+    /// The code that the app shows so many steps from now.
+    fn shown(&self, phone: &TotpUser, steps: i64) -> String {
+        let seconds = self.test.ports.clock.now().unix_seconds().checked_add_signed(30 * steps).unwrap();
+        phone.totp.generate(&phone.secret, seconds).unwrap().as_str().to_owned()
+    }
+
+    fn wait(&self, steps: u64) {
+        self.test.clock.advance(Duration::from_secs(30 * steps));
+    }
+}
+
+#[tokio::test]
+async fn the_steps_of_the_window_up_to_the_last_accepted_one_are_used() {
+    let world = World::new(Policies::default());
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let (used, wrong) = (used(phone.factor), WRONG);
+    // The code that confirmed the factor.
+    assert_eq!(world.verify(&world.shown(&phone, 0)).await, used);
+    world.wait(10);
+    assert!(matches!(world.verify(&world.shown(&phone, 0)).await, Verdict::Verified(_)));
+    // Those before it in the window were never accepted, and never will be.
+    for (steps, verdict) in [(0, &used), (-1, &used), (-2, &wrong), (2, &wrong)] {
+        assert_eq!(world.verify(&world.shown(&phone, steps)).await, *verdict, "{steps}");
+    }
+    assert_eq!(world.failures().await, 2);
+    assert!(matches!(world.verify(&world.shown(&phone, 1)).await, Verdict::Verified(_)));
+    assert_eq!(world.verify(&world.shown(&phone, -1)).await, used, "of the window, before the last two");
+    // A form that is sent once more when the window has moved on.
+    world.wait(100);
+    assert_eq!(world.verify(&world.shown(&phone, -99)).await, used);
+    assert_eq!(world.verify(&world.shown(&phone, -98)).await, wrong, "a later one was not used");
+    assert_eq!(world.failures().await, 3);
+}
+
+#[tokio::test]
+async fn a_code_that_was_accepted_is_used_in_any_window() {
+    let verification = Arc::new(StandardVerification::strict());
+    let world = World::new(Policies { verification, ..Policies::default() });
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    assert_eq!(world.verify(&world.shown(&phone, 0)).await, used(phone.factor));
+    world.wait(1);
+    assert_eq!(world.verify(&world.shown(&phone, -1)).await, used(phone.factor));
+    assert_eq!(world.verify(&world.shown(&phone, -2)).await, WRONG);
+}
+
+#[tokio::test]
+async fn the_last_three_counters_are_used() {
+    let world = World::new(Policies::default());
+    let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    assert_eq!(world.verify(&token.code(0)).await, used(token.factor), "it confirmed the factor");
+    assert!(matches!(world.verify(&token.code(4)).await, Verdict::Verified(_)));
+    for counter in [4, 3, 2] {
+        assert_eq!(world.verify(&token.code(counter)).await, used(token.factor), "{counter}");
+    }
+    assert_eq!(world.failures().await, 0);
+    for counter in [1, 9] {
+        assert_eq!(world.verify(&token.code(counter)).await, WRONG, "{counter}");
+    }
+    assert_eq!(world.failures().await, 2);
+    assert!(matches!(world.verify(&token.code(5)).await, Verdict::Verified(_)));
+}
+
+#[tokio::test]
+async fn spent_backup_codes_are_used_as_long_as_their_set_is_there() {
+    let world = World::new(Policies::default());
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let code = phone.backup_codes[3].as_str();
+    assert!(matches!(world.verify(code).await, Verdict::Verified(_)));
+    for _ in 0..10 {
+        assert_eq!(world.verify(code).await, Verdict::Rejected(Rejection::Replayed { factor: None }));
+    }
+    assert_eq!(world.failures().await, 0);
+    world.mfa.issue_backup_codes(&alice(), &user()).await.unwrap();
+    for code in [code, &phone.backup_codes[4], "0000-0000-0000-0000"] {
+        assert_eq!(world.verify(code).await, WRONG, "it is of no set that counts");
+    }
+    assert_eq!(world.failures().await, 3);
+}
+
+#[tokio::test]
+async fn a_code_that_brought_a_pending_factor_in_step_does_not_confirm_it_and_costs_nothing() {
+    let world = World::new(Policies::default());
+    let new = NewFactor::new(Label::new("Phone").unwrap(), Token::Totp(Totp::default()));
+    let offered = world.mfa.begin_enrolment(&alice(), &user(), new).await.unwrap();
+    let (factor, now) = (offered.factor.id, world.test.ports.clock.now().unix_seconds());
+    let [first, second] = [now - 30, now].map(|at| Totp::default().generate(&offered.secret, at).unwrap());
+    let pair = [&first, &second];
+    world.mfa.resynchronise(&alice(), &user(), factor, pair).await.unwrap().unwrap();
+    let again = world.mfa.resynchronise(&alice(), &user(), factor, pair).await.unwrap();
+    let replayed = Rejection::Replayed { factor: Some(factor) };
+    assert_eq!(again.unwrap_err(), replayed);
+    let one = submitted(second.as_str());
+    for codes in [(&one).into(), pair.into()] {
+        let codes: mfa_domain::account::Codes<'_> = codes;
+        let confirmation = world.mfa.confirm(&alice(), &user(), factor, codes).await.unwrap();
+        assert!(matches!(confirmation, Confirmation::Rejected(rejection) if rejection == replayed));
+    }
+    assert_eq!(world.failures().await, 0);
+}
+
+#[tokio::test]
+async fn a_locked_account_does_not_tell_a_used_code_from_a_wrong_one() {
+    let world = World::new(Policies::default());
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let now = world.test.ports.clock.now();
+    for wrong in phone.wrong_codes(now, 5) {
+        // A used code between them neither costs an attempt nor ends the row.
+        assert_eq!(world.verify(&phone.code(now)).await, used(phone.factor));
+        assert_eq!(world.verify(&wrong).await, WRONG);
+    }
+    let locked = world.verify("000000").await;
+    assert!(matches!(locked, Verdict::Rejected(Rejection::Locked { .. })), "{locked:?}");
+    assert_eq!(world.verify(&phone.code(now)).await, locked);
+}
+
+#[tokio::test]
+async fn only_what_is_recorded_of_a_used_code_is_in_the_trail() {
+    let world = World::new(Policies::default());
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let before = world.test.ports.accounts.load(&alice()).await.unwrap();
+    assert_eq!(world.verify(&world.shown(&phone, 0)).await, used(phone.factor));
+    assert_eq!(world.test.ports.accounts.load(&alice()).await.unwrap(), before);
+    world.mfa.record_replay(&alice(), &user(), Some(phone.factor)).await.unwrap();
+    let after = world.test.ports.accounts.load(&alice()).await.unwrap();
+    assert_eq!(after.value.audit_head.sequence, before.value.audit_head.sequence + 1);
+    assert_eq!(after.value.factors, before.value.factors);
+    assert_eq!(after.value.attempts, before.value.attempts);
+    let query = mfa_domain::ports::EventQuery { tenant: alice().tenant, user: None, after: None, limit: 100 };
+    let events = world.mfa.events(&query).await.unwrap().events;
+    let last = &events.last().unwrap().event;
+    assert_eq!((&last.kind, last.factor), (&EventKind::Replayed, Some(phone.factor)));
+}
