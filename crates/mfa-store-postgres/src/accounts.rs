@@ -249,7 +249,7 @@ async fn trim(
 }
 
 /// What a page tells of an account.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct EntryRow {
     id: i64,
     tenant_id: String,

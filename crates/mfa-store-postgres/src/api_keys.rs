@@ -37,7 +37,7 @@ pub(crate) const REVOKE_API_KEY: &str =
     "UPDATE mfa.api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1";
 
 /// An API key, not yet looked at.
-#[derive(Clone, sqlx::FromRow)]
+#[derive(Clone, sqlx_macros::FromRow)]
 pub(crate) struct ApiKeyRow {
     id: String,
     tenant_id: String,

@@ -54,7 +54,7 @@ const KEPT: Duration = Duration::from_hours(1);
 type Held = (i64,);
 
 /// A challenge, not yet looked at.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct ChallengeRow {
     id: String,
     tenant_id: String,

@@ -54,7 +54,7 @@ pub(crate) const TRAIL: &str = "
     JOIN mfa.events e ON e.tenant_id = next.tenant_id AND e.id = next.id
     ORDER BY next.id";
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct DeliveryRow {
     version: i64,
     position: i64,
@@ -67,7 +67,7 @@ struct DeliveryRow {
     unreadable: i64,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct TrailRow {
     tenant_id: String,
     #[sqlx(flatten)]

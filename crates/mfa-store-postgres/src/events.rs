@@ -48,7 +48,7 @@ pub(crate) const EVENTS_OF_USER: &str = "
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// An event as it is read. The user of an account that is gone is none.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(crate) struct EventRow {
     id: i64,
     user_id: Option<String>,

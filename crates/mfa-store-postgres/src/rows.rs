@@ -12,7 +12,7 @@ use crate::PostgresError;
 use crate::column::{Row, integer, millis};
 
 /// An account with one of its factors, or with none if it has none.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(crate) struct AccountRow {
     /// Which of those that were asked for.
     pub(crate) number: i64,
@@ -37,7 +37,7 @@ pub(crate) struct AccountRow {
 }
 
 /// A factor, as it is read and written. When it is read, all is null if there is none.
-#[derive(Clone, Default, sqlx::FromRow)]
+#[derive(Clone, Default, sqlx_macros::FromRow)]
 pub(crate) struct FactorRow {
     #[sqlx(rename = "factor_id")]
     pub(crate) id: Option<String>,

@@ -71,7 +71,7 @@ struct Decided<'a> {
     charges: Vec<Result<Charge, PostgresError>>,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct BucketRow {
     key: String,
     arrival: i64,

@@ -177,7 +177,7 @@ pub(crate) struct Wanted {
 }
 
 /// What a page tells of an account.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct EntryRow {
     id: i64,
     tenant: Vec<u8>,

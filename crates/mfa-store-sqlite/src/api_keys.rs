@@ -22,7 +22,7 @@ pub(crate) const LIST_API_KEYS: &str = "
     ORDER BY created_at, rowid";
 
 /// An API key, not yet looked at.
-#[derive(Clone, sqlx::FromRow)]
+#[derive(Clone, sqlx_macros::FromRow)]
 pub(crate) struct ApiKeyRow {
     id: String,
     tenant: String,

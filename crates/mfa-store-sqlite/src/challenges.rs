@@ -42,7 +42,7 @@ pub(crate) const TAKE_CHALLENGE: &str = "
 const KEPT: Duration = Duration::from_hours(1);
 
 /// A challenge, not yet looked at.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(crate) struct ChallengeRow {
     id: String,
     tenant: String,

@@ -43,7 +43,7 @@ pub(crate) struct DeliveryChange {
     pub(crate) next: Delivery,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct DeliveryRow {
     version: i64,
     position: i64,
@@ -56,7 +56,7 @@ struct DeliveryRow {
     unreadable: i64,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct TrailRow {
     tenant: Vec<u8>,
     #[sqlx(flatten)]

@@ -30,7 +30,7 @@ pub(crate) const EVENTS_OF_USER: &str = "
 
 /// An event as it is read. Texts are bytes, and the user of an account that is gone is none, so that the row
 /// can be told of whatever is wrong with it.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(crate) struct EventRow {
     id: i64,
     user: Option<Vec<u8>>,

@@ -29,7 +29,7 @@ impl Default for SqliteOptions {
 
 /// Append-only: a migration that was released is never changed, and every one leaves the tables so
 /// that the version before it still works beside the new one.
-static MIGRATIONS: Migrator = sqlx::migrate!();
+static MIGRATIONS: Migrator = sqlx_macros::migrate!("./migrations");
 
 /// The application id that the first migration sets: "mfak".
 const APPLICATION_ID: i64 = 0x6d66_616b;
