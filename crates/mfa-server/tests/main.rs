@@ -9,3 +9,4 @@ mod ownership;
 mod refusals;
 mod serving;
 mod trial;
+mod webhook_test;

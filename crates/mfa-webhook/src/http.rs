@@ -51,6 +51,8 @@ pub enum Answer {
     NotTaken {
         /// Why, in a word: `secret`, `connect`, `tls`, `timeout`, `no_answer`, or `status_` and a number.
         how: String,
+        /// Why, in a sentence for people.
+        why: String,
         /// How long the receiver asks to be left alone.
         retry_after: Option<Duration>,
     },
@@ -88,17 +90,28 @@ impl Http {
             Ok(secrets) => secrets,
             Err(error) => {
                 tracing::error!(endpoint = %endpoint.id, %error, "the secret of a webhook cannot be read");
-                return Answer::not_taken("secret");
+                return Answer::not_taken("secret", format_args!("the secret cannot be read: {error}"));
             }
         };
-        let Ok(request) = request(endpoint, message, &secrets, now) else {
-            return Answer::not_taken("request");
+        let request = match request(endpoint, message, &secrets, now) {
+            Ok(request) => request,
+            Err(error) => return Answer::not_taken("request", error),
         };
         match tokio::time::timeout(endpoint.timeout, self.0.request(request)).await {
-            Err(_) => Answer::not_taken("timeout"),
-            Ok(Err(error)) if has_cause::<rustls::Error>(&error) => Answer::not_taken("tls"),
-            Ok(Err(error)) if error.is_connect() => Answer::not_taken("connect"),
-            Ok(Err(_)) => Answer::not_taken("no_answer"),
+            Err(_) => Answer::not_taken("timeout", format_args!("no answer within {:?}", endpoint.timeout)),
+            Ok(Err(error)) => {
+                let causes = causes(&error);
+                if has_cause::<rustls::Error>(&error) {
+                    Answer::not_taken("tls", format_args!("no trusted TLS connection: {causes}"))
+                } else if error.is_connect() {
+                    Answer::not_taken("connect", format_args!("no connection: {causes}"))
+                } else {
+                    Answer::not_taken(
+                        "no_answer",
+                        format_args!("the connection ended without an answer: {causes}"),
+                    )
+                }
+            }
             // The body is dropped unread, whatever its size: nothing in it is of use to us.
             Ok(Ok(response)) => Answer::of(&response, now),
         }
@@ -131,8 +144,8 @@ fn request(
 }
 
 impl Answer {
-    fn not_taken(how: &str) -> Self {
-        Self::NotTaken { how: how.to_owned(), retry_after: None }
+    fn not_taken(how: &str, why: impl fmt::Display) -> Self {
+        Self::NotTaken { how: how.to_owned(), why: why.to_string(), retry_after: None }
     }
 
     fn of(response: &Response<Incoming>, now: Timestamp) -> Self {
@@ -145,7 +158,9 @@ impl Answer {
         }
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|text| retry_after(text, now));
-        Self::NotTaken { how: format!("status_{}", status.as_u16()), retry_after }
+        let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
+        let (how, why) = (format!("status_{}", status.as_u16()), format!("it answered {status}{hint}"));
+        Self::NotTaken { how, why, retry_after }
     }
 }
 
@@ -156,6 +171,20 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     }
     let now: SystemTime = UNIX_EPOCH + Duration::from_millis(now.unix_millis());
     Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
+}
+
+/// What an error of the client says, from the outermost cause to the innermost. None of them names the URL.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    texts.join(": ")
 }
 
 /// Whether somewhere below an error there is one of that type.

@@ -174,10 +174,10 @@ impl Sender {
                 tracing::error!(%endpoint, "the webhook says that it is gone; nothing is sent until it is resumed");
                 claim.stopped("gone")
             }
-            Answer::NotTaken { how, retry_after } => {
+            Answer::NotTaken { how, why, retry_after } => {
                 self.count_failure(&how);
                 let wait = self.wait(claim.failures.saturating_add(1), retry_after);
-                tracing::warn!(%endpoint, how, failures = claim.failures + 1, ?wait, "the webhook took no events");
+                tracing::warn!(%endpoint, how, why, failures = claim.failures + 1, ?wait, "the webhook took no events");
                 claim.failed(&how, self.clock.now().plus(wait))
             }
         }

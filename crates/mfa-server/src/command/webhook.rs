@@ -52,14 +52,19 @@ async fn test(settings: &Settings, webhook: &Webhook, json: Json) -> Result<Exit
     let now = SystemClock.now();
     let answer = http(settings)?.post(&endpoint(settings, webhook)?, &Message::test(now), now).await;
     let taken = answer == Answer::Taken;
+    let why = match &answer {
+        Answer::Taken => None,
+        Answer::NotTaken { why, .. } => Some(why.as_str()),
+        Answer::Gone => Some("it answered 410 Gone: it wants no messages any more"),
+    };
     if json.json {
         output::say_json(
-            &json!({ "name": webhook.name.as_str(), "taken": taken, "answer": answer.to_string() }),
+            &json!({ "name": webhook.name.as_str(), "taken": taken, "answer": answer.to_string(), "why": why }),
         )?;
-    } else if taken {
-        output::say(format_args!("{} took the message", webhook.name))?;
+    } else if let Some(why) = why {
+        output::say(format_args!("{} did not take the message: {why}", webhook.name))?;
     } else {
-        output::say(format_args!("{} did not take the message: {answer}", webhook.name))?;
+        output::say(format_args!("{} took the message", webhook.name))?;
     }
     Ok(if taken { Exit::Done } else { Exit::Failed })
 }
