@@ -388,6 +388,8 @@ async fn keys_open_what_their_scopes_say_at_their_tenant_and_nothing_when_revoke
                 answer.text
             );
             if scope != *needed {
+                let detail = format!("the call needs an API key with the scope {needed}");
+                assert_eq!(answer.json["detail"], detail, "{method} {path}");
                 answer.expect_problem(403, "forbidden");
             }
         }
@@ -397,7 +399,9 @@ async fn keys_open_what_their_scopes_say_at_their_tenant_and_nothing_when_revoke
     let (id, key) = create_key(&server, "default", &["enrol"]);
     let theirs = client.with_key(Some(&key));
     let import = json!({ "kind": "totp", "label": "x", "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" });
-    theirs.post("/v1/users/new/factors", import).await.expect_problem(403, "forbidden");
+    let answer = theirs.post("/v1/users/new/factors", import).await;
+    assert_eq!(answer.json["detail"], "the call needs an API key with the scope admin");
+    answer.expect_problem(403, "forbidden");
     assert!(server.command(["api-key", "revoke", &id]).status.success());
     theirs.get("/v1/users/alice").await.expect_problem(401, "unauthorized");
     client.verify("alice", &phone.totp(0)).await.expect(200);

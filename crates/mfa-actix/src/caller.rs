@@ -112,7 +112,7 @@ impl<S: Needs> FromRequest for Caller<S> {
             return ready(Err(ProblemCode::Unauthorized.into()));
         };
         if !S::SCOPES.iter().any(|scope| key.scopes.contains(scope)) {
-            return ready(Err(ProblemCode::Forbidden.into()));
+            return ready(Err(Problem::forbidden(S::SCOPES)));
         }
         ready(Ok(Self {
             tenant: key.tenant.clone(),

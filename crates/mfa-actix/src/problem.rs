@@ -8,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use mfa_domain::mfa::{ChangeError, EnrolError};
 use mfa_domain::otp_core::UriError;
+use mfa_domain::ports::Scope;
 use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -203,6 +204,13 @@ impl Problem {
         Self { errors: vec![error], ..Self::new(ProblemCode::InvalidRequest) }
     }
 
+    /// A call that needs a key with one of those scopes.
+    pub(crate) fn forbidden(needed: &[Scope]) -> Self {
+        let names: Vec<_> = needed.iter().map(|scope| scope.as_str()).collect();
+        let detail = format!("the call needs an API key with the scope {}", names.join(" or "));
+        Self { detail: Some(detail), ..Self::new(ProblemCode::Forbidden) }
+    }
+
     /// Something that is needed does not work.
     pub(crate) fn not_ready(dependencies: Dependencies) -> Self {
         Self { dependencies: Some(dependencies), ..Self::new(ProblemCode::Unavailable) }
@@ -280,6 +288,7 @@ impl Problem {
     pub(crate) fn example_of(code: ProblemCode) -> Self {
         match code {
             ProblemCode::InvalidRequest => Self::invalid("label", "must not be empty"),
+            ProblemCode::Forbidden => Self::forbidden(&[Scope::Admin]),
             code => Self::new(code),
         }
     }
@@ -313,7 +322,7 @@ impl From<Refusal> for Problem {
             Refusal::UnknownFactor => ProblemCode::NotFound,
             Refusal::NotEnrolled => ProblemCode::NotEnrolled,
             Refusal::Disabled => ProblemCode::Disabled,
-            Refusal::OperatorsOnly => ProblemCode::Forbidden,
+            Refusal::OperatorsOnly => return Self::forbidden(&[Scope::Admin]),
             Refusal::TooManyFactors { .. } => ProblemCode::TooManyFactors,
             Refusal::KindNotAdmitted => return Self::invalid("kind", refusal),
             Refusal::CounterTooLarge => return Self::invalid("counter", refusal),

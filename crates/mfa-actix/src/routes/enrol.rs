@@ -5,6 +5,7 @@ use actix_web::web::Data;
 use data_encoding::BASE64;
 use mfa_domain::mfa::{Enrolment, EnrolmentWarning, NewFactor};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, SecretWarning, Token, Totp, qr};
+use mfa_domain::ports::Scope;
 use mfa_domain::{FactorKind, Label, Reason, typed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -131,7 +132,7 @@ pub(crate) async fn enrol(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     if (request.secret.is_some() || request.imported) && !caller.is_admin {
-        return Err(ProblemCode::Forbidden.into());
+        return Err(Problem::forbidden(&[Scope::Admin]));
     }
     let default_issuer = state.issuer.clone().unwrap_or_else(|| caller.tenant.to_string());
     let reason = reason(&request)?;
