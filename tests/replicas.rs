@@ -63,10 +63,17 @@ async fn of_several_first_starts_on_one_redis_one_makes_a_key_ring_as_well() {
 }
 
 async fn one_makes_a_key_ring(url: &str) {
+    let wrong = tempfile::tempdir().unwrap();
+    let mut create = tokio::process::Command::from(program(binary!()));
+    create.args(["api-key", "create", "--scope", "verify", "--data-dir"]).arg(wrong.path());
+    let output = create.env("MFA_STORE", url).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(!wrong.path().join("keyring.toml").exists());
+
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let starts = folders.iter().map(|folder| {
         let mut command = tokio::process::Command::from(program(binary!()));
-        command.args(["api-key", "create", "--scope", "verify", "--data-dir"]).arg(folder.path());
+        command.args(["api-key", "create", "--init", "--scope", "verify", "--data-dir"]).arg(folder.path());
         command.env("MFA_STORE", url).output()
     });
     let started: Vec<_> = join_all(starts).await.into_iter().map(Result::unwrap).collect();

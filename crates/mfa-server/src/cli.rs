@@ -87,6 +87,9 @@ pub(crate) enum ApiKeyCommand {
         /// What it may do: verify, enrol, admin, audit
         #[arg(long = "scope", required = true, num_args = 1.., value_delimiter = ',')]
         scopes: Vec<Scope>,
+        /// Make a new installation, with a key ring, where there is none
+        #[arg(long)]
+        init: bool,
         #[command(flatten)]
         json: Json,
     },

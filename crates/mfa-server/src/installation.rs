@@ -10,10 +10,11 @@ use mfa_domain::{AccountKey, Mfa, Ports, TenantId, UserId};
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir;
+use crate::failure::Misuse;
 use crate::key_ring::{self, RingSource, Stamp};
 use crate::policies::policies;
 use crate::re_encryption;
-use crate::storage::{Absent, Storage, Turn};
+use crate::storage::{Absent, MAKERS, Storage, Turn};
 
 /// Stores and a key ring that belong together.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Installation {
             turn = storage.turn().await?;
             shared = turn.is_some() && has_api_keys(&storage).await?;
         }
-        let opened = Self::on(storage, settings, source, shared).await;
+        let opened = Self::on(storage, settings, source, shared, absent).await;
         match (opened, turn) {
             (Ok(opened), turn) => Ok(Self { turn, ..opened }),
             (Err(error), None) => Err(error),
@@ -64,8 +65,19 @@ impl Installation {
     }
 
     /// What is on an open store. `shared` is whether others have made a ring for it.
-    async fn on(storage: Storage, settings: &Settings, source: RingSource<'_>, shared: bool) -> Result<Self> {
+    async fn on(
+        storage: Storage,
+        settings: &Settings,
+        source: RingSource<'_>,
+        shared: bool,
+        absent: Absent,
+    ) -> Result<Self> {
         let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
+        if absent == Absent::Refuse && in_use.is_empty() && !has_api_keys(&storage).await? {
+            let text =
+                format!("there is no installation in {}; is the store right? {MAKERS}", settings.store);
+            return Err(Misuse(text).into());
+        }
         // From before it is read: whatever comes later is a change.
         let stamp = source.stamp();
         let ring = key_ring::for_store(&source, &in_use, &settings.store, shared)?;

@@ -20,7 +20,10 @@ mod redis_throttle;
 
 use redis_throttle::RedisThrottle;
 
-/// What to do where there is no database yet.
+/// How an installation comes into being, for messages.
+pub(crate) const MAKERS: &str = "`serve` and `api-key create --init` make a new one";
+
+/// What to do where there is no installation yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
     Create,
@@ -87,7 +90,7 @@ impl Storage {
             return Ok(Self::of(&memory, Opened::Memory));
         };
         if absent == Absent::Refuse && !path.exists() {
-            let text = format!("there is no database {}; is --data-dir right?", path.display());
+            let text = format!("there is no database {}; is --data-dir right? {MAKERS}", path.display());
             return Err(Misuse(text).into());
         }
         if !path.exists() {

@@ -2,7 +2,7 @@
 //!
 //! It goes to standard output, where the answers of all commands go: standard error is the log,
 //! which is collected, sent around and kept. Whoever collects standard output too runs `api-key
-//! create` before the first start; then there is nothing to show.
+//! create --init` before the first start; then there is nothing to show.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

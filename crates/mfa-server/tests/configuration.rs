@@ -85,7 +85,7 @@ fn a_file_that_is_named_and_not_there_is_a_problem() {
     );
     assert!(!program.data("").exists());
 
-    program.run("api-key create --scope verify");
+    program.run("api-key create --init --scope verify");
     assert_eq!(program.run("config check").out, "OK\n");
     std::fs::remove_file(program.data("keyring.toml")).unwrap();
     let said = program.run("config check");

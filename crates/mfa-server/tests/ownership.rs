@@ -33,7 +33,7 @@ fn whatever_root_runs_beside_a_server_of_another_user_takes_no_login_down() {
     fs::set_permissions(&data, Permissions::from_mode(0o750)).unwrap();
 
     // Root comes first, and makes everything there is.
-    let api_key = program.json("api-key create --scope verify enrol");
+    let api_key = program.json("api-key create --init --scope verify enrol");
     let api_key = api_key["key"].as_str().unwrap();
     let server = program.serve_as(server, "--set re_encryption=false");
     let secret = server.enrol(api_key, "alice");
@@ -64,7 +64,7 @@ fn whatever_root_runs_beside_a_server_of_another_user_takes_no_login_down() {
 fn who_cannot_keep_the_owner_of_a_file_is_refused_and_changes_nothing() {
     let program = Program::new();
     let Some(mut nobody) = program.as_nobody() else { return };
-    program.json("api-key create --scope verify");
+    program.json("api-key create --init --scope verify");
     let old = program.json("keys list")[0]["id"].as_str().unwrap().to_owned();
     program.json("keys add");
     // Root's folder, in which the group of the server may write.

@@ -13,7 +13,7 @@ const REFUSED: i32 = 3;
 /// A data directory in which a secret is sealed.
 fn with_a_secret() -> Program {
     let program = Program::new();
-    let key = program.json("api-key create --scope enrol");
+    let key = program.json("api-key create --init --scope enrol");
     program.serve("").enrol(key["key"].as_str().unwrap(), "alice");
     program
 }
@@ -181,7 +181,7 @@ fn a_database_of_a_newer_version_is_refused() {
 #[test]
 fn on_a_full_disk_nothing_is_accepted_and_nothing_lost_and_the_server_stays_up() {
     let program = Program::new();
-    let key = program.json("api-key create --scope enrol");
+    let key = program.json("api-key create --init --scope enrol");
     let key = key["key"].as_str().unwrap();
     // A limit on the size of files stands for the disk.
     let mut limited = Command::new("sh");
@@ -225,7 +225,8 @@ fn a_place_that_cannot_be_written_is_named() {
 #[test]
 fn a_wrong_data_directory_is_not_made_by_commands_that_only_look() {
     let program = Program::new();
-    for line in ["user show alice", "api-key list", "keys list", "audit verify", "keys add"] {
+    let create = "api-key create --scope verify";
+    for line in ["user show alice", create, "api-key list", "keys list", "audit verify", "keys add"] {
         let said = program.run(line);
         assert_eq!(said.code, 2, "{line}: {said:?}");
         assert!(
@@ -235,6 +236,20 @@ fn a_wrong_data_directory_is_not_made_by_commands_that_only_look() {
         );
     }
     assert!(!program.data("").exists());
+    for line in [create, "api-key create --init --scope verify"] {
+        let said = program.run(&format!("{line} --store memory:"));
+        assert!(said.code == 2 && said.err.contains("the store is memory:"), "{said:?}");
+    }
+
+    // What a first start leaves that was broken off is no installation either.
+    program.run("api-key create --init --scope verify");
+    let made = program.run(create);
+    assert_eq!(made.code, 0, "{made:?}");
+    let emptied =
+        Command::new("sqlite3").arg(program.data("mfa.db")).arg("DELETE FROM api_keys").status().unwrap();
+    assert!(emptied.success());
+    let said = program.run(create);
+    assert!(said.code == 2 && said.err.contains("there is no installation in"), "{said:?}");
 }
 
 #[test]

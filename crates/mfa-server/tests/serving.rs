@@ -47,7 +47,7 @@ fn the_first_start_shows_a_key_and_a_curl_line_that_works_and_no_other_start_doe
 #[test]
 fn who_makes_a_key_first_gets_no_other() {
     let program = Program::new();
-    let key = program.json("api-key create --tenant acme --scope verify enrol");
+    let key = program.json("api-key create --init --tenant acme --scope verify enrol");
     let server = program.serve("");
     let secret = server.enrol(key["key"].as_str().unwrap(), "alice");
     assert_eq!(
@@ -109,7 +109,7 @@ fn healthcheck_asks_where_the_server_listens() {
 #[test]
 fn metrics_are_there() {
     let program = Program::new();
-    let key = program.json("api-key create --scope verify");
+    let key = program.json("api-key create --init --scope verify");
     let server = program.serve("");
     server.verify(key["key"].as_str().unwrap(), "alice", "123456");
     let (status, page) = server.call("", "GET", "/metrics", &Value::Null);
@@ -135,7 +135,7 @@ fn logs_are_json_if_asked_and_have_no_colours_in_a_file() {
 #[expect(clippy::disallowed_methods, reason = "measures the program")]
 fn two_thousand_connections_that_say_nothing_stop_nobody() {
     let program = Program::new();
-    let key = program.json("api-key create --scope verify");
+    let key = program.json("api-key create --init --scope verify");
     let server = program.serve("");
     let idle: Vec<_> = (0..2000)
         .map_while(|_| TcpStream::connect(&server.address).ok())

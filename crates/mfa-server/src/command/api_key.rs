@@ -8,19 +8,22 @@ use mfa_domain::{TenantId, UserCase};
 use serde_json::{Value, json};
 
 use crate::cli::{ApiKeyCommand, Json};
-use crate::config::{Config, Settings};
+use crate::config::{Config, Settings, StoreUrl};
 use crate::installation::Installation;
 use crate::output;
 use crate::storage::Absent;
 
 pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
     let absent = match command {
-        ApiKeyCommand::Create { .. } => Absent::Create,
-        ApiKeyCommand::List { .. } | ApiKeyCommand::Revoke { .. } => Absent::Refuse,
+        // A key in memory would be gone with this command.
+        ApiKeyCommand::Create { init: true, .. } if config.settings.store != StoreUrl::Memory => {
+            Absent::Create
+        }
+        _ => Absent::Refuse,
     };
     let installation = Installation::open(config, absent).await?;
     match command {
-        ApiKeyCommand::Create { tenant, scopes, json } => {
+        ApiKeyCommand::Create { tenant, scopes, json, .. } => {
             let scopes: Scopes = scopes.into_iter().collect();
             let key = create(&installation, &config.settings, &tenant, scopes).await?;
             say_created(&key, json)?;

@@ -20,7 +20,7 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
     let installation = Installation::open(config, Absent::Refuse).await?;
     let mfa = installation.mfa.as_ref();
     match command {
-        UserCommand::Show { user, json } => show(mfa, &key(&installation, user).await?, json).await?,
+        UserCommand::Show { user, json } => show(mfa, &known(&installation, user).await?, json).await?,
         UserCommand::Unlock(ReasonedArgs { user, reason, json }) => {
             let key = known(&installation, user).await?;
             mfa.unlock(&key, &operator(), &reason).await?;
@@ -44,9 +44,14 @@ async fn key(installation: &Installation, UserArgs { user, tenant }: UserArgs) -
 /// The key of a user who was seen before: a mistyped name must not pass for a success.
 async fn known(installation: &Installation, arguments: UserArgs) -> Result<AccountKey> {
     let key = key(installation, arguments).await?;
-    let seen = installation.mfa.ports().accounts.load(&key).await?.version != Version::default();
-    ensure!(seen, "user {} of tenant {} was never seen", key.user.escaped(), key.tenant);
+    ensure_seen(&installation.mfa, &key).await?;
     Ok(key)
+}
+
+async fn ensure_seen(mfa: &Mfa, key: &AccountKey) -> Result<()> {
+    let seen = mfa.ports().accounts.load(key).await?.version != Version::default();
+    ensure!(seen, "user {} of tenant {} was never seen", key.user.escaped(), key.tenant);
+    Ok(())
 }
 
 fn say_done(key: &AccountKey, done: &str, json: Json) -> Result<()> {
@@ -131,6 +136,10 @@ async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
         if !page.more || query.after.is_none() {
             break;
         }
+    }
+    // An account that cannot be read still has its trail.
+    if events.is_empty() {
+        ensure_seen(mfa, key).await?;
     }
     if json.json {
         return output::say_json(&events.iter().map(event_as_json).collect());
