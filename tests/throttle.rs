@@ -172,6 +172,28 @@ async fn offers_do_not_make_the_trail_long_by_default() {
     }
 }
 
+/// Whatever the trail keeps for good is charged as an offer, but for verdicts.
+#[tokio::test(flavor = "multi_thread")]
+async fn renaming_and_removing_do_not_make_the_trail_long() {
+    for store in ["sqlite:mfa.db", "memory:"] {
+        let settings = [("MFA_STORE", store), ("MFA_REQUEST_TIMEOUT", "1m")];
+        let server = Server::with(binary!(), ServerOptions::new(settings));
+        let client = &server.client;
+        let (phone, _) = client.enrol("alice", "totp").await;
+        let path = format!("/v1/users/alice/factors/{}", phone.factor);
+        let renames = (0..100).map(|number| {
+            let body = json!({ "label": format!("Phone {number}") }).to_string();
+            let path = &path;
+            async move { client.send("PATCH", path, Some(body)).await }
+        });
+        // Less the offer that enrolled her.
+        assert_eq!(admitted(&join_all(renames).await), 59, "{store}");
+        assert_eq!(client.count_events("alice", "factor_renamed").await, 59, "{store}");
+        client.delete(&path).await.expect_problem(429, "throttled");
+        client.verify("alice", &phone.totp(0)).await.expect(200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_api_key_leaves_another_alone_and_one_tenant_another() {
     let settings = [("MFA_THROTTLE_API_KEY", "10/1h"), ("MFA_THROTTLE_TENANT", "15/1h")];

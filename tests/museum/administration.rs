@@ -63,10 +63,7 @@ async fn keys_of_another_tenant_never_reach_ours() {
     }
     admin.delete("/v1/users/alice").await.expect(204);
     let theirs = audit.get("/v1/events?limit=1000").await.expect(200).json;
-    let theirs = theirs["events"].as_array().unwrap();
-    assert!(theirs.iter().all(|event| event["kind"] != "verified"), "{theirs:?}");
-    assert!(theirs.iter().all(|event| event["factor"].is_null()), "{theirs:?}");
-    assert_eq!(theirs[0]["kind"], "reset");
+    assert_eq!(theirs["events"], json!([]), "there was nothing to reset, to unlock or to erase");
     assert_eq!((client.get("/v1/users/alice").await.text, client.events("alice").await), before);
     // Their five failures are not hers.
     let (_, pending) = offer(&enrol, "alice", json!({ "kind": "hotp" })).await;

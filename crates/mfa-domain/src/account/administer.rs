@@ -6,7 +6,8 @@ use crate::policy::Standing;
 use crate::{Delta, Reason};
 
 impl Account {
-    /// Lifts every lock. The failures so far still count towards disabling the factors.
+    /// Lifts every lock. The failures so far still count towards disabling the factors. Without any
+    /// there is nothing to lift, and nothing to record.
     ///
     /// # Errors
     /// [`Refusal::Disabled`]: no unlock brings disabled factors back, only a reset.
@@ -16,24 +17,30 @@ impl Account {
         }
         let mut draft = self.draft(context);
         draft.attempts().forgive();
+        if *draft.attempts() == self.attempts {
+            return Ok(None);
+        }
         draft.record(EventKind::Unlocked, None, [("reason", reason.to_string())]);
         Ok(draft.finish())
     }
 
     /// Removes every factor and backup code and forgets every attempt. The user is not enrolled
-    /// any more: a reset never ends in a verified state.
+    /// any more: a reset never ends in a verified state. `None` if there is nothing of that.
     #[must_use]
     pub fn reset(&self, context: Context<'_>, reason: &Reason) -> Option<Delta> {
+        if self.is_clear() {
+            return None;
+        }
         let mut draft = self.draft(context);
         draft.record(EventKind::Reset, None, [("reason", reason.to_string())]);
         self.clear(&mut draft);
         draft.finish()
     }
 
-    /// Removes everything but the audit trail, which says so. `None` if there never was anything.
+    /// Removes everything but the audit trail, which says so. `None` if there is nothing but the trail.
     #[must_use]
     pub fn erase(&self, context: Context<'_>) -> Option<Delta> {
-        if self.audit_head.sequence == 0 {
+        if self.is_clear() {
             return None;
         }
         let mut draft = self.draft(context);
@@ -52,6 +59,11 @@ impl Account {
             }
         }
         draft.finish()
+    }
+
+    /// Whether there is nothing that [`clear`](Self::clear) would remove.
+    fn is_clear(&self) -> bool {
+        self.factors.is_empty() && self.backup_codes.is_none() && self.attempts == Attempts::default()
     }
 
     fn clear(&self, draft: &mut Draft<'_>) {
