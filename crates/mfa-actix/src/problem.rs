@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use mfa_domain::mfa::{ChangeError, EnrolError};
-use mfa_domain::otp_core::UriError;
+use mfa_domain::otp_core::uri::Name;
 use mfa_domain::ports::Scope;
 use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
 use serde::{Serialize, Serializer};
@@ -40,6 +40,8 @@ pub enum ProblemCode {
     Disabled,
     /// The user has no active factor.
     NotEnrolled,
+    /// The factor to confirm is active.
+    AlreadyActive,
     /// Not this user's, or not there: one answer for both.
     NotFound,
     /// The change needs a fresh verification by an existing factor.
@@ -101,13 +103,14 @@ pub(crate) struct ProblemBody<'a> {
 
 impl ProblemCode {
     /// Every kind.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::MalformedCode,
         Self::InvalidCode,
         Self::Locked,
         Self::Throttled,
         Self::Disabled,
         Self::NotEnrolled,
+        Self::AlreadyActive,
         Self::NotFound,
         Self::ProofRequired,
         Self::TooManyFactors,
@@ -140,6 +143,7 @@ impl ProblemCode {
                 ("disabled", S::FORBIDDEN, "Too many wrong codes in a row; factors must be bound anew")
             }
             Self::NotEnrolled => ("not-enrolled", S::CONFLICT, "The user has no active factor"),
+            Self::AlreadyActive => ("already-active", S::CONFLICT, "The factor is active already"),
             Self::NotFound => ("not-found", S::NOT_FOUND, "Not there"),
             Self::ProofRequired => (
                 "proof-required",
@@ -235,6 +239,7 @@ impl Problem {
             Rejection::Locked { until } => return Self::for_now(ProblemCode::Locked, until.since(now)),
             Rejection::Disabled => ProblemCode::Disabled,
             Rejection::NotEnrolled => ProblemCode::NotEnrolled,
+            Rejection::AlreadyActive => ProblemCode::AlreadyActive,
             Rejection::UnknownFactor => ProblemCode::NotFound,
         };
         Self::new(code)
@@ -346,10 +351,10 @@ impl From<EnrolError> for Problem {
         match error {
             EnrolError::Refused(refusal) => refusal.into(),
             EnrolError::Secret(secret) => Self::invalid("secret", secret),
-            EnrolError::Name(name @ (UriError::ColonInAccount | UriError::EmptyAccount)) => {
-                Self::invalid("account_name", name)
+            EnrolError::Name(error) if error.name() == Some(Name::Account) => {
+                Self::invalid("account_name", error)
             }
-            EnrolError::Name(name) => Self::invalid("issuer", name),
+            EnrolError::Name(error) => Self::invalid("issuer", error),
             EnrolError::Undecided(undecided) => undecided.into(),
         }
     }

@@ -5,12 +5,13 @@
 //! only if the version is still the one that was read.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use thiserror::Error;
 
 use crate::audit::{AuditEvent, AuditHead, EventKind};
 use crate::policy::{Change, Proof};
-use crate::{AccountKey, Actor, FactorId, Policies, Timestamp};
+use crate::{AccountKey, Actor, FactorId, Label, Policies, Timestamp};
 
 pub mod attempts;
 pub mod backup_codes;
@@ -216,6 +217,15 @@ impl Account {
     #[must_use]
     pub fn is_enrolled(&self) -> bool {
         self.active_factors().next().is_some()
+    }
+
+    /// `label`, or the same with the lowest number from 2 by which no other active factor goes but the
+    /// one that `id` replaces. So two active factors never have one label.
+    fn own_label(&self, label: &Label, id: FactorId, replaces: Option<FactorId>) -> Label {
+        let others = || self.active_factors().filter(|other| other.id != id && Some(other.id) != replaces);
+        let mut labels = iter::once(label.clone()).chain((2..).map(|number| label.numbered(number)));
+        let free = labels.find(|label| others().all(|other| other.label != *label));
+        free.unwrap_or_else(|| label.clone())
     }
 
     /// Whether the owner has proved what `change` needs. Without an active factor there is nothing

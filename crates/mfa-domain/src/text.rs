@@ -42,6 +42,17 @@ impl Label {
     }
 }
 
+impl Label {
+    /// The same with a number behind it: "Phone 2". Its end is cut off where there is no room.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> Self {
+        let number = format!(" {number}");
+        let room = Self::MAX_LENGTH.saturating_sub(number.len());
+        let kept: String = self.0.chars().take(room).collect();
+        Self(format!("{}{number}", kept.trim_end()))
+    }
+}
+
 impl Reason {
     /// The longest reason, in characters.
     pub const MAX_LENGTH: usize = 256;
@@ -116,6 +127,15 @@ pub(crate) fn visible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_has_room_behind_the_longest_label() {
+        assert_eq!(Label::new("Phone").unwrap().numbered(2).as_str(), "Phone 2");
+        let long = Label::new(&"é".repeat(64)).unwrap().numbered(10);
+        assert_eq!(long.as_str(), format!("{} 10", "é".repeat(61)));
+        let blank = Label::new(&format!("{} bb", "a".repeat(61))).unwrap();
+        assert_eq!(blank.numbered(2).as_str(), format!("{} 2", "a".repeat(61)));
+    }
 
     #[test]
     fn labels_that_could_forge_a_line_or_hide_are_refused() {

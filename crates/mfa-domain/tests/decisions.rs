@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mfa_domain::account::{Drift, Evidence, OpenSecret};
+use mfa_domain::account::{Decision, Drift, Evidence, OpenSecret};
 use mfa_domain::audit::AuditHead;
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
 use mfa_domain::policy::{StandardLockout, StandardVerification, Standing};
@@ -428,6 +428,90 @@ fn a_pending_factor_protects_nothing_and_expires() {
 }
 
 #[test]
+fn what_changes_nothing_records_nothing() {
+    let mut world = World::enrolled();
+    let (user, admin) = (Actor::user("test"), Actor::admin("test"));
+    let id = world.account.factors[0].id;
+    let reason = Reason::new("test").unwrap();
+    let rename = |world: &mut World, label: &str| {
+        world.decide(&user, |account, context| {
+            let Decision { answer, delta } = account.rename(context, id, Label::new(label).unwrap()).unwrap();
+            (answer.label.to_string(), delta)
+        })
+    };
+    assert_eq!(rename(&mut world, " work phone "), "work phone");
+    for _ in 0..3 {
+        assert_eq!(rename(&mut world, "work phone"), "work phone");
+        world.decide(&admin, |account, context| ((), account.unlock(context, &reason).unwrap()));
+    }
+    assert_eq!(world.count(&EventKind::FactorRenamed), 1);
+    assert_eq!(world.count(&EventKind::Unlocked), 0);
+    // The failures of an open account count towards a lock, so there is something to lift, once.
+    assert!(!is_verified(&world.verify("000000")));
+    for _ in 0..3 {
+        world.decide(&admin, |account, context| ((), account.unlock(context, &reason).unwrap()));
+        world.decide(&admin, |account, context| ((), account.reset(context, &reason)));
+    }
+    assert_eq!((world.count(&EventKind::Unlocked), world.count(&EventKind::Reset)), (1, 1));
+}
+
+#[test]
+fn no_two_active_factors_have_one_label() {
+    let mut world = World::enrolled();
+    let user = Actor::user("test");
+    let (first, second) = (world.account.factors[0].id, world.account.factors[1].id);
+    let rename = |world: &mut World, id: FactorId, label: &str| {
+        world.decide(&user, |account, context| {
+            let Decision { answer, delta } = account.rename(context, id, Label::new(label).unwrap()).unwrap();
+            (answer.label.to_string(), delta)
+        })
+    };
+    assert_eq!(rename(&mut world, first, "phone"), "phone 2", "both were made with one label");
+    assert_eq!(rename(&mut world, second, "token"), "token");
+    assert_eq!(rename(&mut world, first, "phone"), "phone");
+    assert_eq!(rename(&mut world, second, "phone"), "phone 2");
+    assert_eq!(rename(&mut world, second, "phone"), "phone 2", "it is its own");
+    assert!(is_verified(&world.verify(&world.totp(0))));
+
+    let pending = |world: &World, number: u8, replaces: Option<FactorId>| {
+        let device = TotpDevice {
+            totp: Totp::default(),
+            secret: sealed(number),
+            last_step: None,
+            drift: Drift::default(),
+        };
+        let expires_at = world.now.plus(Duration::from_mins(10));
+        let state = FactorState::Pending { expires_at, replaces };
+        Factor { state, ..world.factor(number, Authenticator::Totp(device)) }
+    };
+    let offer = |world: &mut World, factor: Factor| {
+        world.decide(&user, |account, context| ((), account.begin_enrolment(context, factor).unwrap()));
+    };
+    let confirm = |world: &mut World, factor: &Factor, number: u8| {
+        let code = Totp::default().generate(&secret(number), world.now.unix_seconds()).unwrap();
+        let code = SubmittedCode::parse(code.as_str()).unwrap();
+        let open = OpenSecret { factor: factor.id, ..open(factor) };
+        world.decide(&user, |account, context| {
+            let decision = account.confirm(context, factor.id, (&code).into(), &open, None);
+            (decision.answer.unwrap().label.to_string(), decision.delta)
+        })
+    };
+    // Those that wait have the label that they asked for. They get a number when they become active.
+    let (third, fourth) = (pending(&world, 3, None), pending(&world, 4, None));
+    offer(&mut world, third.clone());
+    offer(&mut world, fourth.clone());
+    assert_eq!(confirm(&mut world, &fourth, 4), "phone 3");
+    assert_eq!(confirm(&mut world, &third, 3), "phone 4");
+    // Whoever replaces another may have its label.
+    let fifth = pending(&world, 5, Some(first));
+    offer(&mut world, fifth.clone());
+    assert_eq!(confirm(&mut world, &fifth, 5), "phone");
+    let mut labels: Vec<_> = world.account.active_factors().map(|factor| factor.label.to_string()).collect();
+    labels.sort();
+    assert_eq!(labels, ["phone", "phone 2", "phone 3", "phone 4"]);
+}
+
+#[test]
 fn erasing_leaves_the_trail_and_nothing_else() {
     let mut world = World::enrolled();
     assert!(!is_verified(&world.verify("000000")));
@@ -436,6 +520,12 @@ fn erasing_leaves_the_trail_and_nothing_else() {
     let head = world.account.audit_head;
     assert_eq!(world.account, Account { audit_head: head, ..Account::default() });
     assert_eq!(world.events.last().unwrap().kind, EventKind::Erased);
+    // Nothing is left to erase, to reset or to unlock: nothing is recorded.
+    let reason = Reason::new("again").unwrap();
+    world.decide(&admin, |account, context| ((), account.erase(context)));
+    world.decide(&admin, |account, context| ((), account.reset(context, &reason)));
+    world.decide(&admin, |account, context| ((), account.unlock(context, &reason).unwrap()));
+    assert_eq!(world.account.audit_head, head);
     // There never was anything to erase.
     let mut never = World::new();
     never.decide(&admin, |account, context| ((), account.erase(context)));

@@ -1,6 +1,6 @@
 //! QR codes (ISO/IEC 18004) of `otpauth` URIs, as SVG, PNG and terminal text.
 //!
-//! All three have error correction M and the quiet zone of four modules that the standard asks for, and say dark and
+//! All three have error correction M, or L if there is no room for it, and the quiet zone of four modules that the standard asks for, and say dark and
 //! light explicitly, so that a dark page or terminal does not invert them. The results contain the secret, hence
 //! [`Zeroizing`]; what the encoder itself keeps for a moment is beyond our reach and not wiped.
 //!
@@ -33,7 +33,7 @@ const SVG_SCALE: usize = 4;
 ///
 /// # Errors
 ///
-/// [`QrError::TooLong`] if the text does not fit into the largest code, some 2,300 bytes.
+/// [`QrError::TooLong`] if the text does not fit into the largest code, some 2,900 bytes.
 pub fn svg(text: &str) -> Result<Zeroizing<String>, QrError> {
     let grid = Grid::encode(text)?;
     let side = grid.side;
@@ -127,7 +127,9 @@ struct Grid {
 
 impl Grid {
     fn encode(text: &str) -> Result<Self, QrError> {
-        let code = QrCode::with_error_correction_level(text, EcLevel::M).map_err(|_| QrError::TooLong)?;
+        // The longest names and the longest secret need L.
+        let encode = |level| QrCode::with_error_correction_level(text, level);
+        let code = encode(EcLevel::M).or_else(|_| encode(EcLevel::L)).map_err(|_| QrError::TooLong)?;
         let width = code.width();
         let dark = code.into_colors().into_iter().map(|module| module == Color::Dark).collect();
         Ok(Self { side: width + 2 * QUIET_ZONE, width, dark: Zeroizing::new(dark) })

@@ -24,7 +24,7 @@ pub use self::build::{build, check_issuer};
 pub use self::compatibility::{CompatibilityWarning, compatibility};
 
 /// The longest issuer or account, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 160;
+pub const MAX_NAME_BYTES: usize = 256;
 
 /// The longest URI that is parsed, in bytes. Whatever is built is shorter.
 pub const MAX_URI_BYTES: usize = 4096;
@@ -245,6 +245,24 @@ impl fmt::Display for UriWarning {
     }
 }
 
+/// One of the two names in a URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// Who the code is for.
+    Issuer,
+    /// Whose code it is.
+    Account,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Issuer => "issuer",
+            Self::Account => "account",
+        })
+    }
+}
+
 /// A URI cannot be built, or cannot be read. The messages never repeat the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -261,12 +279,12 @@ pub enum UriError {
     /// The account is empty.
     #[error("the account is empty")]
     EmptyAccount,
-    /// Issuer or account is longer than [`MAX_NAME_BYTES`].
-    #[error("issuer or account is longer than {MAX_NAME_BYTES} bytes")]
-    NameTooLong,
-    /// Issuer or account has a control character, such as a line break.
-    #[error("issuer or account contains a control character")]
-    ControlCharacter,
+    /// A name is longer than [`MAX_NAME_BYTES`].
+    #[error("the {0} is longer than {MAX_NAME_BYTES} bytes")]
+    NameTooLong(Name),
+    /// A name has a control character, such as a line break.
+    #[error("the {0} contains a control character")]
+    ControlCharacter(Name),
     /// The token has a T0 other than 0, which the format cannot say.
     #[error("an otpauth URI cannot express a T0 other than 0")]
     T0,
@@ -307,4 +325,17 @@ pub enum UriError {
     /// The secret cannot be read or is too weak.
     #[error(transparent)]
     Secret(#[from] SecretError),
+}
+
+impl UriError {
+    /// The name that is wrong, if it is one.
+    #[must_use]
+    pub const fn name(&self) -> Option<Name> {
+        match self {
+            Self::ColonInIssuer | Self::EmptyIssuer => Some(Name::Issuer),
+            Self::ColonInAccount | Self::EmptyAccount => Some(Name::Account),
+            Self::NameTooLong(name) | Self::ControlCharacter(name) => Some(*name),
+            _ => None,
+        }
+    }
 }

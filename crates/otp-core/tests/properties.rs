@@ -255,7 +255,13 @@ fn the_longest_names_give_a_uri_that_is_parsed() {
     let secret = Secret::from_bytes(&[0xff; Secret::MAX_BYTES]).unwrap();
     let too_long = format!("{longest}e");
     let refused = OtpauthUri::totp(None, &too_long, secret, Totp::default());
-    assert_eq!(refused.map(drop), Err(UriError::NameTooLong));
+    assert_eq!(refused.map(drop), Err(UriError::NameTooLong(otp_core::uri::Name::Account)));
+    let secret = Secret::from_bytes(&[0xff; Secret::MAX_BYTES]).unwrap();
+    let refused = OtpauthUri::totp(Some(&too_long), "alice", secret, Totp::default()).map(drop).unwrap_err();
+    assert_eq!(
+        (refused.name(), refused.to_string().as_str()),
+        (Some(otp_core::uri::Name::Issuer), "the issuer is longer than 256 bytes")
+    );
 
     let endless = format!("otpauth://totp/alice?secret={}", "A".repeat(4096));
     assert_eq!(OtpauthUri::parse(&endless).map(drop), Err(UriError::TooLong));

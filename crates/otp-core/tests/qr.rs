@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use otp_core::qr::{self, QrError};
+use otp_core::{Algorithm, Digits, Hotp, OtpauthUri, Secret};
 
 const URI: &str = "otpauth://totp/Big%20Co:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Big%20Co";
 
@@ -15,6 +16,15 @@ fn all_three_show_the_same_modules() {
     let expected = modules_of_png(&qr::png(URI).unwrap());
     assert_eq!(modules_of_svg(&qr::svg(URI).unwrap()), expected);
     assert_eq!(modules_of_terminal(&qr::terminal(URI).unwrap()), expected);
+}
+
+#[test]
+fn the_longest_names_and_the_longest_secret_fit() {
+    let name = "é".repeat(otp_core::uri::MAX_NAME_BYTES / 2);
+    let secret = Secret::from_bytes(&[0xff; Secret::MAX_BYTES]).unwrap();
+    let hotp = Hotp::new(Algorithm::Sha512, Digits::default());
+    let uri = OtpauthUri::hotp(Some(&name), &name, secret, hotp, u64::MAX).unwrap().to_uri();
+    assert!(qr::svg(&uri).is_ok() && qr::png(&uri).is_ok() && qr::terminal(&uri).is_ok());
 }
 
 #[test]
@@ -61,9 +71,9 @@ fn every_terminal_line_sets_and_resets_its_colours() {
 
 #[test]
 fn what_does_not_fit_is_an_error() {
-    let fits = "a".repeat(2331);
+    let fits = "a".repeat(2953);
     assert!(qr::svg(&fits).is_ok());
-    let too_long = "a".repeat(2332);
+    let too_long = "a".repeat(2954);
     assert_eq!(qr::svg(&too_long).map(drop), Err(QrError::TooLong));
     assert_eq!(qr::png(&too_long).map(drop), Err(QrError::TooLong));
     assert_eq!(qr::terminal(&too_long).map(drop), Err(QrError::TooLong));

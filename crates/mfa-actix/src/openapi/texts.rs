@@ -8,7 +8,8 @@ const UNSEEN: &str =
     r"\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB";
 
 pub(crate) fn label() -> Object {
-    let text = "What the user calls the factor: 1 to 64 characters that can be seen.";
+    let text = "What the user calls the factor: 1 to 64 characters that can be seen. An active factor gets a number behind it \
+                (`Phone 2`) if another one has it.";
     string(1, 64).description(Some(text)).pattern(Some(visible(""))).examples(["Work phone"]).build()
 }
 

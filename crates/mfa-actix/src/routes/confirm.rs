@@ -45,7 +45,8 @@ pub(crate) struct ConfirmAnswer {
 /// Confirm a factor by its first code
 ///
 /// Or by two consecutive ones, which are searched much further: so a device whose clock or counter is off can be bound, too.
-/// They are used up by it. Wrong ones cost one attempt.
+/// They are used up by it. Wrong ones cost one attempt. A factor that is active already is `already-active`, whatever the code:
+/// whoever lost the first answer has its factor, and issues new backup codes.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors", security(("api_key" = ["enrol"])),
     params(UserSegment, FactorSegment),
@@ -53,7 +54,7 @@ pub(crate) struct ConfirmAnswer {
     responses((status = 200, description = "The factor is active", body = ConfirmAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked,
-        ProblemCode::Disabled, ProblemCode::NotFound,
+        ProblemCode::Disabled, ProblemCode::NotFound, ProblemCode::AlreadyActive,
     ]))),
 )]
 pub(crate) async fn confirm(

@@ -213,7 +213,8 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
 }
 
 fn answer(enrolment: &Enrolment, tolerated: &[SecretWarning]) -> Result<EnrolAnswer, Problem> {
-    let too_long = |_| Problem::invalid("issuer", "issuer and account name are too long for a QR code");
+    // The longest names fit; the factor is there by now.
+    let too_long = |_| ProblemCode::Internal;
     let png = qr::png(&enrolment.uri).map_err(too_long)?;
     let otp = OtpAnswer {
         secret: enrolment.secret.to_base32().to_string(),

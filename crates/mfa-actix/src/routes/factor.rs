@@ -22,6 +22,8 @@ pub(crate) struct RenameRequest {
 }
 
 /// Rename a factor
+///
+/// With the label that it has, nothing changes and nothing is recorded.
 #[utoipa::path(
     patch, path = "/v1/users/{user}/factors/{id}", tag = "factors", security(("api_key" = ["enrol"])),
     params(UserSegment, FactorSegment),

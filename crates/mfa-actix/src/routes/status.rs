@@ -21,6 +21,7 @@ use crate::state::State;
     "backup_codes": { "remaining": 9, "total": 10, "low": false },
     "locked_until": null,
     "disabled": false,
+    "attempts_left": 5,
 }))]
 pub(crate) struct UserAnswer {
     /// The host's own id.
@@ -35,6 +36,10 @@ pub(crate) struct UserAnswer {
     locked_until: Option<String>,
     /// Whether factors must be bound anew.
     disabled: bool,
+    /// How many wrong codes in a row are evaluated before the account is locked or disabled; 100 stands for any larger number.
+    /// For the host: no refusal tells it.
+    #[schema(minimum = 0, maximum = 100)]
+    attempts_left: u32,
 }
 
 /// How many backup codes there are.
@@ -73,5 +78,6 @@ pub(crate) async fn status(
         },
         locked_until: status.locked_until.map(|until| until.to_string()),
         disabled: status.disabled,
+        attempts_left: status.attempts_left,
     }))
 }

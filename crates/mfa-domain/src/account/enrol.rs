@@ -47,7 +47,7 @@ impl Account {
         let detail = [("factor_kind", factor.kind().as_str().to_owned()), ("reason", reason.to_string())];
         draft.record(EventKind::FactorImported, Some(factor.id), detail);
         self.activated(&mut draft, factor.id, factor.replaces(), None);
-        let active = Factor { state: FactorState::Active, ..factor };
+        let active = Factor { state: FactorState::Active, ..self.labelled(factor) };
         draft.put(active.clone());
         Ok(Decision { answer: active, delta: draft.finish() })
     }
@@ -65,8 +65,10 @@ impl Account {
         id: FactorId,
         codes: Codes<'_>,
     ) -> Result<&Factor, Rejection> {
-        let pending = self.factor(id).filter(|factor| factor.is_pending(context.now));
-        let factor = pending.ok_or(Rejection::UnknownFactor)?;
+        let factor = self.known(context, id).map_err(|_| Rejection::UnknownFactor)?;
+        if factor.is_active() {
+            return Err(Rejection::AlreadyActive);
+        }
         self.check_standing(context)?;
         if codes.fit(factor) { Ok(factor) } else { Err(Rejection::Malformed) }
     }
@@ -92,6 +94,7 @@ impl Account {
             return self.refuse(context, factor, codes, secret);
         };
         let mut draft = self.draft(context);
+        let accepted = self.labelled(accepted);
         let active = Factor { state: FactorState::Active, last_used_at: Some(context.now), ..accepted };
         draft.record(
             EventKind::FactorActivated,
@@ -161,6 +164,12 @@ impl Account {
             self.check_proof(context, Change::RevokeFactor)?;
         }
         self.check_proof(context, change)
+    }
+
+    /// `factor` with a label of its own.
+    fn labelled(&self, factor: Factor) -> Factor {
+        let label = self.own_label(&factor.label, factor.id, factor.replaces());
+        Factor { label, ..factor }
     }
 
     /// What follows when the factor `id` becomes active.

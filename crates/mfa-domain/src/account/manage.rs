@@ -10,7 +10,8 @@ use crate::policy::Change;
 use crate::{Delta, FactorId, Label};
 
 impl Account {
-    /// Gives a factor another label.
+    /// Gives a factor another label, with a number if another active one has it. The same label changes
+    /// nothing.
     ///
     /// # Errors
     /// [`Refusal::UnknownFactor`], or [`Refusal::ProofRequired`] if the policy asks for one.
@@ -22,6 +23,10 @@ impl Account {
     ) -> Result<Decision<Factor>, Refusal> {
         let factor = self.known(context, id)?;
         self.check_proof(context, Change::RenameFactor)?;
+        let label = self.own_label(&label, id, factor.replaces());
+        if label == factor.label {
+            return Ok(Decision::without_change(factor.clone()));
+        }
         let renamed = Factor { label, ..factor.clone() };
         let mut draft = self.draft(context);
         draft.record(EventKind::FactorRenamed, Some(id), []);
@@ -102,7 +107,7 @@ impl Account {
     }
 
     /// A factor that is there for the owner: active, or pending and in time.
-    fn known(&self, context: Context<'_>, id: FactorId) -> Result<&Factor, Refusal> {
+    pub(super) fn known(&self, context: Context<'_>, id: FactorId) -> Result<&Factor, Refusal> {
         let known = self.factor(id).filter(|factor| !factor.is_expired(context.now));
         known.ok_or(Refusal::UnknownFactor)
     }

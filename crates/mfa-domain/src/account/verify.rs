@@ -69,6 +69,9 @@ pub enum Rejection {
     /// There is no active factor.
     #[error("the user has no active factor")]
     NotEnrolled,
+    /// The factor that a code was to confirm is active already.
+    #[error("the factor is active already")]
+    AlreadyActive,
     /// There is no such factor in that state, or it is another user's.
     #[error("no such factor")]
     UnknownFactor,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use otp_core::{CompatibilityWarning, Secret, SecretError, SecretWarning, Strength, Token, UriError, uri};
+use otp_core::uri::{self, Name};
+use otp_core::{CompatibilityWarning, Secret, SecretError, SecretWarning, Strength, Token, UriError};
 use zeroize::Zeroizing;
 
 use super::secrets::OpenSecrets;
@@ -146,8 +147,12 @@ impl Mfa {
             secret.check(strength)?.into_iter().map(EnrolmentWarning::Secret).collect();
         warnings.extend(uri::compatibility(&token).into_iter().map(EnrolmentWarning::Compatibility));
         let account_name = account_name.unwrap_or_else(|| account_name_of(&key.user));
-        if !issuer.iter().chain([&account_name]).all(|name| name.chars().all(visible)) {
-            return Err(UriError::ControlCharacter.into());
+        for (text, name) in
+            issuer.iter().map(|issuer| (issuer, Name::Issuer)).chain([(&account_name, Name::Account)])
+        {
+            if !text.chars().all(visible) {
+                return Err(UriError::ControlCharacter(name).into());
+            }
         }
         let uri = uri::build(&token, issuer.as_deref(), &account_name, &secret)?;
 

@@ -22,6 +22,10 @@ pub struct Status {
     pub locked_until: Option<Timestamp>,
     /// Whether factors must be bound anew.
     pub disabled: bool,
+    /// How many wrong codes in a row are evaluated before the account is locked or disabled; 100 stands
+    /// for any larger number. For the host: no refusal tells it, since it would say which codes were
+    /// guesses.
+    pub attempts_left: u32,
 }
 
 impl Mfa {
@@ -56,6 +60,7 @@ impl Mfa {
                 Standing::Open | Standing::Disabled => None,
             },
             disabled: standing == Standing::Disabled,
+            attempts_left: self.policies.lockout.attempts_left(&account.attempts, now),
             factors: account.factors.into_iter().filter(|factor| !factor.is_expired(now)).collect(),
         })
     }

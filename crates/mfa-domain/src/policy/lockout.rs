@@ -20,6 +20,19 @@ pub trait LockoutPolicy: Debug + Send + Sync + 'static {
     /// How the account stands. MUST depend on `attempts` alone, and on all factors alike: one
     /// budget for everything that can be guessed.
     fn judge(&self, attempts: &Attempts) -> Standing;
+
+    /// How many wrong codes in a row would be evaluated from `now` on, if no time passed between them;
+    /// 100 stands for any larger number. For the host of the account, and never for whoever guesses.
+    fn attempts_left(&self, attempts: &Attempts, now: Timestamp) -> u32 {
+        let mut attempts = attempts.clone();
+        let is_open = |attempts: &Attempts| self.judge(attempts).at(now) == Standing::Open;
+        let evaluated = (0..100).take_while(|_| {
+            let open = is_open(&attempts);
+            attempts.fail(now);
+            open
+        });
+        evaluated.map(|_| 1).sum()
+    }
 }
 
 /// How an account stands.
@@ -174,6 +187,23 @@ mod tests {
             attempts.forgive();
         }
         assert_eq!(policy.judge(&attempts), Standing::Disabled);
+    }
+
+    #[test]
+    fn the_attempts_that_are_left_are_those_of_the_budget_that_ends_first() {
+        let policy = StandardLockout::default();
+        for (failures, left) in [(0, 5), (1, 4), (4, 1), (5, 0)] {
+            assert_eq!(policy.attempts_left(&failed(vec![0; failures]), at(0)), left, "{failures}");
+        }
+        // Once the lock is over, one more failure locks again.
+        assert_eq!(policy.attempts_left(&failed([0; 5]), at(HOUR)), 1);
+        let mut rolling = failed([0; 18]);
+        rolling.clear_row();
+        assert_eq!(policy.attempts_left(&rolling, at(HOUR)), 2);
+        assert_eq!(policy.attempts_left(&rolling, at(31 * DAY)), 5);
+        assert_eq!(policy.attempts_left(&failed([0; 100]), at(99 * DAY)), 0, "disabled");
+        let lax = StandardLockout { failures: 1000, rolling_failures: 64, ..policy };
+        assert_eq!(lax.attempts_left(&Attempts::default(), at(0)), 64);
     }
 
     #[test]

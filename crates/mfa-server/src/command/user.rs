@@ -66,7 +66,14 @@ fn say_done(key: &AccountKey, done: &str, json: Json) -> Result<()> {
 async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     let status = mfa.status(key).await?;
     let Status {
-        enrolled, factors, backup_codes_remaining, backup_codes_total, locked_until, disabled, ..
+        enrolled,
+        factors,
+        backup_codes_remaining,
+        backup_codes_total,
+        locked_until,
+        disabled,
+        attempts_left,
+        ..
     } = status;
     let locked_until = locked_until.map(|until| until.to_string());
     if json.json {
@@ -78,12 +85,13 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
             "backup_codes": { "remaining": backup_codes_remaining, "total": backup_codes_total },
             "locked_until": locked_until,
             "disabled": disabled,
+            "attempts_left": attempts_left,
         }));
     }
     let standing = match (disabled, &locked_until) {
         (true, _) => "disabled until factors are bound anew".to_owned(),
         (false, Some(until)) => format!("locked until {until}"),
-        (false, None) => "open".to_owned(),
+        (false, None) => format!("open, {attempts_left} attempts left"),
     };
     output::say(format_args!(
         "user          {}\ntenant        {}\nenrolled      {}\nstanding      {standing}\n\

@@ -38,7 +38,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         (
             "issuer",
             settings.issuer.is_empty() || uri::check_issuer(&settings.issuer).is_ok(),
-            "at most 160 bytes without a colon and without control characters",
+            "at most 256 bytes without a colon and without control characters",
         ),
         (
             "log",

@@ -220,9 +220,9 @@ fn what_cannot_work_is_refused_and_what_is_unwise_is_warned_of() {
         (&["enrolment.proof_lifetime=999ms"], "enrolment.proof_lifetime (flag --set): must be at least 1s"),
         (&["verification.drift_bound=11"], "verification.drift_bound (flag --set): must be 0 to 10"),
         (&["lockout.longest_lock=1m"], "lockout.longest_lock (flag --set): must be at least first_lock"),
-        (&["issuer=Big\nCo"], "issuer (flag --set): must be at most 160 bytes"),
-        (&["issuer=Big:Co"], "issuer (flag --set): must be at most 160 bytes"),
-        (&["issuer= "], "issuer (flag --set): must be at most 160 bytes"),
+        (&["issuer=Big\nCo"], "issuer (flag --set): must be at most 256 bytes"),
+        (&["issuer=Big:Co"], "issuer (flag --set): must be at most 256 bytes"),
+        (&["issuer= "], "issuer (flag --set): must be at most 256 bytes"),
         (
             &["throttle.trusted_proxies=0.0.0.0/1,128.0.0.0/1"],
             "throttle.trusted_proxies (flag --set): must be addresses",
@@ -236,7 +236,7 @@ fn what_cannot_work_is_refused_and_what_is_unwise_is_warned_of() {
         let problem = load("", &[], &arguments).unwrap_err();
         assert!(problem.contains(message), "{message} in\n{problem}");
     }
-    assert_eq!(mfa_domain::otp_core::uri::MAX_NAME_BYTES, 160);
+    assert_eq!(mfa_domain::otp_core::uri::MAX_NAME_BYTES, 256);
 
     let warnings = |settings: &[&str]| {
         let arguments: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();

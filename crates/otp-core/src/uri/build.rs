@@ -6,7 +6,7 @@ use core::fmt::Write;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::{MAX_NAME_BYTES, Token, UriError};
+use super::{MAX_NAME_BYTES, Name, Token, UriError};
 use crate::secret::Secret;
 
 /// Builds a URI from borrowed parts, the canonical form of [`OtpauthUri::to_uri`](super::OtpauthUri::to_uri).
@@ -59,7 +59,7 @@ impl<'a> Names<'a> {
         if account.contains(':') {
             return Err(UriError::ColonInAccount);
         }
-        check_text(account)?;
+        check_text(account, Name::Account)?;
         Ok(Self { issuer, account })
     }
 }
@@ -77,16 +77,16 @@ pub fn check_issuer(issuer: &str) -> Result<(), UriError> {
     if issuer.contains(':') {
         return Err(UriError::ColonInIssuer);
     }
-    check_text(issuer)
+    check_text(issuer, Name::Issuer)
 }
 
 /// What holds for every name, also of a URI that was read.
-pub(super) fn check_text(name: &str) -> Result<(), UriError> {
-    if name.len() > MAX_NAME_BYTES {
-        return Err(UriError::NameTooLong);
+pub(super) fn check_text(text: &str, name: Name) -> Result<(), UriError> {
+    if text.len() > MAX_NAME_BYTES {
+        return Err(UriError::NameTooLong(name));
     }
-    if name.chars().any(char::is_control) {
-        return Err(UriError::ControlCharacter);
+    if text.chars().any(char::is_control) {
+        return Err(UriError::ControlCharacter(name));
     }
     Ok(())
 }

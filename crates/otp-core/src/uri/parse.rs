@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::build::check_text;
-use super::{MAX_URI_BYTES, OtpauthUri, Parsed, Token, UriError, UriWarning};
+use super::{MAX_URI_BYTES, Name, OtpauthUri, Parsed, Token, UriError, UriWarning};
 use crate::algorithm::Algorithm;
 use crate::hotp::Hotp;
 use crate::parameters::{Digits, Period};
@@ -156,7 +156,8 @@ fn names(
     if account.contains(':') {
         warnings.push(UriWarning::ColonInAccount);
     }
-    issuer.iter().chain([&account]).try_for_each(|name| check_text(name))?;
+    issuer.iter().try_for_each(|issuer| check_text(issuer, Name::Issuer))?;
+    check_text(&account, Name::Account)?;
     Ok((issuer.map(String::from), String::from(account)))
 }
 
