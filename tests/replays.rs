@@ -130,3 +130,22 @@ async fn a_confirmation_that_is_posted_twice_costs_nothing() {
     assert_eq!(client.count_events("alice", "replayed").await, 20);
     client.verify("alice", &token.hotp(9)).await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_code_stays_used_when_an_operator_imports_its_secret_again() {
+    for store in ["sqlite:mfa.db".to_owned(), "memory:".to_owned(), postgres::database().await, redis::url()]
+    {
+        let server = server([("MFA_STORE", &store)]);
+        let client = &server.client;
+        let (phone, _) = client.enrol("alice", "totp").await;
+        let code = phone.totp(0);
+        client.verify("alice", &code).await.expect(200);
+        client.post("/v1/users/alice/reset", json!({ "reason": "lost" })).await.expect(204);
+        let import = json!({
+            "kind": "totp", "label": "Phone", "secret": phone.secret(), "imported": true, "reason": "found",
+        });
+        client.post("/v1/users/alice/factors", import).await.expect(201);
+        refusal(client.verify("alice", &code).await);
+        assert_eq!(client.count_events("alice", "verified").await, 1, "{store}");
+    }
+}

@@ -24,6 +24,12 @@ impl Authenticator {
         }
     }
 
+    /// The secret in base32.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        self.secret.to_base32().to_string()
+    }
+
     /// The TOTP code that is shown `seconds` from now, with the defaults of authenticator apps.
     #[must_use]
     pub fn totp(&self, seconds: i64) -> String {

@@ -17,6 +17,7 @@ mod enrol;
 mod manage;
 mod secrets;
 mod status;
+mod used_before;
 mod verify;
 
 pub use backup_codes::PlainBackupCodes;

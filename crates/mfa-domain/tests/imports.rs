@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use mfa_domain::mfa::{EnrolError, Enrolment, NewFactor};
+use mfa_domain::mfa::{Confirmation, EnrolError, Enrolment, NewFactor};
 use mfa_domain::otp_core::{Hotp, Secret, SecretError, Token, Totp};
-use mfa_domain::ports::EventQuery;
+use mfa_domain::ports::{Clock, EventQuery};
 use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, Reason, Refusal, TenantId, UserId, Verdict};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{TestPorts, TotpUser, ports, submitted};
@@ -113,6 +114,69 @@ async fn who_is_no_operator_imports_nothing_and_nothing_is_imported_without_a_se
     let refused = world.import(&Actor::admin("anna"), weak).await.unwrap_err();
     assert!(matches!(refused, EnrolError::Secret(SecretError::TooWeak { .. })), "{refused}");
     assert!(world.labels().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_that_comes_back_after_a_reset_brings_no_used_code_back() {
+    for lost in ["reset", "erased", "revoked"] {
+        let world = world();
+        let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+        let (admin, clock) = (Actor::admin("anna"), &world.test.clock);
+        clock.advance(Duration::from_secs(60));
+        // The last one that was accepted is the furthest of the window.
+        let used = phone.code(clock.now().plus(Duration::from_secs(30)));
+        assert!(world.verifies(&used).await);
+        let reason = Reason::new("lost").unwrap();
+        match lost {
+            "reset" => world.mfa.reset(&alice(), &admin, &reason).await.unwrap(),
+            "erased" => world.mfa.erase(&alice(), &admin).await.unwrap(),
+            _ => world.mfa.revoke(&alice(), &admin, phone.factor).await.unwrap(),
+        }
+        let again = || NewFactor {
+            secret: Some(Secret::from_bytes(phone.secret.expose()).unwrap()),
+            ..NewFactor::new(Label::new("Again").unwrap(), Token::Totp(Totp::default()))
+        };
+        world.import(&admin, again()).await.unwrap();
+        for _ in 0..2 {
+            assert!(!world.verifies(&used).await, "{lost}");
+            clock.advance(Duration::from_secs(30));
+        }
+        assert!(!world.verifies(&used).await, "{lost}");
+        clock.advance(Duration::from_secs(30));
+        assert!(world.verifies(&phone.code(clock.now())).await, "{lost}");
+        let attempts = world.test.ports.accounts.load(&alice()).await.unwrap().value.attempts;
+        assert!(attempts.recent.is_empty(), "{lost}: a used code is no guess");
+
+        // A factor that is offered with the secret is not confirmed by a used code, either.
+        world.mfa.reset(&alice(), &admin, &reason).await.unwrap();
+        let offered = world.mfa.begin_enrolment(&alice(), &admin, again()).await.unwrap();
+        let used = submitted(&phone.code(clock.now()));
+        let confirmed = world.mfa.confirm(&alice(), &admin, offered.factor.id, &used).await.unwrap();
+        assert!(matches!(confirmed, Confirmation::Rejected(_)), "{lost}: {confirmed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_another_factor_waits_no_longer_than_the_window() {
+    let world = world();
+    let (admin, clock) = (Actor::admin("anna"), &world.test.clock);
+    let fob = || NewFactor {
+        secret: Some(Secret::from_bytes(KEY).unwrap()),
+        ..NewFactor::new(Label::new("Fob").unwrap(), Token::Totp(Totp::default()))
+    };
+    let shown = || {
+        let key = Secret::from_bytes(KEY).unwrap();
+        Totp::default().generate(&key, clock.now().unix_seconds()).unwrap().as_str().to_owned()
+    };
+    // Beside a factor that is there, and after one without codes of time.
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let first = world.import(&admin, fob()).await.unwrap().factor;
+    assert!(world.verifies(&shown()).await, "at once");
+    world.mfa.revoke(&alice(), &admin, first.id).await.unwrap();
+    world.mfa.revoke(&alice(), &admin, phone.factor).await.unwrap();
+    clock.advance(Duration::from_secs(90));
+    world.import(&admin, fob()).await.unwrap();
+    assert!(world.verifies(&shown()).await, "the window is over");
 }
 
 /// As with the first confirmation: somebody with the password only may have offered a factor before.

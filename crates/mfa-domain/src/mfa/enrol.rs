@@ -41,7 +41,8 @@ pub struct NewFactor {
     /// What the app calls the account; no colon. The user id if none.
     pub account_name: Option<String>,
     /// A secret that exists already, of a hardware token or from another system. It is held to the
-    /// tolerant policy; without it a fresh one is made.
+    /// tolerant policy; without it a fresh one is made. Codes that it gave a factor of this user which
+    /// is gone by now stay used: for TOTP by the trail, for HOTP by the counter in `token`.
     pub secret: Option<Secret>,
     /// The active factor that goes as soon as this one is confirmed.
     pub replaces: Option<FactorId>,
@@ -187,8 +188,12 @@ impl Mfa {
         let mut change = self.begin(key, actor).await;
         loop {
             let (account, context) = change.load().await?;
+            let mut factor = factor.clone();
+            if let (Strength::Verify, Authenticator::Totp(device)) = (strength, &mut factor.authenticator) {
+                device.last_step = self.used_before(key, &account, &device.totp).await?;
+            }
             // Before any secret is opened.
-            let decision = decide(&account, context, factor.clone())?;
+            let decision = decide(&account, context, factor)?;
             self.refuse_duplicate(key, &account, context.now, &secret, &mut others).await?;
             if let Some(factor) = change.commit(decision).await? {
                 return Ok(Enrolment { factor, secret, uri, warnings });
