@@ -2,16 +2,18 @@
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Bytes;
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use actix_web::{Error, FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 use std::pin::Pin;
 use zeroize::Zeroizing;
 
+use crate::caller::the_only;
 use crate::problem::{Problem, ProblemCode};
 
 /// The largest body, in bytes.
-pub(crate) const MAX_BODY: usize = 16 * 1024;
+pub const MAX_BODY: usize = 16 * 1024;
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -52,8 +54,11 @@ impl FromRequest for NoBody {
     }
 }
 
+/// Whether the content type is JSON's, with any parameters and with optional blanks around them (RFC 9110, 8.3.1).
 fn is_json(request: &HttpRequest) -> bool {
-    request.mime_type().ok().flatten().is_some_and(|mime| mime.essence_str() == "application/json")
+    let kind =
+        the_only(request.headers(), &CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Reads JSON. What is said of an error never repeats what was sent, since that may be a code.

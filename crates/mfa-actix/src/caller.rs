@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Path};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
@@ -40,7 +40,7 @@ pub(crate) async fn authenticate(
 async fn find_key(request: &ServiceRequest) -> Result<ApiKey, Problem> {
     let unauthorized = || Problem::new(ProblemCode::Unauthorized);
     let state = request.app_data::<web::Data<State>>().ok_or(ProblemCode::Internal)?;
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let header = the_only(request.headers(), &AUTHORIZATION).and_then(|value| value.to_str().ok());
     let (kind, token) = header.and_then(|value| value.split_once(' ')).ok_or_else(unauthorized)?;
     let plain = kind.eq_ignore_ascii_case("bearer").then(|| PlainApiKey::parse(token.trim())).flatten();
     let plain = plain.ok_or_else(unauthorized)?;
@@ -50,6 +50,12 @@ async fn find_key(request: &ServiceRequest) -> Result<ApiKey, Problem> {
     })?;
     let good = stored.filter(|key| key.hash == plain.hash() && key.revoked_at.is_none());
     good.ok_or_else(unauthorized)
+}
+
+/// The value of a field that may occur once. Of two values, a proxy in front may have checked the other one.
+pub(crate) fn the_only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name);
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// A caller whose API key has one of the scopes that `S` asks for.

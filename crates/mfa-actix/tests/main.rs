@@ -6,5 +6,6 @@ mod allowed;
 mod api;
 mod described;
 mod document;
+mod headers;
 mod openapi;
 mod world;
