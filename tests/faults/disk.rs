@@ -9,7 +9,7 @@ use mfa_tests::{Server, ServerOptions, binary, program, rounds};
 use tempfile::TempDir;
 
 use super::load::Load;
-use super::{on, replicas};
+use super::{on, replicas, told_by_readyz};
 use crate::postgres::Server as Postgres;
 
 /// Whether this test may mount disks. Where it may not, whoever reads the output is told: what a test
@@ -54,8 +54,10 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
         while ballast.write_all(&[0; 4096]).is_ok() {}
         drop(ballast);
         load.refusals_at(0, 50).await;
+        told_by_readyz(&server, 503).await;
         std::fs::remove_file(seen.join("ballast")).unwrap();
         load.progress_at(0, 50).await;
+        told_by_readyz(&server, 200).await;
     }
     // A command that sees the disk.
     let inside = |words: [&str; 2]| {
@@ -85,8 +87,10 @@ async fn files_that_may_not_grow_under_sqlite_accept_nothing_until_they_may() {
     for _ in 0..times {
         limit("65536");
         load.refusals_at(0, 50).await;
+        told_by_readyz(&server, 503).await;
         limit("unlimited");
         load.progress_at(0, 50).await;
+        told_by_readyz(&server, 200).await;
     }
     load.settle(from_ref(&server), &format!("the files of SQLite could not grow {times} times")).await;
 }
@@ -104,9 +108,13 @@ async fn a_disk_that_is_full_under_postgresql_accepts_nothing_until_there_is_roo
         database.fill_disk();
         load.refusals_at(0, 20).await;
         load.refusals_at(1, 20).await;
+        told_by_readyz(&servers[0], 503).await;
+        told_by_readyz(&servers[1], 503).await;
         database.empty_disk();
         load.progress_at(0, 20).await;
         load.progress_at(1, 20).await;
+        told_by_readyz(&servers[0], 200).await;
+        told_by_readyz(&servers[1], 200).await;
     }
     load.settle(&servers, &format!("the disk of PostgreSQL was full {times} times")).await;
 }

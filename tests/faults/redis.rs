@@ -97,6 +97,15 @@ async fn accounts_in_a_redis_that_stands_still_are_refused_in_time_and_then_go_o
     comes_back(Redis::pause, Redis::resume, "paused").await;
 }
 
+/// It answers every question, and takes no change.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_in_a_redis_that_is_full_are_not_checked_until_there_is_room() {
+    let limit = |redis: &Redis, bytes: &str| {
+        assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", bytes]).trim(), "OK");
+    };
+    comes_back(|redis| limit(redis, "1"), |redis| limit(redis, "0"), "full").await;
+}
+
 /// A Redis on an older copy of its files has forgotten which codes were used, so nothing is checked by it.
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_in_a_redis_that_went_back_to_older_files_let_nobody_in() {

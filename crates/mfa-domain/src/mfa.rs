@@ -5,6 +5,7 @@ use std::fmt;
 use otp_core::{SecretError, UriError};
 use thiserror::Error;
 
+use self::latest_commit::LatestCommit;
 use crate::account::{Account, Context, Decision, Refusal};
 use crate::keyed_lock::{KeyedLock, Turn};
 use crate::policy::{InvalidPolicy, Policies};
@@ -14,6 +15,7 @@ use crate::{AccountKey, Actor, SubmittedCode, Version, Versioned};
 mod administer;
 mod backup_codes;
 mod enrol;
+mod latest_commit;
 mod manage;
 mod secrets;
 mod status;
@@ -32,7 +34,7 @@ const MOST_TRIES: usize = 16;
 
 /// Multi-factor authentication for the users of one or more tenants.
 ///
-/// All use cases are methods of it. It holds no state of its own: any number of them, in any number
+/// All use cases are methods of it. Its decisions depend on no state of its own: any number of them, in any number
 /// of processes, may share one store. Put it into an `Arc` and clone that.
 ///
 /// Every method answers only after what it decided was committed. Dropping a method's future does
@@ -41,6 +43,7 @@ pub struct Mfa {
     ports: Ports,
     policies: Policies,
     turns: KeyedLock<AccountKey>,
+    latest_commit: LatestCommit,
 }
 
 /// It could not be decided, or nobody can tell whether what was decided was recorded: either way
@@ -103,7 +106,7 @@ impl Mfa {
     /// cannot be reached is no budget.
     pub fn new(ports: Ports, policies: Policies) -> Result<Self, InvalidPolicy> {
         policies.validate()?;
-        Ok(Self { ports, policies, turns: KeyedLock::new() })
+        Ok(Self { ports, policies, turns: KeyedLock::new(), latest_commit: LatestCommit::default() })
     }
 
     /// The ports it works on.
@@ -187,7 +190,10 @@ impl<'a> Change<'a> {
     async fn commit<T>(&self, decision: Decision<T>) -> Result<Option<T>, Undecided> {
         let Decision { answer, delta } = decision;
         let Some(delta) = delta else { return Ok(Some(answer)) };
-        match self.mfa.ports.accounts.commit(self.key, self.version, &delta).await? {
+        let Mfa { ports, latest_commit, .. } = self.mfa;
+        let commit = ports.accounts.commit(self.key, self.version, &delta).await;
+        latest_commit.record(commit.is_err().then(|| ports.clock.now()));
+        match commit? {
             Commit::Won => Ok(Some(answer)),
             Commit::Conflict => Ok(None),
         }

@@ -82,6 +82,42 @@ async fn a_store_that_fails_lets_nothing_in_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_store_that_takes_no_changes_is_not_ready_until_it_does_or_for_ten_seconds() {
+    let world = world();
+    let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let is_ready = async || world.mfa.check_ready().await.is_ok();
+    world.store.set(Fault::Commit);
+    assert!(is_ready().await, "nothing was tried yet");
+    assert!(world.verify(&token.code(1)).await.is_err());
+    assert!(!is_ready().await);
+    world.test.clock.advance(Duration::from_millis(9_999));
+    assert!(!is_ready().await);
+    world.test.clock.advance(Duration::from_millis(1));
+    assert!(is_ready().await, "a server without requests has to try again");
+    assert!(world.verify(&token.code(1)).await.is_err());
+    assert!(!is_ready().await);
+
+    // A store that others were faster in takes changes.
+    world.store.set(Fault::Conflict);
+    assert!(world.verify(&token.code(1)).await.is_err());
+    assert!(is_ready().await);
+
+    world.store.set(Fault::Commit);
+    assert!(world.verify(&token.code(1)).await.is_err());
+    world.store.set(None);
+    assert!(!is_ready().await);
+    assert!(verified(&world.verify(&token.code(1)).await));
+    assert!(is_ready().await);
+
+    // A clock that is set back does not keep it from being ready.
+    world.store.set(Fault::Commit);
+    assert!(world.verify(&token.code(2)).await.is_err());
+    let now = world.test.clock.now();
+    world.test.clock.set(Timestamp::from_unix_millis(now.unix_millis() - 3_600_000));
+    assert!(is_ready().await);
+}
+
+#[tokio::test]
 async fn a_code_of_an_authenticator_is_checked_without_backup_codes_and_a_backup_code_with_them() {
     let world = world();
     let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();

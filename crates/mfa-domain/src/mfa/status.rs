@@ -3,6 +3,7 @@
 use super::{Mfa, Undecided};
 use crate::account::{Account, BackupCodes, Factor};
 use crate::policy::Standing;
+use crate::ports::StoreError;
 use crate::{AccountKey, Timestamp};
 
 /// What a user has. It holds no secret in the clear.
@@ -29,11 +30,17 @@ pub struct Status {
 }
 
 impl Mfa {
-    /// Whether the store answers and no secret needs a key that the vault lacks.
+    /// Whether the store answers and takes changes, and no secret needs a key that the vault lacks.
+    ///
+    /// A store that takes no changes, as on a full disk, is noticed by the latest change that this `Mfa` tried to make: if
+    /// that failed within the last ten seconds, this fails, too.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
     pub async fn check_ready(&self) -> Result<(), Undecided> {
+        if self.latest_commit.failed(self.ports.clock.now()) {
+            return Err(StoreError::new("the latest change could not be stored").into());
+        }
         for key in self.ports.accounts.keys_in_use().await? {
             self.ports.vault.check(&key).await?;
         }
