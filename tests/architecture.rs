@@ -38,6 +38,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Libraries that only the crates which wrap them may need.
 const WRAPPED: &[(&str, &[&str])] = &[
     ("actix-web", &["mfa-actix", "mfa-server"]),
+    ("actix-http", &["mfa-server"]),
+    ("actix-server", &["mfa-server"]),
     ("sqlx", &["mfa-store-postgres", "mfa-store-sqlite"]),
     ("redis", &["mfa-store-redis"]),
     ("argon2", &["mfa-crypto"]),

@@ -15,6 +15,7 @@ mod clock;
 mod database;
 mod disk;
 mod flood;
+mod hostile;
 mod key_ring;
 mod ledger;
 mod load;

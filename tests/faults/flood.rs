@@ -1,10 +1,9 @@
 //! More than a server can serve: connections that say nothing, and clients by the hundred.
 
-use std::process::Command;
 use std::slice::from_ref;
 use std::time::Duration;
 
-use mfa_tests::{Server, binary, rounds};
+use mfa_tests::{Server, binary, raise_limit_of_open_files, rounds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -76,11 +75,4 @@ async fn ten_times_the_clients_that_keep_it_busy_are_all_answered_right() {
     let flood = Load::of(&[&server], "flood", 160, Duration::from_secs(20)).await;
     flood.progress(rounds(500, 2_000)).await;
     flood.settle(from_ref(&server), "160 clients").await;
-}
-
-/// Connections are files of this process, too.
-fn raise_limit_of_open_files() {
-    let process = std::process::id().to_string();
-    let raised = Command::new("prlimit").args(["--pid", &process, "--nofile=8192:"]).status();
-    assert!(raised.unwrap().success(), "this test needs 8,192 open files");
 }

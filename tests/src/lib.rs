@@ -19,5 +19,5 @@ pub use client::{Answer, Client};
 pub use clock::Clock;
 pub use confidential::Confidential;
 pub use proxy::{Link, Proxy};
-pub use scale::rounds;
+pub use scale::{raise_limit_of_open_files, rounds};
 pub use server::{Server, ServerOptions, program};

@@ -12,8 +12,9 @@ use mfa_domain::ports::ApiKeyStore;
 use crate::body::MAX_BODY;
 use crate::caller::authenticate;
 use crate::envelope::envelope;
+use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::routes;
-use crate::state::{RenderMetrics, State};
+use crate::state::State;
 use crate::throttling::Throttling;
 
 /// The HTTP API: routes, API keys, problems, request ids, limits.
@@ -56,7 +57,7 @@ impl Api {
     /// What `/metrics` answers, in the text format of Prometheus; without it there is no such page.
     #[must_use]
     pub fn metrics(mut self, render: RenderMetrics) -> Self {
-        self.state.metrics = Some(render);
+        self.state.metrics = Some(MetricsPage::new(render));
         self
     }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::Method;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse, ResponseError};
@@ -36,7 +36,7 @@ pub(crate) async fn envelope(
     let started = started();
 
     let work = next.call(request).instrument(span.clone());
-    let answered = match tokio::time::timeout(limit, work).await {
+    let mut answered = match tokio::time::timeout(limit, work).await {
         Ok(Ok(response)) => {
             let (request, response) = response.into_parts();
             Ok(ServiceResponse::new(request, finished(response.map_into_boxed_body(), &id)))
@@ -47,21 +47,38 @@ pub(crate) async fn envelope(
     };
 
     let seconds = started.elapsed().as_secs_f64();
-    let status = answered.as_ref().map_or_else(HttpResponse::status, ServiceResponse::status).as_u16();
-    let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
-    metrics::counter!("mfa_http_requests_total", &labels).increment(1);
-    metrics::histogram!("mfa_http_request_seconds", &labels[1..2]).record(seconds);
-    span.in_scope(|| tracing::info!(status, seconds, "answered"));
+    let status = answered.as_ref().map_or_else(HttpResponse::status, ServiceResponse::status);
+    metrics::histogram!("mfa_http_request_seconds", "route" => route.clone()).record(seconds);
+    count(method, route, status);
+    span.in_scope(|| tracing::info!(status = status.as_u16(), seconds, "answered"));
     // Once all is done and counted, and nothing is held that another request could wait for.
-    let response = answered.as_ref().map_or_else(|response| response, ServiceResponse::response);
+    let response = answered.as_mut().map_or_else(|response| response, ServiceResponse::response_mut);
     let refused = response.extensions().get::<Problem>().map(Problem::code);
     if let Some((state, problem)) = state.zip(refused)
         && let Some(delay) = state.throttling.delay_of(problem)
     {
+        // Requests that were sent behind this one on the same connection do not wait with it.
+        response.head_mut().set_connection_type(ConnectionType::Close);
         // Those that were refused together do not come back together.
         tokio::time::sleep(delay.mul_f64(0.5 + fraction(random))).await;
     }
     answered.map_err(|response| InternalError::from_response("not answered by a handler", response).into())
+}
+
+/// The answer to a request that could not be read, for a server that reads requests itself. It is counted and
+/// logged as others are, with `unreadable` as its route.
+#[must_use]
+pub fn unreadable(problem: ProblemCode) -> HttpResponse {
+    let id = random().simple().to_string();
+    count("other", "unreadable".to_owned(), problem.status());
+    tracing::info!(id, status = problem.status().as_u16(), "could not read a request");
+    finished(Problem::new(problem).error_response(), &id)
+}
+
+fn count(method: &'static str, route: String, status: StatusCode) {
+    let status = status.as_str().to_owned();
+    metrics::counter!("mfa_http_requests_total", "method" => method, "route" => route, "status" => status)
+        .increment(1);
 }
 
 /// The method, if it is one that a route takes: anybody can make up others, and each would be a

@@ -10,6 +10,7 @@ mod body;
 mod caller;
 mod client_address;
 mod envelope;
+mod metrics_page;
 mod openapi;
 mod readiness;
 mod rejection;
@@ -18,5 +19,7 @@ mod state;
 mod user_segment;
 
 pub use api::Api;
+pub use body::MAX_BODY;
+pub use envelope::unreadable;
 pub use openapi::openapi_json;
 pub use throttling::Throttling;

@@ -27,7 +27,7 @@ pub fn openapi_json() -> &'static str {
 #[openapi(
     info(
         title = "mfa-server",
-        description = "Multi-factor authentication for the users of host applications. Errors are RFC 9457 problem details; the last segment of `type` is the code. Times are RFC 3339 in UTC.",
+        description = "Multi-factor authentication for the users of host applications. Errors are RFC 9457 problem details; the last segment of `type` is the code. Times are RFC 3339 in UTC. A request that cannot be read is answered 400 `malformed-request`, 408 `request-timeout` or 431 `head-too-large` on every path.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     modifiers(&ApiKeySecurity, &Problems),

@@ -56,6 +56,12 @@ pub enum ProblemCode {
     Forbidden,
     /// The path is there, but not for this method.
     MethodNotAllowed,
+    /// The request is not valid HTTP/1.
+    MalformedRequest,
+    /// The request did not arrive in time.
+    RequestTimeout,
+    /// The head of the request is larger than 8 KiB or has too many fields.
+    HeadTooLarge,
     /// The body is larger than 16 KiB.
     PayloadTooLarge,
     /// The body is not `application/json`.
@@ -103,7 +109,7 @@ pub(crate) struct ProblemBody<'a> {
 
 impl ProblemCode {
     /// Every kind.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::MalformedCode,
         Self::InvalidCode,
         Self::Locked,
@@ -118,6 +124,9 @@ impl ProblemCode {
         Self::Unauthorized,
         Self::Forbidden,
         Self::MethodNotAllowed,
+        Self::MalformedRequest,
+        Self::RequestTimeout,
+        Self::HeadTooLarge,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::Unavailable,
@@ -159,6 +168,17 @@ impl ProblemCode {
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "The API key is missing or wrong"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "The API key lacks the scope"),
             Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Not with this method"),
+            Self::MalformedRequest => {
+                ("malformed-request", S::BAD_REQUEST, "The request is not valid HTTP/1")
+            }
+            Self::RequestTimeout => {
+                ("request-timeout", S::REQUEST_TIMEOUT, "The request did not arrive in time")
+            }
+            Self::HeadTooLarge => (
+                "head-too-large",
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "The head of the request is larger than 8 KiB or has too many fields",
+            ),
             Self::PayloadTooLarge => {
                 ("payload-too-large", S::PAYLOAD_TOO_LARGE, "The body is larger than 16 KiB")
             }

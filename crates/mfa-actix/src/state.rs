@@ -6,6 +6,7 @@ use std::time::Duration;
 use mfa_domain::Mfa;
 use mfa_domain::ports::ApiKeyStore;
 
+use crate::metrics_page::MetricsPage;
 use crate::readiness::Readiness;
 use crate::throttling::Throttling;
 
@@ -18,7 +19,7 @@ pub(crate) struct State {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) issuer: Option<String>,
     pub(crate) request_timeout: Duration,
-    pub(crate) metrics: Option<RenderMetrics>,
+    pub(crate) metrics: Option<MetricsPage>,
 }
 
 impl State {
@@ -29,6 +30,3 @@ impl State {
         self.request_timeout * if issues_codes { 5 } else { 1 }
     }
 }
-
-/// What `/metrics` answers.
-pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;

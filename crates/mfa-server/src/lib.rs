@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod data_dir;
 mod failure;
+mod http;
 mod installation;
 mod key_ring;
 mod limits;

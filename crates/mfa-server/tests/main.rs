@@ -5,6 +5,7 @@ mod program;
 
 mod commands;
 mod configuration;
+mod connections;
 mod ownership;
 mod refusals;
 mod serving;

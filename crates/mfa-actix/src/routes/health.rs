@@ -1,8 +1,10 @@
 //! What needs no API key: health, metrics, the description of the API.
 
+use std::sync::LazyLock;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Bytes, Data, Json, Path};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,8 +27,8 @@ pub(crate) async fn healthz() -> &'static str {
 
 /// Whether it can work
 ///
-/// 503 while a store or a key is missing. Each dependency is told of; one that only limits how often
-/// somebody may call can fail without that.
+/// 503 while a store or a key is missing, and for ten seconds after the latest change could not be stored. Each dependency
+/// is told of; one that only limits how often somebody may call can fail without that.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation",
     responses(
@@ -70,9 +72,12 @@ pub(crate) struct ReadyBody {
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]
 pub(crate) async fn metrics(state: Data<State>) -> Result<HttpResponse, Problem> {
-    let render = state.metrics.as_ref().ok_or(ProblemCode::NotFound)?;
-    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(render()))
+    let page = state.metrics.as_ref().ok_or(ProblemCode::NotFound)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(page.bytes()))
 }
+
+/// Shared by all answers, since anybody may ask for it.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi_json().into());
 
 /// This document
 #[utoipa::path(
@@ -83,7 +88,7 @@ pub(crate) async fn metrics(state: Data<State>) -> Result<HttpResponse, Problem>
     )),
 )]
 pub(crate) async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::json()).body(openapi_json())
+    HttpResponse::Ok().content_type(ContentType::json()).body(DOCUMENT.clone())
 }
 
 /// What a problem code means

@@ -3,10 +3,8 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_web::{App, HttpServer};
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use mfa_actix::throttling::Proxies;
@@ -23,14 +21,7 @@ use crate::installation::Installation;
 use crate::storage::{self, Absent};
 use crate::webhooks::Webhooks;
 use crate::welcome::Welcome;
-use crate::{data_dir, limits, logging, output};
-
-/// How long a client may take for the head of a request, and how long an idle connection stays
-/// open: short, so that connections that say nothing make room for others.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Connections that wait until they are accepted.
-const BACKLOG: u32 = 2048;
+use crate::{data_dir, http, logging, output};
 
 /// Where the buckets of all histograms end, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
@@ -55,28 +46,16 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     let api = api(settings, &installation).await?;
     let stop = stop_signal()?;
 
-    let workers = match settings.workers {
-        0 => available_parallelism().map_or(1, usize::from),
-        some => some,
-    };
-    let server = HttpServer::new(move || App::new().configure(|routes| api.configure(routes)))
-        .workers(workers)
-        .max_connections(limits::connections(settings.max_connections).div_ceil(workers))
-        .backlog(BACKLOG)
-        .client_request_timeout(PATIENCE)
-        .keep_alive(PATIENCE)
-        .shutdown_timeout(settings.shutdown_timeout.as_secs())
-        .shutdown_signal(stop)
-        .bind(settings.listen)
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let address = *server.addrs().first().context("the server has no address")?;
+    let listener =
+        http::listen(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = listener.local_addr().context("the server has no address")?;
     // Before the first request, so that no event of it is left out.
     let webhooks = Webhooks::start(settings, installation.deliveries()).await?;
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
     installation.made().await;
 
-    let server = server.run();
+    let server = http::serve(listener, api, settings, stop)?;
     // One write, so that whoever waits for its first line does not miss the rest.
     if let Err(error) = output::say(format_args!("listening on http://{address}{welcome}")) {
         warn!("{error:#}");
