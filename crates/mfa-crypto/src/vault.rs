@@ -6,12 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use mfa_domain::otp_core::Secret;
 use mfa_domain::ports::{Entropy, EntropyError, Vault, VaultError};
-use mfa_domain::{KeyId, Sealed, SecretContext};
+use mfa_domain::{KeyId, SealContext, Sealed};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 use crate::KeyRing;
 
@@ -23,7 +23,7 @@ use cipher::{NONCE_LENGTH, TAG_LENGTH};
 ///
 /// A sealed secret is one version byte, a random 96-bit nonce, the ciphertext and a 128-bit tag. Its
 /// associated data are the version, the key's id and
-/// [`SecretContext::associated_data`], so it opens with its own key, in its own row, or not at all.
+/// [`SealContext::associated_data`], so it opens with its own key, in its own row, or not at all.
 ///
 /// With random nonces one key may seal 2^32 secrets (SP 800-38D, 8.3): the odds that a nonce comes
 /// twice, which would give away the authentication key, are then below 2^-32. At one a second that
@@ -57,9 +57,6 @@ pub enum VaultFailure {
     /// The tag is wrong: the bytes, the key's name or the place of the secret was changed.
     #[error("the sealed secret, its key or its place was changed")]
     NotAuthentic,
-    /// What was sealed is no secret. Only another program with the same key could have made it.
-    #[error("what was sealed is not a secret")]
-    NotASecret,
     /// The cipher refused to seal.
     #[error("the cipher refused to seal")]
     Refused,
@@ -147,29 +144,31 @@ impl AesGcmVault {
         Ok(fresh)
     }
 
-    fn seal_now(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultFailure> {
+    fn seal_now(&self, plain: &[u8], context: &SealContext<'_>) -> Result<Sealed, VaultFailure> {
         let ring = self.ring();
         let mut nonce = [0; NONCE_LENGTH];
         self.entropy.fill(&mut nonce)?;
         let data = associated_data(ring.newest(), context);
-        let mut bytes = Vec::with_capacity(1 + NONCE_LENGTH + secret.expose().len() + TAG_LENGTH);
+        let mut bytes = Vec::with_capacity(1 + NONCE_LENGTH + plain.len() + TAG_LENGTH);
         bytes.push(VERSION);
         bytes.extend_from_slice(&nonce);
-        cipher::seal(ring.newest_key(), &nonce, &data, secret.expose(), &mut bytes)
+        cipher::seal(ring.newest_key(), &nonce, &data, plain, &mut bytes)
             .map_err(|cipher::Failed| VaultFailure::Refused)?;
         Ok(Sealed { key: ring.newest().clone(), bytes })
     }
 
-    async fn open_now(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultFailure> {
+    async fn open_now(
+        &self,
+        sealed: &Sealed,
+        context: &SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultFailure> {
         let (nonce, ciphertext) = split(&sealed.bytes).ok_or(VaultFailure::Malformed)?;
         let ring = self.ring_with(&sealed.key).await?;
         let Some(key) = ring.key(&sealed.key) else {
             return Err(VaultFailure::UnknownKey { id: sealed.key.clone(), source: None });
         };
         let data = associated_data(&sealed.key, context);
-        let plaintext = cipher::open(key, nonce, &data, ciphertext)
-            .map_err(|cipher::Failed| VaultFailure::NotAuthentic)?;
-        Secret::from_bytes(&plaintext).map_err(|_| VaultFailure::NotASecret)
+        cipher::open(key, nonce, &data, ciphertext).map_err(|cipher::Failed| VaultFailure::NotAuthentic)
     }
 }
 
@@ -182,11 +181,15 @@ impl Reload {
 
 #[async_trait]
 impl Vault for AesGcmVault {
-    async fn seal(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultError> {
-        self.seal_now(secret, context).map_err(VaultError::new)
+    async fn seal(&self, plain: &[u8], context: &SealContext<'_>) -> Result<Sealed, VaultError> {
+        self.seal_now(plain, context).map_err(VaultError::new)
     }
 
-    async fn open(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultError> {
+    async fn open(
+        &self,
+        sealed: &Sealed,
+        context: &SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         self.open_now(sealed, context).await.map_err(VaultError::new)
     }
 
@@ -219,7 +222,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8; NONCE_LENGTH], &[u8])> {
     (*version == VERSION && ciphertext.len() >= TAG_LENGTH).then_some((nonce, ciphertext))
 }
 
-fn associated_data(key: &KeyId, context: &SecretContext<'_>) -> Vec<u8> {
+fn associated_data(key: &KeyId, context: &SealContext<'_>) -> Vec<u8> {
     let key = key.as_str().as_bytes();
     let mut data = vec![VERSION];
     // With its length in front, no part of it can pass for the context's.

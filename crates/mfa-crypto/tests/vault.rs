@@ -9,11 +9,8 @@ use std::sync::{Arc, LazyLock};
 use data_encoding::HEXLOWER;
 use mfa_crypto::vault::VaultFailure;
 use mfa_crypto::{AesGcmVault, KeyRing, KeyRingError, OsEntropy};
-use mfa_domain::otp_core::Secret;
 use mfa_domain::ports::{Entropy, EntropyError, Vault, VaultError};
-use mfa_domain::{
-    AccountKey, FactorId, FactorKind, KeyId, Sealed, SecretContext, TenantId, Timestamp, UserId,
-};
+use mfa_domain::{AccountKey, FactorId, FactorKind, KeyId, SealContext, Sealed, TenantId, Timestamp, UserId};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
@@ -235,8 +232,7 @@ fn without_randomness_nothing_is_sealed() {
     }
     let vault = AesGcmVault::new(ring(), Arc::new(Dry));
     let home = Place::home();
-    let secret = Secret::from_bytes(SECRET).unwrap();
-    let error = RUNTIME.block_on(vault.seal(&secret, &home.context())).unwrap_err();
+    let error = RUNTIME.block_on(vault.seal(SECRET, &home.context())).unwrap_err();
     assert!(matches!(failure(&error), VaultFailure::Entropy(_)));
 }
 
@@ -271,7 +267,7 @@ fn nothing_that_is_stored_or_printed_holds_a_secret() {
 
 proptest! {
     #[test]
-    fn every_secret_is_read_back(bytes in prop::collection::vec(any::<u8>(), 1..=128), place: Place) {
+    fn every_secret_is_read_back(bytes in prop::collection::vec(any::<u8>(), 0..=128), place: Place) {
         let vault = vault(ring());
         let sealed = vault.sealed(&bytes, &place);
         prop_assert_eq!(vault.opened(&sealed, &place).unwrap(), bytes);
@@ -299,12 +295,11 @@ struct TestVault(AesGcmVault);
 
 impl TestVault {
     fn sealed(&self, secret: &[u8], place: &Place) -> Sealed {
-        let secret = Secret::from_bytes(secret).unwrap();
-        RUNTIME.block_on(self.0.seal(&secret, &place.context())).unwrap()
+        RUNTIME.block_on(self.0.seal(secret, &place.context())).unwrap()
     }
 
     fn opened(&self, sealed: &Sealed, place: &Place) -> Result<Vec<u8>, VaultError> {
-        RUNTIME.block_on(self.0.open(sealed, &place.context())).map(|secret| secret.expose().to_vec())
+        RUNTIME.block_on(self.0.open(sealed, &place.context())).map(|secret| secret.to_vec())
     }
 }
 
@@ -338,8 +333,8 @@ impl Place {
         Self { account, factor: FactorId::fresh(Timestamp::default(), &[factor; 10]), kind }
     }
 
-    const fn context(&self) -> SecretContext<'_> {
-        SecretContext { account: &self.account, factor: self.factor, kind: self.kind }
+    const fn context(&self) -> SealContext<'_> {
+        SealContext::Factor { account: &self.account, factor: self.factor, kind: self.kind }
     }
 }
 

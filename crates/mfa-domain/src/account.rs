@@ -13,6 +13,7 @@ use crate::audit::{AuditEvent, AuditHead, EventKind};
 use crate::policy::{Change, Proof};
 use crate::{AccountKey, Actor, FactorId, Label, Policies, Timestamp};
 
+pub mod answers;
 pub mod attempts;
 pub mod backup_codes;
 pub mod factor;
@@ -24,6 +25,7 @@ mod manage;
 mod replay;
 mod verify;
 
+pub use answers::{CallId, KeptAnswer, KeptAnswers};
 pub use attempts::Attempts;
 pub use backup_codes::{BackupCodes, CodeHash, HashedCode};
 pub use codes::Codes;
@@ -51,6 +53,8 @@ pub struct Account {
     ///
     /// [`AccountStore::trim`]: crate::ports::AccountStore::trim
     pub audit_base: AuditHead,
+    /// The answers that are kept for calls that may be sent again.
+    pub answers: KeptAnswers,
 }
 
 /// How often an account was changed. It never comes back for the same key, not even after the
@@ -135,6 +139,8 @@ pub struct Delta {
     factors: Vec<FactorChange>,
     backup_codes: Option<BackupCodesChange>,
     events: Vec<AuditEvent>,
+    answers: KeptAnswers,
+    answers_changed: bool,
 }
 
 /// What becomes of one factor.
@@ -173,6 +179,8 @@ impl Account {
             factors: Vec::new(),
             backup_codes: None,
             events: Vec::new(),
+            answers: self.answers.at(context.now),
+            answers_before: self.answers.len(),
         }
     }
 
@@ -200,6 +208,9 @@ impl Account {
         }
         self.attempts = delta.attempts.clone();
         self.audit_head = delta.audit_head();
+        if let Some(answers) = delta.answers() {
+            self.answers = answers.clone();
+        }
     }
 
     /// The factor of that id, pending or active.
@@ -272,6 +283,18 @@ impl Delta {
         &self.events
     }
 
+    /// The answers that are kept from now on, if they are others than before.
+    #[must_use]
+    pub fn answers(&self) -> Option<&KeptAnswers> {
+        self.answers_changed.then_some(&self.answers)
+    }
+
+    /// Keeps the answer that this change is given, in the same commit.
+    pub fn keep(&mut self, answer: KeptAnswer) {
+        self.answers.keep(answer);
+        self.answers_changed = true;
+    }
+
     /// The head of the audit chain once the events are appended.
     #[must_use]
     pub fn audit_head(&self) -> AuditHead {
@@ -288,6 +311,9 @@ pub struct Draft<'a> {
     factors: Vec<FactorChange>,
     backup_codes: Option<BackupCodesChange>,
     events: Vec<AuditEvent>,
+    answers: KeptAnswers,
+    /// How many there were: a draft only takes some away.
+    answers_before: usize,
 }
 
 impl Draft<'_> {
@@ -320,6 +346,7 @@ impl Draft<'_> {
     ) {
         let detail: BTreeMap<_, _> =
             detail.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.answers.after(&kind);
         let Context { key, actor, now, .. } = self.context;
         let event = self.head.next(key, now, actor, kind, factor, detail);
         self.head = event.head();
@@ -329,8 +356,16 @@ impl Draft<'_> {
     /// The finished change; `None` if nothing was recorded, since then nothing may change.
     #[must_use]
     pub fn finish(self) -> Option<Delta> {
-        let Self { attempts, factors, backup_codes, events, .. } = self;
-        (!events.is_empty()).then_some(Delta { attempts, factors, backup_codes, events })
+        let Self { attempts, factors, backup_codes, events, answers, answers_before, .. } = self;
+        let answers_changed = answers.len() != answers_before;
+        (!events.is_empty()).then_some(Delta {
+            attempts,
+            factors,
+            backup_codes,
+            events,
+            answers,
+            answers_changed,
+        })
     }
 }
 

@@ -36,7 +36,7 @@ pub use mfa::{Mfa, Undecided};
 pub use policy::Policies;
 pub use ports::Ports;
 pub use quota::{Charge, Quota};
-pub use sealed::{KeyId, Sealed, SecretContext};
+pub use sealed::{KeyId, SealContext, Sealed};
 pub use text::{Label, Reason};
 pub use timestamp::Timestamp;
 pub use typed::typed;

@@ -6,14 +6,15 @@ use otp_core::{SecretError, UriError};
 use thiserror::Error;
 
 use self::latest_commit::LatestCommit;
-use crate::account::{Account, Context, Decision, Refusal};
+use crate::account::{Account, CallId, Context, Decision, Refusal};
 use crate::keyed_lock::{KeyedLock, Turn};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
-use crate::{AccountKey, Actor, SubmittedCode, Version, Versioned};
+use crate::{AccountKey, Actor, Delta, SubmittedCode, Timestamp, Version, Versioned};
 
 mod administer;
 mod backup_codes;
+mod call;
 mod enrol;
 mod latest_commit;
 mod manage;
@@ -23,6 +24,7 @@ mod used_before;
 mod verify;
 
 pub use backup_codes::PlainBackupCodes;
+pub use call::{Call, Earlier, Keep, Reply};
 pub use enrol::{Confirmation, Enrolment, EnrolmentWarning, NewFactor};
 pub use status::Status;
 
@@ -65,7 +67,7 @@ pub enum Undecided {
     /// There was no randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// Somebody else changed the account each time that it was tried.
+    /// Somebody else changed the account each time that it was tried, or the same call came first.
     #[error("too many others changed the account at the same time")]
     Busy,
 }
@@ -128,13 +130,13 @@ impl Mfa {
     async fn change<T, E: From<Undecided>>(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: Call<'_, T>,
         mut decide: impl FnMut(&Account, Context<'_>) -> Result<Decision<T>, E>,
     ) -> Result<T, E> {
-        let mut change = self.begin(key, actor).await;
+        let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
-            if let Some(answer) = change.commit(decide(&account, context)?).await? {
+            if let Some(answer) = change.commit(decide(&account, context)?, call.keep.as_ref()).await? {
                 return Ok(answer);
             }
         }
@@ -142,9 +144,11 @@ impl Mfa {
 
     /// Begins a change that needs slow work between the steps: it goes round `load` and `commit`
     /// until there is an answer, and keeps its slow work over a retry.
-    async fn begin<'a>(&'a self, key: &'a AccountKey, actor: &'a Actor) -> Change<'a> {
+    async fn begin<'a, T>(&'a self, key: &'a AccountKey, call: &Call<'a, T>) -> Change<'a> {
         let turn = self.turns.lock(key).await;
-        Change { mfa: self, key, actor, version: Version::default(), tries: 0, _turn: turn }
+        let (version, now) = (Version::default(), Timestamp::default());
+        let id = call.keep.as_ref().map(|keep| keep.call);
+        Change { mfa: self, key, actor: call.actor, call: id, version, now, tries: 0, _turn: turn }
     }
 }
 
@@ -153,8 +157,12 @@ struct Change<'a> {
     mfa: &'a Mfa,
     key: &'a AccountKey,
     actor: &'a Actor,
+    /// Which call it is, if its answer is to be kept.
+    call: Option<CallId>,
     /// At which the account was read last.
     version: Version,
+    /// When that was.
+    now: Timestamp,
     tries: usize,
     _turn: Turn<'a, AccountKey>,
 }
@@ -183,20 +191,43 @@ impl<'a> Change<'a> {
             accounts.load_without_backup_codes(key).await?
         };
         self.version = version;
-        Ok((account, Context { key, actor, now: mfa.ports.clock.now(), policies: &mfa.policies }))
+        self.now = mfa.ports.clock.now();
+        // The same call came first: what it did must not be done again.
+        if self.call.is_some_and(|call| account.answers.to(call, self.now).is_some()) {
+            return Err(Undecided::Busy);
+        }
+        Ok((account, Context { key, actor, now: self.now, policies: &mfa.policies }))
     }
 
-    /// Commits what was decided. Only then is the answer to be had; `None` after a conflict.
-    async fn commit<T>(&self, decision: Decision<T>) -> Result<Option<T>, Undecided> {
+    /// Commits what was decided, and with it the answer if it is to be kept. Only then is the answer to be
+    /// had; `None` after a conflict.
+    async fn commit<T>(
+        &self,
+        decision: Decision<T>,
+        keep: Option<&Keep<'_, T>>,
+    ) -> Result<Option<T>, Undecided> {
         let Decision { answer, delta } = decision;
-        let Some(delta) = delta else { return Ok(Some(answer)) };
+        let won = self.commit_delta(delta, &answer, keep).await?;
+        Ok((won == Commit::Won).then_some(answer))
+    }
+
+    /// The same for an answer that a conflict must not use up.
+    async fn commit_delta<T>(
+        &self,
+        delta: Option<Delta>,
+        answer: &T,
+        keep: Option<&Keep<'_, T>>,
+    ) -> Result<Commit, Undecided> {
+        let Some(mut delta) = delta else { return Ok(Commit::Won) };
+        if let Some(keep) = keep
+            && let Some(reply) = (keep.reply)(answer)
+        {
+            delta.keep(self.mfa.seal_answer(self.key, keep, reply, self.now).await?);
+        }
         let Mfa { ports, latest_commit, .. } = self.mfa;
         let commit = ports.accounts.commit(self.key, self.version, &delta).await;
         latest_commit.record(commit.is_err().then(|| ports.clock.now()));
-        match commit? {
-            Commit::Won => Ok(Some(answer)),
-            Commit::Conflict => Ok(None),
-        }
+        Ok(commit?)
     }
 }
 

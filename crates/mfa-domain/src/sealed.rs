@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::account::CallId;
 use crate::{AccountKey, FactorId, FactorKind};
 
 /// An encrypted secret, and the name of the key that opens it.
@@ -19,33 +20,49 @@ pub struct Sealed {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(String);
 
-/// Where a secret belongs. A vault MUST bind it as associated data, so that a ciphertext that was
-/// moved to another user, factor or kind does not open.
+/// Where something sealed belongs. A vault MUST bind it as associated data, so that a ciphertext that was
+/// moved to another place does not open.
 #[derive(Clone, Debug)]
-pub struct SecretContext<'a> {
-    /// Whose secret.
-    pub account: &'a AccountKey,
-    /// Of which factor.
-    pub factor: FactorId,
-    /// Of which kind.
-    pub kind: FactorKind,
+pub enum SealContext<'a> {
+    /// The secret of a factor.
+    Factor {
+        /// Whose secret.
+        account: &'a AccountKey,
+        /// Of which factor.
+        factor: FactorId,
+        /// Of which kind.
+        kind: FactorKind,
+    },
+    /// The answer to a call that may be sent again.
+    Answer {
+        /// Whose account it is about.
+        account: &'a AccountKey,
+        /// To which call.
+        call: CallId,
+    },
 }
 
-impl SecretContext<'_> {
-    /// The context as bytes: no two contexts give the same ones, since every part that can vary in
-    /// length is preceded by its length.
+impl SealContext<'_> {
+    /// The context as bytes: no two contexts give the same ones, since each begins with its sort, and every
+    /// part that can vary in length is preceded by its length.
     #[must_use]
     pub fn associated_data(&self) -> Vec<u8> {
-        let mut bytes = b"mfa secret v1".to_vec();
-        let (tenant, user) = (self.account.tenant.as_str(), self.account.user.as_str());
-        for part in
-            [tenant.as_bytes(), user.as_bytes(), self.factor.as_bytes(), self.kind.as_str().as_bytes()]
-        {
-            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(part);
+        match self {
+            Self::Factor { account, factor, kind } => {
+                parts(b"mfa secret v1", account, &[factor.as_bytes(), kind.as_str().as_bytes()])
+            }
+            Self::Answer { account, call } => parts(b"mfa answer v1", account, &[&call.0]),
         }
-        bytes
     }
+}
+
+fn parts(sort: &[u8], account: &AccountKey, rest: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = sort.to_vec();
+    for part in [account.tenant.as_str().as_bytes(), account.user.as_str().as_bytes()].iter().chain(rest) {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
 }
 
 impl KeyId {
@@ -84,8 +101,13 @@ mod tests {
         let data = |tenant: &str, user: &str| {
             let account = AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap());
             let factor = FactorId::fresh(Timestamp::default(), &[0; 10]);
-            SecretContext { account: &account, factor, kind: FactorKind::Totp }.associated_data()
+            let secret = SealContext::Factor { account: &account, factor, kind: FactorKind::Totp };
+            let answer = SealContext::Answer { account: &account, call: CallId([0; 32]) };
+            [secret, answer].map(|context| context.associated_data())
         };
-        assert_ne!(data("ab", "c"), data("a", "bc"));
+        let ([secret, answer], [another_secret, another_answer]) = (data("ab", "c"), data("a", "bc"));
+        assert_ne!(secret, another_secret);
+        assert_ne!(answer, another_answer);
+        assert_ne!(secret, answer);
     }
 }

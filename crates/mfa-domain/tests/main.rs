@@ -2,6 +2,7 @@
 
 mod decisions;
 mod imports;
+mod repeats;
 mod replays;
 mod send;
 mod two_codes;

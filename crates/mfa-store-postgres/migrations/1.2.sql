@@ -15,3 +15,8 @@ COMMENT ON COLUMN mfa.accounts.audit_base_hash IS 'The hash of that event; zeros
 
 COMMENT ON TABLE mfa.events IS
     'The audit trail: append-only but for events that are removed by age, one chain of hashes for each account. account_id is accounts.id, of which no row is ever deleted.';
+
+ALTER TABLE mfa.accounts ADD COLUMN answers bytea;
+
+COMMENT ON COLUMN mfa.accounts.answers IS
+    'The answers that are kept for calls that may be sent again, sealed; null or empty if there are none.';

@@ -26,7 +26,7 @@ use crate::{PostgresError, PostgresStore, events};
 /// It fails where nothing can be written: what a standby has may be old.
 pub(crate) const LOAD: &str = "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
-        a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash,
+        a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash, a.answers,
         f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state, f.expires_at,
         f.replaces::text AS replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
         f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret,

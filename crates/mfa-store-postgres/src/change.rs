@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use mfa_domain::account::{Attempts, BackupCodes};
+use mfa_domain::account::{Attempts, BackupCodes, KeptAnswers};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Version};
 use sqlx::PgConnection;
 
@@ -31,6 +31,8 @@ pub(crate) struct Change {
     verified_at: Option<i64>,
     audit_sequence: i64,
     audit_hash: [u8; 32],
+    /// None leaves them as they are.
+    answers: Option<Vec<u8>>,
     factors: Vec<Put>,
     removed: Vec<String>,
     codes: Codes,
@@ -91,6 +93,7 @@ impl Change {
             verified_at: verified_at.map(millis),
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: head.hash.0,
+            answers: delta.answers().map(KeptAnswers::to_bytes),
             factors,
             removed,
             codes: Codes::of(delta.backup_codes())?,
@@ -107,6 +110,7 @@ impl Change {
             && !self.factors.iter().any(|put| put.moved)
             && self.removed.is_empty()
             && matches!(self.codes, Codes::Kept)
+            && self.answers.is_none()
     }
 }
 

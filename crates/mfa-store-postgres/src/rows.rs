@@ -1,6 +1,6 @@
 //! Factors and backup codes as rows.
 
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode, KeptAnswers};
 use mfa_domain::audit::EventHash;
 use mfa_domain::otp_core::{Digits, Hotp, Period, Totp};
 use mfa_domain::{
@@ -26,6 +26,7 @@ pub(crate) struct AccountRow {
     audit_hash: Vec<u8>,
     audit_base_sequence: i64,
     audit_base_hash: Vec<u8>,
+    answers: Option<Vec<u8>>,
     added_in: Option<i64>,
     added_as: Option<i32>,
     #[sqlx(flatten)]
@@ -82,10 +83,13 @@ pub(crate) fn read(mut rows: Vec<AccountRow>) -> Result<Versioned<Account>, Post
     };
     let of = |table| Row { table, ..row };
     let backup_codes = first.backup_codes(of("backup_code_sets"))?;
+    let answers = first.answers.as_deref().unwrap_or_default();
+    let answers = row.read("answers", KeptAnswers::from_bytes(answers))?;
     let version = Version(row.number("version", first.version)?);
     let factors = rows.iter().filter(|row| row.factor.id.is_some());
     let factors = factors.map(|row| row.factor.read(of("factors"))).collect::<Result<_, _>>()?;
-    Ok(Versioned { value: Account { factors, backup_codes, attempts, audit_head, audit_base }, version })
+    let value = Account { factors, backup_codes, attempts, audit_head, audit_base, answers };
+    Ok(Versioned { value, version })
 }
 
 impl AccountRow {

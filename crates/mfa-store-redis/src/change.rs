@@ -48,7 +48,7 @@ fn push_fields(call: &mut Call<'_>, delta: &Delta) {
     let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
     let recent: Vec<_> = recent.iter().map(|at| at.unix_millis().to_string()).collect();
     let head = delta.audit_head();
-    let fields: [(&str, Vec<u8>); 6] = [
+    let mut fields: Vec<(&str, Vec<u8>)> = vec![
         ("failures", failures.to_string().into()),
         ("forgiven", forgiven.to_string().into()),
         ("recent", recent.join(" ").into()),
@@ -56,6 +56,7 @@ fn push_fields(call: &mut Call<'_>, delta: &Delta) {
         ("audit_sequence", head.sequence.to_string().into()),
         ("audit_hash", head.hash.0.into()),
     ];
+    fields.extend(delta.answers().map(|answers| ("answers", answers.to_bytes())));
     call.push(fields.len().to_string());
     for (name, value) in fields {
         call.push(name);

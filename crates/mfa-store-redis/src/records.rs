@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use data_encoding::{BASE64, HEXLOWER};
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode, KeptAnswers};
 use mfa_domain::audit::EventHash;
 use mfa_domain::otp_core::{Digits, Hotp, Period, Totp};
 use mfa_domain::{
@@ -75,8 +75,11 @@ pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account
     let factors = index.split(' ').filter(|entry| !entry.is_empty());
     let factors = factors.map(|entry| factor(&fields, entry)).collect::<Result<_, _>>()?;
     let backup_codes = backup_codes(&fields)?;
+    let answers = if fields.has("answers") { fields.bytes("answers")? } else { &[] };
+    let answers = fields.read("answers", KeptAnswers::from_bytes(answers))?;
     let version = Version(fields.number("version")?);
-    Ok(Versioned { value: Account { factors, backup_codes, attempts, audit_head, audit_base }, version })
+    let value = Account { factors, backup_codes, attempts, audit_head, audit_base, answers };
+    Ok(Versioned { value, version })
 }
 
 /// Where an audit chain ends and where it begins, from what the script told of it.

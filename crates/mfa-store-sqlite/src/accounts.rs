@@ -23,6 +23,7 @@ pub(crate) const LOAD: &str = "
         'recent_failures', a.recent_failures, 'verified_at', a.verified_at,
         'audit_sequence', a.audit_sequence, 'audit_hash', hex(a.audit_hash),
         'audit_base_sequence', a.audit_base_sequence, 'audit_base_hash', hex(a.audit_base_hash),
+        'answers', hex(a.answers),
         'factors', json((
             SELECT json_group_array(json_object(
                 'id', f.id, 'kind', f.kind, 'label', f.label, 'state', f.state, 'expires_at', f.expires_at,

@@ -67,11 +67,12 @@ impl Outcome {
 /// For version zero: the account is new. One that is there already, at any version, is a conflict.
 pub(crate) const NEW_ACCOUNTS: &str = "
     INSERT INTO accounts
-        (tenant, user, version, failures, forgiven, recent_failures, verified_at, audit_sequence, audit_hash)
+        (tenant, user, version, failures, forgiven, recent_failures, verified_at, audit_sequence, audit_hash,
+         answers)
     SELECT
         c.value ->> 'tenant', c.value ->> 'user', 1, c.value ->> 'failures', c.value ->> 'forgiven',
         c.value ->> 'recent_failures', c.value ->> 'verified_at', c.value ->> 'audit_sequence',
-        unhex(c.value ->> 'audit_hash')
+        unhex(c.value ->> 'audit_hash'), unhex(c.value ->> 'answers')
     FROM json_each(?) c WHERE true
     ON CONFLICT (tenant, user) DO NOTHING
     RETURNING id, tenant, user";
@@ -81,6 +82,7 @@ pub(crate) const CHANGE_ACCOUNTS: &str = "
     SET failures = c.value ->> 'failures', forgiven = c.value ->> 'forgiven',
         recent_failures = c.value ->> 'recent_failures', verified_at = c.value ->> 'verified_at',
         audit_sequence = c.value ->> 'audit_sequence', audit_hash = unhex(c.value ->> 'audit_hash'),
+        answers = coalesce(unhex(c.value ->> 'answers'), answers),
         version = version + 1
     FROM json_each(?) c
     WHERE tenant = c.value ->> 'tenant' AND user = c.value ->> 'user' AND version = c.value ->> 'version'
@@ -275,6 +277,8 @@ struct SwapRow<'a> {
     verified_at: Option<i64>,
     audit_sequence: i64,
     audit_hash: String,
+    /// None leaves them as they are.
+    answers: Option<String>,
 }
 
 impl<'a> SwapRow<'a> {
@@ -293,6 +297,7 @@ impl<'a> SwapRow<'a> {
             verified_at: verified_at.map(millis),
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: HEXUPPER.encode(&head.hash.0),
+            answers: delta.answers().map(|answers| HEXUPPER.encode(&answers.to_bytes())),
         })
     }
 }

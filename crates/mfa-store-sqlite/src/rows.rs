@@ -1,7 +1,7 @@
 //! Accounts and factors as JSON documents, the form in which many of them travel in one statement.
 
 use data_encoding::HEXUPPER;
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode, KeptAnswers};
 use mfa_domain::audit::EventHash;
 use mfa_domain::otp_core::{Digits, Hotp, Period, Totp};
 use mfa_domain::{
@@ -26,6 +26,7 @@ pub(crate) struct AccountRow {
     audit_hash: String,
     audit_base_sequence: i64,
     audit_base_hash: String,
+    answers: String,
     factors: Vec<FactorRow>,
     backup_codes: Option<CodeSetRow>,
 }
@@ -95,6 +96,7 @@ impl AccountRow {
             attempts,
             audit_head,
             audit_base,
+            answers: row.read("answers", KeptAnswers::from_bytes(&bytes(row, "answers", &self.answers)?))?,
         };
         Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
     }

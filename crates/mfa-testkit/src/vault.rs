@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use mfa_domain::otp_core::Secret;
 use mfa_domain::ports::{Vault, VaultError};
-use mfa_domain::{KeyId, Sealed, SecretContext};
+use mfa_domain::{KeyId, SealContext, Sealed};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 /// A vault that opens only what it sealed, under the same key and in the same place, and never
 /// gives the same bytes twice. **For tests only**: the name of a key is the key.
@@ -46,7 +46,7 @@ impl Default for FakeVault {
 
 #[async_trait]
 impl Vault for FakeVault {
-    async fn seal(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultError> {
+    async fn seal(&self, plain: &[u8], context: &SealContext<'_>) -> Result<Sealed, VaultError> {
         let key = self.newest();
         let nonce = {
             let mut ring = self.0.lock().unwrap();
@@ -54,20 +54,24 @@ impl Vault for FakeVault {
             ring.sealed.to_be_bytes()
         };
         let mut bytes = nonce.to_vec();
-        bytes.extend(masked(secret.expose(), &key, &nonce));
+        bytes.extend(masked(plain, &key, &nonce));
         bytes.extend(tag(&key, context, &bytes));
         Ok(Sealed { key, bytes })
     }
 
-    async fn open(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultError> {
+    async fn open(
+        &self,
+        sealed: &Sealed,
+        context: &SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         self.check(&sealed.key).await?;
-        let end = sealed.bytes.len().checked_sub(TAG).filter(|end| *end > NONCE);
+        let end = sealed.bytes.len().checked_sub(TAG).filter(|end| *end >= NONCE);
         let (body, found) = sealed.bytes.split_at(end.ok_or_else(|| VaultError::new("too short"))?);
         if found != tag(&sealed.key, context, body) {
             return Err(VaultError::new("altered, or in another place"));
         }
         let (nonce, masked_secret) = body.split_at(NONCE);
-        Secret::from_bytes(&masked(masked_secret, &sealed.key, nonce)).map_err(VaultError::new)
+        Ok(Zeroizing::new(masked(masked_secret, &sealed.key, nonce)))
     }
 
     async fn check(&self, key: &KeyId) -> Result<(), VaultError> {
@@ -89,13 +93,14 @@ fn masked(bytes: &[u8], key: &KeyId, nonce: &[u8]) -> Vec<u8> {
     bytes.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect()
 }
 
-fn tag(key: &KeyId, context: &SecretContext<'_>, body: &[u8]) -> [u8; TAG] {
+fn tag(key: &KeyId, context: &SealContext<'_>, body: &[u8]) -> [u8; TAG] {
     let tag = Sha256::new().chain_update(key.as_str()).chain_update(context.associated_data());
     tag.chain_update(body).finalize().into()
 }
 
 #[cfg(test)]
 mod tests {
+    use mfa_domain::account::CallId;
     use mfa_domain::{AccountKey, FactorId, FactorKind, TenantId, Timestamp, UserId};
 
     use super::*;
@@ -109,19 +114,20 @@ mod tests {
         let vault = FakeVault::default();
         let (alice, bob) = (account("alice"), account("bob"));
         let factor = FactorId::fresh(Timestamp::default(), &[1; 10]);
-        let context = SecretContext { account: &alice, factor, kind: FactorKind::Totp };
-        let secret = Secret::from_bytes(&[7; 64]).unwrap();
+        let context = SealContext::Factor { account: &alice, factor, kind: FactorKind::Totp };
+        let secret = [7; 64];
 
         let sealed = vault.seal(&secret, &context).await.unwrap();
         assert_ne!(sealed, vault.seal(&secret, &context).await.unwrap());
         vault.rotate(KeyId::new("fake-2"));
-        assert!(vault.open(&sealed, &context).await.unwrap().matches(&secret));
+        assert_eq!(*vault.open(&sealed, &context).await.unwrap(), secret);
 
         let other_factor = FactorId::fresh(Timestamp::default(), &[2; 10]);
         for moved in [
-            SecretContext { account: &bob, ..context.clone() },
-            SecretContext { factor: other_factor, ..context.clone() },
-            SecretContext { kind: FactorKind::Hotp, ..context.clone() },
+            SealContext::Factor { account: &bob, factor, kind: FactorKind::Totp },
+            SealContext::Factor { account: &alice, factor: other_factor, kind: FactorKind::Totp },
+            SealContext::Factor { account: &alice, factor, kind: FactorKind::Hotp },
+            SealContext::Answer { account: &alice, call: CallId([0; 32]) },
         ] {
             assert!(vault.open(&sealed, &moved).await.is_err(), "{moved:?}");
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mfa_domain::account::Drift;
+use mfa_domain::account::{Drift, KeptAnswers};
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, StoreError,
 };
@@ -33,6 +33,8 @@ enum Wrong {
     RecentFailuresForgotten,
     ForgivenForgotten,
     ProofForgotten,
+    AnswersForgotten,
+    TheLastAnswerStays,
     SecondsOnly,
     ThirtyTwoBitTimes,
     PendingFactorsTidiedUp,
@@ -80,7 +82,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const FOR_ONE_CALLER: [Wrong; 44] = [
+const FOR_ONE_CALLER: [Wrong; 46] = [
     FactorsReversed,
     LabelsTrimmedToAscii,
     DriftForgotten,
@@ -92,6 +94,8 @@ const FOR_ONE_CALLER: [Wrong; 44] = [
     RecentFailuresForgotten,
     ForgivenForgotten,
     ProofForgotten,
+    AnswersForgotten,
+    TheLastAnswerStays,
     SecondsOnly,
     ThirtyTwoBitTimes,
     LastStepForgottenWithBackupCodes,
@@ -220,6 +224,10 @@ impl BrokenStore {
             }
             (ReadsAreStale, Read::Whole, Some(before))
             | (ReadsWithoutBackupCodesAreStale, Read::WithoutBackupCodes, Some(before)) => Ok(before),
+            (TheLastAnswerStays, _, Some(before)) if read.value.answers.is_empty() => {
+                read.value.answers = before.value.answers;
+                Ok(read)
+            }
             _ => Ok(read),
         }
     }
@@ -241,6 +249,7 @@ impl BrokenStore {
             }
             RecentFailuresForgotten => account.attempts.recent.clear(),
             BasesForgotten => account.audit_base = AuditHead::default(),
+            AnswersForgotten => account.answers = KeptAnswers::default(),
             ForgivenForgotten => account.attempts.forgiven = 0,
             ProofForgotten => account.attempts.verified_at = None,
             PendingFactorsTidiedUp => {

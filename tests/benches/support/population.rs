@@ -10,7 +10,7 @@ use mfa_domain::otp_core::{Hotp, Secret, Totp};
 use mfa_domain::ports::{ApiKey, Clock, Entropy, Scope, SystemClock, Vault};
 use mfa_domain::{
     Account, AccountKey, Actor, Authenticator, BackupCodes, BackupCodesChange, Delta, EventKind, Factor,
-    FactorId, FactorKind, FactorState, HotpDevice, Label, Policies, SecretContext, TenantId, TotpDevice,
+    FactorId, FactorKind, FactorState, HotpDevice, Label, Policies, SealContext, TenantId, TotpDevice,
     UserId,
 };
 
@@ -79,8 +79,8 @@ pub async fn enrolled(
     let mut random = [0; 10];
     OsEntropy.fill(&mut random).expect("randomness");
     let id = FactorId::fresh(now, &random);
-    let context = SecretContext { account: &key, factor: id, kind };
-    let secret = vault.seal(&secret(number), &context).await.expect("sealed");
+    let context = SealContext::Factor { account: &key, factor: id, kind };
+    let secret = vault.seal(secret(number).expose(), &context).await.expect("sealed");
     let authenticator = match kind {
         FactorKind::Hotp => Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), secret, counter: 0 }),
         _ => Authenticator::Totp(TotpDevice {

@@ -1,7 +1,7 @@
 //! What operators do.
 
 use super::secrets::OpenSecrets;
-use super::{ChangeError, Mfa, Undecided};
+use super::{Call, ChangeError, Mfa, Undecided};
 use crate::account::Decision;
 use crate::{AccountKey, Actor, Reason};
 
@@ -10,8 +10,13 @@ impl Mfa {
     ///
     /// # Errors
     /// [`ChangeError`] if the factors are disabled, which only a reset ends, or a port failed.
-    pub async fn unlock(&self, key: &AccountKey, actor: &Actor, reason: &Reason) -> Result<(), ChangeError> {
-        self.change(key, actor, |account, context| {
+    pub async fn unlock(
+        &self,
+        key: &AccountKey,
+        call: impl Into<Call<'_, ()>>,
+        reason: &Reason,
+    ) -> Result<(), ChangeError> {
+        self.change(key, call.into(), |account, context| {
             Ok(Decision { answer: (), delta: account.unlock(context, reason)? })
         })
         .await
@@ -21,8 +26,13 @@ impl Mfa {
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
-    pub async fn reset(&self, key: &AccountKey, actor: &Actor, reason: &Reason) -> Result<(), Undecided> {
-        self.change(key, actor, |account, context| {
+    pub async fn reset(
+        &self,
+        key: &AccountKey,
+        call: impl Into<Call<'_, ()>>,
+        reason: &Reason,
+    ) -> Result<(), Undecided> {
+        self.change(key, call.into(), |account, context| {
             Ok(Decision { answer: (), delta: account.reset(context, reason) })
         })
         .await
@@ -33,9 +43,11 @@ impl Mfa {
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
-    pub async fn erase(&self, key: &AccountKey, actor: &Actor) -> Result<(), Undecided> {
-        self.change(key, actor, |account, context| Ok(Decision { answer: (), delta: account.erase(context) }))
-            .await
+    pub async fn erase(&self, key: &AccountKey, call: impl Into<Call<'_, ()>>) -> Result<(), Undecided> {
+        self.change(key, call.into(), |account, context| {
+            Ok(Decision { answer: (), delta: account.erase(context) })
+        })
+        .await
     }
 
     /// Seals the secrets of an account with the newest key. Whether there was anything to do.
@@ -45,14 +57,14 @@ impl Mfa {
     pub async fn reseal(&self, key: &AccountKey, actor: &Actor) -> Result<bool, Undecided> {
         let mut secrets = OpenSecrets::default();
         let vault = self.ports.vault.as_ref();
-        let mut change = self.begin(key, actor).await;
+        let mut change = self.begin(key, &Call::<bool>::from(actor)).await;
         loop {
             let (account, context) = change.load().await?;
             let old: Vec<_> =
                 account.factors.iter().filter(|factor| vault.supersedes(&factor.secret().key)).collect();
             let opened = secrets.open(self, key, old).await?;
             let delta = account.reseal(context, opened);
-            if let Some(answer) = change.commit(Decision { answer: delta.is_some(), delta }).await? {
+            if let Some(answer) = change.commit(Decision { answer: delta.is_some(), delta }, None).await? {
                 return Ok(answer);
             }
         }

@@ -1,21 +1,32 @@
 //! Giving out backup codes.
 
+use std::sync::Arc;
+
 use futures_util::future::try_join_all;
 use zeroize::Zeroizing;
 
-use super::{ChangeError, Mfa, Undecided};
-use crate::account::{BackupCodes, Decision, HashedCode};
-use crate::{AccountKey, Actor, BackupCode, Timestamp};
+use super::{Call, ChangeError, Mfa, Undecided};
+use crate::account::{BackupCodes, HashedCode};
+use crate::ports::Commit;
+use crate::{AccountKey, BackupCode, Timestamp};
 
 /// Backup codes in the clear: shown to their owner once, and never again.
 #[derive(Debug)]
-pub struct PlainBackupCodes(Vec<BackupCode>);
+pub struct PlainBackupCodes(Arc<Vec<BackupCode>>);
+
+/// Fresh codes in the clear, and their hashes.
+pub(super) type Fresh = (PlainBackupCodes, BackupCodes);
 
 impl PlainBackupCodes {
     /// The codes.
     #[must_use]
     pub fn codes(&self) -> &[BackupCode] {
         &self.0
+    }
+
+    /// The same codes, not a copy of them.
+    pub(super) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -28,17 +39,18 @@ impl Mfa {
     pub async fn issue_backup_codes(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: impl Into<Call<'_, PlainBackupCodes>>,
     ) -> Result<PlainBackupCodes, ChangeError> {
+        let call = call.into();
         let mut fresh = None;
-        let mut change = self.begin(key, actor).await;
+        let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
             account.admit_backup_codes(context)?;
-            let set = self.fresh_backup_codes(&mut fresh, context.now).await?;
+            let (codes, set) = self.fresh_backup_codes(&mut fresh, context.now).await?;
             let delta = account.issue_backup_codes(context, set)?;
-            if change.commit(Decision { answer: (), delta }).await?.is_some() {
-                return Ok(PlainBackupCodes(fresh.map(|(codes, _)| codes).unwrap_or_default()));
+            if change.commit_delta(delta, &codes, call.keep.as_ref()).await? == Commit::Won {
+                return Ok(codes);
             }
         }
     }
@@ -46,11 +58,11 @@ impl Mfa {
     /// Makes a set of codes, once for all tries of a request.
     pub(super) async fn fresh_backup_codes(
         &self,
-        fresh: &mut Option<(Vec<BackupCode>, BackupCodes)>,
+        fresh: &mut Option<Fresh>,
         now: Timestamp,
-    ) -> Result<BackupCodes, Undecided> {
-        if let Some((_, set)) = fresh {
-            return Ok(set.clone());
+    ) -> Result<Fresh, Undecided> {
+        if let Some((codes, set)) = fresh {
+            return Ok((codes.share(), set.clone()));
         }
         let hasher = self.ports.hasher.as_ref();
         let scheme = hasher.scheme()?;
@@ -60,19 +72,14 @@ impl Mfa {
         let results = try_join_all(plain.iter().map(|code| hasher.hash(&scheme, code))).await?;
         let codes = results.into_iter().map(|hash| HashedCode { hash, spent_at: None }).collect();
         let set = BackupCodes { scheme, codes, issued_at: now };
-        *fresh = Some((plain, set.clone()));
-        Ok(set)
+        let plain = PlainBackupCodes(Arc::new(plain));
+        *fresh = Some((plain.share(), set.clone()));
+        Ok((plain, set))
     }
 
     fn fresh_code(&self) -> Result<BackupCode, Undecided> {
         let mut random = Zeroizing::new([0; BackupCode::ENTROPY_BYTES]);
         self.ports.entropy.fill(random.as_mut_slice())?;
         Ok(BackupCode::from_entropy(&random))
-    }
-}
-
-impl From<Vec<BackupCode>> for PlainBackupCodes {
-    fn from(codes: Vec<BackupCode>) -> Self {
-        Self(codes)
     }
 }

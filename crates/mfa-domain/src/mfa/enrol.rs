@@ -7,14 +7,15 @@ use otp_core::{CompatibilityWarning, Secret, SecretError, SecretWarning, Strengt
 use zeroize::Zeroizing;
 
 use super::secrets::OpenSecrets;
-use super::{EnrolError, Mfa, PlainBackupCodes, Undecided};
+use super::{Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
     Account, Authenticator, Codes, Context, Decision, Drift, Factor, FactorKind, FactorState, HotpDevice,
     Refusal, Rejection, TotpDevice,
 };
-use crate::sealed::SecretContext;
+use crate::ports::Commit;
+use crate::sealed::SealContext;
 use crate::text::visible;
-use crate::{AccountKey, Actor, FactorId, Label, Reason, Timestamp, UserId};
+use crate::{AccountKey, FactorId, Label, Reason, Timestamp, UserId};
 
 /// A factor to enrol.
 ///
@@ -102,10 +103,10 @@ impl Mfa {
     pub async fn begin_enrolment(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: impl Into<Call<'_, Enrolment>>,
         new: NewFactor,
     ) -> Result<Enrolment, EnrolError> {
-        self.enrol(key, actor, new, |account, context, factor| {
+        self.enrol(key, call.into(), new, |account, context, factor| {
             Ok(Decision { answer: factor.clone(), delta: account.begin_enrolment(context, factor)? })
         })
         .await
@@ -117,25 +118,26 @@ impl Mfa {
     ///
     /// # Errors
     /// As [`Mfa::begin_enrolment`], with [`SecretError::Empty`] if `new` has no secret and
-    /// [`Refusal::OperatorsOnly`] if `actor` is no operator.
+    /// [`Refusal::OperatorsOnly`] if no operator calls.
     pub async fn import_factor(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: impl Into<Call<'_, Enrolment>>,
         new: NewFactor,
         reason: &Reason,
     ) -> Result<Enrolment, EnrolError> {
         if new.secret.is_none() {
             return Err(SecretError::Empty.into());
         }
-        self.enrol(key, actor, new, |account, context, factor| account.import(context, factor, reason)).await
+        self.enrol(key, call.into(), new, |account, context, factor| account.import(context, factor, reason))
+            .await
     }
 
     /// Makes a factor, and lets the account decide about it.
     async fn enrol(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: Call<'_, Enrolment>,
         new: NewFactor,
         decide: impl Fn(&Account, Context<'_>, Factor) -> Result<Decision<Factor>, Refusal>,
     ) -> Result<Enrolment, EnrolError> {
@@ -163,7 +165,7 @@ impl Mfa {
         let sealed = self
             .ports
             .vault
-            .seal(&secret, &SecretContext { account: key, factor: id, kind })
+            .seal(secret.expose(), &SealContext::Factor { account: key, factor: id, kind })
             .await
             .map_err(Undecided::from)?;
         let authenticator = match token {
@@ -184,8 +186,9 @@ impl Mfa {
         let state = FactorState::Pending { expires_at, replaces };
         let factor = Factor { id, label, state, created_at, last_used_at: None, authenticator };
 
+        let mut enrolment = Enrolment { factor: factor.clone(), secret, uri, warnings };
         let mut others = OpenSecrets::default();
-        let mut change = self.begin(key, actor).await;
+        let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
             let mut factor = factor.clone();
@@ -193,10 +196,11 @@ impl Mfa {
                 device.last_step = self.used_before(key, &account, &device.totp).await?;
             }
             // Before any secret is opened.
-            let decision = decide(&account, context, factor)?;
-            self.refuse_duplicate(key, &account, context.now, &secret, &mut others).await?;
-            if let Some(factor) = change.commit(decision).await? {
-                return Ok(Enrolment { factor, secret, uri, warnings });
+            let Decision { answer, delta } = decide(&account, context, factor)?;
+            enrolment.factor = answer;
+            self.refuse_duplicate(key, &account, context.now, &enrolment.secret, &mut others).await?;
+            if change.commit_delta(delta, &enrolment, call.keep.as_ref()).await? == Commit::Won {
+                return Ok(enrolment);
             }
         }
     }
@@ -210,14 +214,14 @@ impl Mfa {
     pub async fn confirm(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: impl Into<Call<'_, Confirmation>>,
         factor: FactorId,
         codes: impl Into<Codes<'_>>,
     ) -> Result<Confirmation, Undecided> {
-        let codes = codes.into();
+        let (call, codes) = (call.into(), codes.into());
         let mut secrets = OpenSecrets::default();
         let mut fresh = None;
-        let mut change = self.begin(key, actor).await;
+        let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
             let pending = match account.awaiting_confirmation(context, factor, codes) {
@@ -229,16 +233,20 @@ impl Mfa {
                 return Ok(Confirmation::Rejected(Rejection::UnknownFactor));
             };
             let first = !account.is_enrolled() && account.would_confirm(context, pending, codes, open);
-            let set =
-                if first { Some(self.fresh_backup_codes(&mut fresh, context.now).await?) } else { None };
-            match change.commit(account.confirm(context, factor, codes, open, set)).await? {
-                None => {}
-                Some(Ok(factor)) => {
-                    // Those of an earlier try were never committed.
-                    let backup_codes = fresh.filter(|_| first).map(|(codes, _)| codes.into());
-                    return Ok(Confirmation::Confirmed { factor, backup_codes });
-                }
-                Some(Err(rejection)) => return Ok(Confirmation::Rejected(rejection)),
+            let (backup_codes, set) = if first {
+                let (codes, set) = self.fresh_backup_codes(&mut fresh, context.now).await?;
+                (Some(codes), Some(set))
+            } else {
+                (None, None)
+            };
+            let Decision { answer, delta } = account.confirm(context, factor, codes, open, set);
+            let confirmation = match answer {
+                Ok(factor) => Confirmation::Confirmed { factor, backup_codes },
+                Err(rejection) => Confirmation::Rejected(rejection),
+            };
+            let decision = Decision { answer: confirmation, delta };
+            if let Some(confirmation) = change.commit(decision, call.keep.as_ref()).await? {
+                return Ok(confirmation);
             }
         }
     }

@@ -3,9 +3,9 @@
 use otp_core::Code;
 
 use super::secrets::OpenSecrets;
-use super::{ChangeError, Mfa, Undecided};
+use super::{Call, ChangeError, Mfa, Undecided};
 use crate::account::{Decision, Factor, Rejection};
-use crate::{AccountKey, Actor, FactorId, Label};
+use crate::{AccountKey, FactorId, Label};
 
 impl Mfa {
     /// Gives a factor another label.
@@ -15,11 +15,14 @@ impl Mfa {
     pub async fn rename(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: impl Into<Call<'_, Factor>>,
         factor: FactorId,
         label: &Label,
     ) -> Result<Factor, ChangeError> {
-        self.change(key, actor, |account, context| Ok(account.rename(context, factor, label.clone())?)).await
+        self.change(key, call.into(), |account, context| {
+            Ok(account.rename(context, factor, label.clone())?)
+        })
+        .await
     }
 
     /// Removes one factor. With the last active one the backup codes go too.
@@ -27,8 +30,13 @@ impl Mfa {
     /// # Errors
     /// [`ChangeError`] if there is no such factor, the owner did not prove themselves lately, or a
     /// port failed.
-    pub async fn revoke(&self, key: &AccountKey, actor: &Actor, factor: FactorId) -> Result<(), ChangeError> {
-        self.change(key, actor, |account, context| {
+    pub async fn revoke(
+        &self,
+        key: &AccountKey,
+        call: impl Into<Call<'_, ()>>,
+        factor: FactorId,
+    ) -> Result<(), ChangeError> {
+        self.change(key, call.into(), |account, context| {
             Ok(Decision { answer: (), delta: account.revoke(context, factor)? })
         })
         .await
@@ -42,12 +50,13 @@ impl Mfa {
     pub async fn resynchronise(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: impl Into<Call<'_, Result<Factor, Rejection>>>,
         factor: FactorId,
         codes: [&Code; 2],
     ) -> Result<Result<Factor, Rejection>, Undecided> {
+        let call = call.into();
         let mut secrets = OpenSecrets::default();
-        let mut change = self.begin(key, actor).await;
+        let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
             let device = match account.awaiting_resynchronisation(context, factor, codes) {
@@ -58,7 +67,7 @@ impl Mfa {
                 Some(open) => account.resynchronise(context, factor, codes, open),
                 None => return Ok(Err(Rejection::UnknownFactor)),
             };
-            if let Some(answer) = change.commit(decision).await? {
+            if let Some(answer) = change.commit(decision, call.keep.as_ref()).await? {
                 return Ok(answer);
             }
         }

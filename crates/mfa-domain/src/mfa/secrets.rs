@@ -1,9 +1,12 @@
 //! Opening the secrets that a decision needs, once, however often it is tried.
 
+use otp_core::Secret;
+
 use super::{Mfa, Undecided};
 use crate::AccountKey;
 use crate::account::{Factor, OpenSecret};
-use crate::sealed::SecretContext;
+use crate::ports::VaultError;
+use crate::sealed::SealContext;
 
 /// Secrets that were opened for one request.
 #[derive(Debug, Default)]
@@ -31,11 +34,12 @@ impl Mfa {
     /// Opens a factor's secret, and seals it anew if there is a newer key.
     pub(super) async fn open(&self, account: &AccountKey, factor: &Factor) -> Result<OpenSecret, Undecided> {
         let vault = self.ports.vault.as_ref();
-        let context = SecretContext { account, factor: factor.id, kind: factor.kind() };
+        let context = SealContext::Factor { account, factor: factor.id, kind: factor.kind() };
         let sealed = factor.secret().clone();
         let secret = vault.open(&sealed, &context).await?;
+        let secret = Secret::from_bytes(&secret).map_err(VaultError::new)?;
         let superseded = vault.supersedes(&sealed.key);
-        let resealed = if superseded { Some(vault.seal(&secret, &context).await?) } else { None };
+        let resealed = if superseded { Some(vault.seal(secret.expose(), &context).await?) } else { None };
         Ok(OpenSecret { factor: factor.id, sealed, secret, resealed })
     }
 }

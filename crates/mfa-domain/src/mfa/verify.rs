@@ -1,7 +1,7 @@
 //! Verifying a code.
 
 use super::secrets::OpenSecrets;
-use super::{Mfa, Undecided};
+use super::{Call, Mfa, Undecided};
 use crate::account::{Candidates, CodeHash, Decision, Evidence, Verdict};
 use crate::{AccountKey, Actor, FactorId, SubmittedCode};
 
@@ -24,7 +24,7 @@ impl Mfa {
     ) -> Result<Verdict, Undecided> {
         let mut secrets = OpenSecrets::default();
         let mut hashed: Option<(String, CodeHash)> = None;
-        let mut change = self.begin(key, actor).await;
+        let mut change = self.begin(key, &Call::<Verdict>::from(actor)).await;
         loop {
             let (account, context) = change.load_for(code).await?;
             let candidates = match account.candidates(context, code, factor) {
@@ -47,7 +47,7 @@ impl Mfa {
             };
             let evidence = evidence.unwrap_or(Evidence::Secrets(&[]));
             let decision = account.verify(context, code, factor, &evidence);
-            if let Some(verdict) = change.commit(decision).await? {
+            if let Some(verdict) = change.commit(decision, None).await? {
                 return Ok(verdict);
             }
         }
@@ -66,7 +66,7 @@ impl Mfa {
         actor: &Actor,
         factor: Option<FactorId>,
     ) -> Result<(), Undecided> {
-        self.change(key, actor, |account, context| {
+        self.change(key, actor.into(), |account, context| {
             Ok(Decision { answer: (), delta: account.record_replay(context, factor) })
         })
         .await

@@ -3,21 +3,25 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use otp_core::Secret;
+use zeroize::Zeroizing;
 
 use super::port_error;
-use crate::sealed::{KeyId, Sealed, SecretContext};
+use crate::sealed::{KeyId, SealContext, Sealed};
 
-/// Seals secrets and opens them again.
+/// Seals bytes, secrets first of all, and opens them again.
 #[async_trait]
 pub trait Vault: Debug + Send + Sync + 'static {
-    /// Encrypts a secret with the newest key. MUST bind `context` as associated data and MUST NOT
-    /// give the same bytes twice.
-    async fn seal(&self, secret: &Secret, context: &SecretContext<'_>) -> Result<Sealed, VaultError>;
+    /// Encrypts with the newest key. MUST bind `context` as associated data and MUST NOT give the same
+    /// bytes twice.
+    async fn seal(&self, plain: &[u8], context: &SealContext<'_>) -> Result<Sealed, VaultError>;
 
-    /// Decrypts a secret that was sealed with any key of the ring. MUST fail if a bit of it, its
-    /// key or its context differs.
-    async fn open(&self, sealed: &Sealed, context: &SecretContext<'_>) -> Result<Secret, VaultError>;
+    /// Decrypts what was sealed with any key of the ring. MUST fail if a bit of it, its key or its
+    /// context differs.
+    async fn open(
+        &self,
+        sealed: &Sealed,
+        context: &SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError>;
 
     /// Whether secrets of that key can be opened. MUST fail if the key is not at hand.
     async fn check(&self, key: &KeyId) -> Result<(), VaultError>;

@@ -14,10 +14,10 @@ pub(crate) const WHOLE: &str = "
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
             $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::int8[], $9::int8[],
-            $10::bytea[]
+            $10::bytea[], $52::bytea[]
         ) WITH ORDINALITY AS c (
             tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
-            audit_hash, number
+            audit_hash, answers, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
     ),
@@ -25,7 +25,8 @@ pub(crate) const WHOLE: &str = "
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
             recent_failures = c.recent_failures::int8[], verified_at = c.verified_at,
-            audit_sequence = c.audit_sequence, audit_hash = c.audit_hash
+            audit_sequence = c.audit_sequence, audit_hash = c.audit_hash,
+            answers = coalesce(c.answers, a.answers)
         FROM asked c
         WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
         RETURNING c.number, a.id, a.tenant_id, a.version
@@ -33,9 +34,9 @@ pub(crate) const WHOLE: &str = "
     added AS (
         INSERT INTO mfa.accounts
             (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
-             audit_hash)
+             audit_hash, answers)
         SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven, c.recent_failures::int8[], c.verified_at,
-            c.audit_sequence, c.audit_hash
+            c.audit_sequence, c.audit_hash, c.answers
         FROM asked c
         WHERE c.version = 0 AND NOT EXISTS (
             SELECT FROM mfa.accounts a WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id)
@@ -205,4 +206,5 @@ fn bind_more<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(&spent, |(number, ..)| number))
         .bind(column(&spent, |(_, place, _)| place))
         .bind(column(&spent, |(.., at)| at))
+        .bind(column(wave, |c| c.answers.as_deref()))
 }

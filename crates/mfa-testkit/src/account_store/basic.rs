@@ -1,11 +1,11 @@
 //! Changes: they come back as they were made, or were not made at all.
 
-use mfa_domain::account::{Attempts, CodeHash, Drift, HashedCode};
+use mfa_domain::account::{Attempts, CallId, CodeHash, Drift, HashedCode, KeptAnswer};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
 use mfa_domain::ports::{AccountQuery, AccountStore, Commit};
 use mfa_domain::{
-    Account, Authenticator, BackupCodes, BackupCodesChange, Factor, FactorState, HotpDevice, KeyId, Label,
-    Sealed, Timestamp, TotpDevice, Version, Versioned,
+    Account, Authenticator, BackupCodes, BackupCodesChange, EventKind, Factor, FactorState, HotpDevice,
+    KeyId, Label, Sealed, Timestamp, TotpDevice, Version, Versioned,
 };
 
 use super::samples::{codes, hotp, id, pending, totp};
@@ -23,6 +23,7 @@ pub(super) async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
         factors_keep_their_order(store),
         backup_codes_come_back(store),
         attempts_come_back(store),
+        kept_answers_come_back(store),
         extremes_come_back(store),
         a_commit_is_guarded(store),
         versions_never_come_back(store),
@@ -140,6 +141,38 @@ async fn attempts_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
     subject.change(|draft| draft.attempts().fail(now())).await?;
     subject.change(|draft| draft.attempts().forgive()).await?;
     subject.change(|draft| *draft.attempts() = Attempts::default()).await
+}
+
+async fn kept_answers_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "answers", "alice");
+    // With the first change of an account, with a factor, with backup codes, and with nothing else.
+    subject.keep(answer(1, false, 10), |_| ()).await?;
+    subject.keep(answer(2, true, 0), |draft| draft.put(totp(1, "k1"))).await?;
+    let replace = BackupCodesChange::Replace(codes(1, 10));
+    subject.keep(answer(3, true, 20_000), |draft| draft.backup_codes(replace)).await?;
+    // What is usual leaves them as they are.
+    subject.change(|draft| draft.put(totp(1, "k1"))).await?;
+    subject.change(|draft| draft.attempts().fail(now())).await?;
+    ensure!(subject.model.value.answers.len() == 3, "the suite is wrong: {:?}", subject.model);
+    subject.change(|draft| draft.record(EventKind::FactorActivated, Some(id(1)), [])).await?;
+    ensure!(subject.model.value.answers.len() == 1, "the suite is wrong: {:?}", subject.model);
+    // A commit that does not win keeps nothing.
+    let mut late = delta(&subject.model.value, &subject.key, now(), |_| ());
+    late.keep(answer(4, false, 10));
+    let commit = store.commit(&subject.key, Version(1), &late).await?;
+    ensure!(commit == Commit::Conflict, "a commit at version 1 won");
+    subject.check().await?;
+    // The last one expires: none is left.
+    subject.change_at(now().plus(KeptAnswer::KEPT_FOR), |_| ()).await?;
+    ensure!(subject.model.value.answers.is_empty(), "the suite is wrong: {:?}", subject.model);
+    subject.keep(answer(5, true, 100), |_| ()).await?;
+    subject.change(|draft| draft.record(EventKind::Erased, None, [])).await
+}
+
+/// An answer of that many bytes.
+fn answer(n: u8, secret: bool, bytes: usize) -> KeptAnswer {
+    let sealed = Sealed { key: KeyId::new("clé"), bytes: vec![n; bytes] };
+    KeptAnswer { call: CallId([n; 32]), secret, expires_at: now().plus(KeptAnswer::KEPT_FOR), sealed }
 }
 
 async fn extremes_come_back(store: &dyn AccountStore) -> Result<(), Violation> {

@@ -1,6 +1,6 @@
 //! An account in a store, beside the model of what it must be.
 
-use mfa_domain::account::{Context, Draft};
+use mfa_domain::account::{Context, Draft, KeptAnswer};
 use mfa_domain::ports::{AccountStore, Commit, EventQuery, RecordedEvent};
 use mfa_domain::{
     Account, AccountKey, Actor, AuditEvent, AuditHead, Delta, EventKind, Policies, TenantId, Timestamp,
@@ -57,9 +57,24 @@ impl<'a> Subject<'a> {
         edit: impl FnOnce(&mut Draft<'_>),
     ) -> Result<(), Violation> {
         let delta = delta(&self.model.value, &self.key, now, edit);
-        let commit = self.store.commit(&self.key, self.model.version, &delta).await?;
+        self.commit(&delta).await
+    }
+
+    /// Commits a change, and with it the answer to it.
+    pub(super) async fn keep(
+        &mut self,
+        answer: KeptAnswer,
+        edit: impl FnOnce(&mut Draft<'_>),
+    ) -> Result<(), Violation> {
+        let mut delta = delta(&self.model.value, &self.key, now(), edit);
+        delta.keep(answer);
+        self.commit(&delta).await
+    }
+
+    async fn commit(&mut self, delta: &Delta) -> Result<(), Violation> {
+        let commit = self.store.commit(&self.key, self.model.version, delta).await?;
         ensure!(commit == Commit::Won, "a commit at the stored version {:?} did not win", self.model.version);
-        self.model.value.apply(&delta);
+        self.model.value.apply(delta);
         self.model.version = self.model.version.next();
         self.events.extend_from_slice(delta.events());
         self.check().await

@@ -1,0 +1,169 @@
+//! Calls that are sent again: what they are answered with, and for how long.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mfa_domain::account::{CallId, KeptAnswer};
+use mfa_domain::mfa::{Call, ChangeError, Earlier, Keep, PlainBackupCodes, Reply};
+use mfa_domain::ports::{AccountStore, EventQuery};
+use mfa_domain::{AccountKey, Actor, EventKind, KeyId, Mfa, Reason, TenantId, Undecided, UserId};
+use mfa_store_memory::MemoryStore;
+use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, ports, submitted};
+use zeroize::Zeroizing;
+
+const BODY: &[u8] = b"{}";
+
+fn alice() -> AccountKey {
+    AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap())
+}
+
+fn id(key: &str) -> CallId {
+    CallId::of(&["caller", "backup-codes", key])
+}
+
+struct World {
+    store: Arc<FailingStore>,
+    test: TestPorts,
+    mfa: Mfa,
+    token: HotpUser,
+}
+
+/// With a user who has just verified.
+async fn world() -> World {
+    let store = Arc::new(FailingStore::new(Arc::new(MemoryStore::default())));
+    let test = ports(store.clone());
+    let mfa = test.mfa();
+    let token = HotpUser::enrol(&mfa, &alice()).await.unwrap();
+    let world = World { store, test, mfa, token };
+    world.verify(1).await;
+    world
+}
+
+impl World {
+    async fn verify(&self, counter: u64) {
+        let code = submitted(&self.token.code(counter));
+        self.mfa.verify(&alice(), &Actor::user("test"), &code, None).await.unwrap();
+    }
+
+    async fn issue(&self, mfa: &Mfa, key: &str) -> Result<PlainBackupCodes, ChangeError> {
+        let reply = |codes: &PlainBackupCodes| Some(Reply { bytes: text(codes), secret: true });
+        let keep = Keep { call: id(key), request: BODY, reply: &reply };
+        mfa.issue_backup_codes(&alice(), Call { actor: &Actor::user("test"), keep: Some(keep) }).await
+    }
+
+    async fn unlock(&self, key: &str) {
+        let reply = |(): &()| Some(Reply { bytes: Zeroizing::new(b"done".to_vec()), secret: false });
+        let keep = Keep { call: id(key), request: BODY, reply: &reply };
+        let call = Call { actor: &Actor::admin("test"), keep: Some(keep) };
+        self.mfa.unlock(&alice(), call, &Reason::new("test").unwrap()).await.unwrap();
+    }
+
+    async fn earlier(&self, key: &str) -> Option<Vec<u8>> {
+        match self.mfa.earlier(&alice(), id(key), BODY).await.unwrap() {
+            Earlier::Answered(bytes) => Some(bytes.to_vec()),
+            Earlier::Nothing => None,
+            Earlier::AskedOtherwise => panic!("the same was asked"),
+        }
+    }
+
+    async fn kept(&self) -> usize {
+        self.test.ports.accounts.load(&alice()).await.unwrap().value.answers.len()
+    }
+
+    async fn issued(&self) -> usize {
+        let AccountKey { tenant, user } = alice();
+        let query = EventQuery { tenant, user: Some(user), after: None, limit: 1000 };
+        let page = self.mfa.events(&query).await.unwrap();
+        page.events.iter().filter(|event| event.event.kind == EventKind::BackupCodesIssued).count()
+    }
+}
+
+fn text(codes: &PlainBackupCodes) -> Zeroizing<Vec<u8>> {
+    let codes: Vec<_> = codes.codes().iter().map(|code| code.to_display().to_string()).collect();
+    Zeroizing::new(codes.join(" ").into())
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_to_the_same_call_only() {
+    let world = world().await;
+    assert_eq!(world.earlier("a").await, None);
+    let codes = world.issue(&world.mfa, "a").await.unwrap();
+    assert_eq!(world.earlier("a").await.unwrap(), *text(&codes));
+    assert_eq!(world.earlier("b").await, None);
+    let otherwise = world.mfa.earlier(&alice(), id("a"), b"{ }").await.unwrap();
+    assert!(matches!(otherwise, Earlier::AskedOtherwise));
+    let bob = AccountKey::new(alice().tenant, UserId::new("bob").unwrap());
+    assert!(matches!(world.mfa.earlier(&bob, id("a"), BODY).await.unwrap(), Earlier::Nothing));
+    // Who does not ask first gets nothing, and changes nothing.
+    let again = world.issue(&world.mfa, "a").await.unwrap_err();
+    assert!(matches!(again, ChangeError::Undecided(Undecided::Busy)));
+    assert_eq!(world.issued().await, 2, "the first came with the factor");
+}
+
+#[tokio::test]
+async fn a_secret_is_kept_for_ten_minutes_and_anything_else_for_a_day() {
+    let world = world().await;
+    world.issue(&world.mfa, "secret").await.unwrap();
+    world.unlock("done").await;
+    let second = Duration::from_secs(1);
+    world.test.clock.advance(KeptAnswer::SECRET_KEPT_FOR - second);
+    assert!(world.earlier("secret").await.is_some());
+    world.test.clock.advance(second);
+    assert_eq!(world.earlier("secret").await, None);
+    assert_eq!(world.kept().await, 2);
+    // The next change of any sort takes it away, a login included.
+    world.verify(2).await;
+    assert_eq!(world.kept().await, 1);
+    world.test.clock.advance(KeptAnswer::KEPT_FOR - KeptAnswer::SECRET_KEPT_FOR - second);
+    assert_eq!(world.earlier("done").await.unwrap(), b"done");
+    world.test.clock.advance(second);
+    assert_eq!(world.earlier("done").await, None);
+    assert_eq!((KeptAnswer::SECRET_KEPT_FOR.as_secs(), KeptAnswer::KEPT_FOR.as_secs()), (600, 86_400));
+}
+
+#[tokio::test]
+async fn it_is_kept_with_the_change_or_not_at_all() {
+    let world = world().await;
+    for fault in [Fault::Commit, Fault::Conflict] {
+        world.store.set(fault);
+        world.issue(&world.mfa, "a").await.unwrap_err();
+        world.store.set(None);
+        assert_eq!((world.earlier("a").await, world.issued().await), (None, 1), "{fault:?}");
+    }
+    // The change was made, and the answer of the store got lost: the caller still learns what it was.
+    world.store.set(Fault::LostAnswer);
+    world.issue(&world.mfa, "a").await.unwrap_err();
+    world.store.set(None);
+    assert_eq!(world.issued().await, 2);
+    let codes = String::from_utf8(world.earlier("a").await.unwrap()).unwrap();
+    let code = submitted(codes.split(' ').next().unwrap());
+    let verdict = world.mfa.verify(&alice(), &Actor::user("test"), &code, None).await.unwrap();
+    assert!(matches!(verdict, mfa_domain::Verdict::Verified(_)));
+}
+
+#[tokio::test]
+async fn it_cannot_be_opened_elsewhere_nor_without_its_key() {
+    let world = world().await;
+    world.issue(&world.mfa, "a").await.unwrap();
+    world.test.vault.rotate(KeyId::new("fake-2"));
+    assert!(world.earlier("a").await.is_some());
+    world.test.vault.forget_older();
+    let error = world.mfa.earlier(&alice(), id("a"), BODY).await.unwrap_err();
+    assert!(matches!(error, Undecided::Vault(_)), "nobody can tell, so nothing is made again");
+    assert!(matches!(world.issue(&world.mfa, "a").await, Err(ChangeError::Undecided(Undecided::Busy))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_replicas_one_makes_the_change() {
+    for round in 0..20 {
+        let world = world().await;
+        let replicas: Vec<Mfa> = (0..4).map(|_| world.test.mfa()).collect();
+        let made = join_all(replicas.iter().map(|mfa| world.issue(mfa, "a"))).await;
+        let good: Vec<_> = made.iter().filter_map(|made| made.as_ref().ok()).collect();
+        assert_eq!((good.len(), world.issued().await), (1, 2), "round {round}");
+        assert_eq!(world.earlier("a").await.unwrap(), *text(good[0]));
+    }
+}
