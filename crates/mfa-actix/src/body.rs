@@ -11,46 +11,74 @@ use zeroize::Zeroizing;
 
 use crate::caller::the_only;
 use crate::problem::{Problem, ProblemCode};
+use crate::repeat::refuse_key;
 
 /// The largest body, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
 
-/// A JSON body.
+/// A JSON body. As an extractor it is for calls that answer a verdict; those that change something take
+/// a [`Repeatable`](crate::repeat::Repeatable) one.
 pub(crate) struct Body<T>(pub(crate) T);
 
 /// No body, or an empty object.
 pub(crate) struct NoBody;
+
+/// What a body is read as.
+pub(crate) trait Read: Sized {
+    /// Whether a request may have it at all.
+    fn admit(_: &HttpRequest) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// Reads all of it.
+    fn read(bytes: &[u8]) -> Result<Self, Problem>;
+}
+
+/// Reads a body; gives what it says, and its bytes.
+pub(crate) fn body<B: Read>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<(B, Bytes), Problem>> + use<B> {
+    let admitted = B::admit(request);
+    let bytes = Bytes::from_request(request, payload);
+    async move {
+        admitted?;
+        let bytes = bytes.await.map_err(|error| unreadable(&error))?;
+        Ok((B::read(&bytes)?, bytes))
+    }
+}
 
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_json = is_json(request);
-        let bytes = Bytes::from_request(request, payload);
+        let refused = refuse_key(request);
+        let body = body(request, payload);
         Box::pin(async move {
-            if !is_json {
-                return Err(ProblemCode::UnsupportedMediaType.into());
-            }
-            parse(&bytes.await.map_err(|error| unreadable(&error))?).map(Self)
+            refused?;
+            Ok(body.await?.0)
         })
     }
 }
 
-impl FromRequest for NoBody {
-    type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+impl<T: DeserializeOwned> Read for Body<T> {
+    fn admit(request: &HttpRequest) -> Result<(), Problem> {
+        if is_json(request) { Ok(()) } else { Err(ProblemCode::UnsupportedMediaType.into()) }
+    }
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = Bytes::from_request(request, payload);
-        Box::pin(async move {
-            let bytes = bytes.await.map_err(|error| unreadable(&error))?;
-            let empty = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
-            match empty.copied().collect::<Vec<_>>().as_slice() {
-                b"" | b"{}" => Ok(Self),
-                _ => Err(Problem::invalid("", "no body is expected")),
-            }
-        })
+    fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        parse(bytes).map(Self)
+    }
+}
+
+impl Read for NoBody {
+    fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        let empty = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+        match empty.copied().collect::<Vec<_>>().as_slice() {
+            b"" | b"{}" => Ok(Self),
+            _ => Err(Problem::invalid("", "no body is expected")),
+        }
     }
 }
 

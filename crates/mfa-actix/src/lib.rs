@@ -14,6 +14,7 @@ mod metrics_page;
 mod openapi;
 mod readiness;
 mod rejection;
+mod repeat;
 mod routes;
 mod state;
 mod user_segment;

@@ -10,6 +10,7 @@ use crate::body::{Body, NoBody};
 use crate::caller::{Admin, Caller, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// Why it is done.
@@ -25,7 +26,7 @@ pub(crate) struct ReasonRequest {
 /// Disabled factors stay disabled: reset instead.
 #[utoipa::path(
     post, path = "/v1/users/{user}/unlock", tag = "administration", security(("api_key" = ["admin"])),
-    params(UserSegment),
+    params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 204, description = "No lock is left")),
     extensions(("x-problems" = json!([ProblemCode::Disabled]))),
@@ -33,11 +34,13 @@ pub(crate) struct ReasonRequest {
 pub(crate) async fn unlock(
     caller: Caller<Admin>,
     User(key): User,
-    Body(request): Body<ReasonRequest>,
+    Repeatable(Body(request), repeat): Repeatable<Body<ReasonRequest>>,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    state.mfa.unlock(&key, &caller.actor(), &request.reason()?).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let reason = request.reason()?;
+    repeat
+        .answer(&state, &key, &caller.actor(), done, async |call| state.mfa.unlock(&key, call, &reason).await)
+        .await
 }
 
 /// Remove every factor and backup code
@@ -45,18 +48,20 @@ pub(crate) async fn unlock(
 /// The user can then enrol anew.
 #[utoipa::path(
     post, path = "/v1/users/{user}/reset", tag = "administration", security(("api_key" = ["admin"])),
-    params(UserSegment),
+    params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 204, description = "No factor and no backup code is left")),
 )]
 pub(crate) async fn reset(
     caller: Caller<Admin>,
     User(key): User,
-    Body(request): Body<ReasonRequest>,
+    Repeatable(Body(request), repeat): Repeatable<Body<ReasonRequest>>,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    state.mfa.reset(&key, &caller.actor(), &request.reason()?).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let reason = request.reason()?;
+    repeat
+        .answer(&state, &key, &caller.actor(), done, async |call| state.mfa.reset(&key, call, &reason).await)
+        .await
 }
 
 /// Erase a user
@@ -64,17 +69,21 @@ pub(crate) async fn reset(
 /// Everything goes but the audit trail, which says so.
 #[utoipa::path(
     delete, path = "/v1/users/{user}", tag = "administration", security(("api_key" = ["admin"])),
-    params(UserSegment),
+    params(UserSegment, RepeatHeader),
     responses((status = 204, description = "Nothing is left but the audit trail")),
 )]
 pub(crate) async fn erase(
     caller: Caller<Admin>,
     User(key): User,
-    _: NoBody,
+    Repeatable(NoBody, repeat): Repeatable<NoBody>,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    state.mfa.erase(&key, &caller.actor()).await?;
-    Ok(HttpResponse::NoContent().finish())
+    repeat.answer(&state, &key, &caller.actor(), done, async |call| state.mfa.erase(&key, call).await).await
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "what a reply is made of")]
+pub(super) fn done((): &()) -> Result<Reply, Problem> {
+    Ok(Reply::done())
 }
 
 impl ReasonRequest {

@@ -1,7 +1,9 @@
 //! `POST /v1/users/{user}/backup-codes`
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
+use mfa_domain::mfa::PlainBackupCodes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,6 +11,7 @@ use crate::answer::shown;
 use crate::body::NoBody;
 use crate::caller::{Caller, Enrol, User, UserSegment};
 use crate::problem::{Problem, ProblemCode};
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// Backup codes, shown this once.
@@ -24,16 +27,23 @@ pub(crate) struct BackupCodesAnswer {
 /// The old ones are dead. A fresh verification is needed.
 #[utoipa::path(
     post, path = "/v1/users/{user}/backup-codes", tag = "factors", security(("api_key" = ["enrol"])),
-    params(UserSegment),
+    params(UserSegment, RepeatHeader),
     responses((status = 201, description = "New backup codes, shown this once; the old ones are dead", body = BackupCodesAnswer)),
     extensions(("x-problems" = json!([ProblemCode::ProofRequired, ProblemCode::NotEnrolled]))),
 )]
 pub(crate) async fn issue(
     caller: Caller<Enrol>,
     User(key): User,
-    _: NoBody,
+    Repeatable(NoBody, repeat): Repeatable<NoBody>,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let codes = state.mfa.issue_backup_codes(&key, &caller.actor()).await?;
-    Ok(HttpResponse::Created().json(BackupCodesAnswer { backup_codes: shown(&codes) }))
+    let reply = |codes: &PlainBackupCodes| {
+        let answer = BackupCodesAnswer { backup_codes: shown(codes) };
+        Reply::json(StatusCode::CREATED, &answer).map(Reply::with_secret)
+    };
+    repeat
+        .answer(&state, &key, &caller.actor(), reply, async |call| {
+            state.mfa.issue_backup_codes(&key, call).await
+        })
+        .await
 }

@@ -1,8 +1,11 @@
 //! `POST /v1/users/{user}/factors/{id}/confirm`
 
-use actix_web::web::{Data, Json};
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
 use mfa_domain::SubmittedCode;
 use mfa_domain::mfa::Confirmation;
+use mfa_domain::otp_core::Code;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -14,6 +17,7 @@ use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment}
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::rejection::rejected;
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// The first code of a factor, or its first two: either `code` or `codes`.
@@ -49,7 +53,7 @@ pub(crate) struct ConfirmAnswer {
 /// whoever lost the first answer has its factor, and issues new backup codes.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors", security(("api_key" = ["enrol"])),
-    params(UserSegment, FactorSegment),
+    params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ConfirmRequest,
     responses((status = 200, description = "The factor is active", body = ConfirmAnswer)),
     extensions(("x-problems" = json!([
@@ -61,29 +65,56 @@ pub(crate) async fn confirm(
     caller: Caller<Enrol>,
     User(key): User,
     FactorPath(id): FactorPath,
-    Body(request): Body<ConfirmRequest>,
+    Repeatable(Body(request), repeat): Repeatable<Body<ConfirmRequest>>,
     state: Data<State>,
-) -> Result<Json<ConfirmAnswer>, Problem> {
-    let (mfa, actor) = (&state.mfa, caller.actor());
-    let confirmation = match (&request.code, &request.codes) {
-        (Some(code), None) => {
-            let code = SubmittedCode::parse(code).map_err(|_| ProblemCode::MalformedCode)?;
-            mfa.confirm(&key, &actor, id, &code).await?
+) -> Result<HttpResponse, Problem> {
+    let codes = Submitted::of(&request)?;
+    let reply = |confirmation: &Confirmation| match confirmation {
+        Confirmation::Confirmed { factor, backup_codes } => {
+            let backup_codes = backup_codes.as_ref().map(shown);
+            let secret = backup_codes.is_some();
+            let answer = ConfirmAnswer { factor: FactorAnswer::from(factor), backup_codes };
+            let reply = Reply::json(StatusCode::OK, &answer)?;
+            Ok(if secret { reply.with_secret() } else { reply })
         }
-        (None, Some(codes)) => {
-            let [first, second] = consecutive(codes)?;
-            mfa.confirm(&key, &actor, id, [&first, &second]).await?
-        }
-        (None, None) => return Err(Problem::invalid("code", "is missing")),
-        (Some(_), Some(_)) => {
-            return Err(Problem::invalid("codes", "belongs in the place of code, not beside it"));
+        Confirmation::Rejected(rejection) => {
+            Err(Problem::rejection(*rejection, state.mfa.ports().clock.now()))
         }
     };
-    match confirmation {
-        Confirmation::Confirmed { factor, backup_codes } => Ok(Json(ConfirmAnswer {
-            factor: FactorAnswer::from(&factor),
-            backup_codes: backup_codes.as_ref().map(shown),
-        })),
-        Confirmation::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
+    let actor = caller.actor();
+    repeat
+        .answer(&state, &key, &actor, reply, async |call| {
+            let confirmed = match &codes {
+                Submitted::One(code) => state.mfa.confirm(&key, call, id, code).await?,
+                Submitted::Two([first, second]) => {
+                    state.mfa.confirm(&key, call, id, [first, second]).await?
+                }
+            };
+            match confirmed {
+                Confirmation::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
+                confirmed => Ok(confirmed),
+            }
+        })
+        .await
+}
+
+/// The codes of a request.
+enum Submitted {
+    One(SubmittedCode),
+    Two([Code; 2]),
+}
+
+impl Submitted {
+    fn of(request: &ConfirmRequest) -> Result<Self, Problem> {
+        match (&request.code, &request.codes) {
+            (Some(code), None) => {
+                Ok(Self::One(SubmittedCode::parse(code).map_err(|_| ProblemCode::MalformedCode)?))
+            }
+            (None, Some(codes)) => Ok(Self::Two(consecutive(codes)?)),
+            (None, None) => Err(Problem::invalid("code", "is missing")),
+            (Some(_), Some(_)) => {
+                Err(Problem::invalid("codes", "belongs in the place of code, not beside it"))
+            }
+        }
     }
 }

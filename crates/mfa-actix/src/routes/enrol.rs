@@ -1,6 +1,7 @@
 //! `POST /v1/users/{user}/factors`
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use data_encoding::BASE64;
 use mfa_domain::mfa::{Enrolment, EnrolmentWarning, NewFactor};
@@ -17,6 +18,7 @@ use crate::body::Body;
 use crate::caller::{Caller, Enrol, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// A factor to enrol.
@@ -117,7 +119,7 @@ pub(crate) struct OtpAnswer {
 /// verification is needed. One that an operator imports is active at once, and needs neither.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors", tag = "factors", security(("api_key" = ["enrol"])),
-    params(UserSegment),
+    params(UserSegment, RepeatHeader),
     request_body = EnrolRequest,
     responses((status = 201, description = "The factor, its secret, URI and QR codes; shown this once", body = EnrolAnswer)),
     extensions(("x-problems" = json!([
@@ -128,7 +130,7 @@ pub(crate) struct OtpAnswer {
 pub(crate) async fn enrol(
     caller: Caller<Enrol>,
     User(key): User,
-    Body(request): Body<EnrolRequest>,
+    Repeatable(Body(request), repeat): Repeatable<Body<EnrolRequest>>,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     if (request.secret.is_some() || request.imported) && !caller.is_admin {
@@ -137,11 +139,15 @@ pub(crate) async fn enrol(
     let default_issuer = state.issuer.clone().unwrap_or_else(|| caller.tenant.to_string());
     let reason = reason(&request)?;
     let (new, tolerated) = new_factor(request, default_issuer)?;
-    let enrolment = match reason {
-        Some(reason) => state.mfa.import_factor(&key, &caller.actor(), new, &reason).await?,
-        None => state.mfa.begin_enrolment(&key, &caller.actor(), new).await?,
+    let reply = |enrolment: &Enrolment| {
+        Reply::json(StatusCode::CREATED, &answer(enrolment, &tolerated)?).map(Reply::with_secret)
     };
-    Ok(HttpResponse::Created().json(answer(&enrolment, &tolerated)?))
+    repeat
+        .answer(&state, &key, &caller.actor(), reply, async |call| match reason {
+            Some(reason) => state.mfa.import_factor(&key, call, new, &reason).await,
+            None => state.mfa.begin_enrolment(&key, call, new).await,
+        })
+        .await
 }
 
 /// Why it is imported, if it is.

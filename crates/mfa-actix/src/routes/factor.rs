@@ -1,16 +1,19 @@
 //! `PATCH` and `DELETE /v1/users/{user}/factors/{id}`
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json};
-use mfa_domain::Label;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use mfa_domain::{Factor, Label};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::admin::done;
 use crate::answer::FactorAnswer;
 use crate::body::{Body, NoBody};
 use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// A new label.
@@ -26,7 +29,7 @@ pub(crate) struct RenameRequest {
 /// With the label that it has, nothing changes and nothing is recorded.
 #[utoipa::path(
     patch, path = "/v1/users/{user}/factors/{id}", tag = "factors", security(("api_key" = ["enrol"])),
-    params(UserSegment, FactorSegment),
+    params(UserSegment, FactorSegment, RepeatHeader),
     request_body = RenameRequest,
     responses((status = 200, description = "The factor with its new label", body = FactorAnswer)),
     extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),
@@ -35,12 +38,16 @@ pub(crate) async fn rename(
     caller: Caller<Enrol>,
     User(key): User,
     FactorPath(id): FactorPath,
-    Body(request): Body<RenameRequest>,
+    Repeatable(Body(request), repeat): Repeatable<Body<RenameRequest>>,
     state: Data<State>,
-) -> Result<Json<FactorAnswer>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let label = Label::new(&request.label).map_err(|error| Problem::invalid("label", error))?;
-    let factor = state.mfa.rename(&key, &caller.actor(), id, &label).await?;
-    Ok(Json(FactorAnswer::from(&factor)))
+    let reply = |factor: &Factor| Reply::json(StatusCode::OK, &FactorAnswer::from(factor));
+    repeat
+        .answer(&state, &key, &caller.actor(), reply, async |call| {
+            state.mfa.rename(&key, call, id, &label).await
+        })
+        .await
 }
 
 /// Remove a factor
@@ -49,7 +56,7 @@ pub(crate) async fn rename(
 /// factor the backup codes go too.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/factors/{id}", tag = "factors", security(("api_key" = ["enrol"])),
-    params(UserSegment, FactorSegment),
+    params(UserSegment, FactorSegment, RepeatHeader),
     responses((status = 204, description = "The factor is gone")),
     extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),
 )]
@@ -57,9 +64,10 @@ pub(crate) async fn revoke(
     caller: Caller<Enrol>,
     User(key): User,
     FactorPath(id): FactorPath,
-    _: NoBody,
+    Repeatable(NoBody, repeat): Repeatable<NoBody>,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    state.mfa.revoke(&key, &caller.actor(), id).await?;
-    Ok(HttpResponse::NoContent().finish())
+    repeat
+        .answer(&state, &key, &caller.actor(), done, async |call| state.mfa.revoke(&key, call, id).await)
+        .await
 }

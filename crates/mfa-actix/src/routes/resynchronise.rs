@@ -1,8 +1,10 @@
 //! `POST /v1/users/{user}/factors/{id}/resynchronise`
 
-use actix_web::web::{Data, Json};
-use mfa_domain::SubmittedCode;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
 use mfa_domain::otp_core::Code;
+use mfa_domain::{Factor, Rejection, SubmittedCode};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -13,6 +15,7 @@ use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment}
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::rejection::rejected;
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// Two codes of a device.
@@ -29,7 +32,7 @@ pub(crate) struct ResynchroniseRequest {
 /// code still does. No step or counter ever falls; both codes are used up, wrong ones cost one attempt; it is no verification.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors", security(("api_key" = ["enrol"])),
-    params(UserSegment, FactorSegment),
+    params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ResynchroniseRequest,
     responses((status = 200, description = "The factor, in step again", body = FactorAnswer)),
     extensions(("x-problems" = json!([
@@ -41,14 +44,23 @@ pub(crate) async fn resynchronise(
     caller: Caller<Enrol>,
     User(key): User,
     FactorPath(id): FactorPath,
-    Body(request): Body<ResynchroniseRequest>,
+    Repeatable(Body(request), repeat): Repeatable<Body<ResynchroniseRequest>>,
     state: Data<State>,
-) -> Result<Json<FactorAnswer>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let [first, second] = consecutive(&request.codes)?;
-    match state.mfa.resynchronise(&key, &caller.actor(), id, [&first, &second]).await? {
-        Ok(factor) => Ok(Json(FactorAnswer::from(&factor))),
-        Err(rejection) => Err(rejected(&state, &key, &caller.actor(), rejection).await),
-    }
+    let reply = |answer: &Result<Factor, Rejection>| match answer {
+        Ok(factor) => Reply::json(StatusCode::OK, &FactorAnswer::from(factor)),
+        Err(rejection) => Err(Problem::rejection(*rejection, state.mfa.ports().clock.now())),
+    };
+    let actor = caller.actor();
+    repeat
+        .answer(&state, &key, &actor, reply, async |call| {
+            match state.mfa.resynchronise(&key, call, id, [&first, &second]).await? {
+                Err(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
+                resynchronised => Ok(resynchronised),
+            }
+        })
+        .await
 }
 
 /// Two codes of an authenticator.

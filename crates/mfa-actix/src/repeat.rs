@@ -1,0 +1,171 @@
+//! Calls that may be sent again: `Idempotency-Key`.
+
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ContentType, HeaderName};
+use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use mfa_domain::account::CallId;
+use mfa_domain::mfa::{self, Call, Earlier, Keep};
+use mfa_domain::ports::ApiKey;
+use mfa_domain::{AccountKey, Actor};
+use serde::Serialize;
+use utoipa::IntoParams;
+use zeroize::Zeroizing;
+
+use crate::body::{Read, body};
+use crate::problem::{Problem, ProblemCode};
+use crate::state::State;
+
+/// The name of the header.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// As problems and the description name it.
+const NAME: &str = "Idempotency-Key";
+
+/// The longest key, in bytes.
+const LONGEST: usize = 64;
+
+/// The header, for the description of the API.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct RepeatHeader {
+    /// A key of the caller's own for this call, to send it again with if its answer was lost: it then gets the same answer
+    /// for 24 hours, and changes nothing. An answer with a secret or backup codes is kept for ten minutes, and not after
+    /// a factor of the user was confirmed, or the user reset or erased.
+    #[param(
+        rename = "Idempotency-Key",
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[!-~]+$",
+        example = "b7f1d5a2-6c0e-4a53-9a55-0d7b1f0a2c11"
+    )]
+    #[expect(dead_code, reason = "only described")]
+    key: Option<String>,
+}
+
+/// The body of a call that changes something, and how to answer it when it is sent again.
+pub(crate) struct Repeatable<B>(pub(crate) B, pub(crate) Repeat);
+
+/// A call that may be sent again, if it has a key for that.
+pub(crate) struct Repeat(Option<(CallId, Bytes)>);
+
+/// A good answer, as it is given and kept.
+pub(crate) struct Reply {
+    status: StatusCode,
+    body: Zeroizing<Vec<u8>>,
+    secret: bool,
+}
+
+impl<B: Read + 'static> FromRequest for Repeatable<B> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let call = call(request);
+        let body = body(request, payload);
+        Box::pin(async move {
+            let (body, bytes) = body.await?;
+            Ok(Self(body, Repeat(call?.map(|call| (call, bytes)))))
+        })
+    }
+}
+
+impl Repeat {
+    /// Makes a change and gives the answer; to a call that was made before, the answer of that time.
+    pub(crate) async fn answer<T, E>(
+        self,
+        state: &State,
+        account: &AccountKey,
+        actor: &Actor,
+        reply: impl Fn(&T) -> Result<Reply, Problem> + Sync,
+        change: impl AsyncFnOnce(Call<'_, T>) -> Result<T, E>,
+    ) -> Result<HttpResponse, Problem>
+    where
+        Problem: From<E>,
+    {
+        // A refusal is not kept: what was wrong may be right by then.
+        let kept = |answer: &T| reply(answer).ok().map(Reply::into_kept);
+        let keep = match &self.0 {
+            None => None,
+            Some((call, request)) => match state.mfa.earlier(account, *call, request).await? {
+                Earlier::Nothing => Some(Keep { call: *call, request, reply: &kept }),
+                Earlier::Answered(bytes) => return Reply::of_kept(&bytes).map(Reply::into_response),
+                Earlier::AskedOtherwise => {
+                    return Err(Problem::invalid(NAME, "was sent with another body before"));
+                }
+            },
+        };
+        let answer = change(Call { actor, keep }).await?;
+        Ok(reply(&answer)?.into_response())
+    }
+}
+
+impl Reply {
+    /// An answer in JSON.
+    pub(crate) fn json(status: StatusCode, answer: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(answer).map_err(|_| ProblemCode::Internal)?;
+        Ok(Self { status, body: Zeroizing::new(body), secret: false })
+    }
+
+    /// That it is done.
+    pub(crate) fn done() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: Zeroizing::default(), secret: false }
+    }
+
+    /// One that holds a secret or backup codes.
+    pub(crate) fn with_secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    fn into_response(self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if self.body.is_empty() {
+            return response.finish();
+        }
+        response.insert_header(ContentType::json()).body(self.body.to_vec())
+    }
+
+    fn into_kept(self) -> mfa::Reply {
+        let bytes = [self.status.as_u16().to_be_bytes().as_slice(), &self.body].concat();
+        mfa::Reply { bytes: Zeroizing::new(bytes), secret: self.secret }
+    }
+
+    fn of_kept(bytes: &[u8]) -> Result<Self, Problem> {
+        let (status, body) = bytes.split_first_chunk().ok_or(ProblemCode::Internal)?;
+        let status = StatusCode::from_u16(u16::from_be_bytes(*status)).map_err(|_| ProblemCode::Internal)?;
+        Ok(Self { status, body: Zeroizing::new(body.to_vec()), secret: false })
+    }
+}
+
+/// The name of a call: who calls what, with which key. The account is not part of it, since answers are kept in it.
+fn call(request: &HttpRequest) -> Result<Option<CallId>, Problem> {
+    let Some(key) = key(request)? else { return Ok(None) };
+    let extensions = request.extensions();
+    let caller = extensions.get::<ApiKey>().ok_or(ProblemCode::Unauthorized)?;
+    let route = request.match_pattern().unwrap_or_default();
+    let factor = request.match_info().get("id").unwrap_or_default();
+    Ok(Some(CallId::of(&[caller.id.as_str(), request.method().as_str(), &route, factor, key])))
+}
+
+fn key(request: &HttpRequest) -> Result<Option<&str>, Problem> {
+    let mut values = request.headers().get_all(&HEADER);
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = str::from_utf8(value.as_bytes())
+        .ok()
+        .filter(|key| (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(Problem::invalid(NAME, "must be there once, with 1 to 64 visible ASCII characters")),
+    }
+}
+
+/// That a call whose answer is a verdict has no key: told twice, a verdict would let two people in.
+pub(crate) fn refuse_key(request: &HttpRequest) -> Result<(), Problem> {
+    if request.headers().contains_key(&HEADER) {
+        return Err(Problem::invalid(NAME, "does not belong to a call that checks a code"));
+    }
+    Ok(())
+}
