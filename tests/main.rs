@@ -19,6 +19,7 @@ mod http;
 mod museum;
 mod races;
 mod replays;
+mod repeats;
 mod replicas;
 mod secrets;
 mod throttle;

@@ -1,0 +1,260 @@
+//! Calls whose answer was lost: sent again with their `Idempotency-Key`, they get the same answer.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::fs;
+
+use futures_util::future::join_all;
+use mfa_tests::{Authenticator, Client, Server, ServerOptions, binary};
+use serde_json::{Value, json};
+
+use crate::postgres;
+
+/// The same client for one call, with a key to send it again with.
+fn keyed(client: &Client, key: &str) -> Client {
+    client.with_header("idempotency-key", key)
+}
+
+/// A first TOTP factor, offered but not confirmed, and where to confirm it.
+async fn offered(client: &Client, user: &str) -> (Authenticator, String) {
+    let offer = json!({ "kind": "hotp", "label": "Token" });
+    let enrolment = client.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201).json;
+    let token = Authenticator::scan(&enrolment);
+    let confirm = format!("/v1/users/{user}/factors/{}/confirm", token.factor);
+    (token, confirm)
+}
+
+fn codes(answer: &Value) -> Vec<String> {
+    let codes = answer["backup_codes"].as_array().unwrap();
+    codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_confirm_and_to_backup_codes_is_given_again() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (token, confirm) = offered(client, "alice").await;
+    let code = json!({ "code": token.hotp(0) });
+    let first = keyed(client, "confirm-1").post(&confirm, code.clone()).await.expect(200);
+    let again = keyed(client, "confirm-1").post(&confirm, code.clone()).await.expect(200);
+    assert_eq!(first.text, again.text);
+    assert_eq!(first.headers["content-type"], again.headers["content-type"]);
+    // Without the key it is another call, which nobody answers with backup codes.
+    assert!(client.post(&confirm, code).await.json["backup_codes"].is_null());
+    client.verify("alice", &codes(&again.json)[3]).await.expect(200);
+
+    let path = "/v1/users/alice/backup-codes";
+    let issue = async |key| keyed(client, key).send("POST", path, None).await.expect(201);
+    let (first, again) = (issue("codes-1").await, issue("codes-1").await);
+    assert_eq!(first.text, again.text);
+    client.verify("alice", &codes(&again.json)[0]).await.expect(200);
+    let other = issue("codes-2").await;
+    assert_ne!(other.text, first.text);
+    client.verify("alice", &codes(&first.json)[1]).await.expect_problem(401, "invalid-code");
+    client.verify("alice", &codes(&other.json)[1]).await.expect(200);
+
+    assert_eq!(client.count_events("alice", "factor_activated").await, 1);
+    assert_eq!(client.count_events("alice", "backup_codes_issued").await, 3);
+
+    // They are kept, and not in the clear.
+    let kept: Vec<u8> = ["mfa.db", "mfa.db-wal"]
+        .into_iter()
+        .flat_map(|name| fs::read(server.data().join(name)).unwrap_or_default())
+        .collect();
+    let holds = |text: &str| kept.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("factor_activated"));
+    for code in codes(&other.json).iter().chain(&codes(&first.json)) {
+        assert!(!holds(code) && !holds(&code.replace('-', "")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_a_verification_and_new_backup_codes_are_the_way_out() {
+    let server = Server::in_memory(binary!());
+    let client = &server.client;
+    let (token, confirm) = offered(client, "alice").await;
+    let code = json!({ "code": token.hotp(0) });
+    let _lost = client.post(&confirm, code.clone()).await.expect(200);
+    // The host does not know, and asks.
+    assert!(client.post(&confirm, code).await.status.is_client_error());
+    let status = client.get("/v1/users/alice").await.expect(200).json;
+    assert_eq!((&status["enrolled"], &status["factors"][0]["state"]), (&json!(true), &json!("active")));
+    let path = "/v1/users/alice/backup-codes";
+    client.send("POST", path, None).await.expect_problem(403, "proof-required");
+    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let _lost = client.send("POST", path, None).await.expect(201);
+    let issued = client.send("POST", path, None).await.expect(201);
+    client.verify("alice", &codes(&issued.json)[0]).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_made_once_and_answered_as_before() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (token, _) = client.enrol("alice", "hotp").await;
+    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let user = "/v1/users/alice";
+    let factor = format!("{user}/factors/{}", token.factor);
+    let reason = || Some(json!({ "reason": "test" }).to_string());
+    let two = Some(json!({ "codes": [token.hotp(4), token.hotp(5)] }).to_string());
+    let label = |label: &str| Some(json!({ "label": label }).to_string());
+    let calls = [
+        ("POST", format!("{user}/factors"), Some(json!({ "kind": "totp", "label": "New" }).to_string()), 201),
+        ("POST", format!("{factor}/resynchronise"), two, 200),
+        ("PATCH", factor.clone(), label("First"), 200),
+        ("POST", format!("{user}/unlock"), reason(), 204),
+        ("DELETE", factor.clone(), None, 204),
+        ("POST", format!("{user}/reset"), reason(), 204),
+        ("DELETE", user.to_owned(), None, 204),
+    ];
+    for (method, path, body, status) in calls {
+        let client = keyed(client, "the-same-key-for-all");
+        let first = client.send(method, &path, body.clone()).await.expect(status);
+        let events = client.events("alice").await.len();
+        let again = client.send(method, &path, body.clone()).await.expect(status);
+        assert_eq!(first.text, again.text, "{method} {path}");
+        assert_eq!(client.events("alice").await.len(), events, "{method} {path}");
+        let other = Some(body.map_or_else(|| "{}".to_owned(), |body| format!(" {body}")));
+        client.send(method, &path, other).await.expect_problem(422, "invalid-request");
+        assert_eq!(client.events("alice").await.len(), events, "{method} {path}");
+    }
+
+    // A name that was given and taken since comes back as it was, and is not given once more.
+    let (token, _) = client.enrol("bob", "hotp").await;
+    let factor = format!("/v1/users/bob/factors/{}", token.factor);
+    let rename = async |client: &Client, name| client.send("PATCH", &factor, label(name)).await.expect(200);
+    let first = rename(&keyed(client, "a"), "A").await;
+    rename(&keyed(client, "b"), "B").await;
+    assert_eq!(rename(&keyed(client, "a"), "A").await.text, first.text);
+    let status = client.get("/v1/users/bob").await.expect(200).json;
+    assert_eq!(status["factors"][0]["label"], "B");
+    // Another caller's key is another key.
+    let output = server.command(["api-key", "create", "--tenant", "default", "--scope", "enrol", "--json"]);
+    let key: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let other = client.with_key(key["key"].as_str());
+    rename(&keyed(&other, "a"), "A").await;
+    assert_eq!(client.get("/v1/users/bob").await.expect(200).json["factors"][0]["label"], "A");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_with_another_body_changes_nothing() {
+    let server = Server::in_memory(binary!());
+    let client = &server.client;
+    let (token, confirm) = offered(client, "alice").await;
+    let code = |counter| json!({ "code": token.hotp(counter) });
+    let first = keyed(client, "k").post(&confirm, code(0)).await.expect(200);
+    let refused = keyed(client, "k").post(&confirm, code(1)).await.expect_problem(422, "invalid-request");
+    assert_eq!(refused.json["errors"][0]["field"], "Idempotency-Key");
+    assert!(!refused.text.contains(&token.hotp(1)));
+    assert_eq!(keyed(client, "k").post(&confirm, code(0)).await.expect(200).text, first.text);
+    client.verify("alice", &token.hotp(1)).await.expect(200);
+    // A refusal is not kept: what was wrong may be put right with the same key.
+    let (token, confirm) = offered(client, "bob").await;
+    let wrong = json!({ "code": token.wrong(0) });
+    keyed(client, "k").post(&confirm, wrong).await.expect_problem(401, "invalid-code");
+    keyed(client, "k").post(&confirm, json!({ "code": token.hotp(0) })).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_not_given_again_once_its_factor_counts_or_the_user_is_reset_or_erased() {
+    let server = Server::in_memory(binary!());
+    let client = &server.client;
+    let offer = json!({ "kind": "hotp", "label": "Token" });
+    let factors = "/v1/users/alice/factors";
+    let begin = async || keyed(client, "begin").post(factors, offer.clone()).await;
+    let first = begin().await.expect(201);
+    assert_eq!(begin().await.expect(201).text, first.text);
+    assert_eq!(client.get("/v1/users/alice").await.json["factors"].as_array().unwrap().len(), 1);
+    let token = Authenticator::scan(&first.json);
+    let confirm = format!("{factors}/{}/confirm", token.factor);
+    keyed(client, "confirm").post(&confirm, json!({ "code": token.hotp(0) })).await.expect(200);
+    begin().await.expect_problem(403, "proof-required");
+
+    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let issue = async || keyed(client, "codes").send("POST", "/v1/users/alice/backup-codes", None).await;
+    issue().await.expect(201);
+    client.post("/v1/users/alice/reset", json!({ "reason": "test" })).await.expect(204);
+    issue().await.expect_problem(409, "not-enrolled");
+    assert_ne!(begin().await.expect(201).text, first.text);
+    client.delete("/v1/users/alice").await.expect(204);
+    assert_ne!(begin().await.expect(201).text, first.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_calls_at_the_same_time_one_is_made() {
+    at_the_same_time(ServerOptions::default()).await;
+    at_the_same_time(ServerOptions::new([("MFA_STORE", "memory:")])).await;
+    at_the_same_time(ServerOptions::new([("MFA_STORE", postgres::database().await.as_str())])).await;
+    at_the_same_time(ServerOptions::new([("MFA_STORE", crate::redis::url().as_str())])).await;
+}
+
+async fn at_the_same_time(mut options: ServerOptions) {
+    options.environment.push(("MFA_ARGON2_MEMORY_KIB".to_owned(), "1024".to_owned()));
+    let server = Server::with(binary!(), options);
+    let client = &server.client;
+    let (token, confirm) = offered(client, "alice").await;
+    let code = json!({ "code": token.hotp(0) });
+    let confirmed = join_all((0..2).map(|_| {
+        let client = keyed(client, "confirm");
+        let (confirm, code) = (confirm.clone(), code.clone());
+        async move { client.post(&confirm, code).await }
+    }));
+    one_answer(confirmed.await, 200, &keyed(client, "confirm").post(&confirm, code.clone()).await.text);
+    client.verify("alice", &token.hotp(1)).await.expect(200);
+
+    let path = "/v1/users/alice/backup-codes";
+    for round in 1..=5 {
+        let client = keyed(client, &format!("codes-{round}"));
+        let issued = join_all((0..4).map(|_| client.send("POST", path, None))).await;
+        let again = client.send("POST", path, None).await.expect(201);
+        one_answer(issued, 201, &again.text);
+        let issued = client.count_events("alice", "backup_codes_issued").await;
+        assert_eq!(issued, round + 1, "calls were made twice");
+    }
+}
+
+/// All got what a later call is answered with, or are told to try again.
+fn one_answer(answers: Vec<mfa_tests::Answer>, status: u16, text: &str) {
+    let mut good = 0;
+    for answer in answers {
+        if answer.status.as_u16() == status {
+            assert_eq!(answer.text, text);
+            good += 1;
+        } else {
+            let busy = answer.expect_problem(503, "busy");
+            assert!(busy.headers.contains_key("retry-after"));
+        }
+    }
+    assert!(good >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_none_are_refused_and_a_verdict_takes_none() {
+    let server = Server::in_memory(binary!());
+    let client = &server.client;
+    let (token, _) = client.enrol("alice", "hotp").await;
+    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let path = "/v1/users/alice/backup-codes";
+    let longest = "k".repeat(64);
+    for key in ["", "two words", &"k".repeat(65)] {
+        let refused = keyed(client, key).send("POST", path, None).await;
+        let refused = refused.expect_problem(422, "invalid-request");
+        assert_eq!(refused.json["errors"][0]["field"], "Idempotency-Key");
+    }
+    let twice = keyed(&keyed(client, "a"), "a");
+    twice.send("POST", path, None).await.expect_problem(422, "invalid-request");
+    assert_eq!(client.count_events("alice", "backup_codes_issued").await, 1);
+    for key in ["!", "~", &longest] {
+        keyed(client, key).send("POST", path, None).await.expect(201);
+    }
+
+    let verify = "/v1/users/alice/verify";
+    let code = json!({ "code": token.hotp(2) });
+    let refused = keyed(client, "v").post(verify, code.clone()).await.expect_problem(422, "invalid-request");
+    assert_eq!(refused.json["errors"][0]["field"], "Idempotency-Key");
+    client.post(verify, code.clone()).await.expect(200);
+    keyed(client, "v").post(verify, code.clone()).await.expect_problem(422, "invalid-request");
+    client.post(verify, code).await.expect_problem(401, "invalid-code");
+    // A call that changes nothing does not look at it.
+    keyed(client, "two words").get("/v1/users/alice").await.expect(200);
+}
