@@ -118,5 +118,7 @@ async fn fill(connection: &mut PgConnection) {
             SELECT 'c' || id, tenant_id, user_id, NULL, 'push', id, id, 1, 'open', 0, '' FROM mfa.accounts;
         INSERT INTO mfa.throttles SELECT 'user/' || tenant_id || '/' || user_id, id, id, id FROM mfa.accounts;
         ANALYZE";
+    // However busy the machine is.
+    connection.execute("SET statement_timeout = 0").await.unwrap();
     connection.execute(sqlx::raw_sql(fill)).await.unwrap();
 }
