@@ -1,7 +1,7 @@
 //! What several calls answer with.
 
 use mfa_domain::mfa::PlainBackupCodes;
-use mfa_domain::{Factor, FactorState};
+use mfa_domain::{Factor, FactorState, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,6 +30,10 @@ pub(crate) struct FactorAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// In the answer about a user: before when no code is accepted (RFC 3339), since one was while a clock was ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    ahead_until: Option<String>,
 }
 
 /// Something that works, but not well.
@@ -55,7 +59,14 @@ impl From<&Factor> for FactorAnswer {
             created_at: factor.created_at.to_string(),
             last_used_at: factor.last_used_at.map(|at| at.to_string()),
             expires_at,
+            ahead_until: None,
         }
+    }
+}
+
+impl FactorAnswer {
+    pub(crate) fn ahead(self, until: Option<&Timestamp>) -> Self {
+        Self { ahead_until: until.map(Timestamp::to_string), ..self }
     }
 }
 

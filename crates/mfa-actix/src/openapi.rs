@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
 use crate::routes::{
-    admin, backup_codes, confirm, enrol, events, factor, health, resynchronise, status, verify,
+    admin, backup_codes, confirm, enrol, events, factor, health, resynchronise, set_back, status, verify,
 };
 
 mod problems;
@@ -44,6 +44,7 @@ pub fn openapi_json() -> &'static str {
         admin::unlock,
         admin::reset,
         admin::erase,
+        set_back::set_back,
         events::of_user,
         events::of_tenant,
         health::healthz,

@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod factor;
 pub(crate) mod health;
 pub(crate) mod resynchronise;
+pub(crate) mod set_back;
 pub(crate) mod status;
 pub(crate) mod verify;
 
@@ -32,6 +33,7 @@ pub(crate) fn keyed(config: &mut ServiceConfig) {
             throttled("/users/{user}/factors/{id}/resynchronise")
                 .route(post().to(resynchronise::resynchronise)),
         )
+        .service(throttled("/users/{user}/factors/{id}/set-back").route(post().to(set_back::set_back)))
         .service(throttled("/users/{user}/verify").route(post().to(verify::verify)))
         .service(throttled("/users/{user}/backup-codes").route(post().to(backup_codes::issue)))
         .service(throttled("/users/{user}/unlock").route(post().to(admin::unlock)))

@@ -255,6 +255,7 @@ fn keys(caller: &ApiKey, method: &Method, route: &str, account: Option<&AccountK
     let changes = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let of_operators = route.ends_with("/unlock")
         || route.ends_with("/reset")
+        || route.ends_with("/set-back")
         || (*method == Method::DELETE && route.ends_with("/users/{user}"));
     let offers = match *method {
         Method::POST => route.ends_with("/users/{user}/factors") || route.ends_with("/backup-codes"),

@@ -89,6 +89,17 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     let rename = "PATCH /v1/users/{user}/factors/{id}";
     host.call_at(rename, &[("{id}", &id)], Some(json!({ "label": "Old phone" })), 200).await;
     host.call("POST /v1/users/{user}/backup-codes", None, 201).await;
+    let now = host.world.clock.now();
+    host.world.clock.advance(Duration::from_hours(48));
+    let code = host.code(&secret);
+    host.call(VERIFY, Some(json!({ "code": code })), 200).await;
+    host.world.clock.set(now);
+    let user = host.call("GET /v1/users/{user}", None, 200).await.json();
+    assert_eq!(user["factors"][0]["ahead_until"], "2027-01-17T08:03:00Z", "{user}");
+    let set_back = "POST /v1/users/{user}/factors/{id}/set-back";
+    host.call_at(set_back, &[("{id}", &id)], Some(json!({ "reason": "a wrong clock" })), 200).await;
+    let user = host.call("GET /v1/users/{user}", None, 200).await.json();
+    assert_eq!(user["factors"][0]["ahead_until"], Value::Null, "{user}");
     let token = json!({ "kind": "hotp", "label": "Token", "counter": 5, "secret_encoding": "hex",
         "secret": "3132333435363738393031323334353637383930", "imported": true, "reason": "bought" });
     let imported = host.call(FACTORS, Some(token), 201).await.json();

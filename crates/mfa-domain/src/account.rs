@@ -19,6 +19,7 @@ pub mod backup_codes;
 pub mod factor;
 
 mod administer;
+mod ahead;
 mod codes;
 mod enrol;
 mod manage;

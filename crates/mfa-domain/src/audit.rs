@@ -67,6 +67,10 @@ pub enum EventKind {
     FactorRevoked,
     /// A counter-based factor was brought back in step.
     FactorResynchronised,
+    /// An operator let a factor whose last step lay ahead of the present take codes again.
+    FactorSetBack,
+    /// Codes were refused, and a factor can accept none before `until`: its last step lies ahead of the present.
+    FactorAhead,
     /// A factor's secret was sealed anew with the newest key.
     SecretResealed,
     /// A code was accepted.
@@ -92,7 +96,7 @@ pub enum EventKind {
 }
 
 /// The kinds and their names, in one place.
-const KINDS: [(EventKind, &str); 17] = [
+const KINDS: [(EventKind, &str); 19] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
     (EventKind::FactorActivated, "factor_activated"),
@@ -100,6 +104,8 @@ const KINDS: [(EventKind, &str); 17] = [
     (EventKind::FactorRenamed, "factor_renamed"),
     (EventKind::FactorRevoked, "factor_revoked"),
     (EventKind::FactorResynchronised, "factor_resynchronised"),
+    (EventKind::FactorSetBack, "factor_set_back"),
+    (EventKind::FactorAhead, "factor_ahead"),
     (EventKind::SecretResealed, "secret_resealed"),
     (EventKind::Verified, "verified"),
     (EventKind::VerificationFailed, "verification_failed"),

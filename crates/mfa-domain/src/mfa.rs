@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use self::latest_commit::LatestCommit;
 use crate::account::{Account, CallId, Context, Decision, Refusal};
+use crate::audit::{AuditEvent, EventKind};
 use crate::keyed_lock::{KeyedLock, Turn};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
@@ -227,7 +228,20 @@ impl<'a> Change<'a> {
         let Mfa { ports, latest_commit, .. } = self.mfa;
         let commit = ports.accounts.commit(self.key, self.version, &delta).await;
         latest_commit.record(commit.is_err().then(|| ports.clock.now()));
-        Ok(commit?)
+        let commit = commit?;
+        if commit == Commit::Won {
+            tell(delta.events());
+        }
+        Ok(commit)
+    }
+}
+
+/// Logs what an operator should look at.
+fn tell(events: &[AuditEvent]) {
+    for event in events.iter().filter(|event| event.kind == EventKind::FactorAhead) {
+        let factor = event.factor.map(|id| id.to_string());
+        let until = event.detail.get("until");
+        tracing::warn!(factor, until, "a factor accepts no code before that time: its last step lies ahead");
     }
 }
 

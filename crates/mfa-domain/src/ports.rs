@@ -11,6 +11,7 @@ pub mod clock;
 pub mod code_hasher;
 pub mod delivery_store;
 pub mod entropy;
+pub mod reference_clock;
 pub mod throttle;
 pub mod vault;
 
@@ -24,6 +25,7 @@ pub use clock::{Clock, ClockBeforeEpoch, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};
 pub use delivery_store::{DeliveryStore, TrailEvent, TrailPage};
 pub use entropy::{Entropy, EntropyError};
+pub use reference_clock::{Deviation, ReferenceClock, ReferenceClockError};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
 

@@ -1,5 +1,6 @@
 //! Decisions and use cases from outside.
 
+mod ahead;
 mod decisions;
 mod imports;
 mod repeats;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use mfa_domain::ports::{ApiKeyId, EventId, Scope};
-use mfa_domain::{EndpointId, Reason, TenantId, Timestamp, UserId};
+use mfa_domain::{EndpointId, FactorId, Reason, TenantId, Timestamp, UserId};
 
 use crate::config::Flags;
 
@@ -160,6 +160,8 @@ pub(crate) enum UserCommand {
     Unlock(ReasonedArgs),
     /// Remove every factor and backup code of a user, who can then enrol anew
     Reset(ReasonedArgs),
+    /// Let a factor that took a code while a clock was ahead take codes again; `show` names such factors
+    SetBack(SetBackArgs),
     /// Show the audit trail of a user, oldest first
     Events {
         #[command(flatten)]
@@ -194,6 +196,19 @@ pub(crate) struct ReasonedArgs {
     pub(crate) user: UserArgs,
     /// Why; kept in the audit trail
     #[arg(long, default_value = "not given", value_parser = Reason::new)]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetBackArgs {
+    #[command(flatten)]
+    pub(crate) user: UserArgs,
+    /// The factor, by its id
+    pub(crate) factor: FactorId,
+    /// Why; kept in the audit trail
+    #[arg(long, value_parser = Reason::new)]
     pub(crate) reason: Reason,
     #[command(flatten)]
     pub(crate) json: Json,

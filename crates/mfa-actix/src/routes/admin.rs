@@ -87,7 +87,7 @@ pub(super) fn done((): &()) -> Result<Reply, Problem> {
 }
 
 impl ReasonRequest {
-    fn reason(&self) -> Result<Reason, Problem> {
+    pub(super) fn reason(&self) -> Result<Reason, Problem> {
         Reason::new(&self.reason).map_err(|error| Problem::invalid("reason", error))
     }
 }

@@ -67,10 +67,12 @@ pub(crate) async fn status(
     state: Data<State>,
 ) -> Result<Json<UserAnswer>, Problem> {
     let status = state.mfa.status(&key).await?;
+    let factors = status.factors.iter();
+    let factors = factors.map(|factor| FactorAnswer::from(factor).ahead(status.ahead.get(&factor.id)));
     Ok(Json(UserAnswer {
         user: key.user.as_str().to_owned(),
         enrolled: status.enrolled,
-        factors: status.factors.iter().map(FactorAnswer::from).collect(),
+        factors: factors.collect(),
         backup_codes: BackupCodesStatus {
             remaining: status.backup_codes_remaining,
             total: status.backup_codes_total,

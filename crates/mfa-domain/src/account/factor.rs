@@ -57,7 +57,8 @@ pub struct TotpDevice {
     /// Its secret.
     pub secret: Sealed,
     /// The last step of which a code was accepted. It never falls, so that no code is accepted
-    /// twice, however late and whatever the clock does.
+    /// twice, however late and whatever the clock does; but an operator may
+    /// [set it back](super::Account::set_back) to the present if it lies ahead.
     pub last_step: Option<u64>,
     /// How far its clock is off.
     pub drift: Drift,

@@ -20,6 +20,9 @@ impl Account {
         let form = if factor.is_some() { "otp" } else { "backup_code" };
         let mut draft = self.draft(context);
         draft.record(EventKind::Replayed, factor, [("form", form.to_owned())]);
+        // A right code of a step before the last one, which may have been accepted while a clock was ahead.
+        let factor: Vec<_> = self.factors.iter().filter(|known| Some(known.id) == factor).collect();
+        draft.tell_of_ahead(&factor);
         draft.finish()
     }
 
@@ -37,6 +40,7 @@ impl Account {
         }
         let mut draft = self.draft(context);
         draft.fail(Some(factor.id), codes.form());
+        draft.tell_of_ahead(&[factor]);
         Decision { answer: Err(Rejection::Invalid), delta: draft.finish() }
     }
 }

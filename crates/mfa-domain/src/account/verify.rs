@@ -160,6 +160,10 @@ impl Account {
             Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
         };
         let mut draft = self.draft(context);
+        let refused = match &candidates {
+            Candidates::Factors(factors) => factors.clone(),
+            Candidates::BackupCodes(_) => Vec::new(),
+        };
         let outcome = match (candidates, code, evidence) {
             (
                 Candidates::Factors(factors),
@@ -181,6 +185,7 @@ impl Account {
             }
             Err(rejection) => {
                 draft.fail(named, code.form());
+                draft.tell_of_ahead(&refused);
                 Verdict::Rejected(rejection)
             }
         };

@@ -2,8 +2,8 @@
 
 use super::secrets::OpenSecrets;
 use super::{Call, ChangeError, Mfa, Undecided};
-use crate::account::Decision;
-use crate::{AccountKey, Actor, Reason};
+use crate::account::{Decision, Factor};
+use crate::{AccountKey, Actor, FactorId, Reason};
 
 impl Mfa {
     /// Lifts every lock of an account.
@@ -20,6 +20,21 @@ impl Mfa {
             Ok(Decision { answer: (), delta: account.unlock(context, reason)? })
         })
         .await
+    }
+
+    /// Lets a factor whose last step lies ahead of the present take codes again, from the first step after those that
+    /// count now; any other factor stays as it is. It answers with the factor.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if there is no such factor, or a port failed.
+    pub async fn set_back(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        factor: FactorId,
+        reason: &Reason,
+    ) -> Result<Factor, ChangeError> {
+        self.change(key, actor, |account, context| Ok(account.set_back(context, factor, reason)?)).await
     }
 
     /// Removes every factor and backup code of a user, who can then enrol anew.

@@ -1,10 +1,12 @@
 //! What a user has.
 
+use std::collections::BTreeMap;
+
 use super::{Mfa, Undecided};
 use crate::account::{Account, BackupCodes, Factor};
 use crate::policy::Standing;
 use crate::ports::StoreError;
-use crate::{AccountKey, Timestamp};
+use crate::{AccountKey, FactorId, Timestamp};
 
 /// What a user has. It holds no secret in the clear.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct Status {
     pub enrolled: bool,
     /// The active factors and those that still wait for their first code.
     pub factors: Vec<Factor>,
+    /// Those of them that accept no code before that time, since their last step lies ahead of the present.
+    pub ahead: BTreeMap<FactorId, Timestamp>,
     /// Backup codes that are not spent.
     pub backup_codes_remaining: usize,
     /// Backup codes in the set.
@@ -57,7 +61,11 @@ impl Mfa {
         let standing = self.policies.lockout.judge(&account.attempts).at(now);
         let enrolled = account.is_enrolled();
         let remaining = account.backup_codes.as_ref().map_or(0, BackupCodes::remaining);
+        let policy = self.policies.verification.as_ref();
+        let ahead =
+            account.factors.iter().filter_map(|factor| Some((factor.id, factor.ahead_until(now, policy)?)));
         Ok(Status {
+            ahead: ahead.collect(),
             enrolled,
             backup_codes_remaining: remaining,
             backup_codes_total: account.backup_codes.as_ref().map_or(0, |set| set.codes.len()),

@@ -1,13 +1,13 @@
-//! `user show`, `unlock`, `reset`, `events`
+//! `user show`, `unlock`, `reset`, `set-back`, `events`
 
 use anyhow::{Result, ensure};
 use mfa_domain::mfa::Status;
 use mfa_domain::ports::{EventQuery, RecordedEvent, UnreadableEvent};
-use mfa_domain::{AccountKey, Factor, Mfa, Version};
+use mfa_domain::{AccountKey, Factor, FactorId, Mfa, Reason, Timestamp, Version};
 use serde_json::{Value, json};
 
 use super::operator;
-use crate::cli::{Json, ReasonedArgs, UserArgs, UserCommand};
+use crate::cli::{Json, ReasonedArgs, SetBackArgs, UserArgs, UserCommand};
 use crate::config::Config;
 use crate::installation::Installation;
 use crate::output;
@@ -30,6 +30,10 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
             let key = known(&installation, user).await?;
             mfa.reset(&key, &operator(), &reason).await?;
             say_done(&key, "reset", json)?;
+        }
+        UserCommand::SetBack(SetBackArgs { user, factor, reason, json }) => {
+            let key = known(&installation, user).await?;
+            set_back(mfa, &key, factor, &reason, json).await?;
         }
         UserCommand::Events { user, json } => events(mfa, &key(&installation, user).await?, json).await?,
     }
@@ -63,11 +67,28 @@ fn say_done(key: &AccountKey, done: &str, json: Json) -> Result<()> {
     output::say(format_args!("User {user} of tenant {tenant} is {done}."))
 }
 
+async fn set_back(mfa: &Mfa, key: &AccountKey, id: FactorId, reason: &Reason, json: Json) -> Result<()> {
+    let ahead = mfa.status(key).await?.ahead.contains_key(&id);
+    mfa.set_back(key, &operator(), id, reason).await?;
+    if json.json {
+        let (user, tenant, factor) = (key.user.as_str(), key.tenant.as_str(), id.to_string());
+        let answer = json!({ "user": user, "tenant": tenant, "factor": factor, "set_back": ahead });
+        return output::say_json(&answer);
+    }
+    let done = if ahead {
+        "takes codes again, but none that is shown now"
+    } else {
+        "is not ahead; nothing was changed"
+    };
+    output::say(format_args!("Factor {id} {done}."))
+}
+
 async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     let status = mfa.status(key).await?;
     let Status {
         enrolled,
         factors,
+        ahead,
         backup_codes_remaining,
         backup_codes_total,
         locked_until,
@@ -81,7 +102,7 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
             "user": key.user.as_str(),
             "tenant": key.tenant.as_str(),
             "enrolled": enrolled,
-            "factors": factors.iter().map(factor_as_json).collect::<Vec<_>>(),
+            "factors": factors.iter().map(|factor| factor_as_json(factor, ahead.get(&factor.id))).collect::<Vec<_>>(),
             "backup_codes": { "remaining": backup_codes_remaining, "total": backup_codes_total },
             "locked_until": locked_until,
             "disabled": disabled,
@@ -100,11 +121,11 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
         key.tenant,
         if enrolled { "yes" } else { "no" },
     ))?;
-    let rows: Vec<_> = factors.iter().map(factor_as_row).collect();
+    let rows: Vec<_> = factors.iter().map(|factor| factor_as_row(factor, ahead.get(&factor.id))).collect();
     output::say_table(["FACTOR", "KIND", "LABEL", "STATE", "CREATED", "LAST USED"], &rows)
 }
 
-fn factor_as_json(factor: &Factor) -> Value {
+fn factor_as_json(factor: &Factor, ahead: Option<&Timestamp>) -> Value {
     json!({
         "id": factor.id.to_string(),
         "kind": factor.kind().as_str(),
@@ -112,15 +133,16 @@ fn factor_as_json(factor: &Factor) -> Value {
         "state": state(factor),
         "created_at": factor.created_at.to_string(),
         "last_used_at": factor.last_used_at.map(|at| at.to_string()),
+        "ahead_until": ahead.map(Timestamp::to_string),
     })
 }
 
-fn factor_as_row(factor: &Factor) -> [String; 6] {
+fn factor_as_row(factor: &Factor, ahead: Option<&Timestamp>) -> [String; 6] {
     [
         factor.id.to_string(),
         factor.kind().as_str().to_owned(),
         factor.label.to_string(),
-        state(factor).to_owned(),
+        ahead.map_or(state(factor).to_owned(), |until| format!("{}, no code before {until}", state(factor))),
         factor.created_at.to_string(),
         factor.last_used_at.map_or("-".to_owned(), |at| at.to_string()),
     ]

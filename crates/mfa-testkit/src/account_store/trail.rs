@@ -27,6 +27,8 @@ async fn events_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
         EventKind::FactorRenamed,
         EventKind::FactorRevoked,
         EventKind::FactorResynchronised,
+        EventKind::FactorSetBack,
+        EventKind::FactorAhead,
         EventKind::SecretResealed,
         EventKind::Verified,
         EventKind::VerificationFailed,

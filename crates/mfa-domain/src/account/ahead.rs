@@ -1,0 +1,81 @@
+//! Factors whose last step lies ahead of the present: a code was accepted while a clock was ahead, and all earlier ones
+//! are dead.
+
+use std::time::Duration;
+
+use super::{Account, Authenticator, Context, Decision, Draft, Factor, Refusal};
+use crate::audit::EventKind;
+use crate::policy::VerificationPolicy;
+use crate::{FactorId, Reason, Timestamp};
+
+impl Factor {
+    /// The clocks of two replicas that are ready may differ by that much, so a factor that accepts no code for such a
+    /// time is not worth a word.
+    const WORTH_A_WORD: Duration = Duration::from_secs(30);
+
+    /// When it can accept a code again, if it cannot for more than 30 seconds since its last step lies ahead of `now`.
+    #[must_use]
+    pub fn ahead_until(&self, now: Timestamp, policy: &dyn VerificationPolicy) -> Option<Timestamp> {
+        let Authenticator::Totp(device) = &self.authenticator else { return None };
+        let last = self.last_that_counts(now, policy)?;
+        let steps = device.last_step?.checked_sub(last)?.saturating_add(1);
+        let totp = &device.totp;
+        let present = totp.step(now.unix_seconds()).ok()?;
+        let seconds = present.saturating_add(steps).saturating_mul(totp.period().seconds());
+        let until = Timestamp::from_unix_seconds(seconds.saturating_add(totp.t0()));
+        (until.since(now) > Self::WORTH_A_WORD).then_some(until)
+    }
+
+    /// The last step of the window, of a TOTP device.
+    fn last_that_counts(&self, now: Timestamp, policy: &dyn VerificationPolicy) -> Option<u64> {
+        let Authenticator::Totp(device) = &self.authenticator else { return None };
+        let step = device.totp.step(now.unix_seconds()).ok()?;
+        let centre = device.drift.within(policy).centre(step);
+        Some(centre.saturating_add(policy.window().future().into()))
+    }
+}
+
+impl Account {
+    /// Lets a factor whose last step lies ahead take codes again. Its last step falls to the end of the present window:
+    /// which codes of the window were used before the clock went wrong is not known any more, so none of them counts.
+    ///
+    /// This is the only way in which a step ever falls. Codes that were accepted ahead of their time count again once
+    /// that time comes.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownFactor`].
+    pub fn set_back(
+        &self,
+        context: Context<'_>,
+        id: FactorId,
+        reason: &Reason,
+    ) -> Result<Decision<Factor>, Refusal> {
+        let mut factor = self.known(context, id)?.clone();
+        let policy = context.policies.verification.as_ref();
+        let (Some(until), last) =
+            (factor.ahead_until(context.now, policy), factor.last_that_counts(context.now, policy))
+        else {
+            return Ok(Decision::without_change(factor));
+        };
+        if let Authenticator::Totp(device) = &mut factor.authenticator {
+            device.last_step = last;
+        }
+        let mut draft = self.draft(context);
+        let detail = [("reason", reason.to_string()), ("until", until.to_string())];
+        draft.record(EventKind::FactorSetBack, Some(id), detail);
+        draft.put(factor.clone());
+        Ok(Decision { answer: factor, delta: draft.finish() })
+    }
+}
+
+impl Draft<'_> {
+    /// Records which of the factors that refused a code accept none.
+    pub(super) fn tell_of_ahead(&mut self, refused: &[&Factor]) {
+        let Context { now, policies, .. } = self.context;
+        for factor in refused {
+            if let Some(until) = factor.ahead_until(now, policies.verification.as_ref()) {
+                self.record(EventKind::FactorAhead, Some(factor.id), [("until", until.to_string())]);
+            }
+        }
+    }
+}
