@@ -52,6 +52,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("utoipa", &["mfa-actix"]),
     ("ipnet", &["mfa-actix"]),
     ("clap", &["mfa-server"]),
+    ("sntpc", &["mfa-server"]),
     ("anyhow", &["mfa-server", "xtask"]),
     ("hyper", &["mfa-webhook"]),
     ("hyper-rustls", &["mfa-webhook"]),

@@ -12,6 +12,7 @@ mod architecture;
 mod audit;
 mod authenticators;
 mod bind;
+mod clocks;
 mod constant_time;
 mod crash;
 mod faults;

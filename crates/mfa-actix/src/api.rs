@@ -11,6 +11,7 @@ use mfa_domain::ports::ApiKeyStore;
 
 use crate::body::MAX_BODY;
 use crate::caller::authenticate;
+use crate::clocks::Clocks;
 use crate::envelope::envelope;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::routes;
@@ -33,8 +34,16 @@ impl Api {
         // A 503 is promised within two seconds.
         let request_timeout = Duration::from_millis(1900);
         let readiness = Arc::default();
-        let state =
-            State { mfa, api_keys, throttling, readiness, issuer: None, request_timeout, metrics: None };
+        let state = State {
+            mfa,
+            api_keys,
+            throttling,
+            readiness,
+            clocks: None,
+            issuer: None,
+            request_timeout,
+            metrics: None,
+        };
         Self { state }
     }
 
@@ -51,6 +60,14 @@ impl Api {
     #[must_use]
     pub const fn request_timeout(mut self, limit: Duration) -> Self {
         self.state.request_timeout = limit;
+        self
+    }
+
+    /// Not to be ready while the clock is wrong, by the clocks that it is compared with. Somebody has to
+    /// [watch](Clocks::watch) them.
+    #[must_use]
+    pub fn clocks(mut self, clocks: Clocks) -> Self {
+        self.state.clocks = Some(clocks);
         self
     }
 

@@ -9,6 +9,7 @@ mod api;
 mod body;
 mod caller;
 mod client_address;
+mod clocks;
 mod envelope;
 mod metrics_page;
 mod openapi;
@@ -21,6 +22,7 @@ mod user_segment;
 
 pub use api::Api;
 pub use body::MAX_BODY;
+pub use clocks::Clocks;
 pub use envelope::unreadable;
 pub use openapi::openapi_json;
 pub use throttling::Throttling;

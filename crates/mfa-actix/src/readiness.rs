@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
+use crate::clocks::Clocks;
 use crate::problem::Chain;
 use crate::state::State;
 
@@ -26,6 +27,9 @@ pub(crate) struct Dependencies {
     api_keys: Health,
     /// What counts how often somebody calls; while it fails, calls are not throttled.
     throttle: Health,
+    /// The clock of this process, by that of the database or of a time server; absent if there is neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<Health>,
 }
 
 /// Whether something works.
@@ -40,12 +44,17 @@ pub(crate) enum Health {
 
 impl Dependencies {
     /// For the description of the API.
-    pub(crate) const EXAMPLE: Self =
-        Self { accounts: Health::Ok, keys: Health::Ok, api_keys: Health::Ok, throttle: Health::Ok };
+    pub(crate) const EXAMPLE: Self = Self {
+        accounts: Health::Ok,
+        keys: Health::Ok,
+        api_keys: Health::Ok,
+        throttle: Health::Ok,
+        clock: Some(Health::Ok),
+    };
 
     /// Whether codes can be checked.
     pub(crate) fn suffice(self) -> bool {
-        [self.accounts, self.keys, self.api_keys] == [Health::Ok; 3]
+        [self.accounts, self.keys, self.api_keys] == [Health::Ok; 3] && self.clock != Some(Health::Failing)
     }
 }
 
@@ -86,7 +95,8 @@ async fn ask(state: &State) -> Dependencies {
     };
     let throttle = async { tell("throttle", within(patience, state.throttling.probe(state)).await) };
     let ((accounts, keys), api_keys, throttle) = tokio::join!(accounts_and_keys, api_keys, throttle);
-    Dependencies { accounts, keys, api_keys, throttle }
+    let clock = state.clocks.as_ref().and_then(Clocks::health);
+    Dependencies { accounts, keys, api_keys, throttle, clock }
 }
 
 /// Why there is no answer.

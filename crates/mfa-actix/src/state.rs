@@ -6,6 +6,7 @@ use std::time::Duration;
 use mfa_domain::Mfa;
 use mfa_domain::ports::ApiKeyStore;
 
+use crate::clocks::Clocks;
 use crate::metrics_page::MetricsPage;
 use crate::readiness::Readiness;
 use crate::throttling::Throttling;
@@ -17,6 +18,7 @@ pub(crate) struct State {
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
     pub(crate) throttling: Throttling,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) clocks: Option<Clocks>,
     pub(crate) issuer: Option<String>,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_actix::Api;
 use mfa_actix::api_key::PlainApiKey;
 use mfa_actix::throttling::{Quotas, Throttling};
+use mfa_actix::{Api, Clocks};
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, ApiKeyStore, Clock, Commit, EventPage};
-use mfa_domain::ports::{EventQuery, Scope, StoreError, Throttle, ThrottleKey};
+use mfa_domain::ports::{Deviation, EventQuery, ReferenceClock, ReferenceClockError, Scope, StoreError};
+use mfa_domain::ports::{Throttle, ThrottleKey};
 use mfa_domain::{
     Account, AccountKey, AuditHead, Charge, Delta, KeyId, Quota, TenantId, Timestamp, Version, Versioned,
 };
@@ -194,6 +195,30 @@ async fn ready_tells_of_each_dependency() {
     // An answer is good for a moment, so that no number of questions becomes a load.
     storeless.store.set(None);
     assert_eq!(ready(&storeless).await, (503, failing));
+}
+
+/// A clock that stopped in 1970.
+#[derive(Debug)]
+struct Stopped;
+
+#[async_trait]
+impl ReferenceClock for Stopped {
+    async fn compare(&self, clock: &dyn Clock) -> Result<Deviation, ReferenceClockError> {
+        let now = clock.now();
+        Ok(Deviation::between(now, Timestamp::default(), now))
+    }
+}
+
+#[actix_web::test]
+async fn a_clock_that_is_far_off_is_not_ready_and_answers_all_the_same() {
+    let mut world = world().await;
+    let clocks = Clocks::new(world.clock.clone()).with("database", Arc::new(Stopped), Duration::from_secs(5));
+    world.api = world.api.clocks(clocks.clone());
+    clocks.compare().await;
+    let (status, body) = call(&world, "GET", "/mfa/readyz", None).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["dependencies"]["clock"]), (503, &json!("failing")));
+    assert_eq!(call(&world, "GET", "/mfa/v1/users/alice", None).await.0, 200);
 }
 
 #[actix_web::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
-use mfa_domain::ports::{ApiKeyStore, DeliveryStore, SystemClock, Throttle};
+use mfa_domain::ports::{ApiKeyStore, DeliveryStore, ReferenceClock, SystemClock, Throttle};
 use mfa_domain::{AccountKey, Mfa, Ports, TenantId, UserId};
 
 use crate::config::{Config, Settings, StoreUrl};
@@ -126,6 +126,11 @@ impl Installation {
     /// How far the trail is delivered, and the trail.
     pub(crate) fn deliveries(&self) -> Option<Arc<dyn DeliveryStore>> {
         self.storage.deliveries.clone()
+    }
+
+    /// The clock of the database, if it has one.
+    pub(crate) fn reference_clock(&self) -> Option<Arc<dyn ReferenceClock>> {
+        self.storage.reference_clock()
     }
 
     /// The throttle that the settings name.

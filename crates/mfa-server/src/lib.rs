@@ -6,6 +6,7 @@ use clap::Parser;
 
 mod audit;
 mod cli;
+mod clocks;
 mod command;
 mod config;
 mod data_dir;
@@ -21,6 +22,7 @@ mod policies;
 mod re_encryption;
 mod secret;
 mod storage;
+mod time_server;
 mod walk;
 mod webhooks;
 mod welcome;

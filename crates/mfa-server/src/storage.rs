@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, Throttle};
+use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, ReferenceClock, Throttle};
 use mfa_domain::{AccountKey, TenantId, UserCase, UserId};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_store_postgres::PostgresStore;
@@ -118,6 +118,15 @@ impl Storage {
             Opened::Postgres(postgres) => Some(Turn::Postgres(postgres.turn().await.context(OTHER)?)),
             Opened::Redis { store, .. } => Some(Turn::Redis(store.turn().await.context(OTHER)?)),
         })
+    }
+
+    /// The clock of the database; none where it has no other than ours.
+    pub(crate) fn reference_clock(&self) -> Option<Arc<dyn ReferenceClock>> {
+        match &self.opened {
+            Opened::Memory | Opened::Sqlite(_) => None,
+            Opened::Postgres(postgres) => Some(Arc::new(postgres.clone())),
+            Opened::Redis { store, .. } => Some(store.clone()),
+        }
     }
 
     /// The throttle that the settings name.

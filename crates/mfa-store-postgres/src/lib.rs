@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod challenges;
 mod change;
+mod clock;
 mod column;
 mod connections;
 mod deliveries;

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versioned};
 use mfa_store_postgres::PostgresStore;
-use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
+use mfa_testkit::{
+    Violation, account_store, api_key_store, challenge_store, delivery_store, reference_clock, throttle,
+};
 
 use crate::support;
 
@@ -31,6 +33,7 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     delivery_store::basic(store.as_ref()).await?;
     delivery_store::time(store.as_ref()).await?;
     throttle::basic(store.as_ref()).await?;
+    reference_clock::basic(store.as_ref()).await?;
     throttle::time(store.as_ref()).await
 }
 

@@ -5,6 +5,7 @@ mod api_keys;
 mod challenges;
 mod change;
 mod checks;
+mod clock;
 mod cluster;
 mod connections;
 mod error;

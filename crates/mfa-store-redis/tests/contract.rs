@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versioned};
 use mfa_store_redis::RedisStore;
-use mfa_testkit::{Violation, account_store, api_key_store};
+use mfa_testkit::{Violation, account_store, api_key_store, reference_clock};
 
 use crate::support::open;
 use crate::support::server::{self, Cluster, DURABLE, Sentinels};
@@ -22,6 +22,7 @@ async fn replicas(url: &str) -> (Arc<RedisStore>, Arc<RedisStore>) {
 async fn keeps_the_contracts(url: &str) -> Result<(), Violation> {
     let (one, other) = replicas(url).await;
     account_store::basic(one.as_ref()).await?;
+    reference_clock::basic(one.as_ref()).await?;
     account_store::time(one.as_ref()).await?;
     account_store::race(one.clone(), other.clone()).await?;
     api_key_store::basic(one.as_ref()).await?;

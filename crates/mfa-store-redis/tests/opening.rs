@@ -268,7 +268,8 @@ async fn many_may_begin_one_store_at_the_same_time() {
 async fn a_user_with_few_rights_is_enough_in_a_cluster() {
     let [appendonly, appendfsync] = DURABLE;
     let cluster = Cluster::start(&[appendonly, appendfsync, "min-replicas-to-write 1"]);
-    let rights = "~mfa:* -@all +@read +@write +@scripting +@connection +info +config|get +cluster|slots";
+    let rights =
+        "~mfa:* -@all +@read +@write +@scripting +@connection +info +time +config|get +cluster|slots";
     let mut allow = vec!["ACL", "SETUSER", "app", "on", ">secret"];
     allow.extend(rights.split(' '));
     for node in &cluster.nodes {
@@ -305,7 +306,7 @@ async fn one_process_at_a_time_has_the_turn() {
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
     let server = Server::durable();
-    let rights = "~mfa:* -@all +@read +@write +@scripting +@connection +info +config|get";
+    let rights = "~mfa:* -@all +@read +@write +@scripting +@connection +info +time +config|get";
     let mut allow = vec!["ACL", "SETUSER", "app", "on", ">secret"];
     allow.extend(rights.split(' '));
     assert_eq!(server.cli(&allow), "OK");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mfa_domain::Timestamp;
-use mfa_domain::ports::Clock;
+use mfa_domain::ports::{Clock, SystemClock};
 
 /// A clock that stands still until a test moves it.
 ///
@@ -49,5 +49,16 @@ impl Default for ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_unix_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The clock of this machine, so many milliseconds ahead; behind if negative.
+#[derive(Clone, Copy, Debug)]
+pub struct ShiftedClock(pub i64);
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        let shifted = SystemClock.now().unix_millis().saturating_add_signed(self.0);
+        Timestamp::from_unix_millis(shifted)
     }
 }

@@ -1,12 +1,16 @@
 //! `POST /v1/users/{user}/factors/{id}/set-back`
 
-use actix_web::web::{Data, Json};
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use mfa_domain::Factor;
 
 use super::admin::ReasonRequest;
 use crate::answer::FactorAnswer;
 use crate::body::Body;
 use crate::caller::{Admin, Caller, FactorPath, FactorSegment, User, UserSegment};
 use crate::problem::{Problem, ProblemCode};
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// Let a factor that is ahead take codes again
@@ -16,7 +20,7 @@ use crate::state::State;
 /// factor stays as it is.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/set-back", tag = "administration", security(("api_key" = ["admin"])),
-    params(UserSegment, FactorSegment),
+    params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 200, description = "The factor, no longer ahead", body = FactorAnswer)),
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
@@ -25,9 +29,14 @@ pub(crate) async fn set_back(
     caller: Caller<Admin>,
     User(key): User,
     FactorPath(id): FactorPath,
-    Body(request): Body<ReasonRequest>,
+    Repeatable(Body(request), repeat): Repeatable<Body<ReasonRequest>>,
     state: Data<State>,
-) -> Result<Json<FactorAnswer>, Problem> {
-    let factor = state.mfa.set_back(&key, &caller.actor(), id, &request.reason()?).await?;
-    Ok(Json(FactorAnswer::from(&factor)))
+) -> Result<HttpResponse, Problem> {
+    let reason = request.reason()?;
+    let reply = |factor: &Factor| Reply::json(StatusCode::OK, &FactorAnswer::from(factor));
+    repeat
+        .answer(&state, &key, &caller.actor(), reply, async |call| {
+            state.mfa.set_back(&key, call, id, &reason).await
+        })
+        .await
 }

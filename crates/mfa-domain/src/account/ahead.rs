@@ -18,7 +18,7 @@ impl Factor {
     pub fn ahead_until(&self, now: Timestamp, policy: &dyn VerificationPolicy) -> Option<Timestamp> {
         let Authenticator::Totp(device) = &self.authenticator else { return None };
         let last = self.last_that_counts(now, policy)?;
-        let steps = device.last_step?.checked_sub(last)?.saturating_add(1);
+        let steps = device.last_step?.checked_sub(last).filter(|steps| *steps > 0)?.saturating_add(1);
         let totp = &device.totp;
         let present = totp.step(now.unix_seconds()).ok()?;
         let seconds = present.saturating_add(steps).saturating_mul(totp.period().seconds());

@@ -30,11 +30,11 @@ impl Mfa {
     pub async fn set_back(
         &self,
         key: &AccountKey,
-        actor: &Actor,
+        call: impl Into<Call<'_, Factor>>,
         factor: FactorId,
         reason: &Reason,
     ) -> Result<Factor, ChangeError> {
-        self.change(key, actor, |account, context| Ok(account.set_back(context, factor, reason)?)).await
+        self.change(key, call.into(), |account, context| Ok(account.set_back(context, factor, reason)?)).await
     }
 
     /// Removes every factor and backup code of a user, who can then enrol anew.

@@ -15,8 +15,8 @@ use crate::Timestamp;
 pub trait ReferenceClock: Debug + Send + Sync + 'static {
     /// How far `clock` is from this one, as [`Deviation::between`] has it.
     ///
-    /// MUST read `clock` right before and right after the time is asked for, so that what takes long beside it, such as
-    /// resolving a name, hides no deviation.
+    /// MUST read `clock` before and after the time is asked for. SHOULD do nothing else between, such as resolving a name,
+    /// since what takes long hides a deviation.
     async fn compare(&self, clock: &dyn Clock) -> Result<Deviation, ReferenceClockError>;
 }
 
@@ -50,6 +50,13 @@ impl Deviation {
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
+    }
+
+    /// In seconds; negative if the clock is behind.
+    #[must_use]
+    pub fn as_secs(self) -> f64 {
+        let size = self.size().as_secs_f64();
+        if self.0 < 0 { -size } else { size }
     }
 
     /// How far it is, either way.

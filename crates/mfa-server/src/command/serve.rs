@@ -21,7 +21,7 @@ use crate::installation::Installation;
 use crate::storage::{self, Absent};
 use crate::webhooks::Webhooks;
 use crate::welcome::Welcome;
-use crate::{data_dir, http, logging, output};
+use crate::{clocks, data_dir, http, logging, output};
 
 /// Where the buckets of all histograms end, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
@@ -87,6 +87,7 @@ async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
     let throttling = throttling(settings, installation).await?;
     let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys), throttling)
         .request_timeout(settings.request_timeout)
+        .clocks(clocks::watch(settings, installation).await)
         .metrics(Arc::new(move || metrics.render()));
     Ok(if settings.issuer.is_empty() { api } else { api.issuer(settings.issuer.clone()) })
 }

@@ -15,6 +15,7 @@ use mfa_domain::policy::{
 use super::settings::{Argon2, Audit};
 use super::{Settings, webhook};
 use crate::logging;
+use crate::time_server::TimeServer;
 
 /// An option that is out of its range.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
             logging::filter(&settings.log).is_some(),
             "a level (error, warn, info, debug, trace, off), or a level and modules with theirs, such as \
              info,mfa_actix=debug",
+        ),
+        (
+            "time_server",
+            settings.time_server.is_empty() || TimeServer::at(&settings.time_server).is_some(),
+            "a host, or a host and a port, such as time.example.com or 192.0.2.1:123; none if empty",
         ),
         (
             "request_timeout",

@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     /// What is logged, as a filter of `tracing`.
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    /// An NTP server that the clock is compared with; none if empty.
+    pub(crate) time_server: String,
     /// How long one request may take.
     #[serde(with = "duration")]
     pub(crate) request_timeout: Duration,
@@ -217,6 +219,7 @@ impl Default for Settings {
             // The framework tells at each start what the line of `serve` says anyway.
             log: "info,actix_server=warn,actix_http=off".to_owned(),
             log_format: LogFormat::Text,
+            time_server: String::new(),
             request_timeout: Duration::from_millis(1900),
             shutdown_timeout: Duration::from_secs(8),
             workers: 0,

@@ -1,0 +1,228 @@
+//! Whether the clock of this process is right, by other clocks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mfa_domain::ports::{Clock, Deviation, ReferenceClock};
+
+use crate::problem::Chain;
+use crate::readiness::Health;
+
+/// Compares the clock of this process with others, again and again.
+///
+/// A clock decides which codes are right and when a lock is over, and nothing else tells that it is wrong. From
+/// [`WARNED_AT`](Self::WARNED_AT) on it is in the log, from [`NOT_READY_AT`](Self::NOT_READY_AT) on `/readyz` answers 503;
+/// the metric `mfa_clock_ahead_seconds` has how far it is ahead of each of the others. What is asked of the API is answered all the same.
+///
+/// A clone shares its state.
+#[derive(Clone, Debug)]
+pub struct Clocks {
+    clock: Arc<dyn Clock>,
+    references: Vec<Arc<Reference>>,
+}
+
+/// Another clock, and how ours was found to be.
+#[derive(Debug)]
+struct Reference {
+    name: &'static str,
+    clock: Arc<dyn ReferenceClock>,
+    every: Duration,
+    /// By the last comparison that succeeded.
+    last: Mutex<Option<Grade>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grade {
+    Right,
+    Off,
+    FarOff,
+}
+
+impl Clocks {
+    /// From this deviation on a clock is warned of.
+    pub const WARNED_AT: Duration = Duration::from_secs(2);
+
+    /// From this deviation on the process is not ready.
+    pub const NOT_READY_AT: Duration = Duration::from_secs(15);
+
+    /// A comparison that takes longer has failed.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Comparisons that fail are tried less and less often, down to this times the usual pause.
+    const MOST_PAUSES: u32 = 8;
+
+    /// Compares `clock`, with no other so far.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, references: Vec::new() }
+    }
+
+    /// Compares it with another one, too. `name` is its name in metrics and in the log. A time server on the internet
+    /// should not be asked more often than once a minute.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, clock: Arc<dyn ReferenceClock>, every: Duration) -> Self {
+        self.references.push(Arc::new(Reference { name, clock, every, last: Mutex::default() }));
+        self
+    }
+
+    /// Compares it once with all others.
+    pub async fn compare(&self) {
+        join_all(self.references.iter().map(|reference| reference.compare(&*self.clock))).await;
+    }
+
+    /// Compares it with each of the others, each time that its pause is over. Never ends.
+    pub async fn watch(self) {
+        join_all(self.references.iter().map(|reference| reference.watch(&*self.clock))).await;
+    }
+
+    /// `None` if there is no other clock.
+    pub(crate) fn health(&self) -> Option<Health> {
+        let grades: Vec<_> = self.references.iter().map(|reference| reference.last()).collect();
+        if grades.contains(&Some(Grade::FarOff)) {
+            return Some(Health::Failing);
+        }
+        let known = grades.iter().any(Option::is_some);
+        (!grades.is_empty()).then_some(if known { Health::Ok } else { Health::Unknown })
+    }
+}
+
+impl Reference {
+    async fn watch(&self, clock: &dyn Clock) {
+        let mut pauses = 1;
+        loop {
+            tokio::time::sleep(self.every * pauses).await;
+            let compared = self.compare(clock).await;
+            pauses = if compared { 1 } else { (pauses * 2).min(Clocks::MOST_PAUSES) };
+        }
+    }
+
+    /// Whether it could be compared. What was known before stays known if not.
+    async fn compare(&self, clock: &dyn Clock) -> bool {
+        let reference = self.name;
+        match tokio::time::timeout(Clocks::PATIENCE, self.clock.compare(clock)).await {
+            Ok(Ok(deviation)) => {
+                self.tell(deviation);
+                return true;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(reference, error = %Chain(&error), "the clock could not be compared");
+            }
+            Err(_) => {
+                tracing::warn!(reference, error = "no answer in time", "the clock could not be compared");
+            }
+        }
+        metrics::counter!("mfa_clock_errors_total", "reference" => reference).increment(1);
+        false
+    }
+
+    fn tell(&self, deviation: Deviation) {
+        let reference = self.name;
+        metrics::gauge!("mfa_clock_ahead_seconds", "reference" => reference).set(deviation.as_secs());
+        let grade = Grade::of(deviation);
+        let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).replace(grade);
+        if before == Some(grade) {
+            return;
+        }
+        match (grade, before) {
+            (Grade::Right, None) => tracing::debug!(reference, %deviation, "the clock is right"),
+            (Grade::Right, Some(_)) => tracing::info!(reference, %deviation, "the clock is right again"),
+            (Grade::Off, _) => tracing::warn!(reference, %deviation, "the clock is wrong"),
+            (Grade::FarOff, _) => tracing::error!(reference, %deviation, "the clock is wrong: not ready"),
+        }
+    }
+
+    fn last(&self) -> Option<Grade> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Grade {
+    fn of(deviation: Deviation) -> Self {
+        match deviation.size() {
+            size if size >= Clocks::NOT_READY_AT => Self::FarOff,
+            size if size >= Clocks::WARNED_AT => Self::Off,
+            _ => Self::Right,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use async_trait::async_trait;
+    use mfa_domain::Timestamp;
+    use mfa_domain::ports::ReferenceClockError;
+    use mfa_testkit::ManualClock;
+
+    use super::*;
+
+    /// A clock that is so many milliseconds behind ours; does not answer if that is the largest number.
+    #[derive(Debug, Default)]
+    struct Other(AtomicI64);
+
+    #[async_trait]
+    impl ReferenceClock for Other {
+        async fn compare(&self, clock: &dyn Clock) -> Result<Deviation, ReferenceClockError> {
+            let now = clock.now();
+            match self.0.load(Ordering::SeqCst) {
+                i64::MAX => Err(ReferenceClockError::new("told to fail")),
+                ahead => {
+                    let there = now.unix_millis().checked_add_signed(-ahead).unwrap();
+                    Ok(Deviation::between(now, Timestamp::from_unix_millis(there), now))
+                }
+            }
+        }
+    }
+
+    async fn health(clocks: &Clocks, other: &Other, ahead: i64) -> Option<Health> {
+        other.0.store(ahead, Ordering::SeqCst);
+        clocks.compare().await;
+        clocks.health()
+    }
+
+    #[tokio::test]
+    async fn a_clock_is_too_far_off_from_fifteen_seconds_on_either_way_and_by_any_other() {
+        let clock = Arc::new(ManualClock::default());
+        assert_eq!(Clocks::new(clock.clone()).health(), None);
+        let [one, other] = [Arc::new(Other::default()), Arc::new(Other::default())];
+        let every = Duration::from_secs(1);
+        let clocks = Clocks::new(clock).with("one", one.clone(), every).with("other", other.clone(), every);
+        assert_eq!(clocks.health(), Some(Health::Unknown));
+        assert_eq!(health(&clocks, &one, i64::MAX).await, Some(Health::Ok), "the other one answers");
+        for ahead in [0, 2_000, 14_999, -14_999] {
+            assert_eq!(health(&clocks, &other, ahead).await, Some(Health::Ok), "{ahead}");
+        }
+        for ahead in [15_000, -15_000, 172_800_000] {
+            assert_eq!(health(&clocks, &other, ahead).await, Some(Health::Failing), "{ahead}");
+        }
+        // A clock that was wrong is not right because nobody can tell.
+        assert_eq!(health(&clocks, &other, i64::MAX).await, Some(Health::Failing));
+        assert_eq!(health(&clocks, &other, 0).await, Some(Health::Ok));
+    }
+
+    #[test]
+    fn a_warning_comes_at_two_seconds() {
+        let grade = |millis: u64| {
+            let there = Timestamp::from_unix_seconds(1_000);
+            let now = Timestamp::from_unix_millis(1_000_000 + millis);
+            Grade::of(Deviation::between(now, there, now))
+        };
+        assert_eq!([grade(1_999), grade(2_000), grade(15_000)], [Grade::Right, Grade::Off, Grade::FarOff]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_is_compared_again_and_again() {
+        let other = Arc::new(Other::default());
+        let clock = Arc::new(ManualClock::default());
+        let clocks = Clocks::new(clock).with("other", other.clone(), Duration::from_secs(5));
+        let watch = tokio::spawn(clocks.clone().watch());
+        for (ahead, expected) in [(20_000, Health::Failing), (0, Health::Ok), (-20_000, Health::Failing)] {
+            other.0.store(ahead, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            assert_eq!(clocks.health(), Some(expected), "{ahead}");
+        }
+        watch.abort();
+    }
+}

@@ -1,0 +1,142 @@
+//! Clocks that are off are noticed, and what they leave behind is set right.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::time::Duration;
+
+use mfa_testkit::{FakeTimeServer, TimeAnswer};
+use mfa_tests::{Clock, Server, ServerOptions, binary};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+const TWO_DAYS: i64 = 48 * 60 * 60;
+
+/// Waits until `/readyz` has that status, and tells so of the clock.
+async fn told_by_readyz(server: &Server, status: u16, clock: &str) {
+    let begin = Instant::now();
+    loop {
+        let answer = server.client.get("/readyz").await;
+        if answer.status == status && answer.json["dependencies"]["clock"] == clock {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "not {status} and {clock}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The metric, in seconds.
+async fn ahead(server: &Server, reference: &str) -> f64 {
+    let line = format!("mfa_clock_ahead_seconds{{reference=\"{reference}\"}} ");
+    let metrics = server.client.get("/metrics").await.text;
+    let value = metrics.lines().find_map(|found| found.strip_prefix(&line));
+    value.unwrap_or_else(|| panic!("no {line}in {metrics}")).parse().unwrap()
+}
+
+/// Waits until the log has that text.
+async fn logged(server: &Server, text: &str) {
+    let begin = Instant::now();
+    while !server.log().contains(text) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no {text} in {}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_clock_is_not_that_of_the_database_says_so() {
+    let redis = crate::redis::Server::durable();
+    for store in [crate::postgres::database().await, redis.url()] {
+        let clock = Clock::new();
+        let options = ServerOptions::new([("MFA_STORE", store.as_str())]);
+        let server = Server::with(binary!(), clock.of(options));
+        told_by_readyz(&server, 200, "ok").await;
+        clock.set(20);
+        told_by_readyz(&server, 503, "failing").await;
+        let found = ahead(&server, "database").await;
+        assert!((15.0..=20.0).contains(&found), "{found}");
+        // What is asked of it is answered all the same.
+        server.client.get("/v1/users/alice").await.expect(200);
+        clock.set(0);
+        told_by_readyz(&server, 200, "ok").await;
+        clock.set(-20);
+        told_by_readyz(&server, 503, "failing").await;
+        let found = ahead(&server, "database").await;
+        assert!((-20.0..=-15.0).contains(&found), "{found}");
+        assert!(server.log().contains("the clock is wrong: not ready"), "{}", server.log());
+        clock.set(5);
+        told_by_readyz(&server, 200, "ok").await;
+        logged(&server, "the clock is wrong reference=\"database\"").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_server_shows_a_clock_that_no_database_does() {
+    let fake = FakeTimeServer::start();
+    let address = fake.address().to_string();
+    let start = |answer| {
+        fake.set(answer);
+        let options = [("MFA_STORE", "memory:"), ("MFA_TIME_SERVER", address.as_str())];
+        Server::with(binary!(), ServerOptions::new(options))
+    };
+    let server = start(TimeAnswer::Ahead(0));
+    told_by_readyz(&server, 200, "ok").await;
+    let server = start(TimeAnswer::Ahead(20_000));
+    told_by_readyz(&server, 503, "failing").await;
+    let found = ahead(&server, "time_server").await;
+    assert!((-20.0..=-15.0).contains(&found), "{found}");
+    // A time server that is of no use stops nobody.
+    let server = start(TimeAnswer::Unsynchronised);
+    told_by_readyz(&server, 200, "unknown").await;
+    assert!(server.log().contains("the clock could not be compared"), "{}", server.log());
+
+    let server = Server::in_memory(binary!());
+    let ready = server.client.get("/readyz").await.expect(200);
+    assert!(ready.json["dependencies"]["clock"].is_null(), "{ready:?}");
+}
+
+fn json_of<const N: usize>(server: &Server, arguments: [&str; N]) -> Value {
+    let output = server.command(arguments);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_factor_that_a_wrong_clock_left_behind_is_named_and_set_right() {
+    let clock = Clock::new();
+    let server = Server::with(binary!(), clock.of(ServerOptions::default()));
+    let client = &server.client;
+    let (phone, _) = client.enrol("alice", "totp").await;
+    let ahead_until = async || {
+        let user = client.get("/v1/users/alice").await.expect(200).json;
+        user["factors"][0]["ahead_until"].as_str().map(str::to_owned)
+    };
+    assert_eq!(ahead_until().await, None);
+    clock.set(TWO_DAYS);
+    client.verify("alice", &phone.totp(TWO_DAYS)).await.expect(200);
+    clock.set(0);
+    let until = ahead_until().await.expect("a time");
+    client.verify("alice", &phone.totp(30)).await.expect_problem(401, "invalid-code");
+    logged(&server, &phone.factor).await;
+    assert_eq!(
+        json_of(&server, ["user", "show", "alice", "--json"])["factors"][0]["ahead_until"],
+        until.as_str()
+    );
+    let named = server.command(["user", "show", "alice"]);
+    let named = String::from_utf8(named.stdout).unwrap();
+    assert!(named.contains(&format!("no code before {until}")), "{named}");
+
+    let set_back = ["user", "set-back", "alice", &phone.factor, "--reason", "the clock was wrong", "--json"];
+    assert_eq!(json_of(&server, set_back)["set_back"], true);
+    assert_eq!(json_of(&server, set_back)["set_back"], false);
+    assert_eq!(ahead_until().await, None);
+    // No code of the present window counts, and all of the next one do.
+    client.verify("alice", &phone.totp(0)).await.expect_problem(401, "invalid-code");
+    clock.set(90);
+    client.verify("alice", &phone.totp(90)).await.expect(200);
+    let events = client.get("/v1/users/alice/events").await.expect(200).json;
+    let kinds: Vec<_> =
+        events["events"].as_array().unwrap().iter().map(|event| event["kind"].clone()).collect();
+    for kind in ["factor_ahead", "factor_set_back"] {
+        assert_eq!(kinds.iter().filter(|found| **found == json!(kind)).count(), 1, "{kinds:?}");
+    }
+    let without_reason = server.command(["user", "set-back", "alice", &phone.factor]);
+    assert_eq!(without_reason.status.code(), Some(2), "{without_reason:?}");
+}
