@@ -59,8 +59,9 @@ CREATE TABLE backup_codes (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
-    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    position INTEGER PRIMARY KEY AUTOINCREMENT, -- among the events of all tenants
     tenant   TEXT    NOT NULL,
+    id       INTEGER NOT NULL, -- among the events of the tenant, which sees no other
     account  INTEGER NOT NULL REFERENCES accounts (id),
     sequence INTEGER NOT NULL,
     at       INTEGER NOT NULL,
@@ -73,8 +74,7 @@ CREATE TABLE events (
     UNIQUE (account, sequence)
 ) STRICT;
 
--- Every index ends with the row's id, so this one has a tenant's events in order.
-CREATE INDEX events_by_tenant ON events (tenant);
+CREATE UNIQUE INDEX events_by_tenant ON events (tenant, id);
 
 CREATE TABLE api_keys (
     id         TEXT    NOT NULL PRIMARY KEY,

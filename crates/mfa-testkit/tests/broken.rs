@@ -51,6 +51,7 @@ enum Wrong {
     EventsRepeated,
     EventsOfEveryTenant,
     EventsOfEveryUser,
+    EventIdsOfAllTenants,
     EventsNewestFirst,
     EventPagesTooLong,
     EventPagesEndTooSoon,
@@ -82,7 +83,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const FOR_ONE_CALLER: [Wrong; 46] = [
+const FOR_ONE_CALLER: [Wrong; 47] = [
     FactorsReversed,
     LabelsTrimmedToAscii,
     DriftForgotten,
@@ -109,6 +110,7 @@ const FOR_ONE_CALLER: [Wrong; 46] = [
     EventsRepeated,
     EventsOfEveryTenant,
     EventsOfEveryUser,
+    EventIdsOfAllTenants,
     EventsNewestFirst,
     EventPagesTooLong,
     EventPagesEndTooSoon,
@@ -382,6 +384,7 @@ impl AccountStore for BrokenStore {
         match self.wrong {
             EventsOfEveryUser => inner.user = None,
             EventPagesTooLong => inner.limit += 1,
+            EventIdsOfAllTenants => (inner.after, inner.limit) = (None, u32::MAX),
             _ => {}
         }
         let mut page = self.inner.events(&inner).await?;
@@ -399,6 +402,12 @@ impl AccountStore for BrokenStore {
                     events.extend(self.inner.events(&EventQuery { tenant, ..query.clone() }).await?.events);
                 }
                 events.sort_by_key(|recorded| recorded.id);
+                events.truncate(query.limit as usize);
+            }
+            EventIdsOfAllTenants => {
+                events.iter_mut().for_each(|recorded| recorded.id = EventId(recorded.position.0));
+                events.retain(|recorded| query.after.is_none_or(|after| recorded.id > after));
+                page.more = events.len() > query.limit as usize;
                 events.truncate(query.limit as usize);
             }
             EventsAppearLate => {
