@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mfa_domain::account::{CallId, KeptAnswer};
 use mfa_domain::mfa::{Call, ChangeError, Earlier, Keep, PlainBackupCodes, Reply};
-use mfa_domain::ports::{AccountStore, EventQuery};
+use mfa_domain::ports::EventQuery;
 use mfa_domain::{AccountKey, Actor, EventKind, KeyId, Mfa, Reason, TenantId, Undecided, UserId};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, ports, submitted};

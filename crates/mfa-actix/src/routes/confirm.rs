@@ -86,9 +86,7 @@ pub(crate) async fn confirm(
         .answer(&state, &key, &actor, reply, async |call| {
             let confirmed = match &codes {
                 Submitted::One(code) => state.mfa.confirm(&key, call, id, code).await?,
-                Submitted::Two([first, second]) => {
-                    state.mfa.confirm(&key, call, id, [first, second]).await?
-                }
+                Submitted::Two([first, second]) => state.mfa.confirm(&key, call, id, [first, second]).await?,
             };
             match confirmed {
                 Confirmation::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
