@@ -8,7 +8,18 @@ use futures_util::future::join_all;
 use mfa_tests::{Authenticator, Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
-use crate::postgres;
+use crate::{postgres, redis};
+
+/// A server on a store, whose hashes are cheap and whose time limit holds on a busy machine, too.
+fn server_on(store: Option<&str>) -> Server {
+    let mut options = ServerOptions::new([("MFA_ARGON2_MEMORY_KIB", "1024"), ("MFA_REQUEST_TIMEOUT", "1m")]);
+    options.environment.extend(store.map(|store| ("MFA_STORE".to_owned(), store.to_owned())));
+    Server::with(binary!(), options)
+}
+
+fn in_memory() -> Server {
+    server_on(Some("memory:"))
+}
 
 /// The same client for one call, with a key to send it again with.
 fn keyed(client: &Client, key: &str) -> Client {
@@ -31,7 +42,7 @@ fn codes(answer: &Value) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_confirm_and_to_backup_codes_is_given_again() {
-    let server = Server::start(binary!());
+    let server = server_on(None);
     let client = &server.client;
     let (token, confirm) = offered(client, "alice").await;
     let code = json!({ "code": token.hotp(0) });
@@ -70,7 +81,7 @@ async fn a_lost_answer_to_confirm_and_to_backup_codes_is_given_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_key_a_verification_and_new_backup_codes_are_the_way_out() {
-    let server = Server::in_memory(binary!());
+    let server = in_memory();
     let client = &server.client;
     let (token, confirm) = offered(client, "alice").await;
     let code = json!({ "code": token.hotp(0) });
@@ -89,7 +100,7 @@ async fn without_a_key_a_verification_and_new_backup_codes_are_the_way_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_made_once_and_answered_as_before() {
-    let server = Server::start(binary!());
+    let server = server_on(None);
     let client = &server.client;
     let (token, _) = client.enrol("alice", "hotp").await;
     client.verify("alice", &token.hotp(1)).await.expect(200);
@@ -99,24 +110,33 @@ async fn every_change_is_made_once_and_answered_as_before() {
     let two = Some(json!({ "codes": [token.hotp(4), token.hotp(5)] }).to_string());
     let label = |label: &str| Some(json!({ "label": label }).to_string());
     let calls = [
-        ("POST", format!("{user}/factors"), Some(json!({ "kind": "totp", "label": "New" }).to_string()), 201),
-        ("POST", format!("{factor}/resynchronise"), two, 200),
-        ("PATCH", factor.clone(), label("First"), 200),
-        ("POST", format!("{user}/unlock"), reason(), 204),
-        ("DELETE", factor.clone(), None, 204),
-        ("POST", format!("{user}/reset"), reason(), 204),
-        ("DELETE", user.to_owned(), None, 204),
+        (
+            "alice",
+            "POST",
+            format!("{user}/factors"),
+            Some(json!({ "kind": "totp", "label": "New" }).to_string()),
+            201,
+        ),
+        ("alice", "POST", format!("{factor}/resynchronise"), two, 200),
+        ("alice", "PATCH", factor.clone(), label("First"), 200),
+        ("alice", "POST", format!("{user}/unlock"), reason(), 204),
+        ("alice", "DELETE", factor.clone(), None, 204),
+        ("alice", "POST", format!("{user}/reset"), reason(), 204),
+        ("carol", "DELETE", "/v1/users/carol".to_owned(), None, 204),
     ];
-    for (method, path, body, status) in calls {
+    // Something to unlock and to erase.
+    client.verify("alice", &token.wrong(0)).await.expect_problem(401, "invalid-code");
+    client.enrol("carol", "hotp").await;
+    for (user, method, path, body, status) in calls {
         let client = keyed(client, "the-same-key-for-all");
         let first = client.send(method, &path, body.clone()).await.expect(status);
-        let events = client.events("alice").await.len();
+        let events = client.events(user).await.len();
         let again = client.send(method, &path, body.clone()).await.expect(status);
         assert_eq!(first.text, again.text, "{method} {path}");
-        assert_eq!(client.events("alice").await.len(), events, "{method} {path}");
+        assert_eq!(client.events(user).await.len(), events, "{method} {path}");
         let other = Some(body.map_or_else(|| "{}".to_owned(), |body| format!(" {body}")));
         client.send(method, &path, other).await.expect_problem(422, "invalid-request");
-        assert_eq!(client.events("alice").await.len(), events, "{method} {path}");
+        assert_eq!(client.events(user).await.len(), events, "{method} {path}");
     }
 
     // A name that was given and taken since comes back as it was, and is not given once more.
@@ -138,7 +158,7 @@ async fn every_change_is_made_once_and_answered_as_before() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_with_another_body_changes_nothing() {
-    let server = Server::in_memory(binary!());
+    let server = in_memory();
     let client = &server.client;
     let (token, confirm) = offered(client, "alice").await;
     let code = |counter| json!({ "code": token.hotp(counter) });
@@ -157,7 +177,7 @@ async fn the_same_key_with_another_body_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_not_given_again_once_its_factor_counts_or_the_user_is_reset_or_erased() {
-    let server = Server::in_memory(binary!());
+    let server = in_memory();
     let client = &server.client;
     let offer = json!({ "kind": "hotp", "label": "Token" });
     let factors = "/v1/users/alice/factors";
@@ -182,15 +202,13 @@ async fn a_secret_is_not_given_again_once_its_factor_counts_or_the_user_is_reset
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_calls_at_the_same_time_one_is_made() {
-    at_the_same_time(ServerOptions::default()).await;
-    at_the_same_time(ServerOptions::new([("MFA_STORE", "memory:")])).await;
-    at_the_same_time(ServerOptions::new([("MFA_STORE", postgres::database().await.as_str())])).await;
-    at_the_same_time(ServerOptions::new([("MFA_STORE", crate::redis::url().as_str())])).await;
+    at_the_same_time(server_on(None)).await;
+    at_the_same_time(in_memory()).await;
+    at_the_same_time(server_on(Some(&postgres::database().await))).await;
+    at_the_same_time(server_on(Some(&redis::url()))).await;
 }
 
-async fn at_the_same_time(mut options: ServerOptions) {
-    options.environment.push(("MFA_ARGON2_MEMORY_KIB".to_owned(), "1024".to_owned()));
-    let server = Server::with(binary!(), options);
+async fn at_the_same_time(server: Server) {
     let client = &server.client;
     let (token, confirm) = offered(client, "alice").await;
     let code = json!({ "code": token.hotp(0) });
@@ -230,7 +248,7 @@ fn one_answer(answers: Vec<mfa_tests::Answer>, status: u16, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_none_are_refused_and_a_verdict_takes_none() {
-    let server = Server::in_memory(binary!());
+    let server = in_memory();
     let client = &server.client;
     let (token, _) = client.enrol("alice", "hotp").await;
     client.verify("alice", &token.hotp(1)).await.expect(200);

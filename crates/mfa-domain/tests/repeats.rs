@@ -54,7 +54,9 @@ impl World {
         mfa.issue_backup_codes(&alice(), Call { actor: &Actor::user("test"), keep: Some(keep) }).await
     }
 
+    /// With something to unlock.
     async fn unlock(&self, key: &str) {
+        self.mfa.verify(&alice(), &Actor::user("test"), &submitted("000000"), None).await.unwrap();
         let reply = |(): &()| Some(Reply { bytes: Zeroizing::new(b"done".to_vec()), secret: false });
         let keep = Keep { call: id(key), request: BODY, reply: &reply };
         let call = Call { actor: &Actor::admin("test"), keep: Some(keep) };
