@@ -292,7 +292,7 @@ fn changes_that_give_access_need_a_fresh_verification_even_from_an_operator() {
             let added = account.begin_enrolment(context, offered).is_ok();
             let codes = account.admit_backup_codes(context).is_ok();
             let revoked = account.revoke(context, id).is_ok();
-            let renamed = account.rename(context, id, Label::new("x").unwrap()).is_ok();
+            let renamed = account.rename(context, id, &Label::new("x").unwrap()).is_ok();
             ([added, codes, revoked, renamed], None)
         })
     };
@@ -435,7 +435,8 @@ fn what_changes_nothing_records_nothing() {
     let reason = Reason::new("test").unwrap();
     let rename = |world: &mut World, label: &str| {
         world.decide(&user, |account, context| {
-            let Decision { answer, delta } = account.rename(context, id, Label::new(label).unwrap()).unwrap();
+            let Decision { answer, delta } =
+                account.rename(context, id, &Label::new(label).unwrap()).unwrap();
             (answer.label.to_string(), delta)
         })
     };
@@ -462,7 +463,8 @@ fn no_two_active_factors_have_one_label() {
     let (first, second) = (world.account.factors[0].id, world.account.factors[1].id);
     let rename = |world: &mut World, id: FactorId, label: &str| {
         world.decide(&user, |account, context| {
-            let Decision { answer, delta } = account.rename(context, id, Label::new(label).unwrap()).unwrap();
+            let Decision { answer, delta } =
+                account.rename(context, id, &Label::new(label).unwrap()).unwrap();
             (answer.label.to_string(), delta)
         })
     };

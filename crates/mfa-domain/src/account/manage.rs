@@ -19,11 +19,11 @@ impl Account {
         &self,
         context: Context<'_>,
         id: FactorId,
-        label: Label,
+        label: &Label,
     ) -> Result<Decision<Factor>, Refusal> {
         let factor = self.known(context, id)?;
         self.check_proof(context, Change::RenameFactor)?;
-        let label = self.own_label(&label, id, factor.replaces());
+        let label = self.own_label(label, id, factor.replaces());
         if label == factor.label {
             return Ok(Decision::without_change(factor.clone()));
         }

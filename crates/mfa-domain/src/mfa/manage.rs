@@ -19,10 +19,7 @@ impl Mfa {
         factor: FactorId,
         label: &Label,
     ) -> Result<Factor, ChangeError> {
-        self.change(key, call.into(), |account, context| {
-            Ok(account.rename(context, factor, label.clone())?)
-        })
-        .await
+        self.change(key, call.into(), |account, context| Ok(account.rename(context, factor, label)?)).await
     }
 
     /// Removes one factor. With the last active one the backup codes go too.

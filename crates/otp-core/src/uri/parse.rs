@@ -157,7 +157,7 @@ fn names(
         warnings.push(UriWarning::ColonInAccount);
     }
     issuer.iter().try_for_each(|issuer| check_text(issuer, Name::Issuer))?;
-    check_text(&account, Name::Account)?;
+    check_text(account, Name::Account)?;
     Ok((issuer.map(String::from), String::from(account)))
 }
 
