@@ -106,7 +106,7 @@ fn a_request_that_cannot_be_read_is_answered_with_a_problem_and_the_connection_c
 #[test]
 fn what_rfc_9112_allows_is_served() {
     let program = Program::new();
-    let key = program.json("api-key create --scope verify");
+    let key = program.json("api-key create --init --scope verify");
     let key = key["key"].as_str().unwrap();
     let server = program.serve("");
 

@@ -21,7 +21,7 @@ pub(crate) const DISCARD: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; 
 
 /// What no promise may rest on.
 pub(crate) const HOSTILE: &str = "SET synchronous_commit = off; SET lock_timeout = 1; \
-    SET idle_in_transaction_session_timeout = 1; SET default_transaction_isolation = serializable; \
+    SET idle_in_transaction_session_timeout = 200; SET default_transaction_isolation = serializable; \
     SET default_transaction_read_only = on; SET default_transaction_deferrable = on; SET search_path = ''; \
     SET timezone = 'Asia/Kathmandu'; SET datestyle = 'German'; SET bytea_output = 'escape'; \
     SET plan_cache_mode = force_custom_plan; SET enable_nestloop = off; SET enable_indexscan = off; \
