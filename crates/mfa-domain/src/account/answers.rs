@@ -180,8 +180,7 @@ impl<'a> Bytes<'a> {
 /// The beginning of it is enough to tell calls apart.
 impl fmt::Debug for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "CallId({a:02x}{b:02x}{c:02x}{d:02x}…)")
+        write!(f, "CallId({:02x?}…)", &self.0[..4])
     }
 }
 
