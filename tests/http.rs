@@ -5,8 +5,6 @@
 use mfa_tests::{Authenticator, Client, Server, binary};
 use serde_json::{Value, json};
 
-use crate::museum::{stores, swift};
-
 /// A first TOTP factor, offered but not confirmed.
 async fn offered(client: &Client, user: &str) -> (Value, Authenticator) {
     let offer = json!({ "kind": "totp", "label": "Work phone" });
@@ -614,38 +612,5 @@ async fn a_second_factor_of_one_label_gets_a_number() {
             "Test phone 2"
         );
         assert_eq!(client.count_events("alice", "factor_renamed").await, 0);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ids_of_events_tell_a_tenant_nothing_of_others() {
-    // A command has no part in what is in the memory of a server.
-    for store in stores().await.into_iter().filter(|store| store != "memory:") {
-        let server = Server::with(binary!(), swift([("MFA_STORE", &store)]));
-        let keys = ["enrol", "audit"].map(|scope| create_key(&server, "elsewhere", &[scope]).1);
-        let [enrols, audits] = keys.map(|key| server.client.with_key(Some(&key)));
-        for user in ["alice", "bob", "carol"] {
-            server.client.enrol(user, "hotp").await;
-            let offer = json!({ "kind": "hotp", "label": "Token" });
-            enrols.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201);
-        }
-        let ids = async |client: &Client, path: &str| {
-            let page = client.get(path).await.expect(200).json;
-            let events = page["events"].as_array().unwrap();
-            let ids: Vec<_> = events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
-            (ids.join(" "), page["next"].clone())
-        };
-        for (client, path, expected, next) in [
-            (&server.client, "/v1/events", "1 2 3 4 5 6 7 8 9", Value::Null),
-            (&audits, "/v1/events", "1 2 3", Value::Null),
-            (&server.client, "/v1/events?after=3&limit=2", "4 5", json!("5")),
-            (&audits, "/v1/events?after=2&limit=2", "3", Value::Null),
-            (&server.client, "/v1/users/bob/events", "4 5 6", Value::Null),
-            (&server.client, "/v1/users/bob/events?after=4&limit=1", "5", json!("5")),
-            (&audits, "/v1/users/bob/events", "2", Value::Null),
-            (&audits, "/v1/events?after=3", "", Value::Null),
-        ] {
-            assert_eq!(ids(client, path).await, (expected.to_owned(), next), "{store} {path}");
-        }
     }
 }

@@ -17,7 +17,7 @@ pub mod vault;
 
 pub use account_store::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
-    EventQuery, Position, RecordedEvent, StoreError, UnreadableAccount, UnreadableEvent,
+    EventQuery, RecordedEvent, StoreError, UnreadableAccount, UnreadableEvent,
 };
 pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
 pub use challenge_store::ChallengeStore;

@@ -320,8 +320,8 @@ pub(crate) enum WebhookCommand {
         /// The webhook's name
         #[arg(value_parser = EndpointId::new)]
         name: EndpointId,
-        /// The position, as `status` shows them, of the last event that is not to be delivered; 0 for all events
-        #[arg(long, value_name = "POSITION")]
+        /// The id of the last event that is not to be delivered; 0 for all events
+        #[arg(long, value_name = "ID")]
         after: u64,
         #[command(flatten)]
         json: Json,

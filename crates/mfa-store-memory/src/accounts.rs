@@ -1,15 +1,16 @@
 //! The contract of an account store at its simplest.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
-    EventQuery, Position, RecordedEvent, StoreError,
+    EventQuery, RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, Factor, KeyId, Version, Versioned};
 
-use crate::{Event, MemoryStore, Tables};
+use crate::{MemoryStore, Tables};
 
 #[async_trait]
 impl AccountStore for MemoryStore {
@@ -26,12 +27,9 @@ impl AccountStore for MemoryStore {
         let account = tables.accounts.entry(key.clone()).or_default();
         account.value.apply(delta);
         account.version = expected.next();
-        let last = tables.events.last_key_value().map_or(0, |(position, _)| position.0);
-        let mut of_tenant = tables.events.values().rev().filter(|event| event.key.tenant == key.tenant);
-        let last_id = of_tenant.next().map_or(0, |event| event.id.0);
-        let events = (last_id + 1..).map(EventId).zip(delta.events());
-        let events = events.map(|(id, event)| Event { id, key: key.clone(), event: event.clone() });
-        tables.events.extend((last + 1..).map(Position).zip(events));
+        let last = tables.events.last_key_value().map_or(0, |(id, _)| id.0);
+        let events = delta.events().iter().map(|event| (key.clone(), event.clone()));
+        tables.events.extend((last + 1..).map(EventId).zip(events));
         Ok(Commit::Won)
     }
 
@@ -61,11 +59,12 @@ impl AccountStore for MemoryStore {
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         let tables = self.tables();
+        let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
         let matching = tables
             .events
-            .iter()
-            .filter(|(_, event)| is_of(&event.key, query) && query.after.is_none_or(|after| event.id > after))
-            .map(|(position, event)| recorded(*position, event));
+            .range((after, Bound::Unbounded))
+            .filter(|(_, (key, _))| is_of(key, query))
+            .map(|(id, (key, event))| recorded(*id, key, event));
         let (events, more) = first(matching, query.limit);
         Ok(EventPage { events, more, ..EventPage::default() })
     }
@@ -79,7 +78,7 @@ impl AccountStore for MemoryStore {
             return Ok(Commit::Conflict);
         }
         account.audit_base = to;
-        tables.events.retain(|_, Event { key: of, event, .. }| of != key || event.sequence > to.sequence);
+        tables.events.retain(|_, (of, event)| of != key || event.sequence > to.sequence);
         Ok(Commit::Won)
     }
 
@@ -95,7 +94,7 @@ impl Tables {
     /// The second event of an account that is still there.
     fn second_event(&self, key: &AccountKey, account: &Account) -> Option<&AuditEvent> {
         let sequence = account.audit_base.sequence + 2;
-        let of_account = self.events.values().filter(|event| event.key == *key).map(|event| &event.event);
+        let of_account = self.events.values().filter(|(of, _)| of == key).map(|(_, event)| event);
         of_account.into_iter().find(|event| event.sequence == sequence)
     }
 }
@@ -118,6 +117,6 @@ fn is_of(key: &AccountKey, query: &EventQuery) -> bool {
     key.tenant == query.tenant && query.user.as_ref().is_none_or(|user| key.user == *user)
 }
 
-pub(crate) fn recorded(position: Position, Event { id, key, event }: &Event) -> RecordedEvent {
-    RecordedEvent { id: *id, position, user: key.user.clone(), event: event.clone() }
+pub(crate) fn recorded(id: EventId, key: &AccountKey, event: &AuditEvent) -> RecordedEvent {
+    RecordedEvent { id, user: key.user.clone(), event: event.clone() }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mfa_domain::ports::{ApiKey, ApiKeyId, EventId, Position};
+use mfa_domain::ports::{ApiKey, ApiKeyId, EventId};
 use mfa_domain::{Account, AccountKey, AuditEvent, Delivery, EndpointId, Versioned};
 
 mod accounts;
@@ -27,18 +27,10 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 struct Tables {
     /// No entry ever goes, not even an erased account's: its version must not come back.
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
-    /// Positions are counted from 1, and ids from 1 for each tenant. The last one is never removed, so none is
-    /// given again.
-    events: BTreeMap<Position, Event>,
+    /// Ids are counted from 1. The last one is never removed, so none is given again.
+    events: BTreeMap<EventId, (AccountKey, AuditEvent)>,
     api_keys: BTreeMap<ApiKeyId, ApiKey>,
     deliveries: BTreeMap<EndpointId, Versioned<Delivery>>,
-}
-
-/// An event, its id and whose it is.
-struct Event {
-    id: EventId,
-    key: AccountKey,
-    event: AuditEvent,
 }
 
 impl MemoryStore {

@@ -106,20 +106,9 @@ COMMENT ON COLUMN mfa.backup_codes.hash IS 'Hashed under the scheme of the set.'
 COMMENT ON COLUMN mfa.backup_codes.spent_at IS
     'When it was used, in milliseconds since 1970-01-01T00:00:00Z; null if it still can be.';
 
-CREATE TABLE mfa.tenants (
-    tenant_id  text   COLLATE "C" PRIMARY KEY,
-    last_event bigint NOT NULL
-) WITH (fillfactor = 10);
-
-COMMENT ON TABLE mfa.tenants IS 'One row for each tenant that ever had an event.';
-COMMENT ON COLUMN mfa.tenants.tenant_id IS 'The customer of the installation.';
-COMMENT ON COLUMN mfa.tenants.last_event IS
-    'The id of its last event. Whoever writes events locks the row, so ids are in the order of commits.';
-
 CREATE TABLE mfa.events (
-    position   bigint GENERATED ALWAYS AS IDENTITY,
+    id         bigint GENERATED ALWAYS AS IDENTITY,
     tenant_id  text   COLLATE "C" NOT NULL,
-    id         bigint NOT NULL,
     account_id bigint NOT NULL,
     sequence   bigint NOT NULL,
     at         bigint NOT NULL,
@@ -133,14 +122,12 @@ CREATE TABLE mfa.events (
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 
 CREATE UNIQUE INDEX events_by_tenant ON mfa.events (tenant_id, id);
-CREATE UNIQUE INDEX events_by_position ON mfa.events (position);
 
 COMMENT ON TABLE mfa.events IS
     'The audit trail: append-only, one chain of hashes for each account. account_id is accounts.id, of which no row is ever deleted.';
-COMMENT ON COLUMN mfa.events.position IS
-    'The place among the events of all tenants. Of transactions that overlap, the one with the larger positions may commit first.';
+COMMENT ON COLUMN mfa.events.id IS
+    'The place in the store. Of transactions that overlap, the one with the larger ids may commit first.';
 COMMENT ON COLUMN mfa.events.tenant_id IS 'That of the account.';
-COMMENT ON COLUMN mfa.events.id IS 'The place among the events of the tenant, which sees no other.';
 COMMENT ON COLUMN mfa.events.account_id IS 'Whose: accounts.id.';
 COMMENT ON COLUMN mfa.events.sequence IS '1 for the first event of the account, and one more for each after it.';
 COMMENT ON COLUMN mfa.events.at IS 'When it was decided, in milliseconds since 1970-01-01T00:00:00Z.';

@@ -121,8 +121,9 @@ impl AccountStore for PostgresStore {
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let query = query.clone();
-        let page = self.connections.transact(|on| Box::pin(async move { events::page(on, &query).await }));
+        let (query, patience) = (query.clone(), self.options.call_timeout / 2);
+        let page =
+            self.connections.transact(|on| Box::pin(async move { events::page(on, &query, patience).await }));
         Ok(page.await?)
     }
 

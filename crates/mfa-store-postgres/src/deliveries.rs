@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Commit, DeliveryStore, Position, StoreError, TrailEvent, TrailPage};
+use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
 use sqlx::PgConnection;
 use tokio::sync::SemaphorePermit;
@@ -31,13 +31,28 @@ pub(crate) const CHANGE_DELIVERY: &str = "
         stopped = $7, version = version + 1, unreadable = $10
     WHERE endpoint = $8 AND version = $9";
 
+/// Ids are in order within each tenant only, so that commits keep one index less. So this jumps through
+/// the index from tenant to tenant, takes the next ids of each, and reads the rows of the first among them.
 pub(crate) const TRAIL: &str = "
-    SELECT e.tenant_id, e.position, e.id,
-        (SELECT a.user_id FROM mfa.accounts a WHERE a.id = e.account_id) AS user_id, e.account_id, e.sequence, e.at,
-        e.kind, e.factor_id::text AS factor_id, e.actor, e.detail::text AS detail, e.previous, e.hash
-    FROM mfa.events e
-    WHERE e.position > $1 AND e.position <= $2
-    ORDER BY e.position LIMIT $3";
+    WITH RECURSIVE tenant (id) AS (
+        SELECT min(tenant_id) FROM mfa.events
+        UNION ALL
+        SELECT (SELECT min(e.tenant_id) FROM mfa.events e WHERE e.tenant_id > tenant.id) FROM tenant
+        WHERE tenant.id IS NOT NULL
+    )
+    SELECT e.tenant_id, e.id, (SELECT a.user_id FROM mfa.accounts a WHERE a.id = e.account_id) AS user_id,
+        e.account_id, e.sequence, e.at, e.kind, e.factor_id::text AS factor_id, e.actor,
+        e.detail::text AS detail, e.previous, e.hash
+    FROM (
+        SELECT tenant.id AS tenant_id, ahead.id FROM tenant
+        CROSS JOIN LATERAL (
+            SELECT n.id FROM mfa.events n WHERE n.tenant_id = tenant.id AND n.id > $1 AND n.id <= $2
+            ORDER BY n.id LIMIT $3
+        ) ahead
+        ORDER BY ahead.id LIMIT $3
+    ) next
+    JOIN mfa.events e ON e.tenant_id = next.tenant_id AND e.id = next.id
+    ORDER BY next.id";
 
 #[derive(sqlx_macros::FromRow)]
 struct DeliveryRow {
@@ -93,7 +108,7 @@ impl DeliveryStore for PostgresStore {
         Ok(if swapped == 1 { Commit::Won } else { Commit::Conflict })
     }
 
-    async fn trail(&self, after: Position, limit: u32) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
         let _turn = self.turn_to_follow().await?;
         let patience = self.patience();
         let rows = self.connections.transact(|on| Box::pin(trail(on, after, limit, patience))).await?;
@@ -108,13 +123,13 @@ impl DeliveryStore for PostgresStore {
         Ok(page)
     }
 
-    async fn last_event(&self) -> Result<Position, StoreError> {
+    async fn last_event(&self) -> Result<EventId, StoreError> {
         let _turn = self.turn_to_follow().await?;
-        // Not just the last position that was given: its event may be committed after the call.
+        // Not just the last id that was given: its event may be committed after the call.
         let patience = self.patience();
         let last = self.connections.transact(|on| Box::pin(settled(on, patience))).await?;
         let row = Row { table: "events", account: 0 };
-        Ok(Position(row.number("position", last)?))
+        Ok(EventId(row.number("id", last)?))
     }
 }
 
@@ -133,12 +148,12 @@ impl PostgresStore {
 
 async fn trail(
     on: &mut PgConnection,
-    after: Position,
+    after: EventId,
     limit: u32,
     patience: Duration,
 ) -> Result<Vec<TrailRow>, PostgresError> {
     let last = settled(on, patience).await?;
-    // A position beyond i64::MAX is after every event.
+    // An id beyond i64::MAX is after every event.
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
     if after >= last {
         return Ok(Vec::new());
@@ -157,8 +172,8 @@ impl DeliveryRow {
         let row = Row { table: "deliveries", account: 0 };
         let through = self.through.map(|through| row.number("through", through)).transpose()?;
         let value = Delivery {
-            position: Position(row.number("position", self.position)?),
-            through: through.map(Position),
+            position: EventId(row.number("position", self.position)?),
+            through: through.map(EventId),
             claimed_until: row.time("claimed_until", self.claimed_until)?,
             not_before: row.time("not_before", self.not_before)?,
             failures: row.number("failures", self.failures)?,

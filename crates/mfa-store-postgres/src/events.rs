@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{
-    AccountPlace, EventId, EventPage, EventQuery, Position, RecordedEvent, UnreadableEvent,
-};
+use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AuditEvent, EventKind, UserId};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -14,9 +12,9 @@ use tokio::time::Instant;
 use crate::PostgresError;
 use crate::column::Row;
 
-/// The last position that was given to an event. The sequence starts at 1, and says so before it has given that.
-pub(crate) const LAST_POSITION: &str =
-    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM mfa.events_position_seq";
+/// The last id that was given to an event. The sequence starts at 1, and says so before it has given that.
+pub(crate) const LAST_ID: &str =
+    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM mfa.events_id_seq";
 
 /// The transactions that may have written events and are not over. Whoever writes to a table keeps a
 /// lock of this kind on it from before the first row to the end.
@@ -27,24 +25,24 @@ pub(crate) const WRITERS: &str = "
       AND granted";
 
 pub(crate) const EVENTS_OF_TENANT: &str = "
-    SELECT e.position, e.id, (SELECT a.user_id FROM mfa.accounts a WHERE a.id = e.account_id) AS user_id, e.account_id,
+    SELECT e.id, (SELECT a.user_id FROM mfa.accounts a WHERE a.id = e.account_id) AS user_id, e.account_id,
         e.sequence, e.at, e.kind, e.factor_id::text AS factor_id, e.actor, e.detail::text AS detail,
         e.previous, e.hash
     FROM mfa.events e
-    WHERE e.tenant_id = $1 AND e.id > $2
-    ORDER BY e.id LIMIT $3";
+    WHERE e.tenant_id = $1 AND e.id > $2 AND e.id <= $3
+    ORDER BY e.id LIMIT $4";
 
 /// Within one account sequence numbers grow as ids do, and there is an index that has them in order.
 ///
 /// An event that says it is another tenant's is missing here: the tenant does not see it either. It is
 /// compared in a way that no index serves, so that the one of the tenants is not chosen for it.
 pub(crate) const EVENTS_OF_USER: &str = "
-    SELECT e.position, e.id, $4 AS user_id, e.account_id, e.sequence, e.at, e.kind,
-        e.factor_id::text AS factor_id, e.actor, e.detail::text AS detail, e.previous, e.hash
+    SELECT e.id, $5 AS user_id, e.account_id, e.sequence, e.at, e.kind, e.factor_id::text AS factor_id, e.actor,
+        e.detail::text AS detail, e.previous, e.hash
     FROM mfa.events e
-    WHERE e.account_id = (SELECT a.id FROM mfa.accounts a WHERE a.tenant_id = $1 AND a.user_id = $4)
-      AND e.id > $2 AND e.tenant_id IS NOT DISTINCT FROM $1
-    ORDER BY e.sequence LIMIT $3";
+    WHERE e.account_id = (SELECT a.id FROM mfa.accounts a WHERE a.tenant_id = $1 AND a.user_id = $5)
+      AND e.id > $2 AND e.id <= $3 AND e.tenant_id IS NOT DISTINCT FROM $1
+    ORDER BY e.sequence LIMIT $4";
 
 /// How long to wait before looking again whether a transaction is over: about as long as one takes.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -52,7 +50,6 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// An event as it is read. The user of an account that is gone is none.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct EventRow {
-    position: i64,
     id: i64,
     user_id: Option<String>,
     account_id: i64,
@@ -67,15 +64,20 @@ pub(crate) struct EventRow {
 }
 
 /// One page of events.
-///
-/// Whoever writes events of a tenant keeps its row in `tenants` locked until the end, so they can be seen in the order of
-/// their ids: one never appears behind an id that a page has passed.
-pub(crate) async fn page(on: &mut PgConnection, query: &EventQuery) -> Result<EventPage, PostgresError> {
+pub(crate) async fn page(
+    on: &mut PgConnection,
+    query: &EventQuery,
+    patience: Duration,
+) -> Result<EventPage, PostgresError> {
+    let last = settled(on, patience).await?;
     // An id beyond i64::MAX is after every event.
     let after = query.after.map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
     let statement = if query.user.is_some() { EVENTS_OF_USER } else { EVENTS_OF_TENANT };
-    let statement =
-        sqlx::query_as(statement).bind(query.tenant.as_str()).bind(after).bind(i64::from(query.limit) + 1);
+    let statement = sqlx::query_as(statement)
+        .bind(query.tenant.as_str())
+        .bind(after)
+        .bind(last)
+        .bind(i64::from(query.limit) + 1);
     let statement = match &query.user {
         Some(user) => statement.bind(user.as_str()),
         None => statement,
@@ -92,17 +94,17 @@ pub(crate) async fn page(on: &mut PgConnection, query: &EventQuery) -> Result<Ev
     Ok(page)
 }
 
-/// A position up to which every event that will ever be there is there to be read.
+/// An id up to which every event that will ever be there is there to be read.
 ///
-/// Positions come from a sequence, and of two transactions that overlap the one with the larger positions may
-/// commit first; whoever has passed those would never see the others. So this takes the last position that
+/// Ids come from a sequence, and of two transactions that overlap the one with the larger ids may
+/// commit first; whoever has passed those would never see the others. So this takes the last id that
 /// was given, and then waits for the transactions that may have been given one up to it: those that
 /// have a writer's lock on the table now. Whoever had the lock before and has it no more is over, and
-/// whoever gets it later gets larger positions. That waits for one commit, and holds up no writer.
+/// whoever gets it later gets larger ids. That waits for one commit, and holds up no writer.
 pub(crate) async fn settled(on: &mut PgConnection, patience: Duration) -> Result<i64, PostgresError> {
     // Three statements, since each must see what was true after the one before it.
     let last: i64 =
-        sqlx::query_scalar(LAST_POSITION).fetch_one(&mut *on).await.map_err(PostgresError::from_driver)?;
+        sqlx::query_scalar(LAST_ID).fetch_one(&mut *on).await.map_err(PostgresError::from_driver)?;
     let mut open = writers(on).await?;
     let begin = Instant::now();
     while let Some((_, process)) = open.first() {
@@ -127,7 +129,6 @@ impl EventRow {
         let user = row.required("user_id", self.user_id.as_deref())?;
         Ok(RecordedEvent {
             id: self.id(),
-            position: self.position(),
             user: row.read("user_id", UserId::new(user))?,
             event: AuditEvent {
                 sequence: row.number("sequence", self.sequence)?,
@@ -146,16 +147,11 @@ impl EventRow {
     pub(crate) fn unreadable(&self, tenant: &str, error: &PostgresError) -> UnreadableEvent {
         let user = self.user_id.as_deref().unwrap_or_default();
         let place = AccountPlace { tenant: tenant.into(), user: user.into() };
-        UnreadableEvent { id: self.id(), position: self.position(), place, what: error.to_string() }
+        UnreadableEvent { id: self.id(), place, what: error.to_string() }
     }
 
-    /// None below 1 is given.
+    /// Every statement asks for ids above one that is not negative.
     fn id(&self) -> EventId {
         EventId(self.id.unsigned_abs())
-    }
-
-    /// As of [`id`](Self::id).
-    fn position(&self) -> Position {
-        Position(self.position.unsigned_abs())
     }
 }

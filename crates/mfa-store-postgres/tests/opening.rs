@@ -244,12 +244,12 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
         "CREATE USER {role} PASSWORD 'app';
          GRANT USAGE ON SCHEMA mfa TO {role};
          GRANT SELECT ON ALL TABLES IN SCHEMA mfa TO {role};
-         GRANT INSERT, UPDATE ON mfa.accounts, mfa.factors, mfa.backup_code_sets, mfa.tenants, mfa.api_keys TO {role};
+         GRANT INSERT, UPDATE ON mfa.accounts, mfa.factors, mfa.backup_code_sets, mfa.api_keys TO {role};
          GRANT DELETE ON mfa.factors, mfa.backup_code_sets TO {role};
          GRANT INSERT, UPDATE, DELETE ON mfa.challenges, mfa.throttles TO {role};
          GRANT INSERT, UPDATE ON mfa.deliveries TO {role};
          GRANT INSERT ON mfa.events TO {role};
-         GRANT SELECT ON mfa.events_position_seq TO {role};"
+         GRANT SELECT ON mfa.events_id_seq TO {role};"
     );
     raw(&url).await.execute(sqlx::raw_sql(AssertSqlSafe(grants))).await.unwrap();
     let (scheme, rest) = url.split_once("//").unwrap();

@@ -2,8 +2,8 @@
 
 use mfa_domain::account::{CodeHash, HashedCode};
 use mfa_domain::ports::{
-    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, DeliveryStore, EventQuery,
-    Position, Scopes,
+    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, DeliveryStore, EventId,
+    EventQuery, Scopes,
 };
 use mfa_domain::{
     BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, UserCase, Version, Versioned,
@@ -183,17 +183,17 @@ async fn a_row_that_cannot_be_read_is_named_and_keeps_no_other_out() {
                 "{statement}: {unreadable:?}"
             );
 
-            let (mut seen, mut after) = (0, Position(0));
+            let (mut seen, mut after) = (0, EventId(0));
             loop {
                 let page = store.trail(after, limit).await.unwrap();
-                let last = page.events.last().map(|event| event.recorded.position);
+                let last = page.events.last().map(|event| event.recorded.id);
                 seen += page.events.len();
-                after = last.max(page.unreadable.last().map(|event| event.position)).unwrap();
+                after = last.max(page.unreadable.last().map(|event| event.id)).unwrap();
                 if !page.more {
                     break;
                 }
             }
-            assert_eq!((seen, after), (if events_read { 6 } else { 4 }, Position(6)), "{statement}");
+            assert_eq!((seen, after), (if events_read { 6 } else { 4 }, EventId(6)), "{statement}");
         }
     }
 }

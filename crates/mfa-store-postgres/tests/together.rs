@@ -96,8 +96,8 @@ async fn a_change_that_cannot_be_made_takes_no_other_with_it() {
     }
     // The place of the next event of every seventh is taken, which the server finds out and no check before it.
     let foreign =
-        "INSERT INTO mfa.events (tenant_id, id, account_id, sequence, at, kind, actor, detail, previous, hash)
-        SELECT tenant_id, 1000 + id, id, audit_sequence + 1, 0, 'foreign', 'nobody', '{}', audit_hash, audit_hash
+        "INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
+        SELECT tenant_id, id, audit_sequence + 1, 0, 'foreign', 'nobody', '{}', audit_hash, audit_hash
         FROM mfa.accounts WHERE user_id IN ('user-3', 'user-10', 'user-17')";
     raw(&url).await.execute(foreign).await.unwrap();
     let before = transactions(&url).await;

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{
-    AccountPlace, EventId, EventPage, EventQuery, Position, RecordedEvent, UnreadableEvent,
-};
+use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AccountKey, AuditEvent, EventKind, UserId};
 use redis::Value;
 
@@ -66,7 +64,6 @@ fn event(id: EventId, fields: &Fields, of: Option<&UserId>) -> Result<RecordedEv
         fields.read("detail", serde_json::from_slice(fields.bytes("detail")?))?;
     Ok(RecordedEvent {
         id,
-        position: Position(id.0),
         user,
         event: AuditEvent {
             sequence: fields.number("sequence")?,
@@ -85,5 +82,5 @@ fn unreadable(id: EventId, fields: &Fields, query: &EventQuery, error: &RedisErr
     let asked = query.user.as_ref().map(|user| user.as_str().as_bytes());
     let user = asked.or_else(|| fields.bytes("user").ok()).unwrap_or_default().to_owned();
     let place = AccountPlace { tenant: query.tenant.as_str().into(), user };
-    UnreadableEvent { id, position: Position(id.0), place, what: error.to_string() }
+    UnreadableEvent { id, place, what: error.to_string() }
 }

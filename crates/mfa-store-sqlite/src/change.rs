@@ -108,14 +108,10 @@ pub(crate) const PUT_FACTORS: &str = "
         leaning = excluded.leaning, counter = excluded.counter, key_id = excluded.key_id,
         secret = excluded.secret";
 
-/// A tenant's last event is never removed, so no id is given again.
 pub(crate) const ADD_EVENTS: &str = "
-    INSERT INTO events (tenant, id, account, sequence, at, kind, factor, actor, detail, previous, hash)
+    INSERT INTO events (tenant, account, sequence, at, kind, factor, actor, detail, previous, hash)
     SELECT
-        e.value ->> 'tenant',
-        coalesce((SELECT max(o.id) FROM events o WHERE o.tenant = e.value ->> 'tenant'), 0)
-            + row_number() OVER (PARTITION BY e.value ->> 'tenant' ORDER BY e.key),
-        e.value ->> 'account', e.value ->> 'sequence', e.value ->> 'at',
+        e.value ->> 'tenant', e.value ->> 'account', e.value ->> 'sequence', e.value ->> 'at',
         e.value ->> 'kind', e.value ->> 'factor', e.value ->> 'actor', e.value ->> 'detail',
         unhex(e.value ->> 'previous'), unhex(e.value ->> 'hash')
     FROM json_each(?) e ORDER BY e.key";

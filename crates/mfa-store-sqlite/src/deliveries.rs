@@ -1,7 +1,7 @@
 //! The contract of a delivery store.
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Commit, DeliveryStore, Position, StoreError, TrailEvent, TrailPage};
+use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
 use sqlx::SqliteConnection;
 
@@ -28,13 +28,13 @@ pub(crate) const CHANGE_DELIVERY: &str = "
     WHERE endpoint = ?8 AND version = ?9";
 
 pub(crate) const TRAIL: &str = "
-    SELECT e.tenant, e.position, e.id, (SELECT a.user FROM accounts a WHERE a.id = e.account) AS user, e.account,
+    SELECT e.tenant, e.id, (SELECT a.user FROM accounts a WHERE a.id = e.account) AS user, e.account,
         e.sequence, e.at, e.kind, e.factor, e.actor, e.detail, e.previous, e.hash
     FROM events e
-    WHERE e.position > ?
-    ORDER BY e.position LIMIT ?";
+    WHERE e.id > ?
+    ORDER BY e.id LIMIT ?";
 
-pub(crate) const LAST_EVENT: &str = "SELECT max(position) FROM events";
+pub(crate) const LAST_EVENT: &str = "SELECT max(id) FROM events";
 
 /// A change of how far an endpoint is.
 pub(crate) struct DeliveryChange {
@@ -86,7 +86,7 @@ impl DeliveryStore for SqliteStore {
         Ok(if won { Commit::Won } else { Commit::Conflict })
     }
 
-    async fn trail(&self, after: Position, limit: u32) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
         let rows: Vec<TrailRow> = sqlx::query_as(TRAIL)
             // An id beyond i64::MAX is after every event.
             .bind(i64::try_from(after.0).unwrap_or(i64::MAX))
@@ -105,13 +105,13 @@ impl DeliveryStore for SqliteStore {
         Ok(page)
     }
 
-    async fn last_event(&self) -> Result<Position, StoreError> {
+    async fn last_event(&self) -> Result<EventId, StoreError> {
         let last: Option<i64> = sqlx::query_scalar(LAST_EVENT)
             .fetch_one(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
         let row = Row { table: "events", account: 0 };
-        Ok(Position(row.number("position", last.unwrap_or_default())?))
+        Ok(EventId(row.number("id", last.unwrap_or_default())?))
     }
 }
 
@@ -120,8 +120,8 @@ impl DeliveryRow {
         let row = Row { table: "deliveries", account: 0 };
         let through = self.through.map(|through| row.number("through", through)).transpose()?;
         let value = Delivery {
-            position: Position(row.number("position", self.position)?),
-            through: through.map(Position),
+            position: EventId(row.number("position", self.position)?),
+            through: through.map(EventId),
             claimed_until: row.time("claimed_until", self.claimed_until)?,
             not_before: row.time("not_before", self.not_before)?,
             failures: row.number("failures", self.failures)?,

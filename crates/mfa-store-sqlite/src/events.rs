@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{
-    AccountPlace, EventId, EventPage, EventQuery, Position, RecordedEvent, UnreadableEvent,
-};
+use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AuditEvent, EventKind, UserId};
 use sqlx::SqlitePool;
 
@@ -13,7 +11,7 @@ use crate::SqliteError;
 use crate::column::Row;
 
 pub(crate) const EVENTS_OF_TENANT: &str = "
-    SELECT e.position, e.id, (SELECT a.user FROM accounts a WHERE a.id = e.account) AS user, e.account,
+    SELECT e.id, (SELECT a.user FROM accounts a WHERE a.id = e.account) AS user, e.account,
         e.sequence, e.at, e.kind, e.factor, e.actor, e.detail, e.previous, e.hash
     FROM events e
     WHERE e.tenant = ? AND e.id > ?
@@ -24,8 +22,7 @@ pub(crate) const EVENTS_OF_TENANT: &str = "
 /// An event that says it is another tenant's is missing here: the tenant does not see it either. The `+`
 /// keeps that comparison from choosing the index of the tenants.
 pub(crate) const EVENTS_OF_USER: &str = "
-    SELECT e.position, e.id, ?2 AS user, e.account, e.sequence, e.at, e.kind, e.factor, e.actor, e.detail,
-        e.previous, e.hash
+    SELECT e.id, ?2 AS user, e.account, e.sequence, e.at, e.kind, e.factor, e.actor, e.detail, e.previous, e.hash
     FROM events e
     WHERE e.account = (SELECT a.id FROM accounts a WHERE a.tenant = ?1 AND a.user = ?2) AND e.id > ?3
       AND +e.tenant = ?1
@@ -35,7 +32,6 @@ pub(crate) const EVENTS_OF_USER: &str = "
 /// can be told of whatever is wrong with it.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct EventRow {
-    position: i64,
     id: i64,
     user: Option<Vec<u8>>,
     account: i64,
@@ -85,7 +81,6 @@ impl EventRow {
         let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_slice(&self.detail))?;
         Ok(RecordedEvent {
             id: self.id(),
-            position: self.position(),
             user: row.read("user", UserId::new(row.text("user", user)?))?,
             event: AuditEvent {
                 sequence: row.number("sequence", self.sequence)?,
@@ -103,16 +98,11 @@ impl EventRow {
     /// What is told of an event that cannot be read.
     pub(crate) fn unreadable(&self, tenant: Vec<u8>, error: &SqliteError) -> UnreadableEvent {
         let place = AccountPlace { tenant, user: self.user.clone().unwrap_or_default() };
-        UnreadableEvent { id: self.id(), position: self.position(), place, what: error.to_string() }
+        UnreadableEvent { id: self.id(), place, what: error.to_string() }
     }
 
-    /// The writer gives none below 1.
+    /// Every statement asks for ids above one that is not negative.
     fn id(&self) -> EventId {
         EventId(self.id.unsigned_abs())
-    }
-
-    /// As of [`id`](Self::id).
-    fn position(&self) -> Position {
-        Position(self.position.unsigned_abs())
     }
 }

@@ -109,7 +109,7 @@ async fn fill(connection: &mut SqliteConnection) {
         INSERT INTO backup_code_sets SELECT id, 's', 0 FROM accounts;
         INSERT INTO backup_codes SELECT id, 0, x'', NULL FROM accounts;
         INSERT INTO deliveries SELECT 'e' || n, 1, 0, NULL, 0, 0, 0, NULL, 0, 0 FROM (SELECT id AS n FROM accounts);
-        INSERT INTO events SELECT id, tenant, id, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
+        INSERT INTO events SELECT id, tenant, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
         INSERT INTO challenges
             SELECT 'c' || id, tenant, user, NULL, 'push', id, id, 1, 'open', 0, x'' FROM accounts;
         INSERT INTO throttles SELECT 'user/' || tenant || '/' || user, id, id, id FROM accounts;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
-    EventQuery, Position, RecordedEvent, StoreError,
+    EventQuery, RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, KeyId, Version, Versioned};
 
@@ -23,7 +23,7 @@ pub struct NaiveStore(Arc<Mutex<Tables>>);
 #[derive(Default)]
 struct Tables {
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
-    events: Vec<(EventId, AccountKey, AuditEvent)>,
+    events: BTreeMap<EventId, (AccountKey, AuditEvent)>,
 }
 
 #[async_trait]
@@ -43,11 +43,9 @@ impl AccountStore for NaiveStore {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut tables = self.0.lock().unwrap();
         tables.accounts.insert(key.clone(), account);
-        let mut of_tenant = tables.events.iter().rev().filter(|(_, of, _)| of.tenant == key.tenant);
-        let last = of_tenant.next().map_or(0, |(id, ..)| id.0);
-        let events = (last + 1..).map(EventId).zip(delta.events());
-        let events: Vec<_> = events.map(|(id, event)| (id, key.clone(), event.clone())).collect();
-        tables.events.extend(events);
+        let last = tables.events.last_key_value().map_or(0, |(id, _)| id.0);
+        let events = delta.events().iter().map(|event| (key.clone(), event.clone()));
+        tables.events.extend((last + 1..).map(EventId).zip(events));
         Ok(Commit::Won)
     }
 
@@ -64,8 +62,8 @@ impl AccountStore for NaiveStore {
             .filter(|(key, account)| {
                 let second = account.value.audit_base.sequence + 2;
                 query.second_event_before.is_none_or(|before| {
-                    let mut events = tables.events.iter().filter(|(_, of, _)| of == *key);
-                    events.any(|(.., event)| event.sequence == second && event.at < before)
+                    let mut events = tables.events.values().filter(|(of, _)| of == *key);
+                    events.any(|(_, event)| event.sequence == second && event.at < before)
                 })
             })
             .map(|(key, Versioned { value, .. })| AccountEntry {
@@ -86,16 +84,12 @@ impl AccountStore for NaiveStore {
         let mut events: Vec<_> = tables
             .events
             .iter()
-            .filter(|(id, ..)| query.after.is_none_or(|after| *id > after))
-            .filter(|(_, key, _)| {
+            .map(|(id, event)| (*id, event))
+            .filter(|(id, _)| query.after.is_none_or(|after| *id > after))
+            .filter(|(_, (key, _))| {
                 key.tenant == query.tenant && query.user.as_ref().is_none_or(|user| key.user == *user)
             })
-            .map(|(id, key, event)| RecordedEvent {
-                id: *id,
-                position: Position(id.0),
-                user: key.user.clone(),
-                event: event.clone(),
-            })
+            .map(|(id, (key, event))| RecordedEvent { id, user: key.user.clone(), event: event.clone() })
             .collect();
         let more = events.len() > query.limit as usize;
         events.truncate(query.limit as usize);
@@ -110,7 +104,7 @@ impl AccountStore for NaiveStore {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut tables = self.0.lock().unwrap();
         tables.accounts.entry(key.clone()).or_default().value.audit_base = to;
-        tables.events.retain(|(_, of, event)| of != key || event.sequence > to.sequence);
+        tables.events.retain(|_, (of, event)| of != key || event.sequence > to.sequence);
         Ok(Commit::Won)
     }
 

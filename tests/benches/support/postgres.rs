@@ -43,7 +43,7 @@ const TABLES: [&str; 4] = [
     "mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, last_used_at, algorithm, \
      digits, period, t0, drift, leaning, counter, key_id, secret)",
     "mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)",
-    "mfa.events (tenant_id, id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)",
+    "mfa.events (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)",
 ];
 
 /// A database on a server of its own.
@@ -111,9 +111,6 @@ impl Database {
         let next_id =
             format!("SELECT setval(pg_get_serial_sequence('mfa.accounts', 'id'), {})", users.end.max(1));
         connection.execute(AssertSqlSafe(next_id)).await.expect("a sequence");
-        let counted = "INSERT INTO mfa.tenants SELECT tenant_id, max(id) FROM mfa.events GROUP BY tenant_id
-            ON CONFLICT (tenant_id) DO UPDATE SET last_event = excluded.last_event";
-        connection.execute(counted).await.expect("tenants");
         connection.execute("VACUUM (ANALYZE)").await.expect("a vacuum");
         connection.execute("CHECKPOINT").await.expect("a checkpoint");
         took
@@ -192,9 +189,7 @@ impl Rows {
             let (previous, hash) = (bytes(&event.previous.0), bytes(&event.hash.0));
             writeln!(
                 events,
-                "{tenant}\t{}\t{id}\t{sequence}\t{at}\t{kind}\t{factor}\t{actor}\t{detail}\t{previous}\t{hash}",
-                // More than the events of an account, so that no two have the same.
-                id * 8 + i64::try_from(sequence).expect("a few events")
+                "{tenant}\t{id}\t{sequence}\t{at}\t{kind}\t{factor}\t{actor}\t{detail}\t{previous}\t{hash}"
             )
             .expect("text");
         }

@@ -129,7 +129,7 @@ async fn page(
     }
     let page = state.mfa.events(&EventQuery { tenant, user, after, limit }).await?;
     let next = page.last().filter(|_| page.more).map(|id| id.to_string());
-    for UnreadableEvent { id, place, what, .. } in &page.unreadable {
+    for UnreadableEvent { id, place, what } in &page.unreadable {
         metrics::counter!("mfa_unreadable_rows_total", "table" => "events").increment(1);
         tracing::error!(%id, account = %place, what, "an event cannot be read; see audit verify");
     }
@@ -141,7 +141,7 @@ async fn page(
 }
 
 impl From<RecordedEvent> for EventAnswer {
-    fn from(RecordedEvent { id, user, event, .. }: RecordedEvent) -> Self {
+    fn from(RecordedEvent { id, user, event }: RecordedEvent) -> Self {
         Self {
             id: id.to_string(),
             user: user.as_str().to_owned(),

@@ -50,9 +50,8 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
 
     /// Pages through audit events in the order of their ids.
     ///
-    /// Ids are those of the tenant: they MUST be counted for each tenant alone, since whoever sees them would learn
-    /// from gaps how much other tenants do. They MUST grow in the order of commits within one account, and an event
-    /// MUST NOT appear behind an id that a page has already passed. An event that cannot be read MUST be named in
+    /// Ids MUST grow in the order of commits within one account, and an event MUST NOT appear
+    /// behind an id that a page has already passed. An event that cannot be read MUST be named in
     /// [`EventPage::unreadable`], and MUST NOT keep the others out.
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
 
@@ -160,10 +159,8 @@ pub struct EventPage {
 /// An event whose row was changed past this program, so that it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableEvent {
-    /// Its id.
+    /// Its id in this store.
     pub id: EventId,
-    /// Where it is in the trail of all tenants.
-    pub position: Position,
     /// Whose account, as far as the row tells.
     pub place: AccountPlace,
     /// What is wrong with it. Holds no stored value.
@@ -204,31 +201,17 @@ impl fmt::Display for AccountPlace {
 /// An event as it stands in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Its id.
+    /// Its id in this store.
     pub id: EventId,
-    /// Where it is in the trail of all tenants.
-    pub position: Position,
     /// Whose account.
     pub user: UserId,
     /// What happened.
     pub event: AuditEvent,
 }
 
-/// The id of an event among those of its tenant; grows with every event of the tenant.
+/// The place of an event in a store; grows with every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub u64);
-
-/// The place of an event among those of all tenants; grows with every event, within a tenant in the order of
-/// ids. It is for deliveries and operators: a tenant never sees it. A store that delivers nothing
-/// ([`DeliveryStore`](super::DeliveryStore)) has the id here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Position(pub u64);
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

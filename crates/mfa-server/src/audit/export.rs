@@ -111,7 +111,7 @@ async fn of_tenant(
                 exported.events += 1;
             }
         }
-        for UnreadableEvent { id, place, what, .. } in &page.unreadable {
+        for UnreadableEvent { id, place, what } in &page.unreadable {
             unreadable(&format!("event {id} of {place} is left out: {what}"));
             exported.unreadable += 1;
         }
@@ -187,7 +187,7 @@ pub(crate) fn verify(
 }
 
 impl Line {
-    fn of(tenant: &TenantId, RecordedEvent { id, user, event, .. }: &RecordedEvent) -> Self {
+    fn of(tenant: &TenantId, RecordedEvent { id, user, event }: &RecordedEvent) -> Self {
         Self {
             id: id.to_string(),
             tenant: tenant.to_string(),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use mfa_domain::delivery::Turn;
-use mfa_domain::ports::{Clock, Commit, DeliveryStore, Position, SystemClock};
+use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventId, SystemClock};
 use mfa_domain::{Delivery, EndpointId, Timestamp, Version, Versioned};
 use mfa_webhook::{Answer, Message};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit
         WebhookCommand::Status { json } => status(settings, store, json).await?,
         WebhookCommand::Rewind { name, after, json } => {
             named(settings, &name)?;
-            rewind(store, &name, Position(after), json).await?;
+            rewind(store, &name, EventId(after), json).await?;
         }
         WebhookCommand::Resume { name, json } => {
             named(settings, &name)?;
@@ -99,7 +99,7 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
     output::say_table(head, &rows)
 }
 
-fn row(webhook: &Webhook, kept: Option<&Delivery>, last: Position) -> [String; 9] {
+fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventId) -> [String; 9] {
     let now = SystemClock.now();
     let state = kept.map_or("not started", |kept| match kept.turn(now) {
         Turn::Stopped => "stopped",
@@ -121,11 +121,11 @@ fn row(webhook: &Webhook, kept: Option<&Delivery>, last: Position) -> [String; 9
     ]
 }
 
-/// At the next event after that position, as if nothing later had ever been delivered, or all before it had.
-async fn rewind(store: &dyn DeliveryStore, name: &EndpointId, after: Position, json: Json) -> Result<()> {
+/// At the next event after `after`, as if nothing later had ever been delivered, or all before it had.
+async fn rewind(store: &dyn DeliveryStore, name: &EndpointId, after: EventId, json: Json) -> Result<()> {
     let last = store.last_event().await?;
     if after > last {
-        return Err(Misuse(format!("no event is at {after}; the last one is at {last}")).into());
+        return Err(Misuse(format!("there is no event {after}; the last one is {last}")).into());
     }
     let rewound = change(store, name, |_| Delivery::starting_after(after)).await?;
     say(name, &rewound, json)
@@ -162,7 +162,7 @@ fn say(name: &EndpointId, delivery: &Delivery, json: Json) -> Result<()> {
     if json.json {
         return output::say_json(&to_json(delivery));
     }
-    output::say(format_args!("{name} goes on after {}", delivery.position))
+    output::say(format_args!("{name} goes on after event {}", delivery.position))
 }
 
 fn to_json(delivery: &Delivery) -> Value {

@@ -15,9 +15,7 @@ use super::{Change, Put, Query, column};
 ///   values travel through it, since a join with a second list would be one of everybody with
 ///   everybody.
 /// - Accounts are in the order of their keys, and with them the locks on their rows, so that two
-///   waves never wait for each other. After those of all accounts come the rows of their tenants, in order, too.
-/// - The row of a tenant is locked until the transaction is over, so the ids of its events are in the order of
-///   commits.
+///   waves never wait for each other.
 /// - It waits for the disk, and for locks no longer than it is told, whatever its session was told: that is
 ///   set before the first row is touched, and lasts until the transaction is over.
 pub(crate) const USUAL: &str = "
@@ -62,18 +60,12 @@ pub(crate) const USUAL: &str = "
             leaning = excluded.leaning, counter = excluded.counter, key_id = excluded.key_id,
             secret = excluded.secret
     ),
-    counted AS MATERIALIZED (
-        INSERT INTO mfa.tenants AS t (tenant_id, last_event)
-        SELECT tenant_id, count(*) FROM won GROUP BY tenant_id ORDER BY tenant_id
-        ON CONFLICT (tenant_id) DO UPDATE SET last_event = t.last_event + excluded.last_event
-        RETURNING tenant_id, last_event
-    ),
     happened AS (
         INSERT INTO mfa.events
-            (tenant_id, id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
-        SELECT w.tenant_id, t.last_event + 1 - row_number() OVER (PARTITION BY w.tenant_id ORDER BY w.number DESC),
-            w.account_id, w.sequence, w.at, w.kind, w.factor_id::uuid, w.actor, w.detail::jsonb, w.previous, w.hash
-        FROM won w JOIN counted t ON t.tenant_id = w.tenant_id ORDER BY w.number
+            (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
+        SELECT tenant_id, account_id, sequence, at, kind, factor_id::uuid, actor, detail::jsonb, previous,
+            hash
+        FROM won ORDER BY number
     )
     SELECT number FROM won";
 

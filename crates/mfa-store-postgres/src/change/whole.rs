@@ -85,26 +85,17 @@ pub(crate) const WHOLE: &str = "
         FROM factor f
         WHERE NOT EXISTS (SELECT FROM replaced r WHERE r.account_id = f.account_id AND r.id = f.id::uuid)
     ),
-    event AS MATERIALIZED (
-        SELECT w.tenant_id, w.id AS account_id, e.*
+    happened AS (
+        INSERT INTO mfa.events
+            (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
+        SELECT w.tenant_id, w.id, e.sequence, e.at, e.kind, e.factor_id::uuid, e.actor, e.detail::jsonb,
+            e.previous, e.hash
         FROM unnest(
             $32::int8[], $33::int8[], $34::int8[], $35::text[], $36::text[], $37::text[], $38::text[],
             $39::bytea[], $40::bytea[]
         ) WITH ORDINALITY AS e (number, sequence, at, kind, factor_id, actor, detail, previous, hash, place)
         JOIN won w ON w.number = e.number
-    ),
-    counted AS MATERIALIZED (
-        INSERT INTO mfa.tenants AS t (tenant_id, last_event)
-        SELECT tenant_id, count(*) FROM event GROUP BY tenant_id ORDER BY tenant_id
-        ON CONFLICT (tenant_id) DO UPDATE SET last_event = t.last_event + excluded.last_event
-        RETURNING tenant_id, last_event
-    ),
-    happened AS (
-        INSERT INTO mfa.events
-            (tenant_id, id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
-        SELECT e.tenant_id, t.last_event + 1 - row_number() OVER (PARTITION BY e.tenant_id ORDER BY e.place DESC),
-            e.account_id, e.sequence, e.at, e.kind, e.factor_id::uuid, e.actor, e.detail::jsonb, e.previous, e.hash
-        FROM event e JOIN counted t ON t.tenant_id = e.tenant_id ORDER BY e.place
+        ORDER BY e.place
     ),
     removed AS (
         DELETE FROM mfa.factors o
