@@ -38,7 +38,11 @@ async fn twenty_logins_posted_twice(store: &str) {
         let (verified, refused): (Vec<_>, Vec<_>) =
             answers.into_iter().partition(|answer| answer.status == 200);
         assert_eq!((verified.len(), refused.len()), (1, 1), "login {login} on {store}");
-        assert_eq!(refused.into_iter().map(refusal).collect::<Vec<_>>(), [wrong.clone()], "{store}");
+        assert_eq!(
+            refused.into_iter().map(refusal).collect::<Vec<_>>(),
+            std::slice::from_ref(&wrong),
+            "{store}"
+        );
     }
     assert_eq!(client.get("/v1/users/alice").await.json["locked_until"], Value::Null, "{store}");
     for (kind, count) in [("verified", 20), ("replayed", 20), ("verification_failed", 1), ("locked", 0)] {

@@ -1,5 +1,7 @@
 //! Poolers in front of the server: what is promised holds, or the store is not opened.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,16 +71,18 @@ async fn what_was_answered_outlasts_a_crash_though_sessions_forget() {
     }
 }
 
+/// Leaves a table behind where a session holds what others would find.
+const CHECK: &str = "DO $$ BEGIN
+    IF (SELECT count(*) FROM pg_settings WHERE source = 'session'
+            AND name NOT IN ('statement_timeout', 'role', 'session_authorization')) > 0
+        OR EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())
+    THEN CREATE TABLE IF NOT EXISTS public.left_behind (); END IF;
+END $$";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_is_set_reaches_others() {
     let server = Server::start(&["fsync=off"]);
     let database = database(&server).await;
-    const CHECK: &str = "DO $$ BEGIN
-        IF (SELECT count(*) FROM pg_settings WHERE source = 'session'
-                AND name NOT IN ('statement_timeout', 'role', 'session_authorization')) > 0
-            OR EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())
-        THEN CREATE TABLE IF NOT EXISTS public.left_behind (); END IF;
-    END $$";
     let pooler = Pooler::to(server.socket(), &[CHECK]).await;
     let store = PostgresStore::open(&pooler.url(&database)).await.unwrap();
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
@@ -99,7 +103,7 @@ async fn contracts_hold_behind_pgbouncer_in_session_mode() {
     keeps_the_contracts(&pooler.url(&database)).await.unwrap();
 }
 
-/// `PgBouncer` before 1.21 does not know which session has which prepared statement.
+/// PgBouncer before 1.21 does not know which session has which prepared statement.
 #[tokio::test]
 async fn a_pooler_that_keeps_no_prepared_statements_is_refused_before_anything_is_changed() {
     let server = Server::start(&[]);

@@ -14,7 +14,8 @@ const HIDDEN: i64 = 5_000;
 /// The first [`Violation`].
 pub async fn basic(reference: &dyn ReferenceClock) -> Result<(), Violation> {
     for ahead in [0, 20_000, -20_000, 172_800_000] {
-        let found = reference.compare(&ShiftedClock(ahead)).await.map_err(failed)?.as_millis();
+        let found =
+            reference.compare(&ShiftedClock(ahead)).await.map_err(|error| failed(&error))?.as_millis();
         let hidden = if ahead < 0 { found - ahead } else { ahead - found };
         // A millisecond for what a timestamp leaves out.
         ensure!(
@@ -25,6 +26,6 @@ pub async fn basic(reference: &dyn ReferenceClock) -> Result<(), Violation> {
     Ok(())
 }
 
-fn failed(error: ReferenceClockError) -> Violation {
+fn failed(error: &ReferenceClockError) -> Violation {
     Violation::new(format!("an error where there must be none: {error:?}"))
 }

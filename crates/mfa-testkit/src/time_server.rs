@@ -97,5 +97,5 @@ fn packet(request: &[u8; 48], answer: TimeAnswer) -> [u8; 48] {
 fn ntp(unix_millis: u64) -> [u8; 8] {
     const UNTIL_1970: u64 = 2_208_988_800;
     let seconds = (unix_millis / 1000 + UNTIL_1970) << 32;
-    (seconds | ((unix_millis % 1000) << 32) / 1000).to_be_bytes()
+    (seconds | (((unix_millis % 1000) << 32) / 1000)).to_be_bytes()
 }

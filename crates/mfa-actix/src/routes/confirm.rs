@@ -90,7 +90,7 @@ pub(crate) async fn confirm(
             };
             match confirmed {
                 Confirmation::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
-                confirmed => Ok(confirmed),
+                confirmed @ Confirmation::Confirmed { .. } => Ok(confirmed),
             }
         })
         .await

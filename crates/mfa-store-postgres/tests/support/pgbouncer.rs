@@ -1,4 +1,4 @@
-//! Debian's `PgBouncer`, in front of a server of the tests.
+//! Debian's PgBouncer, in front of a server of the tests.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -42,10 +42,10 @@ impl PgBouncer {
         words.extend(["sh", "-c", WARDEN, "warden", settings.to_str().unwrap()]);
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).current_dir("/").stdin(Stdio::piped()).process_group(0);
-        let warden = command.spawn().unwrap();
+        let pooler = Self { port, warden: command.spawn().unwrap() };
         for _ in 0..600 {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Self { port, warden };
+                return pooler;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
