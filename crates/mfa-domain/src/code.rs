@@ -12,7 +12,7 @@ use crate::typed;
 
 /// A code as a person submitted it, parsed once at the edge.
 ///
-/// It is read as [`typed`] says: without white space, dashes and what cannot be seen, digits of every
+/// It is read as [`typed()`] says: without white space, dashes and what cannot be seen, digits of every
 /// script as the digits they are. What is left is either 6 to 8 digits or a backup code; the two forms
 /// never overlap.
 ///
