@@ -339,7 +339,7 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
     let there = caught_up(&server.client, &receiver).await;
 
     let test = said(&server.command(["webhook", "test", "siem", "--json"]));
-    assert_eq!(test, json!({ "name": "siem", "taken": true, "answer": "taken" }));
+    assert_eq!(test, json!({ "name": "siem", "taken": true, "answer": "taken", "why": null }));
     let message = receiver.received().pop().unwrap();
     assert_eq!((verified(SECRET, std::slice::from_ref(&message)), events_of(&message).len()), (1, 0));
 

@@ -19,14 +19,15 @@ enum Wrong {
     UnknownAreRevoked,
     NewestFirst,
     OfEveryTenant,
+    CaseOfEachKey,
     NaiveInsert,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_a_store_of_api_keys_is_found() {
     use Wrong::{
-        DuplicatesReplace, NaiveInsert, NewestFirst, OfEveryTenant, RevocationsMove, RevokedAreNotFound,
-        ScopesForgotten, UnknownAreRevoked,
+        CaseOfEachKey, DuplicatesReplace, NaiveInsert, NewestFirst, OfEveryTenant, RevocationsMove,
+        RevokedAreNotFound, ScopesForgotten, UnknownAreRevoked,
     };
     let store = |wrong| BrokenStore { wrong, keys: Arc::default() };
     for wrong in [
@@ -37,6 +38,7 @@ async fn whatever_is_wrong_with_a_store_of_api_keys_is_found() {
         UnknownAreRevoked,
         NewestFirst,
         OfEveryTenant,
+        CaseOfEachKey,
     ] {
         assert!(
             api_key_store::basic(&store(wrong)).await.is_err(),
@@ -74,6 +76,11 @@ impl ApiKeyStore for BrokenStore {
             key.scopes.clear();
         }
         let mut keys = self.keys.lock().unwrap();
+        if let Some(first) = keys.iter().find(|old| old.tenant == key.tenant)
+            && self.wrong != Wrong::CaseOfEachKey
+        {
+            key.user_case = first.user_case;
+        }
         keys.retain(|old| old.id != key.id);
         keys.push(key);
         keys.sort_by_key(|key| key.created_at);
