@@ -219,28 +219,34 @@ async fn spellings_of_a_user_id() {
             "{path}"
         );
     }
-    for path in ["/v1/users/Alice", "/v1/users/alice.", "/v1/users/ALICE", "/v1/users/.", "/v1/users/.."] {
+    for path in [
+        "/v1/users/Alice",
+        "/v1/users/alice.",
+        "/v1/users/ALICE",
+        "/v1/users/.",
+        "/v1/users/..",
+        "/v1/users/%2561lice",
+        "/v1/users/alice%20",
+        "/v1/users/%20alice",
+        "/v1/users/alice;x=1",
+        "/v1/users/al%C3%ADce",
+        "/v1/users/alice*",
+    ] {
         let (status, json) = user(path);
         // It is another user, or no user at all.
         assert!(["200", "422"].contains(&status.as_str()), "{path}: {status}");
         assert_ne!(json["enrolled"], true, "{path}");
     }
     for path in [
-        "/v1/users/%2561lice",
         "/v1/users/alice%00",
-        "/v1/users/alice%20",
-        "/v1/users/%20alice",
         "/v1/users/alice%0a",
         "/v1/users/alice%2f",
         "/v1/users/alice%2Fevents",
         "/v1/users/..%2falice",
-        "/v1/users/alice;x=1",
-        "/v1/users/al%C3%ADce",
         "/v1/users/%ff",
         "/v1/users/%c0%ae",
         "/v1/users/alice%",
         "/v1/users/%zz",
-        "/v1/users/alice*",
         "/v1/users/bob/../alice",
         "/v1/users//alice",
         "/v1/users/alice/",
