@@ -43,29 +43,32 @@ async fn logged(server: &Server, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_clock_is_not_that_of_the_database_says_so() {
-    let redis = crate::redis::Server::durable();
-    for store in [crate::postgres::database().await, redis.url()] {
-        let clock = Clock::new();
-        let options = ServerOptions::new([("MFA_STORE", store.as_str())]);
-        let server = Server::with(binary!(), clock.of(options));
-        told_by_readyz(&server, 200, "ok").await;
-        clock.set(20);
-        told_by_readyz(&server, 503, "failing").await;
-        let found = ahead(&server, "database").await;
-        assert!((15.0..=20.0).contains(&found), "{found}");
-        // What is asked of it is answered all the same.
-        server.client.get("/v1/users/alice").await.expect(200);
-        clock.set(0);
-        told_by_readyz(&server, 200, "ok").await;
-        clock.set(-20);
-        told_by_readyz(&server, 503, "failing").await;
-        let found = ahead(&server, "database").await;
-        assert!((-20.0..=-15.0).contains(&found), "{found}");
-        assert!(server.log().contains("the clock is wrong: not ready"), "{}", server.log());
-        clock.set(5);
-        told_by_readyz(&server, 200, "ok").await;
-        logged(&server, "the clock is wrong reference=\"database\"").await;
-    }
+    let server = crate::redis::Server::durable();
+    let (postgres, redis) = (crate::postgres::database().await, server.url());
+    tokio::join!(is_compared_with(&postgres), is_compared_with(&redis));
+}
+
+async fn is_compared_with(store: &str) {
+    let clock = Clock::new();
+    let options = ServerOptions::new([("MFA_STORE", store)]);
+    let server = Server::with(binary!(), clock.of(options));
+    told_by_readyz(&server, 200, "ok").await;
+    clock.set(20);
+    told_by_readyz(&server, 503, "failing").await;
+    let found = ahead(&server, "database").await;
+    assert!((15.0..=20.0).contains(&found), "{found}");
+    // What is asked of it is answered all the same.
+    server.client.get("/v1/users/alice").await.expect(200);
+    clock.set(0);
+    told_by_readyz(&server, 200, "ok").await;
+    clock.set(-20);
+    told_by_readyz(&server, 503, "failing").await;
+    let found = ahead(&server, "database").await;
+    assert!((-20.0..=-15.0).contains(&found), "{found}");
+    assert!(server.log().contains("the clock is wrong: not ready"), "{}", server.log());
+    clock.set(5);
+    told_by_readyz(&server, 200, "ok").await;
+    logged(&server, "the clock is wrong reference=\"database\"").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use mfa_domain::ports::{Clock, SystemClock};
 use mfa_domain::{Actor, Timestamp};
 use mfa_testkit::changes::key;
 use mfa_testkit::{TotpUser, ports};
+use mfa_tests::rounds;
 use serde_json::{Value, json};
 
 use super::installation::{Installation, Kind, happen_at};
@@ -30,7 +31,7 @@ async fn a_busy_trail_raises_no_alarm_on_redis() {
 
 async fn a_busy_trail_raises_no_alarm(kind: Kind) {
     const WRITERS: usize = 4;
-    const ROUNDS: usize = 4;
+    let checkpoints = rounds(2, 4);
     let installation = Installation::new(kind).await;
     // Whoever is erased keeps the trail.
     let mfa = ports(Arc::clone(&installation.store)).mfa();
@@ -59,7 +60,7 @@ async fn a_busy_trail_raises_no_alarm(kind: Kind) {
     // So that something is old enough to be removed.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut removed = 0;
-    for round in 0..ROUNDS {
+    for round in 0..checkpoints {
         let previous = if round == 0 { String::new() } else { format!("--previous {}.jsonl", round - 1) };
         installation.json(&format!("audit checkpoint --out {round}.jsonl {previous}")).await;
         // What is a second old is removed while it is checked.
@@ -84,7 +85,7 @@ async fn a_busy_trail_raises_no_alarm(kind: Kind) {
     assert_eq!(checked["events"], changes + erased - removed);
 
     // Each names the one before it, as others work it out.
-    for round in 1..ROUNDS {
+    for round in 1..checkpoints {
         let sum = Command::new("sha256sum").arg(installation.path(&format!("{}.jsonl", round - 1))).output();
         let sum = String::from_utf8(sum.unwrap().stdout).unwrap();
         let text = std::fs::read_to_string(installation.path(&format!("{round}.jsonl"))).unwrap();

@@ -21,7 +21,7 @@ const GIVEN_UP: Duration = Duration::from_secs(30);
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_slow_connections_keep_nobody_from_being_served() {
     raise_limit_of_open_files();
-    let server = Server::start(binary!());
+    let server = Server::with(binary!(), on("sqlite:mfa.db"));
     let load = Load::begin(&[&server], 8).await;
     for _ in 0..rounds(1, 5) {
         let address = server.url.strip_prefix("http://").unwrap();
@@ -46,17 +46,17 @@ async fn two_thousand_slow_connections_keep_nobody_from_being_served() {
 
 /// Those who need a hash wait for each other, and most of them in vain; the others are served.
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_times_the_hashing_that_it_can_do_is_refused_in_time_and_holds_up_nobody_else() {
+async fn more_hashing_than_it_can_do_is_refused_in_time_and_holds_up_nobody_else() {
     let options = on("sqlite:mfa.db").and([
         ("MFA_ARGON2_MEMORY_KIB", "32768"),
-        ("MFA_ARGON2_ITERATIONS", "3"),
+        ("MFA_ARGON2_ITERATIONS", "5"),
         ("MFA_ARGON2_CONCURRENCY", "1"),
         ("MFA_BACKUP_CODES_SET_SIZE", "3"),
     ]);
     let server = Server::with(binary!(), options);
     let others = Load::begin(&[&server], 2).await;
-    let crowd = Load::of_backup_codes(&[&server], 60).await;
-    for _ in 0..rounds(2, 5) {
+    let crowd = Load::of_backup_codes(&[&server], rounds(16, 60)).await;
+    for _ in 0..rounds(1, 5) {
         crowd.refusals_at(0, 20).await;
         crowd.progress(2).await;
         others.progress(20).await;

@@ -1,31 +1,57 @@
-//! The phases of a long chore, and how long each took.
+//! The phases of a long chore, and what each took.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 /// What ran so far. It prints its table when it is dropped, so also after a phase that failed.
 #[derive(Default)]
-pub(crate) struct Phases(Vec<(&'static str, Duration)>);
+pub(crate) struct Phases(Vec<(&'static str, Took)>);
+
+/// What a phase took.
+#[derive(Clone, Copy, Default)]
+struct Took {
+    time: Duration,
+    /// Of all processors together; what they could have given besides is time that the phase waited.
+    processors: Duration,
+}
 
 impl Phases {
-    /// Runs a phase and keeps how long it took.
+    /// Runs a phase and keeps what it took.
     #[expect(clippy::disallowed_methods, reason = "a duration, not a point in time")]
     pub(crate) fn run<T>(&mut self, name: &'static str, phase: impl FnOnce() -> Result<T>) -> Result<T> {
-        let begin = Instant::now();
+        let (begin, used) = (Instant::now(), used_by_programs());
         let outcome = phase();
-        self.0.push((name, begin.elapsed()));
+        let took = Took { time: begin.elapsed(), processors: used_by_programs().saturating_sub(used) };
+        self.0.push((name, took));
         outcome
     }
+}
+
+/// The processor time of all programs that this one started and that have ended, and of those that they did;
+/// where there is no `/proc`, none.
+fn used_by_programs() -> Duration {
+    const TICKS_A_SECOND: u64 = 100;
+    let this = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name, which may have anything in it: the state and ten numbers, then `utime`, `stime`, `cutime`
+    // and `cstime` (proc(5)).
+    let after_name = this.rsplit(')').next().unwrap_or_default();
+    let times = after_name.split_whitespace().skip(13).take(2);
+    let ticks = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>();
+    Duration::from_millis(ticks * 1000 / TICKS_A_SECOND)
 }
 
 impl Drop for Phases {
     #[expect(clippy::print_stderr, reason = "a command line")]
     fn drop(&mut self) {
-        eprintln!("\nPhase            Seconds");
-        let total = self.0.iter().map(|(_, took)| *took).sum();
+        eprintln!("\nPhase             Seconds  of processors");
+        let total = self.0.iter().fold(Took::default(), |total, (_, took)| Took {
+            time: total.time + took.time,
+            processors: total.processors + took.processors,
+        });
         for (name, took) in self.0.iter().chain([&("total", total)]) {
-            eprintln!("{name:16} {:7.0}", took.as_secs_f64());
+            eprintln!("{name:16} {:8.0} {:14.0}", took.time.as_secs_f64(), took.processors.as_secs_f64());
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Running programs.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
@@ -19,7 +21,20 @@ pub(crate) fn command(program: impl AsRef<Path>, arguments: &[&str]) -> Command 
 
 /// The cargo that runs this.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    command(std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from), arguments)
+    let mut cargo =
+        command(env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from), arguments);
+    compile_once(&mut cargo);
+    cargo
+}
+
+/// Saves a compilation that is not repeated the work for the next one: that of a clone in which nobody has
+/// compiled anything but this program.
+pub(crate) fn compile_once(cargo: &mut Command) {
+    let compiled = fs::read_dir(root().join("target/debug/incremental")).into_iter().flatten().flatten();
+    let is_other = |name: OsString| !name.to_string_lossy().starts_with("xtask-");
+    if env::var_os("CARGO_INCREMENTAL").is_none() && !compiled.map(|entry| entry.file_name()).any(is_other) {
+        cargo.env("CARGO_INCREMENTAL", "0");
+    }
 }
 
 /// Runs it, after saying what it is; an error if it fails.

@@ -5,9 +5,10 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::databases::Databases;
+use crate::openapi;
 use crate::phases::Phases;
 use crate::run::{cargo, run};
-use crate::{openapi, tools};
+use crate::tools::{self, CargoDeny};
 
 /// Checks formatting, lints and dependencies, then runs every test. With filters, only the tests
 /// that match.
@@ -17,12 +18,12 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
     phases.run("tools", tools::install)?;
     if filters.is_empty() {
         phases.run("formatting", || run(cargo(&["fmt", "--all", "--check"])))?;
-        phases.run("dependencies", check_dependencies)?;
         phases.run("lints", lint)?;
         phases.run("documentation", document)?;
         phases.run("OpenAPI", openapi::validate)?;
     }
     phases.run("build", || run(tests(&["--no-run"])?))?;
+    let cargo_deny = if filters.is_empty() { Some(tools::CargoDeny::begin()?) } else { None };
     let databases = Databases::start()?;
     let ran = phases.run("tests", || {
         let mut tests = tests(filters)?;
@@ -30,7 +31,8 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
         run(tests)
     });
     drop(databases);
-    if filters.is_empty() {
+    if let Some(cargo_deny) = cargo_deny {
+        phases.run("dependencies", || check_dependencies(cargo_deny))?;
         phases.run("examples", || run(cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])))?;
     }
     ran?;
@@ -55,16 +57,19 @@ fn lint() -> Result<()> {
     run(cargo(&["check", "--locked", "--no-default-features", "--manifest-path", fuzz]))
 }
 
+/// With `--examples`, dependencies have the features that they have in lints and tests, and are
+/// not compiled anew.
 fn document() -> Result<()> {
-    let mut documents = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    let mut documents =
+        cargo(&["doc", "--workspace", "--no-deps", "--locked", "--lib", "--bins", "--examples"]);
     documents.env("RUSTDOCFLAGS", "-D warnings");
     run(documents)
 }
 
 /// Licences, bans and sources of dependencies. The database of advisories cannot be had everywhere.
 #[expect(clippy::print_stderr, reason = "a command line")]
-fn check_dependencies() -> Result<()> {
-    let mut check = tools::cargo_deny()?;
+fn check_dependencies(cargo_deny: CargoDeny) -> Result<()> {
+    let mut check = cargo_deny.finish()?;
     check.args(["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
     run(check)?;
     eprintln!(

@@ -3,11 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
-use crate::run::{cargo, command, root, run, succeeds};
+use crate::run::{cargo, command, compile_once, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
 const PROGRAMS: [(&str, &str); 11] = [
@@ -168,27 +168,55 @@ fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
     installed
 }
 
-/// `cargo deny`, which checks dependencies.
-pub(crate) fn cargo_deny() -> Result<Command> {
-    subcommand("deny")
-}
-
 /// `cargo nextest`, which runs tests.
 pub(crate) fn cargo_nextest() -> Result<Command> {
-    subcommand("nextest")
-}
-
-/// A subcommand of cargo: the one on the path, or one of our own. Without optimisation it is built three times
-/// as quickly, and quick enough.
-fn subcommand(name: &str) -> Result<Command> {
-    let package = format!("cargo-{name}");
-    let own = folder().join("bin").join(&package);
-    let program = if succeeds(&package, &[name, "--version"]) { PathBuf::from(&package) } else { own };
-    if !succeeds(&program, &[name, "--version"]) {
-        let mut install =
-            cargo(&["install", "--quiet", "--debug", "--locked", "--root", "target/test-tools"]);
-        install.arg(package).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    if let Some(mut install) = missing("nextest") {
+        install.arg("--quiet");
         run(install)?;
     }
-    Ok(command(program, &[name]))
+    Ok(subcommand("nextest"))
+}
+
+/// `cargo deny`, which checks dependencies. Where it is missing it is built while other work goes on, and at the
+/// lowest priority, so that it takes the time in which that work waits.
+pub(crate) struct CargoDeny(Option<Child>);
+
+impl CargoDeny {
+    pub(crate) fn begin() -> Result<Self> {
+        let install = missing("deny").map(|install| {
+            let mut patient = command("nice", &["-n", "19"]);
+            patient.arg(install.get_program()).args(install.get_args()).arg("--quiet");
+            patient.env("CARGO_PROFILE_DEV_DEBUG", "0").spawn()
+        });
+        Ok(Self(install.transpose()?))
+    }
+
+    /// Waits until it is there.
+    pub(crate) fn finish(self) -> Result<Command> {
+        if let Some(mut install) = self.0 {
+            ensure!(install.wait()?.success(), "cargo-deny could not be built");
+        }
+        Ok(subcommand("deny"))
+    }
+}
+
+/// What builds a subcommand of cargo that is not there. Without optimisation it is built three times as quickly,
+/// and quick enough.
+fn missing(name: &str) -> Option<Command> {
+    if succeeds(subcommand(name).get_program(), &[name, "--version"]) {
+        return None;
+    }
+    let mut install = cargo(&["install", "--debug", "--locked", "--root", "target/test-tools"]);
+    install.arg(format!("cargo-{name}")).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    Some(install)
+}
+
+/// A subcommand of cargo: the one on the path, or one of our own.
+fn subcommand(name: &str) -> Command {
+    let package = format!("cargo-{name}");
+    let own = folder().join("bin").join(&package);
+    let program = if succeeds(&package, &[name, "--version"]) { PathBuf::from(package) } else { own };
+    let mut subcommand = command(program, &[name]);
+    compile_once(&mut subcommand);
+    subcommand
 }

@@ -1,6 +1,7 @@
 //! The API over fakes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::body::to_bytes;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -45,6 +46,8 @@ pub(crate) async fn world_with(throttling: Throttling) -> World {
     let tenant = TenantId::new("acme").unwrap();
     let record = plain.record(tenant, Scope::ALL.into_iter().collect(), test.clock.now());
     memory.insert(&record).await.unwrap();
+    // Refusals are hardly held back, or tests would wait for them.
+    let throttling = throttling.refusal_delay(Duration::from_millis(10));
     let api = Api::new(Arc::new(test.mfa()), memory, throttling);
     World { api, key: plain.expose().to_owned(), store, vault: test.vault, clock: test.clock }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
@@ -85,8 +85,9 @@ impl Drop for Pooler {
 }
 
 /// One connection, a transaction at a time.
-async fn carry(mut client: TcpStream, socket: &Path, between: &Between) -> io::Result<()> {
+async fn carry(client: TcpStream, socket: &Path, between: &Between) -> io::Result<()> {
     client.set_nodelay(true)?;
+    let mut client = BufReader::new(client);
     let mut startup = untyped(&mut client).await?;
     if startup[4..8] == 80_877_103_u32.to_be_bytes() {
         client.write_all(b"N").await?;
@@ -97,7 +98,7 @@ async fn carry(mut client: TcpStream, socket: &Path, between: &Between) -> io::R
     if let Some(name) = names.find(|name| !name.is_empty() && !PARAMETERS.contains(&&**name)) {
         return client.write_all(&refusal(&format!("unsupported startup parameter: {name}"))).await;
     }
-    let mut server = UnixStream::connect(socket).await?;
+    let mut server = BufReader::new(UnixStream::connect(socket).await?);
     server.write_all(&startup).await?;
     let mut state = answers(&mut server, &mut client).await?;
     loop {
@@ -121,7 +122,7 @@ async fn carry(mut client: TcpStream, socket: &Path, between: &Between) -> io::R
 
 impl Between {
     /// Has a session, until all was done.
-    async fn have(&self, server: &mut UnixStream) -> io::Result<()> {
+    async fn have(&self, server: &mut BufReader<UnixStream>) -> io::Result<()> {
         let turn = self.done.fetch_add(1, Ordering::Relaxed);
         let statements = self.statements[turn % self.statements.len()];
         let query = format!("SET statement_timeout = 0; {statements}\0");
@@ -145,11 +146,13 @@ impl Between {
 }
 
 /// Hands on what the server says until it is ready; gives its state.
-async fn answers(server: &mut UnixStream, client: &mut TcpStream) -> io::Result<u8> {
+async fn answers(server: &mut BufReader<UnixStream>, client: &mut BufReader<TcpStream>) -> io::Result<u8> {
+    let mut said = Vec::new();
     loop {
         let (kind, bytes) = typed(server).await?;
-        client.write_all(&bytes).await?;
+        said.extend_from_slice(&bytes);
         if kind == b'Z' {
+            client.write_all(&said).await?;
             return Ok(bytes[5]);
         }
     }
