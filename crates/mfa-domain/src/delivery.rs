@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::Timestamp;
 use crate::identity::{InvalidId, MAX_NAME, plain_name};
-use crate::ports::EventId;
+use crate::ports::EventPosition;
 
 /// The operator's name for an endpoint that events are delivered to.
 ///
@@ -25,16 +25,16 @@ pub struct EndpointId(String);
 
 /// How far an endpoint is in the trail, and whose turn it is to send.
 ///
-/// Events are delivered in the order of their ids, in batches. A batch is claimed before it is sent, and
+/// Events are delivered in the order of the trail, in batches. A batch is claimed before it is sent, and
 /// `position` moves only after the endpoint took it: so each event is delivered at least once, by one
 /// replica at a time while clocks agree, and never is one left out, whatever clocks say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Every event up to this one was delivered, or was not for this endpoint.
-    pub position: EventId,
+    pub position: EventPosition,
     /// The last event of the batch that was claimed and not yet delivered. Whoever tries again sends that
     /// batch again, so that the endpoint can tell that it is the same.
-    pub through: Option<EventId>,
+    pub through: Option<EventPosition>,
     /// Until then nobody else may send; the epoch if nobody has claimed it.
     pub claimed_until: Timestamp,
     /// Until then nobody may send, after a failure; the epoch if there was none.
@@ -70,7 +70,7 @@ impl Delivery {
 
     /// One that begins with the first event after `position`.
     #[must_use]
-    pub fn starting_after(position: EventId) -> Self {
+    pub fn starting_after(position: EventPosition) -> Self {
         Self {
             position,
             through: None,
@@ -97,13 +97,13 @@ impl Delivery {
 
     /// Claimed until then, to send what is after `position` and up to `through`.
     #[must_use]
-    pub fn claimed(&self, through: EventId, until: Timestamp) -> Self {
+    pub fn claimed(&self, through: EventPosition, until: Timestamp) -> Self {
         Self { through: Some(through), claimed_until: until, ..self.clone() }
     }
 
     /// The endpoint took the batch, or there was nothing for it, up to that event. It never moves back.
     #[must_use]
-    pub fn delivered(&self, up_to: EventId) -> Self {
+    pub fn delivered(&self, up_to: EventPosition) -> Self {
         Self { unreadable: self.unreadable, ..Self::starting_after(self.position.max(up_to)) }
     }
 
@@ -197,41 +197,46 @@ mod tests {
 
     #[test]
     fn a_claim_keeps_the_others_off_until_it_ends() {
-        let claimed = Delivery::starting_after(EventId(7)).claimed(EventId(9), at(20));
+        let claimed = Delivery::starting_after(EventPosition(7)).claimed(EventPosition(9), at(20));
         assert_eq!(claimed.turn(at(0)), Turn::Wait(Duration::from_secs(20)));
         assert_eq!(claimed.turn(at(20)), Turn::Free);
-        assert_eq!((claimed.position, claimed.through), (EventId(7), Some(EventId(9))));
+        assert_eq!((claimed.position, claimed.through), (EventPosition(7), Some(EventPosition(9))));
         assert_eq!(claimed.released().turn(at(0)), Turn::Free);
-        assert_eq!(claimed.released().through, Some(EventId(9)));
+        assert_eq!(claimed.released().through, Some(EventPosition(9)));
     }
 
     #[test]
     fn a_failure_waits_counts_and_keeps_the_batch() {
-        let failed = Delivery::starting_after(EventId(7)).claimed(EventId(9), at(20)).failed("x", at(5));
+        let failed =
+            Delivery::starting_after(EventPosition(7)).claimed(EventPosition(9), at(20)).failed("x", at(5));
         assert_eq!(failed.turn(at(0)), Turn::Wait(Duration::from_secs(5)));
         assert_eq!(failed.turn(at(5)), Turn::Free);
-        assert_eq!((failed.position, failed.through, failed.failures), (EventId(7), Some(EventId(9)), 1));
+        assert_eq!(
+            (failed.position, failed.through, failed.failures),
+            (EventPosition(7), Some(EventPosition(9)), 1)
+        );
         assert_eq!(failed.failed("y", at(9)).failures, 2);
-        assert_eq!(failed.delivered(EventId(9)), Delivery::starting_after(EventId(9)));
-        assert_eq!(failed.delivered(EventId(3)).position, EventId(7), "it moved back");
+        assert_eq!(failed.delivered(EventPosition(9)), Delivery::starting_after(EventPosition(9)));
+        assert_eq!(failed.delivered(EventPosition(3)).position, EventPosition(7), "it moved back");
     }
 
     #[test]
     fn who_is_gone_is_left_alone_until_resumed() {
-        let stopped = Delivery::starting_after(EventId(7)).claimed(EventId(9), at(20)).stopped("gone");
+        let stopped =
+            Delivery::starting_after(EventPosition(7)).claimed(EventPosition(9), at(20)).stopped("gone");
         assert_eq!(stopped.turn(Timestamp::MAX), Turn::Stopped);
         let resumed = stopped.resumed();
-        assert_eq!((resumed.turn(at(0)), resumed.position), (Turn::Free, EventId(7)));
-        assert_eq!((resumed.through, resumed.failures), (Some(EventId(9)), 0));
+        assert_eq!((resumed.turn(at(0)), resumed.position), (Turn::Free, EventPosition(7)));
+        assert_eq!((resumed.through, resumed.failures), (Some(EventPosition(9)), 0));
     }
 
     #[test]
     fn a_clock_that_was_far_ahead_stops_nothing_for_longer_than_the_longest_wait() {
-        let delivery = Delivery::starting_after(EventId(0));
-        for stuck in [delivery.claimed(EventId(1), at(3601)), delivery.failed("x", Timestamp::MAX)] {
+        let delivery = Delivery::starting_after(EventPosition(0));
+        for stuck in [delivery.claimed(EventPosition(1), at(3601)), delivery.failed("x", Timestamp::MAX)] {
             assert_eq!(stuck.turn(at(0)), Turn::Free);
         }
-        let both = delivery.claimed(EventId(1), at(30));
+        let both = delivery.claimed(EventPosition(1), at(30));
         let both = Delivery { not_before: Timestamp::MAX, ..both };
         assert_eq!(both.turn(at(0)), Turn::Wait(Duration::from_secs(30)));
         assert_eq!(delivery.failed("x", at(3600)).turn(at(0)), Turn::Wait(Delivery::LONGEST_WAIT));

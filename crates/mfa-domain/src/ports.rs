@@ -16,7 +16,7 @@ pub mod throttle;
 pub mod vault;
 
 pub use account_store::{
-    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
     EventQuery, RecordedEvent, StoreError, UnreadableAccount, UnreadableEvent,
 };
 pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use mfa_domain::ports::{ApiKeyId, EventId, Scope};
+use mfa_domain::ports::{ApiKeyId, EventPosition, Scope};
 use mfa_domain::{EndpointId, FactorId, Reason, TenantId, Timestamp, UserId};
 
 use crate::config::Flags;
@@ -269,7 +269,7 @@ pub(crate) struct ExportArgs {
     pub(crate) user: Option<UserId>,
     /// Go on after the event with this id
     #[arg(long, value_name = "ID", value_parser = event_id, requires = "tenant")]
-    pub(crate) after: Option<EventId>,
+    pub(crate) after: Option<EventPosition>,
     /// What happened at this time or later, such as 2026-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<Timestamp>,
@@ -296,8 +296,8 @@ pub(crate) struct PruneArgs {
     pub(crate) json: Json,
 }
 
-fn event_id(text: &str) -> Result<EventId, ParseIntError> {
-    text.parse().map(EventId)
+fn event_id(text: &str) -> Result<EventPosition, ParseIntError> {
+    text.parse().map(EventPosition)
 }
 
 #[derive(Debug, Subcommand)]

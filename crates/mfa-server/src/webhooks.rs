@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{DeliveryStore, EventId, SystemClock};
+use mfa_domain::ports::{DeliveryStore, EventPosition, SystemClock};
 use mfa_webhook::{Endpoint, Filter, Http, Secrets, Sender, SigningSecrets};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -57,14 +57,17 @@ impl Webhooks {
 
 /// The last event that no webhook has still to deliver. One that fails, or was stopped by its
 /// receiver, has; take it out of the settings if it is not to come back.
-pub(crate) async fn delivered(settings: &Settings, store: Option<&dyn DeliveryStore>) -> Result<EventId> {
-    let mut through = EventId(u64::MAX);
+pub(crate) async fn delivered(
+    settings: &Settings,
+    store: Option<&dyn DeliveryStore>,
+) -> Result<EventPosition> {
+    let mut through = EventPosition(u64::MAX);
     let Some(store) = store else { return Ok(through) };
     for webhook in &settings.webhook {
         let delivery = store.delivery(&webhook.name).await.context("deliveries cannot be read")?;
         through = through.min(match delivery {
             Some(delivery) => delivery.value.position,
-            None if webhook.start == Start::Beginning => EventId(0),
+            None if webhook.start == Start::Beginning => EventPosition(0),
             None => through,
         });
     }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
     EventQuery, RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, Factor, KeyId, Version, Versioned};
@@ -27,9 +27,9 @@ impl AccountStore for MemoryStore {
         let account = tables.accounts.entry(key.clone()).or_default();
         account.value.apply(delta);
         account.version = expected.next();
-        let last = tables.events.last_key_value().map_or(0, |(id, _)| id.0);
+        let last = tables.events.last_key_value().map_or(0, |(position, _)| position.0);
         let events = delta.events().iter().map(|event| (key.clone(), event.clone()));
-        tables.events.extend((last + 1..).map(EventId).zip(events));
+        tables.events.extend((last + 1..).map(EventPosition).zip(events));
         Ok(Commit::Won)
     }
 
@@ -64,7 +64,7 @@ impl AccountStore for MemoryStore {
             .events
             .range((after, Bound::Unbounded))
             .filter(|(_, (key, _))| is_of(key, query))
-            .map(|(id, (key, event))| recorded(*id, key, event));
+            .map(|(position, (key, event))| recorded(*position, key, event));
         let (events, more) = first(matching, query.limit);
         Ok(EventPage { events, more, ..EventPage::default() })
     }
@@ -117,6 +117,6 @@ fn is_of(key: &AccountKey, query: &EventQuery) -> bool {
     key.tenant == query.tenant && query.user.as_ref().is_none_or(|user| key.user == *user)
 }
 
-pub(crate) fn recorded(id: EventId, key: &AccountKey, event: &AuditEvent) -> RecordedEvent {
-    RecordedEvent { id, user: key.user.clone(), event: event.clone() }
+pub(crate) fn recorded(position: EventPosition, key: &AccountKey, event: &AuditEvent) -> RecordedEvent {
+    RecordedEvent { position, user: key.user.clone(), event: event.clone() }
 }

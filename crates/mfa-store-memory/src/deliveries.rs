@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
+use mfa_domain::ports::{Commit, DeliveryStore, EventPosition, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, Version, Versioned};
 
 use crate::MemoryStore;
@@ -31,18 +31,18 @@ impl DeliveryStore for MemoryStore {
         Ok(Commit::Won)
     }
 
-    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError> {
         let tables = self.tables();
         let ahead = tables.events.range((Bound::Excluded(after), Bound::Unbounded));
-        let ahead = ahead.map(|(id, (key, event))| TrailEvent {
+        let ahead = ahead.map(|(position, (key, event))| TrailEvent {
             tenant: key.tenant.clone(),
-            recorded: recorded(*id, key, event),
+            recorded: recorded(*position, key, event),
         });
         let (events, more) = first(ahead, limit);
         Ok(TrailPage { events, more, ..TrailPage::default() })
     }
 
-    async fn last_event(&self) -> Result<EventId, StoreError> {
-        Ok(self.tables().events.last_key_value().map_or(EventId(0), |(id, _)| *id))
+    async fn last_event(&self) -> Result<EventPosition, StoreError> {
+        Ok(self.tables().events.last_key_value().map_or(EventPosition(0), |(position, _)| *position))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mfa_domain::ports::{ApiKey, ApiKeyId, EventId};
+use mfa_domain::ports::{ApiKey, ApiKeyId, EventPosition};
 use mfa_domain::{Account, AccountKey, AuditEvent, Delivery, EndpointId, Versioned};
 
 mod accounts;
@@ -27,8 +27,8 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 struct Tables {
     /// No entry ever goes, not even an erased account's: its version must not come back.
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
-    /// Ids are counted from 1. The last one is never removed, so none is given again.
-    events: BTreeMap<EventId, (AccountKey, AuditEvent)>,
+    /// Positions are counted from 1. The last one is never removed, so none is given again.
+    events: BTreeMap<EventPosition, (AccountKey, AuditEvent)>,
     api_keys: BTreeMap<ApiKeyId, ApiKey>,
     deliveries: BTreeMap<EndpointId, Versioned<Delivery>>,
 }

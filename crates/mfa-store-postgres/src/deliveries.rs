@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
+use mfa_domain::ports::{Commit, DeliveryStore, EventPosition, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
 use sqlx::PgConnection;
 use tokio::sync::SemaphorePermit;
@@ -108,7 +108,7 @@ impl DeliveryStore for PostgresStore {
         Ok(if swapped == 1 { Commit::Won } else { Commit::Conflict })
     }
 
-    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError> {
         let _turn = self.turn_to_follow().await?;
         let patience = self.patience();
         let rows = self.connections.transact(|on| Box::pin(trail(on, after, limit, patience))).await?;
@@ -123,13 +123,13 @@ impl DeliveryStore for PostgresStore {
         Ok(page)
     }
 
-    async fn last_event(&self) -> Result<EventId, StoreError> {
+    async fn last_event(&self) -> Result<EventPosition, StoreError> {
         let _turn = self.turn_to_follow().await?;
         // Not just the last id that was given: its event may be committed after the call.
         let patience = self.patience();
         let last = self.connections.transact(|on| Box::pin(settled(on, patience))).await?;
         let row = Row { table: "events", account: 0 };
-        Ok(EventId(row.number("id", last)?))
+        Ok(EventPosition(row.number("id", last)?))
     }
 }
 
@@ -148,12 +148,12 @@ impl PostgresStore {
 
 async fn trail(
     on: &mut PgConnection,
-    after: EventId,
+    after: EventPosition,
     limit: u32,
     patience: Duration,
 ) -> Result<Vec<TrailRow>, PostgresError> {
     let last = settled(on, patience).await?;
-    // An id beyond i64::MAX is after every event.
+    // What is beyond i64::MAX is after every event.
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
     if after >= last {
         return Ok(Vec::new());
@@ -172,8 +172,8 @@ impl DeliveryRow {
         let row = Row { table: "deliveries", account: 0 };
         let through = self.through.map(|through| row.number("through", through)).transpose()?;
         let value = Delivery {
-            position: EventId(row.number("position", self.position)?),
-            through: through.map(EventId),
+            position: EventPosition(row.number("position", self.position)?),
+            through: through.map(EventPosition),
             claimed_until: row.time("claimed_until", self.claimed_until)?,
             not_before: row.time("not_before", self.not_before)?,
             failures: row.number("failures", self.failures)?,

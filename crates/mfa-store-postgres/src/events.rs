@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
+use mfa_domain::ports::{AccountPlace, EventPage, EventPosition, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AuditEvent, EventKind, UserId};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -70,8 +70,8 @@ pub(crate) async fn page(
     patience: Duration,
 ) -> Result<EventPage, PostgresError> {
     let last = settled(on, patience).await?;
-    // An id beyond i64::MAX is after every event.
-    let after = query.after.map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
+    // What is beyond i64::MAX is after every event.
+    let after = query.after.map_or(0, |position| i64::try_from(position.0).unwrap_or(i64::MAX));
     let statement = if query.user.is_some() { EVENTS_OF_USER } else { EVENTS_OF_TENANT };
     let statement = sqlx::query_as(statement)
         .bind(query.tenant.as_str())
@@ -128,7 +128,7 @@ impl EventRow {
         let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_str(&self.detail))?;
         let user = row.required("user_id", self.user_id.as_deref())?;
         Ok(RecordedEvent {
-            id: self.id(),
+            position: self.position(),
             user: row.read("user_id", UserId::new(user))?,
             event: AuditEvent {
                 sequence: row.number("sequence", self.sequence)?,
@@ -147,11 +147,11 @@ impl EventRow {
     pub(crate) fn unreadable(&self, tenant: &str, error: &PostgresError) -> UnreadableEvent {
         let user = self.user_id.as_deref().unwrap_or_default();
         let place = AccountPlace { tenant: tenant.into(), user: user.into() };
-        UnreadableEvent { id: self.id(), place, what: error.to_string() }
+        UnreadableEvent { position: self.position(), place, what: error.to_string() }
     }
 
     /// Every statement asks for ids above one that is not negative.
-    fn id(&self) -> EventId {
-        EventId(self.id.unsigned_abs())
+    fn position(&self) -> EventPosition {
+        EventPosition(self.id.unsigned_abs())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mfa_domain::ports::{AccountStore, ApiKeyStore, Commit, DeliveryStore, EventId, EventQuery};
+use mfa_domain::ports::{AccountStore, ApiKeyStore, Commit, DeliveryStore, EventPosition, EventQuery};
 use mfa_domain::{Account, Version};
 use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
@@ -240,7 +240,7 @@ async fn no_page_passes_an_event_that_is_not_committed_yet() {
     });
     let events = page.unwrap().events;
     assert_eq!(events.len(), 4, "{events:?}");
-    assert!(events.is_sorted_by_key(|event| event.id));
+    assert!(events.is_sorted_by_key(|event| event.position));
     // Nor does whoever begins after the last event pass one.
     late.execute(
         "BEGIN; INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
@@ -294,7 +294,7 @@ async fn however_many_follow_the_trail_others_get_connections() {
     let mut followers = JoinSet::new();
     for _ in 0..16 {
         let store = Arc::clone(&store);
-        followers.spawn(async move { store.trail(EventId(0), 10).await });
+        followers.spawn(async move { store.trail(EventPosition(0), 10).await });
     }
     // They are before us in every queue.
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
+use mfa_domain::ports::{AccountPlace, EventPage, EventPosition, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AccountKey, AuditEvent, EventKind, UserId};
 use redis::Value;
 
@@ -26,7 +26,7 @@ pub(crate) fn page<'a>(keys: &Keys, query: &EventQuery) -> Call<'a> {
     let of_user = of_user.map(|user| keys.events_of(&AccountKey::new(query.tenant.clone(), user.clone())));
     let all = [keys.events(&query.tenant), keys.last(&query.tenant)];
     Call::new(&EVENTS, all.into_iter().chain(of_user))
-        .with(query.after.map(|id| id.to_string()).unwrap_or_default())
+        .with(query.after.map(|position| position.to_string()).unwrap_or_default())
         .with((query.limit.min(LONGEST_PAGE) + 1).to_string())
 }
 
@@ -38,23 +38,23 @@ pub(crate) fn read(answer: Value, query: &EventQuery) -> Result<(u64, EventPage)
     let more = entries.len() > limit;
     let mut page = EventPage { more, ..EventPage::default() };
     for (id, fields) in entries.into_iter().take(limit) {
-        let id = id.split('-').next().and_then(|id| id.parse().ok()).map(EventId);
-        let id = id.ok_or(RedisError::Undecodable { key: EVENT, field: "id" })?;
+        let position = id.split('-').next().and_then(|id| id.parse().ok()).map(EventPosition);
+        let position = position.ok_or(RedisError::Undecodable { key: EVENT, field: "id" })?;
         // Whatever is no text has a name that is none of ours.
         let fields: HashMap<Vec<u8>, Vec<u8>> = redis::from_redis_value(fields).unwrap_or_default();
         let fields =
             fields.into_iter().filter_map(|(name, value)| Some((String::from_utf8(name).ok()?, value)));
         let fields = Fields { key: EVENT, fields: fields.collect() };
-        match event(id, &fields, query.user.as_ref()) {
+        match event(position, &fields, query.user.as_ref()) {
             Ok(event) => page.events.push(event),
-            Err(error) => page.unreadable.push(unreadable(id, &fields, query, &error)),
+            Err(error) => page.unreadable.push(unreadable(position, &fields, query, &error)),
         }
     }
     Ok((last, page))
 }
 
 /// One event. What is in the list of a user and says that it is another's would be shown as both's.
-fn event(id: EventId, fields: &Fields, of: Option<&UserId>) -> Result<RecordedEvent, RedisError> {
+fn event(position: EventPosition, fields: &Fields, of: Option<&UserId>) -> Result<RecordedEvent, RedisError> {
     let user = fields.read("user", UserId::new(fields.text("user")?))?;
     if of.is_some_and(|of| *of != user) {
         return Err(fields.undecodable("user"));
@@ -63,7 +63,7 @@ fn event(id: EventId, fields: &Fields, of: Option<&UserId>) -> Result<RecordedEv
     let detail: BTreeMap<String, String> =
         fields.read("detail", serde_json::from_slice(fields.bytes("detail")?))?;
     Ok(RecordedEvent {
-        id,
+        position,
         user,
         event: AuditEvent {
             sequence: fields.number("sequence")?,
@@ -78,9 +78,14 @@ fn event(id: EventId, fields: &Fields, of: Option<&UserId>) -> Result<RecordedEv
     })
 }
 
-fn unreadable(id: EventId, fields: &Fields, query: &EventQuery, error: &RedisError) -> UnreadableEvent {
+fn unreadable(
+    position: EventPosition,
+    fields: &Fields,
+    query: &EventQuery,
+    error: &RedisError,
+) -> UnreadableEvent {
     let asked = query.user.as_ref().map(|user| user.as_str().as_bytes());
     let user = asked.or_else(|| fields.bytes("user").ok()).unwrap_or_default().to_owned();
     let place = AccountPlace { tenant: query.tenant.as_str().into(), user };
-    UnreadableEvent { id, place, what: error.to_string() }
+    UnreadableEvent { position, place, what: error.to_string() }
 }

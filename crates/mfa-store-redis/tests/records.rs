@@ -142,10 +142,10 @@ async fn an_event_that_cannot_be_read_is_named_and_an_api_key_is_an_error() {
         entry.extend(good.iter().chain(&rest));
         give(&mut shell, &entry).await;
         let page = store.events(&query).await.unwrap();
-        let ids: Vec<_> = page.events.iter().map(|event| event.id.0).collect();
+        let ids: Vec<_> = page.events.iter().map(|event| event.position.0).collect();
         assert_eq!(ids, [2], "{field}");
         let [spoilt] = page.unreadable.as_slice() else { panic!("{field}: {page:?}") };
-        assert_eq!(spoilt.id.0, 1);
+        assert_eq!(spoilt.position.0, 1);
         assert!(spoilt.what.contains(field), "{field}: {spoilt:?}");
     }
 }
@@ -158,7 +158,7 @@ async fn an_event_of_a_user_that_says_it_is_another_s_is_not_read() {
     make(&store, &alice, |_| ()).await;
     let of_alice = EventQuery { tenant: alice.tenant, user: Some(alice.user), after: None, limit: 10 };
     let page = store.events(&of_alice).await.unwrap();
-    let id = format!("{}-0", page.events[0].id);
+    let id = format!("{}-0", page.events[0].position);
     let name = format!("{namespace}:{{acme}}:events");
     give(&mut shell, &["DEL", &name]).await;
     let hash = "0".repeat(32);
@@ -449,7 +449,7 @@ async fn long_pages_are_cut_and_say_so() {
     let query = EventQuery { tenant: key("a").tenant, user: None, after: None, limit: 100_000 };
     let events = store.events(&query).await.unwrap();
     assert_eq!((events.events.len(), events.more), (1000, true));
-    let after = events.events.last().map(|event| event.id);
+    let after = events.events.last().map(|event| event.position);
     let events = store.events(&EventQuery { after, ..query }).await.unwrap();
     assert_eq!((events.events.len(), events.more), (24, false));
     let everyone =

@@ -1,7 +1,7 @@
 //! The contract of a delivery store.
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Commit, DeliveryStore, EventId, StoreError, TrailEvent, TrailPage};
+use mfa_domain::ports::{Commit, DeliveryStore, EventPosition, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
 use sqlx::SqliteConnection;
 
@@ -86,9 +86,9 @@ impl DeliveryStore for SqliteStore {
         Ok(if won { Commit::Won } else { Commit::Conflict })
     }
 
-    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError> {
         let rows: Vec<TrailRow> = sqlx::query_as(TRAIL)
-            // An id beyond i64::MAX is after every event.
+            // What is beyond i64::MAX is after every event.
             .bind(i64::try_from(after.0).unwrap_or(i64::MAX))
             .bind(i64::from(limit) + 1)
             .fetch_all(&self.readers)
@@ -105,13 +105,13 @@ impl DeliveryStore for SqliteStore {
         Ok(page)
     }
 
-    async fn last_event(&self) -> Result<EventId, StoreError> {
+    async fn last_event(&self) -> Result<EventPosition, StoreError> {
         let last: Option<i64> = sqlx::query_scalar(LAST_EVENT)
             .fetch_one(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
         let row = Row { table: "events", account: 0 };
-        Ok(EventId(row.number("id", last.unwrap_or_default())?))
+        Ok(EventPosition(row.number("id", last.unwrap_or_default())?))
     }
 }
 
@@ -120,8 +120,8 @@ impl DeliveryRow {
         let row = Row { table: "deliveries", account: 0 };
         let through = self.through.map(|through| row.number("through", through)).transpose()?;
         let value = Delivery {
-            position: EventId(row.number("position", self.position)?),
-            through: through.map(EventId),
+            position: EventPosition(row.number("position", self.position)?),
+            through: through.map(EventPosition),
             claimed_until: row.time("claimed_until", self.claimed_until)?,
             not_before: row.time("not_before", self.not_before)?,
             failures: row.number("failures", self.failures)?,

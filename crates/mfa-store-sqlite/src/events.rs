@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{AccountPlace, EventId, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
+use mfa_domain::ports::{AccountPlace, EventPage, EventPosition, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AuditEvent, EventKind, UserId};
 use sqlx::SqlitePool;
 
@@ -50,8 +50,8 @@ pub(crate) struct EventRow {
 /// Ids are given inside the transaction that writes, and SQLite has one of those at a time, so an
 /// event never appears behind an id that a page has passed.
 pub(crate) async fn page(readers: &SqlitePool, query: &EventQuery) -> Result<EventPage, SqliteError> {
-    // An id beyond i64::MAX is after every event.
-    let after = query.after.map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
+    // What is beyond i64::MAX is after every event.
+    let after = query.after.map_or(0, |position| i64::try_from(position.0).unwrap_or(i64::MAX));
     let statement = match &query.user {
         None => sqlx::query_as(EVENTS_OF_TENANT).bind(query.tenant.as_str()),
         Some(user) => sqlx::query_as(EVENTS_OF_USER).bind(query.tenant.as_str()).bind(user.as_str()),
@@ -80,7 +80,7 @@ impl EventRow {
         let factor = self.factor.as_deref().map(|factor| row.text("factor", factor)).transpose()?;
         let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_slice(&self.detail))?;
         Ok(RecordedEvent {
-            id: self.id(),
+            position: self.position(),
             user: row.read("user", UserId::new(row.text("user", user)?))?,
             event: AuditEvent {
                 sequence: row.number("sequence", self.sequence)?,
@@ -98,11 +98,11 @@ impl EventRow {
     /// What is told of an event that cannot be read.
     pub(crate) fn unreadable(&self, tenant: Vec<u8>, error: &SqliteError) -> UnreadableEvent {
         let place = AccountPlace { tenant, user: self.user.clone().unwrap_or_default() };
-        UnreadableEvent { id: self.id(), place, what: error.to_string() }
+        UnreadableEvent { position: self.position(), place, what: error.to_string() }
     }
 
     /// Every statement asks for ids above one that is not negative.
-    fn id(&self) -> EventId {
-        EventId(self.id.unsigned_abs())
+    fn position(&self) -> EventPosition {
+        EventPosition(self.id.unsigned_abs())
     }
 }

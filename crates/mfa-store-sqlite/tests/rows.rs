@@ -2,7 +2,7 @@
 
 use mfa_domain::account::{CodeHash, HashedCode};
 use mfa_domain::ports::{
-    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, DeliveryStore, EventId,
+    AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, DeliveryStore, EventPosition,
     EventQuery, Scopes,
 };
 use mfa_domain::{
@@ -167,7 +167,7 @@ async fn a_row_that_cannot_be_read_is_named_and_keeps_no_other_out() {
             loop {
                 let page = store.events(&query).await.unwrap();
                 query.after = page.last();
-                events.extend(page.events.into_iter().map(|event| event.id.0));
+                events.extend(page.events.into_iter().map(|event| event.position.0));
                 unreadable.extend(page.unreadable);
                 if !page.more {
                     break;
@@ -178,24 +178,24 @@ async fn a_row_that_cannot_be_read_is_named_and_keeps_no_other_out() {
                 if events_read { vec![1, 2, 3, 4, 5, 6] } else { vec![1, 3, 4, 6] },
                 "{statement}"
             );
-            let ids: Vec<_> = unreadable.iter().map(|event| event.id.0).collect();
+            let ids: Vec<_> = unreadable.iter().map(|event| event.position.0).collect();
             assert_eq!(ids, if events_read { vec![] } else { vec![2, 5] }, "{statement}");
             assert!(
                 unreadable.iter().all(|event| event.what.contains(column)),
                 "{statement}: {unreadable:?}"
             );
 
-            let (mut seen, mut after) = (0, EventId(0));
+            let (mut seen, mut after) = (0, EventPosition(0));
             loop {
                 let page = store.trail(after, limit).await.unwrap();
-                let last = page.events.last().map(|event| event.recorded.id);
+                let last = page.events.last().map(|event| event.recorded.position);
                 seen += page.events.len();
-                after = last.max(page.unreadable.last().map(|event| event.id)).unwrap();
+                after = last.max(page.unreadable.last().map(|event| event.position)).unwrap();
                 if !page.more {
                     break;
                 }
             }
-            assert_eq!((seen, after), (if events_read { 6 } else { 4 }, EventId(6)), "{statement}");
+            assert_eq!((seen, after), (if events_read { 6 } else { 4 }, EventPosition(6)), "{statement}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mfa_domain::delivery::Turn;
-use mfa_domain::ports::{AccountStore, Commit, DeliveryStore, EventId, EventQuery, TrailEvent};
+use mfa_domain::ports::{AccountStore, Commit, DeliveryStore, EventPosition, EventQuery, TrailEvent};
 use mfa_domain::{AccountKey, Delivery, EndpointId, TenantId, Timestamp, UserId, Version, Versioned};
 
 use crate::changes::change;
@@ -67,7 +67,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn fresh() -> Delivery {
-    Delivery::starting_after(EventId(0))
+    Delivery::starting_after(EventPosition(0))
 }
 
 /// Swaps where nothing can be in the way, and compares what is read afterwards.
@@ -99,12 +99,12 @@ async fn an_endpoint_is_there_from_its_first_swap_on<S: DeliveryStore>(store: &S
 }
 
 async fn every_field_comes_back<S: DeliveryStore>(store: &S) -> Result<(), Violation> {
-    let last = EventId(i64::MAX.unsigned_abs());
+    let last = EventPosition(i64::MAX.unsigned_abs());
     let states = [
         fresh(),
-        Delivery { position: EventId(1), ..fresh() },
+        Delivery { position: EventPosition(1), ..fresh() },
         Delivery { position: last, through: Some(last), ..fresh() },
-        Delivery { through: Some(EventId(0)), ..fresh() },
+        Delivery { through: Some(EventPosition(0)), ..fresh() },
         Delivery { claimed_until: at(1), ..fresh() },
         Delivery { not_before: at(2), ..fresh() },
         Delivery { failures: u32::MAX, last_failure: Some("status_503".to_owned()), ..fresh() },
@@ -126,23 +126,23 @@ async fn another_version_changes_nothing<S: DeliveryStore>(store: &S) -> Result<
     let endpoint = endpoint("versions");
     let mut version = Version::default();
     for position in 1..=3 {
-        version = keep(store, &endpoint, version, Delivery::starting_after(EventId(position))).await?;
+        version = keep(store, &endpoint, version, Delivery::starting_after(EventPosition(position))).await?;
     }
     for wrong in [0, 1, 2, 4, i64::MAX.unsigned_abs()] {
         let commit = store.swap(&endpoint, Version(wrong), &fresh()).await?;
         ensure!(commit == Commit::Conflict, "a swap at version {wrong} won where {version:?} is stored");
     }
     let read = store.delivery(&endpoint).await?.map(|stored| (stored.value.position, stored.version));
-    ensure!(read == Some((EventId(3), version)), "swaps that did not win left {read:?}");
+    ensure!(read == Some((EventPosition(3), version)), "swaps that did not win left {read:?}");
     Ok(())
 }
 
 async fn endpoints_do_not_meet<S: DeliveryStore>(store: &S) -> Result<(), Violation> {
     let names = ["meet", "meet-2", "meet.2", "meet_2"].map(endpoint);
-    for (position, name) in (1..).map(EventId).zip(&names) {
+    for (position, name) in (1..).map(EventPosition).zip(&names) {
         keep(store, name, Version::default(), Delivery::starting_after(position)).await?;
     }
-    for (position, name) in (1..).map(EventId).zip(&names) {
+    for (position, name) in (1..).map(EventPosition).zip(&names) {
         let read = store.delivery(name).await?.map(|stored| stored.value.position);
         ensure!(read == Some(position), "{name} is at {read:?}, and was kept at {position}");
     }
@@ -150,16 +150,24 @@ async fn endpoints_do_not_meet<S: DeliveryStore>(store: &S) -> Result<(), Violat
 }
 
 /// Every page of the trail after an event, one after the other.
-async fn walk(store: &dyn DeliveryStore, after: EventId, limit: u32) -> Result<Vec<TrailEvent>, Violation> {
+async fn walk(
+    store: &dyn DeliveryStore,
+    after: EventPosition,
+    limit: u32,
+) -> Result<Vec<TrailEvent>, Violation> {
     let mut walked: Vec<TrailEvent> = Vec::new();
     loop {
-        let last = walked.last().map_or(after, |last| last.recorded.id);
+        let last = walked.last().map_or(after, |last| last.recorded.position);
         let page = store.trail(last, limit).await?;
         ensure!(page.events.len() <= limit as usize, "a page has more than {limit} events");
         ensure!(!page.more || !page.events.is_empty(), "a page that is not the last is empty");
         for event in page.events {
-            let last = walked.last().map_or(after, |last| last.recorded.id);
-            ensure!(last < event.recorded.id, "event {} comes after event {last}", event.recorded.id);
+            let last = walked.last().map_or(after, |last| last.recorded.position);
+            ensure!(
+                last < event.recorded.position,
+                "event {} comes after event {last}",
+                event.recorded.position
+            );
             walked.push(event);
         }
         if !page.more {
@@ -185,16 +193,16 @@ async fn the_trail_is_everybodys_in_order<S: DeliveryStore + AccountStore>(
         let events = store.events(&query).await?.events.into_iter();
         expected.extend(events.map(|recorded| TrailEvent { tenant: tenant.clone(), recorded }));
     }
-    expected.sort_by_key(|event| event.recorded.id);
+    expected.sort_by_key(|event| event.recorded.position);
     ensure!(expected.len() == 12, "12 events were committed, and {} are there", expected.len());
     for limit in [1, 5, 12, 1000] {
         let walked = walk(store, before, limit).await?;
         ensure!(walked == expected, "by pages of {limit} the trail is not what was committed\n{walked:?}");
     }
-    let all = walk(store, EventId(0), 1000).await?;
+    let all = walk(store, EventPosition(0), 1000).await?;
     ensure!(all.ends_with(&expected), "the whole trail does not end with what was committed last");
-    let beyond = store.trail(EventId(u64::MAX), 10).await?;
-    ensure!(beyond.events.is_empty() && !beyond.more, "there are events after the last id of all");
+    let beyond = store.trail(EventPosition(u64::MAX), 10).await?;
+    ensure!(beyond.events.is_empty() && !beyond.more, "there are events after the last position of all");
     Ok(())
 }
 
@@ -239,7 +247,7 @@ async fn one_of_many_claims_wins<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Resu
                 if value.turn(now) != Turn::Free {
                     return Ok::<_, Violation>(None);
                 }
-                let claim = value.claimed(EventId(n as u64 + 1), now.plus(Duration::from_secs(10)));
+                let claim = value.claimed(EventPosition(n as u64 + 1), now.plus(Duration::from_secs(10)));
                 let commit = store.swap(&endpoint, version, &claim).await?;
                 Ok((commit == Commit::Won).then_some(claim))
             }
@@ -267,7 +275,7 @@ async fn the_position_never_moves_back<S: DeliveryStore>(stores: &[Arc<S>; 2]) -
             let mut moved = Vec::new();
             while moved.len() < MOVES {
                 let Versioned { value, version } = read(store.as_ref(), &endpoint).await?;
-                let to = EventId(value.position.0 + 1);
+                let to = EventPosition(value.position.0 + 1);
                 tokio::task::yield_now().await;
                 if store.swap(&endpoint, version, &value.delivered(to)).await? == Commit::Won {
                     moved.push(to);
@@ -281,7 +289,7 @@ async fn the_position_never_moves_back<S: DeliveryStore>(stores: &[Arc<S>; 2]) -
     let distinct: BTreeSet<_> = moved.into_iter().flatten().collect();
     let last = read(stores[0].as_ref(), &endpoint).await?.value.position;
     ensure!(
-        distinct.len() == TASKS * MOVES && last == EventId((TASKS * MOVES) as u64),
+        distinct.len() == TASKS * MOVES && last == EventPosition((TASKS * MOVES) as u64),
         "{} moves by one won, over {} positions, and the last is {last}",
         TASKS * MOVES,
         distinct.len()
@@ -310,7 +318,7 @@ async fn no_event_appears_behind_a_page_of_the_trail<S: DeliveryStore + AccountS
                 let last_look = !writing.load(Ordering::SeqCst);
                 let page = store.trail(seen.last().copied().unwrap_or(before), 3).await?;
                 let caught_up = page.events.is_empty();
-                seen.extend(page.events.into_iter().map(|event| event.recorded.id));
+                seen.extend(page.events.into_iter().map(|event| event.recorded.position));
                 if last_look && caught_up {
                     return Ok::<_, Violation>(seen);
                 }
@@ -333,7 +341,7 @@ async fn no_event_appears_behind_a_page_of_the_trail<S: DeliveryStore + AccountS
     let seen = follower.await??;
     written?.into_iter().collect::<Result<(), _>>()?;
     let there: Vec<_> = walk(stores[0].as_ref(), before, 1000).await?;
-    let there: Vec<_> = there.into_iter().map(|event| event.recorded.id).collect();
+    let there: Vec<_> = there.into_iter().map(|event| event.recorded.position).collect();
     ensure!(there.len() >= WRITERS * COMMITS, "only {} events are there", there.len());
     ensure!(seen == there, "of {} events one who pages along saw {}", there.len(), seen.len());
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventId, EventPage,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
     EventQuery, RecordedEvent, StoreError,
 };
 use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, KeyId, Version, Versioned};
@@ -23,7 +23,7 @@ pub struct NaiveStore(Arc<Mutex<Tables>>);
 #[derive(Default)]
 struct Tables {
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
-    events: BTreeMap<EventId, (AccountKey, AuditEvent)>,
+    events: BTreeMap<EventPosition, (AccountKey, AuditEvent)>,
 }
 
 #[async_trait]
@@ -43,9 +43,9 @@ impl AccountStore for NaiveStore {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut tables = self.0.lock().unwrap();
         tables.accounts.insert(key.clone(), account);
-        let last = tables.events.last_key_value().map_or(0, |(id, _)| id.0);
+        let last = tables.events.last_key_value().map_or(0, |(position, _)| position.0);
         let events = delta.events().iter().map(|event| (key.clone(), event.clone()));
-        tables.events.extend((last + 1..).map(EventId).zip(events));
+        tables.events.extend((last + 1..).map(EventPosition).zip(events));
         Ok(Commit::Won)
     }
 
@@ -84,12 +84,16 @@ impl AccountStore for NaiveStore {
         let mut events: Vec<_> = tables
             .events
             .iter()
-            .map(|(id, event)| (*id, event))
-            .filter(|(id, _)| query.after.is_none_or(|after| *id > after))
+            .map(|(position, event)| (*position, event))
+            .filter(|(position, _)| query.after.is_none_or(|after| *position > after))
             .filter(|(_, (key, _))| {
                 key.tenant == query.tenant && query.user.as_ref().is_none_or(|user| key.user == *user)
             })
-            .map(|(id, (key, event))| RecordedEvent { id, user: key.user.clone(), event: event.clone() })
+            .map(|(position, (key, event))| RecordedEvent {
+                position,
+                user: key.user.clone(),
+                event: event.clone(),
+            })
             .collect();
         let more = events.len() > query.limit as usize;
         events.truncate(query.limit as usize);

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mfa_domain::account::{Drift, KeptAnswers};
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventId, EventPage, EventQuery, StoreError,
+    AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventPosition, EventQuery,
+    StoreError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, Authenticator, Delta, FactorState, KeyId, TenantId, Timestamp, UserId,
@@ -181,7 +182,7 @@ struct Seen {
     accounts: BTreeMap<(AccountKey, Read), Versioned<Account>>,
     erased_at: BTreeMap<AccountKey, u64>,
     keys: BTreeSet<KeyId>,
-    hidden: BTreeSet<EventId>,
+    hidden: BTreeSet<EventPosition>,
 }
 
 /// In which of the two ways an account is read.
@@ -398,13 +399,15 @@ impl AccountStore for BrokenStore {
                     let tenant = TenantId::new(other).unwrap();
                     events.extend(self.inner.events(&EventQuery { tenant, ..query.clone() }).await?.events);
                 }
-                events.sort_by_key(|recorded| recorded.id);
+                events.sort_by_key(|recorded| recorded.position);
                 events.truncate(query.limit as usize);
             }
             EventsAppearLate => {
                 // Every second event is in a transaction that is not over yet when it is first seen.
                 let mut seen = self.seen.lock().unwrap();
-                events.retain(|recorded| recorded.id.0 % 2 == 0 || !seen.hidden.insert(recorded.id));
+                events.retain(|recorded| {
+                    recorded.position.0 % 2 == 0 || !seen.hidden.insert(recorded.position)
+                });
             }
             _ => {}
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountPage, AccountQuery, AccountStore, Clock, Commit, DeliveryStore, EventId, EventPage, EventQuery,
-    StoreError, SystemClock, TrailPage,
+    AccountPage, AccountQuery, AccountStore, Clock, Commit, DeliveryStore, EventPage, EventPosition,
+    EventQuery, StoreError, SystemClock, TrailPage,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delivery, Delta, EndpointId, KeyId, TenantId, Timestamp, Version,
@@ -120,7 +120,7 @@ struct Broken {
     wrong: Wrong,
     inner: MemoryStore,
     /// Events that have an id and cannot be seen yet.
-    hidden: Mutex<BTreeSet<EventId>>,
+    hidden: Mutex<BTreeSet<EventPosition>>,
 }
 
 impl Broken {
@@ -149,7 +149,7 @@ impl DeliveryStore for Broken {
     async fn delivery(&self, endpoint: &EndpointId) -> Result<Option<Versioned<Delivery>>, StoreError> {
         let found = self.inner.delivery(&self.row(endpoint)).await?;
         if self.wrong == EveryEndpointIsThere && found.is_none() {
-            let value = Delivery::starting_after(EventId(0));
+            let value = Delivery::starting_after(EventPosition(0));
             return Ok(Some(Versioned { value, version: Version(0) }));
         }
         Ok(found)
@@ -184,10 +184,10 @@ impl DeliveryStore for Broken {
         }
     }
 
-    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError> {
         let shift = match self.wrong {
-            TrailRepeatsTheLast => EventId(after.0.saturating_sub(1)),
-            TrailSkipsOne if after > EventId(0) => EventId(after.0.saturating_add(1)),
+            TrailRepeatsTheLast => EventPosition(after.0.saturating_sub(1)),
+            TrailSkipsOne if after > EventPosition(0) => EventPosition(after.0.saturating_add(1)),
             _ => after,
         };
         let mut page = self.inner.trail(shift, limit).await?;
@@ -201,7 +201,7 @@ impl DeliveryStore for Broken {
             AlwaysMore => page.more = true,
             TrailRunsAhead => {
                 let hidden = self.hidden.lock().unwrap();
-                page.events.retain(|event| !hidden.contains(&event.recorded.id));
+                page.events.retain(|event| !hidden.contains(&event.recorded.position));
                 page.more &= !page.events.is_empty();
             }
             _ => {}
@@ -209,10 +209,10 @@ impl DeliveryStore for Broken {
         Ok(page)
     }
 
-    async fn last_event(&self) -> Result<EventId, StoreError> {
+    async fn last_event(&self) -> Result<EventPosition, StoreError> {
         match self.wrong {
-            LastIsTheFirst => Ok(EventId(0)),
-            LastIsAhead => Ok(EventId(self.inner.last_event().await?.0 + 1)),
+            LastIsTheFirst => Ok(EventPosition(0)),
+            LastIsAhead => Ok(EventPosition(self.inner.last_event().await?.0 + 1)),
             _ => self.inner.last_event().await,
         }
     }

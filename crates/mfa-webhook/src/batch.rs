@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use mfa_domain::ports::{EventId, TrailEvent, TrailPage, UnreadableEvent};
+use mfa_domain::ports::{EventPosition, TrailEvent, TrailPage, UnreadableEvent};
 use mfa_domain::{EventKind, TenantId};
 
 /// Which events an endpoint is sent; an empty set is all.
@@ -27,14 +27,14 @@ impl Filter {
     }
 }
 
-/// What is sent in one message: some events in the order of their ids; and how far the trail is done with
+/// What is sent in one message: some events in the order of the trail; and how far the trail is done with
 /// once they were taken, which may be beyond the last of them.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<TrailEvent>,
     /// What is passed over between them, since it cannot be read.
     pub(crate) unreadable: Vec<UnreadableEvent>,
-    pub(crate) through: EventId,
+    pub(crate) through: EventPosition,
 }
 
 impl Batch {
@@ -45,18 +45,21 @@ impl Batch {
     /// The batch at the beginning of a page; `None` if nothing is there. `again` is where a batch ended
     /// that was tried before: the same events then make the same message. If all of them are gone from the
     /// store, as after a removal by age, there is nothing to try again, and what is there comes next.
-    pub(crate) fn next(page: TrailPage, filter: &Filter, again: Option<EventId>) -> Option<Self> {
+    pub(crate) fn next(page: TrailPage, filter: &Filter, again: Option<EventPosition>) -> Option<Self> {
         let TrailPage { mut events, mut unreadable, .. } = page;
-        let ids = events.iter().map(|event| event.recorded.id).chain(unreadable.iter().map(|event| event.id));
-        let first = ids.clone().min()?;
+        let positions = events
+            .iter()
+            .map(|event| event.recorded.position)
+            .chain(unreadable.iter().map(|event| event.position));
+        let first = positions.clone().min()?;
         let again = again.filter(|again| first <= *again);
-        let mut through = ids.filter(|id| again.is_none_or(|again| *id <= again)).max()?;
-        events.retain(|event| event.recorded.id <= through && filter.takes(event));
+        let mut through = positions.filter(|position| again.is_none_or(|again| *position <= again)).max()?;
+        events.retain(|event| event.recorded.position <= through && filter.takes(event));
         if events.len() > Self::MOST {
             events.truncate(Self::MOST);
-            through = events.last()?.recorded.id;
+            through = events.last()?.recorded.position;
         }
-        unreadable.retain(|event| event.id <= through && filter.may_take(event));
+        unreadable.retain(|event| event.position <= through && filter.may_take(event));
         Some(Self { events, unreadable, through })
     }
 }
@@ -72,27 +75,31 @@ mod tests {
 
     /// Events 1 to `count`; every third is a failure, and every other one of tenant `b`.
     fn page(count: u64) -> TrailPage {
-        let event = |id: u64| {
-            let tenant = TenantId::new(if id.is_multiple_of(2) { "b" } else { "a" }).unwrap();
+        let event = |position: u64| {
+            let tenant = TenantId::new(if position.is_multiple_of(2) { "b" } else { "a" }).unwrap();
             let key = AccountKey::new(tenant.clone(), UserId::new("alice").unwrap());
-            let kind = if id.is_multiple_of(3) { EventKind::VerificationFailed } else { EventKind::Verified };
+            let kind =
+                if position.is_multiple_of(3) { EventKind::VerificationFailed } else { EventKind::Verified };
             let (at, by) = (Timestamp::default(), Actor::user("web"));
             let event = AuditHead::default().next(&key, at, &by, kind, None, BTreeMap::new());
-            TrailEvent { tenant, recorded: RecordedEvent { id: EventId(id), user: key.user, event } }
+            TrailEvent {
+                tenant,
+                recorded: RecordedEvent { position: EventPosition(position), user: key.user, event },
+            }
         };
         TrailPage { events: (1..=count).map(event).collect(), more: true, ..TrailPage::default() }
     }
 
-    fn ids(batch: &Batch) -> Vec<u64> {
-        batch.events.iter().map(|event| event.recorded.id.0).collect()
+    fn positions(batch: &Batch) -> Vec<u64> {
+        batch.events.iter().map(|event| event.recorded.position.0).collect()
     }
 
     #[test]
     fn a_batch_is_the_first_events_and_no_more_than_a_message_holds() {
         let batch = Batch::next(page(7), &Filter::default(), None).unwrap();
-        assert_eq!((ids(&batch), batch.through), ((1..=7).collect(), EventId(7)));
+        assert_eq!((positions(&batch), batch.through), ((1..=7).collect(), EventPosition(7)));
         let batch = Batch::next(page(200), &Filter::default(), None).unwrap();
-        assert_eq!((ids(&batch), batch.through), ((1..=50).collect(), EventId(50)));
+        assert_eq!((positions(&batch), batch.through), ((1..=50).collect(), EventPosition(50)));
         assert!(Batch::next(page(0), &Filter::default(), None).is_none());
     }
 
@@ -101,39 +108,42 @@ mod tests {
         let tenants = HashSet::from([TenantId::new("b").unwrap()]);
         let filter = Filter { tenants, kinds: HashSet::from([EventKind::Verified]) };
         let batch = Batch::next(page(11), &filter, None).unwrap();
-        assert_eq!((ids(&batch), batch.through), (vec![2, 4, 8, 10], EventId(11)));
+        assert_eq!((positions(&batch), batch.through), (vec![2, 4, 8, 10], EventPosition(11)));
         let batch = Batch::next(page(200), &filter, None).unwrap();
-        assert_eq!((batch.events.len(), batch.through), (Batch::MOST, EventId(148)));
+        assert_eq!((batch.events.len(), batch.through), (Batch::MOST, EventPosition(148)));
         let nothing = Filter { kinds: HashSet::from([EventKind::Erased]), ..Filter::default() };
         let batch = Batch::next(page(9), &nothing, None).unwrap();
-        assert_eq!((batch.events.len(), batch.through), (0, EventId(9)));
+        assert_eq!((batch.events.len(), batch.through), (0, EventPosition(9)));
     }
 
     #[test]
     fn what_cannot_be_read_is_passed_over_and_told() {
         let spoil = |page: TrailPage, which: &[u64]| {
             let (spoilt, events) =
-                page.events.into_iter().partition(|event| which.contains(&event.recorded.id.0));
+                page.events.into_iter().partition(|event| which.contains(&event.recorded.position.0));
             let unreadable = |TrailEvent { tenant, recorded }: TrailEvent| UnreadableEvent {
-                id: recorded.id,
+                position: recorded.position,
                 place: (&AccountKey::new(tenant, recorded.user)).into(),
                 what: String::new(),
             };
             let spoilt: Vec<_> = spoilt;
             TrailPage { events, unreadable: spoilt.into_iter().map(unreadable).collect(), more: true }
         };
-        let told = |batch: &Batch| batch.unreadable.iter().map(|event| event.id.0).collect::<Vec<_>>();
+        let told = |batch: &Batch| batch.unreadable.iter().map(|event| event.position.0).collect::<Vec<_>>();
         let batch = Batch::next(spoil(page(7), &[1, 4, 7]), &Filter::default(), None).unwrap();
-        assert_eq!((ids(&batch), told(&batch)), (vec![2, 3, 5, 6], vec![1, 4, 7]));
-        assert_eq!(batch.through, EventId(7));
+        assert_eq!((positions(&batch), told(&batch)), (vec![2, 3, 5, 6], vec![1, 4, 7]));
+        assert_eq!(batch.through, EventPosition(7));
         // Nothing else is there.
         let batch = Batch::next(spoil(page(2), &[1, 2]), &Filter::default(), None).unwrap();
-        assert_eq!((ids(&batch), told(&batch), batch.through), (vec![], vec![1, 2], EventId(2)));
+        assert_eq!((positions(&batch), told(&batch), batch.through), (vec![], vec![1, 2], EventPosition(2)));
         // What comes after a full message, or was not in a batch that is tried again, is for later.
         let batch = Batch::next(spoil(page(200), &[3, 60]), &Filter::default(), None).unwrap();
-        assert_eq!((told(&batch), batch.through), (vec![3], EventId(51)));
-        let batch = Batch::next(spoil(page(9), &[3, 8]), &Filter::default(), Some(EventId(5))).unwrap();
-        assert_eq!((ids(&batch), told(&batch), batch.through), (vec![1, 2, 4, 5], vec![3], EventId(5)));
+        assert_eq!((told(&batch), batch.through), (vec![3], EventPosition(51)));
+        let batch = Batch::next(spoil(page(9), &[3, 8]), &Filter::default(), Some(EventPosition(5))).unwrap();
+        assert_eq!(
+            (positions(&batch), told(&batch), batch.through),
+            (vec![1, 2, 4, 5], vec![3], EventPosition(5))
+        );
         // Another tenant's are not this endpoint's.
         let filter = Filter { tenants: HashSet::from([TenantId::new("b").unwrap()]), ..Filter::default() };
         assert_eq!(told(&Batch::next(spoil(page(5), &[1, 2]), &filter, None).unwrap()), [2]);
@@ -141,10 +151,10 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_tried_again_is_the_same_though_more_has_happened() {
-        let batch = Batch::next(page(20), &Filter::default(), Some(EventId(7))).unwrap();
-        assert_eq!((ids(&batch), batch.through), ((1..=7).collect(), EventId(7)));
+        let batch = Batch::next(page(20), &Filter::default(), Some(EventPosition(7))).unwrap();
+        assert_eq!((positions(&batch), batch.through), ((1..=7).collect(), EventPosition(7)));
         // A program with smaller pages must not pass over what it has not seen.
-        let batch = Batch::next(page(5), &Filter::default(), Some(EventId(7))).unwrap();
-        assert_eq!(batch.through, EventId(5));
+        let batch = Batch::next(page(5), &Filter::default(), Some(EventPosition(7))).unwrap();
+        assert_eq!(batch.through, EventPosition(5));
     }
 }

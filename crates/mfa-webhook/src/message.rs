@@ -50,7 +50,7 @@ impl Message {
     pub(crate) fn of_events(events: &[TrailEvent]) -> Option<Self> {
         let (first, last) = (&events.first()?.recorded, &events.last()?.recorded);
         let hash = HEXLOWER.encode(&last.event.hash.0[..8]);
-        let id = format!("events_{}_{}_{hash}", first.id, last.id);
+        let id = format!("events_{}_{}_{hash}", first.position, last.position);
         let body = Body {
             r#type: "audit.events",
             timestamp: last.event.at.to_string(),
@@ -75,7 +75,7 @@ impl<'a> Event<'a> {
     fn of(TrailEvent { tenant, recorded }: &'a TrailEvent) -> Self {
         let event = &recorded.event;
         Self {
-            id: recorded.id.to_string(),
+            id: recorded.position.to_string(),
             tenant: tenant.as_str(),
             user: recorded.user.as_str(),
             at: event.at.to_string(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::delivery::Turn;
-use mfa_domain::ports::{Clock, Commit, DeliveryStore, Entropy, EventId, StoreError, UnreadableEvent};
+use mfa_domain::ports::{Clock, Commit, DeliveryStore, Entropy, EventPosition, StoreError, UnreadableEvent};
 use mfa_domain::{Delivery, Timestamp, Version, Versioned};
 
 use crate::batch::Batch;
@@ -65,8 +65,11 @@ impl Sender {
     /// [`StoreError`] if the store fails.
     pub async fn begin(&self) -> Result<(), StoreError> {
         if self.store.delivery(&self.endpoint.id).await?.is_none() {
-            let first =
-                if self.endpoint.from_the_beginning { EventId(0) } else { self.store.last_event().await? };
+            let first = if self.endpoint.from_the_beginning {
+                EventPosition(0)
+            } else {
+                self.store.last_event().await?
+            };
             // A conflict is another replica that was faster.
             let _ = self.swap(Version::default(), &Delivery::starting_after(first)).await?;
         }
@@ -189,8 +192,8 @@ impl Sender {
         if kept == Commit::Won && !unreadable.is_empty() {
             metrics::counter!("mfa_webhook_unreadable_total", "endpoint" => endpoint.to_string())
                 .increment(unreadable.len() as u64);
-            for UnreadableEvent { id, place, what } in unreadable {
-                tracing::error!(%endpoint, %id, account = %place, what, "an event cannot be read and is not delivered");
+            for UnreadableEvent { position, place, what } in unreadable {
+                tracing::error!(%endpoint, %position, account = %place, what, "an event cannot be read and is not delivered");
             }
         }
     }

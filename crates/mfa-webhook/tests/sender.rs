@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountStore, Clock, Commit, DeliveryStore, EventId, EventQuery, StoreError, TrailPage,
+    AccountStore, Clock, Commit, DeliveryStore, EventPosition, EventQuery, StoreError, TrailPage,
 };
 use mfa_domain::{AuditHead, Delivery, EndpointId, TenantId, Version, Versioned};
 use mfa_store_memory::MemoryStore;
@@ -109,7 +109,7 @@ async fn events_arrive_in_order_in_batches_and_signed() {
         assert!(!webhook.contains('.'), "{webhook}");
         assert_eq!((message.path.as_str(), message.header("content-type")), ("/hook", "application/json"));
     }
-    assert_eq!(scene.kept().await, Delivery::starting_after(EventId(120)));
+    assert_eq!(scene.kept().await, Delivery::starting_after(EventPosition(120)));
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn whatever_is_no_2xx_is_tried_again_as_the_same_message_and_nothing_overt
         assert_eq!(step, Step::Failed, "{how}");
         let kept = scene.kept().await;
         assert_eq!((kept.failures, kept.last_failure.as_deref()), (failures, Some(how)));
-        assert_eq!((kept.position, kept.through), (EventId(0), Some(EventId(2))));
+        assert_eq!((kept.position, kept.through), (EventPosition(0), Some(EventPosition(2))));
         assert_eq!(sender.step().await.unwrap(), Step::Nothing, "it did not wait");
         scene.clock.advance(Delivery::LONGEST_BACKOFF);
         // More happens, and is not part of what is tried again.
@@ -180,7 +180,7 @@ async fn an_answer_of_any_size_costs_nothing() {
     scene.happen(1).await;
     scene.receiver.next([Reply::Endless(200)]);
     run_dry(&mut scene.sender()).await;
-    assert_eq!(scene.kept().await.position, EventId(1));
+    assert_eq!(scene.kept().await.position, EventPosition(1));
     // What fits into the buffers of two sockets, of 100 MB.
     assert!(scene.receiver.bytes_sent() < 50_000_000, "{} bytes were read", scene.receiver.bytes_sent());
 }
@@ -211,7 +211,7 @@ async fn waits_grow_and_a_receiver_may_ask_for_more_within_reason() {
         scene.clock.advance(Duration::from_millis(1));
     }
     assert_eq!(sender.step().await.unwrap(), Step::Moved);
-    assert_eq!(scene.kept().await, Delivery::starting_after(EventId(1)));
+    assert_eq!(scene.kept().await, Delivery::starting_after(EventPosition(1)));
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn a_batch_that_is_gone_from_the_store_is_not_waited_for() {
     scene.clock.advance(Delivery::LONGEST_BACKOFF);
     run_dry(&mut sender).await;
     assert_eq!(scene.messages(), [(vec![1, 2, 3], 500), (vec![4, 5, 6], 204)]);
-    assert_eq!(scene.kept().await, Delivery::starting_after(EventId(6)));
+    assert_eq!(scene.kept().await, Delivery::starting_after(EventPosition(6)));
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn an_endpoint_is_sent_what_it_wants_and_no_more() {
     let filter = Filter { tenants: HashSet::from([other]), ..Filter::default() };
     run_dry(&mut scene.sender_of(Endpoint { filter, ..scene.endpoint() })).await;
     assert_eq!(scene.messages(), [(vec![61], 204)]);
-    assert_eq!(scene.kept().await.position, EventId(361));
+    assert_eq!(scene.kept().await.position, EventPosition(361));
 }
 
 #[tokio::test]
@@ -394,7 +394,11 @@ async fn a_message_of_somebody_who_lost_the_claim_moves_nothing() {
     assert_eq!(other.step().await.unwrap(), Step::Failed);
     assert_eq!(sending.await.unwrap(), Step::Nothing);
     let kept = scene.kept().await;
-    assert_eq!((kept.position, kept.failures), (EventId(0), 1), "a claim that was lost moved the position");
+    assert_eq!(
+        (kept.position, kept.failures),
+        (EventPosition(0), 1),
+        "a claim that was lost moved the position"
+    );
 }
 
 /// A store that fails at some swaps, before or after it has made them.
@@ -427,11 +431,11 @@ impl DeliveryStore for Flaky {
         }
     }
 
-    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError> {
         self.inner.trail(after, limit).await
     }
 
-    async fn last_event(&self) -> Result<EventId, StoreError> {
+    async fn last_event(&self) -> Result<EventPosition, StoreError> {
         self.inner.last_event().await
     }
 }
@@ -449,7 +453,7 @@ async fn a_store_that_fails_now_and_then_loses_no_event() {
         // So that claims of which nobody knows end.
         scene.clock.advance(Duration::from_secs(30));
     }
-    assert_eq!(scene.kept().await.position, EventId(400));
+    assert_eq!(scene.kept().await.position, EventPosition(400));
     let mut seen = Vec::new();
     for (ids, _) in scene.messages() {
         // A message is the one before once more, or what comes next.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Query};
-use mfa_domain::ports::{EventId, EventQuery, RecordedEvent, UnreadableEvent};
+use mfa_domain::ports::{EventPosition, EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -119,8 +119,9 @@ async fn page(
     let after = match wanted.after.as_deref() {
         None | Some("") => None,
         Some(text) => {
-            let id = text.parse().map_err(|_| Problem::invalid("after", "must be the id of an event"))?;
-            Some(EventId(id))
+            let position =
+                text.parse().map_err(|_| Problem::invalid("after", "must be the id of an event"))?;
+            Some(EventPosition(position))
         }
     };
     let limit = wanted.limit.unwrap_or(100);
@@ -128,22 +129,22 @@ async fn page(
         return Err(Problem::invalid("limit", "must be 1 to 1000"));
     }
     let page = state.mfa.events(&EventQuery { tenant, user, after, limit }).await?;
-    let next = page.last().filter(|_| page.more).map(|id| id.to_string());
-    for UnreadableEvent { id, place, what } in &page.unreadable {
+    let next = page.last().filter(|_| page.more).map(|position| position.to_string());
+    for UnreadableEvent { position, place, what } in &page.unreadable {
         metrics::counter!("mfa_unreadable_rows_total", "table" => "events").increment(1);
-        tracing::error!(%id, account = %place, what, "an event cannot be read; see audit verify");
+        tracing::error!(%position, account = %place, what, "an event cannot be read; see audit verify");
     }
     Ok(Json(EventsAnswer {
         events: page.events.into_iter().map(EventAnswer::from).collect(),
-        unreadable: page.unreadable.iter().map(|event| event.id.to_string()).collect(),
+        unreadable: page.unreadable.iter().map(|event| event.position.to_string()).collect(),
         next,
     }))
 }
 
 impl From<RecordedEvent> for EventAnswer {
-    fn from(RecordedEvent { id, user, event }: RecordedEvent) -> Self {
+    fn from(RecordedEvent { position, user, event }: RecordedEvent) -> Self {
         Self {
-            id: id.to_string(),
+            id: position.to_string(),
             user: user.as_str().to_owned(),
             at: event.at.to_string(),
             kind: event.kind.to_string(),

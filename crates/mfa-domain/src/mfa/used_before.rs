@@ -33,7 +33,7 @@ impl Mfa {
             let events = page.events.iter().map(|recorded| &recorded.event);
             let accepted = events.filter(|event| is_accepted_by_one_that_is_gone(event, account));
             last = accepted.map(|event| Some(event.at)).fold(last, Option::max);
-            query.after = page.events.last().map(|recorded| recorded.id);
+            query.after = page.events.last().map(|recorded| recorded.position);
             more = page.more;
         }
         let policy = self.policies.verification.as_ref();

@@ -48,10 +48,10 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// [`AccountPage::unreadable`], and MUST NOT keep the others out.
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError>;
 
-    /// Pages through audit events in the order of their ids.
+    /// Pages through audit events in the order of their positions.
     ///
-    /// Ids MUST grow in the order of commits within one account, and an event MUST NOT appear
-    /// behind an id that a page has already passed. An event that cannot be read MUST be named in
+    /// Positions MUST grow in the order of commits within one account, and an event MUST NOT appear
+    /// behind a position that a page has already passed. An event that cannot be read MUST be named in
     /// [`EventPage::unreadable`], and MUST NOT keep the others out.
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
 
@@ -60,7 +60,7 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// MUST remove every event up to that one and set the account's audit base to it, or change
     /// nothing; and only while the stored base is `from` and the account has a later event, compared
     /// in the same atomic operation that removes. MUST leave the version alone, so that what was
-    /// decided before can still be committed. Ids of events MUST NOT be given again.
+    /// decided before can still be committed. Positions MUST NOT be given again.
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError>;
 
     /// The keys that some sealed secret needs, in any order, without reading every account.
@@ -140,7 +140,7 @@ pub struct EventQuery {
     /// Of which user; of all if none.
     pub user: Option<UserId>,
     /// Only those after this one.
-    pub after: Option<EventId>,
+    pub after: Option<EventPosition>,
     /// At most so many; at least 1.
     pub limit: u32,
 }
@@ -148,9 +148,9 @@ pub struct EventQuery {
 /// One page of events.
 #[derive(Clone, Debug, Default)]
 pub struct EventPage {
-    /// In the order of their ids.
+    /// In the order of their positions.
     pub events: Vec<RecordedEvent>,
-    /// Those between them that cannot be read, in the order of their ids.
+    /// Those between them that cannot be read, in the order of their positions.
     pub unreadable: Vec<UnreadableEvent>,
     /// Whether there may be more after the last one.
     pub more: bool,
@@ -159,8 +159,8 @@ pub struct EventPage {
 /// An event whose row was changed past this program, so that it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableEvent {
-    /// Its id in this store.
-    pub id: EventId,
+    /// Where it is in this store.
+    pub position: EventPosition,
     /// Whose account, as far as the row tells.
     pub place: AccountPlace,
     /// What is wrong with it. Holds no stored value.
@@ -170,9 +170,9 @@ pub struct UnreadableEvent {
 impl EventPage {
     /// The last event of the page, readable or not: the `after` of the next page.
     #[must_use]
-    pub fn last(&self) -> Option<EventId> {
-        let events = self.events.last().map(|event| event.id);
-        events.max(self.unreadable.last().map(|event| event.id))
+    pub fn last(&self) -> Option<EventPosition> {
+        let events = self.events.last().map(|event| event.position);
+        events.max(self.unreadable.last().map(|event| event.position))
     }
 }
 
@@ -201,19 +201,19 @@ impl fmt::Display for AccountPlace {
 /// An event as it stands in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Its id in this store.
-    pub id: EventId,
+    /// Where it is in this store.
+    pub position: EventPosition,
     /// Whose account.
     pub user: UserId,
     /// What happened.
     pub event: AuditEvent,
 }
 
-/// The place of an event in a store; grows with every event.
+/// The place of an event in the trail of a store; grows with every event of any tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventId(pub u64);
+pub struct EventPosition(pub u64);
 
-impl fmt::Display for EventId {
+impl fmt::Display for EventPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }

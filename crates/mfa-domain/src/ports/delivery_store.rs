@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use super::{Commit, EventId, RecordedEvent, StoreError, UnreadableEvent};
+use super::{Commit, EventPosition, RecordedEvent, StoreError, UnreadableEvent};
 use crate::delivery::{Delivery, EndpointId};
 use crate::{TenantId, Version, Versioned};
 
@@ -31,25 +31,25 @@ pub trait DeliveryStore: Debug + Send + Sync + 'static {
         next: &Delivery,
     ) -> Result<Commit, StoreError>;
 
-    /// Pages through the events of all tenants in the order of their ids: those after `after`, at most
+    /// Pages through the events of all tenants in the order of their positions: those after `after`, at most
     /// `limit`, which is at least 1.
     ///
-    /// As of [`AccountStore::events`](super::AccountStore::events), an event MUST NOT appear behind an id
-    /// that a page has already passed, and one that cannot be read MUST NOT keep the others out.
-    async fn trail(&self, after: EventId, limit: u32) -> Result<TrailPage, StoreError>;
+    /// As of [`AccountStore::events`](super::AccountStore::events), an event MUST NOT appear behind
+    /// a position that a page has already passed, and one that cannot be read MUST NOT keep the others out.
+    async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError>;
 
-    /// An id with no event after it that was committed before the call: whoever begins there gets what
+    /// A position with no event after it that was committed before the call: whoever begins there gets what
     /// happens from now on. Zero if there never was an event. As of a page, an event MUST NOT appear up to
-    /// that id later.
-    async fn last_event(&self) -> Result<EventId, StoreError>;
+    /// that position later.
+    async fn last_event(&self) -> Result<EventPosition, StoreError>;
 }
 
 /// One page of the trail of all tenants.
 #[derive(Clone, Debug, Default)]
 pub struct TrailPage {
-    /// In the order of their ids.
+    /// In the order of their positions.
     pub events: Vec<TrailEvent>,
-    /// Those between them that cannot be read, in the order of their ids.
+    /// Those between them that cannot be read, in the order of their positions.
     pub unreadable: Vec<UnreadableEvent>,
     /// Whether there may be more after the last one.
     pub more: bool,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use mfa_domain::ports::{
-    AccountPlace, AccountQuery, AccountStore, EventId, EventQuery, RecordedEvent, UnreadableEvent,
+    AccountPlace, AccountQuery, AccountStore, EventPosition, EventQuery, RecordedEvent, UnreadableEvent,
 };
 use mfa_domain::{AccountKey, AuditEvent, AuditHead, EventKind, TenantId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub(crate) struct Selection {
     /// Of all tenants if none, one tenant after the other.
     pub(crate) tenant: Option<TenantId>,
     pub(crate) user: Option<UserId>,
-    pub(crate) after: Option<EventId>,
+    pub(crate) after: Option<EventPosition>,
     /// Not before.
     pub(crate) since: Option<Timestamp>,
     /// Before.
@@ -57,7 +57,7 @@ pub(crate) struct Exported {
     pub(crate) unreadable: u64,
     /// The last one that was looked at, to go on after it next time. There is none of all tenants: while
     /// one of them is read, others go on.
-    pub(crate) last: Option<EventId>,
+    pub(crate) last: Option<EventPosition>,
 }
 
 /// Writes events in the order of their ids, a page at a time. `unreadable` is told what is left out.
@@ -111,8 +111,8 @@ async fn of_tenant(
                 exported.events += 1;
             }
         }
-        for UnreadableEvent { id, place, what } in &page.unreadable {
-            unreadable(&format!("event {id} of {place} is left out: {what}"));
+        for UnreadableEvent { position, place, what } in &page.unreadable {
+            unreadable(&format!("event {position} of {place} is left out: {what}"));
             exported.unreadable += 1;
         }
         // Also of what is not wanted: whoever goes on need not look at it again.
@@ -187,9 +187,9 @@ pub(crate) fn verify(
 }
 
 impl Line {
-    fn of(tenant: &TenantId, RecordedEvent { id, user, event }: &RecordedEvent) -> Self {
+    fn of(tenant: &TenantId, RecordedEvent { position, user, event }: &RecordedEvent) -> Self {
         Self {
-            id: id.to_string(),
+            id: position.to_string(),
             tenant: tenant.to_string(),
             user: user.as_str().to_owned(),
             at: event.at.to_string(),
@@ -286,13 +286,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store().await;
         let tenant = Some(TenantId::new("b").unwrap());
-        let (first, EventId(id)) = {
+        let (first, EventPosition(position)) = {
             let (text, _) = exported(&store, Selection { tenant: tenant.clone(), ..everything() }).await;
             let first = text.split_inclusive(|byte| *byte == b'\n').next().unwrap().to_vec();
             let line: Line = serde_json::from_slice(&first).unwrap();
-            (first, EventId(line.id.parse().unwrap()))
+            (first, EventPosition(line.id.parse().unwrap()))
         };
-        let after = Some(EventId(id));
+        let after = Some(EventPosition(position));
         let (rest, exported) = exported(&store, Selection { tenant, after, ..everything() }).await;
         assert_eq!(exported.events, 3);
         let again =

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{
-    AccountEntry, AccountPlace, AccountQuery, AccountStore, Clock, Commit, EventId, EventQuery, SystemClock,
+    AccountEntry, AccountPlace, AccountQuery, AccountStore, Clock, Commit, EventPosition, EventQuery,
+    SystemClock,
 };
 
 use crate::failure::readable;
@@ -32,7 +33,7 @@ pub(crate) struct Old {
     /// They happened before this.
     pub(crate) before: Timestamp,
     /// Their ids are not beyond this: what webhooks have still to deliver stays.
-    pub(crate) through: EventId,
+    pub(crate) through: EventPosition,
 }
 
 /// Until when events may have been removed by age, for whoever finds that they are gone.
@@ -119,7 +120,7 @@ async fn shorten(
     loop {
         let page = readable(accounts.events(&query).await).context("events cannot be read")?;
         let Some(page) = page.filter(|page| page.unreadable.is_empty()) else { return Ok(None) };
-        let mine = page.events.iter().take_while(|recorded| recorded.id <= old.through);
+        let mine = page.events.iter().take_while(|recorded| recorded.position <= old.through);
         let events: Vec<_> = mine.map(|recorded| recorded.event.clone()).collect();
         let Ok(next) = base.shortened(key, &events, old.before) else {
             // Somebody else may have removed the same just now; then there is nothing left to do.
@@ -132,7 +133,7 @@ async fn shorten(
             return Ok(Some(base.sequence - audit_base.sequence));
         }
         let mut removed = page.events.iter().filter(|recorded| recorded.event.sequence <= next.sequence);
-        query.after = removed.next_back().map(|recorded| recorded.id).or(query.after);
+        query.after = removed.next_back().map(|recorded| recorded.position).or(query.after);
         base = next;
         if done {
             return Ok(Some(base.sequence - audit_base.sequence));
@@ -159,7 +160,7 @@ pub(super) mod tests {
     }
 
     fn old(seconds: u64) -> Old {
-        Old { before: at(seconds), through: EventId(u64::MAX) }
+        Old { before: at(seconds), through: EventPosition(u64::MAX) }
     }
 
     /// A user with events at these times, by as many changes.
@@ -210,7 +211,7 @@ pub(super) mod tests {
         happen(&store, "alice", 0..10).await;
         happen(&store, "bob", 0..10).await;
         for (through, kept_of_alice, kept_of_bob) in [(0, 10, 10), (1, 10, 10), (4, 7, 10), (12, 1, 9)] {
-            let old = Old { through: EventId(through), ..old(100) };
+            let old = Old { through: EventPosition(through), ..old(100) };
             prune(&store, old, Mode::Remove, || ()).await.unwrap();
             let kept = (10 - base(&store, "alice").await, 10 - base(&store, "bob").await);
             assert_eq!(kept, (kept_of_alice, kept_of_bob), "up to {through}");

@@ -213,8 +213,10 @@ async fn follow(
             return Ok(chain);
         };
         query.after = page.last().or(query.after);
-        let spoilt = page.unreadable.first().map(|event| event.id);
-        for recorded in page.events.iter().take_while(|event| spoilt.is_none_or(|spoilt| event.id < spoilt)) {
+        let spoilt = page.unreadable.first().map(|event| event.position);
+        for recorded in
+            page.events.iter().take_while(|event| spoilt.is_none_or(|spoilt| event.position < spoilt))
+        {
             chain.first.get_or_insert(recorded.event.at);
             match chain.head.extend(key, &recorded.event) {
                 Ok(next) if next.sequence == then.sequence && next != then => {

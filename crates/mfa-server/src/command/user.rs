@@ -159,8 +159,8 @@ async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     loop {
         let page = mfa.events(&query).await?;
         query.after = page.last();
-        for UnreadableEvent { id, what, .. } in &page.unreadable {
-            output::complain(&format!("event {id} cannot be read: {what}"));
+        for UnreadableEvent { position, what, .. } in &page.unreadable {
+            output::complain(&format!("event {position} cannot be read: {what}"));
         }
         events.extend(page.events);
         if !page.more || query.after.is_none() {
@@ -181,7 +181,7 @@ async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
 fn event_as_json(recorded: &RecordedEvent) -> Value {
     let event = &recorded.event;
     json!({
-        "id": recorded.id.to_string(),
+        "id": recorded.position.to_string(),
         "at": event.at.to_string(),
         "kind": event.kind.as_str(),
         "user": recorded.user.as_str(),

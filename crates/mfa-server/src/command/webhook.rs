@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use mfa_domain::delivery::Turn;
-use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventId, SystemClock};
+use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventPosition, SystemClock};
 use mfa_domain::{Delivery, EndpointId, Timestamp, Version, Versioned};
 use mfa_webhook::{Answer, Message};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit
         WebhookCommand::Status { json } => status(settings, store, json).await?,
         WebhookCommand::Rewind { name, after, json } => {
             named(settings, &name)?;
-            rewind(store, &name, EventId(after), json).await?;
+            rewind(store, &name, EventPosition(after), json).await?;
         }
         WebhookCommand::Resume { name, json } => {
             named(settings, &name)?;
@@ -99,7 +99,7 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
     output::say_table(head, &rows)
 }
 
-fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventId) -> [String; 9] {
+fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventPosition) -> [String; 9] {
     let now = SystemClock.now();
     let state = kept.map_or("not started", |kept| match kept.turn(now) {
         Turn::Stopped => "stopped",
@@ -122,7 +122,12 @@ fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventId) -> [String; 9]
 }
 
 /// At the next event after `after`, as if nothing later had ever been delivered, or all before it had.
-async fn rewind(store: &dyn DeliveryStore, name: &EndpointId, after: EventId, json: Json) -> Result<()> {
+async fn rewind(
+    store: &dyn DeliveryStore,
+    name: &EndpointId,
+    after: EventPosition,
+    json: Json,
+) -> Result<()> {
     let last = store.last_event().await?;
     if after > last {
         return Err(Misuse(format!("there is no event {after}; the last one is {last}")).into());

@@ -138,7 +138,7 @@ pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Viola
                 let query = EventQuery { tenant: tenant.clone(), user: None, after, limit: 3 };
                 let page = store.events(&query).await?;
                 let caught_up = page.events.is_empty();
-                seen.extend(page.events.into_iter().map(|recorded| recorded.id));
+                seen.extend(page.events.into_iter().map(|recorded| recorded.position));
                 if last_look && caught_up {
                     return Ok::<_, Violation>(seen);
                 }
@@ -155,7 +155,7 @@ pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Viola
     let seen = follower.await??;
     written?.into_iter().collect::<Result<(), _>>()?;
     let there: Vec<_> = walk(stores[0].as_ref(), &tenant, None, 1000).await?;
-    let there: Vec<_> = there.into_iter().map(|recorded| recorded.id).collect();
+    let there: Vec<_> = there.into_iter().map(|recorded| recorded.position).collect();
     ensure!(seen == there, "of {} events one who pages along saw {}", there.len(), seen.len());
     Ok(())
 }

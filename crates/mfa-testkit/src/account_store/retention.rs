@@ -39,11 +39,14 @@ async fn a_beginning_is_removed(store: &dyn AccountStore) -> Result<(), Violatio
     let of_tenant = walk(store, &subject.key.tenant, None, 1000).await?;
     ensure!(of_tenant.len() == 7, "the tenant has 7 events left, not {}", of_tenant.len());
 
-    // The chain goes on, and no id comes back.
-    let last = of_tenant.iter().map(|recorded| recorded.id).max();
+    // The chain goes on, and no position comes back.
+    let last = of_tenant.iter().map(|recorded| recorded.position).max();
     subject.change(|_| ()).await?;
     let kept = chain(store, &subject.key).await?;
-    ensure!(kept.len() == 2 && kept.last().map(|event| event.id) > last, "an id was given again: {kept:?}");
+    ensure!(
+        kept.len() == 2 && kept.last().map(|event| event.position) > last,
+        "a position was given again: {kept:?}"
+    );
     Ok(())
 }
 

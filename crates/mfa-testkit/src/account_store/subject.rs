@@ -139,18 +139,18 @@ pub(super) async fn walk(
 ) -> Result<Vec<RecordedEvent>, Violation> {
     let mut walked: Vec<RecordedEvent> = Vec::new();
     loop {
-        let after = walked.last().map(|last| last.id);
+        let after = walked.last().map(|last| last.position);
         let query = EventQuery { tenant: tenant.clone(), user: user.cloned(), after, limit };
         let page = store.events(&query).await?;
         ensure!(page.events.len() <= limit as usize, "a page has more than {limit} events");
         for recorded in page.events {
-            let last = walked.last().map(|last| last.id);
-            ensure!(last < Some(recorded.id), "event {} comes after event {last:?}", recorded.id);
+            let last = walked.last().map(|last| last.position);
+            ensure!(last < Some(recorded.position), "event {} comes after event {last:?}", recorded.position);
             walked.push(recorded);
         }
         if !page.more {
             return Ok(walked);
         }
-        ensure!(walked.last().map(|last| last.id) != after, "a page that is not the last is empty");
+        ensure!(walked.last().map(|last| last.position) != after, "a page that is not the last is empty");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mfa_domain::ports::{AccountStore, EventId, EventQuery, RecordedEvent};
+use mfa_domain::ports::{AccountStore, EventPosition, EventQuery, RecordedEvent};
 use mfa_domain::{Actor, EventKind, TenantId, Timestamp, UserId};
 
 use super::samples::id;
@@ -90,7 +90,8 @@ async fn events_are_paged_in_their_order(store: &dyn AccountStore) -> Result<(),
         }
     }
     for user in [None, Some(subjects[0].key.user.clone())] {
-        let query = EventQuery { tenant: tenant.clone(), user, after: Some(EventId(u64::MAX)), limit: 10 };
+        let query =
+            EventQuery { tenant: tenant.clone(), user, after: Some(EventPosition(u64::MAX)), limit: 10 };
         let page = store.events(&query).await?;
         ensure!(page.events.is_empty() && !page.more, "there are events after the last possible one");
     }
