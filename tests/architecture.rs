@@ -43,6 +43,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("sqlx", &["mfa-store-postgres", "mfa-store-sqlite"]),
     ("redis", &["mfa-store-redis"]),
     ("argon2", &["mfa-crypto"]),
+    ("aes", &["mfa-crypto"]),
     ("aes-gcm", &["mfa-crypto"]),
     ("ed25519-dalek", &["mfa-crypto"]),
     ("getrandom", &["mfa-crypto"]),

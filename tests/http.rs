@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use mfa_tests::{Authenticator, Client, Server, binary};
+use std::collections::BTreeSet;
+
+use mfa_tests::{Authenticator, Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
 /// A first TOTP factor, offered but not confirmed.
@@ -559,13 +561,57 @@ async fn events_are_paged_and_tenants_do_not_meet() {
             None => break,
         }
     }
-    assert_eq!(seen.len(), 6);
-    let mut distinct = seen.clone();
-    distinct.dedup();
-    assert_eq!(distinct, seen);
+    assert_eq!(seen, event_ids(client, "/v1/events").await);
+    assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (6, 6));
+    // The last id that was seen serves as well as `next`, of one user too.
+    let rest = event_ids(client, &format!("/v1/events?after={}", seen[3])).await;
+    assert_eq!(rest, seen[4..]);
+    let first = event_ids(client, "/v1/users/page-1/events").await;
+    let rest = event_ids(client, &format!("/v1/users/page-1/events?after={}", first[0])).await;
+    assert_eq!(rest, first[1..]);
+    assert!(event_ids(client, &format!("/v1/events?after={}", seen[5])).await.is_empty());
     let (_, key) = create_key(&server, "elsewhere", &["audit"]);
     let theirs = client.with_key(Some(&key));
     assert_eq!(theirs.get("/v1/events").await.expect(200).json["events"], json!([]));
+}
+
+async fn event_ids(client: &Client, path: &str) -> Vec<String> {
+    let page = client.get(path).await.expect(200).json;
+    page["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Not how much the others do, nor what came first.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_of_events_tell_a_tenant_nothing_of_the_others() {
+    for store in ["sqlite:mfa.db".to_owned(), crate::postgres::database().await, crate::redis::url()] {
+        let server = Server::with(binary!(), ServerOptions::new([("MFA_STORE", store.as_str())]));
+        let ours = &server.client;
+        let key = |scope| create_key(&server, "elsewhere", &[scope]).1;
+        let [enrol, theirs] = ["enrol", "audit"].map(|scope| ours.with_key(Some(&key(scope))));
+        for n in 0..12 {
+            offered(ours, &format!("user-{n}")).await;
+            for m in 0..n % 3 {
+                offered(&enrol, &format!("user-{n}-{m}")).await;
+            }
+        }
+        let ids = [event_ids(ours, "/v1/events").await, event_ids(&theirs, "/v1/events").await];
+        for ids in &ids {
+            assert_eq!(ids.len(), 12);
+            for id in ids {
+                let (prefix, rest) = id.split_at(4);
+                let plain = rest.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
+                assert_eq!((prefix, rest.len(), plain), ("evt_", 26, true), "{id}");
+            }
+            // Chance puts twelve in order once in 479,001,600 times.
+            assert!(!ids.is_sorted() && !ids.iter().rev().is_sorted(), "{ids:?}");
+        }
+        for (client, own, others) in [(ours, &ids[0], &ids[1]), (&theirs, &ids[1], &ids[0])] {
+            assert_eq!(event_ids(client, &format!("/v1/events?after={}", own[4])).await, own[5..]);
+            let path = format!("/v1/events?after={}", others[4]);
+            let refused = client.get(&path).await.expect_problem(422, "invalid-request").json;
+            assert_eq!(refused["errors"][0]["field"], "after", "{refused}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,21 +87,21 @@ fn events_of(message: &Received) -> Vec<Value> {
     body["data"]["events"].as_array().unwrap().clone()
 }
 
-fn id(event: &Value) -> u64 {
-    event["id"].as_str().unwrap().parse().unwrap()
+fn id(event: &Value) -> String {
+    event["id"].as_str().unwrap().to_owned()
 }
 
 /// The ids of events whose message was answered with 2xx, in the order in which they came.
-fn delivered(receiver: &Receiver) -> Vec<u64> {
+fn delivered(receiver: &Receiver) -> Vec<String> {
     let taken = receiver.received();
     let taken = taken.iter().filter(|message| (200..300).contains(&message.status));
     taken.flat_map(events_of).map(|event| id(&event)).collect()
 }
 
 /// Waits until the last event of the trail was delivered, and gives the ids of the whole trail.
-async fn caught_up(client: &Client, receiver: &Receiver) -> Vec<u64> {
+async fn caught_up(client: &Client, receiver: &Receiver) -> Vec<String> {
     for _ in 0..120 {
-        let there: Vec<u64> = trail(client).await.iter().map(id).collect();
+        let there: Vec<_> = trail(client).await.iter().map(id).collect();
         if delivered(receiver).contains(there.last().unwrap()) {
             return there;
         }
@@ -188,6 +188,7 @@ async fn an_event_that_cannot_be_read_is_named_and_keeps_no_other_from_anybody()
     receiver.go_down().await;
     server.client.verify("alice", "000000").await;
     server.client.verify("bob", "000000").await;
+    // In a database with one tenant an event's position is its number.
     let (spoilt, last) = (there.len() + 1, there.len() + 2);
     let database = format!("sqlite:{}", server.data().join("mfa.db").display());
     let mut past = SqliteConnection::connect(&database).await.unwrap();
@@ -195,15 +196,22 @@ async fn an_event_that_cannot_be_read_is_named_and_keeps_no_other_from_anybody()
     past.close().await.unwrap();
     receiver.come_up().await;
 
-    let page = server.client.get(&format!("/v1/events?after={}", there.len())).await.expect(200).json;
-    assert_eq!((id(&page["events"][0]), &page["unreadable"]), (last as u64, &json!([spoilt.to_string()])));
-    let page = server.client.get("/v1/users/alice/events").await.expect(200).json;
-    assert_eq!(page["unreadable"], json!([spoilt.to_string()]));
+    let after = there.last().unwrap();
+    let page = server.client.get(&format!("/v1/events?after={after}")).await.expect(200).json;
+    let unreadable = &page["unreadable"];
+    let left_out = unreadable[0].as_str().unwrap();
+    assert_eq!((page["events"].as_array().unwrap().len(), unreadable.as_array().unwrap().len()), (1, 1));
+    assert!(left_out.starts_with("evt_") && !there.contains(&left_out.to_owned()), "{left_out}");
+    let last_id = id(&page["events"][0]);
+    let rest = server.client.get(&format!("/v1/events?after={left_out}")).await.expect(200).json;
+    assert_eq!((&rest["events"], &rest["unreadable"]), (&page["events"], &Value::Null));
+    let of_alice = server.client.get("/v1/users/alice/events").await.expect(200).json;
+    assert_eq!(&of_alice["unreadable"], unreadable);
     let page = server.client.get("/v1/users/bob/events").await.expect(200).json;
     assert_eq!(page["unreadable"], Value::Null);
 
     let there = caught_up(&server.client, &receiver).await;
-    assert_eq!(delivered(&receiver), there);
+    assert_eq!((delivered(&receiver), there.last()), (there.clone(), Some(&last_id)));
     let last = last.to_string();
     let status = loop {
         let status = said(&server.command(["webhook", "status", "--json"]))[0]["delivery"].clone();
@@ -219,6 +227,13 @@ async fn an_event_that_cannot_be_read_is_named_and_keeps_no_other_from_anybody()
     let log = server.log();
     assert!(log.contains("an event cannot be read and is not delivered"), "{log}");
     assert!(log.contains("user alice of tenant default"), "{log}");
+    // What the tenant and the operator know it by.
+    assert!(log.contains(left_out), "{log}");
+    let broken = String::from_utf8(server.command(["audit", "verify"]).stdout).unwrap();
+    assert!(
+        broken.contains(&format!("it cannot be read; its position in the trail is {spoilt}")),
+        "{broken}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,7 +281,7 @@ async fn killed_between_a_post_and_its_answer_no_event_is_left_out() {
         server.restart();
         server.client.verify("alice", &token.hotp(kill + 1)).await.expect_problem(401, "invalid-code");
         let there = caught_up(&server.client, &receiver).await;
-        let seen: BTreeSet<u64> = delivered(&receiver).into_iter().collect();
+        let seen: BTreeSet<_> = delivered(&receiver).into_iter().collect();
         assert_eq!(seen, there.into_iter().collect(), "events were left out after kill {kill}");
         let messages = receiver.received();
         let (lost, again) = (&messages[before], &messages[before + 1]);
@@ -277,10 +292,11 @@ async fn killed_between_a_post_and_its_answer_no_event_is_left_out() {
     let mut first_seen = Vec::new();
     for id in &ids {
         if !first_seen.contains(id) {
-            first_seen.push(*id);
+            first_seen.push(id.clone());
         }
     }
-    assert!(first_seen.is_sorted(), "{first_seen:?}");
+    let there: Vec<_> = trail(&server.client).await.iter().map(id).collect();
+    assert_eq!(first_seen, there, "they did not come in order");
     println!("{KILLS} kills, {} events, {} of them twice", first_seen.len(), ids.len() - first_seen.len());
 }
 
@@ -308,8 +324,8 @@ async fn two_replicas_deliver_every_event_and_when_one_dies_the_other_goes_on() 
     join_all(load).await;
     let there = caught_up(&other.client, &receiver).await;
     let ids = delivered(&receiver);
-    let seen: BTreeSet<u64> = ids.iter().copied().collect();
-    assert_eq!(seen, there.iter().copied().collect(), "events were left out");
+    let seen: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(seen, there.iter().collect(), "events were left out");
     let twice = ids.len() - seen.len();
     assert!(twice * 10 <= seen.len(), "{twice} of {} events came twice", seen.len());
     println!("{} events in {} messages, {twice} twice", seen.len(), receiver.received().len());
@@ -352,9 +368,9 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    let last = (there.last().unwrap() + 1).to_string();
-    assert_eq!((&stopped["name"], &stopped["last_event"]), (&json!("siem"), &json!(last)));
-    assert_eq!(stopped["delivery"]["position"], there.last().unwrap().to_string());
+    let last = (there.len() + 1).to_string();
+    assert_eq!((&stopped["name"], &stopped["last_position"]), (&json!("siem"), &json!(last)));
+    assert_eq!(stopped["delivery"]["position"], there.len().to_string());
     assert_eq!(stopped["delivery"]["last_failure"], "gone");
     let table = String::from_utf8(server.command(["webhook", "status"]).stdout).unwrap();
     assert!(table.contains("stopped") && table.contains("gone") && !table.contains(TOKEN), "{table}");
@@ -364,9 +380,12 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
     let there = caught_up(&server.client, &receiver).await;
     assert_eq!(delivered(&receiver), there);
 
+    // A receiver knows an event by its id, and an operator where that is.
+    let events = said(&server.command(["user", "events", "alice", "--json"]));
+    assert_eq!((&events[1]["id"], &events[1]["position"]), (&json!(there[1]), &json!("2")));
     let rewound = said(&server.command(["webhook", "rewind", "siem", "--after", "2", "--json"]));
     assert_eq!(rewound["position"], "2");
-    let again: Vec<u64> = there.iter().copied().chain(there.iter().copied().filter(|id| *id > 2)).collect();
+    let again = [&there[..], &there[2..]].concat();
     for _ in 0..120 {
         if delivered(&receiver).len() >= again.len() {
             break;
@@ -376,7 +395,7 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
     assert_eq!(delivered(&receiver), again);
 
     for (arguments, text) in [
-        (["webhook", "rewind", "siem", "--after", "999999"], "there is no event 999999"),
+        (["webhook", "rewind", "siem", "--after", "999999"], "there is no event at position 999999"),
         (["webhook", "rewind", "soc", "--after", "1"], "no webhook of the configuration is called soc"),
     ] {
         let output = server.command(arguments);

@@ -46,6 +46,14 @@ async fn an_export_holds_by_itself(kind: Kind) {
         ["actor", "at", "detail", "factor", "hash", "id", "kind", "previous", "sequence", "tenant", "user"];
     assert_eq!(names, expected);
 
+    // Ids are those of the key ring that is there: without it there are none.
+    std::fs::rename(installation.path("keyring.toml"), installation.path("ring")).unwrap();
+    let without = installation.run("audit export").await;
+    assert_eq!(without.status.code(), Some(3), "{without:?}");
+    assert!(String::from_utf8_lossy(&without.stderr).contains("there is no key ring here"), "{without:?}");
+    assert!(without.stdout.is_empty() && !installation.path("keyring.toml").exists());
+    std::fs::rename(installation.path("ring"), installation.path("keyring.toml")).unwrap();
+
     // Elsewhere: no database, no key.
     let verify = |files: &str| {
         let folder = tempfile::tempdir().unwrap();
@@ -85,6 +93,10 @@ async fn an_export_holds_by_itself(kind: Kind) {
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     for wrong in [
         "audit export --after 5",
+        "audit export --tenant acme --after 5",
+        "audit export --tenant acme --after evt_6aa7ss2xkxx434m5qycywjdudy",
+        &format!("audit export --tenant umbrella --after {last}"),
+        &format!("audit export --after {last}"),
         "audit export --user alice",
         "audit export --since yesterday",
         "audit verify --pruned-before 2027-02-01T00:00:00Z",

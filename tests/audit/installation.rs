@@ -1,9 +1,12 @@
 //! A database with accounts, the program on it, and a way past both.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use mfa_crypto::{KeyRing, OsEntropy};
 use mfa_domain::account::Context;
 use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{AccountStore, Commit, EventQuery};
@@ -54,7 +57,17 @@ impl Installation {
                 (url, store)
             }
         };
-        Self { folder, store, url, kind }
+        let installation = Self { folder, store, url, kind };
+        installation.make_key_ring();
+        installation
+    }
+
+    /// Exports need it, for the ids of events.
+    fn make_key_ring(&self) {
+        let ring = KeyRing::generate(&OsEntropy, changes::now()).unwrap();
+        let path = self.path("keyring.toml");
+        fs::write(&path, ring.to_text().as_bytes()).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -407,7 +407,11 @@ async fn queries_are_read_strictly() {
             "limit=1.5",
             "after=-1",
             "after=x",
+            "after=1",
+            "after=9223372036854775807",
             "after=18446744073709551616",
+            "after=evt_6aa7ss2xkxx434m5qycywjdudy",
+            "after=EVT_6aa7ss2xkxx434m5qycywjdudy",
             "user=bob",
             "tenant=other",
             "Limit=1",
@@ -415,10 +419,6 @@ async fn queries_are_read_strictly() {
             for path in ["/v1/events", "/v1/users/alice/events"] {
                 client.get(&format!("{path}?{query}")).await.expect_problem(422, "invalid-request");
             }
-        }
-        for after in [i64::MAX.unsigned_abs(), i64::MAX.unsigned_abs() + 1, u64::MAX] {
-            let page = client.get(&format!("/v1/events?after={after}")).await.expect(200).json;
-            assert_eq!((&page["events"], &page["next"]), (&json!([]), &Value::Null));
         }
     })
     .await;

@@ -153,11 +153,11 @@ fn address(request: &Request, factors: &[String]) -> String {
     if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
 }
 
-/// What no schema says: which members belong together, and what a secret is worth.
+/// What no schema says: which members belong together, what a secret is worth, and which ids were given out.
 fn is_of_the_form(error: &Value) -> bool {
     let message = error["message"].as_str().unwrap();
     let together = message.contains("belongs") || message == "is missing";
-    !together && error["field"] != "secret"
+    !together && message != "is no id of an event of this tenant" && error["field"] != "secret"
 }
 
 /// One for all cases, since it takes longer to make than to use.

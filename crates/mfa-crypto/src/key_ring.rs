@@ -26,6 +26,9 @@ mod text;
 /// not start, or it would seal new secrets with a key that nobody backed up while the old ones stay
 /// shut.
 ///
+/// Beside the keys there is one secret more, from which the ids of events are made. It is made with the
+/// ring and stays, whatever becomes of the keys, since ids that were given out must.
+///
 /// Keys are wiped from memory on drop; `Debug` shows ids only; there is no `Clone` and no
 /// `Serialize`.
 ///
@@ -55,6 +58,8 @@ pub struct KeyRing {
     newest: Entry,
     /// Opens, but does not seal yet.
     standby: Option<Entry>,
+    /// What the ids of events are made from.
+    event_ids: Key,
 }
 
 struct Entry {
@@ -72,7 +77,9 @@ pub(crate) struct Key(Box<Zeroizing<[u8; Self::LENGTH]>>);
 #[non_exhaustive]
 pub enum KeyRingError {
     /// The text is not that of a key ring.
-    #[error("line {line} cannot be read; a key ring has [[keys]], each with id, created_at and key only")]
+    #[error(
+        "line {line} cannot be read; a key ring has event_ids, and [[keys]], each with id, created_at and key only"
+    )]
     Syntax {
         /// The line, counted from 1.
         line: usize,
@@ -106,6 +113,14 @@ pub enum KeyRingError {
         /// Its id.
         id: KeyId,
     },
+    /// The secret that ids of events are made from is not there, or not 32 bytes in base64.
+    #[error("event_ids is missing, or is not 32 bytes in base64")]
+    EventIds,
+    /// The ring makes other ids of events than the one whose place it was to take.
+    #[error(
+        "event_ids is not that of the key ring in use; by another, the ids that were given out name nothing"
+    )]
+    OtherEventIds,
     /// There was no randomness for a key.
     #[error("there is no randomness for a key")]
     Entropy,
@@ -130,12 +145,13 @@ pub enum KeyRingError {
 }
 
 impl KeyRing {
-    /// A ring with one fresh key.
+    /// A ring with one fresh key, and a fresh secret for ids of events.
     ///
     /// # Errors
     /// [`EntropyError`] if there is no randomness.
     pub fn generate(entropy: &dyn Entropy, now: Timestamp) -> Result<Self, EntropyError> {
-        Ok(Self { older: Vec::new(), newest: Entry::generate(entropy, now)?, standby: None })
+        let (newest, event_ids) = (Entry::generate(entropy, now)?, Key::generate(entropy)?);
+        Ok(Self { older: Vec::new(), newest, standby: None, event_ids })
     }
 
     /// Adds a fresh key, which is the newest from then on.
@@ -235,6 +251,17 @@ impl KeyRing {
         in_use.iter().filter(|id| !self.contains(id)).collect()
     }
 
+    /// Whether ids of events are the same by both.
+    #[must_use]
+    pub fn has_event_ids_of(&self, other: &Self) -> bool {
+        self.event_ids.expose() == other.event_ids.expose()
+    }
+
+    /// What the ids of events are made from.
+    pub(crate) const fn event_ids(&self) -> &Key {
+        &self.event_ids
+    }
+
     pub(crate) fn newest_key(&self) -> &Key {
         &self.newest.key
     }
@@ -250,8 +277,7 @@ impl KeyRing {
 
 impl Entry {
     fn generate(entropy: &dyn Entropy, now: Timestamp) -> Result<Self, EntropyError> {
-        let mut key = Key::blank();
-        entropy.fill(key.0.as_mut_slice())?;
+        let key = Key::generate(entropy)?;
         Ok(Self { id: key.id(), created_at: now, key })
     }
 }
@@ -262,6 +288,12 @@ impl Key {
     /// All zeros, to be filled in place.
     fn blank() -> Self {
         Self(Box::new(Zeroizing::new([0; Self::LENGTH])))
+    }
+
+    fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut key = Self::blank();
+        entropy.fill(key.0.as_mut_slice())?;
+        Ok(key)
     }
 
     #[cfg(test)]
@@ -365,6 +397,22 @@ mod tests {
         assert_eq!((ring.newest(), ring.standby()), (&newest, Some(&other)));
         assert_eq!(ring.remove(&other), Ok(()));
         assert_eq!(ring.standby(), None);
+    }
+
+    #[test]
+    fn ids_of_events_outlast_every_key_and_are_those_of_no_other_ring() {
+        let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let [copy, other] =
+            [KeyRing::parse(&ring.to_text()).unwrap(), KeyRing::generate(&OsEntropy, at(0)).unwrap()];
+        let first = ring.newest().clone();
+        ring.add(&OsEntropy, at(1)).unwrap();
+        let standby = ring.add_standby(&OsEntropy, at(2)).unwrap();
+        ring.promote(&standby).unwrap();
+        ring.remove(&first).unwrap();
+        assert!(
+            ring.has_event_ids_of(&copy) && KeyRing::parse(&ring.to_text()).unwrap().has_event_ids_of(&copy)
+        );
+        assert!(!ring.has_event_ids_of(&other));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Encryption of secrets at rest.
+//! Encryption of secrets at rest, and ids of events that tell nothing.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,16 +6,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Entropy, EntropyError, Vault, VaultError};
-use mfa_domain::{KeyId, SealContext, Sealed};
+use mfa_domain::ports::{Entropy, EntropyError, EventPosition, Vault, VaultError};
+use mfa_domain::{EventId, KeyId, SealContext, Sealed, TenantId};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::KeyRing;
+use crate::{KeyRing, KeyRingError};
 
 mod cipher;
+mod event_ids;
 
 use cipher::{NONCE_LENGTH, TAG_LENGTH};
 
@@ -30,6 +31,9 @@ use cipher::{NONCE_LENGTH, TAG_LENGTH};
 /// is 136 years; whoever seals more adds a key sooner.
 ///
 /// What it does not hide: the length of a secret, and which key sealed it.
+///
+/// An [`EventId`] is one block of AES-256 (FIPS 197): the position and 64 bits that check it, under a key that is
+/// derived for the tenant from a secret of the ring which never changes.
 pub struct AesGcmVault {
     ring: RwLock<Arc<KeyRing>>,
     entropy: Arc<dyn Entropy>,
@@ -89,7 +93,8 @@ impl AesGcmVault {
     /// thread for blocking work of the Tokio runtime.
     ///
     /// So replicas take up a key that was added to their common ring while they run. What was read
-    /// takes the place of the old ring only if it has the key that was looked for, and every key of the old one.
+    /// takes the place of the old ring only if it has the key that was looked for, every key of the old one, and
+    /// the same ids of events.
     #[must_use]
     pub fn with_reload<E: Into<BoxError>>(
         mut self,
@@ -101,8 +106,16 @@ impl AesGcmVault {
     }
 
     /// Puts another ring in the place of this one, for what comes from now on.
-    pub fn replace_ring(&self, ring: KeyRing) {
+    ///
+    /// # Errors
+    /// [`KeyRingError::OtherEventIds`] if ids of events that were given out would not be the same by it: then
+    /// it is the ring of another installation, and this one stays.
+    pub fn replace_ring(&self, ring: KeyRing) -> Result<(), KeyRingError> {
+        if !ring.has_event_ids_of(&self.ring()) {
+            return Err(KeyRingError::OtherEventIds);
+        }
         self.install(Arc::new(ring));
+        Ok(())
     }
 
     fn install(&self, ring: Arc<KeyRing>) {
@@ -138,7 +151,7 @@ impl AesGcmVault {
         }
         let fresh = Arc::new(fresh);
         // A ring that lacks keys opens this one secret, and shuts none that the other opens.
-        if ring.keys().all(|(id, _)| fresh.contains(id)) {
+        if ring.keys().all(|(id, _)| fresh.contains(id)) && fresh.has_event_ids_of(&ring) {
             self.install(Arc::clone(&fresh));
         }
         Ok(fresh)
@@ -203,6 +216,14 @@ impl Vault for AesGcmVault {
 
     fn supersedes(&self, key: &KeyId) -> bool {
         self.ring().is_older(key)
+    }
+
+    fn event_id(&self, tenant: &TenantId, position: EventPosition) -> EventId {
+        event_ids::id(self.ring().event_ids(), tenant, position)
+    }
+
+    fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition> {
+        event_ids::position(self.ring().event_ids(), tenant, id)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use data_encoding::HEXLOWER;
 use mfa_crypto::vault::VaultFailure;
 use mfa_crypto::{AesGcmVault, KeyRing, KeyRingError, OsEntropy};
-use mfa_domain::ports::{Entropy, EntropyError, Vault, VaultError};
+use mfa_domain::ports::{Entropy, EntropyError, EventPosition, Vault, VaultError};
 use mfa_domain::{AccountKey, FactorId, FactorKind, KeyId, SealContext, Sealed, TenantId, Timestamp, UserId};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
@@ -94,6 +94,7 @@ fn the_layout_stays_as_it_is() {
     }
     let ring = KeyRing::parse(
         r#"
+        event_ids = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
         [[keys]]
         id = "kawpeltyle2nriu4z5ky3gq4x"
         created_at = 2023-11-14T22:13:20Z
@@ -119,7 +120,7 @@ fn after_a_rotation_old_secrets_open_and_new_ones_take_the_new_key() {
     assert_eq!((&sealed.key, vault.0.newest()), (&old, old.clone()));
 
     let new = ring.add(&OsEntropy, Timestamp::default()).unwrap();
-    vault.0.replace_ring(KeyRing::parse(&ring.to_text()).unwrap());
+    vault.0.replace_ring(KeyRing::parse(&ring.to_text()).unwrap()).unwrap();
     assert_eq!(vault.0.newest(), new);
     assert!(vault.0.supersedes(&old) && !vault.0.supersedes(&new));
     assert_eq!(vault.opened(&sealed, &home).unwrap(), SECRET);
@@ -127,7 +128,7 @@ fn after_a_rotation_old_secrets_open_and_new_ones_take_the_new_key() {
     assert_eq!(resealed.key, new);
 
     ring.remove(&old).unwrap();
-    vault.0.replace_ring(ring);
+    vault.0.replace_ring(ring).unwrap();
     assert_eq!(vault.opened(&resealed, &home).unwrap(), SECRET);
     let error = vault.opened(&sealed, &home).unwrap_err();
     assert!(matches!(failure(&error), VaultFailure::UnknownKey { id, .. } if *id == old));
@@ -210,6 +211,53 @@ fn a_ring_that_lacks_our_keys_does_not_take_their_place() {
 }
 
 #[test]
+fn ids_of_events_are_the_same_on_every_replica_and_outlast_every_key() {
+    let mut file = ring();
+    let replica = vault(KeyRing::parse(&file.to_text()).unwrap()).0;
+    let first = file.newest().clone();
+    let standby = file.add_standby(&OsEntropy, Timestamp::default()).unwrap();
+    file.promote(&standby).unwrap();
+    file.add(&OsEntropy, Timestamp::default()).unwrap();
+    file.remove(&first).unwrap();
+    let changed = KeyRing::parse(&file.to_text()).unwrap();
+    let (other, changed) = (vault(ring()).0, vault(changed).0);
+    let [acme, umbrella] = ["acme", "umbrella"].map(|name| TenantId::new(name).unwrap());
+    let ids: Vec<_> = (1..=1000).map(|n| replica.event_id(&acme, EventPosition(n))).collect();
+    for (id, position) in ids.iter().zip((1..).map(EventPosition)) {
+        assert_eq!(changed.event_id(&acme, position), *id);
+        assert_eq!(changed.event_position(&acme, *id), Some(position));
+        assert_eq!(replica.event_position(&umbrella, *id), None);
+        assert_eq!(other.event_position(&acme, *id), None);
+    }
+    // Of neighbours about as many are in order as not.
+    let in_order = ids.windows(2).filter(|two| two[0].to_string() < two[1].to_string()).count();
+    assert!((400..600).contains(&in_order), "{in_order} of 999 are in order");
+}
+
+/// It has all our keys, so only the ids tell that it is not ours.
+#[test]
+fn a_ring_with_other_ids_of_events_is_not_taken_up() {
+    let mut file = ring();
+    let ours = KeyRing::parse(&file.to_text()).unwrap();
+    let our_key = file.newest().clone();
+    let new = file.add(&OsEntropy, Timestamp::default()).unwrap();
+    let (text, stranger) = (file.to_text(), ring().to_text());
+    let secret = |text: &str| text.split('"').nth(1).unwrap().to_owned();
+    let theirs = text.replace(&secret(&text), &secret(&stranger));
+    let reloaded = theirs.clone();
+    let vault = AesGcmVault::new(ours, Arc::new(OsEntropy)).with_reload(move || KeyRing::parse(&reloaded));
+    let id = vault.event_id(&TenantId::new("acme").unwrap(), EventPosition(1));
+    // What its new key sealed opens, as by any ring that has the key.
+    assert!(RUNTIME.block_on(vault.check(&new)).is_ok());
+    assert_eq!(vault.newest(), our_key);
+    assert_eq!(vault.replace_ring(KeyRing::parse(&theirs).unwrap()), Err(KeyRingError::OtherEventIds));
+    assert_eq!(vault.newest(), our_key);
+    assert_eq!(vault.event_id(&TenantId::new("acme").unwrap(), EventPosition(1)), id);
+    assert_eq!(vault.replace_ring(file), Ok(()));
+    assert_eq!(vault.newest(), new);
+}
+
+#[test]
 fn why_the_ring_could_not_be_read_anew_is_told_and_the_old_one_stays() {
     let vault = TestVault(
         AesGcmVault::new(ring(), Arc::new(OsEntropy)).with_reload(|| Err::<KeyRing, _>(KeyRingError::Empty)),
@@ -250,7 +298,7 @@ fn a_layout_of_a_later_version_is_told_from_a_forgery() {
 fn nothing_that_is_stored_or_printed_holds_a_secret() {
     let ring = ring();
     let text = ring.to_text();
-    let key = text.rsplit('"').nth(1).unwrap();
+    let (event_ids, key) = (text.split('"').nth(1).unwrap(), text.rsplit('"').nth(1).unwrap());
     let vault = vault(KeyRing::parse(&text).unwrap());
     let home = Place::home();
     let sealed = vault.sealed(SECRET, &home);
@@ -260,7 +308,7 @@ fn nothing_that_is_stored_or_printed_holds_a_secret() {
     let error = vault.opened(&sealed, &elsewhere).unwrap_err();
     let shown = format!("{:?} {ring:?} {sealed:?} {error} {error:?} {}", vault.0, failure(&error));
     assert!(shown.contains(ring.newest().as_str()));
-    for secret in [key, str::from_utf8(SECRET).unwrap(), "97, 32, 115"] {
+    for secret in [key, event_ids, str::from_utf8(SECRET).unwrap(), "97, 32, 115"] {
         assert!(!shown.contains(secret), "{shown}");
     }
 }

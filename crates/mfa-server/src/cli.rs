@@ -1,12 +1,11 @@
 //! The command line.
 
-use std::num::ParseIntError;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use mfa_domain::ports::{ApiKeyId, EventPosition, Scope};
-use mfa_domain::{EndpointId, FactorId, Reason, TenantId, Timestamp, UserId};
+use mfa_domain::ports::{ApiKeyId, Scope};
+use mfa_domain::{EndpointId, EventId, FactorId, Reason, TenantId, Timestamp, UserId};
 
 use crate::config::Flags;
 
@@ -268,8 +267,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_parser = UserId::new, requires = "tenant")]
     pub(crate) user: Option<UserId>,
     /// Go on after the event with this id
-    #[arg(long, value_name = "ID", value_parser = event_id, requires = "tenant")]
-    pub(crate) after: Option<EventPosition>,
+    #[arg(long, value_name = "ID", requires = "tenant")]
+    pub(crate) after: Option<EventId>,
     /// What happened at this time or later, such as 2026-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<Timestamp>,
@@ -296,10 +295,6 @@ pub(crate) struct PruneArgs {
     pub(crate) json: Json,
 }
 
-fn event_id(text: &str) -> Result<EventPosition, ParseIntError> {
-    text.parse().map(EventPosition)
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
     /// Show how far each webhook is, and how the last attempt failed
@@ -315,13 +310,14 @@ pub(crate) enum WebhookCommand {
         #[command(flatten)]
         json: Json,
     },
-    /// Deliver all events after one again; or skip those up to it
+    /// Deliver all events after a position of the trail again; or skip those up to it
     Rewind {
         /// The webhook's name
         #[arg(value_parser = EndpointId::new)]
         name: EndpointId,
-        /// The id of the last event that is not to be delivered; 0 for all events
-        #[arg(long, value_name = "ID")]
+        /// The position of the last event that is not to be delivered, as `webhook status` and `user events
+        /// --json` show it; 0 for all events
+        #[arg(long, value_name = "POSITION")]
         after: u64,
         #[command(flatten)]
         json: Json,

@@ -62,16 +62,7 @@ pub(crate) fn for_store(
     shared: bool,
 ) -> Result<KeyRing> {
     match source.read()? {
-        Some(ring) => {
-            let missing = ring.missing(in_use);
-            if missing.is_empty() {
-                return Ok(ring);
-            }
-            let what = format!("the key ring is not that of this database: it lacks {}", names(missing));
-            let advice =
-                "put the right key ring in place, or restore it from its backup; nothing was changed";
-            Err(Refusal::new(what, advice).into())
-        }
+        Some(ring) => right(ring, in_use),
         None if in_use.is_empty() && shared => {
             let what = "the database is in use, and there is no key ring here";
             let advice = "put a copy of the key ring of the other servers in place; all need the same one";
@@ -91,6 +82,23 @@ pub(crate) fn for_store(
             Err(Refusal::new(what, advice).into())
         }
     }
+}
+
+/// The ring that is there, for a store whose secrets need the keys `in_use`, where none is to be made.
+pub(crate) fn existing(source: &RingSource<'_>, in_use: &[KeyId]) -> Result<KeyRing> {
+    let ring = source.read()?.ok_or_else(|| {
+        let what = "there is no key ring here";
+        Refusal::new(what, "put a copy of the servers' key ring in place, or restore it from its backup")
+    })?;
+    right(ring, in_use)
+}
+
+/// Refuses a ring that lacks a key.
+fn right(ring: KeyRing, in_use: &[KeyId]) -> Result<KeyRing> {
+    let Some(missing) = names_of_missing(&ring, in_use) else { return Ok(ring) };
+    let what = format!("the key ring is not that of this database: it lacks {missing}");
+    let advice = "put the right key ring in place, or restore it from its backup; nothing was changed";
+    Err(Refusal::new(what, advice).into())
 }
 
 /// Reads a ring from a file; none if it is not there.
@@ -122,7 +130,8 @@ impl Stamp {
 }
 
 /// Takes up what changes in the file after it was as `known`, until the task is dropped. A ring that lacks
-/// a key that is in use is left alone: what that key sealed would not open any more.
+/// a key that is in use is left alone, since what that key sealed would not open any more; so is one that makes
+/// other ids of events.
 pub(crate) async fn follow(
     path: PathBuf,
     mut known: Option<Stamp>,
@@ -140,8 +149,11 @@ pub(crate) async fn follow(
         match read_file(&path) {
             Ok(Some(ring)) => match names_of_missing(&ring, &in_use) {
                 None => {
-                    info!(newest = %ring.newest(), "the key ring was read anew");
-                    vault.replace_ring(ring);
+                    let newest = ring.newest().clone();
+                    match vault.replace_ring(ring) {
+                        Ok(()) => info!(%newest, "the key ring was read anew"),
+                        Err(error) => warn!("the key ring is that of another installation: {error}"),
+                    }
                 }
                 Some(missing) => warn!("the key ring lacks {missing}; put them back, since they are in use"),
             },

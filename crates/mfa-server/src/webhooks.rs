@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{DeliveryStore, EventPosition, SystemClock};
+use mfa_domain::ports::{DeliveryStore, EventPosition, SystemClock, Vault};
 use mfa_webhook::{Endpoint, Filter, Http, Secrets, Sender, SigningSecrets};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,7 +25,11 @@ pub(crate) struct Webhooks {
 
 impl Webhooks {
     /// Starts to deliver. Once this is done no event is left out, whatever fails later.
-    pub(crate) async fn start(settings: &Settings, store: Option<Arc<dyn DeliveryStore>>) -> Result<Self> {
+    pub(crate) async fn start(
+        settings: &Settings,
+        store: Option<Arc<dyn DeliveryStore>>,
+        vault: &Arc<dyn Vault>,
+    ) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let mut senders = JoinSet::new();
         let http = http(settings)?;
@@ -37,7 +41,7 @@ impl Webhooks {
             let endpoint = endpoint(settings, webhook)?;
             info!(webhook = %endpoint.id, url = %endpoint.url, "events are delivered");
             let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
-            let sender = Sender::new(endpoint, Arc::clone(&store), clock, entropy, http.clone());
+            let sender = Sender::new(endpoint, store.clone(), vault.clone(), clock, entropy, http.clone());
             sender.begin().await.with_context(|| format!("the webhook {} cannot begin", webhook.name))?;
             let mut stopped = stopped.clone();
             senders.spawn(sender.run(async move {

@@ -85,6 +85,13 @@ fn a_damaged_key_ring_is_named_by_line_and_not_quoted() {
         "serve --listen 127.0.0.1:0",
         "the key ring mfa-data/keyring.toml is damaged: key number 1",
     );
+    let event_ids = text.lines().find(|line| line.starts_with("event_ids")).unwrap();
+    for changed in ["", "event_ids = 'hunter2'"] {
+        std::fs::write(&ring, text.replace(event_ids, changed)).unwrap();
+        let why = "is damaged: event_ids is missing, or is not 32 bytes in base64";
+        refused(&program, "serve --listen 127.0.0.1:0", why);
+        assert!(!program.run("user show alice").err.contains("hunter2"));
+    }
 }
 
 #[test]

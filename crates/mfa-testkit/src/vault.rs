@@ -3,13 +3,14 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Vault, VaultError};
-use mfa_domain::{KeyId, SealContext, Sealed};
+use mfa_domain::ports::{EventPosition, Vault, VaultError};
+use mfa_domain::{EventId, KeyId, SealContext, Sealed, TenantId};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// A vault that opens only what it sealed, under the same key and in the same place, and never
-/// gives the same bytes twice. **For tests only**: the name of a key is the key.
+/// gives the same bytes twice. **For tests only**: the name of a key is the key, and an id of an event is a mark of
+/// the tenant and the position, so that one tells the other and a made-up id of the tenant may pass.
 #[derive(Debug)]
 pub struct FakeVault(Mutex<Ring>);
 
@@ -82,6 +83,25 @@ impl Vault for FakeVault {
     fn newest(&self) -> KeyId {
         self.0.lock().unwrap().keys.last().unwrap().clone()
     }
+
+    fn event_id(&self, tenant: &TenantId, position: EventPosition) -> EventId {
+        let (mut block, position) = ([0; 16], position.0.to_be_bytes());
+        block[..8].copy_from_slice(&mark(tenant));
+        block[8..].copy_from_slice(&position);
+        EventId::from_block(block)
+    }
+
+    fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition> {
+        let block = id.block();
+        let (marked, position) = (block.first_chunk()?, block.last_chunk()?);
+        (*marked == mark(tenant)).then(|| EventPosition(u64::from_be_bytes(*position)))
+    }
+}
+
+/// By which ids of different tenants differ.
+fn mark(tenant: &TenantId) -> [u8; 8] {
+    let hash = Sha256::digest(tenant.as_str());
+    std::array::from_fn(|n| hash[n])
 }
 
 /// Masks bytes, and unmasks them again.
@@ -107,6 +127,16 @@ mod tests {
 
     fn account(user: &str) -> AccountKey {
         AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap())
+    }
+
+    #[test]
+    fn an_id_of_an_event_is_one_of_its_tenant_alone() {
+        let vault = FakeVault::default();
+        let [ours, theirs] = ["acme", "umbrella"].map(|name| TenantId::new(name).unwrap());
+        let id = vault.event_id(&ours, EventPosition(17));
+        assert_eq!(vault.event_position(&ours, id), Some(EventPosition(17)));
+        assert_eq!(vault.event_position(&theirs, id), None);
+        assert_eq!(vault.event_position(&ours, EventId::from_block([7; 16])), None);
     }
 
     #[tokio::test]

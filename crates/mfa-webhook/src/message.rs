@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
-use mfa_domain::ports::TrailEvent;
-use mfa_domain::{FactorId, Timestamp};
+use mfa_domain::ports::{TrailEvent, Vault};
+use mfa_domain::{EventId, FactorId, Timestamp};
 use serde::Serialize;
 
 /// A message, and the id by which a receiver knows it again.
@@ -45,16 +45,18 @@ impl Message {
     /// Events in their order; `None` if there are none, or they cannot be written.
     ///
     /// The same events make the same message, byte by byte. Its id has the ids of the first and the last,
-    /// and a part of the last one's hash: so two installations that deliver to one receiver do not make
-    /// the same ids.
-    pub(crate) fn of_events(events: &[TrailEvent]) -> Option<Self> {
-        let (first, last) = (&events.first()?.recorded, &events.last()?.recorded);
+    /// and a part of the last one's hash: so what happens after a return to a backup of the database is not
+    /// taken for what had happened before.
+    pub(crate) fn of_events(events: &[TrailEvent], vault: &dyn Vault) -> Option<Self> {
+        let (first, last) = (events.first()?, events.last()?);
+        let [from, to] = [first, last].map(|event| id(vault, event));
+        let last = &last.recorded;
         let hash = HEXLOWER.encode(&last.event.hash.0[..8]);
-        let id = format!("events_{}_{}_{hash}", first.position, last.position);
+        let id = format!("events_{from}_{to}_{hash}");
         let body = Body {
             r#type: "audit.events",
             timestamp: last.event.at.to_string(),
-            data: Data { events: events.iter().map(Event::of).collect() },
+            data: Data { events: events.iter().map(|event| Event::of(event, vault)).collect() },
         };
         Some(Self { id, body: serde_json::to_vec(&body).ok()? })
     }
@@ -72,10 +74,11 @@ impl Message {
 }
 
 impl<'a> Event<'a> {
-    fn of(TrailEvent { tenant, recorded }: &'a TrailEvent) -> Self {
+    fn of(of: &'a TrailEvent, vault: &dyn Vault) -> Self {
+        let TrailEvent { tenant, recorded } = of;
         let event = &recorded.event;
         Self {
-            id: recorded.position.to_string(),
+            id: id(vault, of).to_string(),
             tenant: tenant.as_str(),
             user: recorded.user.as_str(),
             at: event.at.to_string(),
@@ -87,4 +90,9 @@ impl<'a> Event<'a> {
             hash: event.hash.to_string(),
         }
     }
+}
+
+/// The id by which its tenant knows an event.
+fn id(vault: &dyn Vault, TrailEvent { tenant, recorded }: &TrailEvent) -> EventId {
+    vault.event_id(tenant, recorded.position)
 }

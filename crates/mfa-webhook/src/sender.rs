@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::delivery::Turn;
-use mfa_domain::ports::{Clock, Commit, DeliveryStore, Entropy, EventPosition, StoreError, UnreadableEvent};
+use mfa_domain::ports::{
+    Clock, Commit, DeliveryStore, Entropy, EventPosition, StoreError, UnreadableEvent, Vault,
+};
 use mfa_domain::{Delivery, Timestamp, Version, Versioned};
 
 use crate::batch::Batch;
@@ -26,6 +28,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub struct Sender {
     endpoint: Endpoint,
     store: Arc<dyn DeliveryStore>,
+    vault: Arc<dyn Vault>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     http: Http,
@@ -47,16 +50,17 @@ pub enum Step {
 }
 
 impl Sender {
-    /// A sender that is not running yet.
+    /// A sender that is not running yet. The vault gives events the ids that the HTTP API shows.
     #[must_use]
     pub fn new(
         endpoint: Endpoint,
         store: Arc<dyn DeliveryStore>,
+        vault: Arc<dyn Vault>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         http: Http,
     ) -> Self {
-        Self { endpoint, store, clock, entropy, http, claim: None, store_failed: false }
+        Self { endpoint, store, vault, clock, entropy, http, claim: None, store_failed: false }
     }
 
     /// Makes sure that the store knows the endpoint: from now on no event is left out.
@@ -132,7 +136,7 @@ impl Sender {
         if delivery.turn(now) != Turn::Free {
             return Ok(Step::Nothing);
         }
-        let Some(message) = Message::of_events(&batch.events) else {
+        let Some(message) = Message::of_events(&batch.events, self.vault.as_ref()) else {
             // Nothing of it is for this endpoint, or nothing that can be read.
             let next = delivery.delivered(batch.through).passing_over(batch.unreadable.len() as u64);
             let kept = self.swap(version, &next).await?;

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountStore, Clock, Commit, DeliveryStore, EventPosition, EventQuery, StoreError, TrailPage,
+    AccountStore, Clock, Commit, DeliveryStore, EventPosition, EventQuery, StoreError, TrailPage, Vault,
 };
-use mfa_domain::{AuditHead, Delivery, EndpointId, TenantId, Version, Versioned};
+use mfa_domain::{AccountKey, AuditHead, Delivery, EndpointId, TenantId, UserId, Version, Versioned};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::changes::{change, key};
-use mfa_testkit::{ManualClock, SeededEntropy};
+use mfa_testkit::{FakeVault, ManualClock, SeededEntropy};
 use mfa_webhook::{Endpoint, Filter, Http, Secrets, Sender, SigningSecrets, Step, WebhookUrl};
 use tokio::sync::oneshot;
 
@@ -54,6 +54,7 @@ impl Scene {
         Sender::new(
             endpoint,
             self.store.clone(),
+            Arc::new(FakeVault::default()),
             self.clock.clone(),
             Arc::new(SeededEntropy::default()),
             http,
@@ -71,10 +72,10 @@ impl Scene {
         self.store.delivery(&id()).await.unwrap().unwrap().value
     }
 
-    /// The ids of the events of each message, and the status that it was answered with.
+    /// The positions of the events of each message, and the status that it was answered with.
     fn messages(&self) -> Vec<(Vec<u64>, u16)> {
         let received = self.receiver.received();
-        received.iter().map(|message| (event_ids(&message.body), message.status)).collect()
+        received.iter().map(|message| (positions(&message.body), message.status)).collect()
     }
 }
 
@@ -82,10 +83,15 @@ fn id() -> EndpointId {
     EndpointId::new("siem").unwrap()
 }
 
-fn event_ids(body: &[u8]) -> Vec<u64> {
+/// Where the events of a message are in the trail: each has an id of its tenant.
+fn positions(body: &[u8]) -> Vec<u64> {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap();
-    let events = body["data"]["events"].as_array().unwrap().iter();
-    events.map(|event| event["id"].as_str().unwrap().parse().unwrap()).collect()
+    let vault = FakeVault::default();
+    let position = |event: &serde_json::Value| {
+        let tenant = TenantId::new(event["tenant"].as_str().unwrap()).unwrap();
+        vault.event_position(&tenant, event["id"].as_str().unwrap().parse().unwrap()).unwrap().0
+    };
+    body["data"]["events"].as_array().unwrap().iter().map(position).collect()
 }
 
 /// Takes turns until there is nothing to do.
@@ -110,6 +116,24 @@ async fn events_arrive_in_order_in_batches_and_signed() {
         assert_eq!((message.path.as_str(), message.header("content-type")), ("/hook", "application/json"));
     }
     assert_eq!(scene.kept().await, Delivery::starting_after(EventPosition(120)));
+}
+
+/// A message may hold events of several tenants, and its id those of two.
+#[tokio::test]
+async fn ids_are_those_of_the_tenants() {
+    let scene = Scene::new().await;
+    let tenants = ["acme", "umbrella"].map(|name| TenantId::new(name).unwrap());
+    for tenant in tenants.iter().cycle().take(4) {
+        let key = AccountKey::new(tenant.clone(), UserId::new("alice").unwrap());
+        assert_eq!(change(scene.store.as_ref(), &key, |_| ()).await.unwrap(), Commit::Won);
+    }
+    run_dry(&mut scene.sender()).await;
+    assert_eq!(scene.messages(), [(vec![1, 2, 3, 4], 204)]);
+    let ids = [1, 4].map(|n| FakeVault::default().event_id(&tenants[(n - 1) % 2], EventPosition(n as u64)));
+    let message = scene.receiver.received().remove(0);
+    let id = message.header("webhook-id");
+    let hash = id.strip_prefix(&format!("events_{}_{}_", ids[0], ids[1])).unwrap_or_else(|| panic!("{id}"));
+    assert_eq!((hash.len(), hash.bytes().all(|byte| byte.is_ascii_hexdigit())), (16, true));
 }
 
 #[tokio::test]
@@ -170,7 +194,7 @@ async fn whatever_is_no_2xx_is_tried_again_as_the_same_message_and_nothing_overt
         );
     }
     assert_ne!(tries[0].header("webhook-timestamp"), tries[1].header("webhook-timestamp"));
-    assert_eq!(event_ids(&last.body), (3..=11).collect::<Vec<_>>());
+    assert_eq!(positions(&last.body), (3..=11).collect::<Vec<_>>());
     assert!(elsewhere.received().is_empty(), "a redirect was followed");
 }
 
@@ -447,7 +471,14 @@ async fn a_store_that_fails_now_and_then_loses_no_event() {
     let flaky = Arc::new(Flaky { inner: scene.store.clone(), swaps: 0.into() });
     let entropy = Arc::new(SeededEntropy::default());
     let http = Http::new(false).unwrap();
-    let mut sender = Sender::new(scene.endpoint(), flaky, scene.clock.clone(), entropy, http);
+    let mut sender = Sender::new(
+        scene.endpoint(),
+        flaky,
+        Arc::new(FakeVault::default()),
+        scene.clock.clone(),
+        entropy,
+        http,
+    );
     for _ in 0..1000 {
         let _ = sender.step().await;
         // So that claims of which nobody knows end.

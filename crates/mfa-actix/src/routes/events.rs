@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Query};
-use mfa_domain::ports::{EventPosition, EventQuery, RecordedEvent, UnreadableEvent};
+use mfa_domain::ports::{EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -19,7 +19,12 @@ use crate::state::State;
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageRequest {
     /// Only events after the one with this id.
-    #[param(pattern = "^[0-9]*$", max_length = 19, example = "4711")]
+    #[param(
+        pattern = "^evt_[a-z2-7]{26}$",
+        min_length = 30,
+        max_length = 30,
+        example = "evt_6aa7ss2xkxx434m5qycywjdudy"
+    )]
     after: Option<String>,
     /// At most so many: 1 to 1000, 100 by default.
     #[param(minimum = 1, maximum = 1000, default = 100, example = 50)]
@@ -30,7 +35,7 @@ pub(crate) struct PageRequest {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "events": [{
-        "id": "4712",
+        "id": "evt_2p2egftjojmab5ltxnmqwvdoaa",
         "user": "alice@example.com",
         "at": "2026-03-02T08:15:27.000Z",
         "kind": "verified",
@@ -40,7 +45,7 @@ pub(crate) struct PageRequest {
         "sequence": 3,
         "hash": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
     }],
-    "next": "4712",
+    "next": "evt_2p2egftjojmab5ltxnmqwvdoaa",
 }))]
 pub(crate) struct EventsAnswer {
     events: Vec<EventAnswer>,
@@ -49,7 +54,7 @@ pub(crate) struct EventsAnswer {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreadable: Vec<String>,
     /// What to give as `after` for the next page; `null` if this is the last.
-    #[schema(required)]
+    #[schema(required, pattern = "^evt_[a-z2-7]{26}$", min_length = 30, max_length = 30)]
     next: Option<String>,
 }
 
@@ -57,7 +62,8 @@ pub(crate) struct EventsAnswer {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Event)]
 pub(crate) struct EventAnswer {
-    /// Its id; grows with every event.
+    /// Its opaque id, which stays. Ids are in no order; events are.
+    #[schema(pattern = "^evt_[a-z2-7]{26}$", min_length = 30, max_length = 30)]
     id: String,
     /// Whose account.
     user: String,
@@ -116,35 +122,36 @@ async fn page(
 ) -> Result<Json<EventsAnswer>, Problem> {
     let wanted = Query::<PageRequest>::from_query(request.query_string())
         .map_err(|_| Problem::invalid("", "the query may hold `after` and `limit`, each once"))?;
+    let vault = &state.mfa.ports().vault;
     let after = match wanted.after.as_deref() {
         None | Some("") => None,
         Some(text) => {
-            let position =
-                text.parse().map_err(|_| Problem::invalid("after", "must be the id of an event"))?;
-            Some(EventPosition(position))
+            let position = text.parse().ok().and_then(|id| vault.event_position(&tenant, id));
+            Some(position.ok_or_else(|| Problem::invalid("after", "is no id of an event of this tenant"))?)
         }
     };
     let limit = wanted.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::invalid("limit", "must be 1 to 1000"));
     }
-    let page = state.mfa.events(&EventQuery { tenant, user, after, limit }).await?;
-    let next = page.last().filter(|_| page.more).map(|position| position.to_string());
+    let id = |position| vault.event_id(&tenant, position).to_string();
+    let page = state.mfa.events(&EventQuery { tenant: tenant.clone(), user, after, limit }).await?;
     for UnreadableEvent { position, place, what } in &page.unreadable {
         metrics::counter!("mfa_unreadable_rows_total", "table" => "events").increment(1);
-        tracing::error!(%position, account = %place, what, "an event cannot be read; see audit verify");
+        let id = id(*position);
+        tracing::error!(id, %position, account = %place, what, "an event cannot be read; see audit verify");
     }
     Ok(Json(EventsAnswer {
-        events: page.events.into_iter().map(EventAnswer::from).collect(),
-        unreadable: page.unreadable.iter().map(|event| event.position.to_string()).collect(),
-        next,
+        next: page.last().filter(|_| page.more).map(id),
+        unreadable: page.unreadable.iter().map(|event| id(event.position)).collect(),
+        events: page.events.into_iter().map(|event| EventAnswer::of(id(event.position), event)).collect(),
     }))
 }
 
-impl From<RecordedEvent> for EventAnswer {
-    fn from(RecordedEvent { position, user, event }: RecordedEvent) -> Self {
+impl EventAnswer {
+    fn of(id: String, RecordedEvent { user, event, .. }: RecordedEvent) -> Self {
         Self {
-            id: position.to_string(),
+            id,
             user: user.as_str().to_owned(),
             at: event.at.to_string(),
             kind: event.kind.to_string(),

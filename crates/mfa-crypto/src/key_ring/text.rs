@@ -21,12 +21,15 @@ const HEADER: &str = "\
 # The last key seals new secrets, the others still open older ones; one with standby = true after it
 # opens, and does not seal yet. An id is a fingerprint of its
 # key, so changing either by hand makes the ring unreadable.
+#
+# The ids of events are made from event_ids, which stays as it is when keys change.
 ";
 
 /// Borrowed from the text, so that reading makes no copy of a key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RingText<'a> {
+    event_ids: Option<&'a str>,
     #[serde(borrow, default)]
     keys: Vec<EntryText<'a>>,
 }
@@ -42,8 +45,8 @@ struct EntryText<'a> {
 }
 
 impl KeyRing {
-    /// Reads what [`KeyRing::to_text`] wrote: TOML with a table `[[keys]]` for each key, the newest
-    /// last.
+    /// Reads what [`KeyRing::to_text`] wrote: TOML with `event_ids` and a table `[[keys]]` for each key,
+    /// the newest last.
     ///
     /// Every key is checked against its id, so a damaged or exchanged key is noticed here and not
     /// when the first secret does not open. Wiping the text afterwards is the caller's part.
@@ -71,7 +74,8 @@ impl KeyRing {
         }
         let standby = on_standby.and_then(|_| entries.pop());
         let newest = entries.pop().ok_or(KeyRingError::Empty)?;
-        Ok(Self { older: entries, newest, standby })
+        let event_ids = parsed.event_ids.and_then(Key::read).ok_or(KeyRingError::EventIds)?;
+        Ok(Self { older: entries, newest, standby, event_ids })
     }
 
     /// The ring as text, which [`KeyRing::parse`] reads. It holds the keys: write it to a file that
@@ -80,9 +84,12 @@ impl KeyRing {
     pub fn to_text(&self) -> Zeroizing<String> {
         const ENTRY_LENGTH: usize = 192;
         // Allocated once: growing would leave copies behind.
-        let capacity = HEADER.len() + ENTRY_LENGTH * self.entries().count();
+        let capacity = HEADER.len() + ENTRY_LENGTH * (1 + self.entries().count());
         let mut text = Zeroizing::new(String::with_capacity(capacity));
         text.push_str(HEADER);
+        text.push_str("event_ids = \"");
+        BASE64.encode_append(self.event_ids.expose(), &mut text);
+        text.push_str("\"\n");
         for Entry { id, created_at, key } in self.entries() {
             let _ = write!(text, "\n[[keys]]\nid = \"{id}\"\ncreated_at = {created_at}\nkey = \"");
             BASE64.encode_append(key.expose(), &mut text);
@@ -164,6 +171,7 @@ mod tests {
             assert!(read.keys().eq(ring.keys()));
             assert_eq!((read.newest(), read.standby()), (ring.newest(), ring.standby()));
             assert!(read.entries().zip(ring.entries()).all(|(a, b)| a.key.expose() == b.key.expose()));
+            assert!(read.has_event_ids_of(&ring));
             assert_eq!(*read.to_text(), *text);
         }
     }
@@ -174,12 +182,15 @@ mod tests {
         let text = ring.to_text().to_string();
         let ((first, first_key), (second, second_key)) = (entry(&ring, 0), entry(&ring, 1));
         let own = |id: &str| KeyId::new(id);
+        let event_ids = BASE64.encode(ring.event_ids.expose());
+        let whole = format!("event_ids = \"{event_ids}\"\n");
         let line_of = |needle: &str| 1 + text[..text.find(needle).unwrap()].matches('\n').count();
         let without_last_byte = BASE64.encode(&ring.entries().next().unwrap().key.expose()[..31]);
         let with_another_byte = BASE64.encode(&[ring.newest_key().expose().as_slice(), &[0]].concat());
 
         for (changed, expected) in [
             (String::new(), KeyRingError::Empty),
+            (whole.clone(), KeyRingError::Empty),
             (text.lines().take(8).collect::<Vec<_>>().join("\n"), KeyRingError::Empty),
             (text.replace(&first_key, &without_last_byte), KeyRingError::Malformed { number: 1 }),
             (text.replace(&second_key, &with_another_byte), KeyRingError::Malformed { number: 2 }),
@@ -194,6 +205,12 @@ mod tests {
                 KeyRingError::Duplicate { id: own(&first) },
             ),
             (text.replacen("\nkey", "\nstandby = true\nkey", 1), KeyRingError::MisplacedStandby),
+            (text.replace(&whole, ""), KeyRingError::EventIds),
+            (text.replace(&event_ids, ""), KeyRingError::EventIds),
+            (text.replace(&event_ids, &event_ids[4..]), KeyRingError::EventIds),
+            (text.replace(&event_ids, &format!("{event_ids}=")), KeyRingError::EventIds),
+            (text.replace("event_ids", "event_id"), KeyRingError::Syntax { line: line_of("event_ids =") }),
+            (format!("{text}{whole}"), KeyRingError::Syntax { line: text.matches('\n').count() + 1 }),
             (text.replace("\nkey = ", "\nKey = "), KeyRingError::Syntax { line: line_of(&first_key) }),
             (
                 text.replace(&format!("\"{first_key}"), &first_key),
@@ -207,15 +224,15 @@ mod tests {
     proptest! {
         /// Whatever one change does to the text, no error repeats eight characters of a key.
         #[test]
-        fn no_error_quotes_a_key(at in 0_usize..700, put in prop::option::of("[ -~\n\"=é]")) {
+        fn no_error_quotes_a_key(at in 0_usize..2000, put in prop::option::of("[ -~\n\"=é]")) {
             let ring = ring(2);
             let mut text = ring.to_text().to_string();
             let at = at % text.len();
             text.replace_range(at..=at, put.as_deref().unwrap_or_default());
             if let Err(error) = KeyRing::parse(&text) {
                 let shown = format!("{error} {error:?}");
-                for number in 0..2 {
-                    let (_, key) = entry(&ring, number);
+                let keys = (0..2).map(|number| entry(&ring, number).1);
+                for key in keys.chain([BASE64.encode(ring.event_ids.expose())]) {
                     let quoted = (0..=key.len() - 8).find(|from| shown.contains(&key[*from..*from + 8]));
                     prop_assert_eq!(quoted, None, "{}", shown);
                 }

@@ -209,7 +209,10 @@ pub struct RecordedEvent {
     pub event: AuditEvent,
 }
 
-/// The place of an event in the trail of a store; grows with every event of any tenant.
+/// The place of an event in the trail of a store.
+///
+/// It grows with every event of any tenant, so it is for the program and its operators. A tenant gets an
+/// [`EventId`](crate::EventId) instead, or each would see how much the others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventPosition(pub u64);
 

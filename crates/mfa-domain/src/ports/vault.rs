@@ -1,14 +1,15 @@
-//! Encryption of secrets at rest.
+//! Encryption of secrets at rest, and of what ids would tell.
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::port_error;
+use super::{EventPosition, port_error};
 use crate::sealed::{KeyId, SealContext, Sealed};
+use crate::{EventId, TenantId};
 
-/// Seals bytes, secrets first of all, and opens them again.
+/// Seals bytes, secrets first of all, and opens them again; and gives events ids that tell nothing.
 #[async_trait]
 pub trait Vault: Debug + Send + Sync + 'static {
     /// Encrypts with the newest key. MUST bind `context` as associated data and MUST NOT give the same
@@ -35,6 +36,17 @@ pub trait Vault: Debug + Send + Sync + 'static {
     fn supersedes(&self, key: &KeyId) -> bool {
         *key != self.newest()
     }
+
+    /// The id by which a tenant knows the event at that position of the trail.
+    ///
+    /// MUST be a permutation under a key, another one for each tenant, so that without the key ids tell
+    /// nothing of their positions: not which is the larger, nor how far they are apart. MUST stay as it is for
+    /// the life of an installation, whatever becomes of the keys that seal: tenants keep ids.
+    fn event_id(&self, tenant: &TenantId, position: EventPosition) -> EventId;
+
+    /// The position of the event that a tenant knows by that id. MUST be `None` for an id of another tenant,
+    /// and for one that was made up without the key.
+    fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition>;
 }
 
 port_error! {

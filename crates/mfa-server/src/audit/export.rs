@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use mfa_domain::ports::{
     AccountPlace, AccountQuery, AccountStore, EventPosition, EventQuery, RecordedEvent, UnreadableEvent,
+    Vault,
 };
-use mfa_domain::{AccountKey, AuditEvent, AuditHead, EventKind, TenantId, Timestamp, UserId};
+use mfa_domain::{AccountKey, AuditEvent, AuditHead, EventId, EventKind, TenantId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::lines::Lines;
@@ -60,22 +61,23 @@ pub(crate) struct Exported {
     pub(crate) last: Option<EventPosition>,
 }
 
-/// Writes events in the order of their ids, a page at a time. `unreadable` is told what is left out.
+/// Writes events in the order of the trail, a page at a time. `unreadable` is told what is left out.
 pub(crate) async fn export(
     accounts: &dyn AccountStore,
+    vault: &dyn Vault,
     selection: &Selection,
     to: &mut (dyn Write + Send),
     unreadable: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Exported> {
     let mut exported = Exported { last: selection.after, ..Exported::default() };
     if let Some(tenant) = &selection.tenant {
-        of_tenant(accounts, tenant, selection, to, unreadable, &mut exported).await?;
+        of_tenant(accounts, vault, tenant, selection, to, unreadable, &mut exported).await?;
     } else {
         let mut after = None;
         while let Some(next) = next_account(accounts, after).await? {
             let tenant = str::from_utf8(&place(&next).tenant).ok().and_then(|name| TenantId::new(name).ok());
             after = Some(if let Some(tenant) = &tenant {
-                of_tenant(accounts, tenant, selection, to, unreadable, &mut exported).await?;
+                of_tenant(accounts, vault, tenant, selection, to, unreadable, &mut exported).await?;
                 AccountPlace::after_tenant(tenant)
             } else {
                 let place = place(&next);
@@ -92,6 +94,7 @@ pub(crate) async fn export(
 
 async fn of_tenant(
     accounts: &dyn AccountStore,
+    vault: &dyn Vault,
     tenant: &TenantId,
     selection: &Selection,
     to: &mut (dyn Write + Send),
@@ -105,14 +108,18 @@ async fn of_tenant(
         for recorded in &page.events {
             let at = recorded.event.at;
             if since.is_none_or(|since| at >= since) && until.is_none_or(|until| at < until) {
-                let mut line = serde_json::to_vec(&Line::of(tenant, recorded))?;
+                let mut line = serde_json::to_vec(&Line::of(
+                    vault.event_id(tenant, recorded.position),
+                    tenant,
+                    recorded,
+                ))?;
                 line.push(b'\n');
                 to.write_all(&line).context("the events cannot be written")?;
                 exported.events += 1;
             }
         }
         for UnreadableEvent { position, place, what } in &page.unreadable {
-            unreadable(&format!("event {position} of {place} is left out: {what}"));
+            unreadable(&format!("the event at position {position} of {place} is left out: {what}"));
             exported.unreadable += 1;
         }
         // Also of what is not wanted: whoever goes on need not look at it again.
@@ -187,9 +194,9 @@ pub(crate) fn verify(
 }
 
 impl Line {
-    fn of(tenant: &TenantId, RecordedEvent { position, user, event }: &RecordedEvent) -> Self {
+    fn of(id: EventId, tenant: &TenantId, RecordedEvent { user, event, .. }: &RecordedEvent) -> Self {
         Self {
-            id: position.to_string(),
+            id: id.to_string(),
             tenant: tenant.to_string(),
             user: user.as_str().to_owned(),
             at: event.at.to_string(),
@@ -204,7 +211,7 @@ impl Line {
     }
 
     fn read(self) -> Option<(AccountKey, AuditEvent)> {
-        self.id.parse::<u64>().ok()?;
+        self.id.parse::<EventId>().ok()?;
         let key = AccountKey::new(TenantId::new(&self.tenant).ok()?, UserId::new(&self.user).ok()?);
         let at: Timestamp = self.at.parse().ok()?;
         let event = AuditEvent {
@@ -227,7 +234,7 @@ mod tests {
     use std::fs;
 
     use mfa_store_memory::MemoryStore;
-    use mfa_testkit::changes;
+    use mfa_testkit::{FakeVault, changes};
 
     use super::*;
 
@@ -244,7 +251,8 @@ mod tests {
 
     async fn exported(store: &MemoryStore, selection: Selection) -> (Vec<u8>, Exported) {
         let mut text = Vec::new();
-        let exported = export(store, &selection, &mut text, &mut |_| ()).await.unwrap();
+        let exported =
+            export(store, &FakeVault::default(), &selection, &mut text, &mut |_| ()).await.unwrap();
         (text, exported)
     }
 
@@ -286,13 +294,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store().await;
         let tenant = Some(TenantId::new("b").unwrap());
-        let (first, EventPosition(position)) = {
+        let (first, after) = {
             let (text, _) = exported(&store, Selection { tenant: tenant.clone(), ..everything() }).await;
             let first = text.split_inclusive(|byte| *byte == b'\n').next().unwrap().to_vec();
             let line: Line = serde_json::from_slice(&first).unwrap();
-            (first, EventPosition(line.id.parse().unwrap()))
+            let id = line.id.parse().unwrap();
+            (first, FakeVault::default().event_position(tenant.as_ref().unwrap(), id))
         };
-        let after = Some(EventPosition(position));
         let (rest, exported) = exported(&store, Selection { tenant, after, ..everything() }).await;
         assert_eq!(exported.events, 3);
         let again =

@@ -5,7 +5,9 @@ use std::pin::pin;
 
 use anyhow::Result;
 use futures_util::stream::{self, TryStreamExt};
-use mfa_domain::ports::{AccountEntry, AccountPlace, AccountStore, EventPage, EventQuery, UnreadableAccount};
+use mfa_domain::ports::{
+    AccountEntry, AccountPlace, AccountStore, EventPage, EventPosition, EventQuery, UnreadableAccount,
+};
 use mfa_domain::{AccountKey, AuditHead, Timestamp};
 
 use super::checkpoint::{Accounts, Checkpoint, Then};
@@ -33,8 +35,8 @@ pub(crate) struct Finding {
 pub(crate) enum Wrong {
     /// The event is missing, was altered, or is one that the account does not know.
     Broken,
-    /// The event is nothing that was ever written like that.
-    Unreadable,
+    /// The event is nothing that was ever written like that. It is at that position of the trail.
+    Unreadable(Option<EventPosition>),
     /// The account is nothing that was ever written like that.
     AccountUnreadable,
     /// The event is another one than at the checkpoint, though its hash is right.
@@ -209,7 +211,7 @@ async fn follow(
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: PAGE };
     loop {
         let Some(page) = readable(accounts.events(&query).await)? else {
-            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable));
+            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable(None)));
             return Ok(chain);
         };
         query.after = page.last().or(query.after);
@@ -231,7 +233,7 @@ async fn follow(
             }
         }
         if spoilt.is_some() {
-            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable));
+            chain.wrong = Some((chain.head.sequence + 1, Wrong::Unreadable(spoilt)));
             return Ok(chain);
         }
         if page.more {
@@ -295,7 +297,7 @@ impl Wrong {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Broken => "broken",
-            Self::Unreadable => "unreadable",
+            Self::Unreadable(_) => "unreadable",
             Self::AccountUnreadable => "account_unreadable",
             Self::Rewritten => "rewritten",
             Self::EndGone => "end_gone",
@@ -309,7 +311,10 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Broken => "it is missing or altered, or the account does not know it",
-            Self::Unreadable => "it cannot be read",
+            Self::Unreadable(None) => "it cannot be read",
+            Self::Unreadable(Some(position)) => {
+                return write!(f, "it cannot be read; its position in the trail is {position}");
+            }
             Self::AccountUnreadable => "the account itself cannot be read",
             Self::Rewritten => "at the checkpoint it was another one",
             Self::EndGone => "it was there at the checkpoint",

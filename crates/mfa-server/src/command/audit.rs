@@ -13,7 +13,7 @@ mod export;
 mod prune;
 mod verify;
 
-/// Needs no key ring: the trail holds no secret.
+/// The trail holds no secret; only an export needs the key ring, for the ids of events.
 pub(super) async fn run(config: &Config, command: AuditCommand) -> Result<Exit> {
     match command {
         AuditCommand::Verify(arguments) => return verify::run(config, &arguments).await,

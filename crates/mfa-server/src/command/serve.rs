@@ -50,7 +50,8 @@ pub(super) async fn run(config: &Config) -> Result<()> {
         http::listen(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr().context("the server has no address")?;
     // Before the first request, so that no event of it is left out.
-    let webhooks = Webhooks::start(settings, installation.deliveries()).await?;
+    let webhooks =
+        Webhooks::start(settings, installation.deliveries(), &installation.mfa.ports().vault).await?;
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
     installation.made().await;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use mfa_domain::mfa::Status;
 use mfa_domain::ports::{EventQuery, RecordedEvent, UnreadableEvent};
-use mfa_domain::{AccountKey, Factor, FactorId, Mfa, Reason, Timestamp, Version};
+use mfa_domain::{AccountKey, EventId, Factor, FactorId, Mfa, Reason, Timestamp, Version};
 use serde_json::{Value, json};
 
 use super::operator;
@@ -160,7 +160,7 @@ async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
         let page = mfa.events(&query).await?;
         query.after = page.last();
         for UnreadableEvent { position, what, .. } in &page.unreadable {
-            output::complain(&format!("event {position} cannot be read: {what}"));
+            output::complain(&format!("the event at position {position} cannot be read: {what}"));
         }
         events.extend(page.events);
         if !page.more || query.after.is_none() {
@@ -172,16 +172,19 @@ async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
         ensure_seen(mfa, key).await?;
     }
     if json.json {
-        return output::say_json(&events.iter().map(event_as_json).collect());
+        let id = |position| mfa.ports().vault.event_id(&key.tenant, position);
+        let events = events.iter().map(|recorded| event_as_json(id(recorded.position), recorded));
+        return output::say_json(&events.collect());
     }
     let rows: Vec<_> = events.iter().map(event_as_row).collect();
     output::say_table(["AT", "EVENT", "FACTOR", "BY", "DETAIL"], &rows)
 }
 
-fn event_as_json(recorded: &RecordedEvent) -> Value {
+fn event_as_json(id: EventId, recorded: &RecordedEvent) -> Value {
     let event = &recorded.event;
     json!({
-        "id": recorded.position.to_string(),
+        "id": id.to_string(),
+        "position": recorded.position.to_string(),
         "at": event.at.to_string(),
         "kind": event.kind.as_str(),
         "user": recorded.user.as_str(),

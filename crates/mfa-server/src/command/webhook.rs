@@ -1,4 +1,4 @@
-//! `webhook`
+//! `webhook`: in positions of the trail of all tenants, since that is what is delivered.
 
 use anyhow::{Context, Result, bail};
 use mfa_domain::delivery::Turn;
@@ -17,7 +17,7 @@ use crate::webhooks::{endpoint, http, undeliverable};
 /// How often to try again when a sender is faster.
 const TRIES: usize = 16;
 
-/// Needs no key ring: the trail holds no secret.
+/// Needs no key ring: positions are no secret to an operator.
 pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit> {
     let settings = &config.settings;
     if let WebhookCommand::Test { name, json } = &command {
@@ -79,7 +79,7 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
     if json.json {
         let rows = rows.iter().map(|(webhook, kept)| {
             let url = webhook.url.to_string();
-            json!({ "name": webhook.name.as_str(), "url": url, "last_event": last.to_string(),
+            json!({ "name": webhook.name.as_str(), "url": url, "last_position": last.to_string(),
                 "delivery": kept.as_ref().map(to_json) })
         });
         return output::say_json(&rows.collect());
@@ -88,8 +88,8 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
         "NAME",
         "URL",
         "STATE",
-        "DELIVERED UP TO",
-        "LAST EVENT",
+        "POSITION",
+        "LAST POSITION",
         "UNREADABLE",
         "FAILURES",
         "LAST FAILURE",
@@ -130,7 +130,9 @@ async fn rewind(
 ) -> Result<()> {
     let last = store.last_event().await?;
     if after > last {
-        return Err(Misuse(format!("there is no event {after}; the last one is {last}")).into());
+        return Err(
+            Misuse(format!("there is no event at position {after}; the last one is at {last}")).into()
+        );
     }
     let rewound = change(store, name, |_| Delivery::starting_after(after)).await?;
     say(name, &rewound, json)
@@ -167,7 +169,7 @@ fn say(name: &EndpointId, delivery: &Delivery, json: Json) -> Result<()> {
     if json.json {
         return output::say_json(&to_json(delivery));
     }
-    output::say(format_args!("{name} goes on after event {}", delivery.position))
+    output::say(format_args!("{name} goes on after position {}", delivery.position))
 }
 
 fn to_json(delivery: &Delivery) -> Value {

@@ -2,20 +2,35 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use mfa_crypto::{AesGcmVault, OsEntropy};
+use mfa_domain::ports::Vault;
+use mfa_domain::{EventId, TenantId};
 use serde_json::json;
 
 use crate::audit::export::{Exported, Selection, export};
 use crate::cli::ExportArgs;
 use crate::config::Config;
 use crate::data_dir::Replacement;
-use crate::failure::Exit;
+use crate::failure::{Exit, Misuse};
+use crate::key_ring::{self, RingSource};
 use crate::output;
 use crate::storage::{Absent, Storage};
 
 pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<Exit> {
     let ExportArgs { tenant, user, after, since, until, out, json } = arguments;
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
+    let vault = vault(config, &storage).await?;
+    let position = |tenant: &TenantId, id: EventId| {
+        let position = vault.event_position(tenant, id);
+        position.ok_or_else(|| Misuse(format!("{id} is no id of an event of tenant {tenant}")))
+    };
+    let after = match (&tenant, after) {
+        (Some(tenant), Some(id)) => Some(position(tenant, id)?),
+        _ => None,
+    };
     let user = match (&tenant, user) {
         (Some(tenant), Some(user)) => Some(storage.account(tenant.clone(), user).await?.user),
         (_, user) => user,
@@ -25,18 +40,27 @@ pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<Exit> 
     let mut name: fn(&str) = output::complain;
     let exported = if let Some(path) = out {
         let mut file = Replacement::begin(&path)?;
-        let exported = export(accounts, &selection, &mut file, &mut name).await?;
+        let exported = export(accounts, &vault, &selection, &mut file, &mut name).await?;
         file.commit()?;
-        say(&path, &exported, json)?;
+        let last = selection.tenant.as_ref().zip(exported.last);
+        say(&path, &exported, last.map(|(tenant, last)| vault.event_id(tenant, last)), json)?;
         exported
     } else {
-        export(accounts, &selection, &mut output::stream(), &mut name).await?
+        export(accounts, &vault, &selection, &mut output::stream(), &mut name).await?
     };
     storage.close().await;
     Ok(if exported.unreadable == 0 { Exit::Done } else { Exit::Failed })
 }
 
-fn say(path: &Path, Exported { events, unreadable, last }: &Exported, json: bool) -> Result<()> {
+/// Makes the ids of events, by the key ring that is there.
+async fn vault(config: &Config, storage: &Storage) -> Result<AesGcmVault> {
+    let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
+    let ring = key_ring::existing(&RingSource::of(config)?, &in_use)?;
+    Ok(AesGcmVault::new(ring, Arc::new(OsEntropy)))
+}
+
+fn say(path: &Path, exported: &Exported, last: Option<EventId>, json: bool) -> Result<()> {
+    let Exported { events, unreadable, .. } = exported;
     let (file, last) = (path.display(), last.map(|id| id.to_string()));
     if json {
         let file = file.to_string();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::retention::Horizon;
-use crate::audit::trail::{Against, Checked, Finding, Watch, verify};
+use crate::audit::trail::{Against, Checked, Finding, Watch, Wrong, verify};
 use crate::audit::{export, signing_key};
 use crate::cli::{Json, VerifyArgs};
 use crate::config::Config;
@@ -128,12 +128,16 @@ impl Watch for Findings {
 }
 
 fn as_json(Finding { place, sequence, what }: &Finding) -> Value {
-    json!({
+    let mut finding = json!({
         "tenant": String::from_utf8_lossy(&place.tenant),
         "user": String::from_utf8_lossy(&place.user),
         "sequence": sequence,
         "what": what.as_str(),
-    })
+    });
+    if let Wrong::Unreadable(Some(position)) = what {
+        finding["position"] = position.to_string().into();
+    }
+    finding
 }
 
 fn say(checked: Checked, how: &str, listed: &[Finding], count: u64) -> Result<()> {
