@@ -101,6 +101,22 @@ async fn a_connection_that_stands_still_is_closed_and_makes_room_for_others() {
     }
 }
 
+/// Refusals of requests that were sent ahead are held back beside each other, also where the client is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_of_requests_that_were_sent_ahead_do_not_wait_for_each_other() {
+    let server = server([
+        ("THROTTLE_ADDRESS", "1/1h"),
+        ("THROTTLE_REFUSAL_DELAY", "1s"),
+        ("MAX_CONNECTIONS", "64"),
+        ("WORKERS", "1"),
+    ]);
+    exhaust_quota(&server.client).await;
+    let ahead = ["/healthz", "/v1/users/alice"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    drop(crowd(&server, 300, ahead.concat().as_bytes()).await);
+    let answer = timeout(GIVEN_UP, server.client.at(&server.url).get("/healthz")).await;
+    answer.expect("nobody else is served").expect(200);
+}
+
 /// Opens connections. Each sends as much as the server takes at once.
 async fn crowd(server: &Server, count: usize, sends: &[u8]) -> Vec<TcpStream> {
     let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();

@@ -1,5 +1,7 @@
 //! What every request goes through: an id, a span, a time limit, metrics, and problems as bodies.
 
+use std::any::Any;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -11,12 +13,30 @@ use actix_web::http::header::{
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpResponse, ResponseError};
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
+
+/// What a server holds for a request while the request is worked at, such as a place that others wait for. In the
+/// [extensions](actix_web::HttpMessage::extensions_mut) of a request it is dropped once the answer is made, and so
+/// before a refusal is held back.
+pub struct HeldForWork(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any>);
+
+impl HeldForWork {
+    /// Holds it.
+    pub fn new(held: impl Any) -> Self {
+        Self(Box::new(held))
+    }
+}
+
+impl fmt::Debug for HeldForWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldForWork").finish_non_exhaustive()
+    }
+}
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -52,6 +72,9 @@ pub(crate) async fn envelope(
     count(method, route, status);
     span.in_scope(|| tracing::info!(status = status.as_u16(), seconds, "answered"));
     // Once all is done and counted, and nothing is held that another request could wait for.
+    if let Ok(answered) = &answered {
+        drop(answered.request().extensions_mut().remove::<HeldForWork>());
+    }
     let response = answered.as_mut().map_or_else(|response| response, ServiceResponse::response_mut);
     let refused = response.extensions().get::<Problem>().map(Problem::code);
     if let Some((state, problem)) = state.zip(refused)

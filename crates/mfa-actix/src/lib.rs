@@ -23,6 +23,6 @@ mod user_segment;
 pub use api::Api;
 pub use body::MAX_BODY;
 pub use clocks::Clocks;
-pub use envelope::unreadable;
+pub use envelope::{HeldForWork, unreadable};
 pub use openapi::openapi_json;
 pub use throttling::Throttling;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use actix_http::ServiceConfig;
@@ -57,9 +58,9 @@ pub(crate) fn serve(
             let (app, stopping) = (app.into_factory(), stopping.clone());
             async move {
                 let app = Rc::new(app.new_service(AppConfig::default()).await?);
-                let (config, ahead) = (ServiceConfig::default(), Rc::new(Semaphore::new(1)));
+                let (config, ahead) = (ServiceConfig::default(), Arc::new(Semaphore::new(1)));
                 Ok::<_, ()>(fn_service(move |socket: TcpStream| {
-                    let connection = Connection::new(socket, config.clone(), Rc::clone(&ahead));
+                    let connection = Connection::new(socket, config.clone(), Arc::clone(&ahead));
                     let (app, stopping) = (Rc::clone(&app), stopping.clone());
                     async move {
                         connection.serve(&*app, &stopping).await;

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::ParseError;
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_http::header::CONTENT_LENGTH;
-use actix_http::{ConnectionType, Payload, Request, Response, ServiceConfig};
+use actix_http::{ConnectionType, HttpMessage, Payload, Request, Response, ServiceConfig};
 use actix_server::GracefulShutdownSignal;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use mfa_actix::problem::ProblemCode;
-use mfa_actix::{MAX_BODY, unreadable};
+use mfa_actix::{HeldForWork, MAX_BODY, unreadable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -29,8 +29,9 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder};
 
-/// How long a client may take to send the head of a request, to send its body, and to read the answer. The time for the
-/// head begins with the connection or the end of the answer before, so it limits idle connections, too.
+/// How long a client may take to send the head of a request, to send its body, and to read the answer, and how long a
+/// request that was sent ahead may wait for its place. The time for the head begins with the connection or the end of
+/// the answer before, so it limits idle connections, too.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the server waits for the client to close the connection, and how many bytes it discards until then.
@@ -48,7 +49,7 @@ pub(super) struct Connection {
     peer: Option<SocketAddr>,
     config: ServiceConfig,
     /// The place that all connections of this thread share for requests that were sent ahead.
-    ahead: Rc<Semaphore>,
+    ahead: Arc<Semaphore>,
     codec: Codec,
     /// What was read and is not parsed yet; at most `MAX_HEAD`.
     buffer: BytesMut,
@@ -62,7 +63,7 @@ enum Unread {
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, config: ServiceConfig, ahead: Rc<Semaphore>) -> Self {
+    pub(super) fn new(socket: TcpStream, config: ServiceConfig, ahead: Arc<Semaphore>) -> Self {
         let peer = socket.peer_addr().ok();
         Self { socket, peer, codec: Codec::new(config.clone()), config, ahead, buffer: BytesMut::new() }
     }
@@ -77,15 +78,14 @@ impl Connection {
             let sent_ahead = !self.buffer.is_empty();
             let (mut response, readable) = match self.request(stopping).await {
                 Ok(request) => {
-                    // However many clients pipeline, together they take no more time from others than one client.
-                    let _place = if sent_ahead {
-                        let place = self.ahead.acquire().await.ok();
+                    if sent_ahead {
+                        // However many clients pipeline, together they take no more time from others than one client.
+                        let place = timeout(PATIENCE, Arc::clone(&self.ahead).acquire_owned()).await;
+                        let Ok(Ok(place)) = place else { return self.abort() };
+                        request.extensions_mut().insert(HeldForWork::new(place));
                         // What has arrived from others is read first.
                         yield_now().await;
-                        place
-                    } else {
-                        None
-                    };
+                    }
                     (respond(service, request).await, true)
                 }
                 Err(Unread::Refused(code)) => (unreadable(code).into(), false),
