@@ -113,7 +113,9 @@ async fn refusals_of_requests_that_were_sent_ahead_do_not_wait_for_each_other() 
     exhaust_quota(&server.client).await;
     let ahead = ["/healthz", "/v1/users/alice"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     drop(crowd(&server, 300, ahead.concat().as_bytes()).await);
-    let answer = timeout(GIVEN_UP, server.client.at(&server.url).get("/healthz")).await;
+    // Sixty-four at a time, and each for a second and a half at most.
+    let soon = Duration::from_secs(15);
+    let answer = timeout(soon, server.client.at(&server.url).get("/healthz")).await;
     answer.expect("nobody else is served").expect(200);
 }
 
