@@ -13,6 +13,7 @@ use crate::body::MAX_BODY;
 use crate::caller::authenticate;
 use crate::clocks::Clocks;
 use crate::envelope::envelope;
+use crate::key_use::KeyUses;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::routes;
 use crate::state::State;
@@ -34,9 +35,11 @@ impl Api {
         // A 503 is promised within two seconds.
         let request_timeout = Duration::from_millis(1900);
         let readiness = Arc::default();
+        let key_uses = KeyUses::default();
         let state = State {
             mfa,
             api_keys,
+            key_uses,
             throttling,
             readiness,
             clocks: None,

@@ -73,17 +73,19 @@ impl PlainApiKey {
         &self.text
     }
 
-    /// What is stored of it. Ids of users are compared exactly, unless the tenant has a key that says otherwise.
+    /// What is stored of it. It has no name. Ids of users are compared exactly, unless the tenant has a key that says otherwise.
     #[must_use]
     pub fn record(&self, tenant: TenantId, scopes: Scopes, now: Timestamp) -> ApiKey {
         ApiKey {
             id: self.id.clone(),
+            name: None,
             tenant,
             user_case: UserCase::Exact,
             scopes,
             hash: self.hash(),
             created_at: now,
             revoked_at: None,
+            last_used_at: None,
         }
     }
 }

@@ -49,7 +49,9 @@ async fn find_key(request: &ServiceRequest) -> Result<ApiKey, Problem> {
         Problem::new(ProblemCode::Unavailable)
     })?;
     let good = stored.filter(|key| key.hash == plain.hash() && key.revoked_at.is_none());
-    good.ok_or_else(unauthorized)
+    let key = good.ok_or_else(unauthorized)?;
+    state.key_uses.note(&state.api_keys, &key, state.mfa.ports().clock.now());
+    Ok(key)
 }
 
 /// The value of a field that may occur once. Of two values, a proxy in front may have checked the other one.
@@ -62,7 +64,8 @@ pub(crate) fn the_only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<
 pub(crate) struct Caller<S> {
     pub(crate) tenant: TenantId,
     pub(crate) is_admin: bool,
-    key_id: String,
+    /// The id of the key, and its name if it has one.
+    key: String,
     scope: PhantomData<S>,
 }
 
@@ -102,8 +105,7 @@ impl Needs for Audit {
 impl<S> Caller<S> {
     /// For the domain: a key with the scope `admin` acts as an operator.
     pub(crate) fn actor(&self) -> Actor {
-        let name = format!("api-key:{}", self.key_id);
-        if self.is_admin { Actor::admin(&name) } else { Actor::user(&name) }
+        if self.is_admin { Actor::admin(&self.key) } else { Actor::user(&self.key) }
     }
 }
 
@@ -123,7 +125,10 @@ impl<S: Needs> FromRequest for Caller<S> {
         ready(Ok(Self {
             tenant: key.tenant.clone(),
             is_admin: key.scopes.contains(&Scope::Admin),
-            key_id: key.id.to_string(),
+            key: match &key.name {
+                Some(name) => format!("api-key:{} ({name})", key.id),
+                None => format!("api-key:{}", key.id),
+            },
             scope: PhantomData,
         }))
     }

@@ -11,6 +11,7 @@ mod caller;
 mod client_address;
 mod clocks;
 mod envelope;
+mod key_use;
 mod metrics_page;
 mod openapi;
 mod readiness;

@@ -7,6 +7,7 @@ use mfa_domain::Mfa;
 use mfa_domain::ports::ApiKeyStore;
 
 use crate::clocks::Clocks;
+use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
 use crate::readiness::Readiness;
 use crate::throttling::Throttling;
@@ -16,6 +17,7 @@ use crate::throttling::Throttling;
 pub(crate) struct State {
     pub(crate) mfa: Arc<Mfa>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
+    pub(crate) key_uses: KeyUses,
     pub(crate) throttling: Throttling,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) clocks: Option<Clocks>,

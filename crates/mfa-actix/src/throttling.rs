@@ -291,12 +291,14 @@ mod tests {
         let account = AccountKey::new(tenant.clone(), UserId::new("alice").unwrap());
         let caller = ApiKey {
             id: ApiKeyId::new("web").unwrap(),
+            name: None,
             tenant,
             user_case: UserCase::Exact,
             scopes: scopes.iter().copied().collect(),
             hash: ApiKeyHash::of(""),
             created_at: Timestamp::default(),
             revoked_at: None,
+            last_used_at: None,
         };
         let method = method.to_uppercase().parse().unwrap();
         let account = route.contains("{user}").then_some(&account);

@@ -7,5 +7,6 @@ mod api;
 mod described;
 mod document;
 mod headers;
+mod key_use;
 mod openapi;
 mod world;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use mfa_domain::ports::{ApiKeyId, Scope};
+use mfa_domain::ports::{ApiKeyId, ApiKeyName, Scope};
 use mfa_domain::{EndpointId, EventId, FactorId, Reason, TenantId, Timestamp, UserId};
 
 use crate::config::Flags;
@@ -86,13 +86,16 @@ pub(crate) enum ApiKeyCommand {
         /// What it may do: verify, enrol, admin, audit
         #[arg(long = "scope", required = true, num_args = 1.., value_delimiter = ',')]
         scopes: Vec<Scope>,
+        /// What to call it, such as the application that gets it; `list` and the audit trail show it
+        #[arg(long, value_parser = ApiKeyName::new)]
+        name: Option<ApiKeyName>,
         /// Make a new installation, with a key ring, where there is none
         #[arg(long)]
         init: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// List keys, revoked ones included
+    /// List keys, revoked ones included, and the minute in which each was last used
     List {
         /// Of this tenant only
         #[arg(long, value_parser = TenantId::new)]

@@ -22,10 +22,25 @@ fn sqlite(program: &Program, statement: &str) -> String {
 fn api_keys_are_made_listed_and_revoked_while_the_server_runs() {
     let program = Program::new();
     let server = program.serve("");
-    let made = program.json("api-key create --init --tenant acme --scope verify --scope enrol");
+    let made = program.json("api-key create --init --tenant acme --scope verify --scope enrol --name shop");
     let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
     assert_eq!(made.as_object().unwrap().len(), 2);
+    let listed = || program.json("api-key list --tenant acme")[0].clone();
+    assert_eq!((&listed()["name"], &listed()["last_used_at"]), (&json!("shop"), &Value::Null));
     server.enrol(key, "alice");
+    for _ in 0..100 {
+        if listed()["last_used_at"].is_string() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(listed()["last_used_at"].as_str().unwrap().ends_with(":00Z"), "{}", listed());
+    let first = program.json("api-key list --tenant default");
+    assert_eq!((&first[0]["name"], &first[0]["last_used_at"]), (&json!("first key"), &Value::Null));
+    let events = program.json("user events alice --tenant acme");
+    assert_eq!(events[0]["actor"], format!("user api-key:{id} (shop)"));
+    assert_eq!(program.run("api-key create --scope verify --name a(b").code, 2);
+    assert_eq!(program.json("api-key list").as_array().unwrap().len(), 2, "a refused name makes no key");
 
     let list = program.json("api-key list --tenant acme");
     assert_eq!(list.as_array().unwrap().len(), 1);

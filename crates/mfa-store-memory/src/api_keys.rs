@@ -41,4 +41,11 @@ impl ApiKeyStore for MemoryStore {
         key.revoked_at.get_or_insert(at);
         Ok(true)
     }
+
+    async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
+        if let Some(key) = self.tables().api_keys.get_mut(id) {
+            key.last_used_at = key.last_used_at.max(Some(at));
+        }
+        Ok(())
+    }
 }

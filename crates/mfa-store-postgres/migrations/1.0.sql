@@ -140,16 +140,19 @@ COMMENT ON COLUMN mfa.events.hash IS 'SHA-256 over the key of the account and al
 
 CREATE TABLE mfa.api_keys (
     id         text   COLLATE "C" PRIMARY KEY,
+    name       text,
     tenant_id  text   COLLATE "C" NOT NULL,
     user_case  text   NOT NULL,
     scopes     text[] NOT NULL,
     hash       bytea  NOT NULL,
     created_at bigint NOT NULL,
-    revoked_at bigint
+    revoked_at bigint,
+    last_used_at bigint
 );
 
 COMMENT ON TABLE mfa.api_keys IS 'Who may call the API, and for what.';
 COMMENT ON COLUMN mfa.api_keys.id IS 'The public part of the key.';
+COMMENT ON COLUMN mfa.api_keys.name IS 'What operators call it; null if nothing.';
 COMMENT ON COLUMN mfa.api_keys.tenant_id IS 'Whose accounts it reaches.';
 COMMENT ON COLUMN mfa.api_keys.user_case IS
     'Whether case tells users apart: exact, fold. The same for all keys of a tenant.';
@@ -158,3 +161,5 @@ COMMENT ON COLUMN mfa.api_keys.hash IS 'SHA-256 of the whole key.';
 COMMENT ON COLUMN mfa.api_keys.created_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';
 COMMENT ON COLUMN mfa.api_keys.revoked_at IS
     'From then on it opens nothing, in milliseconds since 1970-01-01T00:00:00Z; null if it still does.';
+COMMENT ON COLUMN mfa.api_keys.last_used_at IS
+    'The beginning of the minute in which it was last used, in milliseconds since 1970-01-01T00:00:00Z; null if never.';

@@ -1,7 +1,7 @@
 //! The contract of an API key store.
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scopes, StoreError};
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, Scopes, StoreError};
 use mfa_domain::{TenantId, Timestamp};
 use sqlx::PgConnection;
 
@@ -11,12 +11,12 @@ use crate::{PostgresError, PostgresStore};
 
 /// It fails where nothing can be written: a standby may not know yet that a key was revoked.
 pub(crate) const FIND_API_KEYS: &str = "
-    SELECT id, tenant_id, user_case, scopes, hash, created_at, revoked_at FROM mfa.api_keys
+    SELECT id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM mfa.api_keys
     WHERE id = ANY ($1) AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
 
 /// There are a handful of keys, so this one reads them all.
 pub(crate) const LIST_API_KEYS: &str = "
-    SELECT id, tenant_id, user_case, scopes, hash, created_at, revoked_at FROM mfa.api_keys
+    SELECT id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM mfa.api_keys
     WHERE ($1::text IS NULL OR tenant_id = $1)
       AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'
     ORDER BY created_at, id";
@@ -27,25 +27,31 @@ pub(crate) const LOCK_API_KEYS: &str = "LOCK TABLE mfa.api_keys IN SHARE ROW EXC
 
 /// All keys of a tenant have what its first one had. There are a handful, so this one reads them all.
 pub(crate) const ADD_API_KEY: &str = "
-    INSERT INTO mfa.api_keys (id, tenant_id, user_case, scopes, hash, created_at, revoked_at)
+    INSERT INTO mfa.api_keys (id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at)
     VALUES (
-        $1, $2, coalesce((SELECT user_case FROM mfa.api_keys WHERE tenant_id = $2 LIMIT 1), $3), $4, $5, $6, $7
+        $1, $2, $3, coalesce((SELECT user_case FROM mfa.api_keys WHERE tenant_id = $3 LIMIT 1), $4), $5, $6, $7,
+        $8, $9
     )
     ON CONFLICT (id) DO NOTHING";
 
 pub(crate) const REVOKE_API_KEY: &str =
     "UPDATE mfa.api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1";
 
+pub(crate) const USE_API_KEY: &str =
+    "UPDATE mfa.api_keys SET last_used_at = greatest(last_used_at, $2) WHERE id = $1";
+
 /// An API key, not yet looked at.
 #[derive(Clone, sqlx_macros::FromRow)]
 pub(crate) struct ApiKeyRow {
     id: String,
+    name: Option<String>,
     tenant_id: String,
     user_case: String,
     scopes: Vec<String>,
     hash: Vec<u8>,
     created_at: i64,
     revoked_at: Option<i64>,
+    last_used_at: Option<i64>,
 }
 
 #[async_trait]
@@ -54,12 +60,14 @@ impl ApiKeyStore for PostgresStore {
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let add = sqlx::query(ADD_API_KEY)
             .bind(key.id.as_str().to_owned())
+            .bind(key.name.as_ref().map(|name| name.as_str().to_owned()))
             .bind(key.tenant.as_str().to_owned())
             .bind(key.user_case.as_str())
             .bind(scopes)
             .bind(key.hash.0.to_vec())
             .bind(millis(key.created_at))
-            .bind(key.revoked_at.map(millis));
+            .bind(key.revoked_at.map(millis))
+            .bind(key.last_used_at.map(millis));
         let add = self.connections.transact(|on| {
             Box::pin(async move {
                 execute(on, sqlx::query(LOCK_API_KEYS)).await?;
@@ -83,6 +91,12 @@ impl ApiKeyStore for PostgresStore {
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
         let revoke = sqlx::query(REVOKE_API_KEY).bind(id.as_str().to_owned()).bind(millis(at));
         Ok(self.connections.transact(|on| Box::pin(execute(on, revoke))).await? == 1)
+    }
+
+    async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
+        let used = sqlx::query(USE_API_KEY).bind(id.as_str().to_owned()).bind(millis(at));
+        self.connections.transact(|on| Box::pin(execute(on, used))).await?;
+        Ok(())
     }
 }
 
@@ -113,12 +127,14 @@ impl ApiKeyRow {
         let scopes: Result<Scopes, _> = self.scopes.iter().map(|scope| scope.parse()).collect();
         Ok(ApiKey {
             id: row.read("id", ApiKeyId::new(&self.id))?,
+            name: row.read("name", self.name.as_deref().map(ApiKeyName::new).transpose())?,
             tenant: row.read("tenant_id", TenantId::new(&self.tenant_id))?,
             user_case: row.read("user_case", self.user_case.parse())?,
             scopes: row.read("scopes", scopes)?,
             hash: ApiKeyHash(row.read("hash", self.hash.try_into())?),
             created_at: row.time("created_at", self.created_at)?,
             revoked_at: row.optional_time("revoked_at", self.revoked_at)?,
+            last_used_at: row.optional_time("last_used_at", self.last_used_at)?,
         })
     }
 }

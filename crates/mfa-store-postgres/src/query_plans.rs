@@ -23,6 +23,7 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (api_keys::LIST_API_KEYS, &["api_keys"]),
         (api_keys::ADD_API_KEY, &["api_keys"]),
         (api_keys::REVOKE_API_KEY, &[]),
+        (api_keys::USE_API_KEY, &[]),
         (challenges::PUT_CHALLENGE, &[]),
         (challenges::GET_CHALLENGE, &[]),
         (challenges::SWAP_CHALLENGE, &[]),

@@ -83,16 +83,20 @@ async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
         ("UPDATE mfa.api_keys SET tenant_id = ''", "tenant_id"),
         ("UPDATE mfa.api_keys SET created_at = -1", "created_at"),
         ("UPDATE mfa.api_keys SET revoked_at = -1", "revoked_at"),
+        ("UPDATE mfa.api_keys SET name = ''", "name"),
+        ("UPDATE mfa.api_keys SET last_used_at = -1", "last_used_at"),
     ] {
         let (store, url) = store().await;
         let api_key = ApiKey {
             id: id.clone(),
+            name: None,
             tenant: key("alice").tenant,
             user_case: UserCase::Exact,
             scopes: Scopes::new(),
             hash: ApiKeyHash::of("secret"),
             created_at: now(),
             revoked_at: None,
+            last_used_at: None,
         };
         store.insert(&api_key).await.unwrap();
         raw(&url).await.execute(statement).await.unwrap();

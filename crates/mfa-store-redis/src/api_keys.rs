@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, StoreError};
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, StoreError};
 use mfa_domain::{TenantId, Timestamp, UserCase};
 use redis::Value;
 
@@ -15,6 +15,7 @@ use crate::{RedisError, RedisStore, format};
 
 static INSERT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/insert.lua")));
 static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/revoke.lua")));
+static USE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/use.lua")));
 
 const KEY: &str = "key";
 
@@ -28,7 +29,12 @@ impl ApiKeyStore for RedisStore {
         self.connections.command(&add, &index, Effect::Lasting).await?;
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
         let mut call = Call::new(&INSERT, [self.keys.api_key(&key.id)]);
-        let revoked_at = key.revoked_at.map(|at| ("revoked_at", millis(at).into()));
+        let optional = [
+            ("name", key.name.as_ref().map(|name| name.as_str().into())),
+            ("revoked_at", key.revoked_at.map(|at| millis(at).into())),
+            ("last_used_at", key.last_used_at.map(|at| millis(at).into())),
+        ];
+        let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let user_case = self.user_case(key).await?;
         let fields: [(&str, Vec<u8>); 5] = [
             ("tenant", key.tenant.as_str().into()),
@@ -37,7 +43,7 @@ impl ApiKeyStore for RedisStore {
             ("hash", key.hash.0.into()),
             ("created_at", millis(key.created_at).into()),
         ];
-        for (name, value) in fields.into_iter().chain(revoked_at) {
+        for (name, value) in fields.into_iter().chain(optional) {
             call.push(name);
             call.push(value);
         }
@@ -73,6 +79,12 @@ impl ApiKeyStore for RedisStore {
         let call = Call::new(&REVOKE, [self.keys.api_key(id)]).with(millis(at));
         Ok(self.connections.call(&call, Effect::Lasting).await? == Value::Int(1))
     }
+
+    async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
+        let call = Call::new(&USE, [self.keys.api_key(id)]).with(millis(at));
+        self.connections.call(&call, Effect::Lasting).await?;
+        Ok(())
+    }
 }
 
 impl RedisStore {
@@ -105,12 +117,17 @@ impl RedisStore {
         let scopes = fields.text("scopes")?.split(' ').filter(|scope| !scope.is_empty()).map(str::parse);
         Ok(Some(ApiKey {
             id: id.clone(),
+            name: fields
+                .has("name")
+                .then(|| fields.read("name", ApiKeyName::new(fields.text("name")?)))
+                .transpose()?,
             tenant: fields.read("tenant", TenantId::new(fields.text("tenant")?))?,
             user_case: fields.read("user_case", fields.text("user_case")?.parse())?,
             scopes: fields.read("scopes", scopes.collect())?,
             hash: ApiKeyHash(fields.array("hash")?),
             created_at: fields.time("created_at", Some(fields.number("created_at")?))?,
             revoked_at: fields.optional_time("revoked_at")?,
+            last_used_at: fields.optional_time("last_used_at")?,
         }))
     }
 }

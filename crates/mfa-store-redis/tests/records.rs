@@ -96,17 +96,21 @@ async fn an_event_that_cannot_be_read_is_named_and_an_api_key_is_an_error() {
         ("hash", "short"),
         ("created_at", "-1"),
         ("revoked_at", "-1"),
+        ("name", ""),
+        ("last_used_at", "-1"),
     ] {
         let (store, url) = store().await;
         let (mut shell, namespace) = raw(&url).await;
         let api_key = ApiKey {
             id: id.clone(),
+            name: None,
             tenant: key("alice").tenant,
             user_case: UserCase::Exact,
             scopes: Scopes::new(),
             hash: ApiKeyHash::of("secret"),
             created_at: now(),
             revoked_at: None,
+            last_used_at: None,
         };
         store.insert(&api_key).await.unwrap();
         give(&mut shell, &["HSET", &format!("{namespace}:key:abc"), field, value]).await;

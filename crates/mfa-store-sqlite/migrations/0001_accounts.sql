@@ -78,10 +78,12 @@ CREATE INDEX events_by_tenant ON events (tenant);
 
 CREATE TABLE api_keys (
     id         TEXT    NOT NULL PRIMARY KEY,
+    name       TEXT,             -- what operators call it
     tenant     TEXT    NOT NULL,
     user_case  TEXT    NOT NULL, -- exact, fold; the same for all keys of a tenant
     scopes     TEXT    NOT NULL, -- names with spaces between
     hash       BLOB    NOT NULL, -- SHA-256 of the whole key
     created_at INTEGER NOT NULL,
-    revoked_at INTEGER
+    revoked_at INTEGER,
+    last_used_at INTEGER         -- the beginning of that minute
 ) STRICT;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scopes, StoreError};
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, Scopes, StoreError};
 use mfa_domain::{TenantId, Timestamp};
 use sqlx::SqlitePool;
 
@@ -12,12 +12,12 @@ use crate::column::Row;
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const FIND_API_KEYS: &str = "
-    SELECT id, tenant, user_case, scopes, hash, created_at, revoked_at FROM api_keys
+    SELECT id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM api_keys
     WHERE id IN (SELECT value FROM json_each(?))";
 
 /// There are a handful of keys, so this one reads them all.
 pub(crate) const LIST_API_KEYS: &str = "
-    SELECT id, tenant, user_case, scopes, hash, created_at, revoked_at FROM api_keys
+    SELECT id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM api_keys
     WHERE ?1 IS NULL OR tenant = ?1
     ORDER BY created_at, rowid";
 
@@ -25,12 +25,14 @@ pub(crate) const LIST_API_KEYS: &str = "
 #[derive(Clone, sqlx_macros::FromRow)]
 pub(crate) struct ApiKeyRow {
     id: String,
+    name: Option<String>,
     tenant: String,
     user_case: String,
     scopes: String,
     hash: Vec<u8>,
     created_at: i64,
     revoked_at: Option<i64>,
+    last_used_at: Option<i64>,
 }
 
 #[async_trait]
@@ -59,6 +61,11 @@ impl ApiKeyStore for SqliteStore {
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
         Ok(self.writer.make(Change::RevokeApiKey { id: id.clone(), at }).await?.held())
     }
+
+    async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
+        self.writer.make(Change::UseApiKey { id: id.clone(), at }).await?;
+        Ok(())
+    }
 }
 
 /// Reads API keys together: most callers ask for the same one.
@@ -83,12 +90,14 @@ impl ApiKeyRow {
         let scopes: Result<Scopes, _> = self.scopes.split_whitespace().map(str::parse).collect();
         Ok(ApiKey {
             id: row.read("id", ApiKeyId::new(&self.id))?,
+            name: row.read("name", self.name.as_deref().map(ApiKeyName::new).transpose())?,
             tenant: row.read("tenant", TenantId::new(&self.tenant))?,
             user_case: row.read("user_case", self.user_case.parse())?,
             scopes: row.read("scopes", scopes)?,
             hash: ApiKeyHash(row.read("hash", self.hash.try_into())?),
             created_at: row.time("created_at", self.created_at)?,
             revoked_at: row.optional_time("revoked_at", self.revoked_at)?,
+            last_used_at: row.optional_time("last_used_at", self.last_used_at)?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use data_encoding::HEXUPPER;
 use mfa_domain::account::{Attempts, BackupCodes};
-use mfa_domain::ports::{ApiKey, ApiKeyId};
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyName};
 use mfa_domain::{
     AccountKey, AuditEvent, AuditHead, BackupCodesChange, Challenge, ChallengeId, Delta, FactorChange,
     FactorId, Progress, Timestamp, Version,
@@ -30,6 +30,8 @@ pub(crate) enum Change {
     AddApiKey(ApiKey),
     /// An API key is revoked, if there is one.
     RevokeApiKey { id: ApiKeyId, at: Timestamp },
+    /// An API key was used, if there is one.
+    UseApiKey { id: ApiKeyId, at: Timestamp },
     /// A new challenge, kept if there is none of its id.
     PutChallenge(Box<Challenge>),
     /// A challenge goes on, if it is at that version and has not expired.
@@ -139,12 +141,17 @@ pub(crate) const REMOVE_EVENTS: &str = "DELETE FROM events WHERE account = ? AND
 
 /// All keys of a tenant have what its first one had.
 pub(crate) const ADD_API_KEY: &str = "
-    INSERT INTO api_keys (id, tenant, user_case, scopes, hash, created_at, revoked_at)
-    VALUES (?1, ?2, coalesce((SELECT user_case FROM api_keys WHERE tenant = ?2 LIMIT 1), ?3), ?4, ?5, ?6, ?7)
+    INSERT INTO api_keys (id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at)
+    VALUES (
+        ?1, ?2, ?3, coalesce((SELECT user_case FROM api_keys WHERE tenant = ?3 LIMIT 1), ?4), ?5, ?6, ?7, ?8, ?9
+    )
     ON CONFLICT (id) DO NOTHING";
 
 pub(crate) const REVOKE_API_KEY: &str =
     "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?";
+
+pub(crate) const USE_API_KEY: &str =
+    "UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?";
 
 /// A change of one account.
 pub(crate) struct AccountChange {
@@ -194,6 +201,10 @@ impl Change {
             Self::RevokeApiKey { id, at } => {
                 let revoke = sqlx::query(REVOKE_API_KEY).bind(millis(*at)).bind(id.as_str());
                 Ok(Outcome::of(execute(to, revoke).await? == 1))
+            }
+            Self::UseApiKey { id, at } => {
+                let used = sqlx::query(USE_API_KEY).bind(millis(*at)).bind(id.as_str());
+                Ok(Outcome::of(execute(to, used).await? == 1))
             }
             Self::PutChallenge(challenge) => challenges::put(to, challenge).await,
             Self::SwapChallenge { id, expected, next, now } => {
@@ -409,12 +420,14 @@ async fn add_api_key(to: &mut SqliteConnection, key: &ApiKey) -> Result<bool, Sq
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     let add = sqlx::query(ADD_API_KEY)
         .bind(key.id.as_str())
+        .bind(key.name.as_ref().map(ApiKeyName::as_str))
         .bind(key.tenant.as_str())
         .bind(key.user_case.as_str())
         .bind(scopes.join(" "))
         .bind(key.hash.0.as_slice())
         .bind(millis(key.created_at))
-        .bind(key.revoked_at.map(millis));
+        .bind(key.revoked_at.map(millis))
+        .bind(key.last_used_at.map(millis));
     Ok(execute(to, add).await? == 1)
 }
 

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 use crate::{SqliteStore, accounts, api_keys, challenges, change, deliveries, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 35] = [
+const STATEMENTS: [(&str, &[&str]); 36] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE_END, &[]),
     (accounts::PAGE, &[]),
@@ -30,6 +30,7 @@ const STATEMENTS: [(&str, &[&str]); 35] = [
     (change::REMOVE_EVENTS, &[]),
     (change::ADD_API_KEY, &["SCAN api_keys"]),
     (change::REVOKE_API_KEY, &[]),
+    (change::USE_API_KEY, &[]),
     (challenges::GET_CHALLENGE, &[]),
     (challenges::PUT_CHALLENGE, &[]),
     (challenges::FORGET_CHALLENGES, &[]),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Scope, Scopes};
+use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, Scope, Scopes};
 use mfa_domain::{TenantId, Timestamp, UserCase};
 
 use crate::race::together;
@@ -23,6 +23,7 @@ pub async fn basic(store: &dyn ApiKeyStore) -> Result<(), Violation> {
         keys_are_listed_oldest_first(store),
         the_first_key_of_a_tenant_fixes_the_case_of_its_users(store),
         a_key_is_revoked_once_and_for_all(store),
+        the_latest_use_of_a_key_is_kept(store),
     ]
 }
 
@@ -36,6 +37,7 @@ pub async fn race(one: Arc<dyn ApiKeyStore>, other: Arc<dyn ApiKeyStore>) -> Res
     run![
         an_id_is_taken_by_one_of_many(stores),
         the_first_revocation_stays(stores),
+        the_latest_use_stays(stores),
         keys_made_at_once_agree_on_the_case_of_users(stores),
     ]
 }
@@ -47,19 +49,24 @@ fn id(text: &str) -> ApiKeyId {
 fn api_key(name: &str, tenant: &str, second: u64) -> ApiKey {
     ApiKey {
         id: id(name),
+        name: None,
         tenant: TenantId::new(tenant).unwrap(),
         user_case: UserCase::Exact,
         scopes: Scopes::from([Scope::Verify]),
         hash: ApiKeyHash::of(name),
         created_at: Timestamp::from_unix_seconds(second),
         revoked_at: None,
+        last_used_at: None,
     }
 }
 
 async fn every_field_comes_back(store: &dyn ApiKeyStore) -> Result<(), Violation> {
     ensure!(store.find(&id("fields0")).await?.is_none(), "a key never inserted is found");
     let one = api_key("fields0", "key-fields", 0);
+    let longest = ApiKeyName::new(&"\u{1F511}".repeat(64)).ok();
     let keys = [
+        ApiKey { id: id("fields4"), name: longest, last_used_at: Some(Timestamp::MAX), ..one.clone() },
+        ApiKey { id: id("fields5"), name: ApiKeyName::new("a b: 'c'").ok(), ..one.clone() },
         ApiKey { id: id("fields1"), scopes: Scopes::new(), created_at: Timestamp::MAX, ..one.clone() },
         ApiKey { id: id("fields2"), scopes: Scope::ALL.into(), hash: ApiKeyHash([255; 32]), ..one.clone() },
         ApiKey {
@@ -149,6 +156,46 @@ async fn a_key_is_revoked_once_and_for_all(store: &dyn ApiKeyStore) -> Result<()
     }
     ensure!(store.find(&bystander.id).await? == Some(bystander), "another key was revoked too");
     ensure!(store.insert(&key).await.is_err(), "a revoked key's id was given to a new key");
+    Ok(())
+}
+
+async fn the_latest_use_of_a_key_is_kept(store: &dyn ApiKeyStore) -> Result<(), Violation> {
+    let second = Timestamp::from_unix_seconds;
+    store.note_use(&id("used0"), second(1)).await?;
+    ensure!(store.find(&id("used0")).await?.is_none(), "the use of a key that is not there made one");
+    let (key, bystander) = (api_key("used1", "key-use", 1), api_key("used2", "key-use", 1));
+    store.insert(&key).await?;
+    store.insert(&bystander).await?;
+    for (used, latest) in [(second(5), second(5)), (second(4), second(5)), (Timestamp::MAX, Timestamp::MAX)] {
+        store.note_use(&key.id, used).await?;
+        let expected = ApiKey { last_used_at: Some(latest), ..key.clone() };
+        let found = store.find(&key.id).await?;
+        ensure!(found.as_ref() == Some(&expected), "after a use at {used} the key is {found:?}");
+    }
+    store.revoke(&key.id, second(6)).await?;
+    store.note_use(&key.id, second(7)).await?;
+    let revoked_at = store.find(&key.id).await?.and_then(|key| key.revoked_at);
+    ensure!(revoked_at == Some(second(6)), "a use changed when the key was revoked to {revoked_at:?}");
+    ensure!(store.find(&bystander.id).await? == Some(bystander), "another key was used too");
+    Ok(())
+}
+
+async fn the_latest_use_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), Violation> {
+    for round in 0..10 {
+        let key = api_key(&format!("usage{round}"), "key-race", 1);
+        stores[0].insert(&key).await?;
+        let noted = together(16, |n| {
+            let (store, id) = (Arc::clone(&stores[n % 2]), key.id.clone());
+            async move { store.note_use(&id, Timestamp::from_unix_seconds(16 - n as u64)).await }
+        })
+        .await?;
+        noted.into_iter().collect::<Result<Vec<()>, _>>()?;
+        let found = stores[1].find(&key.id).await?.and_then(|key| key.last_used_at);
+        ensure!(
+            found == Some(Timestamp::from_unix_seconds(16)),
+            "of uses up to second 16 {found:?} was kept"
+        );
+    }
     Ok(())
 }
 

@@ -21,13 +21,15 @@ enum Wrong {
     OfEveryTenant,
     CaseOfEachKey,
     NaiveInsert,
+    UsesMoveBack,
+    NaiveUse,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_a_store_of_api_keys_is_found() {
     use Wrong::{
-        CaseOfEachKey, DuplicatesReplace, NaiveInsert, NewestFirst, OfEveryTenant, RevocationsMove,
-        RevokedAreNotFound, ScopesForgotten, UnknownAreRevoked,
+        CaseOfEachKey, DuplicatesReplace, NaiveInsert, NaiveUse, NewestFirst, OfEveryTenant, RevocationsMove,
+        RevokedAreNotFound, ScopesForgotten, UnknownAreRevoked, UsesMoveBack,
     };
     let store = |wrong| BrokenStore { wrong, keys: Arc::default() };
     for wrong in [
@@ -39,6 +41,7 @@ async fn whatever_is_wrong_with_a_store_of_api_keys_is_found() {
         NewestFirst,
         OfEveryTenant,
         CaseOfEachKey,
+        UsesMoveBack,
     ] {
         assert!(
             api_key_store::basic(&store(wrong)).await.is_err(),
@@ -49,7 +52,7 @@ async fn whatever_is_wrong_with_a_store_of_api_keys_is_found() {
         let store = Arc::new(store(wrong));
         api_key_store::race(store.clone(), store).await
     };
-    for wrong in [NaiveInsert, RevocationsMove] {
+    for wrong in [NaiveInsert, NaiveUse, RevocationsMove] {
         assert!(race(wrong).await.is_err(), "the race suite does not find {wrong:?}");
     }
     assert_eq!(api_key_store::basic(&store(NaiveInsert)).await, Ok(()), "it is right for one caller");
@@ -112,5 +115,18 @@ impl ApiKeyStore for BrokenStore {
             key.revoked_at = Some(at);
         }
         Ok(true)
+    }
+
+    async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
+        let mut latest = self.find(id).await?.and_then(|key| key.last_used_at).max(Some(at));
+        match self.wrong {
+            Wrong::UsesMoveBack => latest = Some(at),
+            Wrong::NaiveUse => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+            _ => {}
+        }
+        if let Some(key) = self.keys.lock().unwrap().iter_mut().find(|key| key.id == *id) {
+            key.last_used_at = latest;
+        }
+        Ok(())
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct PageRequest {
         "at": "2026-03-02T08:15:27.000Z",
         "kind": "verified",
         "factor": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21",
-        "actor": "api-key:abcdefghijklmnop",
+        "actor": "user api-key:abcdefghijklmnop (shop)",
         "detail": { "method": "totp" },
         "sequence": 3,
         "hash": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",

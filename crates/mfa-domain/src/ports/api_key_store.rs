@@ -10,7 +10,8 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::StoreError;
-use crate::{TenantId, Timestamp, UserCase};
+use crate::text::InvalidText;
+use crate::{Label, TenantId, Timestamp, UserCase};
 
 /// Keeps API keys, hashed. Nothing in [`Mfa`](crate::Mfa) uses it: it belongs to the edge that
 /// authenticates callers.
@@ -29,6 +30,10 @@ pub trait ApiKeyStore: Debug + Send + Sync + 'static {
 
     /// Marks a key revoked, unless it is; `false` if there is no such key.
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Sets [`ApiKey::last_used_at`], unless it is later already. MUST change nothing else, and MUST NOT make a key
+    /// that is not there. It need not be durable: the next use sets it again.
+    async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError>;
 }
 
 /// An API key as it is stored.
@@ -36,6 +41,8 @@ pub trait ApiKeyStore: Debug + Send + Sync + 'static {
 pub struct ApiKey {
     /// The public part.
     pub id: ApiKeyId,
+    /// What operators call it.
+    pub name: Option<ApiKeyName>,
     /// Whose accounts it reaches.
     pub tenant: TenantId,
     /// Whether case tells the users of the tenant apart.
@@ -48,6 +55,8 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it was revoked; from then on it opens nothing.
     pub revoked_at: Option<Timestamp>,
+    /// The beginning of the minute in which it was last used; `None` if it never was.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// The public part of an API key: 1 to 32 characters of `a-z 0-9`.
@@ -84,6 +93,57 @@ impl fmt::Display for ApiKeyId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an API key id has 1 to 32 characters of a-z 0-9")]
 pub struct InvalidApiKeyId;
+
+/// What operators call an API key, such as the application that has it.
+///
+/// 1 to 64 characters under the rules of [`Label`], and no parenthesis: the audit trail has the name in a pair of
+/// them behind the id, and no name can pass for the end of one and another actor. Several keys may have one name, as
+/// the old and the new one of an application have while it changes over.
+///
+/// ```
+/// use mfa_domain::ports::ApiKeyName;
+/// assert_eq!(ApiKeyName::new(" shop ").unwrap().as_str(), "shop");
+/// assert!(ApiKeyName::new("shop) admin api-key:x (").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyName(Label);
+
+impl ApiKeyName {
+    /// Takes a name as a person typed it.
+    ///
+    /// # Errors
+    /// [`InvalidApiKeyName`] if it is no [`Label`] or holds a parenthesis.
+    pub fn new(text: &str) -> Result<Self, InvalidApiKeyName> {
+        let label = Label::new(text)?;
+        if label.as_str().contains(['(', ')']) {
+            return Err(InvalidApiKeyName::Parenthesis);
+        }
+        Ok(Self(label))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for ApiKeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a text is no name of an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidApiKeyName {
+    /// It is no [`Label`].
+    #[error(transparent)]
+    Text(#[from] InvalidText),
+    /// It holds `(` or `)`.
+    #[error("must not hold a parenthesis")]
+    Parenthesis,
+}
 
 /// SHA-256 of a whole API key. A fast hash is right here: the key has 256 random bits, so nothing
 /// can be guessed.
@@ -161,3 +221,19 @@ impl FromStr for Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not a scope; it must be verify, enrol, admin or audit")]
 pub struct UnknownScope;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_pass_for_no_other_actor() {
+        for bad in ["a (b", "a) b", ")", "a\nb", "a\u{202e}b"] {
+            assert!(ApiKeyName::new(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(ApiKeyName::new(&"a".repeat(65)), Err(InvalidText::TooLong { max: 64 }.into()));
+        for good in ["a", "o'brien: \"web\" [2]", &"é".repeat(64)] {
+            assert_eq!(ApiKeyName::new(good).unwrap().as_str(), good);
+        }
+    }
+}

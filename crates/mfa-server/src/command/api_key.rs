@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use mfa_actix::api_key::PlainApiKey;
 use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{ApiKey, ApiKeyId, Clock, Scopes, SystemClock};
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyName, Clock, Scopes, SystemClock};
 use mfa_domain::{TenantId, UserCase};
 use serde_json::{Value, json};
 
@@ -23,9 +23,9 @@ pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
     };
     let installation = Installation::open(config, absent).await?;
     match command {
-        ApiKeyCommand::Create { tenant, scopes, json, .. } => {
+        ApiKeyCommand::Create { tenant, scopes, name, json, .. } => {
             let scopes: Scopes = scopes.into_iter().collect();
-            let key = create(&installation, &config.settings, &tenant, scopes).await?;
+            let key = create(&installation, &config.settings, name, &tenant, scopes).await?;
             say_created(&key, json)?;
         }
         ApiKeyCommand::List { tenant, json } => list(&installation, tenant.as_ref(), json).await?,
@@ -39,12 +39,13 @@ pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
 pub(super) async fn create(
     installation: &Installation,
     settings: &Settings,
+    name: Option<ApiKeyName>,
     tenant: &TenantId,
     scopes: Scopes,
 ) -> Result<PlainApiKey> {
     let key = PlainApiKey::generate(&OsEntropy)?;
     let user_case = UserCase::from(settings.users.case);
-    let record = ApiKey { user_case, ..key.record(tenant.clone(), scopes, SystemClock.now()) };
+    let record = ApiKey { name, user_case, ..key.record(tenant.clone(), scopes, SystemClock.now()) };
     installation.api_keys.insert(&record).await.context("the API key was not kept")?;
     let kept = installation.api_keys.find(key.id()).await.context("the API key cannot be read")?;
     if let Some(fixed) = kept.map(|key| key.user_case).filter(|kept| *kept != user_case) {
@@ -70,7 +71,10 @@ async fn list(installation: &Installation, tenant: Option<&TenantId>, json: Json
         return output::say_json(&keys.iter().map(as_json).collect());
     }
     let rows: Vec<_> = keys.iter().map(as_row).collect();
-    output::say_table(["ID", "TENANT", "USER IDS", "SCOPES", "CREATED", "REVOKED"], &rows)
+    output::say_table(
+        ["ID", "NAME", "TENANT", "USER IDS", "SCOPES", "CREATED", "LAST USED", "REVOKED"],
+        &rows,
+    )
 }
 
 async fn revoke(installation: &Installation, id: &ApiKeyId, json: Json) -> Result<()> {
@@ -86,22 +90,27 @@ async fn revoke(installation: &Installation, id: &ApiKeyId, json: Json) -> Resul
 fn as_json(key: &ApiKey) -> Value {
     json!({
         "id": key.id.as_str(),
+        "name": key.name.as_ref().map(ApiKeyName::as_str),
         "tenant": key.tenant.as_str(),
         "user_case": key.user_case.as_str(),
         "scopes": key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
         "created_at": key.created_at.to_string(),
+        "last_used_at": key.last_used_at.map(|at| at.to_string()),
         "revoked_at": key.revoked_at.map(|at| at.to_string()),
     })
 }
 
-fn as_row(key: &ApiKey) -> [String; 6] {
+fn as_row(key: &ApiKey) -> [String; 8] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     [
         key.id.to_string(),
+        or_dash(key.name.as_ref().map(ApiKeyName::to_string)),
         key.tenant.to_string(),
         key.user_case.as_str().to_owned(),
         scopes.join(","),
         key.created_at.to_string(),
-        key.revoked_at.map_or("-".to_owned(), |at| at.to_string()),
+        or_dash(key.last_used_at.map(|at| at.to_string())),
+        or_dash(key.revoked_at.map(|at| at.to_string())),
     ]
 }

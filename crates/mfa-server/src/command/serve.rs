@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use mfa_actix::throttling::Proxies;
 use mfa_actix::{Api, Throttling};
 use mfa_domain::TenantId;
-use mfa_domain::ports::Scope;
+use mfa_domain::ports::{ApiKeyName, Scope};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -118,7 +118,8 @@ async fn first_start(
         return Ok(String::new());
     }
     let tenant = TenantId::new(FIRST_TENANT)?;
-    let key = api_key::create(installation, settings, &tenant, Scope::ALL.into()).await?;
+    let name = Some(ApiKeyName::new("first key")?);
+    let key = api_key::create(installation, settings, name, &tenant, Scope::ALL.into()).await?;
     let kept_in = match &settings.store {
         StoreUrl::Memory => None,
         StoreUrl::Sqlite(_) => Some(settings.data_dir.display().to_string()),
