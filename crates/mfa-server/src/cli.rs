@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Look after the keys that encrypt secrets at rest
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Help one user
+    /// List users, and help one of them
     #[command(subcommand)]
     User(UserCommand),
     /// Check the audit trail, and sign checkpoints of it
@@ -151,6 +151,8 @@ pub(crate) enum KeysCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
+    /// List the users of a tenant in the order of their ids: who is enrolled, and who is locked
+    List(UserListArgs),
     /// Show what a user has
     Show {
         #[command(flatten)]
@@ -171,6 +173,21 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         json: Json,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserListArgs {
+    /// The tenant
+    #[arg(long, default_value = "default", value_parser = TenantId::new)]
+    pub(crate) tenant: TenantId,
+    /// Go on after this user
+    #[arg(long, value_name = "USER", value_parser = UserId::new)]
+    pub(crate) after: Option<UserId>,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Subcommand)]

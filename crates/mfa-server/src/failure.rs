@@ -115,7 +115,8 @@ pub(crate) fn readable<T>(read: Result<T, StoreError>) -> Result<Option<T>, Stor
     }
 }
 
-fn is_undecodable(error: &StoreError) -> bool {
+/// Whether what is there is nothing that the store ever wrote.
+pub(crate) fn is_undecodable(error: &StoreError) -> bool {
     error.source().is_some_and(|cause| {
         matches!(cause.downcast_ref(), Some(SqliteError::Undecodable { .. }))
             || matches!(cause.downcast_ref(), Some(PostgresError::Undecodable { .. }))

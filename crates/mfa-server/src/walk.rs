@@ -50,8 +50,13 @@ pub(crate) fn warn_of(UnreadableAccount { place, what }: &UnreadableAccount) {
 
 impl<'a> Walk<'a> {
     pub(crate) fn over(accounts: &'a dyn AccountStore) -> Self {
-        let query =
-            AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: PAGE };
+        Self::after(accounts, AccountPlace::default())
+    }
+
+    /// Every account after that place.
+    pub(crate) fn after(accounts: &'a dyn AccountStore, place: AccountPlace) -> Self {
+        let after = Some(place);
+        let query = AccountQuery { after, not_sealed_with: None, second_event_before: None, limit: PAGE };
         Self { accounts, query, page: Vec::new().into_iter(), more: true }
     }
 

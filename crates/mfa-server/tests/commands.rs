@@ -227,6 +227,49 @@ fn a_user_is_shown_unlocked_and_reset() {
 }
 
 #[test]
+fn the_users_of_a_tenant_are_listed_page_by_page() {
+    let program = Program::new();
+    let theirs = |tenant: &str| {
+        let made = program.json(&format!("api-key create --init --tenant {tenant} --scope verify enrol"));
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let keys = ["beta", "acme", "gamma"].map(theirs);
+    let server = program.serve("");
+    for user in ["dora", "alice", "carol", "bob"] {
+        server.enrol(&keys[0], user);
+    }
+    server.enrol(&keys[1], "zoe");
+    server.enrol(&keys[2], "aaron");
+    (0..5).for_each(|_| assert_eq!(server.verify(&keys[0], "bob", "000000"), 401));
+    let list = |line: &str| {
+        let list = program.json(&format!("user list {line}"));
+        let users =
+            list["users"].as_array().unwrap().iter().map(|user| user["user"].as_str().unwrap().to_owned());
+        (users.collect::<Vec<_>>().join(" "), list["next"].clone())
+    };
+    let all = "alice bob carol dora".to_owned();
+    assert_eq!(list("--tenant beta"), (all.clone(), Value::Null));
+    assert_eq!(list("--tenant beta --limit 4"), (all, Value::Null));
+    assert_eq!(list("--tenant beta --limit 3"), ("alice bob carol".to_owned(), json!("carol")));
+    assert_eq!(list("--tenant beta --after carol"), ("dora".to_owned(), Value::Null));
+    assert_eq!(list("--tenant beta --after b --limit 1"), ("bob".to_owned(), json!("bob")));
+    assert_eq!(list("--tenant beta --after dora"), (String::new(), Value::Null));
+    assert_eq!(list("--tenant acme"), ("zoe".to_owned(), Value::Null));
+    assert_eq!(list(""), (String::new(), Value::Null));
+    let shown = program.run("user list --tenant beta --limit 2").out;
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(lines[1].starts_with("alice") && lines[1].contains("  open, 5 attempts left"), "{shown}");
+    assert!(lines[2].contains("locked until"), "{shown}");
+    assert!(shown.contains("\nThere are more"), "{shown}");
+    assert_eq!(program.run("user list --limit 0").code, 2);
+
+    sqlite(&program, "UPDATE accounts SET audit_hash = x'00' WHERE user = 'alice'");
+    let said = program.run("user list --tenant beta --limit 2 --json");
+    assert!(said.code == 1 && said.out.contains("bob") && said.out.contains("carol"), "{said:?}");
+    assert!(said.err.contains("user alice of tenant beta cannot be read"), "{said:?}");
+}
+
+#[test]
 fn a_changed_audit_trail_is_found() {
     let program = Program::new();
     let api_key = key(&program, "verify,enrol");

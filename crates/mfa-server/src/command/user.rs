@@ -1,10 +1,12 @@
-//! `user show`, `unlock`, `reset`, `set-back`, `events`
+//! `user list`, `show`, `unlock`, `reset`, `set-back`, `events`
 
 use anyhow::{Result, ensure};
 use mfa_domain::mfa::Status;
 use mfa_domain::ports::{EventQuery, RecordedEvent, UnreadableEvent};
 use mfa_domain::{AccountKey, EventId, Factor, FactorId, Mfa, Reason, Timestamp, Version};
 use serde_json::{Value, json};
+
+mod list;
 
 use super::operator;
 use crate::cli::{Json, ReasonedArgs, SetBackArgs, UserArgs, UserCommand};
@@ -20,6 +22,7 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
     let installation = Installation::open(config, Absent::Refuse).await?;
     let mfa = installation.mfa.as_ref();
     match command {
+        UserCommand::List(arguments) => list::run(&installation, arguments).await?,
         UserCommand::Show { user, json } => show(mfa, &known(&installation, user).await?, json).await?,
         UserCommand::Unlock(ReasonedArgs { user, reason, json }) => {
             let key = known(&installation, user).await?;
@@ -85,6 +88,7 @@ async fn set_back(mfa: &Mfa, key: &AccountKey, id: FactorId, reason: &Reason, js
 
 async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     let status = mfa.status(key).await?;
+    let standing = standing(&status);
     let Status {
         enrolled,
         factors,
@@ -109,11 +113,6 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
             "attempts_left": attempts_left,
         }));
     }
-    let standing = match (disabled, &locked_until) {
-        (true, _) => "disabled until factors are bound anew".to_owned(),
-        (false, Some(until)) => format!("locked until {until}"),
-        (false, None) => format!("open, {attempts_left} attempts left"),
-    };
     output::say(format_args!(
         "user          {}\ntenant        {}\nenrolled      {}\nstanding      {standing}\n\
          backup codes  {backup_codes_remaining} of {backup_codes_total} left\n",
@@ -123,6 +122,15 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     ))?;
     let rows: Vec<_> = factors.iter().map(|factor| factor_as_row(factor, ahead.get(&factor.id))).collect();
     output::say_table(["FACTOR", "KIND", "LABEL", "STATE", "CREATED", "LAST USED"], &rows)
+}
+
+/// What keeps a user out, if anything does.
+fn standing(status: &Status) -> String {
+    match (status.disabled, status.locked_until) {
+        (true, _) => "disabled until factors are bound anew".to_owned(),
+        (false, Some(until)) => format!("locked until {until}"),
+        (false, None) => format!("open, {} attempts left", status.attempts_left),
+    }
 }
 
 fn factor_as_json(factor: &Factor, ahead: Option<&Timestamp>) -> Value {
