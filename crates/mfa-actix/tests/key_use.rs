@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use mfa_actix::Api;
 use mfa_actix::api_key::PlainApiKey;
 use mfa_actix::throttling::Throttling;
-use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyName, ApiKeyStore, Clock, Scope, StoreError};
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyList, ApiKeyName, ApiKeyStore, Clock, Scope, StoreError};
 use mfa_domain::{TenantId, Timestamp};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_testkit::{ManualClock, ports};
@@ -43,7 +43,7 @@ impl ApiKeyStore for Keys {
         self.memory.find(id).await
     }
 
-    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
         self.memory.list(tenant).await
     }
 

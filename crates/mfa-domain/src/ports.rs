@@ -19,7 +19,9 @@ pub use account_store::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
     EventQuery, RecordedEvent, StoreError, UnreadableAccount, UnreadableEvent,
 };
-pub use api_key_store::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, Scope, Scopes};
+pub use api_key_store::{
+    ApiKey, ApiKeyHash, ApiKeyId, ApiKeyList, ApiKeyName, ApiKeyStore, Scope, Scopes, UnreadableApiKey,
+};
 pub use challenge_store::ChallengeStore;
 pub use clock::{Clock, ClockBeforeEpoch, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, ReferenceClock, Throttle};
 use mfa_domain::{AccountKey, TenantId, UserCase, UserId};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
@@ -59,9 +59,15 @@ pub(crate) enum Turn {
 impl Storage {
     /// The account of the user whom the host calls `user`.
     pub(crate) async fn account(&self, tenant: TenantId, user: UserId) -> Result<AccountKey> {
-        let keys = self.api_keys.list(Some(&tenant)).await.context("the API keys cannot be read")?;
+        let list = self.api_keys.list(Some(&tenant)).await.context("the API keys cannot be read")?;
         // All keys of a tenant have the same; without a key there are no users.
-        let case = keys.first().map_or_else(UserCase::default, |key| key.user_case);
+        let case = match (list.keys.first(), list.unreadable.first()) {
+            (Some(key), _) => key.user_case,
+            (None, Some(unreadable)) => {
+                bail!("no API key tells how tenant {tenant} compares user ids: {unreadable}")
+            }
+            (None, None) => UserCase::default(),
+        };
         let user = case.id(user).map_err(|error| Misuse(error.to_string()))?;
         Ok(AccountKey::new(tenant, user))
     }

@@ -53,6 +53,14 @@ fn api_keys_are_made_listed_and_revoked_while_the_server_runs() {
     let said = program.run("api-key revoke nosuchkey");
     assert_eq!((said.code, said.err.as_str()), (1, "mfa-server: there is no API key nosuchkey\n"));
 
+    sqlite(&program, "UPDATE api_keys SET scopes = 'sudo' WHERE tenant = 'default'");
+    let said = program.run("api-key list --json");
+    let kept: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, kept.as_array().unwrap().len(), &kept[0]["id"]), (1, 1, &json!(id)));
+    let named = format!("API key {} cannot be read: column scopes", first[0]["id"].as_str().unwrap());
+    assert!(said.err.contains(&named), "{said:?}");
+    assert_eq!(program.run("user show alice --tenant acme").code, 0);
+
     for line in
         ["api-key create --tenant Acme --scope verify", "api-key create --scope all", "api-key create"]
     {

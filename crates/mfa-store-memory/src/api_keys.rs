@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyStore, StoreError};
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, StoreError};
 use mfa_domain::{TenantId, Timestamp};
 
 use crate::MemoryStore;
@@ -27,12 +27,12 @@ impl ApiKeyStore for MemoryStore {
         Ok(self.tables().api_keys.get(id).cloned())
     }
 
-    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
         let tables = self.tables();
         let keys = tables.api_keys.values().filter(|key| tenant.is_none_or(|tenant| key.tenant == *tenant));
         let mut keys: Vec<_> = keys.cloned().collect();
         keys.sort_by_key(|key| key.created_at);
-        Ok(keys)
+        Ok(ApiKeyList { keys, unreadable: Vec::new() })
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {

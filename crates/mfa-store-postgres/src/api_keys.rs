@@ -1,7 +1,9 @@
 //! The contract of an API key store.
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, Scopes, StoreError};
+use mfa_domain::ports::{
+    ApiKey, ApiKeyHash, ApiKeyId, ApiKeyList, ApiKeyName, ApiKeyStore, Scopes, StoreError, UnreadableApiKey,
+};
 use mfa_domain::{TenantId, Timestamp};
 use sqlx::PgConnection;
 
@@ -82,10 +84,18 @@ impl ApiKeyStore for PostgresStore {
         Ok(row.map(ApiKeyRow::read).transpose()?)
     }
 
-    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
         let list = || sqlx::query_as(LIST_API_KEYS).bind(tenant.map(TenantId::as_str));
         let rows: Vec<ApiKeyRow> = self.connections.once(list).await?;
-        Ok(rows.into_iter().map(ApiKeyRow::read).collect::<Result<_, _>>()?)
+        let mut list = ApiKeyList::default();
+        for row in rows {
+            let id = row.id.clone().into_bytes();
+            match row.read() {
+                Ok(key) => list.keys.push(key),
+                Err(error) => list.unreadable.push(UnreadableApiKey { id, what: error.to_string() }),
+            }
+        }
+        Ok(list)
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {

@@ -3,7 +3,7 @@
 use mfa_domain::account::{CodeHash, HashedCode};
 use mfa_domain::ports::{
     AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, DeliveryStore,
-    EventPosition, EventQuery, Scopes,
+    EventPosition, EventQuery, Scopes, UnreadableApiKey,
 };
 use mfa_domain::{
     BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, UserCase, Version, Versioned,
@@ -74,7 +74,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
 }
 
 #[tokio::test]
-async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
+async fn an_api_key_that_cannot_be_read_is_named_with_the_column_and_the_others_are_listed() {
     let id = ApiKeyId::new("abc").unwrap();
     for (statement, column) in [
         ("UPDATE mfa.api_keys SET scopes = '{verify,sudo}'", "scopes"),
@@ -98,15 +98,20 @@ async fn an_api_key_that_cannot_be_read_is_an_error_that_names_the_column() {
             revoked_at: None,
             last_used_at: None,
         };
+        let good = ApiKey { id: ApiKeyId::new("good").unwrap(), ..api_key.clone() };
         store.insert(&api_key).await.unwrap();
-        raw(&url).await.execute(statement).await.unwrap();
-        for error in [store.find(&id).await.unwrap_err(), store.list(None).await.unwrap_err()] {
-            let error = inner(&error);
-            assert!(
-                matches!(error, PostgresError::Undecodable { column: named, .. } if *named == column),
-                "{statement}: {error:?}"
-            );
-        }
+        store.insert(&good).await.unwrap();
+        let spoil = AssertSqlSafe(format!("{statement} WHERE id = 'abc'"));
+        raw(&url).await.execute(spoil).await.unwrap();
+        let error = store.find(&id).await.unwrap_err();
+        let error = inner(&error);
+        assert!(
+            matches!(error, PostgresError::Undecodable { column: named, .. } if *named == column),
+            "{statement}: {error:?}"
+        );
+        let list = store.list(None).await.unwrap();
+        let unreadable = UnreadableApiKey { id: "abc".into(), what: error.to_string() };
+        assert_eq!((list.keys, list.unreadable), (vec![good], vec![unreadable]), "{statement}");
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, StoreError};
+use mfa_domain::ports::{
+    ApiKey, ApiKeyHash, ApiKeyId, ApiKeyList, ApiKeyName, ApiKeyStore, StoreError, UnreadableApiKey,
+};
 use mfa_domain::{TenantId, Timestamp, UserCase};
 use redis::Value;
 
@@ -57,22 +59,27 @@ impl ApiKeyStore for RedisStore {
         Ok(self.api_key(id).await?)
     }
 
-    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
         // There are a handful of keys, so all of them are read.
         let index = self.keys.api_keys();
         let mut range = redis::cmd("ZRANGE");
         range.arg(&index).arg(0).arg(-1);
         let ids = self.connections.command(&range, &index, Effect::None).await?;
         let undecodable = |_| RedisError::Undecodable { key: "keys", field: "all" };
-        let ids: Vec<String> = redis::from_redis_value(ids).map_err(undecodable)?;
-        let mut keys = Vec::new();
+        let ids: Vec<Vec<u8>> = redis::from_redis_value(ids).map_err(undecodable)?;
+        let mut list = ApiKeyList::default();
         for id in ids {
-            let id = ApiKeyId::new(&id).map_err(|_| RedisError::Undecodable { key: "keys", field: "all" })?;
-            keys.extend(self.api_key(&id).await?);
+            match self.listed(&id).await {
+                Ok(key) => list.keys.extend(key),
+                Err(error @ RedisError::Undecodable { .. }) => {
+                    list.unreadable.push(UnreadableApiKey { id, what: error.to_string() });
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        keys.retain(|key| tenant.is_none_or(|tenant| key.tenant == *tenant));
-        keys.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
-        Ok(keys)
+        list.keys.retain(|key| tenant.is_none_or(|tenant| key.tenant == *tenant));
+        list.keys.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        Ok(list)
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
@@ -100,6 +107,13 @@ impl RedisStore {
         let undecodable = || RedisError::Undecodable { key: "case", field: "all" };
         let kept: String = redis::from_redis_value(kept).map_err(|_| undecodable())?;
         kept.parse().map_err(|_| undecodable())
+    }
+
+    /// The key that the index names so.
+    async fn listed(&self, id: &[u8]) -> Result<Option<ApiKey>, RedisError> {
+        let id = str::from_utf8(id).ok().and_then(|id| ApiKeyId::new(id).ok());
+        let id = id.ok_or(RedisError::Undecodable { key: "keys", field: "all" })?;
+        self.api_key(&id).await
     }
 
     async fn api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, RedisError> {

@@ -110,7 +110,7 @@ async fn keys_are_listed_oldest_first(store: &dyn ApiKeyStore) -> Result<(), Vio
     store.revoke(&keys[0].id, Timestamp::MAX).await?;
     let names = async |tenant: Option<&str>| -> Result<Vec<String>, Violation> {
         let tenant = tenant.map(|tenant| TenantId::new(tenant).unwrap());
-        let keys = store.list(tenant.as_ref()).await?;
+        let keys = store.list(tenant.as_ref()).await?.keys;
         let ours = keys.iter().map(|key| key.id.as_str()).filter(|name| name.starts_with("list"));
         Ok(ours.map(str::to_owned).collect())
     };
@@ -137,7 +137,7 @@ async fn the_first_key_of_a_tenant_fixes_the_case_of_its_users(
             ensure!(found == Some(first), "the first key of {tenant} says {first:?}, key {n} has {found:?}");
             store.revoke(&key.id, Timestamp::MAX).await?;
         }
-        let listed = store.list(Some(&TenantId::new(tenant).unwrap())).await?;
+        let listed = store.list(Some(&TenantId::new(tenant).unwrap())).await?.keys;
         ensure!(listed.iter().all(|key| key.user_case == first), "keys of {tenant} differ: {listed:?}");
     }
     Ok(())
@@ -251,7 +251,7 @@ async fn keys_made_at_once_agree_on_the_case_of_users(
         .await?
         .into_iter()
         .collect::<Result<(), _>>()?;
-        let keys = stores[0].list(Some(&TenantId::new(&tenant).unwrap())).await?;
+        let keys = stores[0].list(Some(&TenantId::new(&tenant).unwrap())).await?.keys;
         let agree = keys.iter().all(|key| key.user_case == keys[0].user_case);
         ensure!(keys.len() == 16 && agree, "keys of one tenant differ: {keys:?}");
     }

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyStore, StoreError};
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, StoreError};
 use mfa_domain::{TenantId, Timestamp};
 use mfa_testkit::{Violation, api_key_store};
 
@@ -96,14 +96,14 @@ impl ApiKeyStore for BrokenStore {
         Ok(found.filter(|key| !hide || key.revoked_at.is_none()))
     }
 
-    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
         let all = self.wrong == Wrong::OfEveryTenant;
         let mut keys = self.keys.lock().unwrap().clone();
         keys.retain(|key| all || tenant.is_none_or(|tenant| key.tenant == *tenant));
         if self.wrong == Wrong::NewestFirst {
             keys.reverse();
         }
-        Ok(keys)
+        Ok(ApiKeyList { keys, unreadable: Vec::new() })
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::StoreError;
+use crate::identity::Escaped;
 use crate::text::InvalidText;
 use crate::{Label, TenantId, Timestamp, UserCase};
 
@@ -25,8 +26,9 @@ pub trait ApiKeyStore: Debug + Send + Sync + 'static {
     /// Reads one key, revoked or not. MUST see every change that was answered before the call.
     async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError>;
 
-    /// Every key, of one tenant or of all, oldest first.
-    async fn list(&self, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError>;
+    /// Every key, of one tenant or of all. A key that cannot be read MUST be named in [`ApiKeyList::unreadable`],
+    /// unless its tenant is known to be another, and MUST NOT keep the others out.
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError>;
 
     /// Marks a key revoked, unless it is; `false` if there is no such key.
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError>;
@@ -57,6 +59,40 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// The beginning of the minute in which it was last used; `None` if it never was.
     pub last_used_at: Option<Timestamp>,
+}
+
+/// The API keys of a tenant, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiKeyList {
+    /// Oldest first.
+    pub keys: Vec<ApiKey>,
+    /// Those that cannot be read, in any order.
+    pub unreadable: Vec<UnreadableApiKey>,
+}
+
+impl ApiKeyList {
+    /// Whether there is no key at all, readable or not.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// An API key whose row was changed past this program. It opens nothing. It prints as `API key abc cannot be read: …`,
+/// the id escaped as [`UserId::escaped`](crate::UserId::escaped) does it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableApiKey {
+    /// Its id as the store has it, whether or not it is one.
+    pub id: Vec<u8>,
+    /// What is wrong with it. Holds no stored value.
+    pub what: String,
+}
+
+impl fmt::Display for UnreadableApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = String::from_utf8_lossy(&self.id);
+        write!(f, "API key {} cannot be read: {}", Escaped::of(&id), self.what)
+    }
 }
 
 /// The public part of an API key: 1 to 32 characters of `a-z 0-9`.

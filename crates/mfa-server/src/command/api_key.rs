@@ -1,9 +1,9 @@
 //! `api-key create`, `list`, `revoke`
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mfa_actix::api_key::PlainApiKey;
 use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyName, Clock, Scopes, SystemClock};
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyList, ApiKeyName, Clock, Scopes, SystemClock};
 use mfa_domain::{TenantId, UserCase};
 use serde_json::{Value, json};
 
@@ -66,15 +66,19 @@ fn say_created(key: &PlainApiKey, json: Json) -> Result<()> {
 }
 
 async fn list(installation: &Installation, tenant: Option<&TenantId>, json: Json) -> Result<()> {
-    let keys = installation.api_keys.list(tenant).await?;
-    if json.json {
-        return output::say_json(&keys.iter().map(as_json).collect());
+    let ApiKeyList { keys, unreadable } = installation.api_keys.list(tenant).await?;
+    for key in &unreadable {
+        output::complain(&key.to_string());
     }
-    let rows: Vec<_> = keys.iter().map(as_row).collect();
-    output::say_table(
-        ["ID", "NAME", "TENANT", "USER IDS", "SCOPES", "CREATED", "LAST USED", "REVOKED"],
-        &rows,
-    )
+    if json.json {
+        output::say_json(&keys.iter().map(as_json).collect())?;
+    } else {
+        let rows: Vec<_> = keys.iter().map(as_row).collect();
+        let head = ["ID", "NAME", "TENANT", "USER IDS", "SCOPES", "CREATED", "LAST USED", "REVOKED"];
+        output::say_table(head, &rows)?;
+    }
+    ensure!(unreadable.is_empty(), "{} API keys cannot be read", unreadable.len());
+    Ok(())
 }
 
 async fn revoke(installation: &Installation, id: &ApiKeyId, json: Json) -> Result<()> {
