@@ -1,20 +1,21 @@
 //! Delivering the audit trail to the webhooks that the settings name.
 
+use std::error::Error;
 use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{DeliveryStore, EventPosition, SystemClock, Vault};
+use mfa_domain::ports::{DeliveryStore, EventPosition, StoreError, SystemClock, Vault};
 use mfa_webhook::{Endpoint, Filter, Http, Secrets, Sender, SigningSecrets};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use crate::config::{Settings, Start, Webhook};
 use crate::data_dir;
-use crate::failure::Misuse;
+use crate::failure::{Misuse, is_undecodable};
 
 /// The senders that run, one for each webhook.
 #[derive(Debug)]
@@ -42,7 +43,10 @@ impl Webhooks {
             info!(webhook = %endpoint.id, url = %endpoint.url, "events are delivered");
             let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
             let sender = Sender::new(endpoint, store.clone(), vault.clone(), clock, entropy, http.clone());
-            sender.begin().await.with_context(|| format!("the webhook {} cannot begin", webhook.name))?;
+            match sender.begin().await {
+                Err(error) if is_undecodable(&error) => warn_of(webhook, &error),
+                begun => begun.with_context(|| format!("the webhook {} cannot begin", webhook.name))?,
+            }
             let mut stopped = stopped.clone();
             senders.spawn(sender.run(async move {
                 // An error means that nobody is left to stop it, which is as good.
@@ -59,6 +63,13 @@ impl Webhooks {
     }
 }
 
+/// Tells of a webhook that gets nothing until its row is repaired. The others need not wait for that.
+fn warn_of(webhook: &Webhook, error: &StoreError) {
+    metrics::counter!("mfa_unreadable_rows_total", "table" => "deliveries").increment(1);
+    let what = error.source().map(ToString::to_string);
+    error!(webhook = %webhook.name, what, "how far a webhook is cannot be read, so nothing is delivered to it");
+}
+
 /// The last event that no webhook has still to deliver. One that fails, or was stopped by its
 /// receiver, has; take it out of the settings if it is not to come back.
 pub(crate) async fn delivered(
@@ -68,7 +79,9 @@ pub(crate) async fn delivered(
     let mut through = EventPosition(u64::MAX);
     let Some(store) = store else { return Ok(through) };
     for webhook in &settings.webhook {
-        let delivery = store.delivery(&webhook.name).await.context("deliveries cannot be read")?;
+        let delivery = store.delivery(&webhook.name).await;
+        let delivery =
+            delivery.with_context(|| format!("how far the webhook {} is cannot be read", webhook.name))?;
         through = through.min(match delivery {
             Some(delivery) => delivery.value.position,
             None if webhook.start == Start::Beginning => EventPosition(0),

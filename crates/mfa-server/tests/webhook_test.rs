@@ -1,9 +1,11 @@
-//! `webhook test`
+//! `webhook test`, and webhooks whose row cannot be read
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
 
 use crate::program::Program;
 use serde_json::Value;
@@ -79,4 +81,46 @@ fn a_message_that_is_not_taken_is_told_with_its_reason() {
     }
     let (said, _) = test(format!("http://127.0.0.1:{nobody}/hunter2"));
     assert!(said.out.contains("Connection refused"), "{said:?}");
+}
+
+#[test]
+fn a_webhook_whose_row_cannot_be_read_is_named_and_the_others_get_their_events() {
+    let program = Program::new();
+    let made = program.json("api-key create --init --scope verify,enrol");
+    let key = made["key"].as_str().unwrap();
+    std::fs::write(program.data("secret"), "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
+    let port = receiver();
+    let webhook = |name| {
+        format!("[[webhook]]\nname = '{name}'\nsecret_file = 'secret'\nurl = 'http://127.0.0.1:{port}/204'\n")
+    };
+    let both = webhook("crm") + &webhook("siem");
+    std::fs::write(program.folder.path().join("mfa.toml"), both).unwrap();
+    program.serve("--config mfa.toml").stop("-TERM");
+    let spoil = "UPDATE deliveries SET position = -1 WHERE endpoint = 'crm'";
+    assert!(Command::new("sqlite3").arg(program.data("mfa.db")).arg(spoil).status().unwrap().success());
+
+    let server = program.serve("--config mfa.toml");
+    assert_eq!(server.call("", "GET", "/readyz", &Value::Null).0, 200);
+    server.enrol(key, "alice");
+    let status = || {
+        let said = program.run("webhook status --config mfa.toml --json");
+        assert!(said.code == 1 && said.err.contains("webhook crm"), "{said:?}");
+        serde_json::from_str::<Value>(&said.out).unwrap()
+    };
+    let caught_up = |status: &Value| status[1]["delivery"]["position"] == status[1]["last_position"];
+    let done = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        caught_up(&status())
+    });
+    assert!(done, "{}", status());
+    assert!(status()[0]["error"].as_str().unwrap().contains("column position of table deliveries"));
+    assert_eq!(status()[0]["delivery"], Value::Null);
+    assert!(program.run("webhook status --config mfa.toml").out.contains("unreadable"));
+    let (_, metrics) = server.call("", "GET", "/metrics", &Value::Null);
+    let counted = "mfa_unreadable_rows_total{table=\"deliveries\"} 1";
+    assert!(metrics.as_str().unwrap().contains(counted), "{metrics}");
+    assert!(server.log().contains("how far a webhook is cannot be read"), "{}", server.log());
+    // What it has still to deliver is not known, so nothing is removed.
+    let said = program.run("audit prune --before 2020-01-01T00:00:00Z --config mfa.toml");
+    assert!(said.code == 3 && said.err.contains("how far the webhook crm is cannot be read"), "{said:?}");
 }

@@ -107,6 +107,7 @@ impl Sender {
         match step {
             Ok(step) => step == Step::Moved,
             Err(error) => {
+                self.count_failure("store");
                 if !failed_before {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(endpoint = %self.endpoint.id, %error, cause, "events wait to be delivered");

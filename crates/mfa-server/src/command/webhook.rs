@@ -1,15 +1,17 @@
 //! `webhook`: in positions of the trail of all tenants, since that is what is delivered.
 
+use std::error::Error;
+
 use anyhow::{Context, Result, bail};
 use mfa_domain::delivery::Turn;
-use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventPosition, SystemClock};
+use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventPosition, StoreError, SystemClock};
 use mfa_domain::{Delivery, EndpointId, Timestamp, Version, Versioned};
 use mfa_webhook::{Answer, Message};
 use serde_json::{Value, json};
 
 use crate::cli::{Json, WebhookCommand};
 use crate::config::{Config, Settings, Webhook};
-use crate::failure::{Exit, Misuse};
+use crate::failure::{Exit, Misuse, is_undecodable};
 use crate::output;
 use crate::storage::{Absent, Storage};
 use crate::webhooks::{endpoint, http, undeliverable};
@@ -26,8 +28,9 @@ pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit
     let storage = Storage::open(settings, Absent::Refuse).await?;
     let store = storage.deliveries.clone().ok_or_else(undeliverable)?;
     let store = store.as_ref();
+    let mut exit = Exit::Done;
     match command {
-        WebhookCommand::Status { json } => status(settings, store, json).await?,
+        WebhookCommand::Status { json } => exit = status(settings, store, json).await?,
         WebhookCommand::Rewind { name, after, json } => {
             named(settings, &name)?;
             rewind(store, &name, EventPosition(after), json).await?;
@@ -40,7 +43,7 @@ pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit
         WebhookCommand::Test { .. } => {}
     }
     storage.close().await;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 fn named<'a>(settings: &'a Settings, name: &EndpointId) -> Result<&'a Webhook> {
@@ -69,20 +72,34 @@ async fn test(settings: &Settings, webhook: &Webhook, json: Json) -> Result<Exit
     Ok(if taken { Exit::Done } else { Exit::Failed })
 }
 
-async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> Result<()> {
+/// How far an endpoint is: nothing if it was never started, an error if its row cannot be read.
+type Kept = Result<Option<Delivery>, StoreError>;
+
+async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> Result<Exit> {
     let last = store.last_event().await?;
     let mut rows = Vec::new();
+    let mut exit = Exit::Done;
     for webhook in &settings.webhook {
-        let kept = store.delivery(&webhook.name).await?.map(|kept| kept.value);
+        let kept: Kept = match store.delivery(&webhook.name).await {
+            Err(error) if is_undecodable(&error) => {
+                let name = &webhook.name;
+                output::complain(&format!("how far the webhook {name} is cannot be read: {}", what(&error)));
+                exit = Exit::Failed;
+                Err(error)
+            }
+            kept => Ok(kept?.map(|kept| kept.value)),
+        };
         rows.push((webhook, kept));
     }
     if json.json {
         let rows = rows.iter().map(|(webhook, kept)| {
             let url = webhook.url.to_string();
             json!({ "name": webhook.name.as_str(), "url": url, "last_position": last.to_string(),
-                "delivery": kept.as_ref().map(to_json) })
+                "delivery": kept.as_ref().ok().and_then(Option::as_ref).map(to_json),
+                "error": kept.as_ref().err().map(what) })
         });
-        return output::say_json(&rows.collect());
+        output::say_json(&rows.collect())?;
+        return Ok(exit);
     }
     let head = [
         "NAME",
@@ -95,18 +112,29 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
         "LAST FAILURE",
         "NEXT TRY",
     ];
-    let rows: Vec<_> = rows.iter().map(|(webhook, kept)| row(webhook, kept.as_ref(), last)).collect();
-    output::say_table(head, &rows)
+    let rows: Vec<_> = rows.iter().map(|(webhook, kept)| row(webhook, kept, last)).collect();
+    output::say_table(head, &rows)?;
+    Ok(exit)
 }
 
-fn row(webhook: &Webhook, kept: Option<&Delivery>, last: EventPosition) -> [String; 9] {
+/// What is wrong with a row. Holds no stored value.
+fn what(error: &StoreError) -> String {
+    error.source().unwrap_or(error).to_string()
+}
+
+fn row(webhook: &Webhook, kept: &Kept, last: EventPosition) -> [String; 9] {
     let now = SystemClock.now();
-    let state = kept.map_or("not started", |kept| match kept.turn(now) {
-        Turn::Stopped => "stopped",
-        Turn::Wait(_) if kept.claimed_until > now => "sending",
-        Turn::Wait(_) => "waiting",
-        Turn::Free => "ready",
-    });
+    let state = match kept {
+        Err(_) => "unreadable",
+        Ok(None) => "not started",
+        Ok(Some(kept)) => match kept.turn(now) {
+            Turn::Stopped => "stopped",
+            Turn::Wait(_) if kept.claimed_until > now => "sending",
+            Turn::Wait(_) => "waiting",
+            Turn::Free => "ready",
+        },
+    };
+    let kept = kept.as_ref().ok().and_then(Option::as_ref);
     let text = |of: fn(&Delivery) -> String| kept.map_or_else(|| "-".to_owned(), of);
     [
         webhook.name.to_string(),
