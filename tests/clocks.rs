@@ -96,6 +96,18 @@ async fn a_time_server_shows_a_clock_that_no_database_does() {
     assert!(ready.json["dependencies"]["clock"].is_null(), "{ready:?}");
 }
 
+/// It does not start by such a clock either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_falls_behind_1970_stops() {
+    let clock = Clock::new();
+    let mut server = Server::with(binary!(), clock.of(ServerOptions::default()));
+    server.client.get("/healthz").await.expect(200);
+    clock.set(-i64::try_from(mfa_tests::now()).unwrap() - 1000);
+    let status = tokio::task::spawn_blocking(move || (server.ended(), server)).await.unwrap();
+    assert_eq!(status.0.code(), Some(3), "{}", status.1.log());
+    assert!(status.1.log().contains("before 1970"), "{}", status.1.log());
+}
+
 fn json_of<const N: usize>(server: &Server, arguments: [&str; N]) -> Value {
     let output = server.command(arguments);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))

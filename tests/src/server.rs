@@ -116,6 +116,11 @@ impl Server {
         self.child.wait().expect("wait")
     }
 
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.child.wait().expect("wait")
+    }
+
     /// Starts it again in the same folder; the client speaks to the new one.
     pub fn restart(&mut self) {
         let (child, url, _) = start(&self.binary, self.folder.path(), &self.log, &self.options, false);

@@ -5,7 +5,7 @@ use std::env;
 use anyhow::Result;
 use clap::CommandFactory;
 use mfa_domain::Actor;
-use mfa_domain::ports::SystemClock;
+use mfa_domain::ports::{ClockBeforeEpoch, SystemClock};
 use rustix::process::getuid;
 
 mod api_key;
@@ -35,12 +35,16 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
     }
     let config = Config::load(&cli.flags, env::vars_os())?;
     if !matches!(command, Command::Config(_) | Command::Healthcheck(_)) {
-        SystemClock
-            .check()
-            .map_err(|error| Refusal::new(error.to_string(), "set it first; no code is right by it"))?;
+        check_clock()?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(dispatch(command, &config))
+}
+
+fn check_clock() -> Result<()> {
+    let refused =
+        |error: ClockBeforeEpoch| Refusal::new(error.to_string(), "set it first; no code is right by it");
+    Ok(SystemClock.check().map(|_| ()).map_err(refused)?)
 }
 
 async fn dispatch(command: Command, config: &Config) -> Result<Exit> {

@@ -10,11 +10,11 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use mfa_actix::throttling::Proxies;
 use mfa_actix::{Api, Throttling};
 use mfa_domain::TenantId;
-use mfa_domain::ports::{ApiKeyName, Scope};
+use mfa_domain::ports::{ApiKeyName, ClockBeforeEpoch, Scope, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::api_key;
+use super::{api_key, check_clock};
 use crate::audit::schedule;
 use crate::config::{Config, EphemeralUrl, Settings, StoreUrl};
 use crate::installation::Installation;
@@ -25,6 +25,9 @@ use crate::{clocks, data_dir, http, logging, output};
 
 /// Where the buckets of all histograms end, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// How often the clock is looked at.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often what was measured is put into the buckets.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -66,7 +69,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     webhooks.stop().await;
     installation.close().await;
     info!("stopped");
-    Ok(())
+    check_clock()
 }
 
 /// Keeps other servers off the database.
@@ -128,7 +131,7 @@ async fn first_start(
     Ok(format!("\n{}", Welcome { address, kept_in, tenant: &tenant, key: &key }))
 }
 
-/// Ends when the process is told to stop.
+/// Ends when the process is told to stop, or must: by a clock before 1970 no code is right or wrong.
 fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -136,7 +139,17 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            error = clock_before_epoch() => error!("{error}"),
         }
         info!("stopping; open requests are answered first");
     })
+}
+
+async fn clock_before_epoch() -> ClockBeforeEpoch {
+    loop {
+        tokio::time::sleep(CLOCK_EVERY).await;
+        if let Err(error) = SystemClock.check() {
+            return error;
+        }
+    }
 }
