@@ -17,14 +17,15 @@ use crate::change::Change;
 use crate::column::{Row, integer, millis};
 use crate::connections::Connections;
 use crate::rows::{self, AccountRow};
-use crate::transaction::TimeLimits;
+use crate::transaction::{TimeLimits, by_itself};
 use crate::{PostgresError, PostgresStore, events};
 
 /// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
 /// however many are asked for. Without a number to look for, no set of backup codes is looked for.
 ///
 /// It fails where nothing can be written: what a standby has may be old.
-pub(crate) const LOAD: &str = "
+pub(crate) const LOAD: &str = concat!(
+    "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
         a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash, a.answers,
         f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state, f.expires_at,
@@ -36,7 +37,9 @@ pub(crate) const LOAD: &str = "
     JOIN mfa.accounts a ON a.tenant_id = asked.tenant_id AND a.user_id = asked.user_id
     LEFT JOIN mfa.factors f ON f.account_id = a.id
     LEFT JOIN mfa.backup_code_sets s ON s.account_id = CASE WHEN asked.backup_codes THEN a.id END
-    WHERE (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
+    WHERE ",
+    by_itself!()
+);
 
 /// Where a page ends that looks at so many accounts, if there are that many.
 pub(crate) const PAGE_END: &str = "

@@ -9,19 +9,27 @@ use sqlx::PgConnection;
 
 use crate::column::{Row, millis};
 use crate::connections::Connections;
+use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
 
 /// It fails where nothing can be written: a standby may not know yet that a key was revoked.
-pub(crate) const FIND_API_KEYS: &str = "
+pub(crate) const FIND_API_KEYS: &str = concat!(
+    "
     SELECT id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM mfa.api_keys
-    WHERE id = ANY ($1) AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
+    WHERE id = ANY ($1) AND ",
+    by_itself!()
+);
 
 /// There are a handful of keys, so this one reads them all.
-pub(crate) const LIST_API_KEYS: &str = "
+pub(crate) const LIST_API_KEYS: &str = concat!(
+    "
     SELECT id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM mfa.api_keys
     WHERE ($1::text IS NULL OR tenant_id = $1)
-      AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'
-    ORDER BY created_at, id";
+      AND ",
+    by_itself!(),
+    "
+    ORDER BY created_at, id"
+);
 
 /// One key at a time is added, so that the next one sees what the first of its tenant had. Nobody who reads keys
 /// waits.

@@ -11,11 +11,13 @@ use mfa_domain::{
 
 use crate::column::{Row, millis};
 use crate::store::reading;
+use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
 
 /// Keeps a new challenge, and forgets some that expired long ago: more than one, so that they become
 /// fewer. Rows that another transaction works on are left to it, so this waits for nobody.
-pub(crate) const PUT_CHALLENGE: &str = "
+pub(crate) const PUT_CHALLENGE: &str = concat!(
+    "
     WITH forgotten AS (
         DELETE FROM mfa.challenges WHERE id = ANY (ARRAY (
             SELECT id FROM mfa.challenges WHERE expires_at <= $11 ORDER BY expires_at LIMIT 10
@@ -24,28 +26,43 @@ pub(crate) const PUT_CHALLENGE: &str = "
     )
     INSERT INTO mfa.challenges
         (id, tenant_id, user_id, factor_id, kind, created_at, expires_at, version, state, failures, data)
-    VALUES ($1, $2, $3, $4::text::uuid, $5, $6, $7, 1, $8, $9, $10)
+    SELECT $1, $2, $3, $4::text::uuid, $5, $6, $7, 1, $8, $9, $10
+    WHERE ",
+    by_itself!(),
+    "
     ON CONFLICT (id) DO NOTHING
-    RETURNING version";
+    RETURNING version"
+);
 
 /// It fails where nothing can be written: what a standby has may be old.
-pub(crate) const GET_CHALLENGE: &str = "
+pub(crate) const GET_CHALLENGE: &str = concat!(
+    "
     SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, created_at, expires_at, version, state,
         failures, data
     FROM mfa.challenges
-    WHERE id = $1 AND expires_at > $2 AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
+    WHERE id = $1 AND expires_at > $2 AND ",
+    by_itself!()
+);
 
 /// What is compared is compared again with the newest row, if another transaction was waited for.
-pub(crate) const SWAP_CHALLENGE: &str = "
+pub(crate) const SWAP_CHALLENGE: &str = concat!(
+    "
     UPDATE mfa.challenges SET version = version + 1, state = $4, failures = $5, data = $6
-    WHERE id = $1 AND version = $2 AND expires_at > $3
-    RETURNING version";
+    WHERE id = $1 AND version = $2 AND expires_at > $3 AND ",
+    by_itself!(),
+    "
+    RETURNING version"
+);
 
 /// A row is deleted by one transaction only, and that one is handed it as it was last changed.
-pub(crate) const TAKE_CHALLENGE: &str = "
-    DELETE FROM mfa.challenges WHERE id = $1 AND expires_at > $2
+pub(crate) const TAKE_CHALLENGE: &str = concat!(
+    "
+    DELETE FROM mfa.challenges WHERE id = $1 AND expires_at > $2 AND ",
+    by_itself!(),
+    "
     RETURNING id, tenant_id, user_id, factor_id::text AS factor_id, kind, created_at, expires_at, version,
-        state, failures, data";
+        state, failures, data"
+);
 
 /// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
 const KEPT: Duration = Duration::from_hours(1);

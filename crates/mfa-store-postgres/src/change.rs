@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use mfa_domain::account::{Attempts, BackupCodes, KeptAnswers};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Version};
 use sqlx::PgConnection;
@@ -27,7 +26,7 @@ pub(crate) struct Change {
     version: i64,
     failures: i64,
     forgiven: i64,
-    recent_failures: String,
+    recent_failures: Vec<i64>,
     verified_at: Option<i64>,
     audit_sequence: i64,
     audit_hash: [u8; 32],
@@ -51,12 +50,11 @@ struct Put {
 enum Codes {
     Kept,
     Removed,
-    /// Arrays as PostgreSQL reads them: one of arrays of different lengths is none that it takes.
     Replaced {
         scheme: String,
         issued_at: i64,
-        hashes: String,
-        spent_at: String,
+        /// The hash of each, and when it was spent.
+        codes: Vec<(Vec<u8>, Option<i64>)>,
     },
     Spent {
         place: i32,
@@ -89,7 +87,7 @@ impl Change {
             version,
             failures: (*failures).into(),
             forgiven: (*forgiven).into(),
-            recent_failures: array(recent, |at| millis(*at).to_string()),
+            recent_failures: recent.iter().copied().map(millis).collect(),
             verified_at: verified_at.map(millis),
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: head.hash.0,
@@ -153,18 +151,32 @@ impl Codes {
             Some(BackupCodesChange::Replace(BackupCodes { scheme, codes, issued_at })) => Self::Replaced {
                 scheme: scheme.clone(),
                 issued_at: millis(*issued_at),
-                hashes: array(codes, |code| format!("\"\\\\x{}\"", HEXLOWER.encode(&code.hash.0))),
-                spent_at: array(codes, |code| {
-                    code.spent_at.map_or_else(|| "NULL".to_owned(), |at| millis(at).to_string())
-                }),
+                codes: codes.iter().map(|code| (code.hash.0.clone(), code.spent_at.map(millis))).collect(),
             },
         })
     }
 }
 
-/// An array as PostgreSQL reads it.
-fn array<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
-    format!("{{{}}}", items.iter().map(text).collect::<Vec<_>>().join(","))
+/// Arrays of different lengths. PostgreSQL has no array of those, so their items are in one array, one
+/// after the other, and each of them is the slice of it from its first place to its last, counted from 1.
+struct Arrays<'a, T> {
+    items: Vec<&'a T>,
+    first: Vec<i32>,
+    last: Vec<i32>,
+}
+
+impl<'a, T> Arrays<'a, T> {
+    fn of(arrays: impl IntoIterator<Item = &'a Vec<T>>) -> Self {
+        let mut all = Self { items: Vec::new(), first: Vec::new(), last: Vec::new() };
+        // No message could hold more.
+        let places = |items: &[&T]| i32::try_from(items.len()).unwrap_or(i32::MAX);
+        for array in arrays {
+            all.first.push(places(&all.items).saturating_add(1));
+            all.items.extend(array);
+            all.last.push(places(&all.items));
+        }
+        all
+    }
 }
 
 impl EventRow {

@@ -10,12 +10,16 @@ use tokio::sync::SemaphorePermit;
 
 use crate::column::{Row, integer, millis};
 use crate::events::{EventRow, settled};
+use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
 
-pub(crate) const FIND_DELIVERY: &str = "
+pub(crate) const FIND_DELIVERY: &str = concat!(
+    "
     SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped, unreadable
     FROM mfa.deliveries
-    WHERE endpoint = $1 AND (SELECT set_config('transaction_read_only', 'off', true)) = 'off'";
+    WHERE endpoint = $1 AND ",
+    by_itself!()
+);
 
 /// For version zero.
 pub(crate) const NEW_DELIVERY: &str = "

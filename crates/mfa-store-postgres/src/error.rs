@@ -219,9 +219,13 @@ impl PostgresError {
             | Self::Corrupt(_)
             | Self::TooLarge { .. }
             | Self::Unsupported { .. } => true,
-            Self::Other(source) => source.is::<Plain>(),
-            _ => false,
+            error => error.is_of_a_statement(),
         }
+    }
+
+    /// Whether it is anything else that a server said of a statement.
+    pub(crate) fn is_of_a_statement(&self) -> bool {
+        matches!(self, Self::Other(source) if source.is::<Plain>())
     }
 
     /// Whether the connection that it came from can no longer be used.

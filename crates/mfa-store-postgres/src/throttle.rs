@@ -12,34 +12,42 @@ use sqlx::PgConnection;
 use sqlx::query::QueryAs;
 
 use crate::column::{Row, integer, millis};
-use crate::transaction::{TimeLimits, once};
+use crate::transaction::{TimeLimits, by_itself, once};
 use crate::{PostgresError, PostgresStore};
 
 /// Reads the buckets of some keys, and forgets some that nobody needs any more. Rows that another
 /// transaction works on are left to it, so this waits for nobody.
-pub(crate) const READ_BUCKETS: &str = "
+pub(crate) const READ_BUCKETS: &str = concat!(
+    "
     WITH forgotten AS (
         DELETE FROM mfa.throttles WHERE key = ANY (ARRAY (
             SELECT key FROM mfa.throttles WHERE kept_until <= $2 ORDER BY kept_until LIMIT $3
             FOR UPDATE SKIP LOCKED
         ))
     )
-    SELECT key, arrival, latest FROM mfa.throttles WHERE key = ANY ($1)";
+    SELECT key, arrival, latest FROM mfa.throttles WHERE key = ANY ($1) AND ",
+    by_itself!()
+);
 
 /// Writes each bucket that still is what was read; `(0, 0)`, which none is, where there was none.
 ///
 /// Rows are inserted or updated in the order that they are given in, and locked in no other.
-pub(crate) const WRITE_BUCKETS: &str = "
+pub(crate) const WRITE_BUCKETS: &str = concat!(
+    "
     INSERT INTO mfa.throttles AS t (key, arrival, latest, kept_until)
     SELECT key, arrival, latest, kept_until
     FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[]) WITH ORDINALITY
         AS b (key, arrival, latest, kept_until, number)
+    WHERE ",
+    by_itself!(),
+    "
     ORDER BY number
     ON CONFLICT (key) DO UPDATE
     SET arrival = excluded.arrival, latest = excluded.latest, kept_until = excluded.kept_until
     WHERE t.arrival = ($5::int8[])[array_position($1::text[], t.key)]
       AND t.latest = ($6::int8[])[array_position($1::text[], t.key)]
-    RETURNING key";
+    RETURNING key"
+);
 
 /// Each time that one is lost another replica's charges are made, so few are needed.
 const TRIES: usize = 32;

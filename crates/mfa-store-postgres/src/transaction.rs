@@ -39,6 +39,18 @@ pub(crate) const PLANS: [(&str, &str); 6] = [
 /// long after its last statement.
 const IDLE_TIMEOUT: &str = "10s";
 
+/// A condition of every statement that is a transaction by itself. It holds, or the statement fails and has changed
+/// nothing: where nothing can be written, since what a standby has may be old; and where the session was told another
+/// encoding than UTF-8, since the server then has read other texts than were sent, and sends others than it has.
+macro_rules! by_itself {
+    () => {
+        "(SELECT set_config('transaction_read_only', \
+            CASE pg_client_encoding() WHEN 'UTF8' THEN 'off' ELSE 'only in UTF8' END, true)) = 'off'"
+    };
+}
+
+pub(crate) use by_itself;
+
 /// How often a transaction is begun in sessions whose statements are stopped at once.
 const BEGINNINGS: usize = 8;
 
@@ -65,6 +77,8 @@ impl TimeLimits {
     /// A change is on the disk before it is answered, and on a standby where the server has a synchronous one,
     /// whatever the session was told. At a higher isolation level a statement fails where ours compare again.
     ///
+    /// Texts are read and sent as UTF-8, by the user that the session began as.
+    ///
     /// A session that somebody else made read-only does not stop us. A database that its operator made read-only does,
     /// and the default without the session says so: a transaction may become read-only at any time, and read-write at
     /// its beginning only, so the last line fails then.
@@ -76,6 +90,8 @@ impl TimeLimits {
              SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'; \
              SET LOCAL synchronous_commit = on; \
+             SET LOCAL client_encoding = 'UTF8'; \
+             SET LOCAL role TO DEFAULT; \
              {plans} \
              SET LOCAL default_transaction_read_only TO DEFAULT; \
              SELECT set_config('transaction_read_only', current_setting('default_transaction_read_only'), true); \
@@ -85,14 +101,14 @@ impl TimeLimits {
         )
     }
 
-    /// Whether a statement failed for what its session was told by others. Then it has changed nothing.
+    /// Whether a statement may have failed for what its session was told by others. Then it has changed nothing.
     fn are_not_why(self, error: &PostgresError, took: Duration) -> bool {
         let sooner = |limit: Duration| limit.is_zero() || took < limit;
         match error {
-            PostgresError::ReadOnly | PostgresError::GivenUp => true,
+            PostgresError::ReadOnly | PostgresError::GivenUp | PostgresError::Privilege(_) => true,
             PostgresError::StatementTimeout => sooner(self.statement),
             PostgresError::Locked => sooner(self.lock),
-            _ => false,
+            error => error.is_of_a_statement(),
         }
     }
 }
@@ -125,7 +141,7 @@ pub(crate) async fn transact<T>(
 }
 
 /// Makes a statement that is a transaction by itself, in one round trip. What it needs of the session it must set
-/// itself (`set_config(…, true)`), or fail without. If it fails for what the session was told by others, it is made once
+/// itself (`set_config(…, true)`), or fail without ([`by_itself`]). If it fails for what the session was told by others, it is made once
 /// more in a transaction with settings of its own.
 pub(crate) async fn once<'q, T>(
     on: &mut PgConnection,

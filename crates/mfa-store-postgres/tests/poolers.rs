@@ -5,15 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::ports::{AccountStore, ApiKeyId, ApiKeyStore};
+use mfa_domain::ports::{AccountStore, ApiKeyId, ApiKeyStore, ChallengeStore, Commit, Throttle, ThrottleKey};
+use mfa_domain::quota::{Charge, Quota};
+use mfa_domain::{Account, Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, Version};
 use mfa_store_postgres::{PostgresError, PostgresStore};
 use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
 use sqlx::Executor;
 
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::pooler::{DISCARD, FORGETFUL, HOSTILE, Pooler};
+use crate::support::pooler::{DISCARD, ENCODINGS, FORGETFUL, HOSTILE, OTHER_ROLE, Pooler, SILENT};
 use crate::support::server::Server;
-use crate::support::{change, factor, inner, key, make, raw};
+use crate::support::{change, factor, inner, key, make, now, raw};
 
 /// The name of a new database, whose server is up.
 async fn database(server: &Server) -> String {
@@ -38,9 +40,57 @@ async fn keeps_the_contracts(url: &str) -> Result<(), Violation> {
 async fn contracts_hold_though_sessions_are_anybodys() {
     let server = Server::start(&["fsync=off"]);
     let database = database(&server).await;
-    let pooler = Pooler::to(server.socket(), &[HOSTILE, DISCARD]).await;
+    let others = &[HOSTILE, DISCARD, SILENT, DISCARD, ENCODINGS[0], DISCARD, OTHER_ROLE, DISCARD];
+    let pooler = Pooler::to(server.socket(), others).await;
     keeps_the_contracts(&pooler.url(&database)).await.unwrap();
     assert!(pooler.between() > 1000, "somebody else had a session {} times", pooler.between());
+}
+
+/// In a session that reads LATIN1 the two bytes of an `Ä` are two letters, and so another user.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_a_user_is_does_not_rest_on_the_encoding_of_a_session() {
+    let server = Server::start(&["fsync=off"]);
+    let database = database(&server).await;
+    let direct = PostgresStore::open(&server.url(&database)).await.unwrap();
+    let user = key("Älice-Łž");
+    make(&direct, &user, |draft| draft.put(factor(1, 20))).await;
+    let challenge = |number: u8| Challenge {
+        id: ChallengeId::from_entropy([number; 16]),
+        account: user.clone(),
+        factor: None,
+        kind: ChallengeKind::SmsCode,
+        created_at: now(),
+        expires_at: now().plus(Duration::from_mins(10)),
+        progress: Progress::new(ChallengeData::default()),
+    };
+    let quota = Quota::new(5, Duration::from_hours(5)).unwrap();
+    for (number, encoding) in (0..).zip(&ENCODINGS) {
+        let pooler = Pooler::to(server.socket(), std::slice::from_ref(encoding)).await;
+        let store = PostgresStore::open(&pooler.url(&database)).await.unwrap();
+        let found = store.load(&user).await.unwrap();
+        assert_eq!(found, direct.load(&user).await.unwrap(), "{encoding}");
+        let again = mfa_testkit::changes::delta(&Account::default(), &user, |draft| draft.put(factor(2, 20)));
+        let new = store.commit(&user, Version::default(), &again).await.unwrap();
+        assert_eq!(new, Commit::Conflict, "{encoding}");
+        make(&store, &user, |draft| draft.put(factor(2, 20))).await;
+        for (one, other) in [(&store, &direct), (&direct, &store)] {
+            let kept = challenge(number);
+            one.put(&kept).await.unwrap();
+            assert_eq!(other.get(&kept.id, now()).await.unwrap().unwrap().value, kept, "{encoding}");
+            assert_eq!(other.take(&kept.id, now()).await.unwrap(), Some(kept), "{encoding}");
+        }
+        let charged = store.charge(&ThrottleKey::user(&user), quota, now()).await.unwrap();
+        assert_eq!(charged, Charge::Admitted, "{encoding}");
+    }
+    let charged = [
+        direct.charge(&ThrottleKey::user(&user), quota, now()).await.unwrap(),
+        direct.charge(&ThrottleKey::user(&user), quota, now()).await.unwrap(),
+    ];
+    assert!(matches!(charged, [Charge::Admitted, Charge::Refused { .. }]), "{charged:?}");
+    let users = "SELECT user_id FROM mfa.accounts";
+    let users: Vec<String> =
+        sqlx::query_scalar(users).fetch_all(&mut raw(&server.url(&database)).await).await.unwrap();
+    assert_eq!(users, ["Älice-Łž"]);
 }
 
 /// The database forgets what it was told last, unless each commit says otherwise.

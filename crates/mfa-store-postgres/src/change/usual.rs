@@ -1,6 +1,8 @@
 //! The commit of what most changes are: a code was right or wrong.
 
-use super::{Change, Put, Query, column};
+use crate::transaction::by_itself;
+
+use super::{Arrays, Change, Put, Query, column};
 
 /// The commits of one wave, in which no account is twice, and each is of an account that is there,
 /// with one event and at most one factor.
@@ -18,28 +20,32 @@ use super::{Change, Put, Query, column};
 ///   waves never wait for each other.
 /// - It waits for the disk, and for locks no longer than it is told, whatever its session was told: that is
 ///   set before the first row is touched, and lasts until the transaction is over.
-pub(crate) const USUAL: &str = "
+pub(crate) const USUAL: &str = concat!(
+    "
     WITH won AS MATERIALIZED (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = c.recent_failures::int8[], verified_at = c.verified_at,
+            recent_failures = ($37::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
             audit_sequence = c.sequence, audit_hash = c.hash
         FROM unnest(
-            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::int8[],
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int8[],
             $9::int4[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int8[], $15::text[],
             $16::int8[], $17::int8[], $18::text[], $19::int2[], $20::int8[], $21::int8[], $22::int8[],
             $23::int2[], $24::int2[], $25::int8[], $26::text[], $27::bytea[],
             $28::int8[], $29::int8[], $30::text[], $31::text[], $32::text[], $33::text[], $34::bytea[],
-            $35::bytea[]
+            $35::bytea[], $36::int4[]
         ) WITH ORDINALITY AS c (
-            tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at,
+            tenant_id, user_id, version, failures, forgiven, first_failure, verified_at,
             added_as, id, factor_kind, label, state, expires_at, replaces,
             created_at, last_used_at, algorithm, digits, period, t0, last_step,
             drift, leaning, counter, key_id, secret,
             sequence, at, kind, factor_id, actor, detail, previous,
-            hash, number
+            hash, last_failure, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
+          AND ",
+    by_itself!(),
+    "
           AND a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
         RETURNING a.id AS account_id, a.version AS added_in, c.*
     ),
@@ -67,10 +73,12 @@ pub(crate) const USUAL: &str = "
             hash
         FROM won ORDER BY number
     )
-    SELECT number FROM won";
+    SELECT number FROM won"
+);
 
 /// The values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+    let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
     let factors: Vec<Option<&Put>> = wave.iter().map(|change| change.factors.first()).collect();
     let events: Vec<_> = wave.iter().flat_map(|change| &change.events).collect();
     query
@@ -79,7 +87,7 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(wave, |c| c.version))
         .bind(column(wave, |c| c.failures))
         .bind(column(wave, |c| c.forgiven))
-        .bind(column(wave, |c| c.recent_failures.as_str()))
+        .bind(failures.first)
         .bind(column(wave, |c| c.verified_at))
         .bind(column(&factors, |put| put.map(|put| put.place)))
         .bind(column(&factors, |put| put?.factor.id.as_deref()))
@@ -108,4 +116,6 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(&events, |event| event.detail.as_str()))
         .bind(column(&events, |event| event.previous.as_slice()))
         .bind(column(&events, |event| event.hash.as_slice()))
+        .bind(failures.last)
+        .bind(column(&failures.items, |at| *at))
 }

@@ -1,6 +1,8 @@
 //! The commit of changes of every kind.
 
-use super::{Change, Codes, Query, column, numbered};
+use crate::transaction::by_itself;
+
+use super::{Arrays, Change, Codes, Query, column, numbered};
 
 /// The commits of one wave: new accounts, any number of factors and events, backup codes.
 ///
@@ -10,21 +12,25 @@ use super::{Change, Codes, Query, column, numbered};
 ///
 /// Rows are locked in the order of their keys. An account that is to be added and is there already is not
 /// waited for, whoever changes it.
-pub(crate) const WHOLE: &str = "
+pub(crate) const WHOLE: &str = concat!(
+    "
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
-            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::int8[], $9::int8[],
-            $10::bytea[], $52::bytea[]
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int8[], $9::int8[],
+            $10::bytea[], $54::bytea[], $55::int4[]
         ) WITH ORDINALITY AS c (
-            tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
-            audit_hash, answers, number
+            tenant_id, user_id, version, failures, forgiven, first_failure, verified_at, audit_sequence,
+            audit_hash, answers, last_failure, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
+          AND ",
+    by_itself!(),
+    "
     ),
     changed AS (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = c.recent_failures::int8[], verified_at = c.verified_at,
+            recent_failures = ($56::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
             audit_sequence = c.audit_sequence, audit_hash = c.audit_hash,
             answers = coalesce(c.answers, a.answers)
         FROM asked c
@@ -35,8 +41,9 @@ pub(crate) const WHOLE: &str = "
         INSERT INTO mfa.accounts
             (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
              audit_hash, answers)
-        SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven, c.recent_failures::int8[], c.verified_at,
-            c.audit_sequence, c.audit_hash, c.answers
+        SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven,
+            ($56::int8[])[c.first_failure:c.last_failure], c.verified_at, c.audit_sequence,
+            c.audit_hash, c.answers
         FROM asked c
         WHERE c.version = 0 AND NOT EXISTS (
             SELECT FROM mfa.accounts a WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id)
@@ -109,9 +116,9 @@ pub(crate) const WHOLE: &str = "
     ),
     issued_sets AS (
         INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)
-        SELECT w.id, s.scheme, s.issued_at, s.hashes::bytea[], s.spent_at::int8[]
-        FROM unnest($44::int8[], $45::text[], $46::int8[], $47::text[], $48::text[])
-            AS s (number, scheme, issued_at, hashes, spent_at)
+        SELECT w.id, s.scheme, s.issued_at, ($52::bytea[])[s.first:s.last], ($53::int8[])[s.first:s.last]
+        FROM unnest($44::int8[], $45::text[], $46::int8[], $47::int4[], $48::int4[])
+            AS s (number, scheme, issued_at, first, last)
         JOIN won w ON w.number = s.number
         ON CONFLICT (account_id) DO UPDATE
         SET scheme = excluded.scheme, issued_at = excluded.issued_at, hashes = excluded.hashes,
@@ -123,21 +130,25 @@ pub(crate) const WHOLE: &str = "
         JOIN won w ON w.number = s.number
         WHERE o.account_id = w.id AND s.place < cardinality(o.hashes)
     )
-    SELECT number FROM won";
+    SELECT number FROM won"
+);
 
 /// The values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
-    bind_more(bind_factors_and_events(bind_accounts(query, wave), wave), wave)
+    let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
+    let query = bind_accounts(query, wave, &failures);
+    let query = bind_codes(bind_factors_and_events(query, wave), wave);
+    query.bind(failures.last).bind(column(&failures.items, |at| *at))
 }
 
-fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change], failures: &Arrays<'_, i64>) -> Query<'q> {
     query
         .bind(column(wave, |c| c.key.tenant.as_str()))
         .bind(column(wave, |c| c.key.user.as_str()))
         .bind(column(wave, |c| c.version))
         .bind(column(wave, |c| c.failures))
         .bind(column(wave, |c| c.forgiven))
-        .bind(column(wave, |c| c.recent_failures.as_str()))
+        .bind(failures.first.clone())
         .bind(column(wave, |c| c.verified_at))
         .bind(column(wave, |c| c.audit_sequence))
         .bind(column(wave, |c| c.audit_hash.as_slice()))
@@ -179,32 +190,33 @@ fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'
         .bind(column(&events, |(_, event)| event.hash.as_slice()))
 }
 
-fn bind_more<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+fn bind_codes<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
     let removed = numbered(wave, |change| &change.removed);
     let mut no_codes: Vec<i64> = Vec::new();
-    let mut sets: Vec<(i64, &str, i64, &str, &str)> = Vec::new();
+    let mut sets: Vec<(i64, &str, i64, &Vec<_>)> = Vec::new();
     let mut spent: Vec<(i64, i32, i64)> = Vec::new();
     for (number, change) in (1..).zip(wave) {
         match &change.codes {
             Codes::Kept => {}
             Codes::Removed => no_codes.push(number),
             Codes::Spent { place, at } => spent.push((number, *place, *at)),
-            Codes::Replaced { scheme, issued_at, hashes, spent_at } => {
-                sets.push((number, scheme, *issued_at, hashes, spent_at));
-            }
+            Codes::Replaced { scheme, issued_at, codes } => sets.push((number, scheme, *issued_at, codes)),
         }
     }
+    let codes = Arrays::of(sets.iter().map(|(.., codes)| *codes));
     query
         .bind(column(&removed, |(number, _)| number))
         .bind(column(&removed, |(_, id)| id.as_str()))
         .bind(no_codes)
         .bind(column(&sets, |(number, ..)| number))
         .bind(column(&sets, |(_, scheme, ..)| scheme))
-        .bind(column(&sets, |(_, _, issued_at, ..)| issued_at))
-        .bind(column(&sets, |(.., hashes, _)| hashes))
-        .bind(column(&sets, |(.., spent_at)| spent_at))
+        .bind(column(&sets, |(_, _, issued_at, _)| issued_at))
+        .bind(codes.first)
+        .bind(codes.last)
         .bind(column(&spent, |(number, ..)| number))
         .bind(column(&spent, |(_, place, _)| place))
         .bind(column(&spent, |(.., at)| at))
+        .bind(column(&codes.items, |(hash, _)| hash.as_slice()))
+        .bind(column(&codes.items, |(_, spent_at)| *spent_at))
         .bind(column(wave, |c| c.answers.as_deref()))
 }

@@ -25,7 +25,26 @@ pub(crate) const HOSTILE: &str = "SET synchronous_commit = off; SET lock_timeout
     SET default_transaction_read_only = on; SET default_transaction_deferrable = on; SET search_path = ''; \
     SET timezone = 'Asia/Kathmandu'; SET datestyle = 'German'; SET bytea_output = 'escape'; \
     SET plan_cache_mode = force_custom_plan; SET enable_nestloop = off; SET enable_indexscan = off; \
-    SET enable_seqscan = on; SET statement_timeout = 1";
+    SET enable_seqscan = on; SET client_encoding = 'LATIN1'; SET ROLE pg_monitor; SET statement_timeout = 1";
+
+/// What lets each statement be made, and could change what it means.
+pub(crate) const SILENT: &str = "SET array_nulls = off; SET transform_null_equals = on; SET row_security = off; \
+    SET standard_conforming_strings = off; SET backslash_quote = on; SET escape_string_warning = off; \
+    SET session_replication_role = replica; SET search_path = ''; SET timezone = 'Asia/Kathmandu'; \
+    SET datestyle = 'German'; SET intervalstyle = 'iso_8601'; SET bytea_output = 'escape'; \
+    SET extra_float_digits = -15; SET xmloption = 'document'; SET xmlbinary = 'hex'; \
+    SET default_transaction_isolation = serializable; SET check_function_bodies = off";
+
+/// Each makes other texts of what is sent and read.
+pub(crate) const ENCODINGS: [&str; 4] = [
+    "SET client_encoding = 'LATIN1'",
+    "SET client_encoding = 'WIN1251'",
+    "SET client_encoding = 'EUC_JP'",
+    "SET client_encoding = 'SQL_ASCII'",
+];
+
+/// Somebody who may neither read nor write our tables.
+pub(crate) const OTHER_ROLE: &str = "SET ROLE pg_monitor";
 
 /// With it a crash loses what was committed, and nothing else is to be seen.
 pub(crate) const FORGETFUL: &str = "SET synchronous_commit = off";
@@ -125,7 +144,7 @@ impl Between {
     async fn have(&self, server: &mut BufReader<UnixStream>) -> io::Result<()> {
         let turn = self.done.fetch_add(1, Ordering::Relaxed);
         let statements = self.statements[turn % self.statements.len()];
-        let query = format!("SET statement_timeout = 0; {statements}\0");
+        let query = format!("SET statement_timeout = 0; RESET ROLE; {statements}\0");
         let length = u32::try_from(query.len() + 4).unwrap();
         let message = [b"Q", length.to_be_bytes().as_slice(), query.as_bytes()].concat();
         loop {
