@@ -1,7 +1,7 @@
 //! What several calls answer with.
 
 use mfa_domain::mfa::PlainBackupCodes;
-use mfa_domain::{Factor, FactorState, Timestamp};
+use mfa_domain::{Factor, FactorState, Timestamp, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,6 +12,9 @@ use utoipa::ToSchema;
     "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": "2026-03-02T08:15:27.000Z",
 }))]
 pub(crate) struct FactorAnswer {
+    /// Whose it is, where the factor is the whole answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     /// Its id.
     id: String,
     /// `totp` or `hotp`.
@@ -52,6 +55,7 @@ impl From<&Factor> for FactorAnswer {
             FactorState::Active => ("active", None),
         };
         Self {
+            user: None,
             id: factor.id.to_string(),
             kind: factor.kind().as_str(),
             label: factor.label.to_string(),
@@ -65,6 +69,11 @@ impl From<&Factor> for FactorAnswer {
 }
 
 impl FactorAnswer {
+    /// The factor as the whole answer.
+    pub(crate) fn alone(user: &UserId, factor: &Factor) -> Self {
+        Self { user: Some(user.as_str().to_owned()), ..Self::from(factor) }
+    }
+
     pub(crate) fn ahead(self, until: Option<&Timestamp>) -> Self {
         Self { ahead_until: until.map(Timestamp::to_string), ..self }
     }

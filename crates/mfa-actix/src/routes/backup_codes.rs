@@ -16,8 +16,10 @@ use crate::state::State;
 
 /// Backup codes, shown this once.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({ "backup_codes": ["abcd-efgh-jkmn-pqrs", "0123-4567-89ab-cdef"] }))]
+#[schema(example = json!({ "user": "alice@example.com", "backup_codes": ["abcd-efgh-jkmn-pqrs", "0123-4567-89ab-cdef"] }))]
 pub(crate) struct BackupCodesAnswer {
+    /// Whose they are.
+    user: String,
     /// In groups of four; each works once.
     backup_codes: Vec<String>,
 }
@@ -38,7 +40,7 @@ pub(crate) async fn issue(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let reply = |codes: &PlainBackupCodes| {
-        let answer = BackupCodesAnswer { backup_codes: shown(codes) };
+        let answer = BackupCodesAnswer { user: key.user.as_str().to_owned(), backup_codes: shown(codes) };
         Reply::json(StatusCode::CREATED, &answer).map(Reply::with_secret)
     };
     repeat

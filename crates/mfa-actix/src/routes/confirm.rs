@@ -33,6 +33,7 @@ pub(crate) struct ConfirmRequest {
 /// The factor is active.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
+    "user": "alice@example.com",
     "factor": {
         "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "active",
         "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": "2026-03-01T09:31:12.000Z",
@@ -40,6 +41,8 @@ pub(crate) struct ConfirmRequest {
     "backup_codes": ["abcd-efgh-jkmn-pqrs", "0123-4567-89ab-cdef"],
 }))]
 pub(crate) struct ConfirmAnswer {
+    /// Whose it is.
+    user: String,
     factor: FactorAnswer,
     /// With the first active factor of a user: their backup codes, shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +76,11 @@ pub(crate) async fn confirm(
         Confirmation::Confirmed { factor, backup_codes } => {
             let backup_codes = backup_codes.as_ref().map(shown);
             let secret = backup_codes.is_some();
-            let answer = ConfirmAnswer { factor: FactorAnswer::from(factor), backup_codes };
+            let answer = ConfirmAnswer {
+                user: key.user.as_str().to_owned(),
+                factor: FactorAnswer::from(factor),
+                backup_codes,
+            };
             let reply = Reply::json(StatusCode::OK, &answer)?;
             Ok(if secret { reply.with_secret() } else { reply })
         }

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use mfa_domain::mfa::{Enrolment, EnrolmentWarning, NewFactor};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, SecretWarning, Token, Totp, qr};
 use mfa_domain::ports::Scope;
-use mfa_domain::{FactorKind, Label, Reason, typed};
+use mfa_domain::{FactorKind, Label, Reason, UserId, typed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -74,6 +74,7 @@ pub(crate) enum SecretEncoding {
 /// A factor that was offered or imported.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
+    "user": "alice@example.com",
     "factor": {
         "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "pending",
         "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": null, "expires_at": "2026-03-01T09:45:00.000Z",
@@ -87,6 +88,8 @@ pub(crate) enum SecretEncoding {
     "warnings": [],
 }))]
 pub(crate) struct EnrolAnswer {
+    /// Whose it is.
+    user: String,
     factor: FactorAnswer,
     /// For `kind: totp`. The secret is never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,7 +143,7 @@ pub(crate) async fn enrol(
     let reason = reason(&request)?;
     let (new, tolerated) = new_factor(request, default_issuer)?;
     let reply = |enrolment: &Enrolment| {
-        Reply::json(StatusCode::CREATED, &answer(enrolment, &tolerated)?).map(Reply::with_secret)
+        Reply::json(StatusCode::CREATED, &answer(&key.user, enrolment, &tolerated)?).map(Reply::with_secret)
     };
     repeat
         .answer(&state, &key, &caller.actor(), reply, async |call| match reason {
@@ -218,7 +221,7 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
     }
 }
 
-fn answer(enrolment: &Enrolment, tolerated: &[SecretWarning]) -> Result<EnrolAnswer, Problem> {
+fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> Result<EnrolAnswer, Problem> {
     // The longest names fit; the factor is there by now.
     let too_long = |_| ProblemCode::Internal;
     let png = qr::png(&enrolment.uri).map_err(too_long)?;
@@ -235,6 +238,7 @@ fn answer(enrolment: &Enrolment, tolerated: &[SecretWarning]) -> Result<EnrolAns
     let tolerated = tolerated.iter().map(|warning| EnrolmentWarning::Secret(*warning));
     let warnings = tolerated.chain(enrolment.warnings.iter().copied());
     Ok(EnrolAnswer {
+        user: user.as_str().to_owned(),
         factor: FactorAnswer::from(&enrolment.factor),
         totp,
         hotp,

@@ -42,7 +42,7 @@ pub(crate) async fn rename(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let label = Label::new(&request.label).map_err(|error| Problem::invalid("label", error))?;
-    let reply = |factor: &Factor| Reply::json(StatusCode::OK, &FactorAnswer::from(factor));
+    let reply = |factor: &Factor| Reply::json(StatusCode::OK, &FactorAnswer::alone(&key.user, factor));
     repeat
         .answer(&state, &key, &caller.actor(), reply, async |call| {
             state.mfa.rename(&key, call, id, &label).await

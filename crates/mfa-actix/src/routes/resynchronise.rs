@@ -49,7 +49,7 @@ pub(crate) async fn resynchronise(
 ) -> Result<HttpResponse, Problem> {
     let [first, second] = consecutive(&request.codes)?;
     let reply = |answer: &Result<Factor, Rejection>| match answer {
-        Ok(factor) => Reply::json(StatusCode::OK, &FactorAnswer::from(factor)),
+        Ok(factor) => Reply::json(StatusCode::OK, &FactorAnswer::alone(&key.user, factor)),
         Err(rejection) => Err(Problem::rejection(*rejection, state.mfa.ports().clock.now())),
     };
     let actor = caller.actor();

@@ -33,7 +33,7 @@ pub(crate) async fn set_back(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let reason = request.reason()?;
-    let reply = |factor: &Factor| Reply::json(StatusCode::OK, &FactorAnswer::from(factor));
+    let reply = |factor: &Factor| Reply::json(StatusCode::OK, &FactorAnswer::alone(&key.user, factor));
     repeat
         .answer(&state, &key, &caller.actor(), reply, async |call| {
             state.mfa.set_back(&key, call, id, &reason).await

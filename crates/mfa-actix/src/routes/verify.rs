@@ -1,7 +1,7 @@
 //! `POST /v1/users/{user}/verify`
 
 use actix_web::web::{Data, Json};
-use mfa_domain::{FactorId, Rejection, SubmittedCode, Verdict, Verified};
+use mfa_domain::{FactorId, Rejection, SubmittedCode, UserId, Verdict, Verified};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -28,12 +28,15 @@ pub(crate) struct VerifyRequest {
 /// The code was right, and is used up.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
+    "user": "alice@example.com",
     "verified": true,
     "factor": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21",
     "kind": "totp",
     "amr": ["otp"],
 }))]
 pub(crate) struct VerifiedAnswer {
+    /// Whose code it was.
+    user: String,
     /// Always `true`: anything else is a problem.
     verified: bool,
     /// Which factor it was; `null` for a backup code.
@@ -79,7 +82,7 @@ pub(crate) async fn verify(
     match state.mfa.verify(&key, &caller.actor(), &code, factor).await? {
         Verdict::Verified(verified) => {
             count("verified");
-            Ok(Json(verified.into()))
+            Ok(Json(VerifiedAnswer::new(&key.user, &verified)))
         }
         Verdict::Rejected(rejection) => {
             let problem = rejected(&state, &key, &caller.actor(), rejection).await;
@@ -100,9 +103,9 @@ fn count(result: &'static str) {
     metrics::counter!("mfa_verifications_total", "result" => result).increment(1);
 }
 
-impl From<Verified> for VerifiedAnswer {
-    fn from(verified: Verified) -> Self {
-        let (remaining, low) = match verified {
+impl VerifiedAnswer {
+    fn new(user: &UserId, verified: &Verified) -> Self {
+        let (remaining, low) = match *verified {
             Verified::Factor { .. } => (None, false),
             Verified::BackupCode { remaining, low } => (Some(remaining), low),
         };
@@ -111,6 +114,7 @@ impl From<Verified> for VerifiedAnswer {
             message: "Few backup codes are left; the user should get new ones.".to_owned(),
         };
         Self {
+            user: user.as_str().to_owned(),
             verified: true,
             factor: verified.factor().map(|id| id.to_string()),
             kind: verified.kind(),
