@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::mfa::{Confirmation, NewFactor};
-use mfa_domain::otp_core::{Token, Totp};
+use mfa_domain::otp_core::{Code, Token, Totp};
 use mfa_domain::policy::StandardVerification;
 use mfa_domain::{
     AccountKey, Actor, EventKind, FactorId, Label, Mfa, Policies, Rejection, TenantId, UserId, Verdict,
@@ -107,6 +107,49 @@ async fn the_last_three_counters_are_used() {
     }
     assert_eq!(world.failures().await, 2);
     assert!(matches!(world.verify(&token.code(5)).await, Verdict::Verified(_)));
+}
+
+#[tokio::test]
+async fn two_counters_of_which_the_first_was_used_are_no_guess_and_a_wrong_second_one_is() {
+    let world = World::new(Policies::default());
+    let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    assert!(matches!(world.verify(&token.code(4)).await, Verdict::Verified(_)));
+    for (pair, failures) in [([4, 5], 0), ([3, 4], 0), ([2, 3], 0), ([1, 2], 1), ([4, 6], 2), ([5, 4], 3)] {
+        let [first, second] = pair.map(|counter| Code::parse(&token.code(counter)).unwrap());
+        let refused =
+            world.mfa.resynchronise(&alice(), &user(), token.factor, [&first, &second]).await.unwrap();
+        let replayed = matches!(refused.unwrap_err(), Rejection::Replayed { .. });
+        assert_eq!(world.failures().await, failures, "{pair:?}");
+        assert_eq!(replayed, failures == 0, "{pair:?}");
+    }
+    assert!(
+        matches!(world.verify(&token.code(5)).await, Verdict::Verified(_)),
+        "the second code was not used"
+    );
+}
+
+#[tokio::test]
+async fn two_steps_of_which_the_first_was_used_are_no_guess_and_a_wrong_second_one_is() {
+    let world = World::new(Policies::default());
+    let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    world.wait(10);
+    assert!(matches!(world.verify(&world.shown(&phone, 0)).await, Verdict::Verified(_)));
+    for (pair, failures) in
+        [([0, 1], 0), ([-1, 0], 0), ([-2, -1], 0), ([-4, -3], 1), ([0, 2], 2), ([1, 0], 3)]
+    {
+        let [first, second] = pair.map(|steps| Code::parse(&world.shown(&phone, steps)).unwrap());
+        let refused =
+            world.mfa.resynchronise(&alice(), &user(), phone.factor, [&first, &second]).await.unwrap();
+        let replayed = matches!(refused.unwrap_err(), Rejection::Replayed { .. });
+        assert_eq!(world.failures().await, failures, "{pair:?}");
+        assert_eq!(replayed, failures == 0, "{pair:?}");
+    }
+    // The window has moved on, and the pair is still that of the last step.
+    world.wait(100);
+    let [first, second] = [-100, -99].map(|steps| Code::parse(&world.shown(&phone, steps)).unwrap());
+    let refused = world.mfa.resynchronise(&alice(), &user(), phone.factor, [&first, &second]).await.unwrap();
+    assert!(matches!(refused.unwrap_err(), Rejection::Replayed { .. }));
+    assert_eq!(world.failures().await, 3);
 }
 
 #[tokio::test]

@@ -185,20 +185,16 @@ async fn an_active_clock_is_set_forth_and_back_but_no_code_of_the_past_counts() 
     assert!(world.verifies(&world.shown(&device, -8)).await);
     let progress = world.progress().await;
 
-    // Pairs that were used, and then one whose first code was, and one from long before.
+    // Pairs that were used, one whose first code was, and some from before.
     let used = Rejection::Replayed { factor: Some(device.factor) };
-    for (past, rejection) in [
-        (-8, used),
-        (-9, used),
-        (-10, Rejection::Invalid),
-        (-7, Rejection::Invalid),
-        (-240, Rejection::Invalid),
-    ] {
+    for (past, rejection) in
+        [(-8, used), (-9, used), (-7, used), (-10, Rejection::Invalid), (-240, Rejection::Invalid)]
+    {
         let refused = world.resynchronise(&device, &world.pair(&device, past)).await;
         assert_eq!(refused.map(|_| ()), Err(rejection), "{past}");
     }
     assert_eq!(world.progress().await, progress, "a step or a drift moved");
-    assert_eq!(world.failures().await, 3, "each pair costs one attempt, used ones none");
+    assert_eq!(world.failures().await, 2, "each pair costs one attempt, used ones none");
 
     // It is set right.
     assert_eq!(drift(&world.resynchronise(&device, &world.pair(&device, 0)).await.unwrap()), 0);

@@ -54,7 +54,9 @@ impl Codes<'_> {
                 factor.has_used(code, &open.secret, context.now, context.policies.verification.as_ref())
             }
             Self::One(SubmittedCode::Backup(_)) => false,
-            Self::Two(codes) => factor.has_used_both(codes, &open.secret),
+            Self::Two(codes) => {
+                factor.has_used_pair(codes, &open.secret, context.now, context.policies.verification.as_ref())
+            }
         }
     }
 }
@@ -91,21 +93,36 @@ impl Factor {
         }
     }
 
-    /// Whether two consecutive codes are used up: the second is of the last accepted step or the one
-    /// before, or of one of the last two counters.
+    /// Whether two consecutive codes were right and the first of them, or both, are used up: the first is of a step up
+    /// to the last accepted one, in the window of now or near that of the last one; or of one of the last three counters.
+    /// No such pair is ever accepted. The second code alone still may be, and a wrong one makes the pair a guess.
     #[must_use]
-    pub fn has_used_both(&self, [first, second]: [&Code; 2], secret: &Secret) -> bool {
+    pub fn has_used_pair(
+        &self,
+        [first, second]: [&Code; 2],
+        secret: &Secret,
+        now: Timestamp,
+        policy: &dyn VerificationPolicy,
+    ) -> bool {
         match &self.authenticator {
             Authenticator::Totp(device) => {
-                let (Some(last), Ok(reach)) = (device.last_step, ResyncSteps::new(1)) else { return false };
-                let matched = device.totp.resynchronise(secret, first, second, last, reach, None);
-                matched.is_some_and(|second| second <= last)
+                let Some(last) = device.last_step else { return false };
+                let used = |centre, reach| {
+                    let reach = ResyncSteps::new(reach).unwrap_or_default();
+                    let matched = device.totp.resynchronise(secret, first, second, centre, reach, None);
+                    matched.is_some_and(|second| second <= last.saturating_add(1))
+                };
+                let step = device.totp.step(now.unix_seconds()).unwrap_or(last);
+                let window = policy.window();
+                // Both, whatever the first one says: time tells nothing.
+                used(device.drift.within(policy).centre(step), window.past().max(window.future()))
+                    | used(last, 1)
             }
             Authenticator::Hotp(device) => {
                 let oldest = device.counter.saturating_sub(USED_COUNTERS.into());
-                let Ok(window) = ResyncWindow::new(1) else { return false };
+                let Ok(window) = ResyncWindow::new(u16::from(USED_COUNTERS) - 1) else { return false };
                 let matched = device.hotp.resynchronise(secret, first, second, oldest, window);
-                matched.is_some_and(|second| second < device.counter)
+                matched.is_some_and(|second| second <= device.counter)
             }
         }
     }
