@@ -63,8 +63,8 @@ pub struct Quotas {
     /// Requests that check a code of one user or change what they have; those of operators are not
     /// counted. Default 6,000 in ten minutes: a burst that no person makes, and ten a second.
     pub user: Quota,
-    /// Requests that offer a factor or backup codes to one user, or rename or remove a factor, each of which the
-    /// audit trail keeps for good. Default 60 in an hour: one a minute. As many used codes that are
+    /// Requests that offer a factor or backup codes to one user, or rename, resynchronise or remove a factor, each of
+    /// which the audit trail keeps for good. Default 60 in an hour: one a minute. As many used codes that are
     /// posted again are recorded beside these; further ones are refused all the same.
     pub offer: Quota,
     /// Backup codes that are tried for one user, right or wrong, each of which costs a slow hash.
@@ -258,7 +258,9 @@ fn keys(caller: &ApiKey, method: &Method, route: &str, account: Option<&AccountK
         || route.ends_with("/set-back")
         || (*method == Method::DELETE && route.ends_with("/users/{user}"));
     let offers = match *method {
-        Method::POST => route.ends_with("/users/{user}/factors") || route.ends_with("/backup-codes"),
+        Method::POST => ["/users/{user}/factors", "/backup-codes", "/resynchronise"]
+            .iter()
+            .any(|end| route.ends_with(end)),
         Method::PATCH | Method::DELETE => route.ends_with("/factors/{id}"),
         _ => false,
     };
@@ -329,7 +331,7 @@ mod tests {
                 ("delete", "/v1/users/{user}/factors/{id}", ThrottleKind::Offer),
                 ("patch", "/v1/users/{user}/factors/{id}", ThrottleKind::Offer),
                 ("post", "/v1/users/{user}/factors/{id}/confirm", ThrottleKind::User),
-                ("post", "/v1/users/{user}/factors/{id}/resynchronise", ThrottleKind::User),
+                ("post", "/v1/users/{user}/factors/{id}/resynchronise", ThrottleKind::Offer),
                 ("post", "/v1/users/{user}/verify", ThrottleKind::User),
             ]
         );
