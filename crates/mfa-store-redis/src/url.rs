@@ -22,8 +22,8 @@ use crate::RedisError;
 /// redis+cluster://user:password@host:6379,host:6379
 /// ```
 ///
-/// With `rediss` for `redis` everything is encrypted, and certificates are checked. Parameters after a
-/// question mark:
+/// With `rediss` for `redis` everything is encrypted, and certificates are checked. `valkey` and `valkeys` are other
+/// names of `redis` and `rediss`. Parameters after a question mark:
 ///
 /// - `namespace`: what all keys begin with; 1 to 32 characters of `a-z 0-9 _ -`; `mfa` if none is given
 /// - `ca`: a file (PEM) of the authorities that are trusted with TLS, instead of the usual ones
@@ -77,6 +77,13 @@ impl RedisUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0.text
+    }
+
+    /// Whether a scheme is one of these URLs, whatever is there: `redis`, `rediss`, `valkey` or `valkeys`, and those with
+    /// `+sentinel` or `+cluster` or what is none of them.
+    #[must_use]
+    pub fn is_scheme(scheme: &str) -> bool {
+        matches!(scheme.split('+').next(), Some("redis" | "rediss" | "valkey" | "valkeys"))
     }
 
     /// The files that it names: that of `ca`.
@@ -152,8 +159,8 @@ impl Parts {
     fn parse(text: &str) -> Result<Self, RedisError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| invalid(FORMS))?;
         let (tls, what) = match scheme.split_once('+').unwrap_or((scheme, "")) {
-            ("redis", what) => (false, what),
-            ("rediss", what) => (true, what),
+            ("redis" | "valkey", what) => (false, what),
+            ("rediss" | "valkeys", what) => (true, what),
             _ => return Err(invalid("it must begin with redis://, rediss://, redis+sentinel:// or such")),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));

@@ -70,6 +70,10 @@ fn a_url_shows_where_it_is_and_not_what_opens_it() {
             "rediss+cluster://a:hunter2@one,two:7001/0?replicas=1&loss=accepted",
             "rediss+cluster://one:6379,two:7001",
         ),
+        ("valkey://:hunter2@localhost", "redis://localhost:6379/0"),
+        ("valkeys://localhost/1", "rediss://localhost:6379/1"),
+        ("valkey+sentinel://one,two/main", "redis+sentinel://one:26379,two:26379/main/0"),
+        ("valkeys+cluster://one,two", "rediss+cluster://one:6379,two:6379"),
     ] {
         let parsed: RedisUrl = url.parse().unwrap();
         assert_eq!(parsed.to_string(), shown);

@@ -303,6 +303,15 @@ fn the_url_of_a_database_may_come_from_a_file() {
     let config = load("", &[("MFA_EPHEMERAL_FILE", path)], &[]).unwrap();
     assert_eq!(config.settings.ephemeral.to_string(), "redis+sentinel://one:26379,two:26379/main/0");
     assert!(!format!("{config} {config:?}").contains("hunter2"), "{config}");
+    for (url, shown) in [
+        ("valkey://:hunter2@one", "redis://one:6379/0"),
+        ("valkeys+cluster://mfa:hunter2@one,two", "rediss+cluster://one:6379,two:6379"),
+    ] {
+        let config = load("", &[("MFA_EPHEMERAL", url), ("MFA_STORE", url)], &[]).unwrap();
+        assert_eq!(config.settings.ephemeral.to_string(), shown);
+        assert_eq!(config.settings.store.to_string(), shown);
+        assert!(!format!("{config} {config:?}").contains("hunter2"), "{config}");
+    }
     let missing = load("", &[("MFA_STORE_FILE", "/no/such/file")], &[]).unwrap_err();
     assert!(missing.contains("/no/such/file cannot be read"), "{missing}");
     let url = "postgres://mfa:hunter2@db.example.com/mfa";

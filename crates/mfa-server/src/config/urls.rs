@@ -74,7 +74,7 @@ impl FromStr for StoreUrl {
             Some(("postgres" | "postgresql", _)) => {
                 text.parse().map(Self::Postgres).map_err(|error: PostgresError| error.to_string())
             }
-            Some((scheme, _)) if is_redis(scheme) => redis(text).map(Self::Redis),
+            Some((scheme, _)) if RedisUrl::is_scheme(scheme) => redis(text).map(Self::Redis),
             _ => Err("it must be sqlite:PATH, postgres://…, redis://… or memory:".to_owned()),
         }
     }
@@ -87,15 +87,10 @@ impl FromStr for EphemeralUrl {
         match text.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("store", "")) => Ok(Self::Store),
-            Some((scheme, _)) if is_redis(scheme) => redis(text).map(Self::Redis),
+            Some((scheme, _)) if RedisUrl::is_scheme(scheme) => redis(text).map(Self::Redis),
             _ => Err("it must be redis://…, store: or memory:".to_owned()),
         }
     }
-}
-
-/// `redis`, `rediss`, and those of sentinels and clusters.
-fn is_redis(scheme: &str) -> bool {
-    matches!(scheme.split('+').next(), Some("redis" | "rediss"))
 }
 
 fn redis(text: &str) -> Result<RedisUrl, String> {
