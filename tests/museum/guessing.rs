@@ -125,10 +125,14 @@ async fn endpoints_that_take_a_code(client: &Client) -> BTreeSet<String> {
         for operation in methods.as_object().unwrap().values() {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
             let Some(name) = schema.as_str().and_then(|name| name.rsplit('/').next()) else { continue };
-            let properties = &document["components"]["schemas"][name]["properties"];
+            let schema = &document["components"]["schemas"][name];
+            // One body, or one of several.
+            let choices = schema["oneOf"].as_array().map_or(std::slice::from_ref(schema), Vec::as_slice);
             let takes_a_code =
                 |name: &String| ["code", "otp", "token"].iter().any(|word| name.contains(word));
-            if properties.as_object().unwrap().keys().any(takes_a_code) {
+            let mut members =
+                choices.iter().flat_map(|choice| choice["properties"].as_object().unwrap().keys());
+            if members.any(takes_a_code) {
                 found.insert(path.clone());
             }
         }

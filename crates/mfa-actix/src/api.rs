@@ -84,14 +84,20 @@ impl Api {
     /// Adds the API to an application or to a scope of it. It answers whatever nothing before it
     /// has matched, so add it last.
     pub fn configure(&self, config: &mut ServiceConfig) {
-        let keyed = web::scope("/v1").configure(routes::keyed).wrap(from_fn(authenticate));
+        let keyed = web::scope("/v1")
+            .configure(routes::keyed)
+            .default_service(web::to(routes::nowhere))
+            .wrap(from_fn(authenticate));
         let all = web::scope("")
             .app_data(web::Data::new(self.state.clone()))
             .app_data(PayloadConfig::new(MAX_BODY))
             .configure(routes::open)
             .service(keyed)
+            .default_service(web::to(routes::nowhere))
             .wrap(from_fn(envelope));
         config.service(all);
+        // A request of the server as a whole has no path (`OPTIONS *`), and so is in no scope.
+        config.default_service(web::route().to(routes::nowhere).wrap(from_fn(envelope)));
     }
 }
 

@@ -1,8 +1,10 @@
 //! The routes: one endpoint a file, or a few that belong together.
 
+use actix_web::HttpResponse;
 use actix_web::middleware::from_fn;
 use actix_web::web::{ServiceConfig, delete, get, head, patch, post, resource};
 
+use crate::problem::{Problem, ProblemCode};
 use crate::throttling::throttle;
 
 pub(crate) mod admin;
@@ -40,6 +42,11 @@ pub(crate) fn keyed(config: &mut ServiceConfig) {
         .service(throttled("/users/{user}/reset").route(post().to(admin::reset)))
         .service(throttled("/users/{user}/events").route(get().to(events::of_user)))
         .service(throttled("/events").route(get().to(events::of_tenant)));
+}
+
+/// What no route is for.
+pub(crate) async fn nowhere() -> Result<HttpResponse, Problem> {
+    Err(ProblemCode::NotFound.into())
 }
 
 /// What needs none.

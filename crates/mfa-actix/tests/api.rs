@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use actix_web::App;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use async_trait::async_trait;
 use mfa_actix::api_key::PlainApiKey;
 use mfa_actix::throttling::{Quotas, Throttling};
@@ -39,6 +41,22 @@ async fn it_lives_in_a_scope_of_another_application() {
     assert_eq!((status, body.contains(r#""enrolled":false"#)), (200, true), "{body}");
     let (status, body) = call(&world, "GET", "/mfa/nowhere", None).await;
     assert_eq!((status, problem(&body)), (404, "not-found".to_owned()));
+}
+
+/// `OPTIONS *` and `CONNECT` name no path.
+#[actix_web::test]
+async fn a_request_without_a_path_is_answered_as_every_other() {
+    let api = world().await.api;
+    let app = init_service(App::new().configure(|config| api.configure(config))).await;
+    for (method, target) in [("OPTIONS", "*"), ("CONNECT", "example.com:443"), ("GET", "/nowhere")] {
+        let request = TestRequest::with_uri(target).method(method.parse().unwrap()).to_request();
+        let response = call_service(&app, request).await;
+        assert_eq!(response.headers().get_all("x-request-id").count(), 1, "{method} {target}");
+        assert_eq!(response.headers().get("content-type").unwrap(), "application/problem+json");
+        assert_eq!(response.status(), 404, "{method} {target}");
+        let body = read_body(response).await;
+        assert_eq!(problem(std::str::from_utf8(&body).unwrap()), "not-found", "{method} {target}");
+    }
 }
 
 #[actix_web::test]

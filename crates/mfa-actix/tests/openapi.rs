@@ -69,7 +69,8 @@ fn no_two_types_share_a_name_in_the_document() {
     let mut seen = BTreeMap::new();
     for file in sources(&folder().join("src")) {
         let text = fs::read_to_string(&file).unwrap();
-        for (before, item) in text.match_indices("ToSchema)]").map(|(at, _)| text.split_at(at)) {
+        let implemented = ["ToSchema)]", "impl ToSchema for "].iter().flat_map(|how| text.match_indices(how));
+        for (before, item) in implemented.map(|(at, _)| text.split_at(at)) {
             let line = before.lines().count();
             let name = schema_name(item).unwrap_or_else(|| panic!("{}:{line}: no type", file.display()));
             let place = format!("{}:{line}", file.display());
@@ -90,9 +91,11 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     folders.iter().flat_map(|folder| sources(folder)).chain(files).collect()
 }
 
-/// The name of the type whose derivations come first in `text`: what `#[schema(as = …)]` says, or its own.
+/// The name of the type whose derivations or implementation come first in `text`: what `#[schema(as = …)]` says, or its own.
 fn schema_name(text: &str) -> Option<String> {
-    let keyword = ["struct ", "enum "].iter().filter_map(|word| Some((text.find(word)?, word.len())));
+    let keyword = ["struct ", "enum ", "impl ToSchema for "]
+        .iter()
+        .filter_map(|word| Some((text.find(word)?, word.len())));
     let (at, length) = keyword.min()?;
     let (_, name) = text[..at].split_once("(as = ").unwrap_or(("", &text[at + length..]));
     Some(name.chars().take_while(|c| c.is_alphanumeric()).collect())

@@ -1,6 +1,9 @@
 //! The texts that several calls take, as schemas: what is here and what the domain reads are the same.
 
-use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, Schema, Type,
+};
 
 /// Characters that cannot be seen, which none of them holds. (Of what the domain refuses, tags, U+E0000 to U+E007F, are
 /// missing: not every dialect of patterns can name them.)
@@ -41,6 +44,12 @@ pub(crate) fn consecutive_codes() -> Array {
     let text = "Two codes that the device showed one right after the other.";
     let codes = ArrayBuilder::new().items(string(6, 256)).min_items(Some(2)).max_items(Some(2));
     codes.description(Some(text)).examples([serde_json::json!(["123456", "654321"])]).build()
+}
+
+/// An object with that member and no other.
+pub(crate) fn alone(name: &str, member: impl Into<RefOr<Schema>>) -> Object {
+    let object = ObjectBuilder::new().schema_type(Type::Object).property(name, member).required(name);
+    object.additional_properties(Some(AdditionalProperties::FreeForm(false))).build()
 }
 
 fn string(shortest: usize, longest: usize) -> ObjectBuilder {

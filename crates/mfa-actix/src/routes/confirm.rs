@@ -7,7 +7,9 @@ use mfa_domain::SubmittedCode;
 use mfa_domain::mfa::Confirmation;
 use mfa_domain::otp_core::Code;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use zeroize::Zeroizing;
 
 use super::resynchronise::consecutive;
@@ -21,14 +23,24 @@ use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// The first code of a factor, or its first two: either `code` or `codes`.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfirmRequest {
-    #[schema(schema_with = texts::code, required = false)]
     code: Option<Zeroizing<String>>,
-    #[schema(schema_with = texts::consecutive_codes, required = false)]
     codes: Option<[Zeroizing<String>; 2]>,
 }
+
+impl PartialSchema for ConfirmRequest {
+    fn schema() -> RefOr<Schema> {
+        let either = OneOfBuilder::new()
+            .item(texts::alone("code", texts::code()))
+            .item(texts::alone("codes", texts::consecutive_codes()));
+        let text = "The first code of a factor, or its first two: either `code` or `codes`.";
+        either.description(Some(text)).into()
+    }
+}
+
+impl ToSchema for ConfirmRequest {}
 
 /// The factor is active.
 #[derive(Serialize, ToSchema)]
