@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use futures_util::future::join_all;
-use mfa_tests::{Answer, Client, Server, ServerOptions, binary};
+use mfa_tests::{Answer, Authenticator, Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
 use crate::{postgres, redis};
@@ -151,5 +151,44 @@ async fn a_used_code_stays_used_when_an_operator_imports_its_secret_again() {
         client.post("/v1/users/alice/factors", import).await.expect(201);
         refusal(client.verify("alice", &code).await);
         assert_eq!(client.count_events("alice", "verified").await, 1, "{store}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_of_a_clock_ahead_and_counters_stay_used_when_an_operator_imports_their_secret_again() {
+    for store in ["sqlite:mfa.db".to_owned(), "memory:".to_owned(), postgres::database().await, redis::url()]
+    {
+        let server = server([("MFA_STORE", &store)]);
+        let client = &server.client;
+        let offer = json!({ "kind": "totp", "label": "Phone" });
+        let offered = client.post("/v1/users/alice/factors", offer).await.expect(201);
+        let phone = Authenticator::scan(&offered.json);
+        let codes: Vec<_> = (0..3).map(|step| phone.totp(6000 + 30 * step)).collect();
+        let pair = json!({ "codes": [codes[0], codes[1]] });
+        let confirm = format!("/v1/users/alice/factors/{}/confirm", phone.factor);
+        client.post(&confirm, pair.clone()).await.expect(200);
+        client.verify("alice", &codes[2]).await.expect(200);
+        let (token, _) = client.enrol("bob", "hotp").await;
+        client.verify("bob", &token.hotp(1)).await.expect(200);
+
+        let mut ids = Vec::new();
+        for (user, kind, device) in [("alice", "totp", &phone), ("bob", "hotp", &token)] {
+            client.post(&format!("/v1/users/{user}/reset"), json!({ "reason": "lost" })).await.expect(204);
+            assert_eq!(client.get(&format!("/v1/users/{user}")).await.json["factors"], json!([]), "{store}");
+            let import = json!({
+                "kind": kind, "label": "Found", "secret": device.secret(), "imported": true, "reason": "found",
+            });
+            let imported = client.post(&format!("/v1/users/{user}/factors"), import).await.expect(201);
+            ids.push(imported.json["factor"]["id"].as_str().unwrap().to_owned());
+        }
+        let resynchronise = format!("/v1/users/alice/factors/{}/resynchronise", ids[0]);
+        refusal(client.post(&resynchronise, pair).await);
+        refusal(client.verify("alice", &codes[2]).await);
+        for used in 0..2 {
+            refusal(client.verify("bob", &token.hotp(used)).await);
+        }
+        client.verify("bob", &token.hotp(2)).await.expect(200);
+        let known = client.get("/v1/users/bob").await.json["factors"].clone();
+        assert_eq!(known.as_array().unwrap().len(), 1, "{store}: {known}");
     }
 }

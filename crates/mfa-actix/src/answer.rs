@@ -53,6 +53,7 @@ impl From<&Factor> for FactorAnswer {
         let (state, expires_at) = match factor.state {
             FactorState::Pending { expires_at, .. } => ("pending", Some(expires_at.to_string())),
             FactorState::Active => ("active", None),
+            FactorState::Removed => ("removed", None),
         };
         Self {
             user: None,

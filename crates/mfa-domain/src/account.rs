@@ -23,6 +23,7 @@ mod ahead;
 mod codes;
 mod enrol;
 mod manage;
+mod removed;
 mod replay;
 mod verify;
 
@@ -39,7 +40,7 @@ pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Verdict, Verified}
 /// makes a [`Delta`] with one of the methods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// In the order of their creation; pending ones included.
+    /// In the order of their creation; pending and [removed](FactorState::Removed) ones included.
     pub factors: Vec<Factor>,
     /// The current set, spent codes included. `None` also where they were
     /// [not asked for](crate::ports::AccountStore::load_without_backup_codes): such an account can
@@ -217,7 +218,7 @@ impl Account {
     /// The factor of that id, pending or active.
     #[must_use]
     pub fn factor(&self, id: FactorId) -> Option<&Factor> {
-        self.factors.iter().find(|factor| factor.id == id)
+        self.factors.iter().find(|factor| factor.id == id && !factor.is_removed())
     }
 
     /// The factors that protect this user: confirmed ones only.

@@ -21,7 +21,6 @@ mod latest_commit;
 mod manage;
 mod secrets;
 mod status;
-mod used_before;
 mod verify;
 
 pub use backup_codes::PlainBackupCodes;

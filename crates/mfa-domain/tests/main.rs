@@ -2,6 +2,7 @@
 
 mod ahead;
 mod decisions;
+mod given_again;
 mod imports;
 mod repeats;
 mod replays;

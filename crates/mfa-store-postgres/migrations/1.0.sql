@@ -56,14 +56,14 @@ CREATE TABLE mfa.factors (
 
 CREATE INDEX factors_by_key ON mfa.factors (key_id);
 
-COMMENT ON TABLE mfa.factors IS 'What users prove themselves with. A removed factor has no row.';
+COMMENT ON TABLE mfa.factors IS 'What users prove themselves with, and removed factors that have used codes.';
 COMMENT ON COLUMN mfa.factors.account_id IS 'Whose: accounts.id.';
 COMMENT ON COLUMN mfa.factors.id IS 'The id that the API shows.';
 COMMENT ON COLUMN mfa.factors.added_in IS 'The version of the account that added it; with added_as, the order of factors.';
 COMMENT ON COLUMN mfa.factors.added_as IS 'Its place among the changes of that version.';
 COMMENT ON COLUMN mfa.factors.kind IS 'totp or hotp.';
 COMMENT ON COLUMN mfa.factors.label IS 'What the user calls it.';
-COMMENT ON COLUMN mfa.factors.state IS 'pending until its first code was accepted, then active.';
+COMMENT ON COLUMN mfa.factors.state IS 'pending until its first code was accepted, then active; removed.';
 COMMENT ON COLUMN mfa.factors.expires_at IS
     'Of a pending one: when it is too late for that, in milliseconds since 1970-01-01T00:00:00Z.';
 COMMENT ON COLUMN mfa.factors.replaces IS 'Of a pending one: the factor that goes once it is active.';

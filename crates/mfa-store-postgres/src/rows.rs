@@ -116,6 +116,7 @@ impl FactorRow {
     pub(crate) fn of(factor: &Factor) -> Result<Self, PostgresError> {
         let (state, expires_at, replaces) = match &factor.state {
             FactorState::Active => ("active", None, None),
+            FactorState::Removed => ("removed", None, None),
             FactorState::Pending { expires_at, replaces } => ("pending", Some(*expires_at), *replaces),
         };
         let secret = factor.secret();
@@ -156,6 +157,7 @@ impl FactorRow {
         let time = |column, value| row.time(column, row.required(column, value)?);
         let state = match self.state.as_deref() {
             Some("active") => FactorState::Active,
+            Some("removed") => FactorState::Removed,
             Some("pending") => FactorState::Pending {
                 expires_at: time("expires_at", self.expires_at)?,
                 replaces: row.read("replaces", self.replaces.as_deref().map(str::parse).transpose())?,

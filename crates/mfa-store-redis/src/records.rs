@@ -174,6 +174,7 @@ impl FactorRecord {
     fn of(factor: &Factor) -> Result<Self, RedisError> {
         let (state, expires_at, replaces) = match &factor.state {
             FactorState::Active => ("active", None, None),
+            FactorState::Removed => ("removed", None, None),
             FactorState::Pending { expires_at, replaces } => ("pending", Some(*expires_at), *replaces),
         };
         let secret = factor.secret();
@@ -212,6 +213,7 @@ impl FactorRecord {
     fn read(self, id: FactorId, fields: &Fields) -> Result<Factor, RedisError> {
         let state = match self.state.as_str() {
             "active" => FactorState::Active,
+            "removed" => FactorState::Removed,
             "pending" => FactorState::Pending {
                 expires_at: fields.time("expires_at", self.expires_at)?,
                 replaces: fields.read("replaces", self.replaces.as_deref().map(str::parse).transpose())?,

@@ -24,7 +24,7 @@ CREATE TABLE factors (
     id           TEXT    NOT NULL,
     kind         TEXT    NOT NULL, -- totp, hotp
     label        TEXT    NOT NULL,
-    state        TEXT    NOT NULL, -- pending, active
+    state        TEXT    NOT NULL, -- pending, active, removed
     expires_at   INTEGER,          -- of a pending one
     replaces     TEXT,             -- of a pending one: the factor that goes once it is confirmed
     created_at   INTEGER NOT NULL,

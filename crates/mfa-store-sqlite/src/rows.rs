@@ -106,6 +106,7 @@ impl FactorRow {
     pub(crate) fn of(factor: &Factor) -> Result<Self, SqliteError> {
         let (state, expires_at, replaces) = match &factor.state {
             FactorState::Active => ("active", None, None),
+            FactorState::Removed => ("removed", None, None),
             FactorState::Pending { expires_at, replaces } => ("pending", Some(*expires_at), *replaces),
         };
         let secret = factor.secret();
@@ -151,6 +152,7 @@ impl FactorRow {
     fn read(&self, row: Row) -> Result<Factor, SqliteError> {
         let state = match self.state.as_str() {
             "active" => FactorState::Active,
+            "removed" => FactorState::Removed,
             "pending" => FactorState::Pending {
                 expires_at: row.time("expires_at", row.required("expires_at", self.expires_at)?)?,
                 replaces: row.read("replaces", self.replaces.as_deref().map(str::parse).transpose())?,

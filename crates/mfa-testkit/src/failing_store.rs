@@ -20,6 +20,8 @@ pub enum Fault {
     Load,
     /// Accounts cannot be read with their backup codes.
     LoadOfBackupCodes,
+    /// Events cannot be read.
+    Events,
     /// Commits fail, and nothing is changed.
     Commit,
     /// Commits are made, but their callers get an error.
@@ -85,7 +87,7 @@ impl AccountStore for FailingStore {
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        self.fail_on(&[Fault::Everything])?;
+        self.fail_on(&[Fault::Events, Fault::Everything])?;
         self.inner.events(query).await
     }
 

@@ -1,6 +1,6 @@
 //! What operators do: unlock, reset, erase, and re-encrypt.
 
-use super::{Account, Attempts, Context, Draft, OpenSecret, Refusal};
+use super::{Account, Attempts, Context, Draft, Factor, OpenSecret, Refusal};
 use crate::audit::EventKind;
 use crate::policy::Standing;
 use crate::{Delta, Reason};
@@ -33,18 +33,21 @@ impl Account {
         }
         let mut draft = self.draft(context);
         draft.record(EventKind::Reset, None, [("reason", reason.to_string())]);
+        self.factors.iter().filter(|factor| !factor.is_removed()).for_each(|factor| draft.retire(factor));
         self.clear(&mut draft);
         draft.finish()
     }
 
-    /// Removes everything but the audit trail, which says so. `None` if there is nothing but the trail.
+    /// Removes everything but the audit trail, which says so: removed factors, too. `None` if there is
+    /// nothing but the trail.
     #[must_use]
     pub fn erase(&self, context: Context<'_>) -> Option<Delta> {
-        if self.is_clear() {
+        if self.is_clear() && self.factors.is_empty() {
             return None;
         }
         let mut draft = self.draft(context);
         draft.record(EventKind::Erased, None, []);
+        self.factors.iter().for_each(|factor| draft.remove(factor.id));
         self.clear(&mut draft);
         draft.finish()
     }
@@ -61,13 +64,14 @@ impl Account {
         draft.finish()
     }
 
-    /// Whether there is nothing that [`clear`](Self::clear) would remove.
+    /// Whether there is nothing that a reset would remove.
     fn is_clear(&self) -> bool {
-        self.factors.is_empty() && self.backup_codes.is_none() && self.attempts == Attempts::default()
+        self.factors.iter().all(Factor::is_removed)
+            && self.backup_codes.is_none()
+            && self.attempts == Attempts::default()
     }
 
     fn clear(&self, draft: &mut Draft<'_>) {
-        self.factors.iter().for_each(|factor| draft.remove(factor.id));
         self.unenrol(draft);
         *draft.attempts() = Attempts::default();
     }

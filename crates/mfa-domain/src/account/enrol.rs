@@ -21,6 +21,7 @@ impl Account {
         self.admit(context, &factor, Change::AddFactor)?;
         let mut draft = self.draft(context);
         self.make_room(&mut draft, context);
+        self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned())];
         draft.record(EventKind::EnrolmentStarted, Some(factor.id), detail);
         draft.put(factor);
@@ -44,6 +45,7 @@ impl Account {
         }
         self.admit(context, &factor, Change::ImportFactor)?;
         let mut draft = self.draft(context);
+        self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned()), ("reason", reason.to_string())];
         draft.record(EventKind::FactorImported, Some(factor.id), detail);
         self.activated(&mut draft, factor.id, factor.replaces(), None);
@@ -180,24 +182,28 @@ impl Account {
         replaces: Option<FactorId>,
         first_codes: Option<BackupCodes>,
     ) {
-        if let Some(old) = replaces.filter(|old| self.factor(*old).is_some()) {
-            draft.record(EventKind::FactorRevoked, Some(old), [("replaced_by", id.to_string())]);
-            draft.remove(old);
+        if let Some(old) = replaces.and_then(|old| self.factor(old)) {
+            draft.record(EventKind::FactorRevoked, Some(old.id), [("replaced_by", id.to_string())]);
+            draft.retire(old);
         }
         if !self.is_enrolled() {
             draft.attempts().clear_row();
             // They were offered without proof, perhaps to somebody who has the password only.
-            abandon(draft, self.factors.iter().filter(|other| other.id != id));
+            abandon(draft, self.pending_factors().filter(|other| other.id != id));
             if let Some(codes) = first_codes {
                 issue(draft, codes);
             }
         }
     }
 
+    fn pending_factors(&self) -> impl Iterator<Item = &Factor> {
+        self.factors.iter().filter(|factor| matches!(factor.state, FactorState::Pending { .. }))
+    }
+
     /// Gives up factors that waited in vain, and the oldest waiting ones if there are too many.
     fn make_room(&self, draft: &mut Draft<'_>, context: Context<'_>) {
         let (expired, waiting): (Vec<_>, Vec<_>) =
-            self.factors.iter().filter(|f| !f.is_active()).partition(|f| f.is_expired(context.now));
+            self.pending_factors().partition(|factor| factor.is_expired(context.now));
         let room = context.policies.enrolment.most_factors().saturating_sub(self.active_factors().count());
         let keep = MOST_PENDING.min(room).saturating_sub(1);
         let surplus = waiting.len().saturating_sub(keep);
@@ -208,7 +214,7 @@ impl Account {
 fn abandon<'a>(draft: &mut Draft<'_>, pending: impl Iterator<Item = &'a Factor>) {
     for factor in pending {
         draft.record(EventKind::EnrolmentAbandoned, Some(factor.id), []);
-        draft.remove(factor.id);
+        draft.retire(factor);
     }
 }
 

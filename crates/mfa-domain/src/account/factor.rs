@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use otp_core::{Hotp, Totp};
+use otp_core::{Hotp, Token, Totp};
 use thiserror::Error;
 
 use crate::policy::VerificationPolicy;
@@ -37,6 +37,9 @@ pub enum FactorState {
     },
     /// A first code confirmed it.
     Active,
+    /// It was removed after it had used codes. Nothing shows it and it accepts nothing; it is kept so that
+    /// its used codes do not count again if its secret is given again.
+    Removed,
 }
 
 /// What a factor is.
@@ -114,14 +117,26 @@ impl Factor {
     /// Whether it waited in vain.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        !self.is_active() && !self.is_pending(now)
+        matches!(self.state, FactorState::Pending { .. }) && !self.is_pending(now)
+    }
+
+    /// Whether it was removed.
+    #[must_use]
+    pub const fn is_removed(&self) -> bool {
+        matches!(self.state, FactorState::Removed)
+    }
+
+    /// Whether it exists for its owner: active, or pending and in time.
+    #[must_use]
+    pub fn is_known(&self, now: Timestamp) -> bool {
+        self.is_active() || self.is_pending(now)
     }
 
     /// The factor that goes once this one is active.
     pub(super) const fn replaces(&self) -> Option<FactorId> {
         match self.state {
             FactorState::Pending { replaces, .. } => replaces,
-            FactorState::Active => None,
+            FactorState::Active | FactorState::Removed => None,
         }
     }
 
@@ -147,6 +162,17 @@ impl Factor {
         match &mut self.authenticator {
             Authenticator::Totp(device) => device.secret = secret,
             Authenticator::Hotp(device) => device.secret = secret,
+        }
+    }
+
+    /// Its algorithm and parameters, with the next counter of an HOTP factor.
+    #[must_use]
+    pub const fn token(&self) -> Token {
+        match &self.authenticator {
+            Authenticator::Totp(device) => Token::Totp(device.totp),
+            Authenticator::Hotp(HotpDevice { hotp, counter, .. }) => {
+                Token::Hotp { hotp: *hotp, counter: *counter }
+            }
         }
     }
 

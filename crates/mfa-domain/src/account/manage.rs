@@ -42,7 +42,7 @@ impl Account {
     pub fn revoke(&self, context: Context<'_>, id: FactorId) -> Result<Option<Delta>, Refusal> {
         let factor = self.known(context, id)?;
         let mut draft = self.draft(context);
-        draft.remove(id);
+        draft.retire(factor);
         if factor.is_active() {
             self.check_proof(context, Change::RevokeFactor)?;
             let detail = [("factor_kind", factor.kind().as_str().to_owned())];
@@ -108,7 +108,7 @@ impl Account {
 
     /// A factor that is there for the owner: active, or pending and in time.
     pub(super) fn known(&self, context: Context<'_>, id: FactorId) -> Result<&Factor, Refusal> {
-        let known = self.factor(id).filter(|factor| !factor.is_expired(context.now));
+        let known = self.factor(id).filter(|factor| factor.is_known(context.now));
         known.ok_or(Refusal::UnknownFactor)
     }
 }

@@ -42,8 +42,8 @@ pub struct NewFactor {
     /// What the app calls the account; no colon. The user id if none.
     pub account_name: Option<String>,
     /// A secret that exists already, of a hardware token or from another system. It is held to the
-    /// tolerant policy; without it a fresh one is made. Codes that it gave a factor of this user which
-    /// is gone by now stay used: for TOTP by the trail, for HOTP by the counter in `token`.
+    /// tolerant policy; without it a fresh one is made. Codes that a removed factor of this user used with
+    /// it stay used: the last step is taken over, and the counter if it is beyond the one in `token`.
     pub secret: Option<Secret>,
     /// The active factor that goes as soon as this one is confirmed.
     pub replaces: Option<FactorId>,
@@ -191,14 +191,18 @@ impl Mfa {
         let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
+            // Refused before any secret is opened.
+            drop(decide(&account, context, factor.clone())?);
+            self.refuse_duplicate(key, &account, context.now, &enrolment.secret, &mut others).await?;
             let mut factor = factor.clone();
-            if let (Strength::Verify, Authenticator::Totp(device)) = (strength, &mut factor.authenticator) {
-                device.last_step = self.used_before(key, &account, &device.totp).await?;
+            if strength == Strength::Verify {
+                let opened = others.open(self, key, account.gone_factors(context.now)).await?;
+                factor = account.past_used_codes(context, factor, &enrolment.secret, opened);
+                enrolment.uri =
+                    uri::build(&factor.token(), issuer.as_deref(), &account_name, &enrolment.secret)?;
             }
-            // Before any secret is opened.
             let Decision { answer, delta } = decide(&account, context, factor)?;
             enrolment.factor = answer;
-            self.refuse_duplicate(key, &account, context.now, &enrolment.secret, &mut others).await?;
             if change.commit_delta(delta, &enrolment, call.keep.as_ref()).await? == Commit::Won {
                 return Ok(enrolment);
             }
@@ -276,9 +280,11 @@ impl Mfa {
         secret: &Secret,
         others: &mut OpenSecrets,
     ) -> Result<(), EnrolError> {
-        let kept: Vec<_> = account.factors.iter().filter(|factor| !factor.is_expired(now)).collect();
-        let opened = others.open(self, key, kept).await?;
-        if opened.iter().any(|open| open.secret.matches(secret)) {
+        let known: Vec<_> = account.factors.iter().filter(|factor| factor.is_known(now)).collect();
+        let opened = others.open(self, key, known).await?;
+        // What was opened for an earlier try may have been removed since.
+        let mut opened = opened.iter().filter(|open| account.factor(open.factor).is_some());
+        if opened.any(|open| open.secret.matches(secret)) {
             return Err(Refusal::DuplicateSecret.into());
         }
         Ok(())

@@ -62,8 +62,8 @@ impl Mfa {
         let enrolled = account.is_enrolled();
         let remaining = account.backup_codes.as_ref().map_or(0, BackupCodes::remaining);
         let policy = self.policies.verification.as_ref();
-        let ahead =
-            account.factors.iter().filter_map(|factor| Some((factor.id, factor.ahead_until(now, policy)?)));
+        let factors: Vec<_> = account.factors.into_iter().filter(|factor| factor.is_known(now)).collect();
+        let ahead = factors.iter().filter_map(|factor| Some((factor.id, factor.ahead_until(now, policy)?)));
         Ok(Status {
             ahead: ahead.collect(),
             enrolled,
@@ -76,7 +76,7 @@ impl Mfa {
             },
             disabled: standing == Standing::Disabled,
             attempts_left: self.policies.lockout.attempts_left(&account.attempts, now),
-            factors: account.factors.into_iter().filter(|factor| !factor.is_expired(now)).collect(),
+            factors,
         })
     }
 }

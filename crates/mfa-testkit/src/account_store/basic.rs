@@ -72,6 +72,10 @@ async fn factors_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
     subject.change(|draft| draft.put(pending(2, "k8"))).await?;
     subject.change(|draft| draft.put(totp(4, "k1"))).await?;
     subject.change(|draft| draft.put(hotp(4, "k1"))).await?;
+    for removed in [totp(2, "k2"), hotp(4, "k1")] {
+        let removed = Factor { state: FactorState::Removed, ..removed };
+        subject.change(|draft| draft.put(removed)).await?;
+    }
 
     for algorithm in [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512] {
         for digits in [Digits::SIX, Digits::SEVEN, Digits::EIGHT] {

@@ -1,0 +1,159 @@
+//! Removed factors: the codes that they used do not count again when their secret comes back.
+
+use otp_core::{Secret, Totp};
+
+use super::{Account, Authenticator, Context, Draft, Factor, FactorState, OpenSecret, TotpDevice};
+use crate::Timestamp;
+
+/// How many removed factors an account keeps; the oldest ones beyond that go when a factor is enrolled.
+const MOST_REMOVED: usize = 16;
+
+impl Account {
+    /// The factors that their owner does not have any more, but whose codes stay used: those that were
+    /// removed, and those that waited in vain.
+    pub fn gone_factors(&self, now: Timestamp) -> impl Iterator<Item = &Factor> {
+        self.factors.iter().filter(move |factor| !factor.is_known(now))
+    }
+
+    /// `factor`, whose `secret` was given and may have been in use before, past every code that a factor of
+    /// the same secret has used that is gone. `opened` are the secrets of [`Account::gone_factors`].
+    ///
+    /// After an erasure nothing is left to compare with. An account without any factor that has a trail may
+    /// have been erased just now, so a TOTP factor then begins after the present window.
+    #[must_use]
+    pub fn past_used_codes(
+        &self,
+        context: Context<'_>,
+        mut factor: Factor,
+        secret: &Secret,
+        opened: &[OpenSecret],
+    ) -> Factor {
+        for gone in self.gone_factors(context.now) {
+            if OpenSecret::of(opened, gone).is_some_and(|open| open.secret.matches(secret)) {
+                factor.skip_codes_of(gone);
+            }
+        }
+        if self.factors.is_empty()
+            && self.audit_head.sequence > 0
+            && let Authenticator::Totp(device) = &mut factor.authenticator
+        {
+            let policy = context.policies.verification.as_ref();
+            let ahead = u64::from(policy.window().future()) + u64::from(policy.drift_bound());
+            let present = device.totp.step(context.now.unix_seconds()).ok();
+            device.last_step = device.last_step.max(present.map(|step| step.saturating_add(ahead)));
+        }
+        factor
+    }
+
+    /// Makes room for the next removed factors.
+    pub(super) fn forget_oldest(&self, draft: &mut Draft<'_>) {
+        let removed = || self.factors.iter().filter(|factor| factor.is_removed());
+        let surplus = removed().count().saturating_sub(MOST_REMOVED);
+        removed().take(surplus).for_each(|factor| draft.remove(factor.id));
+    }
+}
+
+impl Draft<'_> {
+    /// Takes a factor away. If it has used codes, it stays as [`FactorState::Removed`].
+    pub(super) fn retire(&mut self, factor: &Factor) {
+        if factor.has_used_codes() {
+            self.put(Factor { state: FactorState::Removed, ..factor.clone() });
+        } else {
+            self.remove(factor.id);
+        }
+    }
+}
+
+impl Factor {
+    const fn has_used_codes(&self) -> bool {
+        match &self.authenticator {
+            Authenticator::Totp(device) => device.last_step.is_some(),
+            Authenticator::Hotp(device) => device.counter > 0,
+        }
+    }
+
+    /// Uses up what `removed` has used. Periods may differ, so steps are compared by the time at which they end.
+    fn skip_codes_of(&mut self, removed: &Self) {
+        match (&mut self.authenticator, &removed.authenticator) {
+            (Authenticator::Totp(device), Authenticator::Totp(used)) => {
+                let step = used.last_second().and_then(|second| device.totp.step(second).ok());
+                device.last_step = device.last_step.max(step);
+            }
+            (Authenticator::Hotp(device), Authenticator::Hotp(used)) => {
+                device.counter = device.counter.max(used.counter);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl TotpDevice {
+    /// The last second of the last accepted step.
+    fn last_second(&self) -> Option<u64> {
+        let end = self.last_step?.saturating_add(1).saturating_mul(self.totp.period().seconds());
+        Some(end.saturating_add(self.totp.t0()).saturating_sub(1).min(Totp::MAX_TIME))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use otp_core::{Algorithm, Digits, Hotp, Period};
+
+    use super::*;
+    use crate::account::{Drift, HotpDevice};
+    use crate::{FactorId, KeyId, Label, Sealed};
+
+    fn factor(authenticator: Authenticator) -> Factor {
+        Factor {
+            id: FactorId::fresh(Timestamp::default(), &[1; 10]),
+            label: Label::new("Token").unwrap(),
+            state: FactorState::Active,
+            created_at: Timestamp::default(),
+            last_used_at: None,
+            authenticator,
+        }
+    }
+
+    fn sealed() -> Sealed {
+        Sealed { key: KeyId::new("k1"), bytes: Vec::new() }
+    }
+
+    fn totp(period: u64, t0: u64, last_step: Option<u64>) -> Factor {
+        let totp = Totp::new(Algorithm::Sha1, Digits::SIX, Period::new(period).unwrap()).with_t0(t0);
+        factor(Authenticator::Totp(TotpDevice { totp, secret: sealed(), last_step, drift: Drift::default() }))
+    }
+
+    fn hotp(counter: u64) -> Factor {
+        factor(Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), secret: sealed(), counter }))
+    }
+
+    #[test]
+    fn a_factor_begins_after_the_last_code_that_a_removed_one_used() {
+        for (mut new, removed, expected) in [
+            (totp(30, 0, None), totp(30, 0, Some(7)), totp(30, 0, Some(7))),
+            (totp(30, 0, Some(9)), totp(30, 0, Some(7)), totp(30, 0, Some(9))),
+            (totp(30, 0, None), totp(30, 0, None), totp(30, 0, None)),
+            // Up to second 239.
+            (totp(60, 0, None), totp(30, 0, Some(7)), totp(60, 0, Some(3))),
+            (totp(15, 0, None), totp(30, 0, Some(7)), totp(15, 0, Some(15))),
+            (totp(30, 30, None), totp(30, 0, Some(7)), totp(30, 30, Some(6))),
+            (totp(30, 900, None), totp(30, 0, Some(7)), totp(30, 900, None)),
+            (hotp(0), hotp(7), hotp(7)),
+            (hotp(9), hotp(7), hotp(9)),
+            (hotp(0), totp(30, 0, Some(7)), hotp(0)),
+            (totp(30, 0, None), hotp(7), totp(30, 0, None)),
+        ] {
+            new.skip_codes_of(&removed);
+            assert_eq!(new, expected, "after {removed:?}");
+        }
+        let mut new = totp(30, 0, None);
+        new.skip_codes_of(&totp(30, 0, Some(u64::MAX)));
+        assert_eq!(new, totp(30, 0, Some(Totp::MAX_TIME / 30)));
+    }
+
+    #[test]
+    fn only_what_used_codes_is_worth_keeping() {
+        let used = [hotp(1), totp(30, 0, Some(0)), hotp(0), totp(30, 0, None)];
+        assert_eq!(used.map(|factor| factor.has_used_codes()), [true, true, false, false]);
+    }
+}
