@@ -551,11 +551,11 @@ fn resynchronising_moves_a_counter_forward_only() {
     assert_eq!(world.progress()[1], 52);
     assert_eq!(resynchronise(&mut world, 50), Err(Rejection::Replayed { factor: Some(id) }));
     assert_eq!(resynchronise(&mut world, 49), Err(Rejection::Replayed { factor: Some(id) }));
+    assert_eq!(resynchronise(&mut world, 51), Err(Rejection::Replayed { factor: Some(id) }));
     assert_eq!(world.account.attempts.failures, 0, "used codes are no guesses");
-    assert_eq!(resynchronise(&mut world, 51), Err(Rejection::Invalid), "only one of the two is used");
     assert_eq!(resynchronise(&mut world, 20), Err(Rejection::Invalid));
     assert_eq!(world.progress()[1], 52);
-    assert_eq!(world.account.attempts.failures, 2);
+    assert_eq!(world.account.attempts.failures, 1);
     assert!(world.account.attempts.verified_at.is_none(), "it is no verification");
     assert!(is_verified(&world.verify(&World::hotp(52))));
 }
