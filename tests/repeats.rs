@@ -201,6 +201,74 @@ async fn a_secret_is_not_given_again_once_its_factor_counts_or_the_user_is_reset
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_is_not_told_of_a_user_who_has_nothing_else() {
+    let server = server_on(None);
+    let client = &server.client;
+    let factors = "/v1/users/alice/factors";
+    let offer = json!({ "kind": "hotp", "label": "Token" });
+    let begin = async || keyed(client, "begin").post(factors, offer.clone()).await.expect(201);
+    let first = begin().await;
+    let token = Authenticator::scan(&first.json);
+    client.delete(&format!("{factors}/{}", token.factor)).await.expect(204);
+    assert_ne!(begin().await.text, first.text, "the factor is gone");
+    client.delete("/v1/users/alice").await.expect(204);
+
+    let (token, _) = client.enrol("alice", "hotp").await;
+    let rename = async || {
+        let body = json!({ "label": "Ann's phone" }).to_string();
+        keyed(client, "rename").send("PATCH", &format!("{factors}/{}", token.factor), Some(body)).await
+    };
+    rename().await.expect(200);
+    client.post("/v1/users/alice/reset", json!({ "reason": "test" })).await.expect(204);
+    rename().await.expect(200);
+    client.delete("/v1/users/alice").await.expect(204);
+    rename().await.expect_problem(404, "not-found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_changed_nothing_changes_nothing_later() {
+    for store in [None, Some(postgres::database().await), Some(redis::url())] {
+        let server = server_on(store.as_deref());
+        let client = &server.client;
+        let user = format!("alice-{}", std::process::id());
+        let path = format!("/v1/users/{user}");
+        let erase = async || keyed(client, "erase").delete(&path).await.expect(204);
+        erase().await;
+        let (token, _) = client.enrol(&user, "hotp").await;
+        erase().await;
+        client.verify(&user, &token.hotp(1)).await.expect(200);
+
+        let unlock = async |reason| {
+            let body = json!({ "reason": reason });
+            keyed(client, "unlock").post(&format!("{path}/unlock"), body).await
+        };
+        unlock("a").await.expect(204);
+        unlock("b").await.expect_problem(422, "invalid-request");
+        client.verify(&user, &token.wrong(2)).await.expect_problem(401, "invalid-code");
+        unlock("a").await.expect(204);
+        assert_eq!(client.count_events(&user, "unlocked").await, 0);
+
+        let label = client.get(&path).await.json["factors"][0]["label"].clone();
+        let rename = async |client: &Client, label: &Value| {
+            let body = json!({ "label": label }).to_string();
+            client.send("PATCH", &format!("{path}/factors/{}", token.factor), Some(body)).await.expect(200)
+        };
+        rename(&keyed(client, "rename"), &label).await;
+        rename(client, &json!("Other")).await;
+        rename(&keyed(client, "rename"), &label).await;
+        assert_eq!(client.get(&path).await.json["factors"][0]["label"], "Other");
+
+        // The trail holds with users of whom there is nothing else.
+        let nobody = format!("{user}-nobody");
+        keyed(client, "erase").delete(&format!("/v1/users/{nobody}")).await.expect(204);
+        let verified = server.command(["audit", "verify"]);
+        assert!(verified.status.success(), "{verified:?}");
+        let shown = server.command(["user", "show", &nobody, "--tenant", "default"]);
+        assert_eq!(shown.status.code(), Some(1), "{shown:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_calls_at_the_same_time_one_is_made() {
     at_the_same_time(server_on(None)).await;
     at_the_same_time(in_memory()).await;

@@ -133,14 +133,15 @@ pub enum Refusal {
 
 /// What changes in an account, and the audit events that say so. A store applies all of it or none.
 ///
-/// Only a [`Draft`] makes one, and it carries at least one event: nothing changes without its
-/// audit row.
+/// A [`Draft`] makes it, and it carries at least one event: nothing changes without its audit row. Kept answers
+/// alone do ([`Account::unchanged`]): they go by themselves, and the trail stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
     attempts: Attempts,
     factors: Vec<FactorChange>,
     backup_codes: Option<BackupCodesChange>,
     events: Vec<AuditEvent>,
+    audit_head: AuditHead,
     answers: KeptAnswers,
     answers_changed: bool,
 }
@@ -183,6 +184,21 @@ impl Account {
             events: Vec::new(),
             answers: self.answers.at(context.now),
             answers_before: self.answers.len(),
+        }
+    }
+
+    /// The change that leaves everything as it is, to [keep](Delta::keep) an answer with: one that has no event.
+    #[must_use]
+    pub fn unchanged(&self, now: Timestamp) -> Delta {
+        let answers = self.answers.at(now);
+        Delta {
+            attempts: self.attempts.clone(),
+            factors: Vec::new(),
+            backup_codes: None,
+            events: Vec::new(),
+            audit_head: self.audit_head,
+            answers_changed: answers.len() != self.answers.len(),
+            answers,
         }
     }
 
@@ -279,7 +295,7 @@ impl Delta {
         self.backup_codes.as_ref()
     }
 
-    /// The events to append, in order; never empty.
+    /// The events to append, in order; none if nothing but [`answers`](Self::answers) changes.
     #[must_use]
     pub fn events(&self) -> &[AuditEvent] {
         &self.events
@@ -299,8 +315,8 @@ impl Delta {
 
     /// The head of the audit chain once the events are appended.
     #[must_use]
-    pub fn audit_head(&self) -> AuditHead {
-        self.events.last().map(AuditEvent::head).unwrap_or_default()
+    pub const fn audit_head(&self) -> AuditHead {
+        self.audit_head
     }
 }
 
@@ -358,13 +374,14 @@ impl Draft<'_> {
     /// The finished change; `None` if nothing was recorded, since then nothing may change.
     #[must_use]
     pub fn finish(self) -> Option<Delta> {
-        let Self { attempts, factors, backup_codes, events, answers, answers_before, .. } = self;
+        let Self { head, attempts, factors, backup_codes, events, answers, answers_before, .. } = self;
         let answers_changed = answers.len() != answers_before;
         (!events.is_empty()).then_some(Delta {
             attempts,
             factors,
             backup_codes,
             events,
+            audit_head: head,
             answers,
             answers_changed,
         })

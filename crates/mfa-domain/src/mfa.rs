@@ -148,7 +148,8 @@ impl Mfa {
         let turn = self.turns.lock(key).await;
         let (version, now) = (Version::default(), Timestamp::default());
         let id = call.keep.as_ref().map(|keep| keep.call);
-        Change { mfa: self, key, actor: call.actor, call: id, version, now, tries: 0, _turn: turn }
+        let actor = call.actor;
+        Change { mfa: self, key, actor, call: id, version, now, unchanged: None, tries: 0, _turn: turn }
     }
 }
 
@@ -163,6 +164,8 @@ struct Change<'a> {
     version: Version,
     /// When that was.
     now: Timestamp,
+    /// What an answer is committed with that changes nothing, if it is to be kept.
+    unchanged: Option<Delta>,
     tries: usize,
     _turn: Turn<'a, AccountKey>,
 }
@@ -196,6 +199,7 @@ impl<'a> Change<'a> {
         if self.call.is_some_and(|call| account.answers.to(call, self.now).is_some()) {
             return Err(Undecided::Busy);
         }
+        self.unchanged = self.call.map(|_| account.unchanged(self.now));
         Ok((account, Context { key, actor, now: self.now, policies: &mfa.policies }))
     }
 
@@ -218,11 +222,15 @@ impl<'a> Change<'a> {
         answer: &T,
         keep: Option<&Keep<'_, T>>,
     ) -> Result<Commit, Undecided> {
+        let kept = match keep.and_then(|keep| Some((keep, (keep.reply)(answer)?))) {
+            Some((keep, reply)) => Some(self.mfa.seal_answer(self.key, keep, reply, self.now).await?),
+            None => None,
+        };
+        // An answer that changed nothing is kept, too: by the time its call is sent again there may be something.
+        let delta = delta.or_else(|| self.unchanged.clone().filter(|_| kept.is_some()));
         let Some(mut delta) = delta else { return Ok(Commit::Won) };
-        if let Some(keep) = keep
-            && let Some(reply) = (keep.reply)(answer)
-        {
-            delta.keep(self.mfa.seal_answer(self.key, keep, reply, self.now).await?);
+        if let Some(kept) = kept {
+            delta.keep(kept);
         }
         let Mfa { ports, latest_commit, .. } = self.mfa;
         let commit = ports.accounts.commit(self.key, self.version, &delta).await;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mfa_domain::account::{CallId, KeptAnswer};
-use mfa_domain::mfa::{Call, ChangeError, Earlier, Keep, PlainBackupCodes, Reply};
+use mfa_domain::mfa::{Call, ChangeError, Earlier, Keep, NewFactor, PlainBackupCodes, Reply};
+use mfa_domain::otp_core::{Token, Totp};
 use mfa_domain::ports::EventQuery;
-use mfa_domain::{AccountKey, Actor, EventKind, KeyId, Mfa, Reason, TenantId, Undecided, UserId};
+use mfa_domain::{AccountKey, Actor, EventKind, KeyId, Label, Mfa, Reason, TenantId, Undecided, UserId};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, ports, submitted};
 use zeroize::Zeroizing;
@@ -54,13 +55,27 @@ impl World {
         mfa.issue_backup_codes(&alice(), Call { actor: &Actor::user("test"), keep: Some(keep) }).await
     }
 
-    /// With something to unlock.
+    /// Without anything to unlock.
     async fn unlock(&self, key: &str) {
-        self.mfa.verify(&alice(), &Actor::user("test"), &submitted("000000"), None).await.unwrap();
-        let reply = |(): &()| Some(Reply { bytes: Zeroizing::new(b"done".to_vec()), secret: false });
-        let keep = Keep { call: id(key), request: BODY, reply: &reply };
+        let keep = Keep { call: id(key), request: BODY, reply: &done };
         let call = Call { actor: &Actor::admin("test"), keep: Some(keep) };
         self.mfa.unlock(&alice(), call, &Reason::new("test").unwrap()).await.unwrap();
+    }
+
+    async fn reset(&self) {
+        self.mfa.reset(&alice(), &Actor::admin("test"), &Reason::new("test").unwrap()).await.unwrap();
+    }
+
+    async fn erase(&self, key: Option<&str>) {
+        let keep = key.map(|key| Keep { call: id(key), request: BODY, reply: &done });
+        self.mfa.erase(&alice(), Call { actor: &Actor::admin("test"), keep }).await.unwrap();
+    }
+
+    async fn events(&self) -> Vec<EventKind> {
+        let AccountKey { tenant, user } = alice();
+        let query = EventQuery { tenant, user: Some(user), after: None, limit: 1000 };
+        let page = self.mfa.events(&query).await.unwrap();
+        page.events.into_iter().map(|event| event.event.kind).collect()
     }
 
     async fn earlier(&self, key: &str) -> Option<Vec<u8>> {
@@ -76,11 +91,12 @@ impl World {
     }
 
     async fn issued(&self) -> usize {
-        let AccountKey { tenant, user } = alice();
-        let query = EventQuery { tenant, user: Some(user), after: None, limit: 1000 };
-        let page = self.mfa.events(&query).await.unwrap();
-        page.events.iter().filter(|event| event.event.kind == EventKind::BackupCodesIssued).count()
+        self.events().await.into_iter().filter(|kind| *kind == EventKind::BackupCodesIssued).count()
     }
+}
+
+fn done((): &()) -> Option<Reply> {
+    Some(Reply { bytes: Zeroizing::new(b"done".to_vec()), secret: false })
 }
 
 fn text(codes: &PlainBackupCodes) -> Zeroizing<Vec<u8>> {
@@ -124,6 +140,54 @@ async fn a_secret_is_kept_for_ten_minutes_and_anything_else_for_a_day() {
     world.test.clock.advance(second);
     assert_eq!(world.earlier("done").await, None);
     assert_eq!((KeptAnswer::SECRET_KEPT_FOR.as_secs(), KeptAnswer::KEPT_FOR.as_secs()), (600, 86_400));
+}
+
+#[tokio::test]
+async fn an_answer_that_changed_nothing_is_kept_and_is_no_event() {
+    let world = world().await;
+    world.erase(None).await;
+    let events = world.events().await;
+    world.unlock("unlock").await;
+    world.erase(Some("erase")).await;
+    world.reset().await;
+    assert_eq!(world.earlier("unlock").await, None, "it was erased");
+    assert_eq!(world.earlier("erase").await.unwrap(), b"done");
+    assert_eq!(world.events().await, events);
+    // The chain goes on where it was.
+    HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    let account = world.test.ports.accounts.load(&alice()).await.unwrap().value;
+    assert!(account.audit_head.sequence > u64::try_from(events.len()).unwrap());
+    assert_eq!(world.earlier("erase").await.unwrap(), b"done");
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_account_but_answers_goes_with_a_reset_and_an_erasure() {
+    let world = world().await;
+    world.unlock("before").await;
+    world.reset().await;
+    world.unlock("after").await;
+    world.issue(&world.mfa, "none").await.unwrap_err();
+    let events = world.events().await;
+    world.reset().await;
+    assert_eq!(world.kept().await, 2, "without secrets they stay");
+    assert_eq!(world.events().await, events);
+    world.erase(None).await;
+    world.unlock("last").await;
+    let events = world.events().await;
+    world.erase(None).await;
+    assert_eq!(world.kept().await, 0);
+    assert_eq!(world.events().await, events, "nothing but answers went");
+}
+
+#[tokio::test]
+async fn a_secret_goes_with_a_factor() {
+    let world = world().await;
+    world.issue(&world.mfa, "a").await.unwrap();
+    let new = NewFactor::new(Label::new("Other").unwrap(), Token::Totp(Totp::default()));
+    let offered = world.mfa.begin_enrolment(&alice(), &Actor::user("test"), new).await.unwrap();
+    assert!(world.earlier("a").await.is_some());
+    world.mfa.revoke(&alice(), &Actor::user("test"), offered.factor.id).await.unwrap();
+    assert_eq!(world.earlier("a").await, None);
 }
 
 #[tokio::test]

@@ -25,11 +25,12 @@ impl Account {
     }
 
     /// Removes every factor and backup code and forgets every attempt. The user is not enrolled
-    /// any more: a reset never ends in a verified state. `None` if there is nothing of that.
+    /// any more: a reset never ends in a verified state. `None` if there is nothing of that. Kept answers
+    /// with secrets go in any case; that alone is no event.
     #[must_use]
     pub fn reset(&self, context: Context<'_>, reason: &Reason) -> Option<Delta> {
         if self.is_clear() {
-            return None;
+            return self.forget_answers(context, &EventKind::Reset);
         }
         let mut draft = self.draft(context);
         draft.record(EventKind::Reset, None, [("reason", reason.to_string())]);
@@ -39,11 +40,11 @@ impl Account {
     }
 
     /// Removes everything but the audit trail, which says so: removed factors, too. `None` if there is
-    /// nothing but the trail.
+    /// nothing but the trail. Kept answers go in any case; that alone is no event.
     #[must_use]
     pub fn erase(&self, context: Context<'_>) -> Option<Delta> {
         if self.is_clear() && self.factors.is_empty() {
-            return None;
+            return self.forget_answers(context, &EventKind::Erased);
         }
         let mut draft = self.draft(context);
         draft.record(EventKind::Erased, None, []);
@@ -69,6 +70,14 @@ impl Account {
         self.factors.iter().all(Factor::is_removed)
             && self.backup_codes.is_none()
             && self.attempts == Attempts::default()
+    }
+
+    /// The kept answers that end with such an event, where there is nothing else to record.
+    fn forget_answers(&self, context: Context<'_>, event: &EventKind) -> Option<Delta> {
+        let mut delta = self.unchanged(context.now);
+        delta.answers.after(event);
+        delta.answers_changed = delta.answers != self.answers;
+        delta.answers_changed.then_some(delta)
     }
 
     fn clear(&self, draft: &mut Draft<'_>) {

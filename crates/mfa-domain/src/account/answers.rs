@@ -87,13 +87,17 @@ impl KeptAnswers {
         Self(self.0.iter().filter(|answer| answer.expires_at > now).cloned().collect())
     }
 
-    /// What happened may end the time of an answer: once a factor counts, nobody needs its secret again,
-    /// and who is reset may be somebody whom others have read along with.
+    /// What happened may end the time of an answer, and this is the one place that says so: once a factor counts
+    /// or is gone, nobody needs its secret again, and who is reset may be somebody whom others have read along
+    /// with. New backup codes end none: the old ones open nothing by then, and the call that gave them out must
+    /// not give out others in the place of the new ones.
     pub(super) fn after(&mut self, event: &EventKind) {
         match event {
-            EventKind::FactorActivated | EventKind::FactorImported | EventKind::Reset => {
-                self.0.retain(|answer| !answer.secret);
-            }
+            EventKind::FactorActivated
+            | EventKind::FactorImported
+            | EventKind::FactorRevoked
+            | EventKind::EnrolmentAbandoned
+            | EventKind::Reset => self.0.retain(|answer| !answer.secret),
             EventKind::Erased => self.0.clear(),
             _ => {}
         }
@@ -233,15 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn secrets_go_with_a_confirmation_and_a_reset_and_everything_with_an_erasure() {
+    fn secrets_go_with_a_confirmation_a_removal_and_a_reset_and_everything_with_an_erasure() {
         let answers = KeptAnswers(vec![answer(1, true, 5), answer(2, false, 9)]);
         for (event, left) in [
             (EventKind::FactorActivated, vec![2]),
             (EventKind::FactorImported, vec![2]),
+            (EventKind::FactorRevoked, vec![2]),
+            (EventKind::EnrolmentAbandoned, vec![2]),
             (EventKind::Reset, vec![2]),
             (EventKind::Erased, vec![]),
             (EventKind::Verified, vec![1, 2]),
             (EventKind::FactorRenamed, vec![1, 2]),
+            (EventKind::BackupCodesIssued, vec![1, 2]),
+            (EventKind::Unlocked, vec![1, 2]),
         ] {
             let mut answers = answers.clone();
             answers.after(&event);

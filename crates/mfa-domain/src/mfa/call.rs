@@ -24,7 +24,8 @@ pub struct Call<'a, T> {
 
 /// How an answer is kept, so that the same call, sent again, gets it from [`Mfa::earlier`].
 ///
-/// It is sealed and committed together with the change, so that there is never one without the other. A use case
+/// It is sealed and committed together with the change, so that there is never one without the other; alone if nothing
+/// changed, so that nothing does when the call is sent again. A use case
 /// that finds the answer of an earlier one is [`Undecided::Busy`] and changes nothing: ask [`Mfa::earlier`] first.
 pub struct Keep<'a, T> {
     /// Which call it is.
@@ -45,7 +46,7 @@ pub struct Reply {
 
 /// What is known of a call that may have been sent before.
 pub enum Earlier {
-    /// Nothing: it is new, or was refused, or changed nothing, or too long ago.
+    /// Nothing: it is new, or was refused, or its answer is kept no more.
     Nothing,
     /// It was answered like this.
     Answered(Zeroizing<Vec<u8>>),

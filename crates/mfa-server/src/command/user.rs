@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use mfa_domain::mfa::Status;
 use mfa_domain::ports::{EventQuery, RecordedEvent, UnreadableEvent};
-use mfa_domain::{AccountKey, EventId, Factor, FactorId, Mfa, Reason, Timestamp, Version};
+use mfa_domain::{AccountKey, AuditHead, EventId, Factor, FactorId, Mfa, Reason, Timestamp};
 use serde_json::{Value, json};
 
 mod list;
@@ -56,7 +56,7 @@ async fn known(installation: &Installation, arguments: UserArgs) -> Result<Accou
 }
 
 async fn ensure_seen(mfa: &Mfa, key: &AccountKey) -> Result<()> {
-    let seen = mfa.ports().accounts.load(key).await?.version != Version::default();
+    let seen = mfa.ports().accounts.load(key).await?.value.audit_head != AuditHead::default();
     ensure!(seen, "user {} of tenant {} was never seen", key.user.escaped(), key.tenant);
     Ok(())
 }

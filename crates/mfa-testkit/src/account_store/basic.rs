@@ -148,6 +148,14 @@ async fn attempts_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
 }
 
 async fn kept_answers_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    // Alone: as the first change of an account, and when there is more.
+    let mut alone = Subject::new(store, "answers", "alone");
+    alone.keep_alone(answer(1, false, 10)).await?;
+    alone.change(|draft| draft.put(totp(1, "k1"))).await?;
+    alone.keep_alone(answer(2, true, 10)).await?;
+    ensure!(alone.model.value.answers.len() == 2, "the suite is wrong: {:?}", alone.model);
+    alone.check_events().await?;
+
     let mut subject = Subject::new(store, "answers", "alice");
     // With the first change of an account, with a factor, with backup codes, and with nothing else.
     subject.keep(answer(1, false, 10), |_| ()).await?;

@@ -71,6 +71,13 @@ impl<'a> Subject<'a> {
         self.commit(&delta).await
     }
 
+    /// Commits an answer and nothing else: a change without an event.
+    pub(super) async fn keep_alone(&mut self, answer: KeptAnswer) -> Result<(), Violation> {
+        let mut delta = self.model.value.unchanged(now());
+        delta.keep(answer);
+        self.commit(&delta).await
+    }
+
     async fn commit(&mut self, delta: &Delta) -> Result<(), Violation> {
         let commit = self.store.commit(&self.key, self.model.version, delta).await?;
         ensure!(commit == Commit::Won, "a commit at the stored version {:?} did not win", self.model.version);
