@@ -265,7 +265,57 @@ async fn a_call_that_changed_nothing_changes_nothing_later() {
         assert!(verified.status.success(), "{verified:?}");
         let shown = server.command(["user", "show", &nobody, "--tenant", "default"]);
         assert_eq!(shown.status.code(), Some(1), "{shown:?}");
+        let listed = server.command(["user", "list", "--tenant", "default"]);
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.contains(&user) && !listed.contains(&nobody), "{listed}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_one_user_take_a_few_kilobytes() {
+    let server = server_on(None);
+    let client = &server.client;
+    let (long, path) = ("n".repeat(200), "/v1/users/alice/factors");
+    let offer = json!({ "kind": "totp", "label": "Phone", "issuer": long, "account_name": long });
+    let begin = async |n| keyed(client, &format!("begin-{n}")).post(path, offer.clone()).await.expect(201);
+    let offers = [begin(1).await, begin(2).await, begin(3).await];
+    for (n, first) in (1..).zip(&offers) {
+        assert_eq!(begin(n).await.text, first.text);
+    }
+    let url = format!("sqlite://{}?mode=ro", server.data().join("mfa.db").display());
+    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let length: i64 =
+        sqlx::query_scalar("SELECT max(length(answers)) FROM accounts").fetch_one(&database).await.unwrap();
+    let given: usize = offers.iter().map(|offer| offer.text.len()).sum();
+    assert!((1..8000).contains(&length) && given > 40_000, "{length} of {given} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_told_when_the_key_that_sealed_it_is_gone() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    let (token, _) = client.enrol("alice", "hotp").await;
+    let factor = format!("/v1/users/alice/factors/{}", token.factor);
+    let rename = async || {
+        let body = json!({ "label": "Other" }).to_string();
+        keyed(client, "rename").send("PATCH", &factor, Some(body)).await.expect(200).text
+    };
+    let first = rename().await;
+    let run = |line: &str| {
+        let output = match line.split(' ').collect::<Vec<_>>()[..] {
+            [a, b] => server.command([a, b, "--json"]),
+            [a, b, c] => server.command([a, b, c, "--json"]),
+            _ => unreachable!(),
+        };
+        assert!(output.status.success(), "{line}: {output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let keys = run("keys list");
+    let old = keys[0]["id"].as_str().unwrap().to_owned();
+    run("keys add");
+    run("keys re-encrypt");
+    run(&format!("keys remove {old}"));
+    assert_eq!(rename().await, first);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,11 @@
 
 use mfa_domain::mfa::PlainBackupCodes;
 use mfa_domain::{Factor, FactorState, Timestamp, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// A factor. It never holds the secret.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Factor, example = json!({
     "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "active",
     "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": "2026-03-02T08:15:27.000Z",
@@ -18,11 +18,11 @@ pub(crate) struct FactorAnswer {
     /// Its id.
     id: String,
     /// `totp` or `hotp`.
-    kind: &'static str,
+    kind: String,
     /// What the user calls it.
     label: String,
     /// `pending` until a first code confirms it, then `active`.
-    state: &'static str,
+    state: String,
     /// When its enrolment began (RFC 3339).
     #[schema(format = DateTime)]
     created_at: String,
@@ -40,10 +40,10 @@ pub(crate) struct FactorAnswer {
 }
 
 /// Something that works, but not well.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Warning {
     /// A stable name for programs.
-    pub(crate) code: &'static str,
+    pub(crate) code: String,
     /// A sentence for people.
     pub(crate) message: String,
 }
@@ -58,9 +58,9 @@ impl From<&Factor> for FactorAnswer {
         Self {
             user: None,
             id: factor.id.to_string(),
-            kind: factor.kind().as_str(),
+            kind: factor.kind().as_str().to_owned(),
             label: factor.label.to_string(),
-            state,
+            state: state.to_owned(),
             created_at: factor.created_at.to_string(),
             last_used_at: factor.last_used_at.map(|at| at.to_string()),
             expires_at,

@@ -12,6 +12,7 @@ use mfa_domain::mfa::{self, Call, Earlier, Keep};
 use mfa_domain::ports::ApiKey;
 use mfa_domain::{AccountKey, Actor};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 use zeroize::Zeroizing;
 
@@ -34,7 +35,7 @@ const LONGEST: usize = 64;
 pub(crate) struct RepeatHeader {
     /// A key of the caller's own for this call, to send it again with if its answer was lost: it then gets the same answer
     /// for 24 hours, and changes nothing. An answer with a secret or backup codes is kept for ten minutes, and not after
-    /// a factor of the user was confirmed, or the user reset or erased.
+    /// a factor of the user was confirmed or removed, or the user reset or erased.
     #[param(
         rename = "Idempotency-Key",
         min_length = 1,
@@ -86,28 +87,56 @@ impl Repeat {
     where
         Problem: From<E>,
     {
+        self.answer_as(state, account, actor, reply, Ok, change).await
+    }
+
+    /// The same for an answer that is kept as `reply` has it and given as `shown` makes it of that.
+    pub(crate) async fn answer_as<T, E>(
+        self,
+        state: &State,
+        account: &AccountKey,
+        actor: &Actor,
+        reply: impl Fn(&T) -> Result<Reply, Problem> + Sync,
+        shown: impl Fn(Reply) -> Result<Reply, Problem>,
+        change: impl AsyncFnOnce(Call<'_, T>) -> Result<T, E>,
+    ) -> Result<HttpResponse, Problem>
+    where
+        Problem: From<E>,
+    {
         // A refusal is not kept: what was wrong may be right by then.
         let kept = |answer: &T| reply(answer).ok().map(Reply::into_kept);
         let keep = match &self.0 {
             None => None,
             Some((call, request)) => match state.mfa.earlier(account, *call, request).await? {
                 Earlier::Nothing => Some(Keep { call: *call, request, reply: &kept }),
-                Earlier::Answered(bytes) => return Reply::of_kept(&bytes).map(Reply::into_response),
+                Earlier::Answered(bytes) => {
+                    return Reply::of_kept(&bytes).and_then(shown).map(Reply::into_response);
+                }
                 Earlier::AskedOtherwise => {
                     return Err(Problem::invalid(NAME, "was sent with another body before"));
                 }
             },
         };
         let answer = change(Call { actor, keep }).await?;
-        Ok(reply(&answer)?.into_response())
+        Ok(shown(reply(&answer)?)?.into_response())
     }
 }
 
 impl Reply {
     /// An answer in JSON.
     pub(crate) fn json(status: StatusCode, answer: &impl Serialize) -> Result<Self, Problem> {
+        Self { status, ..Self::done() }.with(answer)
+    }
+
+    /// With another answer in JSON.
+    pub(crate) fn with(self, answer: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_vec(answer).map_err(|_| ProblemCode::Internal)?;
-        Ok(Self { status, body: Zeroizing::new(body), secret: false })
+        Ok(Self { body: Zeroizing::new(body), ..self })
+    }
+
+    /// The answer, if it is one in JSON.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body).map_err(|_| ProblemCode::Internal.into())
     }
 
     /// That it is done.

@@ -313,6 +313,17 @@ impl Delta {
         self.answers_changed = true;
     }
 
+    /// Puts answers in the place of those that are kept for the same calls.
+    pub(crate) fn replace_answers(&mut self, answers: Vec<KeptAnswer>) {
+        self.answers_changed |= !answers.is_empty();
+        self.answers.replace(answers);
+    }
+
+    /// The answers that are kept once the change is made.
+    pub(crate) const fn answers_after(&self) -> &KeptAnswers {
+        &self.answers
+    }
+
     /// The head of the audit chain once the events are appended.
     #[must_use]
     pub const fn audit_head(&self) -> AuditHead {

@@ -232,6 +232,7 @@ impl<'a> Change<'a> {
         if let Some(kept) = kept {
             delta.keep(kept);
         }
+        self.mfa.reseal_answers(self.key, &mut delta).await;
         let Mfa { ports, latest_commit, .. } = self.mfa;
         let commit = ports.accounts.commit(self.key, self.version, &delta).await;
         latest_commit.record(commit.is_err().then(|| ports.clock.now()));

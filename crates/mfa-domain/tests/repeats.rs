@@ -95,6 +95,7 @@ impl World {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "what a reply is made of")]
 fn done((): &()) -> Option<Reply> {
     Some(Reply { bytes: Zeroizing::new(b"done".to_vec()), secret: false })
 }
@@ -220,6 +221,34 @@ async fn it_cannot_be_opened_elsewhere_nor_without_its_key() {
     let error = world.mfa.earlier(&alice(), id("a"), BODY).await.unwrap_err();
     assert!(matches!(error, Undecided::Vault(_)), "nobody can tell, so nothing is made again");
     assert!(matches!(world.issue(&world.mfa, "a").await, Err(ChangeError::Undecided(Undecided::Busy))));
+}
+
+#[tokio::test]
+async fn it_is_sealed_anew_with_what_else_the_account_has() {
+    let world = world().await;
+    world.issue(&world.mfa, "a").await.unwrap();
+    let codes = world.earlier("a").await;
+    let sealed_with = async || {
+        let answers = world.test.ports.accounts.load(&alice()).await.unwrap().value.answers;
+        answers.iter().map(|answer| answer.sealed.key.to_string()).collect::<Vec<_>>()
+    };
+    // By the walk, and by a login that comes before it.
+    world.test.vault.rotate(KeyId::new("fake-2"));
+    assert!(world.mfa.reseal(&alice(), &Actor::admin("test")).await.unwrap());
+    assert_eq!(sealed_with().await, ["fake-2"]);
+    assert!(!world.mfa.reseal(&alice(), &Actor::admin("test")).await.unwrap());
+    world.test.vault.rotate(KeyId::new("fake-3"));
+    world.verify(2).await;
+    assert_eq!(sealed_with().await, ["fake-3"]);
+    world.test.vault.forget_older();
+    assert_eq!(world.earlier("a").await, codes);
+    // Without any factor there is still an answer to seal.
+    world.erase(None).await;
+    world.unlock("b").await;
+    world.test.vault.rotate(KeyId::new("fake-4"));
+    let events = world.events().await;
+    assert!(world.mfa.reseal(&alice(), &Actor::admin("test")).await.unwrap());
+    assert_eq!((sealed_with().await, world.events().await), (vec!["fake-4".to_owned()], events));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,7 @@ pub(crate) enum SecretEncoding {
 }
 
 /// A factor that was offered or imported.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "user": "alice@example.com",
     "factor": {
@@ -102,7 +102,7 @@ pub(crate) struct EnrolAnswer {
 }
 
 /// What an authenticator app needs.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct OtpAnswer {
     /// The secret in base32, for typing.
     #[schema(value_type = String)]
@@ -143,10 +143,10 @@ pub(crate) async fn enrol(
     let reason = reason(&request)?;
     let (new, tolerated) = new_factor(request, default_issuer)?;
     let reply = |enrolment: &Enrolment| {
-        Reply::json(StatusCode::CREATED, &answer(&key.user, enrolment, &tolerated)?).map(Reply::with_secret)
+        Reply::json(StatusCode::CREATED, &answer(&key.user, enrolment, &tolerated)).map(Reply::with_secret)
     };
     repeat
-        .answer(&state, &key, &caller.actor(), reply, async |call| match reason {
+        .answer_as(&state, &key, &caller.actor(), reply, drawn, async |call| match reason {
             Some(reason) => state.mfa.import_factor(&key, call, new, &reason).await,
             None => state.mfa.begin_enrolment(&key, call, new).await,
         })
@@ -221,15 +221,13 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
     }
 }
 
-fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> Result<EnrolAnswer, Problem> {
-    // The longest names fit; the factor is there by now.
-    let too_long = |_| ProblemCode::Internal;
-    let png = qr::png(&enrolment.uri).map_err(too_long)?;
+/// Without the QR codes: they are large, and can be drawn whenever the answer is given.
+fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> EnrolAnswer {
     let otp = OtpAnswer {
         secret: enrolment.secret.to_base32().to_string(),
         uri: enrolment.uri.to_string(),
-        qr_svg: qr::svg(&enrolment.uri).map_err(too_long)?.to_string(),
-        qr_png: format!("data:image/png;base64,{}", BASE64.encode(&png)),
+        qr_svg: String::new(),
+        qr_png: String::new(),
     };
     let (totp, hotp) = match enrolment.factor.kind() {
         FactorKind::Hotp => (None, Some(otp)),
@@ -237,11 +235,24 @@ fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> 
     };
     let tolerated = tolerated.iter().map(|warning| EnrolmentWarning::Secret(*warning));
     let warnings = tolerated.chain(enrolment.warnings.iter().copied());
-    Ok(EnrolAnswer {
+    EnrolAnswer {
         user: user.as_str().to_owned(),
         factor: FactorAnswer::from(&enrolment.factor),
         totp,
         hotp,
-        warnings: warnings.map(|w| Warning { code: w.code(), message: w.to_string() }).collect(),
-    })
+        warnings: warnings.map(|w| Warning { code: w.code().to_owned(), message: w.to_string() }).collect(),
+    }
+}
+
+/// With the QR codes.
+fn drawn(reply: Reply) -> Result<Reply, Problem> {
+    // The longest names fit; the factor is there by now.
+    let too_long = |_| ProblemCode::Internal;
+    let mut answer: EnrolAnswer = reply.read()?;
+    for otp in [&mut answer.totp, &mut answer.hotp].into_iter().flatten() {
+        let png = qr::png(&otp.uri).map_err(too_long)?;
+        otp.qr_svg = qr::svg(&otp.uri).map_err(too_long)?.to_string();
+        otp.qr_png = format!("data:image/png;base64,{}", BASE64.encode(&png));
+    }
+    reply.with(&answer)
 }

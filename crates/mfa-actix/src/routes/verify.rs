@@ -110,7 +110,7 @@ impl VerifiedAnswer {
             Verified::BackupCode { remaining, low } => (Some(remaining), low),
         };
         let warning = Warning {
-            code: "backup-codes-low",
+            code: "backup-codes-low".to_owned(),
             message: "Few backup codes are left; the user should get new ones.".to_owned(),
         };
         Self {

@@ -61,8 +61,11 @@ impl KeptAnswer {
 }
 
 impl KeptAnswers {
-    /// How many an account keeps; a further one takes the place of the oldest.
-    pub const MOST: usize = 32;
+    /// How many bytes an account keeps: about a hundred answers without a body, or forty with a factor. A further
+    /// one takes the place of the oldest.
+    ///
+    /// It is not refused: whoever may change a label could then keep everybody else from calling for a day.
+    pub const MOST_BYTES: usize = 16 * 1024;
 
     /// The answer to a call, if it is kept and has not expired.
     #[must_use]
@@ -103,11 +106,26 @@ impl KeptAnswers {
         }
     }
 
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &KeptAnswer> {
+        self.0.iter()
+    }
+
+    /// Puts each in the place of the one to the same call.
+    pub(super) fn replace(&mut self, answers: Vec<KeptAnswer>) {
+        for answer in answers {
+            if let Some(old) = self.0.iter_mut().find(|old| old.call == answer.call) {
+                *old = answer;
+            }
+        }
+    }
+
     pub(super) fn keep(&mut self, answer: KeptAnswer) {
         self.0.retain(|other| other.call != answer.call);
-        let surplus = (self.0.len() + 1).saturating_sub(Self::MOST);
-        self.0.drain(..surplus);
         self.0.push(answer);
+        while self.0.len() > 1 && self.to_bytes().len() > Self::MOST_BYTES {
+            self.0.remove(0);
+        }
     }
 
     /// As stores keep them; empty if there is none.
@@ -260,10 +278,16 @@ mod tests {
     #[test]
     fn the_oldest_makes_room_and_a_call_has_one_answer() {
         let mut answers = KeptAnswers::default();
+        let large = |call, bytes| {
+            let answer = answer(call, false, 9);
+            KeptAnswer { sealed: Sealed { bytes: vec![call; bytes], ..answer.sealed }, ..answer }
+        };
         for call in (0..40).chain([20]) {
-            answers.keep(answer(call, false, 9));
+            answers.keep(large(call, 1000));
         }
-        assert_eq!(answers.len(), KeptAnswers::MOST);
-        assert_eq!(calls(&answers), (8..40).filter(|call| *call != 20).chain([20]).collect::<Vec<_>>());
+        assert_eq!(calls(&answers), (25..40).chain([20]).skip(1).collect::<Vec<_>>());
+        assert!(answers.to_bytes().len() <= KeptAnswers::MOST_BYTES);
+        answers.keep(large(50, KeptAnswers::MOST_BYTES));
+        assert_eq!(calls(&answers), [50], "the newest stays, whatever it takes");
     }
 }

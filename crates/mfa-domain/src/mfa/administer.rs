@@ -65,7 +65,8 @@ impl Mfa {
         .await
     }
 
-    /// Seals the secrets of an account with the newest key. Whether there was anything to do.
+    /// Seals the secrets of an account with the newest key, and the answers that are kept in it. Whether there was
+    /// anything to do.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -78,7 +79,9 @@ impl Mfa {
             let old: Vec<_> =
                 account.factors.iter().filter(|factor| vault.supersedes(&factor.secret().key)).collect();
             let opened = secrets.open(self, key, old).await?;
+            let answers = account.answers.iter().any(|answer| vault.supersedes(&answer.sealed.key));
             let delta = account.reseal(context, opened);
+            let delta = delta.or_else(|| answers.then(|| account.unchanged(context.now)));
             if let Some(answer) = change.commit(Decision { answer: delta.is_some(), delta }, None).await? {
                 return Ok(answer);
             }

@@ -9,7 +9,7 @@ use super::{Mfa, Undecided};
 use crate::account::{CallId, KeptAnswer};
 use crate::ports::VaultError;
 use crate::sealed::SealContext;
-use crate::{AccountKey, Actor, Timestamp};
+use crate::{AccountKey, Actor, Delta, Timestamp};
 
 /// Who calls for a change that is answered with a `T`, and whether the answer is kept.
 ///
@@ -89,6 +89,22 @@ impl Mfa {
         let sealed = self.ports.vault.seal(&text, &SealContext::Answer { account, call }).await?;
         let time = if secret { KeptAnswer::SECRET_KEPT_FOR } else { KeptAnswer::KEPT_FOR };
         Ok(KeptAnswer { call, secret, expires_at: now.plus(time), sealed })
+    }
+
+    /// Seals with the newest key what older ones sealed of the answers that stay. One that cannot be opened stays as it
+    /// is: it must not keep anybody from a change, and its call must not be made twice.
+    pub(super) async fn reseal_answers(&self, account: &AccountKey, delta: &mut Delta) {
+        let vault = self.ports.vault.as_ref();
+        let mut resealed = Vec::new();
+        for answer in delta.answers_after().iter().filter(|answer| vault.supersedes(&answer.sealed.key)) {
+            let context = SealContext::Answer { account, call: answer.call };
+            if let Ok(text) = vault.open(&answer.sealed, &context).await
+                && let Ok(sealed) = vault.seal(&text, &context).await
+            {
+                resealed.push(KeptAnswer { sealed, ..answer.clone() });
+            }
+        }
+        delta.replace_answers(resealed);
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Error, Result, ensure};
 use mfa_domain::mfa::{Status, Undecided};
 use mfa_domain::ports::AccountPlace;
-use mfa_domain::{AccountKey, UserId};
+use mfa_domain::{AccountKey, AuditHead, UserId};
 use serde_json::{Value, json};
 
 use super::standing;
@@ -35,6 +35,8 @@ pub(super) async fn run(installation: &Installation, arguments: UserListArgs) ->
             break;
         }
         let (place, what) = match found {
+            // Nothing ever happened: it holds the answer to a call that found nothing to do.
+            Ok(account) if account.audit_head == AuditHead::default() => continue,
             Ok(account) => match mfa.status(&account.key).await {
                 Ok(status) => {
                     users.push((account.key, status));
