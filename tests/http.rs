@@ -50,7 +50,12 @@ async fn a_user_from_never_seen_to_erased() {
         let spaced = format!(" {}-{} ", &phone.totp(0)[..3], &phone.totp(0)[3..]);
         let verified = client.verify("alice+1@example.com", &spaced).await.expect(200).json;
         let id = phone.factor.as_str();
-        assert_eq!(verified, json!({ "verified": true, "factor": id, "kind": "totp", "amr": ["otp"] }));
+        assert_eq!(
+            verified,
+            json!({
+                "user": "alice+1@example.com", "verified": true, "factor": id, "kind": "totp", "amr": ["otp"],
+            })
+        );
 
         let verified =
             client.verify("alice+1@example.com", codes[0].as_str().unwrap()).await.expect(200).json;
