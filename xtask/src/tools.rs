@@ -170,8 +170,7 @@ fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// `cargo nextest`, which runs tests.
 pub(crate) fn cargo_nextest() -> Result<Command> {
-    if let Some(mut install) = missing("nextest") {
-        install.arg("--quiet");
+    if let Some(install) = missing("nextest") {
         run(install)?;
     }
     Ok(subcommand("nextest"))
@@ -185,8 +184,8 @@ impl CargoDeny {
     pub(crate) fn begin() -> Result<Self> {
         let install = missing("deny").map(|install| {
             let mut patient = command("nice", &["-n", "19"]);
-            patient.arg(install.get_program()).args(install.get_args()).arg("--quiet");
-            patient.env("CARGO_PROFILE_DEV_DEBUG", "0").spawn()
+            patient.arg(install.get_program()).args(install.get_args());
+            patient.envs(install.get_envs().filter_map(|(name, value)| Some((name, value?)))).spawn()
         });
         Ok(Self(install.transpose()?))
     }
@@ -206,7 +205,7 @@ fn missing(name: &str) -> Option<Command> {
     if succeeds(subcommand(name).get_program(), &[name, "--version"]) {
         return None;
     }
-    let mut install = cargo(&["install", "--debug", "--locked", "--root", "target/test-tools"]);
+    let mut install = cargo(&["install", "--quiet", "--debug", "--locked", "--root", "target/test-tools"]);
     install.arg(format!("cargo-{name}")).env("CARGO_PROFILE_DEV_DEBUG", "0");
     Some(install)
 }
