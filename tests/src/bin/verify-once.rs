@@ -8,9 +8,16 @@ fn main() -> ExitCode {
     let code = std::env::args().nth(1).and_then(|text| Code::parse(&text).ok());
     let secret = Secret::from_bytes(b"12345678901234567890").ok();
     let (Some(code), Some(secret)) = (code, secret) else { return ExitCode::from(2) };
-    match Totp::default().verify(&secret, &code, 59, Window::ONE_EITHER_SIDE, None) {
-        Ok(Some(_)) => ExitCode::SUCCESS,
-        Ok(None) => ExitCode::from(1),
-        Err(_) => ExitCode::from(2),
+    match check_once(&secret, &code) {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::from(1),
+        None => ExitCode::from(2),
     }
+}
+
+/// Whether the code is right. Its instructions are counted by the function's name.
+#[inline(never)]
+fn check_once(secret: &Secret, code: &Code) -> Option<bool> {
+    let step = Totp::default().verify(secret, code, 59, Window::ONE_EITHER_SIDE, None);
+    step.ok().map(|step| step.is_some())
 }
