@@ -5,13 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::run::{cargo, command, root, run, succeeds};
+use crate::run::{cargo, command, root, run};
 use crate::test::tests;
 use crate::tools;
-
-/// What a release is to work beside, as long as there is no release: the last commit that landed before
-/// the work under way began.
-const PREVIOUS: &str = "tests/faults/previous";
 
 /// The tests that take `MFA_TEST_FULL`, of the whole program and of each store.
 const TESTS: &str = "test(/^(faults|failover|crash|replicas|refusals|throttle|races|museum)::/)";
@@ -37,26 +33,22 @@ fn run_full(which: &str, filters: &[&str], previous: Option<PathBuf>) -> Result<
     run(tests)
 }
 
-/// Builds the version before; none where it is not in this checkout.
+/// Builds the version before, which is the newest release; none as long as there is no release.
 #[expect(clippy::print_stderr, reason = "a command line")]
 fn previous() -> Result<Option<PathBuf>> {
-    let revision = match text(&["describe", "--tags", "--match", "v*", "--abbrev=0", "HEAD^"]) {
-        Ok(release) => release,
-        Err(_) => fs::read_to_string(root().join(PREVIOUS))?.trim().to_owned(),
-    };
-    if !succeeds("git", &["cat-file", "-e", &format!("{revision}^{{commit}}")]) {
+    let Ok(release) = text(&["describe", "--tags", "--match", "v*", "--abbrev=0", "HEAD^"]) else {
         eprintln!(
-            "\nNOT RUN: the version before beside this one: {revision} is not in this checkout; \
-             `git fetch --unshallow` gets it"
+            "\nNOT RUN: the version before beside this one: there is no tag of a release in this checkout, \
+             or it has no history"
         );
         return Ok(None);
-    }
+    };
     let folder = root().join("target/previous");
-    let source = folder.join(text(&["rev-parse", "--short", &format!("{revision}^{{commit}}")])?);
+    let source = folder.join(text(&["rev-parse", "--short", &format!("{release}^{{commit}}")])?);
     fs::create_dir_all(&source)?;
     let (archive, source_path) = (folder.join("source.tar"), source.to_str().context("a path")?.to_owned());
     let archive = archive.to_str().context("a path")?;
-    run(command("git", &["archive", "--format=tar", "--output", archive, &revision]))?;
+    run(command("git", &["archive", "--format=tar", "--output", archive, &release]))?;
     run(command("tar", &["--extract", "--file", archive, "--directory", &source_path]))?;
     let mut build = cargo(&["build", "--locked", "--package", "mfa-server", "--manifest-path"]);
     build.arg(source.join("Cargo.toml")).arg("--target-dir").arg(folder.join("build"));

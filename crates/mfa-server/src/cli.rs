@@ -54,9 +54,6 @@ pub(crate) enum Command {
     /// Look after the webhooks that the audit trail is delivered to
     #[command(subcommand)]
     Webhook(WebhookCommand),
-    /// Look after the database
-    #[command(subcommand)]
-    Store(StoreCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -188,15 +185,6 @@ pub(crate) struct UserListArgs {
     pub(crate) limit: u32,
     #[command(flatten)]
     pub(crate) json: Json,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum StoreCommand {
-    /// Take away what only older versions of this program need of a PostgreSQL database
-    ///
-    /// Once every machine runs this version. Servers go on meanwhile; an older version refuses the
-    /// database from then on.
-    Upgrade,
 }
 
 #[derive(Debug, Args)]

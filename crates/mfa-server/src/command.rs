@@ -14,7 +14,6 @@ mod config;
 mod healthcheck;
 mod keys;
 mod serve;
-mod store;
 mod trial;
 mod user;
 mod webhook;
@@ -56,7 +55,6 @@ async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
         Command::User(command) => user::run(config, command).await?,
         Command::Audit(command) => return audit::run(config, command).await,
         Command::Webhook(command) => return webhook::run(config, command).await,
-        Command::Store(command) => store::run(config, &command).await?,
         Command::Config(command) => config::run(config, &command)?,
         Command::Healthcheck(arguments) => healthcheck::run(config, &arguments)?,
         Command::Completions { .. } => {}

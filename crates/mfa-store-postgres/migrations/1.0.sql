@@ -11,6 +11,10 @@ CREATE TABLE mfa.accounts (
     verified_at     bigint,
     audit_sequence  bigint   NOT NULL,
     audit_hash      bytea    NOT NULL,
+    audit_base_sequence bigint NOT NULL DEFAULT 0,
+    audit_base_hash bytea    NOT NULL
+        DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000',
+    answers         bytea,
     CONSTRAINT accounts_key UNIQUE (tenant_id, user_id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
@@ -28,6 +32,11 @@ COMMENT ON COLUMN mfa.accounts.verified_at IS
     'The last success, in milliseconds since 1970-01-01T00:00:00Z; null if there was none.';
 COMMENT ON COLUMN mfa.accounts.audit_sequence IS 'The sequence number of the account''s last event.';
 COMMENT ON COLUMN mfa.accounts.audit_hash IS 'The hash of that event: the head of the audit chain.';
+COMMENT ON COLUMN mfa.accounts.audit_base_sequence IS
+    'The sequence number of the last event that was removed by age; 0 if none was. The trail begins after it.';
+COMMENT ON COLUMN mfa.accounts.audit_base_hash IS 'The hash of that event; zeros if none was removed.';
+COMMENT ON COLUMN mfa.accounts.answers IS
+    'The answers that are kept for calls that may be sent again, sealed; null or empty if there are none.';
 
 CREATE TABLE mfa.factors (
     account_id   bigint   NOT NULL REFERENCES mfa.accounts (id),
@@ -81,30 +90,21 @@ COMMENT ON COLUMN mfa.factors.key_id IS 'The name of the key that opens the secr
 COMMENT ON COLUMN mfa.factors.secret IS 'Encrypted, and bound to this account, factor and kind.';
 
 CREATE TABLE mfa.backup_code_sets (
-    account_id bigint PRIMARY KEY REFERENCES mfa.accounts (id),
-    scheme     text   NOT NULL,
-    issued_at  bigint NOT NULL
+    account_id bigint   PRIMARY KEY REFERENCES mfa.accounts (id),
+    scheme     text     NOT NULL,
+    issued_at  bigint   NOT NULL,
+    hashes     bytea[]  NOT NULL,
+    spent_at   bigint[] NOT NULL
 );
 
 COMMENT ON TABLE mfa.backup_code_sets IS 'The current backup codes of each user, at most one set.';
 COMMENT ON COLUMN mfa.backup_code_sets.account_id IS 'Whose: accounts.id.';
 COMMENT ON COLUMN mfa.backup_code_sets.scheme IS 'How the codes are hashed: algorithm, costs, salt.';
 COMMENT ON COLUMN mfa.backup_code_sets.issued_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';
-
-CREATE TABLE mfa.backup_codes (
-    account_id bigint  NOT NULL REFERENCES mfa.accounts (id),
-    place      integer NOT NULL,
-    hash       bytea   NOT NULL,
-    spent_at   bigint,
-    PRIMARY KEY (account_id, place)
-);
-
-COMMENT ON TABLE mfa.backup_codes IS 'The codes of each set, spent ones included.';
-COMMENT ON COLUMN mfa.backup_codes.account_id IS 'Whose: accounts.id.';
-COMMENT ON COLUMN mfa.backup_codes.place IS 'The place in the set; it never changes.';
-COMMENT ON COLUMN mfa.backup_codes.hash IS 'Hashed under the scheme of the set.';
-COMMENT ON COLUMN mfa.backup_codes.spent_at IS
-    'When it was used, in milliseconds since 1970-01-01T00:00:00Z; null if it still can be.';
+COMMENT ON COLUMN mfa.backup_code_sets.hashes IS
+    'The codes, spent ones included, hashed under the scheme. The place of one never changes.';
+COMMENT ON COLUMN mfa.backup_code_sets.spent_at IS
+    'When the code at the same place was used, in milliseconds since 1970-01-01T00:00:00Z; null if it still can be.';
 
 CREATE TABLE mfa.events (
     id         bigint GENERATED ALWAYS AS IDENTITY,
@@ -119,12 +119,12 @@ CREATE TABLE mfa.events (
     previous   bytea  NOT NULL,
     hash       bytea  NOT NULL,
     PRIMARY KEY (account_id, sequence)
-) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE UNIQUE INDEX events_by_tenant ON mfa.events (tenant_id, id);
 
 COMMENT ON TABLE mfa.events IS
-    'The audit trail: append-only, one chain of hashes for each account. account_id is accounts.id, of which no row is ever deleted.';
+    'The audit trail: append-only but for events that are removed by age, one chain of hashes for each account. account_id is accounts.id, of which no row is ever deleted.';
 COMMENT ON COLUMN mfa.events.id IS
     'The place in the store. Of transactions that overlap, the one with the larger ids may commit first.';
 COMMENT ON COLUMN mfa.events.tenant_id IS 'That of the account.';
@@ -163,3 +163,92 @@ COMMENT ON COLUMN mfa.api_keys.revoked_at IS
     'From then on it opens nothing, in milliseconds since 1970-01-01T00:00:00Z; null if it still does.';
 COMMENT ON COLUMN mfa.api_keys.last_used_at IS
     'The beginning of the minute in which it was last used, in milliseconds since 1970-01-01T00:00:00Z; null if never.';
+
+CREATE TABLE mfa.deliveries (
+    endpoint      text    COLLATE "C" PRIMARY KEY,
+    version       bigint  NOT NULL CHECK (version > 0),
+    position      bigint  NOT NULL,
+    through       bigint,
+    claimed_until bigint  NOT NULL,
+    not_before    bigint  NOT NULL,
+    failures      bigint  NOT NULL,
+    last_failure  text,
+    stopped       boolean NOT NULL,
+    unreadable    bigint  NOT NULL
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE mfa.deliveries IS
+    'How far each endpoint is that the audit trail is delivered to: one row each.';
+COMMENT ON COLUMN mfa.deliveries.endpoint IS 'The operator''s name for the endpoint.';
+COMMENT ON COLUMN mfa.deliveries.version IS 'How often the row was changed. Every change compares it first.';
+COMMENT ON COLUMN mfa.deliveries.position IS
+    'Events up to this id were delivered, or were not for this endpoint.';
+COMMENT ON COLUMN mfa.deliveries.through IS
+    'The last event of the batch that is being sent, or is to be sent again; null if there is none.';
+COMMENT ON COLUMN mfa.deliveries.claimed_until IS
+    'Until then only the replica that claimed it sends, in milliseconds since 1970-01-01T00:00:00Z; 0 if none has.';
+COMMENT ON COLUMN mfa.deliveries.not_before IS
+    'After a failure nobody sends before that time, in milliseconds since 1970-01-01T00:00:00Z; else 0.';
+COMMENT ON COLUMN mfa.deliveries.failures IS 'Failed attempts in a row.';
+COMMENT ON COLUMN mfa.deliveries.last_failure IS
+    'How the last of them failed, in a word such as timeout or status_503.';
+COMMENT ON COLUMN mfa.deliveries.stopped IS
+    'Whether the endpoint said that it is gone. Then nothing is sent until an operator resumes it.';
+COMMENT ON COLUMN mfa.deliveries.unreadable IS
+    'How many events were passed over since they cannot be read.';
+
+-- What is short-lived. Both tables are unlogged: after a crash of the server, and on a standby that is
+-- promoted, they are empty. So what was taken out of them never comes back.
+
+CREATE UNLOGGED TABLE mfa.challenges (
+    id         text   COLLATE "C" PRIMARY KEY,
+    tenant_id  text   NOT NULL,
+    user_id    text   NOT NULL,
+    factor_id  uuid,
+    kind       text   NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    version    bigint NOT NULL CHECK (version > 0),
+    state      text   NOT NULL,
+    failures   bigint NOT NULL,
+    data       bytea  NOT NULL
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+
+CREATE INDEX challenges_by_expiry ON mfa.challenges (expires_at);
+
+COMMENT ON TABLE mfa.challenges IS
+    'What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. One that was answered has no row. Unlogged: empty after a crash, and users start again.';
+COMMENT ON COLUMN mfa.challenges.id IS 'The id that the API shows: random, never used again.';
+COMMENT ON COLUMN mfa.challenges.tenant_id IS 'The customer of the installation that the user belongs to.';
+COMMENT ON COLUMN mfa.challenges.user_id IS 'Whose challenge it is: the host application''s own name for the user.';
+COMMENT ON COLUMN mfa.challenges.factor_id IS 'Which factor answers it; null if any of the user''s of that kind may.';
+COMMENT ON COLUMN mfa.challenges.kind IS
+    'email_code, sms_code, push, webauthn_registration, webauthn_authentication.';
+COMMENT ON COLUMN mfa.challenges.created_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';
+COMMENT ON COLUMN mfa.challenges.expires_at IS
+    'When it is too late for an answer, in milliseconds since 1970-01-01T00:00:00Z. An hour later the row may go.';
+COMMENT ON COLUMN mfa.challenges.version IS 'How often it was changed, and 1. Every change compares it first.';
+COMMENT ON COLUMN mfa.challenges.state IS 'open, approved or denied.';
+COMMENT ON COLUMN mfa.challenges.failures IS 'How many wrong answers it got.';
+COMMENT ON COLUMN mfa.challenges.data IS 'What its kind needs, hashed or encrypted where it is secret.';
+
+-- kept_until is rounded up to the hour: it changes once in an hour at most, and the many charges in
+-- between touch no index.
+CREATE UNLOGGED TABLE mfa.throttles (
+    key        text   COLLATE "C" PRIMARY KEY,
+    arrival    bigint NOT NULL,
+    latest     bigint NOT NULL,
+    kept_until bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+
+CREATE INDEX throttles_by_end ON mfa.throttles (kept_until);
+
+COMMENT ON TABLE mfa.throttles IS
+    'How often who has called lately, by the generic cell rate algorithm. Unlogged: empty after a crash, and everybody has a burst again.';
+COMMENT ON COLUMN mfa.throttles.key IS 'Who or what is charged: kind/tenant/subject.';
+COMMENT ON COLUMN mfa.throttles.arrival IS
+    'The theoretical arrival time: until when the quota is taken up, in microseconds since 1970-01-01T00:00:00Z.';
+COMMENT ON COLUMN mfa.throttles.latest IS
+    'The latest time of a charge, in microseconds since 1970-01-01T00:00:00Z. For one key, time never goes back.';
+COMMENT ON COLUMN mfa.throttles.kept_until IS
+    'When the row may go, in milliseconds since 1970-01-01T00:00:00Z: an hour after the quota is there again, or a little later.';

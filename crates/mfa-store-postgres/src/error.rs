@@ -91,10 +91,6 @@ pub enum PostgresError {
     /// The tables could not be brought up to date. Nothing was changed.
     #[error("the database could not be migrated")]
     Unmigrated(#[source] Arc<dyn StdError + Send + Sync>),
-    /// It is too early for an upgrade: no program of this version has opened the database, so older ones may
-    /// be in use. Nothing was changed.
-    #[error("no program of this version has opened the database yet; replace all older ones first")]
-    NotPrepared,
     /// The user may not do that.
     #[error("the database user lacks a privilege: {0}")]
     Privilege(String),

@@ -10,35 +10,19 @@ use tokio::time::Instant;
 use crate::PostgresError;
 use crate::transaction::{TimeLimits, transact};
 
-/// What each version of the tables adds, oldest first. Append-only: one that was released is never
-/// changed.
+/// What makes each version of the tables, oldest first. From the first tag on append-only: one that was
+/// released is never changed.
 ///
-/// A new minor version leaves the tables so that the program before it still works beside the new
-/// one: it adds, what it adds has a default, and what it writes elsewhere is written where that program
-/// looks, too. A program makes it when it opens the database.
-///
-/// A new major version takes away what only programs before need, and these refuse the database from
-/// then on. The program that brings it works with the last version before it as well, and so beside
-/// itself, before and after; who runs it says when ([`upgrade`]).
-const MIGRATIONS: [(Version, Work); 8] = [
-    (Version { major: 1, minor: 0 }, Work::AtOnce(include_str!("../migrations/1.0.sql"))),
-    (Version { major: 1, minor: 1 }, Work::AtOnce(include_str!("../migrations/1.1.sql"))),
-    (Version { major: 1, minor: 2 }, Work::AtOnce(include_str!("../migrations/1.2.sql"))),
-    (Version { major: 1, minor: 3 }, Work::AtOnce(include_str!("../migrations/1.3.sql"))),
-    (Version { major: 1, minor: 4 }, Work::AtOnce(include_str!("../migrations/1.4.sql"))),
-    (Version { major: 1, minor: 5 }, Work::InParts(include_str!("../migrations/1.5.sql"))),
-    (Version { major: 1, minor: 6 }, Work::AtOnce(include_str!("../migrations/1.6.sql"))),
-    (Version { major: 2, minor: 0 }, Work::AtOnce(include_str!("../migrations/2.0.sql"))),
-];
+/// A program makes what is missing when it opens the database. So a new minor version leaves the tables as
+/// the program before it needs them, which works beside the new one: it adds, and what it adds has a default.
+const MIGRATIONS: [Migration; 1] =
+    [Migration { to: Version { major: 1, minor: 0 }, statements: include_str!("../migrations/1.0.sql") }];
 
-/// What makes a version.
+/// What makes a version, in one transaction.
 #[derive(Clone, Copy)]
-enum Work {
-    /// Statements, in one transaction.
-    AtOnce(&'static str),
-    /// A statement that is made again and again, for what comes after the account that it named last,
-    /// until it names none. Where there was nothing before, there is nothing to do.
-    InParts(&'static str),
+struct Migration {
+    to: Version,
+    statements: &'static str,
 }
 
 /// How long a migration waits for that of another replica. Nobody waits behind it. Its work takes as long as it does.
@@ -82,60 +66,24 @@ struct Version {
     minor: i32,
 }
 
-/// How far a program brings tables that are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// As far as programs before it work with them.
-    Minor,
-    /// All the way.
-    Major,
-}
-
-impl Reach {
-    /// The version that tables of the version `found` are brought to; new ones always to the last.
-    fn of(self, found: Version) -> Version {
-        let stays = self == Self::Minor && found != Version::default();
-        let reached = MIGRATIONS.iter().map(|(version, _)| *version);
-        reached.filter(|version| !stays || version.major == found.major).max().unwrap_or_default()
-    }
-}
-
-/// Brings the tables up to date, as far as programs before this one work with them. Where they are, it
-/// needs no privilege but to read.
+/// Brings the tables up to date. Where they are, it needs no privilege but to read.
 pub(crate) async fn migrate(on: &mut PgConnection) -> Result<(), PostgresError> {
-    let found = bring(on, Reach::Minor).await?;
-    let last = Reach::Major.of(found);
-    if found < last {
-        tracing::info!(
-            found.major,
-            found.minor,
-            last.major,
-            "the database keeps what older programs need; upgrade it once none of them is used"
-        );
-    }
-    Ok(())
+    bring(on, &MIGRATIONS).await
 }
 
-/// Brings tables that [`migrate`] has brought as far as it does to the last version, and takes away what
-/// only older programs need.
-pub(crate) async fn upgrade(on: &mut PgConnection) -> Result<(), PostgresError> {
-    let found = transact(on, LIMITS, |on| Box::pin(found(on))).await?;
-    if found == Version::default() || found < Reach::Minor.of(found) {
-        return Err(PostgresError::NotPrepared);
-    }
-    bring(on, Reach::Major).await?;
-    Ok(())
-}
-
-/// Makes one version after the other. Gives the one that the tables have then.
-async fn bring(on: &mut PgConnection, reach: Reach) -> Result<Version, PostgresError> {
+/// Makes one version after the other.
+async fn bring(on: &mut PgConnection, migrations: &[Migration]) -> Result<(), PostgresError> {
+    let last = migrations.iter().map(|migration| migration.to).max().unwrap_or_default();
     let begin = Instant::now();
     loop {
         let found = transact(on, LIMITS, |on| Box::pin(found(on))).await?;
-        if found >= reach.of(found) {
-            return Ok(found);
+        if found.major > last.major {
+            return Err(PostgresError::TooNew { found: found.major, known: last.major });
         }
-        match step(on, found, reach).await {
+        if found >= last {
+            return Ok(());
+        }
+        match step(on, found, migrations).await {
             Err(PostgresError::Locked | PostgresError::GivenUp) if begin.elapsed() < PATIENCE => {
                 tracing::warn!(
                     "the database cannot be migrated while others use its tables or migrate it; trying again"
@@ -152,17 +100,17 @@ async fn bring(on: &mut PgConnection, reach: Reach) -> Result<Version, PostgresE
 
 /// The version after the one that was found, so that no lock is held for longer than its own work takes; of
 /// tables that are not there, all versions, so that they are there as a whole or not at all.
-async fn step(on: &mut PgConnection, before: Version, reach: Reach) -> Result<(), PostgresError> {
-    let last = reach.of(before);
-    let mut made: Vec<_> =
-        MIGRATIONS.iter().filter(|(version, _)| *version > before && *version <= last).collect();
+async fn step(
+    on: &mut PgConnection,
+    before: Version,
+    migrations: &[Migration],
+) -> Result<(), PostgresError> {
+    let mut missing: Vec<Migration> =
+        migrations.iter().filter(|migration| migration.to > before).copied().collect();
     if before != Version::default() {
-        made.truncate(1);
-        if let Some((_, Work::InParts(part))) = made.first() {
-            in_parts(on, part).await?;
-        }
+        missing.truncate(1);
     }
-    for version in transact(on, LIMITS, |on| Box::pin(make(on, before, made))).await? {
+    for version in transact(on, LIMITS, |on| Box::pin(make(on, before, missing))).await? {
         tracing::info!(version.major, version.minor, "the database was migrated");
     }
     Ok(())
@@ -172,7 +120,7 @@ async fn step(on: &mut PgConnection, before: Version, reach: Reach) -> Result<()
 async fn make(
     on: &mut PgConnection,
     before: Version,
-    versions: Vec<&'static (Version, Work)>,
+    migrations: Vec<Migration>,
 ) -> Result<Vec<Version>, PostgresError> {
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK);
     lock.execute(&mut *on).await.map_err(PostgresError::from_driver)?;
@@ -183,32 +131,18 @@ async fn make(
     if before == Version::default() {
         lay_foundation(on).await?;
     }
-    for (version, work) in &versions {
-        if let Work::AtOnce(statements) = *work {
-            on.execute(sqlx::raw_sql(statements)).await.map_err(unmigrated)?;
-        }
+    let mut made = Vec::new();
+    for Migration { to, statements } in migrations {
+        on.execute(sqlx::raw_sql(statements)).await.map_err(unmigrated)?;
         sqlx::query("INSERT INTO mfa.migrations (major, minor) VALUES ($1, $2)")
-            .bind(version.major)
-            .bind(version.minor)
+            .bind(to.major)
+            .bind(to.minor)
             .execute(&mut *on)
             .await
             .map_err(unmigrated)?;
+        made.push(to);
     }
-    Ok(versions.into_iter().map(|(version, _)| *version).collect())
-}
-
-async fn in_parts(on: &mut PgConnection, part: &'static str) -> Result<(), PostgresError> {
-    let mut done = Some(0_i64);
-    while let Some(after) = done {
-        let made = transact(on, LIMITS, |on| {
-            Box::pin(async move {
-                on.execute(LOCK_TIMEOUT).await.map_err(PostgresError::from_driver)?;
-                sqlx::query_scalar(part).bind(after).fetch_one(on).await.map_err(unmigrated)
-            })
-        });
-        done = made.await?;
-    }
-    Ok(())
+    Ok(made)
 }
 
 /// The version that the tables have; the default one if there are none.
@@ -231,12 +165,7 @@ async fn found(on: &mut PgConnection) -> Result<Version, PostgresError> {
     }
     let found: Option<(i32, i32)> =
         sqlx::query_as(LATEST).fetch_optional(on).await.map_err(foreign_or_driver)?;
-    let found = found.map_or(Version::default(), |(major, minor)| Version { major, minor });
-    let known = Reach::Major.of(found).major;
-    if found.major > known {
-        return Err(PostgresError::TooNew { found: found.major, known });
-    }
-    Ok(found)
+    Ok(found.map_or(Version::default(), |(major, minor)| Version { major, minor }))
 }
 
 /// Makes the schema, unless an operator has made it for us.

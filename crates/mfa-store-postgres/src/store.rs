@@ -8,17 +8,17 @@ use mfa_batch::{Batches, Limits};
 use mfa_domain::Charge;
 use mfa_domain::ports::ApiKeyId;
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection, Postgres};
+use sqlx::Postgres;
 use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 
 use crate::accounts::{self, Wanted};
 use crate::api_keys::{self, ApiKeyRow};
 use crate::change::{Change, commit_all};
-use crate::connections::{self, Connections, PostgresOptions};
+use crate::connections::{Connections, PostgresOptions};
 use crate::rows::AccountRow;
 use crate::throttle::{Asked, charge_all};
-use crate::{PostgresError, PostgresUrl, migrations};
+use crate::PostgresError;
 
 /// How long a batch waits for those before it, so that more travel together. They usually take less;
 /// one that takes longer, as it waits for a lock or a slow disk, holds the others up no longer than
@@ -61,32 +61,6 @@ impl PostgresStore {
     /// refused, and so is a database with tables of a newer major version.
     pub async fn open_with(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
         Ok(Self::start(Connections::open(url, options).await?, options.clone()))
-    }
-
-    /// Brings the tables of the database at `url` to the last version, and takes away what only older
-    /// programs need. Ask for it once none of them is used any more: from then on they refuse the
-    /// database. Programs of this version work with it before, meanwhile and after. If there is nothing
-    /// to do, nothing is done.
-    ///
-    /// To open a new database is enough for its tables to be of the last version.
-    ///
-    /// ```no_run
-    /// # async fn example() -> Result<(), mfa_store_postgres::PostgresError> {
-    /// mfa_store_postgres::PostgresStore::upgrade("postgres://mfa:password@db.example.com/mfa").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`PostgresStore::open`], and [`PostgresError::NotPrepared`] if no program of this version has ever
-    /// opened the database.
-    pub async fn upgrade(url: &str) -> Result<(), PostgresError> {
-        let settings = url.parse::<PostgresUrl>()?.settings()?;
-        let mut connection = connections::connect(&settings, Duration::ZERO).await?;
-        migrations::upgrade(&mut connection).await?;
-        // Nothing depends on how it ends.
-        let _ = connection.close().await;
-        Ok(())
     }
 
     fn start(connections: Connections, options: PostgresOptions) -> Self {

@@ -199,12 +199,12 @@ async fn a_newer_major_version_is_refused_and_a_newer_minor_one_is_not() {
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
     let mut newer = raw(&url).await;
     let before = migrations(&url).await;
-    newer.execute("INSERT INTO mfa.migrations VALUES (2, 9999)").await.unwrap();
+    newer.execute("INSERT INTO mfa.migrations VALUES (1, 9999)").await.unwrap();
     let beside = PostgresStore::open(&url).await.unwrap();
     make(&beside, &key("alice"), |draft| draft.put(factor(2, 20))).await;
-    newer.execute("INSERT INTO mfa.migrations VALUES (3, 0)").await.unwrap();
+    newer.execute("INSERT INTO mfa.migrations VALUES (2, 0)").await.unwrap();
     let error = refusal(&url).await;
-    assert!(matches!(error, PostgresError::TooNew { found: 3, known: 2 }), "{error:?}");
+    assert!(matches!(error, PostgresError::TooNew { found: 2, known: 1 }), "{error:?}");
     assert!(error.to_string().contains("a newer version of this program"), "{error}");
     assert_eq!(migrations(&url).await, before + 2);
 }

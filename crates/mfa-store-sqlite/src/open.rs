@@ -27,8 +27,8 @@ impl Default for SqliteOptions {
     }
 }
 
-/// Append-only: a migration that was released is never changed, and every one leaves the tables so
-/// that the version before it still works beside the new one.
+/// From the first tag on append-only: a migration that was released is never changed, and every one
+/// leaves the tables so that the version before it still works beside the new one.
 static MIGRATIONS: Migrator = sqlx_macros::migrate!("./migrations");
 
 /// The application id that the first migration sets: "mfak".

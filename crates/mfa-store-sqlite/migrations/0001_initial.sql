@@ -15,6 +15,11 @@ CREATE TABLE accounts (
     verified_at     INTEGER,
     audit_sequence  INTEGER NOT NULL, -- the account's last event, and its hash
     audit_hash      BLOB    NOT NULL,
+    -- After which event the trail begins, and its hash: those up to it were removed by age. Zeros if none was.
+    audit_base_sequence INTEGER NOT NULL DEFAULT 0,
+    audit_base_hash BLOB    NOT NULL
+        DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000',
+    answers         BLOB, -- kept for calls that may be sent again, sealed; null or empty if there are none
     UNIQUE (tenant, user)
 ) STRICT;
 
@@ -87,3 +92,45 @@ CREATE TABLE api_keys (
     revoked_at INTEGER,
     last_used_at INTEGER         -- the beginning of that minute
 ) STRICT;
+
+-- How far each endpoint is that the audit trail is delivered to: one row each.
+CREATE TABLE deliveries (
+    endpoint      TEXT    NOT NULL PRIMARY KEY, -- the operator's name for it
+    version       INTEGER NOT NULL,             -- how often the row was changed; every change compares it
+    position      INTEGER NOT NULL,             -- events up to this id were delivered
+    through       INTEGER,                      -- the last event of the batch that is being sent
+    claimed_until INTEGER NOT NULL,             -- until then nobody else sends; 0 if nobody has claimed it
+    not_before    INTEGER NOT NULL,             -- after a failure: nobody sends before; else 0
+    failures      INTEGER NOT NULL,             -- in a row
+    last_failure  TEXT,                         -- in a word, such as timeout or status_503
+    stopped       INTEGER NOT NULL,             -- 1: the endpoint is gone, and an operator has to resume it
+    unreadable    INTEGER NOT NULL              -- how many events were passed over since they cannot be read
+) STRICT, WITHOUT ROWID;
+
+-- What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. One that was answered
+-- has no row; one that expired goes an hour later, in passing.
+CREATE TABLE challenges (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    tenant     TEXT    NOT NULL,
+    user       TEXT    NOT NULL,
+    factor     TEXT,             -- which answers it; NULL if any of the user's of that kind may
+    kind       TEXT    NOT NULL, -- email_code, sms_code, push, webauthn_registration, webauthn_authentication
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    state      TEXT    NOT NULL, -- open, approved, denied
+    failures   INTEGER NOT NULL,
+    data       BLOB    NOT NULL  -- what its kind needs, hashed or encrypted where it is secret
+) STRICT;
+
+CREATE INDEX challenges_by_expiry ON challenges (expires_at);
+
+-- How often who has called lately, by the generic cell rate algorithm; written up to a second late.
+CREATE TABLE throttles (
+    key        TEXT    NOT NULL PRIMARY KEY, -- kind/tenant/subject
+    arrival    INTEGER NOT NULL, -- until when the quota is taken up, in microseconds
+    latest     INTEGER NOT NULL, -- the latest time of a charge, in microseconds
+    kept_until INTEGER NOT NULL  -- an hour after the quota is there again, up to the next full hour
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX throttles_by_end ON throttles (kept_until);
