@@ -100,11 +100,7 @@ async fn bring(on: &mut PgConnection, migrations: &[Migration]) -> Result<(), Po
 
 /// The version after the one that was found, so that no lock is held for longer than its own work takes; of
 /// tables that are not there, all versions, so that they are there as a whole or not at all.
-async fn step(
-    on: &mut PgConnection,
-    before: Version,
-    migrations: &[Migration],
-) -> Result<(), PostgresError> {
+async fn step(on: &mut PgConnection, before: Version, migrations: &[Migration]) -> Result<(), PostgresError> {
     let mut missing: Vec<Migration> =
         migrations.iter().filter(|migration| migration.to > before).copied().collect();
     if before != Version::default() {

@@ -7,18 +7,18 @@ use std::time::Duration;
 use mfa_batch::{Batches, Limits};
 use mfa_domain::Charge;
 use mfa_domain::ports::ApiKeyId;
-use sqlx::pool::PoolConnection;
 use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 
+use crate::PostgresError;
 use crate::accounts::{self, Wanted};
 use crate::api_keys::{self, ApiKeyRow};
 use crate::change::{Change, commit_all};
 use crate::connections::{Connections, PostgresOptions};
 use crate::rows::AccountRow;
 use crate::throttle::{Asked, charge_all};
-use crate::PostgresError;
 
 /// How long a batch waits for those before it, so that more travel together. They usually take less;
 /// one that takes longer, as it waits for a lock or a slow disk, holds the others up no longer than

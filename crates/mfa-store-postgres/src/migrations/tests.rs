@@ -1,7 +1,7 @@
 //! A migration beside programs that are at work.
 
-use mfa_testkit::changes::{change, key};
 use mfa_domain::ports::Commit;
+use mfa_testkit::changes::{change, key};
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::*;
