@@ -49,14 +49,14 @@ async fn main() {
     );
 
     let folder = tempfile::tempdir().unwrap();
-    let api_key = sqlite::populate(folder.path(), 0..users, FactorKind::Totp).await;
+    let api_key = sqlite::populate(folder.path(), 0..users, &FactorKind::Totp).await;
     let server = server(folder.path(), &api_key, None);
     measure("SQLite", &server, &api_key, [seconds, rounds, rate]).await;
     drop(server);
 
     let folder = tempfile::tempdir().unwrap();
     let database = Database::start().await;
-    database.load(folder.path(), 0..users, FactorKind::Totp, 10).await;
+    database.load(folder.path(), 0..users, &FactorKind::Totp, 10).await;
     let server = self::server(folder.path(), &database.api_key, Some(&database.url));
     measure("PostgreSQL", &server, &database.api_key, [seconds, rounds, rate]).await;
 }

@@ -38,7 +38,7 @@ async fn main() {
     let mut there = 0;
     for users in sizes {
         let loading = Instant::now();
-        let api_key = sqlite::populate(folder.path(), there..users, FactorKind::Hotp).await;
+        let api_key = sqlite::populate(folder.path(), there..users, &FactorKind::Hotp).await;
         let load = f64::from(users - there) / loading.elapsed().as_secs_f64();
         let new = there..users;
         there = users;

@@ -41,7 +41,7 @@ async fn main() {
     println!("medians of {rounds} rounds of {} s; {CONNECTIONS} connections; ms", time.as_secs());
 
     let folder = tempfile::tempdir().unwrap();
-    let api_key = sqlite::populate(folder.path(), 0..2 * USERS, FactorKind::Hotp).await;
+    let api_key = sqlite::populate(folder.path(), 0..2 * USERS, &FactorKind::Hotp).await;
     let options = ServerOptions::new([("MFA_LOG", "warn")]);
     let server = Server::in_folder(binary!(), folder.path(), &api_key, options);
     let sqlite = measure("SQLite", &server, &api_key, time, rounds).await;
@@ -49,7 +49,7 @@ async fn main() {
 
     let folder = tempfile::tempdir().unwrap();
     let database = Database::start().await;
-    database.load(folder.path(), 0..2 * USERS, FactorKind::Hotp, 10).await;
+    database.load(folder.path(), 0..2 * USERS, &FactorKind::Hotp, 10).await;
     let options = ServerOptions::new([("MFA_LOG", "warn"), ("MFA_STORE", &database.url)]);
     let server = Server::in_folder(binary!(), folder.path(), &database.api_key, options);
     let postgres = measure("PostgreSQL", &server, &database.api_key, time, rounds).await;

@@ -126,7 +126,7 @@ impl Installation {
     async fn load(size: u32, codes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::start().await;
-        let took = database.load(folder.path(), 0..size, FactorKind::Hotp, codes).await.as_secs_f64();
+        let took = database.load(folder.path(), 0..size, &FactorKind::Hotp, codes).await.as_secs_f64();
         let mut connection = database.connect().await;
         let mut bytes = Vec::new();
         for table in ["accounts", "factors", "backup_code_sets", "events"] {

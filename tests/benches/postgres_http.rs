@@ -36,7 +36,7 @@ async fn main() {
     let rounds = arguments.next().unwrap_or(5);
     let folder = tempfile::tempdir().unwrap();
     let database = Database::start().await;
-    let took = database.load(folder.path(), 0..USERS, FactorKind::Hotp, 10).await;
+    let took = database.load(folder.path(), 0..USERS, &FactorKind::Hotp, 10).await;
     println!("PostgreSQL with {}", settings().join(", "));
     println!("{USERS} users loaded in bulk, {:.0} /s", f64::from(USERS) / took.as_secs_f64());
 

@@ -37,7 +37,7 @@ async fn main() {
     let duration = Duration::from_secs(seconds);
     let folder = tempfile::tempdir().unwrap();
     let users = CONNECTIONS.into_iter().max().unwrap() * USERS_EACH;
-    let api_key = sqlite::populate(folder.path(), 0..users, FactorKind::Hotp).await;
+    let api_key = sqlite::populate(folder.path(), 0..users, &FactorKind::Hotp).await;
     let options = ServerOptions::new([("MFA_LOG", "warn")]);
     let server = Server::in_folder(binary!(), folder.path(), &api_key, options);
     let mut counters = vec![0; users as usize];

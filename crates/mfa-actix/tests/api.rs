@@ -14,7 +14,8 @@ use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, ApiKeyStore, Cl
 use mfa_domain::ports::{Deviation, EventQuery, ReferenceClock, ReferenceClockError, Scope, StoreError};
 use mfa_domain::ports::{Throttle, ThrottleKey};
 use mfa_domain::{
-    Account, AccountKey, AuditHead, Charge, Delta, KeyId, Quota, TenantId, Timestamp, Version, Versioned,
+    Account, AccountKey, AuditHead, Charge, Delta, Handle, KeyId, Quota, TenantId, Timestamp, Version,
+    Versioned,
 };
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_testkit::{FailingThrottle, Fault, ports};
@@ -107,6 +108,10 @@ impl AccountStore for SilentStore {
     }
 
     async fn commit(&self, _: &AccountKey, _: Version, _: &Delta) -> Result<Commit, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn find(&self, _: &TenantId, _: &Handle) -> Result<Option<AccountKey>, StoreError> {
         std::future::pending().await
     }
 

@@ -382,7 +382,7 @@ impl Place {
     }
 
     const fn context(&self) -> SealContext<'_> {
-        SealContext::Factor { account: &self.account, factor: self.factor, kind: self.kind }
+        SealContext::Factor { account: &self.account, factor: self.factor, kind: &self.kind }
     }
 }
 

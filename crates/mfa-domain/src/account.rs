@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::audit::{AuditEvent, AuditHead, EventKind};
 use crate::policy::{Change, Proof};
-use crate::{AccountKey, Actor, FactorId, Label, Policies, Timestamp};
+use crate::{AccountKey, Actor, Data, FactorId, Handle, Label, Policies, Timestamp};
 
 pub mod answers;
 pub mod attempts;
@@ -31,8 +31,11 @@ pub use answers::{CallId, KeptAnswer, KeptAnswers};
 pub use attempts::Attempts;
 pub use backup_codes::{BackupCodes, CodeHash, HashedCode};
 pub use codes::Codes;
-pub use factor::{Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, TotpDevice};
-pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Verdict, Verified};
+pub use factor::{
+    Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, StoredFactor, TotpDevice,
+    UnknownAuthenticator, UnreadableFactor,
+};
+pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Resealed, Verdict, Verified};
 
 /// Everything that one user has: factors, backup codes, attempts, and the ends of the audit chain.
 ///
@@ -57,6 +60,8 @@ pub struct Account {
     pub audit_base: AuditHead,
     /// The answers that are kept for calls that may be sent again.
     pub answers: KeptAnswers,
+    /// What is kept besides, of which stores know nothing. Nothing yet, and what newer versions write stays as it is.
+    pub data: Data,
 }
 
 /// How often an account was changed. It never comes back for the same key, not even after the
@@ -144,6 +149,18 @@ pub struct Delta {
     audit_head: AuditHead,
     answers: KeptAnswers,
     answers_changed: bool,
+    handles: Vec<HandleChange>,
+    data: Option<Data>,
+}
+
+/// What becomes of one handle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandleChange {
+    /// From now on it leads to this account. It may do so already; if it leads to another one of the tenant, nothing
+    /// of the delta can be made.
+    Claim(Handle),
+    /// It leads nowhere any more, if it led to this account.
+    Release(Handle),
 }
 
 /// What becomes of one factor.
@@ -184,6 +201,8 @@ impl Account {
             events: Vec::new(),
             answers: self.answers.at(context.now),
             answers_before: self.answers.len(),
+            handles: Vec::new(),
+            data: None,
         }
     }
 
@@ -199,10 +218,12 @@ impl Account {
             audit_head: self.audit_head,
             answers_changed: answers.len() != self.answers.len(),
             answers,
+            handles: Vec::new(),
+            data: None,
         }
     }
 
-    /// Makes the change. This is what every store's `commit` amounts to.
+    /// Makes the change. This is what every store's `commit` amounts to, but for handles, which are in no account.
     pub fn apply(&mut self, delta: &Delta) {
         for change in &delta.factors {
             match change {
@@ -228,6 +249,9 @@ impl Account {
         self.audit_head = delta.audit_head();
         if let Some(answers) = delta.answers() {
             self.answers = answers.clone();
+        }
+        if let Some(data) = &delta.data {
+            self.data = data.clone();
         }
     }
 
@@ -307,6 +331,18 @@ impl Delta {
         self.answers_changed.then_some(&self.answers)
     }
 
+    /// What becomes of handles, in order.
+    #[must_use]
+    pub fn handles(&self) -> &[HandleChange] {
+        &self.handles
+    }
+
+    /// The account's [data](Account::data) from now on, if they are others than before.
+    #[must_use]
+    pub const fn data(&self) -> Option<&Data> {
+        self.data.as_ref()
+    }
+
     /// Keeps the answer that this change is given, in the same commit.
     pub fn keep(&mut self, answer: KeptAnswer) {
         self.answers.keep(answer);
@@ -343,12 +379,32 @@ pub struct Draft<'a> {
     answers: KeptAnswers,
     /// How many there were: a draft only takes some away.
     answers_before: usize,
+    handles: Vec<HandleChange>,
+    data: Option<Data>,
 }
 
 impl Draft<'_> {
-    /// Puts a factor in place.
+    /// Puts a factor in place, and claims its handles.
     pub fn put(&mut self, factor: Factor) {
+        if !factor.is_removed() {
+            factor.handles().iter().for_each(|handle| self.claim(handle.clone()));
+        }
         self.factors.push(FactorChange::Put(factor));
+    }
+
+    /// Claims a handle for the account.
+    pub fn claim(&mut self, handle: Handle) {
+        self.handles.push(HandleChange::Claim(handle));
+    }
+
+    /// Gives up a handle of the account.
+    pub fn release(&mut self, handle: Handle) {
+        self.handles.push(HandleChange::Release(handle));
+    }
+
+    /// Puts other [data](Account::data) in the place of the account's.
+    pub fn data(&mut self, data: Data) {
+        self.data = Some(data);
     }
 
     /// Takes a factor away.
@@ -385,7 +441,18 @@ impl Draft<'_> {
     /// The finished change; `None` if nothing was recorded, since then nothing may change.
     #[must_use]
     pub fn finish(self) -> Option<Delta> {
-        let Self { head, attempts, factors, backup_codes, events, answers, answers_before, .. } = self;
+        let Self {
+            context: _,
+            head,
+            attempts,
+            factors,
+            backup_codes,
+            events,
+            answers,
+            answers_before,
+            handles,
+            data,
+        } = self;
         let answers_changed = answers.len() != answers_before;
         (!events.is_empty()).then_some(Delta {
             attempts,
@@ -395,6 +462,8 @@ impl Draft<'_> {
             audit_head: head,
             answers,
             answers_changed,
+            handles,
+            data,
         })
     }
 }

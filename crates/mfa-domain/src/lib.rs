@@ -5,8 +5,10 @@ pub mod actor;
 pub mod audit;
 pub mod challenge;
 pub mod code;
+pub mod data;
 pub mod delivery;
 pub mod event_id;
+pub mod handle;
 pub mod identity;
 pub mod mfa;
 pub mod policy;
@@ -24,15 +26,17 @@ pub use otp_core;
 
 pub use account::{
     Account, Authenticator, BackupCodes, BackupCodesChange, Context, Decision, Delta, Draft, Factor,
-    FactorChange, FactorKind, FactorState, HotpDevice, Refusal, Rejection, TotpDevice, Verdict, Verified,
-    Version, Versioned,
+    FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, Refusal, Rejection, StoredFactor,
+    TotpDevice, Verdict, Verified, Version, Versioned,
 };
 pub use actor::{Actor, Authority};
 pub use audit::{AuditEvent, AuditHead, EventKind};
 pub use challenge::{Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress};
 pub use code::{BackupCode, SubmittedCode};
+pub use data::Data;
 pub use delivery::{Delivery, EndpointId};
 pub use event_id::EventId;
+pub use handle::Handle;
 pub use identity::{AccountKey, FactorId, TenantId, UserCase, UserId};
 pub use mfa::{Mfa, Undecided};
 pub use policy::Policies;

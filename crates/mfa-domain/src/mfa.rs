@@ -70,6 +70,9 @@ pub enum Undecided {
     /// Somebody else changed the account each time that it was tried, or the same call came first.
     #[error("too many others changed the account at the same time")]
     Busy,
+    /// What was to be bound is bound to another user of the tenant already, such as a passkey.
+    #[error("it is bound to another user already")]
+    HandleTaken,
 }
 
 /// Why a factor could not be offered.
@@ -237,8 +240,10 @@ impl<'a> Change<'a> {
         let commit = ports.accounts.commit(self.key, self.version, &delta).await;
         latest_commit.record(commit.is_err().then(|| ports.clock.now()));
         let commit = commit?;
-        if commit == Commit::Won {
-            tell(delta.events());
+        match commit {
+            Commit::Won => tell(delta.events()),
+            Commit::Conflict => {}
+            Commit::HandleTaken => return Err(Undecided::HandleTaken),
         }
         Ok(commit)
     }

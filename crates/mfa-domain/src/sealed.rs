@@ -31,7 +31,7 @@ pub enum SealContext<'a> {
         /// Of which factor.
         factor: FactorId,
         /// Of which kind.
-        kind: FactorKind,
+        kind: &'a FactorKind,
     },
     /// The answer to a call that may be sent again.
     Answer {
@@ -101,7 +101,7 @@ mod tests {
         let data = |tenant: &str, user: &str| {
             let account = AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap());
             let factor = FactorId::fresh(Timestamp::default(), &[0; 10]);
-            let secret = SealContext::Factor { account: &account, factor, kind: FactorKind::Totp };
+            let secret = SealContext::Factor { account: &account, factor, kind: &FactorKind::Totp };
             let answer = SealContext::Answer { account: &account, call: CallId([0; 32]) };
             [secret, answer].map(|context| context.associated_data())
         };

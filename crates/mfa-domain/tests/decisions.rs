@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mfa_domain::account::{Decision, Drift, Evidence, OpenSecret};
+use mfa_domain::account::{Decision, Evidence, OpenSecret};
 use mfa_domain::audit::AuditHead;
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
 use mfa_domain::policy::{StandardLockout, StandardVerification, Standing};
@@ -37,7 +37,7 @@ fn sealed(number: u8) -> Sealed {
 }
 
 fn open(factor: &Factor) -> OpenSecret {
-    let number = factor.secret().bytes[0];
+    let number = factor.sealed.as_ref().unwrap().bytes[0];
     OpenSecret { factor: factor.id, sealed: sealed(number), secret: secret(number), resealed: None }
 }
 
@@ -51,9 +51,8 @@ impl World {
     /// With an active TOTP device (secret 1) and an active HOTP device (secret 2).
     fn enrolled() -> Self {
         let mut world = Self::new();
-        let totp =
-            TotpDevice { totp: Totp::default(), secret: sealed(1), last_step: None, drift: Drift::default() };
-        let hotp = HotpDevice { hotp: Hotp::default(), secret: sealed(2), counter: 0 };
+        let totp = TotpDevice::new(Totp::default());
+        let hotp = HotpDevice { hotp: Hotp::default(), counter: 0 };
         for (number, authenticator) in [(1, Authenticator::Totp(totp)), (2, Authenticator::Hotp(hotp))] {
             let factor = world.factor(number, authenticator);
             world.account.factors.push(Factor { state: FactorState::Active, ..factor });
@@ -71,6 +70,7 @@ impl World {
             },
             created_at: self.now,
             last_used_at: None,
+            sealed: Some(sealed(number)),
             authenticator,
         }
     }
@@ -282,8 +282,7 @@ fn a_hundred_failures_in_a_row_disable_until_a_reset() {
 #[test]
 fn changes_that_give_access_need_a_fresh_verification_even_from_an_operator() {
     let mut world = World::enrolled();
-    let device =
-        TotpDevice { totp: Totp::default(), secret: sealed(3), last_step: None, drift: Drift::default() };
+    let device = TotpDevice::new(Totp::default());
     let offered = world.factor(3, Authenticator::Totp(device));
     let id = world.account.factors[0].id;
     let attempt = |world: &mut World, actor: &Actor| {
@@ -313,8 +312,7 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
     let mut world = World::enrolled();
     let old = world.account.factors[0].id;
     let user = Actor::user("test");
-    let device =
-        TotpDevice { totp: Totp::default(), secret: sealed(3), last_step: None, drift: Drift::default() };
+    let device = TotpDevice::new(Totp::default());
     let mut new = world.factor(3, Authenticator::Totp(device));
     new.state =
         FactorState::Pending { expires_at: world.now.plus(Duration::from_mins(10)), replaces: Some(old) };
@@ -346,15 +344,8 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
 fn a_factor_that_was_offered_without_proof_dies_with_the_first_activation() {
     let mut world = World::new();
     let user = Actor::user("test");
-    let device = |number| {
-        Authenticator::Totp(TotpDevice {
-            totp: Totp::default(),
-            secret: sealed(number),
-            last_step: None,
-            drift: Drift::default(),
-        })
-    };
-    let (intruders, owners) = (world.factor(3, device(3)), world.factor(1, device(1)));
+    let device = || Authenticator::Totp(TotpDevice::new(Totp::default()));
+    let (intruders, owners) = (world.factor(3, device()), world.factor(1, device()));
     for offered in [intruders.clone(), owners.clone()] {
         world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
     }
@@ -412,8 +403,7 @@ fn a_counter_at_its_end_accepts_nothing_that_could_not_be_used_up() {
 fn a_pending_factor_protects_nothing_and_expires() {
     let mut world = World::new();
     let user = Actor::user("test");
-    let device =
-        TotpDevice { totp: Totp::default(), secret: sealed(1), last_step: None, drift: Drift::default() };
+    let device = TotpDevice::new(Totp::default());
     let offered = world.factor(1, Authenticator::Totp(device));
     let id = offered.id;
     world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
@@ -476,12 +466,7 @@ fn no_two_active_factors_have_one_label() {
     assert!(is_verified(&world.verify(&world.totp(0))));
 
     let pending = |world: &World, number: u8, replaces: Option<FactorId>| {
-        let device = TotpDevice {
-            totp: Totp::default(),
-            secret: sealed(number),
-            last_step: None,
-            drift: Drift::default(),
-        };
+        let device = TotpDevice::new(Totp::default());
         let expires_at = world.now.plus(Duration::from_mins(10));
         let state = FactorState::Pending { expires_at, replaces };
         Factor { state, ..world.factor(number, Authenticator::Totp(device)) }

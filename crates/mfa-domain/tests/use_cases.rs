@@ -13,8 +13,8 @@ use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, Clock, Commit, EventPage, EventQuery, StoreError,
 };
 use mfa_domain::{
-    Account, AccountKey, Actor, AuditHead, Delta, FactorId, KeyId, Label, Mfa, Policies, Reason, Refusal,
-    Rejection, SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
+    Account, AccountKey, Actor, AuditHead, Delta, FactorId, Handle, KeyId, Label, Mfa, Policies, Reason,
+    Refusal, Rejection, SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, TotpUser, ports, submitted};
@@ -280,6 +280,10 @@ impl AccountStore for Interloper {
             assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: Some(_), .. }));
         }
         self.inner.commit(key, at, delta).await
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        self.inner.find(tenant, handle).await
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {

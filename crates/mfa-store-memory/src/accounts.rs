@@ -1,6 +1,6 @@
 //! The contract of an account store at its simplest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use async_trait::async_trait;
@@ -8,7 +8,10 @@ use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
     EventQuery, RecordedEvent, StoreError,
 };
-use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, Factor, KeyId, Version, Versioned};
+use mfa_domain::{
+    Account, AccountKey, AuditEvent, AuditHead, Delta, Factor, Handle, HandleChange, KeyId, TenantId,
+    Version, Versioned,
+};
 
 use crate::{MemoryStore, Tables};
 
@@ -23,6 +26,16 @@ impl AccountStore for MemoryStore {
         let stored = tables.accounts.get(key).map_or_else(Version::default, |account| account.version);
         if stored != expected {
             return Ok(Commit::Conflict);
+        }
+        let Some(handles) = tables.handles_after(key, delta.handles()) else {
+            return Ok(Commit::HandleTaken);
+        };
+        for (handle, leads_here) in handles {
+            if leads_here {
+                tables.handles.insert(handle, key.user.clone());
+            } else {
+                tables.handles.remove(&handle);
+            }
         }
         let account = tables.accounts.entry(key.clone()).or_default();
         account.value.apply(delta);
@@ -82,15 +95,41 @@ impl AccountStore for MemoryStore {
         Ok(Commit::Won)
     }
 
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        let user = self.tables().handles.get(&(tenant.clone(), handle.clone())).cloned();
+        Ok(user.map(|user| AccountKey::new(tenant.clone(), user)))
+    }
+
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let tables = self.tables();
         let factors = tables.accounts.values().flat_map(|account| &account.value.factors);
-        let keys: BTreeSet<_> = factors.map(sealed_with).collect();
+        let keys: BTreeSet<_> = factors.filter_map(sealed_with).collect();
         Ok(keys.into_iter().cloned().collect())
     }
 }
 
 impl Tables {
+    /// Which handles lead to the account once the changes are made, and which no longer; `None` if one is taken.
+    fn handles_after(
+        &self,
+        key: &AccountKey,
+        changes: &[HandleChange],
+    ) -> Option<BTreeMap<(TenantId, Handle), bool>> {
+        let mut after = BTreeMap::new();
+        for change in changes {
+            let (HandleChange::Claim(handle) | HandleChange::Release(handle)) = change;
+            let place = (key.tenant.clone(), handle.clone());
+            let is_anothers = self.handles.get(&place).is_some_and(|user| *user != key.user);
+            match change {
+                HandleChange::Claim(_) if is_anothers => return None,
+                HandleChange::Claim(_) => drop(after.insert(place, true)),
+                HandleChange::Release(_) if is_anothers => {}
+                HandleChange::Release(_) => drop(after.insert(place, false)),
+            }
+        }
+        Some(after)
+    }
+
     /// The second event of an account that is still there.
     fn second_event(&self, key: &AccountKey, account: &Account) -> Option<&AuditEvent> {
         let sequence = account.audit_base.sequence + 2;
@@ -106,11 +145,11 @@ pub(crate) fn first<T>(mut matching: impl Iterator<Item = T>, limit: u32) -> (Ve
 }
 
 fn needs_another_key(account: &Account, than: Option<&KeyId>) -> bool {
-    than.is_none_or(|than| account.factors.iter().any(|factor| sealed_with(factor) != than))
+    than.is_none_or(|than| account.factors.iter().filter_map(sealed_with).any(|key| key != than))
 }
 
-fn sealed_with(factor: &Factor) -> &KeyId {
-    &factor.secret().key
+fn sealed_with(factor: &Factor) -> Option<&KeyId> {
+    factor.sealed.as_ref().map(|sealed| &sealed.key)
 }
 
 fn is_of(key: &AccountKey, query: &EventQuery) -> bool {

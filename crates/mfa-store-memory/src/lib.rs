@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mfa_domain::ports::{ApiKey, ApiKeyId, EventPosition};
-use mfa_domain::{Account, AccountKey, AuditEvent, Delivery, EndpointId, Versioned};
+use mfa_domain::{
+    Account, AccountKey, AuditEvent, Delivery, EndpointId, Handle, TenantId, UserId, Versioned,
+};
 
 mod accounts;
 mod api_keys;
@@ -27,6 +29,7 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 struct Tables {
     /// No entry ever goes, not even an erased account's: its version must not come back.
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
+    handles: BTreeMap<(TenantId, Handle), UserId>,
     /// Positions are counted from 1. The last one is never removed, so none is given again.
     events: BTreeMap<EventPosition, (AccountKey, AuditEvent)>,
     api_keys: BTreeMap<ApiKeyId, ApiKey>,

@@ -15,6 +15,7 @@ CREATE TABLE mfa.accounts (
     audit_base_hash bytea    NOT NULL
         DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000',
     answers         bytea,
+    data            jsonb,
     CONSTRAINT accounts_key UNIQUE (tenant_id, user_id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
@@ -38,6 +39,9 @@ COMMENT ON COLUMN mfa.accounts.audit_base_hash IS 'The hash of that event; zeros
 COMMENT ON COLUMN mfa.accounts.answers IS
     'The answers that are kept for calls that may be sent again, sealed; null or empty if there are none.';
 
+COMMENT ON COLUMN mfa.accounts.data IS
+    'What else is kept: an object, versioned by its member v; null if there is nothing.';
+
 CREATE TABLE mfa.factors (
     account_id   bigint   NOT NULL REFERENCES mfa.accounts (id),
     id           uuid     NOT NULL,
@@ -50,16 +54,9 @@ CREATE TABLE mfa.factors (
     replaces     uuid,
     created_at   bigint   NOT NULL,
     last_used_at bigint,
-    algorithm    text     NOT NULL,
-    digits       smallint NOT NULL,
-    period       bigint,
-    t0           bigint,
-    last_step    bigint,
-    drift        smallint,
-    leaning      smallint,
-    counter      bigint,
-    key_id       text     COLLATE "C" NOT NULL,
-    secret       bytea    NOT NULL,
+    key_id       text     COLLATE "C",
+    secret       bytea,
+    data         jsonb    NOT NULL,
     PRIMARY KEY (account_id, id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
@@ -70,7 +67,7 @@ COMMENT ON COLUMN mfa.factors.account_id IS 'Whose: accounts.id.';
 COMMENT ON COLUMN mfa.factors.id IS 'The id that the API shows.';
 COMMENT ON COLUMN mfa.factors.added_in IS 'The version of the account that added it; with added_as, the order of factors.';
 COMMENT ON COLUMN mfa.factors.added_as IS 'Its place among the changes of that version.';
-COMMENT ON COLUMN mfa.factors.kind IS 'totp or hotp.';
+COMMENT ON COLUMN mfa.factors.kind IS 'totp, hotp, or what a newer version knows.';
 COMMENT ON COLUMN mfa.factors.label IS 'What the user calls it.';
 COMMENT ON COLUMN mfa.factors.state IS 'pending until its first code was accepted, then active; removed.';
 COMMENT ON COLUMN mfa.factors.expires_at IS
@@ -78,16 +75,23 @@ COMMENT ON COLUMN mfa.factors.expires_at IS
 COMMENT ON COLUMN mfa.factors.replaces IS 'Of a pending one: the factor that goes once it is active.';
 COMMENT ON COLUMN mfa.factors.created_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';
 COMMENT ON COLUMN mfa.factors.last_used_at IS 'In milliseconds since 1970-01-01T00:00:00Z; null if never.';
-COMMENT ON COLUMN mfa.factors.algorithm IS 'SHA1, SHA256 or SHA512.';
-COMMENT ON COLUMN mfa.factors.digits IS 'Of its codes.';
-COMMENT ON COLUMN mfa.factors.period IS 'totp: the length of a step, in seconds.';
-COMMENT ON COLUMN mfa.factors.t0 IS 'totp: when steps begin to count, in seconds since 1970-01-01T00:00:00Z.';
-COMMENT ON COLUMN mfa.factors.last_step IS 'totp: the last step of which a code was accepted. It never falls.';
-COMMENT ON COLUMN mfa.factors.drift IS 'totp: how far the device''s clock is off, in steps.';
-COMMENT ON COLUMN mfa.factors.leaning IS 'totp: successes in a row before (negative) or after the window''s centre.';
-COMMENT ON COLUMN mfa.factors.counter IS 'hotp: the next counter that can be accepted. It never falls.';
-COMMENT ON COLUMN mfa.factors.key_id IS 'The name of the key that opens the secret.';
+COMMENT ON COLUMN mfa.factors.key_id IS 'The name of the key that opens the secret; null if there is no secret.';
 COMMENT ON COLUMN mfa.factors.secret IS 'Encrypted, and bound to this account, factor and kind.';
+COMMENT ON COLUMN mfa.factors.data IS
+    'Parameters and progress of its kind: an object, versioned by its member v. What is usual is left out.';
+
+CREATE TABLE mfa.handles (
+    tenant_id  text   COLLATE "C" NOT NULL,
+    handle     bytea  NOT NULL,
+    account_id bigint NOT NULL REFERENCES mfa.accounts (id),
+    CONSTRAINT handles_key PRIMARY KEY (tenant_id, handle)
+);
+
+COMMENT ON TABLE mfa.handles IS
+    'By what an account is found without knowing the user, such as the id of a passkey''s credential.';
+COMMENT ON COLUMN mfa.handles.tenant_id IS 'That of the account.';
+COMMENT ON COLUMN mfa.handles.handle IS 'Its sort, a colon, and its value.';
+COMMENT ON COLUMN mfa.handles.account_id IS 'Where it leads: accounts.id.';
 
 CREATE TABLE mfa.backup_code_sets (
     account_id bigint   PRIMARY KEY REFERENCES mfa.accounts (id),

@@ -10,7 +10,9 @@ use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
     StoreError, UnreadableAccount,
 };
-use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
+use mfa_domain::{
+    Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
+};
 use sqlx::PgConnection;
 
 use crate::change::Change;
@@ -28,9 +30,9 @@ pub(crate) const LOAD: &str = concat!(
     "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
         a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash, a.answers,
-        f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state, f.expires_at,
-        f.replaces::text AS replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
-        f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret,
+        a.data::text AS data, f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state,
+        f.expires_at, f.replaces::text AS replaces, f.created_at, f.last_used_at, f.key_id, f.secret,
+        f.data::text AS factor_data,
         s.scheme, s.issued_at, s.hashes, s.spent_at
     FROM unnest($1::text[], $2::text[], $3::bool[]) WITH ORDINALITY
         AS asked (tenant_id, user_id, backup_codes, number)
@@ -83,6 +85,10 @@ pub(crate) const TRIM: &str = "
     )
     SELECT id FROM moved";
 
+pub(crate) const FIND: &str = "
+    SELECT a.id, a.user_id FROM mfa.handles h JOIN mfa.accounts a ON a.id = h.account_id
+    WHERE h.tenant_id = $1 AND h.handle = $2";
+
 /// Jumps through the index from each key to the next, however many factors have it.
 pub(crate) const KEYS_IN_USE: &str = "
     WITH RECURSIVE key (id) AS (
@@ -105,8 +111,12 @@ impl AccountStore for PostgresStore {
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
         let change = Arc::new(Change::of(key, expected, delta)?);
-        let won = self.in_time(self.commits.ask(change)).await??;
-        Ok(if won { Commit::Won } else { Commit::Conflict })
+        match self.in_time(self.commits.ask(change)).await? {
+            Ok(true) => Ok(Commit::Won),
+            Ok(false) => Ok(Commit::Conflict),
+            Err(PostgresError::HandleTaken) => Ok(Commit::HandleTaken),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
@@ -135,6 +145,11 @@ impl AccountStore for PostgresStore {
         let moved =
             self.connections.transact(|on| Box::pin(async move { trim(on, &key, from, to).await })).await?;
         Ok(if moved { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        let (tenant, handle) = (tenant.clone(), handle.clone());
+        Ok(self.connections.transact(|on| Box::pin(async move { find(on, tenant, &handle).await })).await?)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
@@ -229,6 +244,22 @@ async fn page_end(
         .await
         .map_err(PostgresError::from_driver)?;
     Ok(end.map(|(tenant, user)| AccountPlace { tenant: tenant.into(), user: user.into() }))
+}
+
+async fn find(
+    on: &mut PgConnection,
+    tenant: TenantId,
+    handle: &Handle,
+) -> Result<Option<AccountKey>, PostgresError> {
+    let found: Option<(i64, String)> = sqlx::query_as(FIND)
+        .bind(tenant.as_str())
+        .bind(handle.as_bytes())
+        .fetch_optional(on)
+        .await
+        .map_err(PostgresError::from_driver)?;
+    let Some((account, user)) = found else { return Ok(None) };
+    let row = Row { table: "accounts", account };
+    Ok(Some(AccountKey::new(tenant, row.read("user_id", UserId::new(&user))?)))
 }
 
 async fn trim(

@@ -1,12 +1,14 @@
 //! Commits: many accounts in one statement. Every guard is in a WHERE clause, every verdict from what
 //! the statement returns.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::account::{Attempts, BackupCodes, KeptAnswers};
-use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, Version};
+use mfa_domain::{
+    AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, HandleChange, Version,
+};
 use sqlx::PgConnection;
 
 use crate::PostgresError;
@@ -36,6 +38,10 @@ pub(crate) struct Change {
     removed: Vec<String>,
     codes: Codes,
     events: Vec<EventRow>,
+    /// None leaves them as they are.
+    data: Option<String>,
+    claimed: Vec<Vec<u8>>,
+    released: Vec<Vec<u8>>,
 }
 
 /// A factor to put in place.
@@ -82,6 +88,7 @@ impl Change {
         version.checked_add(1).ok_or(PostgresError::TooLarge { column: "version" })?;
         let (factors, removed) = sum_up(delta.factors())?;
         let head = delta.audit_head();
+        let (claimed, released) = last_of_each(delta.handles());
         Ok(Self {
             key: key.clone(),
             version,
@@ -96,6 +103,9 @@ impl Change {
             removed,
             codes: Codes::of(delta.backup_codes())?,
             events: delta.events().iter().map(EventRow::of).collect::<Result<_, _>>()?,
+            data: delta.data().map(|data| data.as_str().to_owned()),
+            claimed,
+            released,
         })
     }
 
@@ -109,7 +119,22 @@ impl Change {
             && self.removed.is_empty()
             && matches!(self.codes, Codes::Kept)
             && self.answers.is_none()
+            && self.data.is_none()
+            && self.claimed.is_empty()
+            && self.released.is_empty()
     }
+}
+
+/// The handles that are claimed in the end, and those that are released.
+fn last_of_each(changes: &[HandleChange]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut last = BTreeMap::new();
+    for change in changes {
+        let (HandleChange::Claim(handle) | HandleChange::Release(handle)) = change;
+        last.insert(handle.as_bytes().to_vec(), matches!(change, HandleChange::Claim(_)));
+    }
+    let (claimed, released): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, claimed)| *claimed);
+    let handles = |list: Vec<(Vec<u8>, bool)>| list.into_iter().map(|(handle, _)| handle).collect();
+    (handles(claimed), handles(released))
 }
 
 fn sum_up(changes: &[FactorChange]) -> Result<(Vec<Put>, Vec<String>), PostgresError> {

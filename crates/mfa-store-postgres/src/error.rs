@@ -91,6 +91,9 @@ pub enum PostgresError {
     /// The tables could not be brought up to date. Nothing was changed.
     #[error("the database could not be migrated")]
     Unmigrated(#[source] Arc<dyn StdError + Send + Sync>),
+    /// A handle that a change claims leads to another account. Nothing was changed.
+    #[error("a handle leads to another account already")]
+    HandleTaken,
     /// The user may not do that.
     #[error("the database user lacks a privilege: {0}")]
     Privilege(String),
@@ -137,12 +140,6 @@ pub enum PostgresError {
     TooLarge {
         /// For which column.
         column: &'static str,
-    },
-    /// A newer domain has a kind of factor that this store has no columns for.
-    #[error("this store cannot keep factors of kind {kind}")]
-    Unsupported {
-        /// Which kind.
-        kind: &'static str,
     },
     /// The API key was not kept, since there is one of that id already.
     #[error("there is an API key of that id already")]
@@ -199,6 +196,7 @@ impl PostgresError {
             // A statement of that name is there already, or is not, or is another one.
             "42P05" | "26000" | "08P01" => Self::NoPreparedStatements,
             "57014" => Self::StatementTimeout,
+            "23505" if error.constraint() == Some("handles_key") => Self::HandleTaken,
             "55P03" => Self::Locked,
             "40001" | "40P01" => Self::GivenUp,
             code => Self::Other(Arc::new(Plain(format!("{} ({code})", message.0)))),
@@ -213,8 +211,8 @@ impl PostgresError {
             | Self::Locked
             | Self::GivenUp
             | Self::Corrupt(_)
-            | Self::TooLarge { .. }
-            | Self::Unsupported { .. } => true,
+            | Self::HandleTaken
+            | Self::TooLarge { .. } => true,
             error => error.is_of_a_statement(),
         }
     }

@@ -19,6 +19,7 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (events::EVENTS_OF_TENANT, &[]),
         (events::EVENTS_OF_USER, &[]),
         (api_keys::FIND_API_KEYS, &[]),
+        (accounts::FIND, &[]),
         // A handful of rows.
         (api_keys::LIST_API_KEYS, &["api_keys"]),
         (api_keys::ADD_API_KEY, &["api_keys"]),
@@ -107,10 +108,10 @@ async fn fill(connection: &mut PgConnection) {
         INSERT INTO mfa.accounts (tenant_id, user_id, version, failures, forgiven, recent_failures,
                 audit_sequence, audit_hash)
             SELECT 't' || n % 4, 'u' || n, 1, 0, 0, '{}', 1, '' FROM generate_series(1, 20000) n;
-        INSERT INTO mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, algorithm,
-                digits, counter, key_id, secret)
-            SELECT id, gen_random_uuid(), 1, 0, 'hotp', 'l', 'active', 0, 'SHA1', 6, 0, 'k' || id % 2, ''
-            FROM mfa.accounts;
+        INSERT INTO mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, key_id,
+                secret, data)
+            SELECT id, gen_random_uuid(), 1, 0, 'hotp', 'l', 'active', 0, 'k' || id % 2, '', '{}' FROM mfa.accounts;
+        INSERT INTO mfa.handles SELECT tenant_id, user_id::bytea, id FROM mfa.accounts;
         INSERT INTO mfa.backup_code_sets SELECT id, 's', 0, '{}', '{}' FROM mfa.accounts;
         INSERT INTO mfa.deliveries SELECT 'e' || id, 1, 0, NULL, 0, 0, 0, NULL, false, 0 FROM mfa.accounts;
         INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)

@@ -1,15 +1,11 @@
 //! Factors and backup codes as rows.
 
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode, KeptAnswers};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers};
 use mfa_domain::audit::EventHash;
-use mfa_domain::otp_core::{Digits, Hotp, Period, Totp};
-use mfa_domain::{
-    Account, AuditHead, Authenticator, Factor, FactorId, FactorKind, FactorState, HotpDevice, KeyId, Label,
-    Sealed, TotpDevice, Version, Versioned,
-};
+use mfa_domain::{Account, AuditHead, Data, Factor, KeyId, Sealed, StoredFactor, Version, Versioned};
 
 use crate::PostgresError;
-use crate::column::{Row, integer, millis};
+use crate::column::{Row, integer};
 
 /// An account with one of its factors, or with none if it has none.
 #[derive(sqlx_macros::FromRow)]
@@ -27,6 +23,7 @@ pub(crate) struct AccountRow {
     audit_base_sequence: i64,
     audit_base_hash: Vec<u8>,
     answers: Option<Vec<u8>>,
+    data: Option<String>,
     added_in: Option<i64>,
     added_as: Option<i32>,
     #[sqlx(flatten)]
@@ -49,16 +46,10 @@ pub(crate) struct FactorRow {
     pub(crate) replaces: Option<String>,
     pub(crate) created_at: Option<i64>,
     pub(crate) last_used_at: Option<i64>,
-    pub(crate) algorithm: Option<String>,
-    pub(crate) digits: Option<i16>,
-    pub(crate) period: Option<i64>,
-    pub(crate) t0: Option<i64>,
-    pub(crate) last_step: Option<i64>,
-    pub(crate) drift: Option<i16>,
-    pub(crate) leaning: Option<i16>,
-    pub(crate) counter: Option<i64>,
     pub(crate) key_id: Option<String>,
     pub(crate) secret: Option<Vec<u8>>,
+    #[sqlx(rename = "factor_data")]
+    pub(crate) data: Option<String>,
 }
 
 /// Puts an account together from its rows, one for each factor.
@@ -86,9 +77,10 @@ pub(crate) fn read(mut rows: Vec<AccountRow>) -> Result<Versioned<Account>, Post
     let answers = first.answers.as_deref().unwrap_or_default();
     let answers = row.read("answers", KeptAnswers::from_bytes(answers))?;
     let version = Version(row.number("version", first.version)?);
-    let factors = rows.iter().filter(|row| row.factor.id.is_some());
-    let factors = factors.map(|row| row.factor.read(of("factors"))).collect::<Result<_, _>>()?;
-    let value = Account { factors, backup_codes, attempts, audit_head, audit_base, answers };
+    let data = first.data.as_deref().map(Data::new).unwrap_or_default();
+    let factors = rows.into_iter().map(|row| row.factor).filter(|factor| factor.id.is_some());
+    let factors = factors.map(|factor| factor.read(of("factors"))).collect::<Result<_, _>>()?;
+    let value = Account { factors, backup_codes, attempts, audit_head, audit_base, answers, data };
     Ok(Versioned { value, version })
 }
 
@@ -114,101 +106,43 @@ impl AccountRow {
 
 impl FactorRow {
     pub(crate) fn of(factor: &Factor) -> Result<Self, PostgresError> {
-        let (state, expires_at, replaces) = match &factor.state {
-            FactorState::Active => ("active", None, None),
-            FactorState::Removed => ("removed", None, None),
-            FactorState::Pending { expires_at, replaces } => ("pending", Some(*expires_at), *replaces),
-        };
-        let secret = factor.secret();
-        let row = Self {
-            id: Some(factor.id.to_string()),
-            kind: Some(factor.kind().as_str().to_owned()),
-            label: Some(factor.label.to_string()),
-            state: Some(state.to_owned()),
-            expires_at: expires_at.map(millis),
-            replaces: replaces.as_ref().map(FactorId::to_string),
-            created_at: Some(millis(factor.created_at)),
-            last_used_at: factor.last_used_at.map(millis),
-            digits: Some(factor.digits().value().into()),
-            key_id: Some(secret.key.to_string()),
-            secret: Some(secret.bytes.clone()),
-            ..Self::default()
-        };
-        Ok(match &factor.authenticator {
-            Authenticator::Totp(device) => Self {
-                algorithm: Some(device.totp.algorithm().name().to_owned()),
-                period: Some(integer("period", device.totp.period().seconds())?),
-                t0: Some(integer("t0", device.totp.t0())?),
-                last_step: device.last_step.map(|step| integer("last_step", step)).transpose()?,
-                drift: Some(device.drift.steps),
-                leaning: Some(device.drift.leaning.into()),
-                ..row
-            },
-            Authenticator::Hotp(device) => Self {
-                algorithm: Some(device.hotp.algorithm().name().to_owned()),
-                counter: Some(integer("counter", device.counter)?),
-                ..row
-            },
-            _ => return Err(PostgresError::Unsupported { kind: factor.kind().as_str() }),
+        let factor = StoredFactor::of(factor);
+        let time = |column, time: Option<u64>| time.map(|time| integer(column, time)).transpose();
+        let (key_id, secret) = factor.sealed.map(|Sealed { key, bytes }| (key.to_string(), bytes)).unzip();
+        Ok(Self {
+            id: Some(factor.id),
+            kind: Some(factor.kind),
+            label: Some(factor.label),
+            state: Some(factor.state),
+            expires_at: time("expires_at", factor.expires_at)?,
+            replaces: factor.replaces,
+            created_at: time("created_at", Some(factor.created_at))?,
+            last_used_at: time("last_used_at", factor.last_used_at)?,
+            key_id,
+            secret,
+            data: Some(factor.data.as_str().to_owned()),
         })
     }
 
-    fn read(&self, row: Row) -> Result<Factor, PostgresError> {
-        let time = |column, value| row.time(column, row.required(column, value)?);
-        let state = match self.state.as_deref() {
-            Some("active") => FactorState::Active,
-            Some("removed") => FactorState::Removed,
-            Some("pending") => FactorState::Pending {
-                expires_at: time("expires_at", self.expires_at)?,
-                replaces: row.read("replaces", self.replaces.as_deref().map(str::parse).transpose())?,
-            },
-            _ => return Err(row.undecodable("state")),
+    fn read(self, row: Row) -> Result<Factor, PostgresError> {
+        let time = |column, time: Option<i64>| time.map(|time| row.number(column, time)).transpose();
+        let sealed = match (self.key_id, self.secret) {
+            (Some(key), Some(bytes)) => Some(Sealed { key: KeyId::new(key), bytes }),
+            (None, None) => None,
+            _ => return Err(row.undecodable("secret")),
         };
-        Ok(Factor {
-            id: row.read("id", text(row, "id", self.id.as_deref())?.parse())?,
-            label: row.read("label", Label::new(text(row, "label", self.label.as_deref())?))?,
-            state,
-            created_at: time("created_at", self.created_at)?,
-            last_used_at: row.optional_time("last_used_at", self.last_used_at)?,
-            authenticator: self.authenticator(row)?,
-        })
-    }
-
-    fn authenticator(&self, row: Row) -> Result<Authenticator, PostgresError> {
-        let algorithm = row.read("algorithm", text(row, "algorithm", self.algorithm.as_deref())?.parse())?;
-        let digits = row.number("digits", row.required("digits", self.digits)?.into())?;
-        let digits = row.read("digits", Digits::new(digits))?;
-        let secret = Sealed {
-            key: KeyId::new(text(row, "key_id", self.key_id.as_deref())?),
-            bytes: row.required("secret", self.secret.clone())?,
+        let factor = StoredFactor {
+            id: row.required("id", self.id)?,
+            kind: row.required("kind", self.kind)?,
+            label: row.required("label", self.label)?,
+            state: row.required("state", self.state)?,
+            expires_at: time("expires_at", self.expires_at)?,
+            replaces: self.replaces,
+            created_at: row.number("created_at", row.required("created_at", self.created_at)?)?,
+            last_used_at: time("last_used_at", self.last_used_at)?,
+            sealed,
+            data: Data::new(row.required("data", self.data)?),
         };
-        let required = |column, value| row.required(column, value);
-        match row.read("kind", text(row, "kind", self.kind.as_deref())?.parse())? {
-            FactorKind::Totp => {
-                let period = row.number("period", required("period", self.period)?)?;
-                let period = row.read("period", Period::new(period))?;
-                let t0 = row.number("t0", required("t0", self.t0)?)?;
-                let leaning = row.required("leaning", self.leaning)?;
-                Ok(Authenticator::Totp(TotpDevice {
-                    totp: Totp::new(algorithm, digits, period).with_t0(t0),
-                    secret,
-                    last_step: self.last_step.map(|step| row.number("last_step", step)).transpose()?,
-                    drift: Drift {
-                        steps: row.required("drift", self.drift)?,
-                        leaning: row.number("leaning", leaning.into())?,
-                    },
-                }))
-            }
-            FactorKind::Hotp => Ok(Authenticator::Hotp(HotpDevice {
-                hotp: Hotp::new(algorithm, digits),
-                secret,
-                counter: row.number("counter", required("counter", self.counter)?)?,
-            })),
-            _ => Err(row.undecodable("kind")),
-        }
+        factor.read().map_err(|error| row.undecodable(error.field))
     }
-}
-
-fn text<'a>(row: Row, column: &'static str, value: Option<&'a str>) -> Result<&'a str, PostgresError> {
-    row.required(column, value)
 }

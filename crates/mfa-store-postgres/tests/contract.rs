@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
-use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versioned};
+use mfa_domain::{Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Version, Versioned};
 use mfa_store_postgres::PostgresStore;
 use mfa_testkit::{
     Violation, account_store, api_key_store, challenge_store, delivery_store, reference_clock, throttle,
@@ -82,8 +82,12 @@ impl AccountStore for Naive {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
         // Whatever is there by now is overwritten; of its events only the first ones have a place.
-        let _ = self.0.commit(key, expected, delta).await?;
-        Ok(Commit::Won)
+        let commit = self.0.commit(key, expected, delta).await?;
+        Ok(if commit == Commit::HandleTaken { commit } else { Commit::Won })
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        self.0.find(tenant, handle).await
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {

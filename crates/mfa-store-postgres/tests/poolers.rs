@@ -188,7 +188,7 @@ async fn nothing_is_read_where_nothing_can_be_written() {
     }
     for error in [
         store.load(&key("alice")).await.unwrap_err(),
-        store.find(&nobody).await.unwrap_err(),
+        ApiKeyStore::find(&store, &nobody).await.unwrap_err(),
         store.list(None).await.unwrap_err(),
         store.keys_in_use().await.unwrap_err(),
         change(&store, &key("alice"), |_| ()).await.unwrap_err(),

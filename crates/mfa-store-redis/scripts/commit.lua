@@ -1,10 +1,11 @@
 -- A commit: all of it, or nothing.
 --
--- KEYS: the account, the users, the sealed secrets, the events, the user's events, the last event's id.
+-- KEYS: the account, the users, the sealed secrets, the events, the user's events, the last event's id; the handles, if
+-- there are changes of them.
 -- ARGV: user, expected version, next version, the last event that must be there; how many fields, each with
 -- its value; how many changes of factors, each with id, key of its secret, and record, or with an id and two
 -- empty texts to remove it; what becomes of the backup codes ('keep', 'remove', 'replace' or 'spend') and two
--- texts for that; how many events, each with eight values.
+-- texts for that; how many changes of handles, each 'claim' or 'release' and a handle; how many events, each with eight values.
 local at = 0
 local function take()
     at = at + 1
@@ -18,6 +19,9 @@ local version = redis.call('HGET', KEYS[1], 'version') or '0'
 redis.call('ZCARD', KEYS[2])
 redis.call('ZCARD', KEYS[3])
 redis.call('ZCARD', KEYS[5])
+if KEYS[7] then
+    redis.call('HLEN', KEYS[7])
+end
 local last = tonumber(redis.call('GET', KEYS[6]) or '0')
 local newest = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
 if not last or newest and tonumber(string.match(newest[1], '^%d+')) > last then
@@ -45,7 +49,9 @@ for id, key in string.gmatch(redis.call('HGET', KEYS[1], 'factors') or '', '(%S+
 end
 local before = {}
 for _, key in pairs(sealed_with) do
-    before[key] = true
+    if key ~= '' then
+        before[key] = true
+    end
 end
 local records, removed = {}, {}
 local changes = tonumber(take())
@@ -67,10 +73,24 @@ for _ = 1, changes do
     end
 end
 local codes, first, second = take(), take(), take()
+local leads_here = {}
+for _ = 1, tonumber(take()) do
+    local what, handle = take(), take()
+    local owner = redis.call('HGET', KEYS[7], handle)
+    if owner and owner ~= user then
+        if what == 'claim' then
+            return {2, text(last)}
+        end
+    else
+        leads_here[handle] = what == 'claim'
+    end
+end
 local index, after = {}, {}
 for place, id in ipairs(order) do
     index[place] = id .. '=' .. sealed_with[id]
-    after[sealed_with[id]] = true
+    if sealed_with[id] ~= '' then
+        after[sealed_with[id]] = true
+    end
 end
 
 -- From here on it is written. The first command is one that is refused when there is no memory left; once it
@@ -102,6 +122,13 @@ if changes > 0 then
         if not after[key] then
             redis.call('ZREM', KEYS[3], key .. ':' .. user)
         end
+    end
+end
+for handle, here in pairs(leads_here) do
+    if here then
+        redis.call('HSET', KEYS[7], handle, user)
+    else
+        redis.call('HDEL', KEYS[7], handle)
     end
 end
 if codes == 'remove' then

@@ -10,7 +10,7 @@ use mfa_domain::ports::{
     StoreError, UnreadableAccount,
 };
 use mfa_domain::{
-    Account, AccountKey, AuditHead, Delta, KeyId, TenantId, Timestamp, UserId, Version, Versioned,
+    Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Timestamp, UserId, Version, Versioned,
 };
 use redis::Value;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::script::{Call, Script};
 use crate::{LONGEST_PAGE, RedisError, RedisStore, change, events};
 
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/load.lua")));
+static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/find.lua")));
 static HEADS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/heads.lua")));
 static SECOND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/second.lua")));
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/trim.lua")));
@@ -48,9 +49,15 @@ impl AccountStore for RedisStore {
         let call = change::commit(&self.keys, key, expected, delta, lasting)?;
         self.list(&key.tenant).await?;
         let answer = self.connections.call(&call, Effect::Lasting).await?;
-        let (won, last): (bool, u64) = read(answer, "account")?;
-        self.found(&key.tenant, lasting, last, won)?;
-        Ok(if won { Commit::Won } else { Commit::Conflict })
+        let (made, last): (u8, u64) = read(answer, "account")?;
+        let commit = match made {
+            0 => Commit::Conflict,
+            1 => Commit::Won,
+            2 => Commit::HandleTaken,
+            _ => return Err(undecodable("account").into()),
+        };
+        self.found(&key.tenant, lasting, last, commit == Commit::Won)?;
+        Ok(commit)
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
@@ -115,6 +122,17 @@ impl AccountStore for RedisStore {
         let (won, last): (bool, u64) = read(answer, "account")?;
         self.found(tenant, lasting, last, false)?;
         Ok(if won { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        let lasting = self.tenants.lasting(tenant)?;
+        let call = Call::new(&FIND, [self.keys.handles(tenant), self.keys.last(tenant)]);
+        let answer = self.connections.call(&call.with(handle.as_bytes()), Effect::None).await?;
+        let (last, user): (u64, Option<Vec<u8>>) = read(answer, "handles")?;
+        self.found(tenant, lasting, last, false)?;
+        let Some(user) = user else { return Ok(None) };
+        let user = valid(&user, UserId::new).ok_or(undecodable("handles"))?;
+        Ok(Some(AccountKey::new(tenant.clone(), user)))
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use mfa_domain::account::Attempts;
-use mfa_domain::{AccountKey, BackupCodesChange, Delta, FactorChange, FactorId, Timestamp, Version};
+use mfa_domain::{
+    AccountKey, BackupCodesChange, Delta, FactorChange, FactorId, HandleChange, Timestamp, Version,
+};
 
 use crate::RedisError;
 use crate::keys::Keys;
@@ -30,7 +32,10 @@ pub(crate) fn commit<'a>(
             keys.events(tenant),
             keys.events_of(key),
             keys.last(tenant),
-        ],
+        ]
+        .into_iter()
+        // In a cluster a call that names a key that is not there yet waits for a slot that moves.
+        .chain((!delta.handles().is_empty()).then(|| keys.handles(tenant))),
     );
     let next = expected.0.checked_add(1).ok_or(RedisError::TooLarge { field: "version" })?;
     call.push(key.user.as_str());
@@ -40,6 +45,7 @@ pub(crate) fn commit<'a>(
     push_fields(&mut call, delta);
     push_factors(&mut call, delta.factors())?;
     push_codes(&mut call, delta.backup_codes())?;
+    push_handles(&mut call, delta.handles());
     push_events(&mut call, delta)?;
     Ok(call)
 }
@@ -57,6 +63,7 @@ fn push_fields(call: &mut Call<'_>, delta: &Delta) {
         ("audit_hash", head.hash.0.into()),
     ];
     fields.extend(delta.answers().map(|answers| ("answers", answers.to_bytes())));
+    fields.extend(delta.data().map(|data| ("data", data.as_str().into())));
     call.push(fields.len().to_string());
     for (name, value) in fields {
         call.push(name);
@@ -89,6 +96,18 @@ fn push_codes(call: &mut Call<'_>, change: Option<&BackupCodesChange>) -> Result
     call.push(first);
     call.push(second);
     Ok(())
+}
+
+fn push_handles(call: &mut Call<'_>, changes: &[HandleChange]) {
+    call.push(changes.len().to_string());
+    for change in changes {
+        let (what, handle) = match change {
+            HandleChange::Claim(handle) => ("claim", handle),
+            HandleChange::Release(handle) => ("release", handle),
+        };
+        call.push(what);
+        call.push(handle.as_bytes());
+    }
 }
 
 fn push_events(call: &mut Call<'_>, delta: &Delta) -> Result<(), RedisError> {

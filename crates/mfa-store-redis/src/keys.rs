@@ -72,6 +72,11 @@ impl Keys {
         self.of(tenant, "sealed")
     }
 
+    /// Which handle leads to which user of a tenant: a hash.
+    pub(crate) fn handles(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "handles")
+    }
+
     /// The events of a tenant: a stream.
     pub(crate) fn events(&self, tenant: &TenantId) -> String {
         self.of(tenant, "events")

@@ -3,48 +3,35 @@
 use std::collections::HashMap;
 
 use data_encoding::{BASE64, HEXLOWER};
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, Drift, HashedCode, KeptAnswers};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers};
 use mfa_domain::audit::EventHash;
-use mfa_domain::otp_core::{Digits, Hotp, Period, Totp};
 use mfa_domain::{
-    Account, AuditHead, Authenticator, Factor, FactorId, FactorKind, FactorState, HotpDevice, KeyId, Label,
-    Sealed, Timestamp, TotpDevice, Version, Versioned,
+    Account, AuditHead, Data, Factor, KeyId, Sealed, StoredFactor, Timestamp, Version, Versioned,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::RedisError;
 use crate::field::Fields;
 
-/// A factor, in JSON.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
+/// A factor, in JSON. Its id is in the name of the field.
+#[derive(Serialize, Deserialize)]
 struct FactorRecord {
     kind: String,
     label: String,
     state: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     replaces: Option<String>,
-    created_at: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used_at: Option<u64>,
-    algorithm: String,
-    digits: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    period: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    t0: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_step: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    drift: Option<i16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    leaning: Option<i8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    counter: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+    data: Box<RawValue>,
 }
 
 /// A set of backup codes, in JSON; which of them are spent is told beside it.
@@ -77,8 +64,9 @@ pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account
     let backup_codes = backup_codes(&fields)?;
     let answers = if fields.has("answers") { fields.bytes("answers")? } else { &[] };
     let answers = fields.read("answers", KeptAnswers::from_bytes(answers))?;
+    let data = if fields.has("data") { Data::new(fields.text("data")?) } else { Data::default() };
     let version = Version(fields.number("version")?);
-    let value = Account { factors, backup_codes, attempts, audit_head, audit_base, answers };
+    let value = Account { factors, backup_codes, attempts, audit_head, audit_base, answers, data };
     Ok(Versioned { value, version })
 }
 
@@ -103,7 +91,6 @@ fn ends(fields: &Fields) -> Result<(AuditHead, AuditHead), RedisError> {
 /// A factor by its entry in the index.
 fn factor(fields: &Fields, entry: &str) -> Result<Factor, RedisError> {
     let id = entry.split('=').next().unwrap_or(entry);
-    let id: FactorId = fields.read("factors", id.parse())?;
     let record = fields.fields.get(&format!("factor:{id}")).ok_or_else(|| fields.undecodable("factors"))?;
     let record: FactorRecord = fields.read("factor", serde_json::from_slice(record))?;
     record.read(id, fields)
@@ -132,11 +119,10 @@ fn backup_codes(fields: &Fields) -> Result<Option<BackupCodes>, RedisError> {
     Ok(Some(BackupCodes { scheme: record.scheme, codes, issued_at }))
 }
 
-/// The record of a factor, and the key of its secret as the indexes name it.
+/// The record of a factor, and the key of its secret as the indexes name it; nothing if it has none.
 pub(crate) fn factor_record(factor: &Factor) -> Result<(String, String), RedisError> {
-    let record = FactorRecord::of(factor)?;
-    let key = HEXLOWER.encode(factor.secret().key.as_str().as_bytes());
-    Ok((key, json(&record)?))
+    let key = factor.sealed.as_ref().map(|sealed| key_name(&sealed.key)).unwrap_or_default();
+    Ok((key, json(&FactorRecord::of(StoredFactor::of(factor))?)?))
 }
 
 /// The record of a set of backup codes, and which of them are spent.
@@ -171,92 +157,44 @@ pub(crate) fn json(record: &impl Serialize) -> Result<String, RedisError> {
 }
 
 impl FactorRecord {
-    fn of(factor: &Factor) -> Result<Self, RedisError> {
-        let (state, expires_at, replaces) = match &factor.state {
-            FactorState::Active => ("active", None, None),
-            FactorState::Removed => ("removed", None, None),
-            FactorState::Pending { expires_at, replaces } => ("pending", Some(*expires_at), *replaces),
-        };
-        let secret = factor.secret();
-        let record = Self {
-            kind: factor.kind().as_str().to_owned(),
-            label: factor.label.to_string(),
-            state: state.to_owned(),
-            expires_at: expires_at.map(Timestamp::unix_millis),
-            replaces: replaces.as_ref().map(FactorId::to_string),
-            created_at: Some(factor.created_at.unix_millis()),
-            last_used_at: factor.last_used_at.map(Timestamp::unix_millis),
-            digits: Some(factor.digits().value()),
-            key: Some(secret.key.to_string()),
-            secret: Some(BASE64.encode(&secret.bytes)),
-            ..Self::default()
-        };
-        Ok(match &factor.authenticator {
-            Authenticator::Totp(device) => Self {
-                algorithm: device.totp.algorithm().name().to_owned(),
-                period: Some(device.totp.period().seconds()),
-                t0: Some(device.totp.t0()),
-                last_step: device.last_step,
-                drift: Some(device.drift.steps),
-                leaning: Some(device.drift.leaning),
-                ..record
-            },
-            Authenticator::Hotp(device) => Self {
-                algorithm: device.hotp.algorithm().name().to_owned(),
-                counter: Some(device.counter),
-                ..record
-            },
-            _ => return Err(RedisError::Unsupported { kind: factor.kind().as_str() }),
+    fn of(factor: StoredFactor) -> Result<Self, RedisError> {
+        let (key, secret) = factor.sealed.map(|Sealed { key, bytes }| (key, bytes)).unzip();
+        let data = RawValue::from_string(factor.data.as_str().to_owned());
+        Ok(Self {
+            kind: factor.kind,
+            label: factor.label,
+            state: factor.state,
+            expires_at: factor.expires_at,
+            replaces: factor.replaces,
+            created_at: factor.created_at,
+            last_used_at: factor.last_used_at,
+            key: key.map(|key: KeyId| key.to_string()),
+            secret: secret.map(|bytes: Vec<u8>| BASE64.encode(&bytes)),
+            data: data.map_err(|_| RedisError::other("the data of a factor are no JSON"))?,
         })
     }
 
-    fn read(self, id: FactorId, fields: &Fields) -> Result<Factor, RedisError> {
-        let state = match self.state.as_str() {
-            "active" => FactorState::Active,
-            "removed" => FactorState::Removed,
-            "pending" => FactorState::Pending {
-                expires_at: fields.time("expires_at", self.expires_at)?,
-                replaces: fields.read("replaces", self.replaces.as_deref().map(str::parse).transpose())?,
-            },
-            _ => return Err(fields.undecodable("state")),
-        };
-        Ok(Factor {
-            id,
-            label: fields.read("label", Label::new(&self.label))?,
-            state,
-            created_at: fields.time("created_at", self.created_at)?,
-            last_used_at: self.last_used_at.map(|at| fields.time("last_used_at", Some(at))).transpose()?,
-            authenticator: self.authenticator(fields)?,
-        })
-    }
-
-    fn authenticator(self, fields: &Fields) -> Result<Authenticator, RedisError> {
-        let algorithm = fields.read("algorithm", self.algorithm.parse())?;
-        let digits = fields.read("digits", Digits::new(fields.required("digits", self.digits)?))?;
-        let secret = fields.required("secret", self.secret)?;
-        let secret = Sealed {
-            key: KeyId::new(fields.required("key", self.key)?),
-            bytes: fields.read("secret", BASE64.decode(secret.as_bytes()))?,
-        };
-        match fields.read("kind", self.kind.parse())? {
-            FactorKind::Totp => {
-                let period = fields.read("period", Period::new(fields.required("period", self.period)?))?;
-                Ok(Authenticator::Totp(TotpDevice {
-                    totp: Totp::new(algorithm, digits, period).with_t0(fields.required("t0", self.t0)?),
-                    secret,
-                    last_step: self.last_step,
-                    drift: Drift {
-                        steps: fields.required("drift", self.drift)?,
-                        leaning: fields.required("leaning", self.leaning)?,
-                    },
-                }))
+    fn read(self, id: &str, fields: &Fields) -> Result<Factor, RedisError> {
+        let sealed = match (self.key, self.secret) {
+            (Some(key), Some(secret)) => {
+                let bytes = fields.read("secret", BASE64.decode(secret.as_bytes()))?;
+                Some(Sealed { key: KeyId::new(key), bytes })
             }
-            FactorKind::Hotp => Ok(Authenticator::Hotp(HotpDevice {
-                hotp: Hotp::new(algorithm, digits),
-                secret,
-                counter: fields.required("counter", self.counter)?,
-            })),
-            _ => Err(fields.undecodable("kind")),
-        }
+            (None, None) => None,
+            _ => return Err(fields.undecodable("secret")),
+        };
+        let factor = StoredFactor {
+            id: id.to_owned(),
+            kind: self.kind,
+            label: self.label,
+            state: self.state,
+            expires_at: self.expires_at,
+            replaces: self.replaces,
+            created_at: self.created_at,
+            last_used_at: self.last_used_at,
+            sealed,
+            data: Data::new(self.data.get()),
+        };
+        factor.read().map_err(|error| fields.undecodable(error.field))
     }
 }

@@ -20,6 +20,7 @@ CREATE TABLE accounts (
     audit_base_hash BLOB    NOT NULL
         DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000',
     answers         BLOB, -- kept for calls that may be sent again, sealed; null or empty if there are none
+    data            TEXT, -- a JSON object, versioned by its member v; null if there is nothing in it
     UNIQUE (tenant, user)
 ) STRICT;
 
@@ -27,25 +28,26 @@ CREATE TABLE factors (
     number       INTEGER PRIMARY KEY, -- grows in the order of creation
     account      INTEGER NOT NULL REFERENCES accounts (id),
     id           TEXT    NOT NULL,
-    kind         TEXT    NOT NULL, -- totp, hotp
+    kind         TEXT    NOT NULL, -- totp, hotp, or what a newer version knows
     label        TEXT    NOT NULL,
     state        TEXT    NOT NULL, -- pending, active, removed
     expires_at   INTEGER,          -- of a pending one
     replaces     TEXT,             -- of a pending one: the factor that goes once it is confirmed
     created_at   INTEGER NOT NULL,
     last_used_at INTEGER,
-    algorithm    TEXT    NOT NULL, -- SHA1, SHA256, SHA512
-    digits       INTEGER NOT NULL,
-    period       INTEGER,          -- totp, in seconds
-    t0           INTEGER,          -- totp, in seconds
-    last_step    INTEGER,          -- totp: the last step of which a code was accepted
-    drift        INTEGER,          -- totp, in steps
-    leaning      INTEGER,          -- totp: successes in a row on one side of the window's centre
-    counter      INTEGER,          -- hotp: the next that can be accepted
-    key_id       TEXT    NOT NULL, -- which key opens the secret
-    secret       BLOB    NOT NULL,
+    key_id       TEXT,             -- which key opens the secret, if there is one
+    secret       BLOB,
+    data         TEXT    NOT NULL, -- parameters and progress: a JSON object, versioned by its member v
     UNIQUE (account, id)
 ) STRICT;
+
+-- By what an account is found without knowing the user, such as the id of a passkey's credential.
+CREATE TABLE handles (
+    tenant  TEXT    NOT NULL,
+    handle  BLOB    NOT NULL, -- its sort, a colon, and its value
+    account INTEGER NOT NULL, -- where it leads; no account is ever deleted
+    PRIMARY KEY (tenant, handle)
+) STRICT, WITHOUT ROWID;
 
 CREATE INDEX factors_by_key ON factors (key_id);
 

@@ -6,11 +6,13 @@ use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
     StoreError, UnreadableAccount,
 };
-use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, TenantId, UserId, Version, Versioned};
+use mfa_domain::{
+    Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
+};
 use serde_json::value::RawValue;
 use sqlx::SqlitePool;
 
-use crate::change::{AccountChange, Change};
+use crate::change::{AccountChange, Change, Outcome};
 use crate::column::{Row, millis};
 use crate::rows::AccountRow;
 use crate::{SqliteError, SqliteStore, events};
@@ -23,14 +25,12 @@ pub(crate) const LOAD: &str = "
         'recent_failures', a.recent_failures, 'verified_at', a.verified_at,
         'audit_sequence', a.audit_sequence, 'audit_hash', hex(a.audit_hash),
         'audit_base_sequence', a.audit_base_sequence, 'audit_base_hash', hex(a.audit_base_hash),
-        'answers', hex(a.answers),
+        'answers', hex(a.answers), 'data', a.data,
         'factors', json((
             SELECT json_group_array(json_object(
                 'id', f.id, 'kind', f.kind, 'label', f.label, 'state', f.state, 'expires_at', f.expires_at,
                 'replaces', f.replaces, 'created_at', f.created_at, 'last_used_at', f.last_used_at,
-                'algorithm', f.algorithm, 'digits', f.digits, 'period', f.period, 't0', f.t0,
-                'last_step', f.last_step, 'drift', f.drift, 'leaning', f.leaning, 'counter', f.counter,
-                'key_id', f.key_id, 'secret', hex(f.secret)
+                'key_id', f.key_id, 'secret', iif(f.secret IS NULL, NULL, hex(f.secret)), 'data', f.data
             ) ORDER BY f.number)
             FROM factors f WHERE f.account = a.id
         )),
@@ -72,6 +72,10 @@ const LOOK: i64 = 20;
 /// No tenant begins with that, or with what comes after it.
 const AFTER_ALL: &str = "\u{7f}";
 
+pub(crate) const FIND: &str = "
+    SELECT a.id, a.user FROM handles h JOIN accounts a ON a.id = h.account
+    WHERE h.tenant = ? AND h.handle = ?";
+
 /// Jumps through the index from each key to the next, however many factors have it.
 pub(crate) const KEYS_IN_USE: &str = "
     WITH RECURSIVE key (id) AS (
@@ -93,8 +97,11 @@ impl AccountStore for SqliteStore {
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
         let change = AccountChange { key: key.clone(), expected, delta: delta.clone() };
-        let held = self.writer.make(Change::Account(change)).await?.held();
-        Ok(if held { Commit::Won } else { Commit::Conflict })
+        Ok(match self.writer.make(Change::Account(change)).await? {
+            Outcome::HandleTaken => Commit::HandleTaken,
+            made if made.held() => Commit::Won,
+            _ => Commit::Conflict,
+        })
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
@@ -135,6 +142,19 @@ impl AccountStore for SqliteStore {
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
         let change = Change::Trim { key: key.clone(), from, to };
         Ok(if self.writer.make(change).await?.held() { Commit::Won } else { Commit::Conflict })
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        let found: Option<(i64, Vec<u8>)> = sqlx::query_as(FIND)
+            .bind(tenant.as_str())
+            .bind(handle.as_bytes())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        let Some((account, user)) = found else { return Ok(None) };
+        let row = Row { table: "accounts", account };
+        let user = row.read("user", UserId::new(row.text("user", &user)?))?;
+        Ok(Some(AccountKey::new(tenant.clone(), user)))
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

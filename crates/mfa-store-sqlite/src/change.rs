@@ -7,8 +7,8 @@ use data_encoding::HEXUPPER;
 use mfa_domain::account::{Attempts, BackupCodes};
 use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyName};
 use mfa_domain::{
-    AccountKey, AuditEvent, AuditHead, BackupCodesChange, Challenge, ChallengeId, Delta, FactorChange,
-    FactorId, Progress, Timestamp, Version,
+    AccountKey, AuditEvent, AuditHead, BackupCodesChange, Challenge, ChallengeId, Data, Delta, FactorChange,
+    FactorId, HandleChange, Progress, Timestamp, Version,
 };
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -50,6 +50,8 @@ pub(crate) enum Outcome {
     Made,
     /// Its guard did not hold, and nothing was changed.
     Refused,
+    /// A handle that it claims is another account's, and nothing was changed.
+    HandleTaken,
     /// It was made, and this is what was taken out.
     Taken(Box<ChallengeRow>),
 }
@@ -60,7 +62,7 @@ impl Outcome {
     }
 
     pub(crate) const fn held(&self) -> bool {
-        !matches!(self, Self::Refused)
+        !matches!(self, Self::Refused | Self::HandleTaken)
     }
 }
 
@@ -70,11 +72,12 @@ impl Outcome {
 pub(crate) const NEW_ACCOUNTS: &str = "
     INSERT INTO accounts
         (tenant, user, version, failures, forgiven, recent_failures, verified_at, audit_sequence, audit_hash,
-         answers)
+         answers, data)
     SELECT
         c.value ->> 'tenant', c.value ->> 'user', 1, c.value ->> 'failures', c.value ->> 'forgiven',
         c.value ->> 'recent_failures', c.value ->> 'verified_at', c.value ->> 'audit_sequence',
-        unhex(c.value ->> 'audit_hash'), unhex(c.value ->> 'answers')
+        unhex(c.value ->> 'audit_hash'), unhex(c.value ->> 'answers'),
+        c.value ->> 'data'
     FROM json_each(?) c WHERE true
     ON CONFLICT (tenant, user) DO NOTHING
     RETURNING id, tenant, user";
@@ -84,7 +87,7 @@ pub(crate) const CHANGE_ACCOUNTS: &str = "
     SET failures = c.value ->> 'failures', forgiven = c.value ->> 'forgiven',
         recent_failures = c.value ->> 'recent_failures', verified_at = c.value ->> 'verified_at',
         audit_sequence = c.value ->> 'audit_sequence', audit_hash = unhex(c.value ->> 'audit_hash'),
-        answers = coalesce(unhex(c.value ->> 'answers'), answers),
+        answers = coalesce(unhex(c.value ->> 'answers'), answers), data = coalesce(c.value ->> 'data', data),
         version = version + 1
     FROM json_each(?) c
     WHERE tenant = c.value ->> 'tenant' AND user = c.value ->> 'user' AND version = c.value ->> 'version'
@@ -93,22 +96,17 @@ pub(crate) const CHANGE_ACCOUNTS: &str = "
 /// A factor that is there keeps its number, and with it its place in the order of creation.
 pub(crate) const PUT_FACTORS: &str = "
     INSERT INTO factors
-        (account, id, kind, label, state, expires_at, replaces, created_at, last_used_at, algorithm, digits,
-         period, t0, last_step, drift, leaning, counter, key_id, secret)
+        (account, id, kind, label, state, expires_at, replaces, created_at, last_used_at, key_id, secret, data)
     SELECT
         f.value ->> 'account', f.value ->> 'id', f.value ->> 'kind', f.value ->> 'label', f.value ->> 'state',
         f.value ->> 'expires_at', f.value ->> 'replaces', f.value ->> 'created_at',
-        f.value ->> 'last_used_at', f.value ->> 'algorithm', f.value ->> 'digits', f.value ->> 'period',
-        f.value ->> 't0', f.value ->> 'last_step', f.value ->> 'drift', f.value ->> 'leaning',
-        f.value ->> 'counter', f.value ->> 'key_id', unhex(f.value ->> 'secret')
+        f.value ->> 'last_used_at', f.value ->> 'key_id', unhex(f.value ->> 'secret'), f.value ->> 'data'
     FROM json_each(?) f WHERE true
     ON CONFLICT (account, id) DO UPDATE
     SET kind = excluded.kind, label = excluded.label, state = excluded.state,
         expires_at = excluded.expires_at, replaces = excluded.replaces, created_at = excluded.created_at,
-        last_used_at = excluded.last_used_at, algorithm = excluded.algorithm, digits = excluded.digits,
-        period = excluded.period, t0 = excluded.t0, last_step = excluded.last_step, drift = excluded.drift,
-        leaning = excluded.leaning, counter = excluded.counter, key_id = excluded.key_id,
-        secret = excluded.secret";
+        last_used_at = excluded.last_used_at, key_id = excluded.key_id, secret = excluded.secret,
+        data = excluded.data";
 
 pub(crate) const ADD_EVENTS: &str = "
     INSERT INTO events (tenant, account, sequence, at, kind, factor, actor, detail, previous, hash)
@@ -117,6 +115,16 @@ pub(crate) const ADD_EVENTS: &str = "
         e.value ->> 'kind', e.value ->> 'factor', e.value ->> 'actor', e.value ->> 'detail',
         unhex(e.value ->> 'previous'), unhex(e.value ->> 'hash')
     FROM json_each(?) e ORDER BY e.key";
+
+/// Nobody else has it: that was looked at in the same transaction.
+pub(crate) const CLAIM_HANDLE: &str =
+    "INSERT INTO handles (tenant, handle, account) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+
+pub(crate) const RELEASE_HANDLE: &str = "DELETE FROM handles WHERE tenant = ? AND handle = ? AND account = ?";
+
+/// Whose handle it is.
+pub(crate) const HANDLE_OWNER: &str = "
+    SELECT a.user FROM handles h JOIN accounts a ON a.id = h.account WHERE h.tenant = ? AND h.handle = ?";
 
 pub(crate) const REMOVE_FACTOR: &str = "DELETE FROM factors WHERE account = ? AND id = ?";
 
@@ -181,12 +189,13 @@ pub(crate) async fn make_all(
     Ok(outcomes)
 }
 
-/// The changes at the beginning that can be made at once: those of accounts, none twice. Of two at
-/// the same version of one account the second must see what the first has done.
+/// The changes at the beginning that can be made at once: those of accounts, none twice, and none that
+/// claims a handle. Of two at the same version of one account, or of one handle, the second must see what the first
+/// has done.
 fn wave<'a>(changes: &[&'a Change]) -> Vec<&'a AccountChange> {
     let mut accounts = HashSet::new();
     let of_account = changes.iter().map_while(|change| match change {
-        Change::Account(change) => Some(change),
+        Change::Account(change) if change.delta.handles().is_empty() => Some(change),
         _ => None,
     });
     of_account.take_while(|change| accounts.insert(&change.key)).collect()
@@ -195,7 +204,7 @@ fn wave<'a>(changes: &[&'a Change]) -> Vec<&'a AccountChange> {
 impl Change {
     async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         match self {
-            Self::Account(change) => Ok(Outcome::of(change_accounts(to, &[change]).await? == [true])),
+            Self::Account(change) => change.make_alone(to).await,
             Self::Trim { key, from, to: base } => Ok(Outcome::of(trim(to, key, *from, *base).await?)),
             Self::AddApiKey(key) => Ok(Outcome::of(add_api_key(to, key).await?)),
             Self::RevokeApiKey { id, at } => {
@@ -214,6 +223,29 @@ impl Change {
             Self::WriteBuckets(rows) => throttle::write(to, rows).await,
             Self::Delivery(change) => Ok(Outcome::of(deliveries::swap(to, change).await?)),
         }
+    }
+}
+
+impl AccountChange {
+    async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        if self.claims_another_accounts(to).await? {
+            return Ok(Outcome::HandleTaken);
+        }
+        Ok(Outcome::of(change_accounts(to, &[self]).await? == [true]))
+    }
+
+    async fn claims_another_accounts(&self, to: &mut SqliteConnection) -> Result<bool, SqliteError> {
+        for change in self.delta.handles() {
+            let HandleChange::Claim(handle) = change else { continue };
+            let owner =
+                sqlx::query_scalar(HANDLE_OWNER).bind(self.key.tenant.as_str()).bind(handle.as_bytes());
+            let owner: Option<Vec<u8>> =
+                owner.fetch_optional(&mut *to).await.map_err(SqliteError::from_driver)?;
+            if owner.is_some_and(|owner| owner != self.key.user.as_str().as_bytes()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -242,6 +274,14 @@ async fn change_accounts(
         }
         if let Some(codes) = change.delta.backup_codes() {
             change_codes(to, account, codes).await?;
+        }
+        for handle in change.delta.handles() {
+            let (statement, handle) = match handle {
+                HandleChange::Claim(handle) => (CLAIM_HANDLE, handle),
+                HandleChange::Release(handle) => (RELEASE_HANDLE, handle),
+            };
+            let tenant = change.key.tenant.as_str();
+            execute(to, sqlx::query(statement).bind(tenant).bind(handle.as_bytes()).bind(account)).await?;
         }
         for event in change.delta.events() {
             events.push(EventRow::of(&change.key, account, event)?);
@@ -290,6 +330,8 @@ struct SwapRow<'a> {
     audit_hash: String,
     /// None leaves them as they are.
     answers: Option<String>,
+    /// None leaves them as they are.
+    data: Option<&'a str>,
 }
 
 impl<'a> SwapRow<'a> {
@@ -309,6 +351,7 @@ impl<'a> SwapRow<'a> {
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: HEXUPPER.encode(&head.hash.0),
             answers: delta.answers().map(|answers| HEXUPPER.encode(&answers.to_bytes())),
+            data: delta.data().map(Data::as_str),
         })
     }
 }

@@ -70,12 +70,6 @@ pub enum SqliteError {
         /// For which column.
         column: &'static str,
     },
-    /// A newer domain has a kind of factor that this store has no columns for.
-    #[error("this store cannot keep factors of kind {kind}")]
-    Unsupported {
-        /// Which kind.
-        kind: &'static str,
-    },
     /// The API key was not kept, since there is one of that id already.
     #[error("there is an API key of that id already")]
     DuplicateApiKey,

@@ -7,11 +7,12 @@ use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 use crate::{SqliteStore, accounts, api_keys, challenges, change, deliveries, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 36] = [
+const STATEMENTS: [(&str, &[&str]); 40] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE_END, &[]),
     (accounts::PAGE, &[]),
     // The table that the recursion makes.
+    (accounts::FIND, &[]),
     (accounts::KEYS_IN_USE, &["SCAN key"]),
     (events::EVENTS_OF_TENANT, &[]),
     (events::EVENTS_OF_USER, &[]),
@@ -22,6 +23,9 @@ const STATEMENTS: [(&str, &[&str]); 36] = [
     (change::PUT_FACTORS, &[]),
     (change::ADD_EVENTS, &[]),
     (change::REMOVE_FACTOR, &[]),
+    (change::CLAIM_HANDLE, &[]),
+    (change::RELEASE_HANDLE, &[]),
+    (change::HANDLE_OWNER, &[]),
     (change::REMOVE_CODES, &[]),
     (change::ADD_CODE_SET, &[]),
     (change::ADD_CODE, &[]),
@@ -103,10 +107,11 @@ fn scans(step: &str) -> bool {
 async fn fill(connection: &mut SqliteConnection) {
     let fill = "
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000)
-        INSERT INTO accounts SELECT n, 't' || (n % 4), 'u' || n, 1, 0, 0, '[]', NULL, 1, x'', 0, x'', NULL FROM n;
+        INSERT INTO accounts SELECT n, 't' || (n % 4), 'u' || n, 1, 0, 0, '[]', NULL, 1, x'', 0, x'', NULL, NULL FROM n;
         INSERT INTO factors
-            SELECT id, id, 'f' || id, 'hotp', 'l', 'active', NULL, NULL, 0, NULL, 'SHA1', 6, NULL, NULL, NULL,
-                NULL, NULL, 0, 'k' || (id % 2), x'' FROM accounts;
+            SELECT id, id, 'f' || id, 'hotp', 'l', 'active', NULL, NULL, 0, NULL, 'k' || (id % 2), x'', '{}'
+            FROM accounts;
+        INSERT INTO handles SELECT tenant, CAST(user AS BLOB), id FROM accounts;
         INSERT INTO backup_code_sets SELECT id, 's', 0 FROM accounts;
         INSERT INTO backup_codes SELECT id, 0, x'', NULL FROM accounts;
         INSERT INTO deliveries SELECT 'e' || n, 1, 0, NULL, 0, 0, 0, NULL, 0, 0 FROM (SELECT id AS n FROM accounts);

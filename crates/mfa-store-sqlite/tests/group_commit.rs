@@ -86,11 +86,12 @@ async fn a_change_that_cannot_be_made_takes_no_other_with_it() {
     let mut tasks = JoinSet::new();
     for n in 0..20_u64 {
         let store = store.clone();
-        // Every seventh has a counter that SQLite cannot hold.
-        let counter = if n % 7 == 3 { u64::MAX } else { n };
+        // Every seventh asks for a version that SQLite cannot hold.
+        let version = if n % 7 == 3 { u64::MAX } else { 0 };
         tasks.spawn(async move {
             let user = key(&format!("user-{n}"));
-            (n, change(&store, &user, |draft| draft.put(factor(counter, 20))).await)
+            let delta = delta(&Account::default(), &user, |draft| draft.put(factor(n, 20)));
+            (n, store.commit(&user, Version(version), &delta).await)
         });
     }
     for (n, made) in tasks.join_all().await {

@@ -10,6 +10,7 @@ use mfa_domain::ports::AccountStore;
 use crate::Violation;
 
 mod basic;
+mod handles;
 mod pages;
 pub mod race;
 mod retention;
@@ -19,13 +20,14 @@ mod time;
 mod trail;
 
 /// What a store does for one caller at a time: every field of every kind of change comes back, a
-/// commit is guarded by the version, versions never come back, accounts and events are paged, trails
-/// are trimmed.
+/// commit is guarded by the version, versions never come back, handles lead to one account each, accounts
+/// and events are paged, trails are trimmed.
 ///
 /// # Errors
 /// [`Violation`] is the first sentence of the contract that does not hold.
 pub async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
     basic::basic(store).await?;
+    handles::handles(store).await?;
     pages::pages(store).await?;
     trail::trail(store).await?;
     retention::retention(store).await

@@ -32,11 +32,8 @@ pub fn factor(counter: u64, secret: usize) -> Factor {
         state: FactorState::Active,
         created_at: now(),
         last_used_at: None,
-        authenticator: Authenticator::Hotp(HotpDevice {
-            hotp: Hotp::default(),
-            secret: Sealed { key: KeyId::new("k1"), bytes: vec![7; secret] },
-            counter,
-        }),
+        sealed: Some(Sealed { key: KeyId::new("k1"), bytes: vec![7; secret] }),
+        authenticator: Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), counter }),
     }
 }
 

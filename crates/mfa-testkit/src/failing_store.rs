@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
-use mfa_domain::{Account, AccountKey, AuditHead, Delta, KeyId, Version, Versioned};
+use mfa_domain::{Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Version, Versioned};
 
 /// Passes everything on to another store, but for the fault that is switched on.
 #[derive(Debug)]
@@ -79,6 +79,11 @@ impl AccountStore for FailingStore {
         let commit = self.inner.commit(key, expected, delta).await?;
         self.fail_on(&[Fault::LostAnswer])?;
         Ok(commit)
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        self.fail_on(&[Fault::Load, Fault::Everything])?;
+        self.inner.find(tenant, handle).await
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {

@@ -10,7 +10,10 @@ use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
     EventQuery, RecordedEvent, StoreError,
 };
-use mfa_domain::{Account, AccountKey, AuditEvent, AuditHead, Delta, KeyId, Version, Versioned};
+use mfa_domain::{
+    Account, AccountKey, AuditEvent, AuditHead, Delta, Handle, HandleChange, KeyId, TenantId, UserId,
+    Version, Versioned,
+};
 
 /// A store that reads, compares and writes back, without a guard that holds over all three.
 ///
@@ -23,6 +26,7 @@ pub struct NaiveStore(Arc<Mutex<Tables>>);
 #[derive(Default)]
 struct Tables {
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
+    handles: BTreeMap<(TenantId, Handle), UserId>,
     events: BTreeMap<EventPosition, (AccountKey, AuditEvent)>,
 }
 
@@ -37,12 +41,34 @@ impl AccountStore for NaiveStore {
         if account.version != expected {
             return Ok(Commit::Conflict);
         }
+        let is_anothers = |handle: &Handle| {
+            let found = self.0.lock().unwrap().handles.get(&(key.tenant.clone(), handle.clone())).cloned();
+            found.is_some_and(|user| user != key.user)
+        };
+        let mut handles = Vec::new();
+        for change in delta.handles() {
+            match change {
+                HandleChange::Claim(handle) if is_anothers(handle) => return Ok(Commit::HandleTaken),
+                HandleChange::Release(handle) if is_anothers(handle) => {}
+                change => handles.push(change),
+            }
+        }
         account.value.apply(delta);
         account.version = expected.next();
         // What a round trip to a database takes at least.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut tables = self.0.lock().unwrap();
         tables.accounts.insert(key.clone(), account);
+        for change in handles {
+            match change {
+                HandleChange::Claim(handle) => {
+                    tables.handles.insert((key.tenant.clone(), handle.clone()), key.user.clone());
+                }
+                HandleChange::Release(handle) => {
+                    tables.handles.remove(&(key.tenant.clone(), handle.clone()));
+                }
+            }
+        }
         let last = tables.events.last_key_value().map_or(0, |(position, _)| position.0);
         let events = delta.events().iter().map(|event| (key.clone(), event.clone()));
         tables.events.extend((last + 1..).map(EventPosition).zip(events));
@@ -56,8 +82,8 @@ impl AccountStore for NaiveStore {
             .iter()
             .filter(|(key, _)| query.after.as_ref().is_none_or(|after| AccountPlace::from(*key) > *after))
             .filter(|(_, account)| {
-                let mut factors = account.value.factors.iter();
-                query.not_sealed_with.as_ref().is_none_or(|than| factors.any(|f| f.secret().key != *than))
+                let mut sealed = account.value.factors.iter().filter_map(|factor| factor.sealed.as_ref());
+                query.not_sealed_with.as_ref().is_none_or(|than| sealed.any(|sealed| sealed.key != *than))
             })
             .filter(|(key, account)| {
                 let second = account.value.audit_base.sequence + 2;
@@ -112,10 +138,16 @@ impl AccountStore for NaiveStore {
         Ok(Commit::Won)
     }
 
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        let user = self.0.lock().unwrap().handles.get(&(tenant.clone(), handle.clone())).cloned();
+        Ok(user.map(|user| AccountKey::new(tenant.clone(), user)))
+    }
+
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let tables = self.0.lock().unwrap();
         let factors = tables.accounts.values().flat_map(|account| &account.value.factors);
-        let keys: BTreeSet<_> = factors.map(|factor| factor.secret().key.clone()).collect();
+        let keys: BTreeSet<_> =
+            factors.filter_map(|factor| Some(factor.sealed.as_ref()?.key.clone())).collect();
         Ok(keys.into_iter().collect())
     }
 }

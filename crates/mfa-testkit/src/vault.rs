@@ -144,7 +144,7 @@ mod tests {
         let vault = FakeVault::default();
         let (alice, bob) = (account("alice"), account("bob"));
         let factor = FactorId::fresh(Timestamp::default(), &[1; 10]);
-        let context = SealContext::Factor { account: &alice, factor, kind: FactorKind::Totp };
+        let context = SealContext::Factor { account: &alice, factor, kind: &FactorKind::Totp };
         let secret = [7; 64];
 
         let sealed = vault.seal(&secret, &context).await.unwrap();
@@ -154,9 +154,9 @@ mod tests {
 
         let other_factor = FactorId::fresh(Timestamp::default(), &[2; 10]);
         for moved in [
-            SealContext::Factor { account: &bob, factor, kind: FactorKind::Totp },
-            SealContext::Factor { account: &alice, factor: other_factor, kind: FactorKind::Totp },
-            SealContext::Factor { account: &alice, factor, kind: FactorKind::Hotp },
+            SealContext::Factor { account: &bob, factor, kind: &FactorKind::Totp },
+            SealContext::Factor { account: &alice, factor: other_factor, kind: &FactorKind::Totp },
+            SealContext::Factor { account: &alice, factor, kind: &FactorKind::Hotp },
             SealContext::Answer { account: &alice, call: CallId([0; 32]) },
         ] {
             assert!(vault.open(&sealed, &moved).await.is_err(), "{moved:?}");

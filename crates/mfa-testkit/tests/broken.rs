@@ -12,12 +12,12 @@ use mfa_domain::ports::{
     StoreError,
 };
 use mfa_domain::{
-    Account, AccountKey, AuditHead, Authenticator, Delta, FactorState, KeyId, TenantId, Timestamp, UserId,
-    Version, Versioned,
+    Account, AccountKey, AuditHead, Authenticator, Data, Delta, FactorState, Handle, HandleChange, KeyId,
+    StoredFactor, TenantId, Timestamp, UserId, Version, Versioned,
 };
 use mfa_store_memory::MemoryStore;
-use mfa_testkit::account_store;
 use mfa_testkit::account_store::race;
+use mfa_testkit::{account_store, changes};
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +36,13 @@ enum Wrong {
     ProofForgotten,
     AnswersForgotten,
     TheLastAnswerStays,
+    AccountDataForgotten,
+    UnknownDataCut,
+    HandlesForgotten,
+    HandlesOfOthersAreTaken,
+    HandlesOfOthersAreReleased,
+    HandlesOfEveryTenant,
+    TakenHandlesChangeTheRest,
     SecondsOnly,
     ThirtyTwoBitTimes,
     PendingFactorsTidiedUp,
@@ -83,7 +90,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const FOR_ONE_CALLER: [Wrong; 46] = [
+const FOR_ONE_CALLER: [Wrong; 53] = [
     FactorsReversed,
     LabelsTrimmedToAscii,
     DriftForgotten,
@@ -97,6 +104,13 @@ const FOR_ONE_CALLER: [Wrong; 46] = [
     ProofForgotten,
     AnswersForgotten,
     TheLastAnswerStays,
+    AccountDataForgotten,
+    UnknownDataCut,
+    HandlesForgotten,
+    HandlesOfOthersAreTaken,
+    HandlesOfOthersAreReleased,
+    HandlesOfEveryTenant,
+    TakenHandlesChangeTheRest,
     SecondsOnly,
     ThirtyTwoBitTimes,
     LastStepForgottenWithBackupCodes,
@@ -193,6 +207,21 @@ enum Read {
 }
 
 impl BrokenStore {
+    /// Takes the handles of a delta away from those to whom they lead.
+    async fn release_for_others(&self, tenant: &TenantId, delta: &Delta) -> Result<(), StoreError> {
+        for change in delta.handles() {
+            let (HandleChange::Claim(handle) | HandleChange::Release(handle)) = change;
+            let Some(owner) = self.inner.find(tenant, handle).await? else { continue };
+            if self.wrong == HandlesOfOthersAreReleased && matches!(change, HandleChange::Claim(_)) {
+                continue;
+            }
+            let account = self.inner.load(&owner).await?;
+            let released = changes::delta(&account.value, &owner, |draft| draft.release(handle.clone()));
+            let _ = self.inner.commit(&owner, account.version, &released).await?;
+        }
+        Ok(())
+    }
+
     fn new(wrong: Wrong) -> Self {
         Self { wrong, inner: MemoryStore::default(), seen: Mutex::default() }
     }
@@ -251,6 +280,7 @@ impl BrokenStore {
             RecentFailuresForgotten => account.attempts.recent.clear(),
             BasesForgotten => account.audit_base = AuditHead::default(),
             AnswersForgotten => account.answers = KeptAnswers::default(),
+            AccountDataForgotten => account.data = Data::default(),
             ForgivenForgotten => account.attempts.forgiven = 0,
             ProofForgotten => account.attempts.verified_at = None,
             PendingFactorsTidiedUp => {
@@ -277,10 +307,18 @@ impl BrokenStore {
                 }
                 _ => {}
             }
+            if self.wrong == SecretsCut
+                && let Some(sealed) = &mut factor.sealed
+            {
+                sealed.bytes.truncate(64);
+            }
+            if self.wrong == UnknownDataCut && matches!(factor.authenticator, Authenticator::Unknown(_)) {
+                let data = Data::new(r#"{"v":7}"#);
+                *factor = StoredFactor { data, ..StoredFactor::of(factor) }.read().unwrap();
+            }
             match (&mut factor.authenticator, self.wrong) {
                 (Authenticator::Totp(device), DriftForgotten) => device.drift = Drift::default(),
                 (Authenticator::Totp(device), LastStepForgotten) => device.last_step = None,
-                (Authenticator::Totp(device), SecretsCut) => device.secret.bytes.truncate(64),
                 _ => {}
             }
         }
@@ -319,14 +357,43 @@ impl AccountStore for BrokenStore {
         if commit == Commit::Conflict && self.wrong == ConflictsAreWrittenToo {
             let _ = self.inner.commit(&self.key(key), stored, delta).await?;
         }
+        let commit = match (commit, self.wrong) {
+            (Commit::HandleTaken, HandlesOfOthersAreTaken) => {
+                self.release_for_others(&key.tenant, delta).await?;
+                self.inner.commit(&self.key(key), expected, delta).await?
+            }
+            (Commit::HandleTaken, TakenHandlesChangeTheRest) => {
+                let account = self.inner.load(key).await?;
+                let rest = changes::delta(&account.value, key, |draft| draft.attempts().fail(changes::now()));
+                let _ = self.inner.commit(key, account.version, &rest).await?;
+                commit
+            }
+            (Commit::Won, HandlesOfOthersAreReleased) => {
+                self.release_for_others(&key.tenant, delta).await?;
+                commit
+            }
+            _ => commit,
+        };
         let account = self.inner.load(&self.key(key)).await?;
         let mut seen = self.seen.lock().unwrap();
-        let keys = account.value.factors.iter().map(|factor| factor.secret().key.clone());
+        let keys =
+            account.value.factors.iter().filter_map(|factor| Some(factor.sealed.as_ref()?.key.clone()));
         seen.keys.extend(keys);
         if account.value.factors.is_empty() && account.value.backup_codes.is_none() {
             seen.erased_at.insert(key.clone(), account.version.0);
         }
         Ok(commit)
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        let found = self.inner.find(tenant, handle).await?;
+        match self.wrong {
+            HandlesForgotten => Ok(None),
+            HandlesOfEveryTenant if found.is_none() => {
+                self.inner.find(&TenantId::new("handles").unwrap(), handle).await
+            }
+            _ => Ok(found),
+        }
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {

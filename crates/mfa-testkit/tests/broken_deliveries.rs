@@ -12,7 +12,7 @@ use mfa_domain::ports::{
     EventQuery, StoreError, SystemClock, TrailPage,
 };
 use mfa_domain::{
-    Account, AccountKey, AuditHead, Delivery, Delta, EndpointId, KeyId, TenantId, Timestamp, Version,
+    Account, AccountKey, AuditHead, Delivery, Delta, EndpointId, Handle, KeyId, TenantId, Timestamp, Version,
     Versioned,
 };
 use mfa_store_memory::MemoryStore;
@@ -234,6 +234,10 @@ impl AccountStore for Broken {
             self.hidden.lock().unwrap().remove(&last);
         }
         Ok(commit)
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        self.inner.find(tenant, handle).await
     }
 
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {

@@ -13,8 +13,7 @@ use super::server::binaries;
 const SELECT: &str = "
 SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_at, a.audit_sequence,
     a.audit_hash, a.audit_base_sequence, a.audit_base_hash, f.id AS factor, f.added_in, f.added_as, f.kind,
-    f.label, f.state, f.expires_at, f.replaces, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period,
-    f.t0, f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret
+    f.label, f.state, f.expires_at, f.replaces, f.created_at, f.last_used_at, f.key_id, f.secret, f.data
 FROM mfa.accounts a
 LEFT JOIN mfa.factors f ON f.account_id = a.id
 WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') \\gset
@@ -29,7 +28,7 @@ WITH won AS (
     WHERE id = :id AND version = :version
     RETURNING id, tenant_id, audit_sequence
 ), put AS (
-    UPDATE mfa.factors f SET counter = f.counter, last_used_at = 1800000000000
+    UPDATE mfa.factors f SET data = f.data, last_used_at = 1800000000000
     FROM won WHERE f.account_id = won.id AND f.id = :factor::uuid
 )
 INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)

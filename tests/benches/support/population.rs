@@ -71,7 +71,7 @@ pub fn api_key() -> (String, ApiKey) {
 pub async fn enrolled(
     vault: &AesGcmVault,
     number: u32,
-    kind: FactorKind,
+    kind: &FactorKind,
     codes: usize,
 ) -> (AccountKey, Delta) {
     let key = AccountKey::new(tenant(), UserId::new(&user(number)).expect("an id"));
@@ -82,13 +82,8 @@ pub async fn enrolled(
     let context = SealContext::Factor { account: &key, factor: id, kind };
     let secret = vault.seal(secret(number).expose(), &context).await.expect("sealed");
     let authenticator = match kind {
-        FactorKind::Hotp => Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), secret, counter: 0 }),
-        _ => Authenticator::Totp(TotpDevice {
-            totp: Totp::default(),
-            secret,
-            last_step: None,
-            drift: mfa_domain::account::Drift::default(),
-        }),
+        FactorKind::Hotp => Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), counter: 0 }),
+        _ => Authenticator::Totp(TotpDevice::new(Totp::default())),
     };
     let factor = Factor {
         id,
@@ -96,6 +91,7 @@ pub async fn enrolled(
         state: FactorState::Active,
         created_at: now,
         last_used_at: Some(now),
+        sealed: Some(secret),
         authenticator,
     };
     let mut random = vec![0; 32 * codes];

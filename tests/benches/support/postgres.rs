@@ -11,7 +11,7 @@ use data_encoding::HEXLOWER;
 use indicatif::{ProgressBar, ProgressStyle};
 use mfa_crypto::AesGcmVault;
 use mfa_domain::ports::ApiKeyStore;
-use mfa_domain::{AccountKey, Authenticator, BackupCodesChange, Delta, FactorChange, FactorKind, Timestamp};
+use mfa_domain::{AccountKey, BackupCodesChange, Delta, FactorChange, FactorKind, StoredFactor, Timestamp};
 use mfa_store_postgres::PostgresStore;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -40,8 +40,8 @@ const TOGETHER: u32 = 2000;
 /// What a row of each table is made of, as `COPY` takes it.
 const TABLES: [&str; 4] = [
     "mfa.accounts (id, tenant_id, user_id, version, failures, forgiven, recent_failures, audit_sequence, audit_hash)",
-    "mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, last_used_at, algorithm, \
-     digits, period, t0, drift, leaning, counter, key_id, secret)",
+    "mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, last_used_at, key_id, \
+     secret, data)",
     "mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)",
     "mfa.events (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)",
 ];
@@ -78,7 +78,7 @@ impl Database {
 
     /// Loads users, with a progress bar, and leaves the tables as a vacuum leaves them. Gives how long
     /// the loading took.
-    pub async fn load(&self, data: &Path, users: Range<u32>, kind: FactorKind, codes: usize) -> Duration {
+    pub async fn load(&self, data: &Path, users: Range<u32>, kind: &FactorKind, codes: usize) -> Duration {
         let began = Instant::now();
         let style = "{bar:40} {human_pos} of {human_len} accounts, {per_sec}, {eta} to go";
         let bar = ProgressBar::new(u64::from(users.end - users.start))
@@ -87,6 +87,7 @@ impl Database {
         let next = Arc::new(AtomicU32::new(users.start));
         let tasks = (0..std::thread::available_parallelism().map_or(2, usize::from)).map(|_| {
             let (vault, next, bar, url) = (vault.clone(), next.clone(), bar.clone(), self.url.clone());
+            let kind = kind.clone();
             tokio::spawn(async move {
                 let mut connection = PgConnection::connect(&url).await.expect("a connection");
                 // What is loaded is whole: each row's account is there, so nobody has to look.
@@ -97,7 +98,7 @@ impl Database {
                         return;
                     }
                     let batch = from..users.end.min(from + TOGETHER);
-                    copy(&mut connection, &vault, batch.clone(), kind, codes).await;
+                    copy(&mut connection, &vault, batch.clone(), &kind, codes).await;
                     bar.inc(u64::from(batch.end - batch.start));
                 }
             })
@@ -122,7 +123,7 @@ async fn copy(
     connection: &mut PgConnection,
     vault: &AesGcmVault,
     users: Range<u32>,
-    kind: FactorKind,
+    kind: &FactorKind,
     codes: usize,
 ) {
     let mut rows = Rows::default();
@@ -152,25 +153,15 @@ impl Rows {
         writeln!(accounts, "{id}\t{tenant}\t{user}\t1\t0\t0\t{{}}\t{}\t{hash}", head.sequence).expect("text");
         for (place, change) in delta.factors().iter().enumerate() {
             let FactorChange::Put(factor) = change else { continue };
-            let (factor_id, kind, label) = (factor.id, factor.kind(), &factor.label);
-            let created_at = millis(factor.created_at);
-            let last_used_at = factor.last_used_at.map(millis).expect("used");
-            let (algorithm, numbers) = match &factor.authenticator {
-                Authenticator::Hotp(device) => {
-                    (device.hotp.algorithm(), format!("\\N\t\\N\t\\N\t\\N\t{}", device.counter))
-                }
-                Authenticator::Totp(device) => {
-                    (device.totp.algorithm(), format!("{}\t0\t0\t0\t\\N", device.totp.period().seconds()))
-                }
-                _ => unreachable!("two kinds"),
-            };
-            let (algorithm, digits, secret) = (algorithm.name(), factor.digits().value(), factor.secret());
-            let (key_id, secret) = (&secret.key, bytes(&secret.bytes));
+            let factor = StoredFactor::of(factor);
+            let StoredFactor { id: factor_id, kind, label, state, created_at, data, .. } = &factor;
+            let (last_used_at, data) = (factor.last_used_at.expect("used"), data.as_str());
+            let sealed = factor.sealed.as_ref().expect("a secret");
+            let (key_id, secret) = (&sealed.key, bytes(&sealed.bytes));
             writeln!(
                 factors,
-                "{id}\t{factor_id}\t1\t{place}\t{}\t{label}\tactive\t{created_at}\t{last_used_at}\t{algorithm}\t{digits}\t\
-                 {numbers}\t{key_id}\t{secret}",
-                kind.as_str()
+                "{id}\t{factor_id}\t1\t{place}\t{kind}\t{label}\t{state}\t{created_at}\t{last_used_at}\t{key_id}\t\
+                 {secret}\t{data}"
             )
             .expect("text");
         }

@@ -14,7 +14,7 @@ use super::population;
 
 /// Makes the data directory, or adds to it: a key ring, an API key, and users with ten backup codes
 /// each. Gives the API key.
-pub async fn populate(data: &Path, users: Range<u32>, kind: FactorKind) -> String {
+pub async fn populate(data: &Path, users: Range<u32>, kind: &FactorKind) -> String {
     let vault = Arc::new(population::vault(data));
     let store = Arc::new(SqliteStore::open(&data.join("mfa.db")).await.expect("a store"));
     let (api_key, record) = population::api_key();
@@ -24,13 +24,14 @@ pub async fn populate(data: &Path, users: Range<u32>, kind: FactorKind) -> Strin
     let next = Arc::new(AtomicU32::new(users.start));
     let tasks = (0..256).map(|_| {
         let (store, vault, next) = (Arc::clone(&store), Arc::clone(&vault), Arc::clone(&next));
+        let kind = kind.clone();
         tokio::spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= users.end {
                     return;
                 }
-                let (key, delta) = population::enrolled(&vault, number, kind, 10).await;
+                let (key, delta) = population::enrolled(&vault, number, &kind, 10).await;
                 assert_eq!(store.commit(&key, Version(0), &delta).await.expect("a commit"), Commit::Won);
             }
         })

@@ -196,7 +196,7 @@ fn new_factor(
 }
 
 fn token(request: &EnrolRequest) -> Result<Token, Problem> {
-    let kind = request.kind.parse().map_err(|error| Problem::invalid("kind", error))?;
+    let kind = FactorKind::from_name(&request.kind);
     let algorithm = match &request.algorithm {
         Some(name) => name.parse().map_err(|error| Problem::invalid("algorithm", error))?,
         None => Algorithm::default(),
@@ -217,7 +217,7 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
         }
         (FactorKind::Totp, _, Some(_)) => Err(Problem::invalid("counter", "belongs to hotp, not to totp")),
         (FactorKind::Hotp, Some(_), _) => Err(Problem::invalid("period", "belongs to totp, not to hotp")),
-        _ => Err(Problem::invalid("kind", "is not enrolled this way")),
+        _ => Err(Problem::invalid("kind", "not a kind of factor; it must be totp or hotp")),
     }
 }
 

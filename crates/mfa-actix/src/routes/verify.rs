@@ -43,7 +43,7 @@ pub(crate) struct VerifiedAnswer {
     #[schema(required)]
     factor: Option<String>,
     /// `totp`, `hotp` or `backup_code`.
-    kind: &'static str,
+    kind: String,
     /// Authentication method references (RFC 8176).
     amr: Vec<&'static str>,
     /// How many backup codes are left, if it was one.
@@ -117,7 +117,7 @@ impl VerifiedAnswer {
             user: user.as_str().to_owned(),
             verified: true,
             factor: verified.factor().map(|id| id.to_string()),
-            kind: verified.kind(),
+            kind: verified.kind().to_owned(),
             amr: verified.amr().to_vec(),
             backup_codes_remaining: remaining,
             warnings: low.then_some(warning).into_iter().collect(),

@@ -1,6 +1,6 @@
 //! What operators do: unlock, reset, erase, and re-encrypt.
 
-use super::{Account, Attempts, Context, Draft, Factor, OpenSecret, Refusal};
+use super::{Account, Attempts, Context, Draft, Factor, Refusal, Resealed};
 use crate::audit::EventKind;
 use crate::policy::Standing;
 use crate::{Delta, Reason};
@@ -48,18 +48,21 @@ impl Account {
         }
         let mut draft = self.draft(context);
         draft.record(EventKind::Erased, None, []);
-        self.factors.iter().for_each(|factor| draft.remove(factor.id));
+        self.factors.iter().for_each(|factor| draft.forget(factor));
         self.clear(&mut draft);
         draft.finish()
     }
 
-    /// Puts secrets in place that were sealed anew.
+    /// Puts secrets in place that were sealed anew, of factors of every kind.
     #[must_use]
-    pub fn reseal(&self, context: Context<'_>, secrets: &[OpenSecret]) -> Option<Delta> {
+    pub fn reseal(&self, context: Context<'_>, secrets: &[Resealed]) -> Option<Delta> {
         let mut draft = self.draft(context);
         for factor in &self.factors {
-            if let Some(open) = OpenSecret::of(secrets, factor).filter(|open| open.resealed.is_some()) {
-                open.put(&mut draft, factor.clone());
+            let resealed = secrets.iter().find(|resealed| {
+                resealed.factor == factor.id && factor.sealed.as_ref() == Some(&resealed.before)
+            });
+            if let Some(resealed) = resealed {
+                draft.put_resealed(factor.clone(), &resealed.after);
             }
         }
         draft.finish()

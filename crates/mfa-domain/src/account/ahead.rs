@@ -29,9 +29,7 @@ impl Factor {
     /// The last step of the window, of a TOTP device.
     fn last_that_counts(&self, now: Timestamp, policy: &dyn VerificationPolicy) -> Option<u64> {
         let Authenticator::Totp(device) = &self.authenticator else { return None };
-        let step = device.totp.step(now.unix_seconds()).ok()?;
-        let centre = device.drift.within(policy).centre(step);
-        Some(centre.saturating_add(policy.window().future().into()))
+        device.last_that_counts(now, policy)
     }
 }
 

@@ -20,9 +20,9 @@ impl Codes<'_> {
     /// Whether they have as many digits as those of `factor`.
     pub(super) fn fit(self, factor: &Factor) -> bool {
         match self {
-            Self::One(SubmittedCode::OneTimePassword(code)) => code.digits() == factor.digits(),
+            Self::One(SubmittedCode::OneTimePassword(code)) => factor.takes(code),
             Self::One(SubmittedCode::Backup(_)) => false,
-            Self::Two(codes) => codes.iter().all(|code| code.digits() == factor.digits()),
+            Self::Two(codes) => codes.iter().all(|code| factor.takes(code)),
         }
     }
 

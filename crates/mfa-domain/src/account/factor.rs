@@ -1,12 +1,17 @@
 //! Factors: what a user proves themselves with.
 
-use std::str::FromStr;
-
-use otp_core::{Hotp, Token, Totp};
-use thiserror::Error;
+use otp_core::{Code, Digits, Secret, Token};
 
 use crate::policy::VerificationPolicy;
-use crate::{FactorId, Label, Sealed, Timestamp};
+use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
+
+mod hotp;
+mod stored;
+mod totp;
+
+pub use hotp::HotpDevice;
+pub use stored::{StoredFactor, UnreadableFactor};
+pub use totp::{Drift, TotpDevice};
 
 /// One thing that a user can prove themselves with: their phone, their hardware token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +24,10 @@ pub struct Factor {
     pub state: FactorState,
     /// When its enrolment began.
     pub created_at: Timestamp,
-    /// When a code of it was last accepted, confirmation included.
+    /// When it was last used, confirmation included.
     pub last_used_at: Option<Timestamp>,
+    /// Its secret, if it has one.
+    pub sealed: Option<Sealed>,
     /// What it is, and what is known of it.
     pub authenticator: Authenticator,
 }
@@ -50,55 +57,29 @@ pub enum Authenticator {
     Totp(TotpDevice),
     /// A counter-based one-time password device (RFC 4226).
     Hotp(HotpDevice),
+    /// Something that this version does not know.
+    Unknown(UnknownAuthenticator),
 }
 
-/// What is known of a TOTP device.
+/// What a newer version wrote. It is kept as it is, listed, counted as a factor, and can be removed; it proves nothing
+/// here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TotpDevice {
-    /// Algorithm, digits, period.
-    pub totp: Totp,
-    /// Its secret.
-    pub secret: Sealed,
-    /// The last step of which a code was accepted. It never falls, so that no code is accepted
-    /// twice, however late and whatever the clock does; but an operator may
-    /// [set it back](super::Account::set_back) to the present if it lies ahead.
-    pub last_step: Option<u64>,
-    /// How far its clock is off.
-    pub drift: Drift,
-}
-
-/// What is known of an HOTP device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HotpDevice {
-    /// Algorithm and digits.
-    pub hotp: Hotp,
-    /// Its secret.
-    pub secret: Sealed,
-    /// The next counter that can be accepted, at most [`HotpDevice::MAX_COUNTER`]. It never falls.
-    pub counter: u64,
-}
-
-impl HotpDevice {
-    /// The last counter: stores keep it as a signed integer of 64 bits. A token that is used once
-    /// a second reaches it in 292 billion years.
-    pub const MAX_COUNTER: u64 = i64::MAX.cast_unsigned();
-
-    /// The device once the code of `matched` is used up; `None` after the last counter, which
-    /// could never be used up.
-    pub(crate) fn past(self, matched: u64) -> Option<Self> {
-        let counter = matched.checked_add(1).filter(|counter| *counter <= Self::MAX_COUNTER)?;
-        Some(Self { counter, ..self })
-    }
+pub struct UnknownAuthenticator {
+    pub(crate) kind: FactorKind,
+    pub(crate) data: Data,
+    pub(crate) handles: Vec<Handle>,
 }
 
 /// The kind of a factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FactorKind {
     /// Time-based one-time passwords (RFC 6238).
     Totp,
     /// Counter-based one-time passwords (RFC 4226).
     Hotp,
+    /// A kind that this version does not know, by its stable name.
+    Unknown(String),
 }
 
 impl Factor {
@@ -142,46 +123,141 @@ impl Factor {
 
     /// Its kind.
     #[must_use]
-    pub const fn kind(&self) -> FactorKind {
-        match self.authenticator {
+    pub fn kind(&self) -> FactorKind {
+        match &self.authenticator {
             Authenticator::Totp(_) => FactorKind::Totp,
             Authenticator::Hotp(_) => FactorKind::Hotp,
+            Authenticator::Unknown(unknown) => unknown.kind.clone(),
         }
     }
 
-    /// Its secret.
+    /// Its algorithm and parameters, with the next counter of an HOTP factor; `None` if it gives no one-time
+    /// passwords.
     #[must_use]
-    pub const fn secret(&self) -> &Sealed {
+    pub const fn token(&self) -> Option<Token> {
         match &self.authenticator {
-            Authenticator::Totp(device) => &device.secret,
-            Authenticator::Hotp(device) => &device.secret,
-        }
-    }
-
-    pub(crate) fn reseal(&mut self, secret: Sealed) {
-        match &mut self.authenticator {
-            Authenticator::Totp(device) => device.secret = secret,
-            Authenticator::Hotp(device) => device.secret = secret,
-        }
-    }
-
-    /// Its algorithm and parameters, with the next counter of an HOTP factor.
-    #[must_use]
-    pub const fn token(&self) -> Token {
-        match &self.authenticator {
-            Authenticator::Totp(device) => Token::Totp(device.totp),
-            Authenticator::Hotp(HotpDevice { hotp, counter, .. }) => {
-                Token::Hotp { hotp: *hotp, counter: *counter }
+            Authenticator::Totp(device) => Some(Token::Totp(device.totp)),
+            Authenticator::Hotp(HotpDevice { hotp, counter }) => {
+                Some(Token::Hotp { hotp: *hotp, counter: *counter })
             }
+            Authenticator::Unknown(_) => None,
         }
     }
 
-    /// How many digits its codes have.
+    /// How many digits its one-time passwords have, if it gives any.
     #[must_use]
-    pub const fn digits(&self) -> otp_core::Digits {
+    pub const fn digits(&self) -> Option<Digits> {
         match &self.authenticator {
-            Authenticator::Totp(device) => device.totp.digits(),
-            Authenticator::Hotp(device) => device.hotp.digits(),
+            Authenticator::Totp(device) => Some(device.totp.digits()),
+            Authenticator::Hotp(device) => Some(device.hotp.digits()),
+            Authenticator::Unknown(_) => None,
+        }
+    }
+
+    /// Whether `code` has the form of its one-time passwords.
+    #[must_use]
+    pub fn takes(&self, code: &Code) -> bool {
+        self.digits() == Some(code.digits())
+    }
+
+    /// By what its account is found through it.
+    #[must_use]
+    pub fn handles(&self) -> &[Handle] {
+        match &self.authenticator {
+            Authenticator::Totp(_) | Authenticator::Hotp(_) => &[],
+            Authenticator::Unknown(unknown) => &unknown.handles,
+        }
+    }
+
+    /// The factor as it is once it accepted `code`; `None` if it does not.
+    #[must_use]
+    pub fn accepting(
+        &self,
+        code: &Code,
+        secret: &Secret,
+        now: Timestamp,
+        policy: &dyn VerificationPolicy,
+    ) -> Option<Self> {
+        let authenticator = match &self.authenticator {
+            Authenticator::Totp(device) => Authenticator::Totp(device.accepting(code, secret, now, policy)?),
+            Authenticator::Hotp(device) => Authenticator::Hotp(device.accepting(code, secret, policy)?),
+            Authenticator::Unknown(_) => return None,
+        };
+        Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })
+    }
+
+    /// The factor as it is once it is in step by two consecutive codes, wherever they are within the
+    /// reach of the policy; `None` if they are not there. Both are used up, as is all before them:
+    /// no step or counter ever falls.
+    #[must_use]
+    pub fn synchronised(
+        &self,
+        codes: [&Code; 2],
+        secret: &Secret,
+        now: Timestamp,
+        policy: &dyn VerificationPolicy,
+    ) -> Option<Self> {
+        let authenticator = match &self.authenticator {
+            Authenticator::Totp(device) => {
+                Authenticator::Totp(device.synchronised(codes, secret, now, policy)?)
+            }
+            Authenticator::Hotp(device) => Authenticator::Hotp(device.synchronised(codes, secret, policy)?),
+            Authenticator::Unknown(_) => return None,
+        };
+        Some(Self { authenticator, ..self.clone() })
+    }
+
+    /// Whether `code` was right and is used up: of a step up to the last accepted one, in the window of
+    /// now or in that of the last one; or of one of the last three counters. No such code is ever
+    /// accepted again.
+    #[must_use]
+    pub fn has_used(
+        &self,
+        code: &Code,
+        secret: &Secret,
+        now: Timestamp,
+        policy: &dyn VerificationPolicy,
+    ) -> bool {
+        match &self.authenticator {
+            Authenticator::Totp(device) => device.has_used(code, secret, now, policy),
+            Authenticator::Hotp(device) => device.has_used(code, secret),
+            Authenticator::Unknown(_) => false,
+        }
+    }
+
+    /// Whether two consecutive codes were right and the first of them, or both, are used up: the first is of a step up
+    /// to the last accepted one, in the window of now or near that of the last one; or of one of the last three counters.
+    /// No such pair is ever accepted. The second code alone still may be, and a wrong one makes the pair a guess.
+    #[must_use]
+    pub fn has_used_pair(
+        &self,
+        codes: [&Code; 2],
+        secret: &Secret,
+        now: Timestamp,
+        policy: &dyn VerificationPolicy,
+    ) -> bool {
+        match &self.authenticator {
+            Authenticator::Totp(device) => device.has_used_pair(codes, secret, now, policy),
+            Authenticator::Hotp(device) => device.has_used_pair(codes, secret),
+            Authenticator::Unknown(_) => false,
+        }
+    }
+
+    /// Whether it ever accepted a code.
+    pub(super) const fn has_used_codes(&self) -> bool {
+        match &self.authenticator {
+            Authenticator::Totp(device) => device.last_step.is_some(),
+            Authenticator::Hotp(device) => device.counter > 0,
+            Authenticator::Unknown(_) => false,
+        }
+    }
+
+    /// Uses up what `removed` has used.
+    pub(super) fn skip_codes_of(&mut self, removed: &Self) {
+        match (&mut self.authenticator, &removed.authenticator) {
+            (Authenticator::Totp(device), Authenticator::Totp(used)) => device.skip_codes_of(used),
+            (Authenticator::Hotp(device), Authenticator::Hotp(used)) => device.skip_codes_of(used),
+            _ => {}
         }
     }
 }
@@ -189,151 +265,21 @@ impl Factor {
 impl FactorKind {
     /// The stable name, as stores keep it and the API shows it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Totp => "totp",
             Self::Hotp => "hotp",
+            Self::Unknown(name) => name,
         }
     }
-}
 
-impl FromStr for FactorKind {
-    type Err = UnknownFactorKind;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFactorKind> {
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
         match name {
-            "totp" => Ok(Self::Totp),
-            "hotp" => Ok(Self::Hotp),
-            _ => Err(UnknownFactorKind),
+            "totp" => Self::Totp,
+            "hotp" => Self::Hotp,
+            _ => Self::Unknown(name.to_owned()),
         }
-    }
-}
-
-/// A name that is no kind of factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a kind of factor; it must be totp or hotp")]
-pub struct UnknownFactorKind;
-
-/// How many steps a device's clock is off (RFC 6238, 6).
-///
-/// The window moves by `steps`; it never gets wider. Two consecutive codes move it to where they are
-/// found. Single codes move it by one only after three successes in a row on the same side of its
-/// centre, so that a person who types late is no drift.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drift {
-    /// Where the centre of the window is, in steps from the current one.
-    pub steps: i16,
-    /// Successes in a row before (negative) or after (positive) the centre.
-    pub leaning: i8,
-}
-
-impl Drift {
-    /// Successes on one side that move the window.
-    pub const PATIENCE: i8 = 3;
-
-    /// What is known after the second of two consecutive codes was found at step `matched`, while the
-    /// clock said `step`; `None` if that is too far off to be kept.
-    #[must_use]
-    pub fn found(step: u64, matched: u64) -> Option<Self> {
-        let steps = i16::try_from(i128::from(matched) - i128::from(step)).ok()?;
-        Some(Self { steps, leaning: 0 })
-    }
-
-    /// No further off than the policy allows in one way or the other. It may have been tightened
-    /// since.
-    #[must_use]
-    pub fn within(self, policy: &dyn VerificationPolicy) -> Self {
-        let bound = i16::from(policy.drift_bound().max(policy.resync_steps().value()));
-        Self { steps: self.steps.clamp(-bound, bound), ..self }
-    }
-
-    /// The centre of the window when the clock says `step`.
-    #[must_use]
-    pub fn centre(self, step: u64) -> u64 {
-        step.saturating_add_signed(i64::from(self.steps))
-    }
-
-    /// What is known after a code of step `matched` was accepted while the clock said `step`. Further
-    /// off than `bound` nothing is learned, but the way back is.
-    #[must_use]
-    pub fn learn(self, step: u64, matched: u64, bound: u8) -> Self {
-        let leaning = match matched.cmp(&self.centre(step)) {
-            std::cmp::Ordering::Equal => 0,
-            std::cmp::Ordering::Less => self.leaning.min(0).saturating_sub(1),
-            std::cmp::Ordering::Greater => self.leaning.max(0).saturating_add(1),
-        };
-        let moved = self.steps.saturating_add(leaning.signum().into());
-        let back = moved.unsigned_abs() < self.steps.unsigned_abs();
-        if leaning.unsigned_abs() < Self::PATIENCE.unsigned_abs() {
-            Self { leaning, ..self }
-        } else if back || moved.unsigned_abs() <= bound.into() {
-            Self { steps: moved, leaning: 0 }
-        } else {
-            Self { leaning: 0, ..self }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use otp_core::ResyncSteps;
-
-    use super::*;
-    use crate::policy::StandardVerification;
-
-    #[test]
-    fn a_device_that_is_always_slow_moves_the_window_and_no_further_than_the_bound() {
-        let mut drift = Drift::default();
-        for login in 0..30 {
-            let step = 1000 + login;
-            drift = drift.learn(step, drift.centre(step) - 1, 2);
-        }
-        assert_eq!(drift.steps, -2);
-    }
-
-    #[test]
-    fn one_late_code_now_and_then_is_no_drift() {
-        let mut drift = Drift::default();
-        for login in 0..30 {
-            let step = 1000 + login;
-            drift = drift.learn(step, if login % 3 == 2 { step } else { step - 1 }, 2);
-        }
-        assert_eq!(drift.steps, 0);
-    }
-
-    #[test]
-    fn a_device_that_was_set_right_is_learned_back() {
-        let mut drift = Drift { steps: -1, leaning: 0 };
-        for _ in 0..3 {
-            drift = drift.learn(1000, 1000, 2);
-        }
-        assert_eq!(drift, Drift::default());
-        assert_eq!(Drift { steps: -2, leaning: 0 }.centre(1), 0);
-    }
-
-    #[test]
-    fn single_codes_lead_back_from_where_two_codes_were_found_and_no_further_away() {
-        let found = Drift::found(1000, 800).unwrap();
-        assert_eq!(found, Drift { steps: -200, leaning: 0 });
-        assert_eq!(found.centre(1000), 800);
-        let after = |logins: u64, side: i64| {
-            (0..logins).map(|login| 2000 + login).fold(found, |drift, step| {
-                drift.learn(step, drift.centre(step).checked_add_signed(side).unwrap(), 1)
-            })
-        };
-        assert_eq!(after(30, -1), found);
-        assert_eq!(after(30, 1), Drift { steps: -190, leaning: 0 });
-        assert_eq!(Drift::found(0, u64::MAX), None);
-    }
-
-    #[test]
-    fn a_drift_is_as_far_off_as_the_policy_lets_either_way_of_finding_it() {
-        let drift = Drift { steps: -200, leaning: 0 };
-        let within = |steps, drift_bound| {
-            let resync_steps = ResyncSteps::new(steps).unwrap();
-            drift.within(&StandardVerification { drift_bound, resync_steps, ..Default::default() }).steps
-        };
-        assert_eq!([within(240, 1), within(20, 1), within(0, 10), within(0, 0)], [-200, -20, -10, 0]);
-        assert_eq!(drift.within(&StandardVerification::strict()), Drift::default());
     }
 }

@@ -1,8 +1,8 @@
 //! Removed factors: the codes that they used do not count again when their secret comes back.
 
-use otp_core::{Secret, Totp};
+use otp_core::Secret;
 
-use super::{Account, Authenticator, Context, Draft, Factor, FactorState, OpenSecret, TotpDevice};
+use super::{Account, Authenticator, Context, Draft, Factor, FactorState, OpenSecret};
 use crate::Timestamp;
 
 /// How many removed factors an account keeps; the oldest ones beyond that go when a factor is enrolled.
@@ -59,49 +59,24 @@ impl Draft<'_> {
         if factor.has_used_codes() {
             self.put(Factor { state: FactorState::Removed, ..factor.clone() });
         } else {
-            self.remove(factor.id);
-        }
-    }
-}
-
-impl Factor {
-    const fn has_used_codes(&self) -> bool {
-        match &self.authenticator {
-            Authenticator::Totp(device) => device.last_step.is_some(),
-            Authenticator::Hotp(device) => device.counter > 0,
+            self.forget(factor);
         }
     }
 
-    /// Uses up what `removed` has used. Periods may differ, so steps are compared by the time at which they end.
-    fn skip_codes_of(&mut self, removed: &Self) {
-        match (&mut self.authenticator, &removed.authenticator) {
-            (Authenticator::Totp(device), Authenticator::Totp(used)) => {
-                let step = used.last_second().and_then(|second| device.totp.step(second).ok());
-                device.last_step = device.last_step.max(step);
-            }
-            (Authenticator::Hotp(device), Authenticator::Hotp(used)) => {
-                device.counter = device.counter.max(used.counter);
-            }
-            _ => {}
-        }
-    }
-}
-
-impl TotpDevice {
-    /// The last second of the last accepted step.
-    fn last_second(&self) -> Option<u64> {
-        let end = self.last_step?.saturating_add(1).saturating_mul(self.totp.period().seconds());
-        Some(end.saturating_add(self.totp.t0()).saturating_sub(1).min(Totp::MAX_TIME))
+    /// Takes a factor away for good, and its handles.
+    pub(super) fn forget(&mut self, factor: &Factor) {
+        self.remove(factor.id);
+        factor.handles().iter().for_each(|handle| self.release(handle.clone()));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use otp_core::{Algorithm, Digits, Hotp, Period};
+    use otp_core::{Algorithm, Digits, Hotp, Period, Totp};
 
     use super::*;
-    use crate::account::{Drift, HotpDevice};
-    use crate::{FactorId, KeyId, Label, Sealed};
+    use crate::account::{HotpDevice, TotpDevice};
+    use crate::{FactorId, Label};
 
     fn factor(authenticator: Authenticator) -> Factor {
         Factor {
@@ -110,21 +85,18 @@ mod tests {
             state: FactorState::Active,
             created_at: Timestamp::default(),
             last_used_at: None,
+            sealed: None,
             authenticator,
         }
     }
 
-    fn sealed() -> Sealed {
-        Sealed { key: KeyId::new("k1"), bytes: Vec::new() }
-    }
-
     fn totp(period: u64, t0: u64, last_step: Option<u64>) -> Factor {
         let totp = Totp::new(Algorithm::Sha1, Digits::SIX, Period::new(period).unwrap()).with_t0(t0);
-        factor(Authenticator::Totp(TotpDevice { totp, secret: sealed(), last_step, drift: Drift::default() }))
+        factor(Authenticator::Totp(TotpDevice { last_step, ..TotpDevice::new(totp) }))
     }
 
     fn hotp(counter: u64) -> Factor {
-        factor(Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), secret: sealed(), counter }))
+        factor(Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), counter }))
     }
 
     #[test]

@@ -4,11 +4,10 @@ use otp_core::{Code, Secret};
 use thiserror::Error;
 
 use super::{
-    Account, Authenticator, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Drift,
-    Factor, FactorKind,
+    Account, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Factor, FactorKind,
 };
 use crate::audit::EventKind;
-use crate::policy::{Standing, VerificationPolicy};
+use crate::policy::Standing;
 use crate::sealed::Sealed;
 use crate::{FactorId, SubmittedCode, Timestamp};
 
@@ -22,7 +21,7 @@ pub enum Verdict {
 }
 
 /// With what a user proved themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
     /// With an active factor.
     Factor {
@@ -108,6 +107,17 @@ pub struct OpenSecret {
     pub resealed: Option<Sealed>,
 }
 
+/// A secret that was sealed anew with a newer key.
+#[derive(Debug)]
+pub struct Resealed {
+    /// The factor whose secret it is.
+    pub factor: FactorId,
+    /// As it was read.
+    pub before: Sealed,
+    /// As it is to be kept.
+    pub after: Sealed,
+}
+
 impl Account {
     /// What a code is to be evaluated against.
     ///
@@ -133,9 +143,7 @@ impl Account {
         }
         match code {
             SubmittedCode::OneTimePassword(code) => {
-                let takes = |factor: &&Factor| {
-                    factor.digits() == code.digits() && named.is_none_or(|id| id == factor.id)
-                };
+                let takes = |factor: &&Factor| factor.takes(code) && named.is_none_or(|id| id == factor.id);
                 let factors: Vec<_> = self.active_factors().filter(takes).collect();
                 if factors.is_empty() { Err(Rejection::Malformed) } else { Ok(Candidates::Factors(factors)) }
             }
@@ -203,6 +211,12 @@ impl Account {
 }
 
 impl Draft<'_> {
+    /// Puts `factor` in place with its secret as it was sealed anew.
+    pub(super) fn put_resealed(&mut self, factor: Factor, sealed: &Sealed) {
+        self.record(EventKind::SecretResealed, Some(factor.id), [("key", sealed.key.to_string())]);
+        self.put(Factor { sealed: Some(sealed.clone()), ..factor });
+    }
+
     /// Charges a failure to every budget.
     pub(super) fn fail(&mut self, factor: Option<FactorId>, form: &str) {
         let Context { now, policies, .. } = self.context;
@@ -218,78 +232,18 @@ impl Draft<'_> {
     }
 }
 
-impl Factor {
-    /// The factor as it is once it accepted `code`; `None` if it does not.
-    #[must_use]
-    pub fn accepting(
-        &self,
-        code: &Code,
-        secret: &Secret,
-        now: Timestamp,
-        policy: &dyn VerificationPolicy,
-    ) -> Option<Self> {
-        let mut factor = self.clone();
-        match &mut factor.authenticator {
-            Authenticator::Totp(device) => {
-                let step = device.totp.step(now.unix_seconds()).ok()?;
-                let drift = device.drift.within(policy);
-                let (window, after) = (policy.window(), device.last_step);
-                let matched = device.totp.verify_around(secret, code, drift.centre(step), window, after)?;
-                device.last_step = Some(matched);
-                device.drift = drift.learn(step, matched, policy.drift_bound());
-            }
-            Authenticator::Hotp(device) => {
-                let matched = device.hotp.verify(secret, code, device.counter, policy.look_ahead())?;
-                *device = device.clone().past(matched)?;
-            }
-        }
-        factor.last_used_at = Some(now);
-        Some(factor)
-    }
-
-    /// The factor as it is once it is in step by two consecutive codes, wherever they are within the
-    /// reach of the policy; `None` if they are not there. Both are used up, as is all before them:
-    /// no step or counter ever falls.
-    #[must_use]
-    pub fn synchronised(
-        &self,
-        [first, second]: [&Code; 2],
-        secret: &Secret,
-        now: Timestamp,
-        policy: &dyn VerificationPolicy,
-    ) -> Option<Self> {
-        let mut factor = self.clone();
-        match &mut factor.authenticator {
-            Authenticator::Totp(device) => {
-                let step = device.totp.step(now.unix_seconds()).ok()?;
-                let (reach, after) = (policy.resync_steps(), device.last_step);
-                let matched = device.totp.resynchronise(secret, first, second, step, reach, after)?;
-                device.last_step = Some(matched);
-                device.drift = Drift::found(step, matched)?;
-            }
-            Authenticator::Hotp(device) => {
-                let (reach, counter) = (policy.resync_counters(), device.counter);
-                let matched = device.hotp.resynchronise(secret, first, second, counter, reach)?;
-                *device = device.clone().past(matched)?;
-            }
-        }
-        Some(factor)
-    }
-}
-
 impl OpenSecret {
     /// The one of `factor`, if it is still the secret that was opened.
     pub(super) fn of<'a>(secrets: &'a [Self], factor: &Factor) -> Option<&'a Self> {
-        secrets.iter().find(|open| open.factor == factor.id && open.sealed == *factor.secret())
+        secrets.iter().find(|open| open.factor == factor.id && factor.sealed.as_ref() == Some(&open.sealed))
     }
 
     /// Puts `factor` in place, sealed anew if it can be.
-    pub(super) fn put(&self, draft: &mut Draft<'_>, mut factor: Factor) {
-        if let Some(resealed) = &self.resealed {
-            draft.record(EventKind::SecretResealed, Some(factor.id), [("key", resealed.key.to_string())]);
-            factor.reseal(resealed.clone());
+    pub(super) fn put(&self, draft: &mut Draft<'_>, factor: Factor) {
+        match &self.resealed {
+            Some(resealed) => draft.put_resealed(factor, resealed),
+            None => draft.put(factor),
         }
-        draft.put(factor);
     }
 }
 
@@ -305,7 +259,7 @@ impl Verified {
 
     /// The stable name of what it was.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &str {
         match self {
             Self::Factor { kind, .. } => kind.as_str(),
             Self::BackupCode { .. } => "backup_code",
@@ -319,6 +273,7 @@ impl Verified {
             Self::Factor { kind: FactorKind::Totp | FactorKind::Hotp, .. } | Self::BackupCode { .. } => {
                 &["otp"]
             }
+            Self::Factor { kind: FactorKind::Unknown(_), .. } => &[],
         }
     }
 }

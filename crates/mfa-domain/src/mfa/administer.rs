@@ -1,9 +1,8 @@
 //! What operators do.
 
-use super::secrets::OpenSecrets;
 use super::{Call, ChangeError, Mfa, Undecided};
-use crate::account::{Decision, Factor};
-use crate::{AccountKey, Actor, FactorId, Reason};
+use crate::account::{Account, Decision, Factor, Resealed};
+use crate::{AccountKey, Actor, FactorId, Reason, SealContext};
 
 impl Mfa {
     /// Lifts every lock of an account.
@@ -71,20 +70,32 @@ impl Mfa {
     /// # Errors
     /// [`Undecided`] if a port failed.
     pub async fn reseal(&self, key: &AccountKey, actor: &Actor) -> Result<bool, Undecided> {
-        let mut secrets = OpenSecrets::default();
         let vault = self.ports.vault.as_ref();
         let mut change = self.begin(key, &Call::<bool>::from(actor)).await;
         loop {
             let (account, context) = change.load().await?;
-            let old: Vec<_> =
-                account.factors.iter().filter(|factor| vault.supersedes(&factor.secret().key)).collect();
-            let opened = secrets.open(self, key, old).await?;
+            let resealed = self.reseal_factors(key, &account).await?;
             let answers = account.answers.iter().any(|answer| vault.supersedes(&answer.sealed.key));
-            let delta = account.reseal(context, opened);
+            let delta = account.reseal(context, &resealed);
             let delta = delta.or_else(|| answers.then(|| account.unchanged(context.now)));
             if let Some(answer) = change.commit(Decision { answer: delta.is_some(), delta }, None).await? {
                 return Ok(answer);
             }
         }
+    }
+
+    /// Seals anew what older keys sealed, whatever it is the secret of.
+    async fn reseal_factors(&self, key: &AccountKey, account: &Account) -> Result<Vec<Resealed>, Undecided> {
+        let vault = self.ports.vault.as_ref();
+        let mut resealed = Vec::new();
+        for factor in &account.factors {
+            let Some(before) = factor.sealed.as_ref().filter(|sealed| vault.supersedes(&sealed.key)) else {
+                continue;
+            };
+            let context = SealContext::Factor { account: key, factor: factor.id, kind: &factor.kind() };
+            let after = vault.seal(&vault.open(before, &context).await?, &context).await?;
+            resealed.push(Resealed { factor: factor.id, before: before.clone(), after });
+        }
+        Ok(resealed)
     }
 }

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::secrets::OpenSecrets;
 use super::{Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
-    Account, Authenticator, Codes, Context, Decision, Drift, Factor, FactorKind, FactorState, HotpDevice,
-    Refusal, Rejection, TotpDevice,
+    Account, Authenticator, Codes, Context, Decision, Factor, FactorKind, FactorState, HotpDevice, Refusal,
+    Rejection, TotpDevice,
 };
 use crate::ports::Commit;
 use crate::sealed::SealContext;
@@ -165,26 +165,20 @@ impl Mfa {
         let sealed = self
             .ports
             .vault
-            .seal(secret.expose(), &SealContext::Factor { account: key, factor: id, kind })
+            .seal(secret.expose(), &SealContext::Factor { account: key, factor: id, kind: &kind })
             .await
             .map_err(Undecided::from)?;
         let authenticator = match token {
-            Token::Totp(totp) => Authenticator::Totp(TotpDevice {
-                totp,
-                secret: sealed,
-                last_step: None,
-                drift: Drift::default(),
-            }),
+            Token::Totp(totp) => Authenticator::Totp(TotpDevice::new(totp)),
             Token::Hotp { counter, .. } if counter > HotpDevice::MAX_COUNTER => {
                 return Err(Refusal::CounterTooLarge.into());
             }
-            Token::Hotp { hotp, counter } => {
-                Authenticator::Hotp(HotpDevice { hotp, secret: sealed, counter })
-            }
+            Token::Hotp { hotp, counter } => Authenticator::Hotp(HotpDevice { hotp, counter }),
         };
         let expires_at = created_at.plus(self.policies.enrolment.pending_lifetime());
         let state = FactorState::Pending { expires_at, replaces };
-        let factor = Factor { id, label, state, created_at, last_used_at: None, authenticator };
+        let sealed = Some(sealed);
+        let factor = Factor { id, label, state, created_at, last_used_at: None, sealed, authenticator };
 
         let mut enrolment = Enrolment { factor: factor.clone(), secret, uri, warnings };
         let mut others = OpenSecrets::default();
@@ -198,8 +192,9 @@ impl Mfa {
             if strength == Strength::Verify {
                 let opened = others.open(self, key, account.gone_factors(context.now)).await?;
                 factor = account.past_used_codes(context, factor, &enrolment.secret, opened);
-                enrolment.uri =
-                    uri::build(&factor.token(), issuer.as_deref(), &account_name, &enrolment.secret)?;
+                if let Some(token) = factor.token() {
+                    enrolment.uri = uri::build(&token, issuer.as_deref(), &account_name, &enrolment.secret)?;
+                }
             }
             let Decision { answer, delta } = decide(&account, context, factor)?;
             enrolment.factor = answer;

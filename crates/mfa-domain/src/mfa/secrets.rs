@@ -6,7 +6,7 @@ use super::{Mfa, Undecided};
 use crate::AccountKey;
 use crate::account::{Factor, OpenSecret};
 use crate::ports::VaultError;
-use crate::sealed::SealContext;
+use crate::sealed::{SealContext, Sealed};
 
 /// Secrets that were opened for one request.
 #[derive(Debug, Default)]
@@ -20,10 +20,12 @@ impl OpenSecrets {
         key: &AccountKey,
         factors: impl IntoIterator<Item = &'a Factor>,
     ) -> Result<&[OpenSecret], Undecided> {
-        for factor in factors {
-            let sealed = factor.secret();
+        // What has no secret proves nothing by one.
+        for (factor, sealed) in
+            factors.into_iter().filter_map(|factor| Some((factor, factor.sealed.as_ref()?)))
+        {
             if !self.0.iter().any(|open| open.factor == factor.id && open.sealed == *sealed) {
-                self.0.push(mfa.open(key, factor).await?);
+                self.0.push(mfa.open(key, factor, sealed).await?);
             }
         }
         Ok(&self.0)
@@ -32,10 +34,15 @@ impl OpenSecrets {
 
 impl Mfa {
     /// Opens a factor's secret, and seals it anew if there is a newer key.
-    pub(super) async fn open(&self, account: &AccountKey, factor: &Factor) -> Result<OpenSecret, Undecided> {
+    async fn open(
+        &self,
+        account: &AccountKey,
+        factor: &Factor,
+        sealed: &Sealed,
+    ) -> Result<OpenSecret, Undecided> {
         let vault = self.ports.vault.as_ref();
-        let context = SealContext::Factor { account, factor: factor.id, kind: factor.kind() };
-        let sealed = factor.secret().clone();
+        let context = SealContext::Factor { account, factor: factor.id, kind: &factor.kind() };
+        let sealed = sealed.clone();
         let secret = vault.open(&sealed, &context).await?;
         let secret = Secret::from_bytes(&secret).map_err(VaultError::new)?;
         let superseded = vault.supersedes(&sealed.key);

@@ -9,7 +9,7 @@ use super::port_error;
 use crate::audit::{AuditEvent, AuditHead};
 use crate::identity::Escaped;
 use crate::sealed::KeyId;
-use crate::{Account, AccountKey, Delta, TenantId, Timestamp, UserId, Version, Versioned};
+use crate::{Account, AccountKey, Delta, Handle, TenantId, Timestamp, UserId, Version, Versioned};
 
 /// Keeps accounts and their audit events: it compares and swaps, and decides nothing.
 ///
@@ -38,6 +38,13 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// operation that writes. MUST be durable before it answers [`Commit::Won`]. After an error it
     /// is unknown whether the change was made. MUST never give a version again for the same key,
     /// not even after the account was erased.
+    ///
+    /// MUST claim and release the handles of the delta in the same operation, in their order, and MUST keep them unique
+    /// within a tenant: if one that is claimed leads to another account, MUST change nothing and answer
+    /// [`Commit::HandleTaken`]. Whatever is claimed leads here from then on, even if it did before; what leads to
+    /// another account MUST NOT be released.
+    ///
+    /// Of factors and of the account, MUST keep [`Data`](crate::Data) as the JSON value that it is, without reading it.
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError>;
 
     /// Pages through accounts in key order, for re-encryption, checkpoints and export. MUST give
@@ -63,6 +70,10 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// decided before can still be committed. Positions MUST NOT be given again.
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError>;
 
+    /// The account of a tenant that a handle leads to; `None` if it leads nowhere. MUST tell of every commit that was
+    /// answered before the call.
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError>;
+
     /// The keys that some sealed secret needs, in any order, without reading every account.
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError>;
 }
@@ -75,6 +86,8 @@ pub enum Commit {
     Won,
     /// Somebody else changed the account since it was read; nothing was changed.
     Conflict,
+    /// A handle that was claimed leads to another account of the tenant; nothing was changed.
+    HandleTaken,
 }
 
 /// Which accounts to page through.

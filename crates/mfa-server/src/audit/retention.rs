@@ -147,7 +147,8 @@ pub(super) mod tests {
     use mfa_domain::account::Context;
     use mfa_domain::ports::{AccountPage, EventPage, StoreError};
     use mfa_domain::{
-        Account, AccountKey, Actor, AuditHead, Delta, EventKind, KeyId, Policies, Version, Versioned,
+        Account, AccountKey, Actor, AuditHead, Delta, EventKind, Handle, KeyId, Policies, TenantId, Version,
+        Versioned,
     };
     use mfa_store_memory::MemoryStore;
     use mfa_testkit::changes::key;
@@ -232,6 +233,11 @@ pub(super) mod tests {
         async fn commit(&self, key: &AccountKey, at: Version, delta: &Delta) -> Result<Commit, StoreError> {
             yield_now().await;
             self.0.commit(key, at, delta).await
+        }
+
+        async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+            yield_now().await;
+            self.0.find(tenant, handle).await
         }
 
         async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {

@@ -25,22 +25,20 @@ pub(crate) const USUAL: &str = concat!(
     WITH won AS MATERIALIZED (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = ($37::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
+            recent_failures = ($10::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
             audit_sequence = c.sequence, audit_hash = c.hash
         FROM unnest(
-            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int8[],
-            $9::int4[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int8[], $15::text[],
-            $16::int8[], $17::int8[], $18::text[], $19::int2[], $20::int8[], $21::int8[], $22::int8[],
-            $23::int2[], $24::int2[], $25::int8[], $26::text[], $27::bytea[],
-            $28::int8[], $29::int8[], $30::text[], $31::text[], $32::text[], $33::text[], $34::bytea[],
-            $35::bytea[], $36::int4[]
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[],
+            $11::int4[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], $17::text[],
+            $18::int8[], $19::int8[], $20::text[], $21::bytea[], $22::text[],
+            $23::int8[], $24::int8[], $25::text[], $26::text[], $27::text[], $28::text[], $29::bytea[],
+            $30::bytea[]
         ) WITH ORDINALITY AS c (
-            tenant_id, user_id, version, failures, forgiven, first_failure, verified_at,
+            tenant_id, user_id, version, failures, forgiven, first_failure, last_failure, verified_at,
             added_as, id, factor_kind, label, state, expires_at, replaces,
-            created_at, last_used_at, algorithm, digits, period, t0, last_step,
-            drift, leaning, counter, key_id, secret,
+            created_at, last_used_at, key_id, secret, data,
             sequence, at, kind, factor_id, actor, detail, previous,
-            hash, last_failure, number
+            hash, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
           AND ",
@@ -52,19 +50,15 @@ pub(crate) const USUAL: &str = concat!(
     put AS (
         INSERT INTO mfa.factors
             (account_id, id, added_in, added_as, kind, label, state, expires_at, replaces, created_at,
-             last_used_at, algorithm, digits, period, t0, last_step, drift, leaning, counter, key_id, secret)
+             last_used_at, key_id, secret, data)
         SELECT account_id, id::uuid, added_in, added_as, factor_kind, label, state, expires_at,
-            replaces::uuid, created_at, last_used_at, algorithm, digits, period, t0, last_step, drift,
-            leaning, counter, key_id, secret
+            replaces::uuid, created_at, last_used_at, key_id, secret, data::jsonb
         FROM won WHERE id IS NOT NULL
         ON CONFLICT (account_id, id) DO UPDATE
         SET kind = excluded.kind, label = excluded.label, state = excluded.state,
             expires_at = excluded.expires_at, replaces = excluded.replaces,
             created_at = excluded.created_at, last_used_at = excluded.last_used_at,
-            algorithm = excluded.algorithm, digits = excluded.digits, period = excluded.period,
-            t0 = excluded.t0, last_step = excluded.last_step, drift = excluded.drift,
-            leaning = excluded.leaning, counter = excluded.counter, key_id = excluded.key_id,
-            secret = excluded.secret
+            key_id = excluded.key_id, secret = excluded.secret, data = excluded.data
     ),
     happened AS (
         INSERT INTO mfa.events
@@ -88,7 +82,9 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(wave, |c| c.failures))
         .bind(column(wave, |c| c.forgiven))
         .bind(failures.first)
+        .bind(failures.last)
         .bind(column(wave, |c| c.verified_at))
+        .bind(column(&failures.items, |at| *at))
         .bind(column(&factors, |put| put.map(|put| put.place)))
         .bind(column(&factors, |put| put?.factor.id.as_deref()))
         .bind(column(&factors, |put| put?.factor.kind.as_deref()))
@@ -98,16 +94,9 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(&factors, |put| put?.factor.replaces.as_deref()))
         .bind(column(&factors, |put| put?.factor.created_at))
         .bind(column(&factors, |put| put?.factor.last_used_at))
-        .bind(column(&factors, |put| put?.factor.algorithm.as_deref()))
-        .bind(column(&factors, |put| put?.factor.digits))
-        .bind(column(&factors, |put| put?.factor.period))
-        .bind(column(&factors, |put| put?.factor.t0))
-        .bind(column(&factors, |put| put?.factor.last_step))
-        .bind(column(&factors, |put| put?.factor.drift))
-        .bind(column(&factors, |put| put?.factor.leaning))
-        .bind(column(&factors, |put| put?.factor.counter))
         .bind(column(&factors, |put| put?.factor.key_id.as_deref()))
         .bind(column(&factors, |put| put?.factor.secret.as_deref()))
+        .bind(column(&factors, |put| put?.factor.data.as_deref()))
         .bind(column(&events, |event| event.sequence))
         .bind(column(&events, |event| event.at))
         .bind(column(&events, |event| event.kind.as_str()))
@@ -116,6 +105,4 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(&events, |event| event.detail.as_str()))
         .bind(column(&events, |event| event.previous.as_slice()))
         .bind(column(&events, |event| event.hash.as_slice()))
-        .bind(failures.last)
-        .bind(column(&failures.items, |at| *at))
 }

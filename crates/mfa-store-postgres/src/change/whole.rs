@@ -16,11 +16,11 @@ pub(crate) const WHOLE: &str = concat!(
     "
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
-            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int8[], $9::int8[],
-            $10::bytea[], $54::bytea[], $55::int4[]
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[],
+            $11::int8[], $12::bytea[], $13::bytea[], $14::text[]
         ) WITH ORDINALITY AS c (
-            tenant_id, user_id, version, failures, forgiven, first_failure, verified_at, audit_sequence,
-            audit_hash, answers, last_failure, number
+            tenant_id, user_id, version, failures, forgiven, first_failure, last_failure, verified_at,
+            audit_sequence, audit_hash, answers, data, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
           AND ",
@@ -30,9 +30,9 @@ pub(crate) const WHOLE: &str = concat!(
     changed AS (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = ($56::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
+            recent_failures = ($10::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
             audit_sequence = c.audit_sequence, audit_hash = c.audit_hash,
-            answers = coalesce(c.answers, a.answers)
+            answers = coalesce(c.answers, a.answers), data = coalesce(c.data::jsonb, a.data)
         FROM asked c
         WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
         RETURNING c.number, a.id, a.tenant_id, a.version
@@ -40,10 +40,10 @@ pub(crate) const WHOLE: &str = concat!(
     added AS (
         INSERT INTO mfa.accounts
             (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
-             audit_hash, answers)
+             audit_hash, answers, data)
         SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven,
-            ($56::int8[])[c.first_failure:c.last_failure], c.verified_at, c.audit_sequence,
-            c.audit_hash, c.answers
+            ($10::int8[])[c.first_failure:c.last_failure], c.verified_at, c.audit_sequence,
+            c.audit_hash, c.answers, c.data::jsonb
         FROM asked c
         WHERE c.version = 0 AND NOT EXISTS (
             SELECT FROM mfa.accounts a WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id)
@@ -60,12 +60,11 @@ pub(crate) const WHOLE: &str = concat!(
     factor AS MATERIALIZED (
         SELECT w.id AS account_id, w.version AS added_in, f.*
         FROM unnest(
-            $11::int8[], $12::int4[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[],
-            $18::int8[], $19::text[], $20::int8[], $21::int8[], $22::text[], $23::int2[], $24::int8[],
-            $25::int8[], $26::int8[], $27::int2[], $28::int2[], $29::int8[], $30::text[], $31::bytea[]
+            $15::int8[], $16::int4[], $17::bool[], $18::text[], $19::text[], $20::text[], $21::text[],
+            $22::int8[], $23::text[], $24::int8[], $25::int8[], $26::text[], $27::bytea[], $28::text[]
         ) AS f (
             number, added_as, moved, id, kind, label, state, expires_at, replaces, created_at, last_used_at,
-            algorithm, digits, period, t0, last_step, drift, leaning, counter, key_id, secret
+            key_id, secret, data
         )
         JOIN won w ON w.number = f.number
     ),
@@ -75,9 +74,7 @@ pub(crate) const WHOLE: &str = concat!(
             added_as = CASE WHEN f.moved THEN f.added_as ELSE o.added_as END,
             kind = f.kind, label = f.label, state = f.state, expires_at = f.expires_at,
             replaces = f.replaces::uuid, created_at = f.created_at, last_used_at = f.last_used_at,
-            algorithm = f.algorithm, digits = f.digits, period = f.period, t0 = f.t0,
-            last_step = f.last_step, drift = f.drift, leaning = f.leaning, counter = f.counter,
-            key_id = f.key_id, secret = f.secret
+            key_id = f.key_id, secret = f.secret, data = f.data::jsonb
         FROM factor f
         WHERE o.account_id = f.account_id AND o.id = f.id::uuid
         RETURNING o.account_id, o.id
@@ -85,10 +82,9 @@ pub(crate) const WHOLE: &str = concat!(
     put AS (
         INSERT INTO mfa.factors
             (account_id, id, added_in, added_as, kind, label, state, expires_at, replaces, created_at,
-             last_used_at, algorithm, digits, period, t0, last_step, drift, leaning, counter, key_id, secret)
+             last_used_at, key_id, secret, data)
         SELECT f.account_id, f.id::uuid, f.added_in, f.added_as, f.kind, f.label, f.state, f.expires_at,
-            f.replaces::uuid, f.created_at, f.last_used_at, f.algorithm, f.digits, f.period, f.t0,
-            f.last_step, f.drift, f.leaning, f.counter, f.key_id, f.secret
+            f.replaces::uuid, f.created_at, f.last_used_at, f.key_id, f.secret, f.data::jsonb
         FROM factor f
         WHERE NOT EXISTS (SELECT FROM replaced r WHERE r.account_id = f.account_id AND r.id = f.id::uuid)
     ),
@@ -98,26 +94,26 @@ pub(crate) const WHOLE: &str = concat!(
         SELECT w.tenant_id, w.id, e.sequence, e.at, e.kind, e.factor_id::uuid, e.actor, e.detail::jsonb,
             e.previous, e.hash
         FROM unnest(
-            $32::int8[], $33::int8[], $34::int8[], $35::text[], $36::text[], $37::text[], $38::text[],
-            $39::bytea[], $40::bytea[]
+            $29::int8[], $30::int8[], $31::int8[], $32::text[], $33::text[], $34::text[], $35::text[],
+            $36::bytea[], $37::bytea[]
         ) WITH ORDINALITY AS e (number, sequence, at, kind, factor_id, actor, detail, previous, hash, place)
         JOIN won w ON w.number = e.number
         ORDER BY e.place
     ),
     removed AS (
         DELETE FROM mfa.factors o
-        USING unnest($41::int8[], $42::text[]) AS r (number, id) JOIN won w ON w.number = r.number
+        USING unnest($38::int8[], $39::text[]) AS r (number, id) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id AND o.id = r.id::uuid
     ),
     removed_sets AS (
         DELETE FROM mfa.backup_code_sets o
-        USING unnest($43::int8[]) AS r (number) JOIN won w ON w.number = r.number
+        USING unnest($40::int8[]) AS r (number) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id
     ),
     issued_sets AS (
         INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)
-        SELECT w.id, s.scheme, s.issued_at, ($52::bytea[])[s.first:s.last], ($53::int8[])[s.first:s.last]
-        FROM unnest($44::int8[], $45::text[], $46::int8[], $47::int4[], $48::int4[])
+        SELECT w.id, s.scheme, s.issued_at, ($49::bytea[])[s.first:s.last], ($50::int8[])[s.first:s.last]
+        FROM unnest($41::int8[], $42::text[], $43::int8[], $44::int4[], $45::int4[])
             AS s (number, scheme, issued_at, first, last)
         JOIN won w ON w.number = s.number
         ON CONFLICT (account_id) DO UPDATE
@@ -126,32 +122,56 @@ pub(crate) const WHOLE: &str = concat!(
     ),
     spent AS (
         UPDATE mfa.backup_code_sets o SET spent_at[s.place + 1] = s.at
-        FROM unnest($49::int8[], $50::int4[], $51::int8[]) AS s (number, place, at)
+        FROM unnest($46::int8[], $47::int4[], $48::int8[]) AS s (number, place, at)
         JOIN won w ON w.number = s.number
         WHERE o.account_id = w.id AND s.place < cardinality(o.hashes)
+    ),
+    claimed AS (
+        INSERT INTO mfa.handles (tenant_id, handle, account_id)
+        SELECT w.tenant_id, h.handle, w.id
+        FROM unnest($51::int8[], $52::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        WHERE NOT EXISTS (
+            SELECT FROM mfa.handles o
+            WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id)
+        ORDER BY w.tenant_id, h.handle
+    ),
+    released AS (
+        DELETE FROM mfa.handles o
+        USING unnest($53::int8[], $54::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id
     )
     SELECT number FROM won"
 );
 
 /// The values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
-    let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
-    let query = bind_accounts(query, wave, &failures);
+    let query = bind_accounts(query, wave);
     let query = bind_codes(bind_factors_and_events(query, wave), wave);
-    query.bind(failures.last).bind(column(&failures.items, |at| *at))
+    let claimed = numbered(wave, |change| &change.claimed);
+    let released = numbered(wave, |change| &change.released);
+    query
+        .bind(column(&claimed, |(number, _)| number))
+        .bind(column(&claimed, |(_, handle)| handle.as_slice()))
+        .bind(column(&released, |(number, _)| number))
+        .bind(column(&released, |(_, handle)| handle.as_slice()))
 }
 
-fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change], failures: &Arrays<'_, i64>) -> Query<'q> {
+fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+    let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
     query
         .bind(column(wave, |c| c.key.tenant.as_str()))
         .bind(column(wave, |c| c.key.user.as_str()))
         .bind(column(wave, |c| c.version))
         .bind(column(wave, |c| c.failures))
         .bind(column(wave, |c| c.forgiven))
-        .bind(failures.first.clone())
+        .bind(failures.first)
+        .bind(failures.last)
         .bind(column(wave, |c| c.verified_at))
+        .bind(column(&failures.items, |at| *at))
         .bind(column(wave, |c| c.audit_sequence))
         .bind(column(wave, |c| c.audit_hash.as_slice()))
+        .bind(column(wave, |c| c.answers.as_deref()))
+        .bind(column(wave, |c| c.data.as_deref()))
 }
 
 fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
@@ -169,16 +189,9 @@ fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'
         .bind(column(&puts, |(_, put)| put.factor.replaces.as_deref()))
         .bind(column(&puts, |(_, put)| put.factor.created_at))
         .bind(column(&puts, |(_, put)| put.factor.last_used_at))
-        .bind(column(&puts, |(_, put)| put.factor.algorithm.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.digits))
-        .bind(column(&puts, |(_, put)| put.factor.period))
-        .bind(column(&puts, |(_, put)| put.factor.t0))
-        .bind(column(&puts, |(_, put)| put.factor.last_step))
-        .bind(column(&puts, |(_, put)| put.factor.drift))
-        .bind(column(&puts, |(_, put)| put.factor.leaning))
-        .bind(column(&puts, |(_, put)| put.factor.counter))
         .bind(column(&puts, |(_, put)| put.factor.key_id.as_deref()))
         .bind(column(&puts, |(_, put)| put.factor.secret.as_deref()))
+        .bind(column(&puts, |(_, put)| put.factor.data.as_deref()))
         .bind(column(&events, |(number, _)| number))
         .bind(column(&events, |(_, event)| event.sequence))
         .bind(column(&events, |(_, event)| event.at))
@@ -218,5 +231,4 @@ fn bind_codes<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(&spent, |(.., at)| at))
         .bind(column(&codes.items, |(hash, _)| hash.as_slice()))
         .bind(column(&codes.items, |(_, spent_at)| *spent_at))
-        .bind(column(wave, |c| c.answers.as_deref()))
 }

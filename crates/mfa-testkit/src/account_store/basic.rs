@@ -4,11 +4,11 @@ use mfa_domain::account::{Attempts, CallId, CodeHash, Drift, HashedCode, KeptAns
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
 use mfa_domain::ports::{AccountQuery, AccountStore, Commit};
 use mfa_domain::{
-    Account, Authenticator, BackupCodes, BackupCodesChange, EventKind, Factor, FactorState, HotpDevice,
+    Account, Authenticator, BackupCodes, BackupCodesChange, Data, EventKind, Factor, FactorState, HotpDevice,
     KeyId, Label, Sealed, Timestamp, TotpDevice, Version, Versioned,
 };
 
-use super::samples::{codes, hotp, id, pending, totp};
+use super::samples::{codes, hotp, id, pending, totp, unknown};
 use super::subject::{Subject, chain, delta, key, now};
 use crate::violation::run;
 use crate::{Violation, ensure};
@@ -24,6 +24,8 @@ pub(super) async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
         backup_codes_come_back(store),
         attempts_come_back(store),
         kept_answers_come_back(store),
+        account_data_come_back(store),
+        unknown_kinds_come_back(store),
         extremes_come_back(store),
         a_commit_is_guarded(store),
         versions_never_come_back(store),
@@ -181,6 +183,40 @@ async fn kept_answers_come_back(store: &dyn AccountStore) -> Result<(), Violatio
     subject.change(|draft| draft.record(EventKind::Erased, None, [])).await
 }
 
+async fn account_data_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "data", "alice");
+    let data = |n: u8| Data::new(format!(r#"{{"v":1,"recovery":{{"n":{n},"text":"\"Größe\""}}}}"#));
+    subject.change(|draft| draft.data(data(1))).await?;
+    // What is usual leaves them as they are.
+    subject.change(|draft| draft.put(totp(1, "k1"))).await?;
+    subject.change(|draft| draft.attempts().fail(now())).await?;
+    subject.change(|draft| draft.data(data(2))).await?;
+    ensure!(subject.model.value.data == data(2), "the suite is wrong: {:?}", subject.model);
+    let late = delta(&subject.model.value, &subject.key, now(), |draft| draft.data(data(3)));
+    let commit = store.commit(&subject.key, Version(1), &late).await?;
+    ensure!(commit == Commit::Conflict, "a commit at version 1 won");
+    subject.check().await?;
+    subject.change(|draft| draft.data(Data::default())).await
+}
+
+/// What a newer version wrote is nothing to a store, and must not be lost by an older one.
+async fn unknown_kinds_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut subject = Subject::new(store, "unknown-kinds", "alice");
+    // With a secret and without.
+    subject.change(|draft| draft.put(unknown(1, Some("k1")))).await?;
+    subject.change(|draft| draft.put(unknown(2, None))).await?;
+    subject.change(|draft| draft.put(totp(3, "k1"))).await?;
+    let keys = store.keys_in_use().await?;
+    ensure!(keys.contains(&KeyId::new("k1")), "the key of an unknown kind is not in use: {keys:?}");
+    // As a known one becomes unknown by its version, sealed anew, revoked.
+    subject.change(|draft| draft.put(unknown(3, Some("k2")))).await?;
+    subject.change(|draft| draft.put(unknown(1, Some("k2")))).await?;
+    subject.change(|draft| draft.put(unknown(3, None))).await?;
+    subject.change(|draft| draft.remove(id(1))).await?;
+    subject.change(|draft| draft.put(hotp(3, "k1"))).await?;
+    subject.check_events().await
+}
+
 /// An answer of that many bytes.
 fn answer(n: u8, secret: bool, bytes: usize) -> KeptAnswer {
     let sealed = Sealed { key: KeyId::new("clé"), bytes: vec![n; bytes] };
@@ -207,21 +243,18 @@ async fn extremes_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
         state: FactorState::Pending { expires_at: Timestamp::MAX, replaces: None },
         created_at: Timestamp::MAX,
         last_used_at: Some(Timestamp::default()),
+        sealed: Some(Sealed { key: KeyId::new("clé 'ancienne' \"2026\" \\"), bytes: vec![0; 4096] }),
         authenticator: Authenticator::Totp(TotpDevice {
             totp: Totp::new(Algorithm::Sha512, Digits::EIGHT, period).with_t0(LARGEST),
-            secret: Sealed { key: KeyId::new("clé 'ancienne' \"2026\" \\"), bytes: vec![0; 4096] },
             last_step: Some(LARGEST),
             drift: Drift { steps: i16::MIN, leaning: i8::MAX },
         }),
         ..totp(10, "k1")
     };
     subject.change(|draft| draft.put(phone)).await?;
-    let token = Authenticator::Hotp(HotpDevice {
-        hotp: Hotp::default(),
-        secret: Sealed { key: KeyId::new("k1"), bytes: Vec::new() },
-        counter: LARGEST,
-    });
-    subject.change(|draft| draft.put(Factor { authenticator: token, ..hotp(11, "k1") })).await?;
+    let authenticator = Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), counter: LARGEST });
+    let sealed = Some(Sealed { key: KeyId::new("k1"), bytes: Vec::new() });
+    subject.change(|draft| draft.put(Factor { sealed, authenticator, ..hotp(11, "k1") })).await?;
     let set = BackupCodes {
         scheme: "line one\nline \"two\" 'three' \\ \u{1F510}".repeat(20),
         codes: vec![HashedCode { hash: CodeHash((0..=255).collect()), spent_at: Some(Timestamp::MAX) }; 2],

@@ -13,6 +13,7 @@ use mfa_domain::{
     Verdict, Versioned,
 };
 
+use super::handles::handle;
 use super::samples::hotp;
 use super::subject::{chain, delta, key, now, walk};
 use crate::race::together;
@@ -28,6 +29,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
         reads_are_whole_and_fresh(stores),
         no_event_appears_behind_a_page(stores),
         one_trim_wins_and_the_chain_goes_on(stores),
+        one_account_wins_each_handle(stores),
         a_totp_code_is_accepted_once(stores),
         an_hotp_code_is_accepted_once(stores),
         a_backup_code_is_accepted_once(stores),
@@ -390,6 +392,60 @@ impl Replicas {
         ensure!((failures, failed) == (0, 0), "{failures} used codes were charged, and {failed} recorded so");
         Ok(())
     }
+}
+
+/// Of many accounts that claim one handle at once exactly one gets it, and it can be claimed again once that one has
+/// released it.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn one_account_wins_each_handle(stores: &Stores) -> Result<(), Violation> {
+    const TASKS: usize = 16;
+    let keys: Vec<_> = (0..TASKS).map(|n| key("one-handle", &format!("user-{n}"))).collect();
+    let tenant = &keys[0].tenant;
+    for round in 0..10_u8 {
+        let handles = [[round, 0], [round, 1]].map(handle);
+        let claims = together(TASKS, |n| {
+            let (store, key) = (Arc::clone(&stores[n % 2]), keys[n].clone());
+            // Each claims both, in either order.
+            let mut handles = handles.clone();
+            handles.rotate_left(n / 2 % 2);
+            async move {
+                let account = store.load(&key).await?;
+                let delta = delta(&account.value, &key, now(), |draft| {
+                    for handle in handles {
+                        draft.claim(handle);
+                    }
+                });
+                store.commit(&key, account.version, &delta).await
+            }
+        });
+        let claims: Vec<_> = claims.await?.into_iter().collect::<Result<_, _>>()?;
+        let winners: Vec<_> = (0..TASKS).filter(|n| claims[*n] == Commit::Won).collect();
+        ensure!(winners.len() == 1, "of {TASKS} accounts {winners:?} won one handle: {claims:?}");
+        let taken = claims.iter().filter(|claim| **claim == Commit::HandleTaken).count();
+        ensure!(taken == TASKS - 1, "a handle was taken, and its losers were told {claims:?}");
+        let winner = &keys[winners[0]];
+        for handle in &handles {
+            for store in stores {
+                let found = store.find(tenant, handle).await?;
+                ensure!(
+                    found.as_ref() == Some(winner),
+                    "{handle:?} leads to {found:?}, and {winner:?} won it"
+                );
+            }
+        }
+        let account = stores[0].load(winner).await?;
+        let release = delta(&account.value, winner, now(), |draft| {
+            for handle in &handles {
+                draft.release(handle.clone());
+            }
+        });
+        let released = stores[0].commit(winner, account.version, &release).await?;
+        ensure!(released == Commit::Won, "the only one to write did not win");
+        ensure!(stores[1].find(tenant, &handles[0]).await?.is_none(), "a released handle leads somewhere");
+    }
+    Ok(())
 }
 
 fn is_replayed(verdict: &Verdict) -> bool {

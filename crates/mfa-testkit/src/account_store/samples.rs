@@ -5,8 +5,8 @@ use std::time::Duration;
 use mfa_domain::account::{CodeHash, Drift, HashedCode};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
 use mfa_domain::{
-    Authenticator, BackupCodes, Factor, FactorId, FactorState, HotpDevice, KeyId, Label, Sealed, Timestamp,
-    TotpDevice,
+    Authenticator, BackupCodes, Data, Factor, FactorId, FactorState, HotpDevice, KeyId, Label, Sealed,
+    StoredFactor, Timestamp, TotpDevice,
 };
 
 use super::subject::now;
@@ -31,12 +31,8 @@ pub(super) fn pending(n: u8, key: &str) -> Factor {
         state: FactorState::Pending { expires_at: later(n), replaces: None },
         created_at: later(n),
         last_used_at: None,
-        authenticator: Authenticator::Totp(TotpDevice {
-            totp: Totp::default(),
-            secret: sealed(key, n),
-            last_step: None,
-            drift: Drift::default(),
-        }),
+        sealed: Some(sealed(key, n)),
+        authenticator: Authenticator::Totp(TotpDevice::new(Totp::default())),
     }
 }
 
@@ -47,7 +43,6 @@ pub(super) fn totp(n: u8, key: &str) -> Factor {
         last_used_at: Some(later(n)),
         authenticator: Authenticator::Totp(TotpDevice {
             totp: Totp::new(Algorithm::Sha256, Digits::EIGHT, Period::new(60).unwrap()).with_t0(n.into()),
-            secret: sealed(key, n),
             last_step: Some(30_000_000 + u64::from(n)),
             drift: Drift { steps: -2, leaning: 1 },
         }),
@@ -61,11 +56,23 @@ pub(super) fn hotp(n: u8, key: &str) -> Factor {
         label: Label::new(&format!("Token {n}")).unwrap(),
         authenticator: Authenticator::Hotp(HotpDevice {
             hotp: Hotp::new(Algorithm::Sha512, Digits::SEVEN),
-            secret: sealed(key, n),
             counter: 1000 + u64::from(n),
         }),
         ..totp(n, key)
     }
+}
+
+/// An active factor of a kind that no version knows, with whatever JSON may hold.
+pub(super) fn unknown(n: u8, key: Option<&str>) -> Factor {
+    let data = format!(
+        r#"{{"v":7,"n":{n},"none":null,"yes":true,"text":"a \"quote\", a \\, Größe \ud83d\udd10, line\n",
+            "large":18446744073709551615,"small":-9223372036854775808,"half":0.5,
+            "list":[[],[1,"1"],{{}}],"object":{{"b":{{"a":[]}},"":0}}}}"#
+    );
+    let known = StoredFactor::of(&totp(n, "k1"));
+    let sealed = key.map(|key| sealed(key, n));
+    let stored = StoredFactor { kind: "dna_sample".to_owned(), data: Data::new(data), sealed, ..known };
+    stored.read().unwrap()
 }
 
 /// `count` backup codes, the second of which is spent.

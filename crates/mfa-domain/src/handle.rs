@@ -1,0 +1,88 @@
+//! By what an account is found without knowing the user.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+use thiserror::Error;
+
+/// By what an account is found where the user is not known, such as the id of a passkey's credential.
+///
+/// It belongs to one account of its tenant: a [`Delta`](crate::Delta) claims and releases it, a store keeps it unique, and
+/// [`AccountStore::find`](crate::ports::AccountStore::find) leads back to the account.
+///
+/// ```
+/// use mfa_domain::Handle;
+/// let handle = Handle::new("credential", &[7; 32])?;
+/// assert_ne!(handle, Handle::new("user", &[7; 32])?);
+/// # Ok::<(), mfa_domain::handle::InvalidHandle>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle(Vec<u8>);
+
+impl Handle {
+    /// The longest value, in bytes: no credential id is longer (Web Authentication, 4).
+    pub const MAX_LENGTH: usize = 1023;
+
+    /// The longest name of a sort.
+    const MAX_SORT: usize = 32;
+
+    /// A handle of a sort, a name of small letters and `_`, so that handles of different sorts never meet.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`] if the sort is no such name of 1 to 32 bytes, or the value has not 1 to 1,023 bytes.
+    pub fn new(sort: &str, value: &[u8]) -> Result<Self, InvalidHandle> {
+        let named = (1..=Self::MAX_SORT).contains(&sort.len())
+            && sort.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        if !named || !(1..=Self::MAX_LENGTH).contains(&value.len()) {
+            return Err(InvalidHandle);
+        }
+        Ok(Self([sort.as_bytes(), b":", value].concat()))
+    }
+
+    /// The bytes under which a store keeps it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads what [`as_bytes`](Self::as_bytes) gave.
+    ///
+    /// # Errors
+    /// [`InvalidHandle`] if these are the bytes of none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidHandle> {
+        let colon = bytes.iter().position(|byte| *byte == b':').ok_or(InvalidHandle)?;
+        let (sort, value) = (&bytes[..colon], &bytes[colon + 1..]);
+        Self::new(str::from_utf8(sort).map_err(|_| InvalidHandle)?, value)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({})", BASE64URL_NOPAD.encode(&self.0))
+    }
+}
+
+/// What cannot be a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a handle is a name of small letters and 1 to 1023 bytes")]
+pub struct InvalidHandle;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_read_back_and_nothing_else_is() {
+        for value in [&[0][..], b":", &[255; Handle::MAX_LENGTH]] {
+            let handle = Handle::new("user_handle", value).unwrap();
+            assert_eq!(Handle::from_bytes(handle.as_bytes()), Ok(handle));
+        }
+        for (sort, value) in [("", &[1][..]), ("A", &[1]), ("a:", &[1]), ("a", &[]), ("a", &[0; 1024])] {
+            assert_eq!(Handle::new(sort, value), Err(InvalidHandle), "{sort}");
+        }
+        assert_eq!(Handle::new(&"a".repeat(33), &[1]), Err(InvalidHandle));
+        for bytes in [&b"credential"[..], b":1", b"a:", b"\xff:1", b""] {
+            assert_eq!(Handle::from_bytes(bytes), Err(InvalidHandle), "{bytes:?}");
+        }
+    }
+}
