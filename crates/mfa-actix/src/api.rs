@@ -10,11 +10,11 @@ use mfa_domain::Mfa;
 use mfa_domain::ports::ApiKeyStore;
 
 use crate::body::MAX_BODY;
-use crate::caller::authenticate;
 use crate::clocks::Clocks;
 use crate::envelope::envelope;
 use crate::key_use::KeyUses;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
+use crate::readiness::Readiness;
 use crate::routes;
 use crate::state::State;
 use crate::throttling::Throttling;
@@ -34,7 +34,8 @@ impl Api {
     pub fn new(mfa: Arc<Mfa>, api_keys: Arc<dyn ApiKeyStore>, throttling: Throttling) -> Self {
         // A 503 is promised within two seconds.
         let request_timeout = Duration::from_millis(1900);
-        let readiness = Arc::default();
+        let asked = (Arc::clone(&mfa), Arc::clone(&api_keys), throttling.clone());
+        let readiness = Arc::new(Readiness::new(asked.0, asked.1, asked.2, None));
         let key_uses = KeyUses::default();
         let state = State {
             mfa,
@@ -42,7 +43,6 @@ impl Api {
             key_uses,
             throttling,
             readiness,
-            clocks: None,
             issuer: None,
             request_timeout,
             metrics: None,
@@ -70,7 +70,8 @@ impl Api {
     /// [watch](Clocks::watch) them.
     #[must_use]
     pub fn clocks(mut self, clocks: Clocks) -> Self {
-        self.state.clocks = Some(clocks);
+        let State { mfa, api_keys, throttling, .. } = self.state.clone();
+        self.state.readiness = Arc::new(Readiness::new(mfa, api_keys, throttling, Some(clocks)));
         self
     }
 
@@ -84,15 +85,10 @@ impl Api {
     /// Adds the API to an application or to a scope of it. It answers whatever nothing before it
     /// has matched, so add it last.
     pub fn configure(&self, config: &mut ServiceConfig) {
-        let keyed = web::scope("/v1")
-            .configure(routes::keyed)
-            .default_service(web::to(routes::nowhere))
-            .wrap(from_fn(authenticate));
         let all = web::scope("")
             .app_data(web::Data::new(self.state.clone()))
             .app_data(PayloadConfig::new(MAX_BODY))
-            .configure(routes::open)
-            .service(keyed)
+            .configure(routes::all)
             .default_service(web::to(routes::nowhere))
             .wrap(from_fn(envelope));
         config.service(all);

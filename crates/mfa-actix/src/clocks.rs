@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mfa_domain::ports::{Clock, Deviation, ReferenceClock};
 
-use crate::problem::Chain;
-use crate::readiness::Health;
+use crate::chain::Chain;
+use crate::dependencies::Health;
 
 /// Compares the clock of this process with others, again and again.
 ///

@@ -1,8 +1,8 @@
-//! What every request goes through: an id, a span, a time limit, metrics, and problems as bodies.
+//! What every request goes through: an id, a span, metrics, and problems as bodies.
 
 use std::any::Any;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -51,19 +51,17 @@ pub(crate) async fn envelope(
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let method = known(request.method());
     let state = request.app_data::<Data<State>>().cloned();
-    let limit = state.as_ref().map_or(Duration::MAX, |state| state.time_limit(&route));
     let span = tracing::info_span!("request", id, method, route);
     let started = started();
 
     let work = next.call(request).instrument(span.clone());
-    let mut answered = match tokio::time::timeout(limit, work).await {
-        Ok(Ok(response)) => {
+    let mut answered = match work.await {
+        Ok(response) => {
             let (request, response) = response.into_parts();
             Ok(ServiceResponse::new(request, finished(response.map_into_boxed_body(), &id)))
         }
         // The request is gone; what is left is an error that is a whole response.
-        Ok(Err(error)) => Err(finished(error.error_response(), &id)),
-        Err(_) => Err(finished(Problem::new(ProblemCode::Unavailable).error_response(), &id)),
+        Err(error) => Err(finished(error.error_response(), &id)),
     };
 
     let seconds = started.elapsed().as_secs_f64();

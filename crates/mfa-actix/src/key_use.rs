@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyStore};
 
-use crate::problem::Chain;
+use crate::chain::Chain;
 
 /// The minute of each key's last use that this process began to write.
 #[derive(Clone, Debug, Default)]

@@ -2,12 +2,14 @@
 
 use std::sync::LazyLock;
 
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use mfa_domain::ports::Scope;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
 use crate::routes::{
-    admin, backup_codes, confirm, enrol, events, factor, health, resynchronise, set_back, status, verify,
+    Access, Row, TABLE, admin, backup_codes, confirm, enrol, events, factor, health, resynchronise, set_back,
+    status, verify,
 };
 
 mod problems;
@@ -56,6 +58,7 @@ pub fn openapi_json() -> &'static str {
 )]
 struct Description;
 
+/// Which key each call asks for, by the table of routes.
 struct ApiKeySecurity;
 
 impl Modify for ApiKeySecurity {
@@ -66,5 +69,16 @@ impl Modify for ApiKeySecurity {
             .description(Some("An API key of a tenant, with scopes"));
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
+        for Row { method, path, access, .. } in TABLE {
+            let Access::Key(scopes, _) = access else { continue };
+            let Some(item) = openapi.paths.paths.get_mut(*path) else { continue };
+            let mut operations = problems::operations(item);
+            let operation = operations.find_map(|(of, operation)| (of == *method).then_some(operation));
+            // Where any key will do, none of the scopes is asked for.
+            let asked = scopes.iter().filter(|_| scopes.len() < Scope::ALL.len()).map(|scope| scope.as_str());
+            if let Some(operation) = operation {
+                operation.security = Some(vec![SecurityRequirement::new("api_key", asked)]);
+            }
+        }
     }
 }

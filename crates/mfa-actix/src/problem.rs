@@ -13,7 +13,8 @@ use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::readiness::Dependencies;
+use crate::chain::Chain;
+use crate::dependencies::Dependencies;
 
 /// What went wrong, as a caller hears it. It never holds a secret, a code or an adapter's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -405,20 +406,5 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::new(self.status_code());
         response.extensions_mut().insert(self.clone());
         response
-    }
-}
-
-/// An error with its causes, for the log.
-pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
     }
 }

@@ -17,7 +17,7 @@ pub(crate) async fn rejected(
 ) -> Problem {
     if let Rejection::Replayed { factor } = rejection {
         metrics::counter!("mfa_replayed_codes_total").increment(1);
-        if state.throttling.admits_replay(state, account).await
+        if state.throttling.admits_replay(state.mfa.ports().clock.now(), account).await
             && let Err(undecided) = state.mfa.record_replay(account, actor, factor).await
         {
             return undecided.into();

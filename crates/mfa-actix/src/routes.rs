@@ -1,11 +1,15 @@
-//! The routes: one endpoint a file, or a few that belong together.
+//! The routes: what holds for each in one table, and an endpoint or a few that belong together in a file each.
 
-use actix_web::HttpResponse;
+use std::time::Duration;
+
+use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{ServiceConfig, delete, get, head, patch, post, resource};
+use actix_web::web::{self, ServiceConfig, delete, get, patch, post, resource, scope};
+use actix_web::{HttpResponse, Route};
+use mfa_domain::ports::Scope;
 
+use crate::guard::guard;
 use crate::problem::{Problem, ProblemCode};
-use crate::throttling::throttle;
 
 pub(crate) mod admin;
 pub(crate) mod backup_codes;
@@ -19,29 +23,145 @@ pub(crate) mod set_back;
 pub(crate) mod status;
 pub(crate) mod verify;
 
-/// What needs an API key. Each is throttled, before its body is read.
-pub(crate) fn keyed(config: &mut ServiceConfig) {
-    let throttled = |path: &str| resource(path).wrap(from_fn(throttle));
-    config
-        .service(throttled("/users/{user}").route(get().to(status::status)).route(delete().to(admin::erase)))
-        .service(throttled("/users/{user}/factors").route(post().to(enrol::enrol)))
-        .service(
-            throttled("/users/{user}/factors/{id}")
-                .route(patch().to(factor::rename))
-                .route(delete().to(factor::revoke)),
-        )
-        .service(throttled("/users/{user}/factors/{id}/confirm").route(post().to(confirm::confirm)))
-        .service(
-            throttled("/users/{user}/factors/{id}/resynchronise")
-                .route(post().to(resynchronise::resynchronise)),
-        )
-        .service(throttled("/users/{user}/factors/{id}/set-back").route(post().to(set_back::set_back)))
-        .service(throttled("/users/{user}/verify").route(post().to(verify::verify)))
-        .service(throttled("/users/{user}/backup-codes").route(post().to(backup_codes::issue)))
-        .service(throttled("/users/{user}/unlock").route(post().to(admin::unlock)))
-        .service(throttled("/users/{user}/reset").route(post().to(admin::reset)))
-        .service(throttled("/users/{user}/events").route(get().to(events::of_user)))
-        .service(throttled("/events").route(get().to(events::of_tenant)));
+/// One route: what its guard, the description of the API and the tests know of it.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) method: Method,
+    /// From the root of the API.
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    pub(crate) time: TimeClass,
+    handler: fn() -> Route,
+}
+
+/// Who may call a route, and what a call is charged to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    /// Anybody, uncharged: it costs nothing worth counting.
+    Open,
+    /// Whoever has an API key with one of these scopes. Every call is charged to the key and its tenant; before these
+    /// to what is named here, which is the user's.
+    Key(&'static [Scope], Charged),
+}
+
+/// What of a user's a call is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Charged {
+    /// Nothing: it changes nothing, or an operator does it.
+    Nothing,
+    /// Their quota for calls that check a code or change something.
+    User,
+    /// That, and before it their quota for what the audit trail keeps for good.
+    Offer,
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeClass {
+    /// It reads, or makes one change.
+    Usual,
+    /// It gives out backup codes. Each of them takes a slow hash, and many users may enrol at the same time.
+    Hashing,
+}
+
+impl TimeClass {
+    /// The limit, if what is usual may take `usual`.
+    pub(crate) fn limit(self, usual: Duration) -> Duration {
+        match self {
+            Self::Usual => usual,
+            Self::Hashing => usual * 5,
+        }
+    }
+}
+
+const VERIFY: &[Scope] = &[Scope::Verify];
+const ENROL: &[Scope] = &[Scope::Enrol];
+const ADMIN: &[Scope] = &[Scope::Admin];
+const AUDIT: &[Scope] = &[Scope::Audit];
+
+/// Every route. One that is not here is not there.
+pub(crate) static TABLE: &[Row] = {
+    use Access::{Key, Open};
+    use Charged::{Nothing, Offer, User};
+    use TimeClass::{Hashing, Usual};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const PATCH: Method = Method::PATCH;
+    const DELETE: Method = Method::DELETE;
+    &[
+        row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, || get().to(status::status)),
+        row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, || delete().to(admin::erase)),
+        row(POST, "/v1/users/{user}/factors", Key(ENROL, Offer), Usual, || post().to(enrol::enrol)),
+        row(PATCH, "/v1/users/{user}/factors/{id}", Key(ENROL, Offer), Usual, || patch().to(factor::rename)),
+        row(DELETE, "/v1/users/{user}/factors/{id}", Key(ENROL, Offer), Usual, || {
+            delete().to(factor::revoke)
+        }),
+        row(POST, "/v1/users/{user}/factors/{id}/confirm", Key(ENROL, User), Hashing, || {
+            post().to(confirm::confirm)
+        }),
+        row(POST, "/v1/users/{user}/factors/{id}/resynchronise", Key(ENROL, Offer), Usual, || {
+            post().to(resynchronise::resynchronise)
+        }),
+        row(POST, "/v1/users/{user}/factors/{id}/set-back", Key(ADMIN, Nothing), Usual, || {
+            post().to(set_back::set_back)
+        }),
+        row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, || post().to(verify::verify)),
+        row(POST, "/v1/users/{user}/backup-codes", Key(ENROL, Offer), Hashing, || {
+            post().to(backup_codes::issue)
+        }),
+        row(POST, "/v1/users/{user}/unlock", Key(ADMIN, Nothing), Usual, || post().to(admin::unlock)),
+        row(POST, "/v1/users/{user}/reset", Key(ADMIN, Nothing), Usual, || post().to(admin::reset)),
+        row(GET, "/v1/users/{user}/events", Key(AUDIT, Nothing), Usual, || get().to(events::of_user)),
+        row(GET, "/v1/events", Key(AUDIT, Nothing), Usual, || get().to(events::of_tenant)),
+        row(GET, "/healthz", Open, Usual, || get().to(health::healthz)),
+        row(GET, "/readyz", Open, Usual, || get().to(health::readyz)),
+        row(GET, "/metrics", Open, Usual, || get().to(health::metrics)),
+        row(GET, "/openapi.json", Open, Usual, || get().to(health::openapi)),
+        row(GET, "/problems/{code}", Open, Usual, || get().to(health::problem)),
+    ]
+};
+
+const fn row(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    time: TimeClass,
+    handler: fn() -> Route,
+) -> Row {
+    Row { method, path, access, time, handler }
+}
+
+/// The rows of one path, as its guard finds them.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows(Vec<&'static Row>);
+
+impl Rows {
+    /// The row of a request with that method; `None` if the path takes no such method.
+    pub(crate) fn of(&self, method: &Method) -> Option<&'static Row> {
+        self.0.iter().find(|row| row.method == *method).copied()
+    }
+
+    /// Whether anybody may know that there is something at the path.
+    pub(crate) fn are_open(&self) -> bool {
+        self.0.iter().any(|row| matches!(row.access, Access::Open))
+    }
+}
+
+/// Every route of the table, each behind its guard.
+pub(crate) fn all(config: &mut ServiceConfig) {
+    let mut rest = TABLE;
+    while let Some(first) = rest.first() {
+        let count = rest.iter().take_while(|row| row.path == first.path).count();
+        let (rows, others) = rest.split_at(count);
+        let mut resource = resource(first.path).app_data(Rows(rows.iter().collect())).wrap(from_fn(guard));
+        for row in rows {
+            resource = resource.route((row.handler)());
+        }
+        config.service(resource);
+        rest = others;
+    }
+    let keyed = scope("/v1").app_data(Rows(Vec::new())).wrap(from_fn(guard));
+    config.service(keyed.default_service(web::to(nowhere)));
 }
 
 /// What no route is for.
@@ -49,12 +169,67 @@ pub(crate) async fn nowhere() -> Result<HttpResponse, Problem> {
     Err(ProblemCode::NotFound.into())
 }
 
-/// What needs none.
-pub(crate) fn open(config: &mut ServiceConfig) {
-    config
-        .service(resource("/healthz").route(get().to(health::healthz)).route(head().to(health::healthz)))
-        .service(resource("/readyz").route(get().to(health::readyz)).route(head().to(health::readyz)))
-        .service(resource("/metrics").route(get().to(health::metrics)))
-        .service(resource("/openapi.json").route(get().to(health::openapi)))
-        .service(resource("/problems/{code}").route(get().to(health::problem)));
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::openapi::openapi_json;
+
+    /// The document is made of the handlers, and the routes of the table.
+    #[test]
+    fn the_description_has_the_routes_of_the_table_with_their_scopes_and_no_others() {
+        let api: Value = serde_json::from_str(openapi_json()).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, methods) in api["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let scopes = operation["security"].get(0).map(|key| key["api_key"].clone());
+                described.insert((
+                    method.to_uppercase(),
+                    path.clone(),
+                    scopes.map(|scopes| scopes.to_string()),
+                ));
+            }
+        }
+        let listed: BTreeSet<_> = TABLE
+            .iter()
+            .map(|row| {
+                let scopes = match row.access {
+                    Access::Open => None,
+                    // Any key will do, so none is asked for.
+                    Access::Key(scopes, _) if scopes.len() == Scope::ALL.len() => Some("[]".to_owned()),
+                    Access::Key(scopes, _) => {
+                        Some(scopes.iter().map(|scope| scope.as_str()).collect::<Value>().to_string())
+                    }
+                };
+                (row.method.to_string(), row.path.to_owned(), scopes)
+            })
+            .collect();
+        assert_eq!(described, listed);
+        assert_eq!(listed.len(), TABLE.len(), "a route is in the table twice");
+    }
+
+    /// So that a path has one resource, which knows all of its methods.
+    #[test]
+    fn the_rows_of_a_path_stand_together() {
+        let mut paths: Vec<_> = TABLE.iter().map(|row| row.path).collect();
+        paths.dedup();
+        assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
+    }
+
+    /// Whatever may change something of a user and is no operator's, so that a new one has to be thought of here.
+    #[test]
+    fn every_call_that_changes_something_of_a_user_is_charged_to_the_user() {
+        for row in TABLE {
+            let changes = row.method != Method::GET && row.path.contains("{user}");
+            let expected = match row.access {
+                Access::Key(scopes, charged) if changes && scopes != ADMIN => charged != Charged::Nothing,
+                Access::Key(_, charged) => charged == Charged::Nothing,
+                Access::Open => true,
+            };
+            assert!(expected, "{row:?}");
+        }
+    }
 }

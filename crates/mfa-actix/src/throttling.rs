@@ -4,19 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::middleware::Next;
-use actix_web::web::Data;
-use actix_web::{Error, FromRequest, HttpMessage};
-use mfa_domain::ports::{ApiKey, Scope, StoreError, Throttle, ThrottleKey, ThrottleKind};
-use mfa_domain::{AccountKey, Charge, Quota};
+use actix_web::dev::ServiceRequest;
+use mfa_domain::ports::{StoreError, Throttle, ThrottleKey, ThrottleKind};
+use mfa_domain::{AccountKey, Charge, Quota, Timestamp};
 
 use self::breaker::Breaker;
-use crate::caller::User;
-use crate::problem::{Chain, Problem, ProblemCode};
-use crate::state::State;
+use crate::chain::Chain;
+use crate::problem::{Problem, ProblemCode};
 
 mod breaker;
 
@@ -116,12 +110,11 @@ impl Throttling {
     }
 
     /// Charges one after the other, until one is refused.
-    async fn charge(&self, state: &State, keys: &[ThrottleKey]) -> Result<(), Problem> {
+    pub(crate) async fn charge(&self, now: Timestamp, keys: &[ThrottleKey]) -> Result<(), Problem> {
         if !self.breaker.admits() {
             metrics::counter!("mfa_throttle_skipped_total").increment(1);
             return Ok(());
         }
-        let now = state.mfa.ports().clock.now();
         let charges = async {
             for key in keys {
                 let quota = self.quotas.of(key.kind());
@@ -149,20 +142,29 @@ impl Throttling {
     /// Charges a backup code that is tried.
     pub(crate) async fn charge_backup_code(
         &self,
-        state: &State,
+        now: Timestamp,
         account: &AccountKey,
     ) -> Result<(), Problem> {
-        self.charge(state, &[ThrottleKey::backup_code(account)]).await
+        self.charge(now, &[ThrottleKey::backup_code(account)]).await
     }
 
     /// Whether the trail of an account may keep one more used code.
-    pub(crate) async fn admits_replay(&self, state: &State, account: &AccountKey) -> bool {
-        self.charge(state, &[ThrottleKey::replay(account)]).await.is_ok()
+    pub(crate) async fn admits_replay(&self, now: Timestamp, account: &AccountKey) -> bool {
+        self.charge(now, &[ThrottleKey::replay(account)]).await.is_ok()
+    }
+
+    /// Charges the address of a client who has no valid API key.
+    pub(crate) async fn charge_stranger(
+        &self,
+        now: Timestamp,
+        request: &ServiceRequest,
+    ) -> Result<(), Problem> {
+        let client = self.proxies.client(request.peer_addr(), request.headers());
+        self.charge(now, &[ThrottleKey::address(client)]).await
     }
 
     /// Whether the throttle works: charges a bucket that is nobody's.
-    pub(crate) async fn probe(&self, state: &State) -> Result<(), StoreError> {
-        let now = state.mfa.ports().clock.now();
+    pub(crate) async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
         let key = ThrottleKey::probe();
         self.throttle.charge(&key, self.quotas.of(key.kind()), now).await.map(drop)
     }
@@ -209,153 +211,5 @@ impl fmt::Debug for Throttling {
             .field("proxies", &self.proxies)
             .field("refusal_delay", &self.refusal_delay)
             .finish_non_exhaustive()
-    }
-}
-
-/// Charges a request with a valid API key.
-pub(crate) async fn throttle(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    match charge_caller(&request).await {
-        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
-        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
-    }
-}
-
-async fn charge_caller(request: &ServiceRequest) -> Result<(), Problem> {
-    let state = request.app_data::<Data<State>>().ok_or(ProblemCode::Internal)?;
-    let account = User::extract(request.request()).await.ok().map(|User(account)| account);
-    let route = request.match_pattern().unwrap_or_default();
-    let keys = {
-        let extensions = request.extensions();
-        let caller = extensions.get::<ApiKey>().ok_or(ProblemCode::Unauthorized)?;
-        keys(caller, request.method(), &route, account.as_ref())
-    };
-    state.throttling.charge(state, &keys).await
-}
-
-/// Charges a request without a valid API key; gives its problem, or that it is one too many.
-pub(crate) async fn charge_stranger(request: &ServiceRequest, problem: Problem) -> Problem {
-    let Some(state) = request.app_data::<Data<State>>() else { return problem };
-    if problem.code() != ProblemCode::Unauthorized {
-        return problem;
-    }
-    let client = state.throttling.proxies.client(request.peer_addr(), request.headers());
-    let charged = state.throttling.charge(state, &[ThrottleKey::address(client)]).await;
-    charged.err().unwrap_or(problem)
-}
-
-/// What a request is charged to, the narrowest first.
-///
-/// Whatever names a user, may change something and is not an operator's counts as one of the user's, so
-/// that a route that is added is throttled without a thought. A key that may do neither spends nothing of
-/// theirs: it is refused by its scope anyway.
-fn keys(caller: &ApiKey, method: &Method, route: &str, account: Option<&AccountKey>) -> Vec<ThrottleKey> {
-    let changes = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
-    let of_operators = route.ends_with("/unlock")
-        || route.ends_with("/reset")
-        || route.ends_with("/set-back")
-        || (*method == Method::DELETE && route.ends_with("/users/{user}"));
-    let offers = match *method {
-        Method::POST => ["/users/{user}/factors", "/backup-codes", "/resynchronise"]
-            .iter()
-            .any(|end| route.ends_with(end)),
-        Method::PATCH | Method::DELETE => route.ends_with("/factors/{id}"),
-        _ => false,
-    };
-    let may = |scope| caller.scopes.contains(&scope);
-
-    let mut keys = Vec::with_capacity(4);
-    if let Some(account) = account.filter(|_| changes && !of_operators) {
-        if offers && may(Scope::Enrol) {
-            keys.push(ThrottleKey::offer(account));
-        }
-        if may(Scope::Verify) || may(Scope::Enrol) {
-            keys.push(ThrottleKey::user(account));
-        }
-    }
-    keys.push(ThrottleKey::api_key(&caller.tenant, &caller.id));
-    keys.push(ThrottleKey::tenant(&caller.tenant));
-    keys
-}
-
-#[cfg(test)]
-mod tests {
-    use mfa_domain::ports::{ApiKeyHash, ApiKeyId};
-    use mfa_domain::{TenantId, Timestamp, UserCase, UserId};
-
-    use super::*;
-    use crate::openapi::openapi_json;
-
-    fn kinds(scopes: &[Scope], method: &str, route: &str) -> Vec<ThrottleKind> {
-        let tenant = TenantId::new("acme").unwrap();
-        let account = AccountKey::new(tenant.clone(), UserId::new("alice").unwrap());
-        let caller = ApiKey {
-            id: ApiKeyId::new("web").unwrap(),
-            name: None,
-            tenant,
-            user_case: UserCase::Exact,
-            scopes: scopes.iter().copied().collect(),
-            hash: ApiKeyHash::of(""),
-            created_at: Timestamp::default(),
-            revoked_at: None,
-            last_used_at: None,
-        };
-        let method = method.to_uppercase().parse().unwrap();
-        let account = route.contains("{user}").then_some(&account);
-        keys(&caller, &method, route, account).iter().map(ThrottleKey::kind).collect()
-    }
-
-    /// Each call of the API's description, so that a new one has to be thought of here.
-    #[test]
-    fn every_call_that_changes_something_of_a_user_is_charged_to_the_user() {
-        let api: serde_json::Value = serde_json::from_str(openapi_json()).unwrap();
-        let mut charged = Vec::new();
-        for (route, methods) in api["paths"].as_object().unwrap() {
-            for method in methods.as_object().unwrap().keys().filter(|_| route.starts_with("/v1/")) {
-                let kinds = kinds(&Scope::ALL, method, &format!("/mfa{route}"));
-                assert!(kinds.ends_with(&[ThrottleKind::ApiKey, ThrottleKind::Tenant]), "{method} {route}");
-                if kinds.len() > 2 {
-                    charged.push((method.clone(), route.clone(), kinds[0]));
-                }
-            }
-        }
-        charged.sort_by(|one, other| (&one.1, &one.0).cmp(&(&other.1, &other.0)));
-        let charged: Vec<_> = charged.iter().map(|(m, r, kind)| (m.as_str(), r.as_str(), *kind)).collect();
-        assert_eq!(
-            charged,
-            [
-                ("post", "/v1/users/{user}/backup-codes", ThrottleKind::Offer),
-                ("post", "/v1/users/{user}/factors", ThrottleKind::Offer),
-                ("delete", "/v1/users/{user}/factors/{id}", ThrottleKind::Offer),
-                ("patch", "/v1/users/{user}/factors/{id}", ThrottleKind::Offer),
-                ("post", "/v1/users/{user}/factors/{id}/confirm", ThrottleKind::User),
-                ("post", "/v1/users/{user}/factors/{id}/resynchronise", ThrottleKind::Offer),
-                ("post", "/v1/users/{user}/verify", ThrottleKind::User),
-            ]
-        );
-    }
-
-    /// Anybody can send another method; it is refused, and must not use up what offers need.
-    #[test]
-    fn a_method_that_no_route_takes_is_no_offer() {
-        for method in ["get", "head", "options", "propfind", "put", "patch"] {
-            let kinds = kinds(&Scope::ALL, method, "/v1/users/{user}/factors");
-            assert!(!kinds.contains(&ThrottleKind::Offer), "{method}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_may_not_spends_nothing_of_a_users() {
-        for (scopes, expected) in [
-            (&[Scope::Audit][..], &[][..]),
-            (&[Scope::Verify], &[ThrottleKind::User]),
-            (&[Scope::Enrol], &[ThrottleKind::Offer, ThrottleKind::User]),
-        ] {
-            let mut kinds = kinds(scopes, "post", "/v1/users/{user}/factors");
-            kinds.truncate(kinds.len() - 2);
-            assert_eq!(kinds, expected, "{scopes:?}");
-        }
     }
 }

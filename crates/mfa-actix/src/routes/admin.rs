@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::body::{Body, NoBody};
-use crate::caller::{Admin, Caller, User, UserSegment};
+use crate::caller::{Caller, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
@@ -25,14 +25,14 @@ pub(crate) struct ReasonRequest {
 ///
 /// Disabled factors stay disabled: reset instead.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/unlock", tag = "administration", security(("api_key" = ["admin"])),
+    post, path = "/v1/users/{user}/unlock", tag = "administration",
     params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 204, description = "No lock is left")),
     extensions(("x-problems" = json!([ProblemCode::Disabled]))),
 )]
 pub(crate) async fn unlock(
-    caller: Caller<Admin>,
+    caller: Caller,
     User(key): User,
     Repeatable(Body(request), repeat): Repeatable<Body<ReasonRequest>>,
     state: Data<State>,
@@ -47,13 +47,13 @@ pub(crate) async fn unlock(
 ///
 /// The user can then enrol anew.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/reset", tag = "administration", security(("api_key" = ["admin"])),
+    post, path = "/v1/users/{user}/reset", tag = "administration",
     params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 204, description = "No factor and no backup code is left")),
 )]
 pub(crate) async fn reset(
-    caller: Caller<Admin>,
+    caller: Caller,
     User(key): User,
     Repeatable(Body(request), repeat): Repeatable<Body<ReasonRequest>>,
     state: Data<State>,
@@ -68,12 +68,12 @@ pub(crate) async fn reset(
 ///
 /// Everything goes but the audit trail, which says so.
 #[utoipa::path(
-    delete, path = "/v1/users/{user}", tag = "administration", security(("api_key" = ["admin"])),
+    delete, path = "/v1/users/{user}", tag = "administration",
     params(UserSegment, RepeatHeader),
     responses((status = 204, description = "Nothing is left but the audit trail")),
 )]
 pub(crate) async fn erase(
-    caller: Caller<Admin>,
+    caller: Caller,
     User(key): User,
     Repeatable(NoBody, repeat): Repeatable<NoBody>,
     state: Data<State>,

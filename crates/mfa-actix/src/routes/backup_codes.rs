@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::answer::shown;
 use crate::body::NoBody;
-use crate::caller::{Caller, Enrol, User, UserSegment};
+use crate::caller::{Caller, User, UserSegment};
 use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
@@ -28,13 +28,13 @@ pub(crate) struct BackupCodesAnswer {
 ///
 /// The old ones are dead. A fresh verification is needed.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/backup-codes", tag = "factors", security(("api_key" = ["enrol"])),
+    post, path = "/v1/users/{user}/backup-codes", tag = "factors",
     params(UserSegment, RepeatHeader),
     responses((status = 201, description = "New backup codes, shown this once; the old ones are dead", body = BackupCodesAnswer)),
     extensions(("x-problems" = json!([ProblemCode::ProofRequired, ProblemCode::NotEnrolled]))),
 )]
 pub(crate) async fn issue(
-    caller: Caller<Enrol>,
+    caller: Caller,
     User(key): User,
     Repeatable(NoBody, repeat): Repeatable<NoBody>,
     state: Data<State>,

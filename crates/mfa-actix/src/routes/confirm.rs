@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::resynchronise::consecutive;
 use crate::answer::{FactorAnswer, shown};
 use crate::body::Body;
-use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::caller::{Caller, FactorPath, FactorSegment, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::rejection::rejected;
@@ -67,7 +67,7 @@ pub(crate) struct ConfirmAnswer {
 /// They are used up by it. Wrong ones cost one attempt. A factor that is active already is `already-active`, whatever the code:
 /// whoever lost the first answer has its factor, and issues new backup codes.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors", security(("api_key" = ["enrol"])),
+    post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ConfirmRequest,
     responses((status = 200, description = "The factor is active", body = ConfirmAnswer)),
@@ -77,7 +77,7 @@ pub(crate) struct ConfirmAnswer {
     ]))),
 )]
 pub(crate) async fn confirm(
-    caller: Caller<Enrol>,
+    caller: Caller,
     User(key): User,
     FactorPath(id): FactorPath,
     Repeatable(Body(request), repeat): Repeatable<Body<ConfirmRequest>>,

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::verify::named_factor;
 use crate::answer::{FactorAnswer, Warning};
 use crate::body::Body;
-use crate::caller::{Caller, Enrol, User, UserSegment};
+use crate::caller::{Caller, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
@@ -121,7 +121,7 @@ pub(crate) struct OtpAnswer {
 /// It protects nothing until its first code confirms it. With an active factor, a fresh
 /// verification is needed. One that an operator imports is active at once, and needs neither.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/factors", tag = "factors", security(("api_key" = ["enrol"])),
+    post, path = "/v1/users/{user}/factors", tag = "factors",
     params(UserSegment, RepeatHeader),
     request_body = EnrolRequest,
     responses((status = 201, description = "The factor, its secret, URI and QR codes; shown this once", body = EnrolAnswer)),
@@ -131,7 +131,7 @@ pub(crate) struct OtpAnswer {
     ]))),
 )]
 pub(crate) async fn enrol(
-    caller: Caller<Enrol>,
+    caller: Caller,
     User(key): User,
     Repeatable(Body(request), repeat): Repeatable<Body<EnrolRequest>>,
     state: Data<State>,

@@ -9,7 +9,7 @@ use mfa_domain::{TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::caller::{Audit, Caller, User, UserSegment};
+use crate::caller::{Caller, User, UserSegment};
 use crate::problem::Problem;
 use crate::state::State;
 
@@ -87,12 +87,12 @@ pub(crate) struct EventAnswer {
 
 /// What happened to a user
 #[utoipa::path(
-    get, path = "/v1/users/{user}/events", tag = "audit", security(("api_key" = ["audit"])),
+    get, path = "/v1/users/{user}/events", tag = "audit",
     params(UserSegment, PageRequest),
     responses((status = 200, description = "A page of the user's events", body = EventsAnswer)),
 )]
 pub(crate) async fn of_user(
-    caller: Caller<Audit>,
+    caller: Caller,
     User(key): User,
     request: HttpRequest,
     state: Data<State>,
@@ -102,12 +102,12 @@ pub(crate) async fn of_user(
 
 /// What happened to all users of the tenant
 #[utoipa::path(
-    get, path = "/v1/events", tag = "audit", security(("api_key" = ["audit"])),
+    get, path = "/v1/events", tag = "audit",
     params(PageRequest),
     responses((status = 200, description = "A page of the tenant's events", body = EventsAnswer)),
 )]
 pub(crate) async fn of_tenant(
-    caller: Caller<Audit>,
+    caller: Caller,
     request: HttpRequest,
     state: Data<State>,
 ) -> Result<Json<EventsAnswer>, Problem> {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::admin::done;
 use crate::answer::FactorAnswer;
 use crate::body::{Body, NoBody};
-use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::caller::{Caller, FactorPath, FactorSegment, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
@@ -28,14 +28,14 @@ pub(crate) struct RenameRequest {
 ///
 /// With the label that it has, nothing changes and nothing is recorded.
 #[utoipa::path(
-    patch, path = "/v1/users/{user}/factors/{id}", tag = "factors", security(("api_key" = ["enrol"])),
+    patch, path = "/v1/users/{user}/factors/{id}", tag = "factors",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = RenameRequest,
     responses((status = 200, description = "The factor with its new label", body = FactorAnswer)),
     extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),
 )]
 pub(crate) async fn rename(
-    caller: Caller<Enrol>,
+    caller: Caller,
     User(key): User,
     FactorPath(id): FactorPath,
     Repeatable(Body(request), repeat): Repeatable<Body<RenameRequest>>,
@@ -55,13 +55,13 @@ pub(crate) async fn rename(
 /// Without the scope `admin`, an active factor needs a fresh verification. With the last active
 /// factor the backup codes go too.
 #[utoipa::path(
-    delete, path = "/v1/users/{user}/factors/{id}", tag = "factors", security(("api_key" = ["enrol"])),
+    delete, path = "/v1/users/{user}/factors/{id}", tag = "factors",
     params(UserSegment, FactorSegment, RepeatHeader),
     responses((status = 204, description = "The factor is gone")),
     extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),
 )]
 pub(crate) async fn revoke(
-    caller: Caller<Enrol>,
+    caller: Caller,
     User(key): User,
     FactorPath(id): FactorPath,
     Repeatable(NoBody, repeat): Repeatable<NoBody>,

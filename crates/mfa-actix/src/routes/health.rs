@@ -8,9 +8,9 @@ use actix_web::web::{Bytes, Data, Json, Path};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::dependencies::Dependencies;
 use crate::openapi::openapi_json;
 use crate::problem::{Problem, ProblemBody, ProblemCode};
-use crate::readiness::Dependencies;
 use crate::state::State;
 
 /// Whether the process is there
@@ -41,7 +41,8 @@ pub(crate) async fn healthz() -> &'static str {
     ),
 )]
 pub(crate) async fn readyz(state: Data<State>) -> Result<Json<ReadyBody>, Problem> {
-    let dependencies = state.readiness.check(&state).await;
+    // Before the request itself runs out of time.
+    let dependencies = state.readiness.check(state.request_timeout / 2).await;
     if dependencies.suffice() {
         return Ok(Json(ReadyBody { status: "ready", dependencies }));
     }

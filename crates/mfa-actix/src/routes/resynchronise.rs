@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::answer::FactorAnswer;
 use crate::body::Body;
-use crate::caller::{Caller, Enrol, FactorPath, FactorSegment, User, UserSegment};
+use crate::caller::{Caller, FactorPath, FactorSegment, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::rejection::rejected;
@@ -31,7 +31,7 @@ pub(crate) struct ResynchroniseRequest {
 /// By two consecutive codes, if its clock or counter is off (RFC 4226, 7.4; RFC 6238, 6). A factor that waits for its first
 /// code still does. No step or counter ever falls; both codes are used up, wrong ones cost one attempt; it is no verification.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors", security(("api_key" = ["enrol"])),
+    post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ResynchroniseRequest,
     responses((status = 200, description = "The factor, in step again", body = FactorAnswer)),
@@ -41,7 +41,7 @@ pub(crate) struct ResynchroniseRequest {
     ]))),
 )]
 pub(crate) async fn resynchronise(
-    caller: Caller<Enrol>,
+    caller: Caller,
     User(key): User,
     FactorPath(id): FactorPath,
     Repeatable(Body(request), repeat): Repeatable<Body<ResynchroniseRequest>>,

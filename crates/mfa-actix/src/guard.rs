@@ -1,0 +1,141 @@
+//! What stands before every route: its time limit, the API key, the charge, the scope; by the row of the route.
+
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage};
+use mfa_domain::AccountKey;
+use mfa_domain::ports::{ApiKey, ThrottleKey};
+
+use crate::api_key::PlainApiKey;
+use crate::caller::{User, the_only};
+use crate::chain::Chain;
+use crate::problem::{Problem, ProblemCode};
+use crate::routes::{Access, Charged, Row, Rows};
+use crate::state::State;
+
+/// Lets in who may call the route, within its time. The body is not read before.
+pub(crate) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let state = request.app_data::<Data<State>>().cloned().ok_or(Problem::new(ProblemCode::Internal))?;
+    let rows = request.app_data::<Rows>().cloned().ok_or(Problem::new(ProblemCode::Internal))?;
+    let row = rows.of(request.method());
+    let limit = row.map_or(state.request_timeout, |row| row.time.limit(state.request_timeout));
+    let work = async {
+        if !rows.are_open() {
+            admit(&state, &request, row).await?;
+        }
+        next.call(request).await
+    };
+    answered_within(limit, work).await
+}
+
+async fn answered_within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(ProblemCode::Unavailable).into()))
+}
+
+/// Checks the API key and its scope, and charges the request. Without a row only the key is checked, since nobody
+/// without one is to learn what is there.
+async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Result<(), Problem> {
+    let now = state.mfa.ports().clock.now();
+    let key = match find_key(state, request).await {
+        Ok(key) => key,
+        Err(problem) if problem.code() == ProblemCode::Unauthorized => {
+            state.throttling.charge_stranger(now, request).await?;
+            return Err(problem);
+        }
+        Err(problem) => return Err(problem),
+    };
+    request.extensions_mut().insert(key.clone());
+    let (scopes, charged) = match row.map(|row| row.access) {
+        Some(Access::Key(scopes, charged)) => (scopes, charged),
+        Some(Access::Open) | None => (&[][..], Charged::Nothing),
+    };
+    let may = row.is_none() || scopes.iter().any(|scope| key.scopes.contains(scope));
+    let account = User::extract(request.request()).await.ok().map(|User(account)| account);
+    // Who may not call spends nothing of a user's.
+    let keys = keys(&key, if may { charged } else { Charged::Nothing }, account.as_ref());
+    state.throttling.charge(now, &keys).await?;
+    if may { Ok(()) } else { Err(Problem::forbidden(scopes)) }
+}
+
+async fn find_key(state: &State, request: &ServiceRequest) -> Result<ApiKey, Problem> {
+    let unauthorized = || Problem::new(ProblemCode::Unauthorized);
+    let header = the_only(request.headers(), &AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (kind, token) = header.and_then(|value| value.split_once(' ')).ok_or_else(unauthorized)?;
+    let plain = kind.eq_ignore_ascii_case("bearer").then(|| PlainApiKey::parse(token.trim())).flatten();
+    let plain = plain.ok_or_else(unauthorized)?;
+    let stored = state.api_keys.find(plain.id()).await.map_err(|error| {
+        tracing::error!(error = %Chain(&error), "could not read the API key");
+        Problem::new(ProblemCode::Unavailable)
+    })?;
+    let good = stored.filter(|key| key.hash == plain.hash() && key.revoked_at.is_none());
+    let key = good.ok_or_else(unauthorized)?;
+    state.key_uses.note(&state.api_keys, &key, state.mfa.ports().clock.now());
+    Ok(key)
+}
+
+/// What a request is charged to, the narrowest first.
+fn keys(caller: &ApiKey, charged: Charged, account: Option<&AccountKey>) -> Vec<ThrottleKey> {
+    let mut keys = Vec::with_capacity(4);
+    if let Some(account) = account {
+        if charged == Charged::Offer {
+            keys.push(ThrottleKey::offer(account));
+        }
+        if charged != Charged::Nothing {
+            keys.push(ThrottleKey::user(account));
+        }
+    }
+    keys.push(ThrottleKey::api_key(&caller.tenant, &caller.id));
+    keys.push(ThrottleKey::tenant(&caller.tenant));
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use mfa_domain::ports::{ApiKeyHash, ApiKeyId, ThrottleKind};
+    use mfa_domain::{TenantId, Timestamp, UserCase, UserId};
+
+    use super::*;
+
+    #[test]
+    fn the_narrowest_bucket_is_charged_first() {
+        let tenant = TenantId::new("acme").unwrap();
+        let alice = AccountKey::new(tenant.clone(), UserId::new("alice").unwrap());
+        let caller = ApiKey {
+            id: ApiKeyId::new("web").unwrap(),
+            name: None,
+            tenant,
+            user_case: UserCase::Exact,
+            scopes: [].into(),
+            hash: ApiKeyHash::of(""),
+            created_at: Timestamp::default(),
+            revoked_at: None,
+            last_used_at: None,
+        };
+        for (charged, account, expected) in [
+            (Charged::Nothing, Some(&alice), &[][..]),
+            (Charged::User, Some(&alice), &[ThrottleKind::User][..]),
+            (Charged::Offer, Some(&alice), &[ThrottleKind::Offer, ThrottleKind::User][..]),
+            (Charged::Offer, None, &[][..]),
+        ] {
+            let kinds: Vec<_> = keys(&caller, charged, account).iter().map(ThrottleKey::kind).collect();
+            assert_eq!(
+                kinds,
+                [expected, &[ThrottleKind::ApiKey, ThrottleKind::Tenant]].concat(),
+                "{charged:?}"
+            );
+        }
+    }
+}
