@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use mfa_domain::mfa::{ChangeError, EnrolError};
 use mfa_domain::otp_core::uri::Name;
 use mfa_domain::ports::Scope;
-use mfa_domain::{Refusal, Rejection, Timestamp, Undecided};
+use mfa_domain::{Assurance, Refusal, Rejection, Timestamp, Undecided};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -23,6 +23,7 @@ pub struct Problem {
     detail: Option<String>,
     errors: Vec<FieldError>,
     dependencies: Option<Dependencies>,
+    at_least: Option<Assurance>,
     retry_after: Option<u64>,
 }
 
@@ -106,6 +107,10 @@ pub(crate) struct ProblemBody<'a> {
     /// Of `/readyz`: which dependency it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     dependencies: Option<Dependencies>,
+    /// Of `proof-required`: how much the verification must prove, `low`, `medium` or `high`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "low")]
+    at_least: Option<&'static str>,
 }
 
 impl ProblemCode {
@@ -219,7 +224,7 @@ impl Problem {
     /// A problem of that kind, with nothing more to say.
     #[must_use]
     pub const fn new(code: ProblemCode) -> Self {
-        Self { code, detail: None, errors: Vec::new(), dependencies: None, retry_after: None }
+        Self { code, detail: None, errors: Vec::new(), dependencies: None, at_least: None, retry_after: None }
     }
 
     /// A request that is wrong at `field`.
@@ -234,6 +239,11 @@ impl Problem {
         let names: Vec<_> = needed.iter().map(|scope| scope.as_str()).collect();
         let detail = format!("the call needs an API key with the scope {}", names.join(" or "));
         Self { detail: Some(detail), ..Self::new(ProblemCode::Forbidden) }
+    }
+
+    /// A change that needs a verification of at least that assurance.
+    fn proof_required(at_least: Assurance) -> Self {
+        Self { at_least: Some(at_least), ..Self::new(ProblemCode::ProofRequired) }
     }
 
     /// Something that is needed does not work.
@@ -304,6 +314,7 @@ impl Problem {
             detail: self.detail.as_deref(),
             errors: &self.errors,
             dependencies: self.dependencies,
+            at_least: self.at_least.map(Assurance::as_str),
         }
     }
 }
@@ -315,6 +326,7 @@ impl Problem {
         match code {
             ProblemCode::InvalidRequest => Self::invalid("label", "must not be empty"),
             ProblemCode::Forbidden => Self::forbidden(&[Scope::Admin]),
+            ProblemCode::ProofRequired => Self::proof_required(Assurance::Low),
             code => Self::new(code),
         }
     }
@@ -344,7 +356,7 @@ impl From<Undecided> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let code = match refusal {
-            Refusal::ProofRequired => ProblemCode::ProofRequired,
+            Refusal::ProofRequired { at_least } => return Self::proof_required(at_least),
             Refusal::UnknownFactor => ProblemCode::NotFound,
             Refusal::NotEnrolled => ProblemCode::NotEnrolled,
             Refusal::Disabled => ProblemCode::Disabled,

@@ -93,8 +93,8 @@ async fn confirm(
     let factor: FactorId = body.factor.parse().map_err(invalid)?;
     let code = SubmittedCode::parse(&body.code).map_err(invalid)?;
     match mfa.confirm(&user, &Actor::user("web"), factor, &code).await? {
-        Confirmation::Rejected(rejection) => Err(Failure::Rejected(rejection)),
-        Confirmation::Confirmed { backup_codes, .. } => {
+        Verdict::Rejected(rejection) => Err(Failure::Rejected(rejection)),
+        Verdict::Accepted(Confirmation { backup_codes, .. }) => {
             let codes = backup_codes.iter().flat_map(PlainBackupCodes::codes);
             Ok(Json(Confirmed { backup_codes: codes.map(|code| code.to_display().to_string()).collect() }))
         }
@@ -114,7 +114,7 @@ async fn login(
     let code = SubmittedCode::parse(&body.code).map_err(invalid)?;
     match mfa.verify(&user, &Actor::user("web"), &code, None).await? {
         // Here a real one gives the browser a new session, for a user with two factors.
-        Verdict::Verified(_) => Ok("welcome"),
+        Verdict::Accepted(_) => Ok("welcome"),
         Verdict::Rejected(rejection) => Err(Failure::Rejected(rejection)),
     }
 }

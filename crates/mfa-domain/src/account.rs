@@ -25,6 +25,7 @@ mod enrol;
 mod manage;
 mod removed;
 mod replay;
+mod verification;
 mod verify;
 
 pub use answers::{CallId, KeptAnswer, KeptAnswers};
@@ -35,7 +36,8 @@ pub use factor::{
     Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, StoredFactor, TotpDevice,
     UnknownAuthenticator, UnreadableFactor,
 };
-pub use verify::{Candidates, Evidence, OpenSecret, Rejection, Resealed, Verdict, Verified};
+pub use verification::{Assurance, Verification, Verifications};
+pub use verify::{BackupCodesLeft, Candidates, Evidence, OpenSecret, Rejection, Resealed, Verdict, Verified};
 
 /// Everything that one user has: factors, backup codes, attempts, and the ends of the audit chain.
 ///
@@ -106,7 +108,10 @@ pub struct Decision<T> {
 pub enum Refusal {
     /// It needs a fresh verification with an existing factor.
     #[error("this change needs a fresh verification by an existing factor")]
-    ProofRequired,
+    ProofRequired {
+        /// How much it must prove.
+        at_least: Assurance,
+    },
     /// There is no such factor, or it is another user's.
     #[error("no such factor")]
     UnknownFactor,
@@ -285,10 +290,11 @@ impl Account {
     /// to prove it with.
     fn check_proof(&self, context: Context<'_>, change: Change) -> Result<(), Refusal> {
         match context.policies.enrolment.proof(change, context.actor) {
-            Proof::Fresh(age) if self.is_enrolled() && !self.attempts.verified_within(age, context.now) => {
-                Err(Refusal::ProofRequired)
+            Proof::Fresh { age, at_least } => {
+                let proved = self.attempts.verified.within(age, at_least, context.now);
+                if proved || !self.is_enrolled() { Ok(()) } else { Err(Refusal::ProofRequired { at_least }) }
             }
-            _ => Ok(()),
+            Proof::None => Ok(()),
         }
     }
 }

@@ -25,9 +25,9 @@ mod unicode;
 pub use otp_core;
 
 pub use account::{
-    Account, Authenticator, BackupCodes, BackupCodesChange, Context, Decision, Delta, Draft, Factor,
-    FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, Refusal, Rejection, StoredFactor,
-    TotpDevice, Verdict, Verified, Version, Versioned,
+    Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, Context, Decision, Delta, Draft,
+    Factor, FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, Refusal, Rejection,
+    StoredFactor, TotpDevice, Verdict, Verification, Verified, Version, Versioned,
 };
 pub use actor::{Actor, Authority};
 pub use audit::{AuditEvent, AuditHead, EventKind};

@@ -107,7 +107,7 @@ mod tests {
     fn every_number_that_makes_no_sense_is_named() {
         let second = Duration::from_secs(1);
         let enrolment =
-            StandardEnrolment { most_factors: 0, pending_lifetime: second, proof_lifetime: second };
+            StandardEnrolment { most_factors: 0, pending_lifetime: second, ..StandardEnrolment::default() };
         let low = StandardBackupCodes { set_size: 50, low: 51 };
         for (valid, message) in [
             (enrolment.validate(), "most_factors must be 1 to 100"),
@@ -120,6 +120,7 @@ mod tests {
                     most_factors: 1,
                     pending_lifetime: Duration::ZERO,
                     proof_lifetime: second / 2,
+                    ..StandardEnrolment::default()
                 }
                 .validate(),
                 "pending_lifetime must be at least 1s; proof_lifetime must be at least 1s",

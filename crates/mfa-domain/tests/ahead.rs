@@ -44,7 +44,7 @@ async fn world() -> World {
     let offered = mfa.begin_enrolment(&alice(), &support(), new).await.unwrap();
     let world = World { phone: offered.factor.id, secret: offered.secret, test, mfa };
     let code = world.shown();
-    world.mfa.confirm(&alice(), &support(), world.phone, &code).await.unwrap();
+    world.mfa.confirm(&alice(), &support(), world.phone, &code).await.unwrap().into_result().unwrap();
     world
 }
 
@@ -73,7 +73,7 @@ impl World {
 
     async fn verify_code(&self, code: &SubmittedCode) -> Result<(), Rejection> {
         match self.mfa.verify(&alice(), &support(), code, None).await.unwrap() {
-            Verdict::Verified(_) => Ok(()),
+            Verdict::Accepted(_) => Ok(()),
             Verdict::Rejected(rejection) => {
                 if let Rejection::Replayed { factor } = rejection {
                     self.mfa.record_replay(&alice(), &support(), factor).await.unwrap();

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mfa_domain::account::{Decision, Evidence, OpenSecret};
+use mfa_domain::account::{Decision, Evidence, OpenSecret, Verifications};
 use mfa_domain::audit::AuditHead;
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
 use mfa_domain::policy::{StandardLockout, StandardVerification, Standing};
@@ -135,7 +135,7 @@ impl World {
 }
 
 fn is_verified(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Verified(_))
+    matches!(verdict, Verdict::Accepted(_))
 }
 
 #[derive(Clone, Debug)]
@@ -207,7 +207,7 @@ proptest! {
                 }
             }
             match verdict {
-                Verdict::Verified(_) => {
+                Verdict::Accepted(_) => {
                     prop_assert_eq!(before.2, Standing::Open);
                     prop_assert_ne!(&progress, &before.1, "accepted without being used up");
                     prop_assert_eq!(world.account.attempts.failures, 0);
@@ -318,7 +318,7 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
         FactorState::Pending { expires_at: world.now.plus(Duration::from_mins(10)), replaces: Some(old) };
     let code = World::hotp(0);
     assert!(is_verified(&world.verify(&code)));
-    let proved_at = world.account.attempts.verified_at;
+    let proved_at = world.account.attempts.verified;
     world.now = world.now.plus(Duration::from_mins(1));
     let offered = new.clone();
     world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
@@ -331,9 +331,9 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
         let decision = account.confirm(context, new.id, (&first).into(), &pending, None);
         (decision.answer, decision.delta)
     });
-    assert!(confirmed.unwrap().is_active());
+    assert!(confirmed.into_result().unwrap().is_active());
     assert!(world.account.factor(old).is_none());
-    assert_eq!(world.account.attempts.verified_at, proved_at);
+    assert_eq!(world.account.attempts.verified, proved_at);
     let SubmittedCode::OneTimePassword(first) = first else { panic!() };
     assert!(!is_verified(&world.verify(first.as_str())), "the confirming code again");
     assert!(!is_verified(&world.verify(&world.totp(0))), "a code of the old device");
@@ -356,7 +356,7 @@ fn a_factor_that_was_offered_without_proof_dies_with_the_first_activation() {
             OpenSecret { factor: id, sealed: sealed(number), secret: secret(number), resealed: None };
         world.decide(&user, |account, context| {
             let decision = account.confirm(context, id, (&code).into(), &secret, None);
-            (decision.answer.map(|factor| factor.id), decision.delta)
+            (decision.answer.into_result().map(|factor| factor.id), decision.delta)
         })
     };
     assert_eq!(confirm(&mut world, owners.id, 1), Ok(owners.id));
@@ -480,7 +480,7 @@ fn no_two_active_factors_have_one_label() {
         let open = OpenSecret { factor: factor.id, ..open(factor) };
         world.decide(&user, |account, context| {
             let decision = account.confirm(context, factor.id, (&code).into(), &open, None);
-            (decision.answer.unwrap().label.to_string(), decision.delta)
+            (decision.answer.into_result().unwrap().label.to_string(), decision.delta)
         })
     };
     // Those that wait have the label that they asked for. They get a number when they become active.
@@ -529,7 +529,7 @@ fn resynchronising_moves_a_counter_forward_only() {
             [counter, counter + 1].map(|counter| Hotp::default().generate(&self::secret(2), counter));
         world.decide(&Actor::user("test"), |account, context| {
             let decision = account.resynchronise(context, id, [&a, &b], &secret);
-            (decision.answer.map(|_| ()), decision.delta)
+            (decision.answer.into_result().map(|_| ()), decision.delta)
         })
     };
     assert_eq!(resynchronise(&mut world, 50), Ok(()));
@@ -541,6 +541,6 @@ fn resynchronising_moves_a_counter_forward_only() {
     assert_eq!(resynchronise(&mut world, 20), Err(Rejection::Invalid));
     assert_eq!(world.progress()[1], 52);
     assert_eq!(world.account.attempts.failures, 1);
-    assert!(world.account.attempts.verified_at.is_none(), "it is no verification");
+    assert!(world.account.attempts.verified == Verifications::default(), "it is no verification");
     assert!(is_verified(&world.verify(&World::hotp(52))));
 }

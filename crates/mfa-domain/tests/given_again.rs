@@ -89,16 +89,21 @@ impl World {
 
     async fn verifies(&self, code: &Code) -> bool {
         let verdict = self.mfa.verify(&alice(), &user(), &submitted(code.as_str()), None).await.unwrap();
-        matches!(verdict, Verdict::Verified(_))
+        matches!(verdict, Verdict::Accepted(_))
     }
 
     async fn resynchronises(&self, factor: FactorId, [first, second]: [&Code; 2]) -> bool {
-        self.mfa.resynchronise(&alice(), &user(), factor, [first, second]).await.unwrap().is_ok()
+        self.mfa
+            .resynchronise(&alice(), &user(), factor, [first, second])
+            .await
+            .unwrap()
+            .into_result()
+            .is_ok()
     }
 
     async fn confirms(&self, factor: FactorId, [first, second]: [&Code; 2]) -> bool {
         let confirmed = self.mfa.confirm(&alice(), &user(), factor, [first, second]).await.unwrap();
-        matches!(confirmed, Confirmation::Confirmed { .. })
+        matches!(confirmed, Verdict::Accepted(Confirmation { .. }))
     }
 
     async fn is_no_guess(&self) -> bool {

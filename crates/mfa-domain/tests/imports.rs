@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::mfa::{Confirmation, EnrolError, Enrolment, NewFactor};
+use mfa_domain::mfa::{EnrolError, Enrolment, NewFactor};
 use mfa_domain::otp_core::{Hotp, Secret, SecretError, Token, Totp};
 use mfa_domain::ports::{Clock, EventQuery};
 use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, Reason, Refusal, TenantId, UserId, Verdict};
@@ -48,7 +48,7 @@ impl World {
 
     async fn verifies(&self, code: &str) -> bool {
         let verdict = self.mfa.verify(&alice(), &Actor::user("test"), &submitted(code), None).await.unwrap();
-        matches!(verdict, Verdict::Verified(_))
+        matches!(verdict, Verdict::Accepted(_))
     }
 
     async fn labels(&self) -> Vec<String> {
@@ -81,7 +81,7 @@ async fn a_user_who_is_enrolled_gets_one_more_without_a_verification_or_one_in_t
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     let admin = Actor::admin("anna");
     let refused = world.mfa.begin_enrolment(&alice(), &admin, token()).await.unwrap_err();
-    assert!(matches!(refused, EnrolError::Refused(Refusal::ProofRequired)), "{refused}");
+    assert!(matches!(refused, EnrolError::Refused(Refusal::ProofRequired { .. })), "{refused}");
     world.import(&admin, token()).await.unwrap();
     assert!(world.verifies(&hotp(7)).await);
     assert!(world.verifies(&phone.backup_codes[0]).await, "backup codes stay");
@@ -152,7 +152,7 @@ async fn a_secret_that_comes_back_after_a_reset_brings_no_used_code_back() {
         let offered = world.mfa.begin_enrolment(&alice(), &admin, again()).await.unwrap();
         let used = submitted(&phone.code(clock.now()));
         let confirmed = world.mfa.confirm(&alice(), &admin, offered.factor.id, &used).await.unwrap();
-        assert!(matches!(confirmed, Confirmation::Rejected(_)), "{lost}: {confirmed:?}");
+        assert!(matches!(confirmed, Verdict::Rejected(_)), "{lost}: {confirmed:?}");
     }
 }
 

@@ -46,7 +46,7 @@ async fn world() -> World {
 impl World {
     async fn verify(&self, counter: u64) {
         let code = submitted(&self.token.code(counter));
-        self.mfa.verify(&alice(), &Actor::user("test"), &code, None).await.unwrap();
+        self.mfa.verify(&alice(), &Actor::user("test"), &code, None).await.unwrap().into_result().unwrap();
     }
 
     async fn issue(&self, mfa: &Mfa, key: &str) -> Result<PlainBackupCodes, ChangeError> {
@@ -208,7 +208,7 @@ async fn it_is_kept_with_the_change_or_not_at_all() {
     let codes = String::from_utf8(world.earlier("a").await.unwrap()).unwrap();
     let code = submitted(codes.split(' ').next().unwrap());
     let verdict = world.mfa.verify(&alice(), &Actor::user("test"), &code, None).await.unwrap();
-    assert!(matches!(verdict, mfa_domain::Verdict::Verified(_)));
+    assert!(matches!(verdict, mfa_domain::Verdict::Accepted(_)));
 }
 
 #[tokio::test]

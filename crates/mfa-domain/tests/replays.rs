@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::mfa::{Confirmation, NewFactor};
+use mfa_domain::mfa::NewFactor;
 use mfa_domain::otp_core::{Code, Token, Totp};
 use mfa_domain::policy::StandardVerification;
 use mfa_domain::{
@@ -66,13 +66,13 @@ async fn the_steps_of_the_window_up_to_the_last_accepted_one_are_used() {
     // The code that confirmed the factor.
     assert_eq!(world.verify(&world.shown(&phone, 0)).await, used);
     world.wait(10);
-    assert!(matches!(world.verify(&world.shown(&phone, 0)).await, Verdict::Verified(_)));
+    assert!(matches!(world.verify(&world.shown(&phone, 0)).await, Verdict::Accepted(_)));
     // Those before it in the window were never accepted, and never will be.
     for (steps, verdict) in [(0, &used), (-1, &used), (-2, &wrong), (2, &wrong)] {
         assert_eq!(world.verify(&world.shown(&phone, steps)).await, *verdict, "{steps}");
     }
     assert_eq!(world.failures().await, 2);
-    assert!(matches!(world.verify(&world.shown(&phone, 1)).await, Verdict::Verified(_)));
+    assert!(matches!(world.verify(&world.shown(&phone, 1)).await, Verdict::Accepted(_)));
     assert_eq!(world.verify(&world.shown(&phone, -1)).await, used, "of the window, before the last two");
     // A form that is sent once more when the window has moved on.
     world.wait(100);
@@ -97,7 +97,7 @@ async fn the_last_three_counters_are_used() {
     let world = World::new(Policies::default());
     let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     assert_eq!(world.verify(&token.code(0)).await, used(token.factor), "it confirmed the factor");
-    assert!(matches!(world.verify(&token.code(4)).await, Verdict::Verified(_)));
+    assert!(matches!(world.verify(&token.code(4)).await, Verdict::Accepted(_)));
     for counter in [4, 3, 2] {
         assert_eq!(world.verify(&token.code(counter)).await, used(token.factor), "{counter}");
     }
@@ -106,24 +106,24 @@ async fn the_last_three_counters_are_used() {
         assert_eq!(world.verify(&token.code(counter)).await, WRONG, "{counter}");
     }
     assert_eq!(world.failures().await, 2);
-    assert!(matches!(world.verify(&token.code(5)).await, Verdict::Verified(_)));
+    assert!(matches!(world.verify(&token.code(5)).await, Verdict::Accepted(_)));
 }
 
 #[tokio::test]
 async fn two_counters_of_which_the_first_was_used_are_no_guess_and_a_wrong_second_one_is() {
     let world = World::new(Policies::default());
     let token = HotpUser::enrol(&world.mfa, &alice()).await.unwrap();
-    assert!(matches!(world.verify(&token.code(4)).await, Verdict::Verified(_)));
+    assert!(matches!(world.verify(&token.code(4)).await, Verdict::Accepted(_)));
     for (pair, failures) in [([4, 5], 0), ([3, 4], 0), ([2, 3], 0), ([1, 2], 1), ([4, 6], 2), ([5, 4], 3)] {
         let [first, second] = pair.map(|counter| Code::parse(&token.code(counter)).unwrap());
         let refused =
             world.mfa.resynchronise(&alice(), &user(), token.factor, [&first, &second]).await.unwrap();
-        let replayed = matches!(refused.unwrap_err(), Rejection::Replayed { .. });
+        let replayed = matches!(refused.into_result().unwrap_err(), Rejection::Replayed { .. });
         assert_eq!(world.failures().await, failures, "{pair:?}");
         assert_eq!(replayed, failures == 0, "{pair:?}");
     }
     assert!(
-        matches!(world.verify(&token.code(5)).await, Verdict::Verified(_)),
+        matches!(world.verify(&token.code(5)).await, Verdict::Accepted(_)),
         "the second code was not used"
     );
 }
@@ -133,14 +133,14 @@ async fn two_steps_of_which_the_first_was_used_are_no_guess_and_a_wrong_second_o
     let world = World::new(Policies::default());
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     world.wait(10);
-    assert!(matches!(world.verify(&world.shown(&phone, 0)).await, Verdict::Verified(_)));
+    assert!(matches!(world.verify(&world.shown(&phone, 0)).await, Verdict::Accepted(_)));
     for (pair, failures) in
         [([0, 1], 0), ([-1, 0], 0), ([-2, -1], 0), ([-4, -3], 1), ([0, 2], 2), ([1, 0], 3)]
     {
         let [first, second] = pair.map(|steps| Code::parse(&world.shown(&phone, steps)).unwrap());
         let refused =
             world.mfa.resynchronise(&alice(), &user(), phone.factor, [&first, &second]).await.unwrap();
-        let replayed = matches!(refused.unwrap_err(), Rejection::Replayed { .. });
+        let replayed = matches!(refused.into_result().unwrap_err(), Rejection::Replayed { .. });
         assert_eq!(world.failures().await, failures, "{pair:?}");
         assert_eq!(replayed, failures == 0, "{pair:?}");
     }
@@ -148,7 +148,7 @@ async fn two_steps_of_which_the_first_was_used_are_no_guess_and_a_wrong_second_o
     world.wait(100);
     let [first, second] = [-100, -99].map(|steps| Code::parse(&world.shown(&phone, steps)).unwrap());
     let refused = world.mfa.resynchronise(&alice(), &user(), phone.factor, [&first, &second]).await.unwrap();
-    assert!(matches!(refused.unwrap_err(), Rejection::Replayed { .. }));
+    assert!(matches!(refused.into_result().unwrap_err(), Rejection::Replayed { .. }));
     assert_eq!(world.failures().await, 3);
 }
 
@@ -157,7 +157,7 @@ async fn spent_backup_codes_are_used_as_long_as_their_set_is_there() {
     let world = World::new(Policies::default());
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     let code = phone.backup_codes[3].as_str();
-    assert!(matches!(world.verify(code).await, Verdict::Verified(_)));
+    assert!(matches!(world.verify(code).await, Verdict::Accepted(_)));
     for _ in 0..10 {
         assert_eq!(world.verify(code).await, Verdict::Rejected(Rejection::Replayed { factor: None }));
     }
@@ -177,15 +177,15 @@ async fn a_code_that_brought_a_pending_factor_in_step_does_not_confirm_it_and_co
     let (factor, now) = (offered.factor.id, world.test.ports.clock.now().unix_seconds());
     let [first, second] = [now - 30, now].map(|at| Totp::default().generate(&offered.secret, at).unwrap());
     let pair = [&first, &second];
-    world.mfa.resynchronise(&alice(), &user(), factor, pair).await.unwrap().unwrap();
+    world.mfa.resynchronise(&alice(), &user(), factor, pair).await.unwrap().into_result().unwrap();
     let again = world.mfa.resynchronise(&alice(), &user(), factor, pair).await.unwrap();
     let replayed = Rejection::Replayed { factor: Some(factor) };
-    assert_eq!(again.unwrap_err(), replayed);
+    assert_eq!(again.into_result().unwrap_err(), replayed);
     let one = submitted(second.as_str());
     for codes in [(&one).into(), pair.into()] {
         let codes: mfa_domain::account::Codes<'_> = codes;
         let confirmation = world.mfa.confirm(&alice(), &user(), factor, codes).await.unwrap();
-        assert!(matches!(confirmation, Confirmation::Rejected(rejection) if rejection == replayed));
+        assert!(matches!(confirmation, Verdict::Rejected(rejection) if rejection == replayed));
     }
     assert_eq!(world.failures().await, 0);
 }

@@ -74,19 +74,18 @@ impl World {
     }
 
     async fn confirm(&self, device: &Device, [first, second]: &[Code; 2]) -> Result<Factor, Rejection> {
-        match self.mfa.confirm(&alice(), &user(), device.factor, [first, second]).await.unwrap() {
-            Confirmation::Confirmed { factor, .. } => Ok(factor),
-            Confirmation::Rejected(rejection) => Err(rejection),
-        }
+        let confirmed =
+            self.mfa.confirm(&alice(), &user(), device.factor, [first, second]).await.unwrap().into_result();
+        confirmed.map(|confirmation| confirmation.factor)
     }
 
     async fn resynchronise(&self, device: &Device, [first, second]: &[Code; 2]) -> Result<Factor, Rejection> {
-        self.mfa.resynchronise(&alice(), &user(), device.factor, [first, second]).await.unwrap()
+        self.mfa.resynchronise(&alice(), &user(), device.factor, [first, second]).await.unwrap().into_result()
     }
 
     async fn verifies(&self, code: &Code) -> bool {
         let verdict = self.mfa.verify(&alice(), &user(), &submitted(code.as_str()), None).await.unwrap();
-        matches!(verdict, Verdict::Verified(_))
+        matches!(verdict, Verdict::Accepted(_))
     }
 
     async fn failures(&self) -> u32 {
@@ -112,7 +111,7 @@ async fn a_clock_that_is_off_is_bound_by_two_codes_and_by_one_never() {
         let device = world.totp().await;
         let one = submitted(world.shown(&device, off).as_str());
         let rejected = world.mfa.confirm(&alice(), &user(), device.factor, &one).await.unwrap();
-        assert!(matches!(rejected, Confirmation::Rejected(Rejection::Invalid)), "{off}");
+        assert!(matches!(rejected, Verdict::Rejected(Rejection::Invalid)), "{off}");
         assert_eq!(world.failures().await, 1);
 
         let pair = world.pair(&device, off);
@@ -161,7 +160,10 @@ async fn a_pending_factor_is_brought_in_step_and_stays_pending() {
     world.wait(1);
     let next = submitted(world.shown(&device, -20).as_str());
     let confirmed = world.mfa.confirm(&alice(), &user(), device.factor, &next).await.unwrap();
-    assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: Some(_), .. }), "{confirmed:?}");
+    assert!(
+        matches!(confirmed, Verdict::Accepted(Confirmation { backup_codes: Some(_), .. })),
+        "{confirmed:?}"
+    );
 
     world.wait(1);
     assert!(world.verifies(&world.shown(&device, -20)).await);
@@ -243,7 +245,7 @@ async fn two_codes_that_are_no_pair_are_worth_nothing() {
     let third = world.shown(&device, 1);
     for pair in [[&second, &first], [&first, &third], [&second, &second]] {
         let refused = world.mfa.confirm(&alice(), &user(), device.factor, pair).await.unwrap();
-        assert!(matches!(refused, Confirmation::Rejected(Rejection::Invalid)));
+        assert!(matches!(refused, Verdict::Rejected(Rejection::Invalid)));
     }
     assert_eq!(world.failures().await, 3);
     let long = Code::parse("12345678").unwrap();

@@ -54,7 +54,7 @@ impl World {
 }
 
 fn verified(verdict: &Result<Verdict, Undecided>) -> bool {
-    matches!(verdict, Ok(Verdict::Verified(_)))
+    matches!(verdict, Ok(Verdict::Accepted(_)))
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn pending_factors_give_way_to_newer_ones_and_the_number_of_factors_is_bou
     let code = Totp::default().generate(&last.secret, now.unix_seconds()).unwrap();
     let confirmed =
         strict.confirm(&alice(), &user(), last.factor.id, &submitted(code.as_str())).await.unwrap();
-    assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: Some(_), .. }));
+    assert!(matches!(confirmed, Verdict::Accepted(Confirmation { backup_codes: Some(_), .. })));
     let refused = strict.begin_enrolment(&alice(), &user(), offer("one more")).await.unwrap_err();
     assert!(matches!(refused, EnrolError::Refused(Refusal::TooManyFactors { most: 1 })));
 }
@@ -277,7 +277,7 @@ impl AccountStore for Interloper {
         let first = self.first.lock().unwrap().take();
         if let Some((mfa, factor, code)) = first {
             let confirmed = mfa.confirm(key, &user(), factor, &code).await.unwrap();
-            assert!(matches!(confirmed, Confirmation::Confirmed { backup_codes: Some(_), .. }));
+            assert!(matches!(confirmed, Verdict::Accepted(Confirmation { backup_codes: Some(_), .. })));
         }
         self.inner.commit(key, at, delta).await
     }
@@ -320,6 +320,6 @@ async fn of_two_first_factors_confirmed_at_once_one_becomes_active() {
     let mfa = test.with_accounts(Arc::new(store)).mfa();
     let mine = &offered[0];
     let confirmed = mfa.confirm(&alice(), &user(), mine.factor.id, &code(&mine.secret)).await.unwrap();
-    assert!(matches!(confirmed, Confirmation::Rejected(Rejection::UnknownFactor)), "{confirmed:?}");
+    assert!(matches!(confirmed, Verdict::Rejected(Rejection::UnknownFactor)), "{confirmed:?}");
     assert_eq!(mfa.status(&alice()).await.unwrap().backup_codes_remaining, 10);
 }

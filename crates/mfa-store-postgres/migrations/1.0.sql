@@ -8,7 +8,9 @@ CREATE TABLE mfa.accounts (
     failures        bigint   NOT NULL,
     forgiven        bigint   NOT NULL,
     recent_failures bigint[] NOT NULL,
-    verified_at     bigint,
+    verified_low    bigint,
+    verified_medium bigint,
+    verified_high   bigint,
     audit_sequence  bigint   NOT NULL,
     audit_hash      bytea    NOT NULL,
     audit_base_sequence bigint NOT NULL DEFAULT 0,
@@ -29,8 +31,12 @@ COMMENT ON COLUMN mfa.accounts.failures IS 'Failed attempts in a row.';
 COMMENT ON COLUMN mfa.accounts.forgiven IS 'How many of those an operator''s unlock forgave.';
 COMMENT ON COLUMN mfa.accounts.recent_failures IS
     'When the latest attempts failed, oldest first, in milliseconds since 1970-01-01T00:00:00Z.';
-COMMENT ON COLUMN mfa.accounts.verified_at IS
-    'The last success, in milliseconds since 1970-01-01T00:00:00Z; null if there was none.';
+COMMENT ON COLUMN mfa.accounts.verified_low IS
+    'The last success with a code that others may have seen, in milliseconds since 1970-01-01T00:00:00Z; null if there was none.';
+COMMENT ON COLUMN mfa.accounts.verified_medium IS
+    'The last success with a device of the user, in milliseconds since 1970-01-01T00:00:00Z; null if there was none.';
+COMMENT ON COLUMN mfa.accounts.verified_high IS
+    'The last success that was resistant to phishing, in milliseconds since 1970-01-01T00:00:00Z; null if there was none.';
 COMMENT ON COLUMN mfa.accounts.audit_sequence IS 'The sequence number of the account''s last event.';
 COMMENT ON COLUMN mfa.accounts.audit_hash IS 'The hash of that event: the head of the audit chain.';
 COMMENT ON COLUMN mfa.accounts.audit_base_sequence IS

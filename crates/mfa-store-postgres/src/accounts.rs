@@ -29,7 +29,7 @@ use crate::{PostgresError, PostgresStore, events};
 pub(crate) const LOAD: &str = concat!(
     "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
-        a.verified_at, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash, a.answers,
+        a.verified_low, a.verified_medium, a.verified_high, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash, a.answers,
         a.data::text AS data, f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state,
         f.expires_at, f.replaces::text AS replaces, f.created_at, f.last_used_at, f.key_id, f.secret,
         f.data::text AS factor_data,

@@ -29,7 +29,9 @@ pub(crate) struct Change {
     failures: i64,
     forgiven: i64,
     recent_failures: Vec<i64>,
-    verified_at: Option<i64>,
+    verified_low: Option<i64>,
+    verified_medium: Option<i64>,
+    verified_high: Option<i64>,
     audit_sequence: i64,
     audit_hash: [u8; 32],
     /// None leaves them as they are.
@@ -82,7 +84,7 @@ struct EventRow {
 impl Change {
     /// Sums up what becomes of each row.
     pub(crate) fn of(key: &AccountKey, expected: Version, delta: &Delta) -> Result<Self, PostgresError> {
-        let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
+        let Attempts { failures, forgiven, recent, verified } = delta.attempts();
         let version = integer("version", expected.0)?;
         // The next one must be a number too.
         version.checked_add(1).ok_or(PostgresError::TooLarge { column: "version" })?;
@@ -95,7 +97,9 @@ impl Change {
             failures: (*failures).into(),
             forgiven: (*forgiven).into(),
             recent_failures: recent.iter().copied().map(millis).collect(),
-            verified_at: verified_at.map(millis),
+            verified_low: verified.low.map(millis),
+            verified_medium: verified.medium.map(millis),
+            verified_high: verified.high.map(millis),
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: head.hash.0,
             answers: delta.answers().map(KeptAnswers::to_bytes),

@@ -1,6 +1,6 @@
 //! Factors and backup codes as rows.
 
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers, Verifications};
 use mfa_domain::audit::EventHash;
 use mfa_domain::{Account, AuditHead, Data, Factor, KeyId, Sealed, StoredFactor, Version, Versioned};
 
@@ -17,7 +17,9 @@ pub(crate) struct AccountRow {
     failures: i64,
     forgiven: i64,
     recent_failures: Vec<i64>,
-    verified_at: Option<i64>,
+    verified_low: Option<i64>,
+    verified_medium: Option<i64>,
+    verified_high: Option<i64>,
     audit_sequence: i64,
     audit_hash: Vec<u8>,
     audit_base_sequence: i64,
@@ -62,7 +64,11 @@ pub(crate) fn read(mut rows: Vec<AccountRow>) -> Result<Versioned<Account>, Post
         failures: row.number("failures", first.failures)?,
         forgiven: row.number("forgiven", first.forgiven)?,
         recent: recent.collect::<Result<_, _>>()?,
-        verified_at: row.optional_time("verified_at", first.verified_at)?,
+        verified: Verifications {
+            low: row.optional_time("verified_low", first.verified_low)?,
+            medium: row.optional_time("verified_medium", first.verified_medium)?,
+            high: row.optional_time("verified_high", first.verified_high)?,
+        },
     };
     let audit_head = AuditHead {
         sequence: row.number("audit_sequence", first.audit_sequence)?,

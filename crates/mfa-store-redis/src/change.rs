@@ -51,14 +51,16 @@ pub(crate) fn commit<'a>(
 }
 
 fn push_fields(call: &mut Call<'_>, delta: &Delta) {
-    let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
+    let Attempts { failures, forgiven, recent, verified } = delta.attempts();
     let recent: Vec<_> = recent.iter().map(|at| at.unix_millis().to_string()).collect();
     let head = delta.audit_head();
     let mut fields: Vec<(&str, Vec<u8>)> = vec![
         ("failures", failures.to_string().into()),
         ("forgiven", forgiven.to_string().into()),
         ("recent", recent.join(" ").into()),
-        ("verified_at", verified_at.map(millis).unwrap_or_default().into()),
+        ("verified_low", verified.low.map(millis).unwrap_or_default().into()),
+        ("verified_medium", verified.medium.map(millis).unwrap_or_default().into()),
+        ("verified_high", verified.high.map(millis).unwrap_or_default().into()),
         ("audit_sequence", head.sequence.to_string().into()),
         ("audit_hash", head.hash.0.into()),
     ];

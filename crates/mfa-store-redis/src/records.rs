@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use data_encoding::{BASE64, HEXLOWER};
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers, Verifications};
 use mfa_domain::audit::EventHash;
 use mfa_domain::{
     Account, AuditHead, Data, Factor, KeyId, Sealed, StoredFactor, Timestamp, Version, Versioned,
@@ -55,7 +55,11 @@ pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account
         failures: fields.number("failures")?,
         forgiven: fields.number("forgiven")?,
         recent: recent.map(|at| fields.time("recent", at.parse().ok())).collect::<Result<_, _>>()?,
-        verified_at: fields.optional_time("verified_at")?,
+        verified: Verifications {
+            low: fields.optional_time("verified_low")?,
+            medium: fields.optional_time("verified_medium")?,
+            high: fields.optional_time("verified_high")?,
+        },
     };
     let (audit_head, audit_base) = ends(&fields)?;
     let index = if fields.has("factors") { fields.text("factors")? } else { "" };

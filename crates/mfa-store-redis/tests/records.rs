@@ -26,7 +26,7 @@ const UNREADABLE: [(&str, &str, &str); 15] = [
     ("forgiven", "", "forgiven"),
     ("recent", "1 x", "recent"),
     ("recent", "253402300799001", "recent"),
-    ("verified_at", "-1", "verified_at"),
+    ("verified_medium", "-1", "verified_medium"),
     ("audit_sequence", "x", "audit_sequence"),
     ("audit_hash", "short", "audit_hash"),
     ("factors", "alice=6b31", "factors"),

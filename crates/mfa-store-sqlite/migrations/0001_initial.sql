@@ -12,7 +12,9 @@ CREATE TABLE accounts (
     failures        INTEGER NOT NULL, -- in a row
     forgiven        INTEGER NOT NULL, -- of those, by an operator's unlock
     recent_failures TEXT    NOT NULL, -- a JSON array of times, oldest first
-    verified_at     INTEGER,
+    verified_low    INTEGER, -- the last success, for each assurance
+    verified_medium INTEGER,
+    verified_high   INTEGER,
     audit_sequence  INTEGER NOT NULL, -- the account's last event, and its hash
     audit_hash      BLOB    NOT NULL,
     -- After which event the trail begins, and its hash: those up to it were removed by age. Zeros if none was.

@@ -22,7 +22,8 @@ use crate::{SqliteError, SqliteStore, events};
 pub(crate) const LOAD: &str = "
     SELECT json_group_array(json((SELECT json_object(
         'id', a.id, 'version', a.version, 'failures', a.failures, 'forgiven', a.forgiven,
-        'recent_failures', a.recent_failures, 'verified_at', a.verified_at,
+        'recent_failures', a.recent_failures, 'verified_low', a.verified_low,
+        'verified_medium', a.verified_medium, 'verified_high', a.verified_high,
         'audit_sequence', a.audit_sequence, 'audit_hash', hex(a.audit_hash),
         'audit_base_sequence', a.audit_base_sequence, 'audit_base_hash', hex(a.audit_base_hash),
         'answers', hex(a.answers), 'data', a.data,

@@ -71,11 +71,12 @@ impl Outcome {
 /// For version zero: the account is new. One that is there already, at any version, is a conflict.
 pub(crate) const NEW_ACCOUNTS: &str = "
     INSERT INTO accounts
-        (tenant, user, version, failures, forgiven, recent_failures, verified_at, audit_sequence, audit_hash,
+        (tenant, user, version, failures, forgiven, recent_failures, verified_low, verified_medium, verified_high, audit_sequence, audit_hash,
          answers, data)
     SELECT
         c.value ->> 'tenant', c.value ->> 'user', 1, c.value ->> 'failures', c.value ->> 'forgiven',
-        c.value ->> 'recent_failures', c.value ->> 'verified_at', c.value ->> 'audit_sequence',
+        c.value ->> 'recent_failures', c.value ->> 'verified_low', c.value ->> 'verified_medium',
+        c.value ->> 'verified_high', c.value ->> 'audit_sequence',
         unhex(c.value ->> 'audit_hash'), unhex(c.value ->> 'answers'),
         c.value ->> 'data'
     FROM json_each(?) c WHERE true
@@ -85,7 +86,8 @@ pub(crate) const NEW_ACCOUNTS: &str = "
 pub(crate) const CHANGE_ACCOUNTS: &str = "
     UPDATE accounts
     SET failures = c.value ->> 'failures', forgiven = c.value ->> 'forgiven',
-        recent_failures = c.value ->> 'recent_failures', verified_at = c.value ->> 'verified_at',
+        recent_failures = c.value ->> 'recent_failures', verified_low = c.value ->> 'verified_low',
+        verified_medium = c.value ->> 'verified_medium', verified_high = c.value ->> 'verified_high',
         audit_sequence = c.value ->> 'audit_sequence', audit_hash = unhex(c.value ->> 'audit_hash'),
         answers = coalesce(unhex(c.value ->> 'answers'), answers), data = coalesce(c.value ->> 'data', data),
         version = version + 1
@@ -325,7 +327,9 @@ struct SwapRow<'a> {
     failures: u32,
     forgiven: u32,
     recent_failures: String,
-    verified_at: Option<i64>,
+    verified_low: Option<i64>,
+    verified_medium: Option<i64>,
+    verified_high: Option<i64>,
     audit_sequence: i64,
     audit_hash: String,
     /// None leaves them as they are.
@@ -337,7 +341,7 @@ struct SwapRow<'a> {
 impl<'a> SwapRow<'a> {
     fn of(change: &'a AccountChange) -> Result<Self, SqliteError> {
         let AccountChange { key, expected, delta } = change;
-        let Attempts { failures, forgiven, recent, verified_at } = delta.attempts();
+        let Attempts { failures, forgiven, recent, verified } = delta.attempts();
         let recent: Vec<i64> = recent.iter().map(|at| millis(*at)).collect();
         let head = delta.audit_head();
         Ok(Self {
@@ -347,7 +351,9 @@ impl<'a> SwapRow<'a> {
             failures: *failures,
             forgiven: *forgiven,
             recent_failures: json(&recent)?,
-            verified_at: verified_at.map(millis),
+            verified_low: verified.low.map(millis),
+            verified_medium: verified.medium.map(millis),
+            verified_high: verified.high.map(millis),
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: HEXUPPER.encode(&head.hash.0),
             answers: delta.answers().map(|answers| HEXUPPER.encode(&answers.to_bytes())),

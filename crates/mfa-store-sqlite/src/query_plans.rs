@@ -107,7 +107,7 @@ fn scans(step: &str) -> bool {
 async fn fill(connection: &mut SqliteConnection) {
     let fill = "
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000)
-        INSERT INTO accounts SELECT n, 't' || (n % 4), 'u' || n, 1, 0, 0, '[]', NULL, 1, x'', 0, x'', NULL, NULL FROM n;
+        INSERT INTO accounts SELECT n, 't' || (n % 4), 'u' || n, 1, 0, 0, '[]', NULL, NULL, NULL, 1, x'', 0, x'', NULL, NULL FROM n;
         INSERT INTO factors
             SELECT id, id, 'f' || id, 'hotp', 'l', 'active', NULL, NULL, 0, NULL, 'k' || (id % 2), x'', '{}'
             FROM accounts;

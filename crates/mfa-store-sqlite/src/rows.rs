@@ -1,7 +1,7 @@
 //! Accounts and factors as JSON documents, the form in which many of them travel in one statement.
 
 use data_encoding::HEXUPPER;
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers};
+use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers, Verifications};
 use mfa_domain::audit::EventHash;
 use mfa_domain::{Account, AuditHead, Data, Factor, KeyId, Sealed, StoredFactor, Version, Versioned};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,9 @@ pub(crate) struct AccountRow {
     failures: i64,
     forgiven: i64,
     recent_failures: String,
-    verified_at: Option<i64>,
+    verified_low: Option<i64>,
+    verified_medium: Option<i64>,
+    verified_high: Option<i64>,
     audit_sequence: i64,
     audit_hash: String,
     audit_base_sequence: i64,
@@ -65,7 +67,11 @@ impl AccountRow {
             failures: row.number("failures", self.failures)?,
             forgiven: row.number("forgiven", self.forgiven)?,
             recent: recent.iter().map(|at| row.time("recent_failures", *at)).collect::<Result<_, _>>()?,
-            verified_at: row.optional_time("verified_at", self.verified_at)?,
+            verified: Verifications {
+                low: row.optional_time("verified_low", self.verified_low)?,
+                medium: row.optional_time("verified_medium", self.verified_medium)?,
+                high: row.optional_time("verified_high", self.verified_high)?,
+            },
         };
         let audit_head = AuditHead {
             sequence: row.number("audit_sequence", self.audit_sequence)?,

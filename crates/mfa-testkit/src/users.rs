@@ -2,7 +2,7 @@
 
 use mfa_domain::mfa::{Confirmation, NewFactor, PlainBackupCodes};
 use mfa_domain::otp_core::{Hotp, Secret, Token, Totp};
-use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, SubmittedCode, Timestamp};
+use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, SubmittedCode, Timestamp, Verdict};
 
 use crate::Violation;
 
@@ -105,11 +105,11 @@ async fn enrol(
     let enrolment = mfa.begin_enrolment(key, &actor, NewFactor::new(label, token)).await?;
     let (id, secret) = (enrolment.factor.id, enrolment.secret);
     match mfa.confirm(key, &actor, id, &submitted(&code(&secret))).await? {
-        Confirmation::Confirmed { backup_codes, .. } => {
+        Verdict::Accepted(Confirmation { backup_codes, .. }) => {
             let codes = backup_codes.iter().flat_map(PlainBackupCodes::codes);
             Ok((id, secret, codes.map(|code| code.to_display().to_string()).collect()))
         }
-        Confirmation::Rejected(rejection) => {
+        Verdict::Rejected(rejection) => {
             Err(Violation::new(format!("the first code of a new factor was refused: {rejection}")))
         }
     }

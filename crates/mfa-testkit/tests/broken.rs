@@ -282,14 +282,14 @@ impl BrokenStore {
             AnswersForgotten => account.answers = KeptAnswers::default(),
             AccountDataForgotten => account.data = Data::default(),
             ForgivenForgotten => account.attempts.forgiven = 0,
-            ProofForgotten => account.attempts.verified_at = None,
+            ProofForgotten => account.attempts.verified.medium = None,
             PendingFactorsTidiedUp => {
                 let long_ago = Timestamp::from_unix_seconds(1_700_000_000);
                 account.factors.retain(|factor| !factor.is_expired(long_ago));
             }
             _ => {}
         }
-        if let Some(at) = &mut account.attempts.verified_at {
+        if let Some(at) = &mut account.attempts.verified.low {
             *at = self.distort_time(*at);
         }
         for factor in &mut account.factors {

@@ -57,7 +57,7 @@ async fn a_backup_code_costs_one_evaluation() {
     let before = test.hasher.evaluations();
     let code = submitted(&user.backup_codes[7]);
     let verdict = mfa.verify(&user.key, &Actor::user("test"), &code, None).await.unwrap();
-    assert!(matches!(verdict, Verdict::Verified(_)), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
     assert_eq!(test.hasher.evaluations() - before, 1);
 }
 

@@ -11,7 +11,7 @@ use super::server::binaries;
 /// The account with its factor, as the verification of a code of an authenticator has to read them. It is
 /// what the store reads, written for one account.
 const SELECT: &str = "
-SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_at, a.audit_sequence,
+SELECT a.id, a.version, a.failures, a.forgiven, a.recent_failures, a.verified_low, a.verified_medium, a.verified_high, a.audit_sequence,
     a.audit_hash, a.audit_base_sequence, a.audit_base_hash, f.id AS factor, f.added_in, f.added_as, f.kind,
     f.label, f.state, f.expires_at, f.replaces, f.created_at, f.last_used_at, f.key_id, f.secret, f.data
 FROM mfa.accounts a
@@ -24,7 +24,7 @@ WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') 
 const COMMIT: &str = "
 WITH won AS (
     UPDATE mfa.accounts SET version = version + 1, failures = 0, forgiven = 0, recent_failures = '{}',
-        verified_at = 1800000000000, audit_sequence = audit_sequence + 1, audit_hash = decode(:hash, 'hex')
+        verified_medium = 1800000000000, audit_sequence = audit_sequence + 1, audit_hash = decode(:hash, 'hex')
     WHERE id = :id AND version = :version
     RETURNING id, tenant_id, audit_sequence
 ), put AS (

@@ -3,9 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use mfa_domain::SubmittedCode;
 use mfa_domain::mfa::Confirmation;
 use mfa_domain::otp_core::Code;
+use mfa_domain::{SubmittedCode, Verdict};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{OneOfBuilder, Schema};
@@ -84,8 +84,8 @@ pub(crate) async fn confirm(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let codes = Submitted::of(&request)?;
-    let reply = |confirmation: &Confirmation| match confirmation {
-        Confirmation::Confirmed { factor, backup_codes } => {
+    let reply = |verdict: &Verdict<Confirmation>| match verdict {
+        Verdict::Accepted(Confirmation { factor, backup_codes }) => {
             let backup_codes = backup_codes.as_ref().map(shown);
             let secret = backup_codes.is_some();
             let answer = ConfirmAnswer {
@@ -96,20 +96,18 @@ pub(crate) async fn confirm(
             let reply = Reply::json(StatusCode::OK, &answer)?;
             Ok(if secret { reply.with_secret() } else { reply })
         }
-        Confirmation::Rejected(rejection) => {
-            Err(Problem::rejection(*rejection, state.mfa.ports().clock.now()))
-        }
+        Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.mfa.ports().clock.now())),
     };
     let actor = caller.actor();
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
-            let confirmed = match &codes {
+            let verdict = match &codes {
                 Submitted::One(code) => state.mfa.confirm(&key, call, id, code).await?,
                 Submitted::Two([first, second]) => state.mfa.confirm(&key, call, id, [first, second]).await?,
             };
-            match confirmed {
-                Confirmation::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
-                confirmed @ Confirmation::Confirmed { .. } => Ok(confirmed),
+            match verdict {
+                Verdict::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
+                accepted @ Verdict::Accepted(_) => Ok(accepted),
             }
         })
         .await

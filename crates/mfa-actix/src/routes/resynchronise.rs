@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use mfa_domain::otp_core::Code;
-use mfa_domain::{Factor, Rejection, SubmittedCode};
+use mfa_domain::{Factor, SubmittedCode, Verdict};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -48,16 +48,16 @@ pub(crate) async fn resynchronise(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let [first, second] = consecutive(&request.codes)?;
-    let reply = |answer: &Result<Factor, Rejection>| match answer {
-        Ok(factor) => Reply::json(StatusCode::OK, &FactorAnswer::alone(&key.user, factor)),
-        Err(rejection) => Err(Problem::rejection(*rejection, state.mfa.ports().clock.now())),
+    let reply = |verdict: &Verdict<Factor>| match verdict {
+        Verdict::Accepted(factor) => Reply::json(StatusCode::OK, &FactorAnswer::alone(&key.user, factor)),
+        Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.mfa.ports().clock.now())),
     };
     let actor = caller.actor();
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
             match state.mfa.resynchronise(&key, call, id, [&first, &second]).await? {
-                Err(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
-                resynchronised => Ok(resynchronised),
+                Verdict::Rejected(rejection) => Err(rejected(&state, &key, &actor, rejection).await),
+                accepted @ Verdict::Accepted(_) => Ok(accepted),
             }
         })
         .await

@@ -33,6 +33,7 @@ pub(crate) struct VerifyRequest {
     "factor": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21",
     "kind": "totp",
     "amr": ["otp"],
+    "auth_time": "2026-07-01T09:30:00Z",
 }))]
 pub(crate) struct VerifiedAnswer {
     /// Whose code it was.
@@ -46,6 +47,9 @@ pub(crate) struct VerifiedAnswer {
     kind: String,
     /// Authentication method references (RFC 8176).
     amr: Vec<&'static str>,
+    /// When it was (RFC 3339).
+    #[schema(format = DateTime)]
+    auth_time: String,
     /// How many backup codes are left, if it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_codes_remaining: Option<usize>,
@@ -80,7 +84,7 @@ pub(crate) async fn verify(
         state.throttling.charge_backup_code(state.mfa.ports().clock.now(), &key).await?;
     }
     match state.mfa.verify(&key, &caller.actor(), &code, factor).await? {
-        Verdict::Verified(verified) => {
+        Verdict::Accepted(verified) => {
             count("verified");
             Ok(Json(VerifiedAnswer::new(&key.user, &verified)))
         }
@@ -105,10 +109,8 @@ fn count(result: &'static str) {
 
 impl VerifiedAnswer {
     fn new(user: &UserId, verified: &Verified) -> Self {
-        let (remaining, low) = match *verified {
-            Verified::Factor { .. } => (None, false),
-            Verified::BackupCode { remaining, low } => (Some(remaining), low),
-        };
+        let Verified { verification, backup_codes } = verified;
+        let low = backup_codes.is_some_and(|left| left.low);
         let warning = Warning {
             code: "backup-codes-low".to_owned(),
             message: "Few backup codes are left; the user should get new ones.".to_owned(),
@@ -116,10 +118,11 @@ impl VerifiedAnswer {
         Self {
             user: user.as_str().to_owned(),
             verified: true,
-            factor: verified.factor().map(|id| id.to_string()),
-            kind: verified.kind().to_owned(),
-            amr: verified.amr().to_vec(),
-            backup_codes_remaining: remaining,
+            factor: verification.factor.map(|id| id.to_string()),
+            kind: verification.kind.clone(),
+            amr: verification.amr.to_vec(),
+            auth_time: verification.at.to_string(),
+            backup_codes_remaining: backup_codes.map(|left| left.remaining),
             warnings: low.then_some(warning).into_iter().collect(),
         }
     }

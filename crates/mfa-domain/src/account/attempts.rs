@@ -1,7 +1,6 @@
 //! What an account remembers of tries to verify: the state behind every lockout budget.
 
-use std::time::Duration;
-
+use super::{Assurance, Verifications};
 use crate::Timestamp;
 
 /// What is remembered of tries to verify, for all factors together.
@@ -18,8 +17,8 @@ pub struct Attempts {
     /// When the latest failures happened, oldest first, at most [`Attempts::REMEMBERED`]. A
     /// success does not clear them.
     pub recent: Vec<Timestamp>,
-    /// The last success with an active factor or backup code: the proof that changes ask for.
-    pub verified_at: Option<Timestamp>,
+    /// The last successes with an active factor or backup code: the proof that changes ask for.
+    pub verified: Verifications,
 }
 
 impl Attempts {
@@ -38,9 +37,9 @@ impl Attempts {
     }
 
     /// One evaluated code was right.
-    pub fn succeed(&mut self, now: Timestamp) {
+    pub const fn succeed(&mut self, assurance: Assurance, now: Timestamp) {
         self.clear_row();
-        self.verified_at = Some(now);
+        self.verified.note(assurance, now);
     }
 
     /// The row of failures ends without a success: a first factor was confirmed.
@@ -59,12 +58,5 @@ impl Attempts {
     #[must_use]
     pub const fn strikes(&self) -> u32 {
         self.failures.saturating_sub(self.forgiven)
-    }
-
-    /// Whether the last success is at most `age` old. A success that lies in the future, because
-    /// the clock was set back, proves nothing.
-    #[must_use]
-    pub fn verified_within(&self, age: Duration, now: Timestamp) -> bool {
-        self.verified_at.is_some_and(|at| at <= now && now.since(at) <= age)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Account, BackupCodes, BackupCodesChange, Codes, Context, Decision, Draft, Factor, FactorState,
-    OpenSecret, Refusal, Rejection,
+    OpenSecret, Refusal, Rejection, Verdict,
 };
 use crate::audit::EventKind;
 use crate::policy::Change;
@@ -87,10 +87,10 @@ impl Account {
         codes: Codes<'_>,
         secret: &OpenSecret,
         first_codes: Option<BackupCodes>,
-    ) -> Decision<Result<Factor, Rejection>> {
+    ) -> Decision<Verdict<Factor>> {
         let factor = match self.awaiting_confirmation(context, id, codes) {
             Ok(factor) => factor,
-            Err(rejection) => return Decision::without_change(Err(rejection)),
+            Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
         };
         let Some(accepted) = codes.accepted(factor, secret, context) else {
             return self.refuse(context, factor, codes, secret);
@@ -105,7 +105,7 @@ impl Account {
         );
         self.activated(&mut draft, id, factor.replaces(), first_codes);
         secret.put(&mut draft, active.clone());
-        Decision { answer: Ok(active), delta: draft.finish() }
+        Decision { answer: Verdict::Accepted(active), delta: draft.finish() }
     }
 
     /// Whether `codes` would confirm the factor: asked before backup codes are made for it.
@@ -149,7 +149,7 @@ impl Account {
     /// Whether `factor` may be enrolled now.
     fn admit(&self, context: Context<'_>, factor: &Factor, change: Change) -> Result<(), Refusal> {
         let policy = context.policies.enrolment.as_ref();
-        if !policy.admits(factor.kind()) {
+        if !policy.admits(&factor.kind()) {
             return Err(Refusal::KindNotAdmitted);
         }
         let replaces = factor.replaces();

@@ -4,6 +4,7 @@ use otp_core::Code;
 
 use super::{
     Account, BackupCodesChange, Codes, Context, Decision, Draft, Factor, OpenSecret, Refusal, Rejection,
+    Verdict, Verifications,
 };
 use crate::audit::EventKind;
 use crate::policy::Change;
@@ -81,10 +82,10 @@ impl Account {
         id: FactorId,
         codes: [&Code; 2],
         secret: &OpenSecret,
-    ) -> Decision<Result<Factor, Rejection>> {
+    ) -> Decision<Verdict<Factor>> {
         let factor = match self.awaiting_resynchronisation(context, id, codes) {
             Ok(factor) => factor,
-            Err(rejection) => return Decision::without_change(Err(rejection)),
+            Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
         };
         let codes = Codes::Two(codes);
         let Some(synchronised) = codes.accepted(factor, secret, context) else {
@@ -93,7 +94,7 @@ impl Account {
         let mut draft = self.draft(context);
         draft.record(EventKind::FactorResynchronised, Some(id), []);
         secret.put(&mut draft, synchronised.clone());
-        Decision { answer: Ok(synchronised), delta: draft.finish() }
+        Decision { answer: Verdict::Accepted(synchronised), delta: draft.finish() }
     }
 
     /// What goes when no active factor is left: nothing is there any more to guess or to prove with.
@@ -102,7 +103,7 @@ impl Account {
         if self.backup_codes.is_some() {
             draft.backup_codes(BackupCodesChange::Remove);
         }
-        draft.attempts().verified_at = None;
+        draft.attempts().verified = Verifications::default();
         draft.attempts().clear_row();
     }
 

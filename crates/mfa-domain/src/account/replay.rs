@@ -1,6 +1,6 @@
 //! Codes that were right before: used up, and no guesses.
 
-use super::{Account, Codes, Context, Decision, Factor, OpenSecret, Rejection};
+use super::{Account, Codes, Context, Decision, Factor, OpenSecret, Rejection, Verdict};
 use crate::audit::EventKind;
 use crate::{Delta, FactorId, SubmittedCode};
 
@@ -28,14 +28,16 @@ impl Account {
         factor: &Factor,
         codes: Codes<'_>,
         secret: &OpenSecret,
-    ) -> Decision<Result<Factor, Rejection>> {
+    ) -> Decision<Verdict<Factor>> {
         if codes.used(factor, secret, context) {
-            return Decision::without_change(Err(Rejection::Replayed { factor: Some(factor.id) }));
+            return Decision::without_change(Verdict::Rejected(Rejection::Replayed {
+                factor: Some(factor.id),
+            }));
         }
         let mut draft = self.draft(context);
         draft.fail(Some(factor.id), codes.form());
         draft.tell_of_ahead(&[factor]);
-        Decision { answer: Err(Rejection::Invalid), delta: draft.finish() }
+        Decision { answer: Verdict::Rejected(Rejection::Invalid), delta: draft.finish() }
     }
 }
 

@@ -4,39 +4,52 @@ use otp_core::{Code, Secret};
 use thiserror::Error;
 
 use super::{
-    Account, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Factor, FactorKind,
+    Account, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Factor, Verification,
 };
 use crate::audit::EventKind;
 use crate::policy::Standing;
 use crate::sealed::Sealed;
 use crate::{FactorId, SubmittedCode, Timestamp};
 
-/// The answer to a code.
+/// The answer to what somebody showed to prove themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+#[must_use]
+pub enum Verdict<T = Verified> {
     /// It was right, and can never be right again.
-    Verified(Verified),
+    Accepted(T),
     /// It was not accepted.
     Rejected(Rejection),
 }
 
-/// With what a user proved themselves.
+impl<T> Verdict<T> {
+    /// What was accepted, or why nothing was: for whoever wants to leave a function with a rejection by `?`.
+    ///
+    /// # Errors
+    /// The [`Rejection`].
+    pub fn into_result(self) -> Result<T, Rejection> {
+        match self {
+            Self::Accepted(accepted) => Ok(accepted),
+            Self::Rejected(rejection) => Err(rejection),
+        }
+    }
+}
+
+/// What a right code to log in with gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verified {
-    /// With an active factor.
-    Factor {
-        /// Which.
-        id: FactorId,
-        /// Of which kind.
-        kind: FactorKind,
-    },
-    /// With a backup code.
-    BackupCode {
-        /// How many are left.
-        remaining: usize,
-        /// Whether the user should be told to get new ones.
-        low: bool,
-    },
+pub struct Verified {
+    /// How the user proved themselves.
+    pub verification: Verification,
+    /// What is left of the backup codes, if it was one.
+    pub backup_codes: Option<BackupCodesLeft>,
+}
+
+/// What is left of a set of backup codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupCodesLeft {
+    /// How many.
+    pub remaining: usize,
+    /// Whether the user should be told to get new ones.
+    pub low: bool,
 }
 
 /// Why a code was not accepted.
@@ -185,8 +198,8 @@ impl Account {
         };
         let verdict = match outcome {
             Ok(verified) => {
-                draft.attempts().succeed(context.now);
-                Verdict::Verified(verified)
+                draft.attempts().succeed(verified.verification.assurance, context.now);
+                Verdict::Accepted(verified)
             }
             Err(rejection @ Rejection::Replayed { .. }) => {
                 return Decision::without_change(Verdict::Rejected(rejection));
@@ -247,37 +260,6 @@ impl OpenSecret {
     }
 }
 
-impl Verified {
-    /// The factor, if it was one.
-    #[must_use]
-    pub const fn factor(&self) -> Option<FactorId> {
-        match self {
-            Self::Factor { id, .. } => Some(*id),
-            Self::BackupCode { .. } => None,
-        }
-    }
-
-    /// The stable name of what it was.
-    #[must_use]
-    pub fn kind(&self) -> &str {
-        match self {
-            Self::Factor { kind, .. } => kind.as_str(),
-            Self::BackupCode { .. } => "backup_code",
-        }
-    }
-
-    /// The authentication method references of RFC 8176.
-    #[must_use]
-    pub const fn amr(&self) -> &'static [&'static str] {
-        match self {
-            Self::Factor { kind: FactorKind::Totp | FactorKind::Hotp, .. } | Self::BackupCode { .. } => {
-                &["otp"]
-            }
-            Self::Factor { kind: FactorKind::Unknown(_), .. } => &[],
-        }
-    }
-}
-
 /// Every candidate is evaluated, for what it accepts and for what it has used up, so that the time does
 /// not tell which one matched; and every one that matches burns the code, so that it cannot be used
 /// again with another.
@@ -297,9 +279,13 @@ fn accept_otp(
         let used = factor.has_used(code, &open.secret, context.now, policy);
         if let Some(accepted) = accepted {
             if verified.is_err() {
-                let (id, kind) = (factor.id, factor.kind());
-                draft.record(EventKind::Verified, Some(id), [("factor_kind", kind.as_str().to_owned())]);
-                verified = Ok(Verified::Factor { id, kind });
+                let verification = Verification::by_factor(factor, context.now);
+                draft.record(
+                    EventKind::Verified,
+                    Some(factor.id),
+                    [("factor_kind", verification.kind.clone())],
+                );
+                verified = Ok(Verified { verification, backup_codes: None });
             }
             open.put(draft, accepted);
         } else if used && verified == Err(Rejection::Invalid) {
@@ -324,5 +310,6 @@ fn accept_backup_code(
     let detail = [("factor_kind", "backup_code".to_owned()), ("remaining", remaining.to_string())];
     draft.record(EventKind::Verified, None, detail);
     let low = context.policies.backup_codes.is_low(remaining);
-    Ok(Verified::BackupCode { remaining, low })
+    let backup_codes = Some(BackupCodesLeft { remaining, low });
+    Ok(Verified { verification: Verification::by_backup_code(context.now), backup_codes })
 }

@@ -10,7 +10,7 @@ use super::secrets::OpenSecrets;
 use super::{Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
     Account, Authenticator, Codes, Context, Decision, Factor, FactorKind, FactorState, HotpDevice, Refusal,
-    Rejection, TotpDevice,
+    Rejection, TotpDevice, Verdict,
 };
 use crate::ports::Commit;
 use crate::sealed::SealContext;
@@ -72,18 +72,13 @@ pub enum EnrolmentWarning {
     Compatibility(CompatibilityWarning),
 }
 
-/// The answer to a first code.
+/// What a right first code gives. It is used up.
 #[derive(Debug)]
-pub enum Confirmation {
-    /// The factor is active, and the code is used up.
-    Confirmed {
-        /// The factor.
-        factor: Factor,
-        /// The backup codes that come with the first active factor.
-        backup_codes: Option<PlainBackupCodes>,
-    },
-    /// The factor stays as it was.
-    Rejected(Rejection),
+pub struct Confirmation {
+    /// The factor, which is active.
+    pub factor: Factor,
+    /// The backup codes that come with the first active factor.
+    pub backup_codes: Option<PlainBackupCodes>,
 }
 
 impl NewFactor {
@@ -213,10 +208,10 @@ impl Mfa {
     pub async fn confirm(
         &self,
         key: &AccountKey,
-        call: impl Into<Call<'_, Confirmation>>,
+        call: impl Into<Call<'_, Verdict<Confirmation>>>,
         factor: FactorId,
         codes: impl Into<Codes<'_>>,
-    ) -> Result<Confirmation, Undecided> {
+    ) -> Result<Verdict<Confirmation>, Undecided> {
         let (call, codes) = (call.into(), codes.into());
         let mut secrets = OpenSecrets::default();
         let mut fresh = None;
@@ -225,11 +220,11 @@ impl Mfa {
             let (account, context) = change.load().await?;
             let pending = match account.awaiting_confirmation(context, factor, codes) {
                 Ok(pending) => pending,
-                Err(rejection) => return Ok(Confirmation::Rejected(rejection)),
+                Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
             let opened = secrets.open(self, key, [pending]).await?;
             let Some(open) = opened.last() else {
-                return Ok(Confirmation::Rejected(Rejection::UnknownFactor));
+                return Ok(Verdict::Rejected(Rejection::UnknownFactor));
             };
             let first = !account.is_enrolled() && account.would_confirm(context, pending, codes, open);
             let (backup_codes, set) = if first {
@@ -239,13 +234,14 @@ impl Mfa {
                 (None, None)
             };
             let Decision { answer, delta } = account.confirm(context, factor, codes, open, set);
-            let confirmation = match answer {
-                Ok(factor) => Confirmation::Confirmed { factor, backup_codes },
-                Err(rejection) => Confirmation::Rejected(rejection),
+            let verdict = match answer {
+                Verdict::Accepted(factor) => Verdict::Accepted(Confirmation { factor, backup_codes }),
+                Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
             };
-            let decision = Decision { answer: confirmation, delta };
-            if let Some(confirmation) = change.commit(decision, call.keep.as_ref()).await? {
-                return Ok(confirmation);
+            if let Some(verdict) =
+                change.commit(Decision { answer: verdict, delta }, call.keep.as_ref()).await?
+            {
+                return Ok(verdict);
             }
         }
     }

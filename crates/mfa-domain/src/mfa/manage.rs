@@ -4,7 +4,7 @@ use otp_core::Code;
 
 use super::secrets::OpenSecrets;
 use super::{Call, ChangeError, Mfa, Undecided};
-use crate::account::{Decision, Factor, Rejection};
+use crate::account::{Decision, Factor, Rejection, Verdict};
 use crate::{AccountKey, FactorId, Label};
 
 impl Mfa {
@@ -43,14 +43,14 @@ impl Mfa {
     /// ones too (RFC 4226, 7.4; RFC 6238, 6). Wrong codes cost one attempt.
     ///
     /// # Errors
-    /// [`Undecided`] if a port failed. The inner error is the [`Rejection`] of the codes.
+    /// [`Undecided`] if a port failed.
     pub async fn resynchronise(
         &self,
         key: &AccountKey,
-        call: impl Into<Call<'_, Result<Factor, Rejection>>>,
+        call: impl Into<Call<'_, Verdict<Factor>>>,
         factor: FactorId,
         codes: [&Code; 2],
-    ) -> Result<Result<Factor, Rejection>, Undecided> {
+    ) -> Result<Verdict<Factor>, Undecided> {
         let call = call.into();
         let mut secrets = OpenSecrets::default();
         let mut change = self.begin(key, &call).await;
@@ -58,11 +58,11 @@ impl Mfa {
             let (account, context) = change.load().await?;
             let device = match account.awaiting_resynchronisation(context, factor, codes) {
                 Ok(device) => device,
-                Err(rejection) => return Ok(Err(rejection)),
+                Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
             let decision = match secrets.open(self, key, [device]).await?.last() {
                 Some(open) => account.resynchronise(context, factor, codes, open),
-                None => return Ok(Err(Rejection::UnknownFactor)),
+                None => return Ok(Verdict::Rejected(Rejection::UnknownFactor)),
             };
             if let Some(answer) = change.commit(decision, call.keep.as_ref()).await? {
                 return Ok(answer);

@@ -10,7 +10,7 @@ impl Mfa {
     ///
     /// Without `factor`, every active factor that gives codes of that form is tried, at the price
     /// of one attempt. A right code is used up: however often and wherever it is posted at the same
-    /// time, one caller gets [`Verdict::Verified`], and the others [`Rejection::Replayed`](crate::Rejection::Replayed), which is
+    /// time, one caller gets [`Verdict::Accepted`], and the others [`Rejection::Replayed`](crate::Rejection::Replayed), which is
     /// recorded only by [`record_replay`](Self::record_replay).
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::InvalidPolicy;
-use crate::{Actor, FactorKind};
+use crate::{Actor, Assurance, FactorKind};
 
 /// Rules for factors and for changes of them.
 pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
@@ -17,7 +17,7 @@ pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
     }
 
     /// Whether factors of that kind may be enrolled.
-    fn admits(&self, kind: FactorKind) -> bool;
+    fn admits(&self, kind: &FactorKind) -> bool;
 
     /// How many active factors a user may have.
     fn most_factors(&self) -> usize;
@@ -50,9 +50,14 @@ pub enum Change {
 pub enum Proof {
     /// Nothing.
     None,
-    /// A verification with an existing factor, at most so long ago. Confirming a new factor is
-    /// none, or whoever holds the password could step up with a factor of their own.
-    Fresh(Duration),
+    /// A verification with an existing factor. Confirming a new factor is none, or whoever holds the
+    /// password could step up with a factor of their own.
+    Fresh {
+        /// At most so long ago.
+        age: Duration,
+        /// How much it must prove, at least.
+        at_least: Assurance,
+    },
 }
 
 /// Both kinds, ten factors, ten minutes to confirm.
@@ -68,6 +73,9 @@ pub struct StandardEnrolment {
     pub pending_lifetime: Duration,
     /// How long a verification proves changes. Default 5 minutes; at least 1 second.
     pub proof_lifetime: Duration,
+    /// How much that verification must prove. Default [`Assurance::Low`], so that whoever has lost a device can bind
+    /// another with a backup code.
+    pub proof_assurance: Assurance,
 }
 
 impl Default for StandardEnrolment {
@@ -76,6 +84,7 @@ impl Default for StandardEnrolment {
             most_factors: 10,
             pending_lifetime: Duration::from_mins(10),
             proof_lifetime: Duration::from_mins(5),
+            proof_assurance: Assurance::Low,
         }
     }
 }
@@ -90,7 +99,7 @@ impl EnrolmentPolicy for StandardEnrolment {
         ])
     }
 
-    fn admits(&self, kind: FactorKind) -> bool {
+    fn admits(&self, kind: &FactorKind) -> bool {
         matches!(kind, FactorKind::Totp | FactorKind::Hotp)
     }
 
@@ -107,7 +116,7 @@ impl EnrolmentPolicy for StandardEnrolment {
             Change::RenameFactor => Proof::None,
             Change::RevokeFactor | Change::ImportFactor if actor.is_admin() => Proof::None,
             Change::AddFactor | Change::ImportFactor | Change::RevokeFactor | Change::IssueBackupCodes => {
-                Proof::Fresh(self.proof_lifetime)
+                Proof::Fresh { age: self.proof_lifetime, at_least: self.proof_assurance }
             }
         }
     }

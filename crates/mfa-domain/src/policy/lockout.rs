@@ -134,6 +134,7 @@ impl LockoutPolicy for StandardLockout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Assurance;
     use proptest::prelude::*;
 
     const MINUTE: u64 = 60;
@@ -171,7 +172,7 @@ mod tests {
             if day < 4 {
                 assert_eq!(policy.judge(&attempts).at(at(day * DAY)), Standing::Open, "day {day}");
             }
-            attempts.succeed(at(day * DAY + 1));
+            attempts.succeed(Assurance::Low, at(day * DAY + 1));
         }
         assert_eq!(attempts.failures, 0);
         assert_eq!(policy.judge(&attempts), Standing::LockedUntil(at(30 * DAY)));

@@ -60,21 +60,21 @@ impl Trial {
             let Some(text) = ask("The code that the app shows:")? else { bail!("no code was given") };
             let Some(code) = parse(&text)? else { continue };
             match self.mfa.confirm(&self.key, &self.actor, enrolment.factor.id, &code).await? {
-                Confirmation::Confirmed { backup_codes, .. } => {
+                Verdict::Accepted(Confirmation { backup_codes, .. }) => {
                     output::say("Right. You are enrolled.")?;
                     say_backup_codes(backup_codes.as_ref())?;
                     return Ok(code);
                 }
-                Confirmation::Rejected(rejection) => say_rejection(rejection)?,
+                Verdict::Rejected(rejection) => say_rejection(rejection)?,
             }
         }
     }
 
     async fn verify(&self, code: &SubmittedCode) -> Result<()> {
         match self.mfa.verify(&self.key, &self.actor, code, None).await? {
-            Verdict::Verified(Verified::Factor { .. }) => output::say("Right: verified."),
-            Verdict::Verified(Verified::BackupCode { remaining, .. }) => {
-                output::say(format_args!("Right: verified with a backup code; {remaining} are left."))
+            Verdict::Accepted(Verified { backup_codes: None, .. }) => output::say("Right: verified."),
+            Verdict::Accepted(Verified { backup_codes: Some(left), .. }) => {
+                output::say(format_args!("Right: verified with a backup code; {} are left.", left.remaining))
             }
             Verdict::Rejected(rejection) => say_rejection(rejection),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mfa_actix::throttling::{ForwardedHeader, Quotas, Throttling};
 use mfa_crypto::Argon2Settings;
 use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
-use mfa_domain::{Quota, UserCase};
+use mfa_domain::{Assurance, Quota, UserCase};
 use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,16 @@ pub(crate) struct Enrolment {
     pub(crate) pending_lifetime: Duration,
     #[serde(with = "duration")]
     pub(crate) proof_lifetime: Duration,
+    pub(crate) proof_assurance: ProofAssurance,
+}
+
+/// [`Assurance`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProofAssurance {
+    Low,
+    Medium,
+    High,
 }
 
 /// [`StandardBackupCodes`].
@@ -299,15 +309,25 @@ impl From<Lockout> for StandardLockout {
 
 impl From<StandardEnrolment> for Enrolment {
     fn from(policy: StandardEnrolment) -> Self {
-        let StandardEnrolment { most_factors, pending_lifetime, proof_lifetime } = policy;
-        Self { most_factors, pending_lifetime, proof_lifetime }
+        let StandardEnrolment { most_factors, pending_lifetime, proof_lifetime, proof_assurance } = policy;
+        let proof_assurance = match proof_assurance {
+            Assurance::Low => ProofAssurance::Low,
+            Assurance::Medium => ProofAssurance::Medium,
+            Assurance::High => ProofAssurance::High,
+        };
+        Self { most_factors, pending_lifetime, proof_lifetime, proof_assurance }
     }
 }
 
 impl From<Enrolment> for StandardEnrolment {
     fn from(settings: Enrolment) -> Self {
-        let Enrolment { most_factors, pending_lifetime, proof_lifetime } = settings;
-        Self { most_factors, pending_lifetime, proof_lifetime }
+        let Enrolment { most_factors, pending_lifetime, proof_lifetime, proof_assurance } = settings;
+        let proof_assurance = match proof_assurance {
+            ProofAssurance::Low => Assurance::Low,
+            ProofAssurance::Medium => Assurance::Medium,
+            ProofAssurance::High => Assurance::High,
+        };
+        Self { most_factors, pending_lifetime, proof_lifetime, proof_assurance }
     }
 }
 

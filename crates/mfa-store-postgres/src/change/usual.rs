@@ -25,16 +25,18 @@ pub(crate) const USUAL: &str = concat!(
     WITH won AS MATERIALIZED (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = ($10::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
+            recent_failures = ($12::int8[])[c.first_failure:c.last_failure],
+            verified_low = c.verified_low, verified_medium = c.verified_medium, verified_high = c.verified_high,
             audit_sequence = c.sequence, audit_hash = c.hash
         FROM unnest(
-            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[],
-            $11::int4[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], $17::text[],
-            $18::int8[], $19::int8[], $20::text[], $21::bytea[], $22::text[],
-            $23::int8[], $24::int8[], $25::text[], $26::text[], $27::text[], $28::text[], $29::bytea[],
-            $30::bytea[]
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[], $10::int8[], $11::int8[],
+            $13::int4[], $14::text[], $15::text[], $16::text[], $17::text[], $18::int8[], $19::text[],
+            $20::int8[], $21::int8[], $22::text[], $23::bytea[], $24::text[],
+            $25::int8[], $26::int8[], $27::text[], $28::text[], $29::text[], $30::text[], $31::bytea[],
+            $32::bytea[]
         ) WITH ORDINALITY AS c (
-            tenant_id, user_id, version, failures, forgiven, first_failure, last_failure, verified_at,
+            tenant_id, user_id, version, failures, forgiven, first_failure, last_failure,
+            verified_low, verified_medium, verified_high,
             added_as, id, factor_kind, label, state, expires_at, replaces,
             created_at, last_used_at, key_id, secret, data,
             sequence, at, kind, factor_id, actor, detail, previous,
@@ -83,7 +85,9 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(wave, |c| c.forgiven))
         .bind(failures.first)
         .bind(failures.last)
-        .bind(column(wave, |c| c.verified_at))
+        .bind(column(wave, |c| c.verified_low))
+        .bind(column(wave, |c| c.verified_medium))
+        .bind(column(wave, |c| c.verified_high))
         .bind(column(&failures.items, |at| *at))
         .bind(column(&factors, |put| put.map(|put| put.place)))
         .bind(column(&factors, |put| put?.factor.id.as_deref()))

@@ -16,10 +16,11 @@ pub(crate) const WHOLE: &str = concat!(
     "
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
-            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[],
-            $11::int8[], $12::bytea[], $13::bytea[], $14::text[]
+            $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[], $10::int8[], $11::int8[],
+            $13::int8[], $14::bytea[], $15::bytea[], $16::text[]
         ) WITH ORDINALITY AS c (
-            tenant_id, user_id, version, failures, forgiven, first_failure, last_failure, verified_at,
+            tenant_id, user_id, version, failures, forgiven, first_failure, last_failure,
+            verified_low, verified_medium, verified_high,
             audit_sequence, audit_hash, answers, data, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
@@ -30,7 +31,8 @@ pub(crate) const WHOLE: &str = concat!(
     changed AS (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = ($10::int8[])[c.first_failure:c.last_failure], verified_at = c.verified_at,
+            recent_failures = ($12::int8[])[c.first_failure:c.last_failure],
+            verified_low = c.verified_low, verified_medium = c.verified_medium, verified_high = c.verified_high,
             audit_sequence = c.audit_sequence, audit_hash = c.audit_hash,
             answers = coalesce(c.answers, a.answers), data = coalesce(c.data::jsonb, a.data)
         FROM asked c
@@ -39,10 +41,12 @@ pub(crate) const WHOLE: &str = concat!(
     ),
     added AS (
         INSERT INTO mfa.accounts
-            (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_at, audit_sequence,
+            (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_low, verified_medium,
+             verified_high, audit_sequence,
              audit_hash, answers, data)
         SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven,
-            ($10::int8[])[c.first_failure:c.last_failure], c.verified_at, c.audit_sequence,
+            ($12::int8[])[c.first_failure:c.last_failure], c.verified_low, c.verified_medium,
+            c.verified_high, c.audit_sequence,
             c.audit_hash, c.answers, c.data::jsonb
         FROM asked c
         WHERE c.version = 0 AND NOT EXISTS (
@@ -60,8 +64,8 @@ pub(crate) const WHOLE: &str = concat!(
     factor AS MATERIALIZED (
         SELECT w.id AS account_id, w.version AS added_in, f.*
         FROM unnest(
-            $15::int8[], $16::int4[], $17::bool[], $18::text[], $19::text[], $20::text[], $21::text[],
-            $22::int8[], $23::text[], $24::int8[], $25::int8[], $26::text[], $27::bytea[], $28::text[]
+            $17::int8[], $18::int4[], $19::bool[], $20::text[], $21::text[], $22::text[], $23::text[],
+            $24::int8[], $25::text[], $26::int8[], $27::int8[], $28::text[], $29::bytea[], $30::text[]
         ) AS f (
             number, added_as, moved, id, kind, label, state, expires_at, replaces, created_at, last_used_at,
             key_id, secret, data
@@ -94,26 +98,26 @@ pub(crate) const WHOLE: &str = concat!(
         SELECT w.tenant_id, w.id, e.sequence, e.at, e.kind, e.factor_id::uuid, e.actor, e.detail::jsonb,
             e.previous, e.hash
         FROM unnest(
-            $29::int8[], $30::int8[], $31::int8[], $32::text[], $33::text[], $34::text[], $35::text[],
-            $36::bytea[], $37::bytea[]
+            $31::int8[], $32::int8[], $33::int8[], $34::text[], $35::text[], $36::text[], $37::text[],
+            $38::bytea[], $39::bytea[]
         ) WITH ORDINALITY AS e (number, sequence, at, kind, factor_id, actor, detail, previous, hash, place)
         JOIN won w ON w.number = e.number
         ORDER BY e.place
     ),
     removed AS (
         DELETE FROM mfa.factors o
-        USING unnest($38::int8[], $39::text[]) AS r (number, id) JOIN won w ON w.number = r.number
+        USING unnest($40::int8[], $41::text[]) AS r (number, id) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id AND o.id = r.id::uuid
     ),
     removed_sets AS (
         DELETE FROM mfa.backup_code_sets o
-        USING unnest($40::int8[]) AS r (number) JOIN won w ON w.number = r.number
+        USING unnest($42::int8[]) AS r (number) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id
     ),
     issued_sets AS (
         INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)
-        SELECT w.id, s.scheme, s.issued_at, ($49::bytea[])[s.first:s.last], ($50::int8[])[s.first:s.last]
-        FROM unnest($41::int8[], $42::text[], $43::int8[], $44::int4[], $45::int4[])
+        SELECT w.id, s.scheme, s.issued_at, ($51::bytea[])[s.first:s.last], ($52::int8[])[s.first:s.last]
+        FROM unnest($43::int8[], $44::text[], $45::int8[], $46::int4[], $47::int4[])
             AS s (number, scheme, issued_at, first, last)
         JOIN won w ON w.number = s.number
         ON CONFLICT (account_id) DO UPDATE
@@ -122,14 +126,14 @@ pub(crate) const WHOLE: &str = concat!(
     ),
     spent AS (
         UPDATE mfa.backup_code_sets o SET spent_at[s.place + 1] = s.at
-        FROM unnest($46::int8[], $47::int4[], $48::int8[]) AS s (number, place, at)
+        FROM unnest($48::int8[], $49::int4[], $50::int8[]) AS s (number, place, at)
         JOIN won w ON w.number = s.number
         WHERE o.account_id = w.id AND s.place < cardinality(o.hashes)
     ),
     claimed AS (
         INSERT INTO mfa.handles (tenant_id, handle, account_id)
         SELECT w.tenant_id, h.handle, w.id
-        FROM unnest($51::int8[], $52::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        FROM unnest($53::int8[], $54::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE NOT EXISTS (
             SELECT FROM mfa.handles o
             WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id)
@@ -137,7 +141,7 @@ pub(crate) const WHOLE: &str = concat!(
     ),
     released AS (
         DELETE FROM mfa.handles o
-        USING unnest($53::int8[], $54::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        USING unnest($55::int8[], $56::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id
     )
     SELECT number FROM won"
@@ -166,7 +170,9 @@ fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(wave, |c| c.forgiven))
         .bind(failures.first)
         .bind(failures.last)
-        .bind(column(wave, |c| c.verified_at))
+        .bind(column(wave, |c| c.verified_low))
+        .bind(column(wave, |c| c.verified_medium))
+        .bind(column(wave, |c| c.verified_high))
         .bind(column(&failures.items, |at| *at))
         .bind(column(wave, |c| c.audit_sequence))
         .bind(column(wave, |c| c.audit_hash.as_slice()))

@@ -1,11 +1,11 @@
 //! Changes: they come back as they were made, or were not made at all.
 
-use mfa_domain::account::{Attempts, CallId, CodeHash, Drift, HashedCode, KeptAnswer};
+use mfa_domain::account::{Attempts, CallId, CodeHash, Drift, HashedCode, KeptAnswer, Verifications};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
 use mfa_domain::ports::{AccountQuery, AccountStore, Commit};
 use mfa_domain::{
-    Account, Authenticator, BackupCodes, BackupCodesChange, Data, EventKind, Factor, FactorState, HotpDevice,
-    KeyId, Label, Sealed, Timestamp, TotpDevice, Version, Versioned,
+    Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, Data, EventKind, Factor, FactorState,
+    HotpDevice, KeyId, Label, Sealed, Timestamp, TotpDevice, Version, Versioned,
 };
 
 use super::samples::{codes, hotp, id, pending, totp, unknown};
@@ -143,7 +143,10 @@ async fn attempts_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
         let at = Timestamp::from_unix_seconds(n);
         subject.change(|draft| draft.attempts().fail(at)).await?;
     }
-    subject.change(|draft| draft.attempts().succeed(now())).await?;
+    for (n, assurance) in (1..).zip([Assurance::Low, Assurance::Medium, Assurance::High]) {
+        let at = Timestamp::from_unix_seconds(n);
+        subject.change(|draft| draft.attempts().succeed(assurance, at)).await?;
+    }
     subject.change(|draft| draft.attempts().fail(now())).await?;
     subject.change(|draft| draft.attempts().forgive()).await?;
     subject.change(|draft| *draft.attempts() = Attempts::default()).await
@@ -267,7 +270,11 @@ async fn extremes_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
                 failures: u32::MAX,
                 forgiven: u32::MAX - 1,
                 recent: vec![Timestamp::MAX; Attempts::REMEMBERED],
-                verified_at: Some(Timestamp::MAX),
+                verified: Verifications {
+                    low: Some(Timestamp::MAX),
+                    medium: None,
+                    high: Some(Timestamp::default()),
+                },
             };
         })
         .await

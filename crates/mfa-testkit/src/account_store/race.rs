@@ -258,7 +258,7 @@ pub async fn two_backup_codes_are_both_spent(stores: &Stores) -> Result<(), Viol
         let user = TotpUser::enrol(&replicas.mfas[0], &key("two-codes", &format!("user-{round}"))).await?;
         let codes = &user.backup_codes[..2];
         let verdicts = replicas.post(&user.key, codes).await?;
-        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Verified(_))).count();
+        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count();
         ensure!(verified == 2, "of two right codes {verified} were accepted");
         for code in codes {
             let again = replicas.post(&user.key, std::slice::from_ref(code)).await?;
@@ -287,7 +287,7 @@ pub async fn logins_that_are_posted_twice_cost_nothing(stores: &Stores) -> Resul
             _ => user.code(replicas.clock.now()),
         };
         let verdicts = replicas.post(&user.key, &vec![code; 2]).await?;
-        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Verified(_))).count();
+        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count();
         let replayed = verdicts.iter().filter(|verdict| is_replayed(verdict)).count();
         ensure!(
             (verified, replayed) == (1, 1),
@@ -375,7 +375,7 @@ impl Replicas {
     /// and the trail says the same.
     async fn one_is_verified(&self, key: &AccountKey, codes: &[String]) -> Result<(), Violation> {
         let verdicts = self.post(key, codes).await?;
-        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Verified(_))).count();
+        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count();
         ensure!(verified == 1, "one code was accepted {verified} times");
         let replayed = verdicts.iter().filter(|verdict| is_replayed(verdict)).count();
         ensure!(replayed == codes.len() - 1, "of the others only {replayed} were found used: {verdicts:?}");

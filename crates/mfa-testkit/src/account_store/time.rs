@@ -40,7 +40,7 @@ async fn times_are_kept_as_given(store: &dyn AccountStore) -> Result<(), Violati
                 draft.put(factor);
                 draft.backup_codes(BackupCodesChange::Replace(set));
                 draft.attempts().recent.push(at);
-                draft.attempts().verified_at = Some(at);
+                draft.attempts().verified.low = Some(at);
                 draft.record(EventKind::Verified, None, []);
             })
             .await?;
