@@ -46,7 +46,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("aes", &["mfa-crypto"]),
     ("aes-gcm", &["mfa-crypto"]),
     ("ed25519-dalek", &["mfa-crypto"]),
-    ("getrandom", &["mfa-crypto"]),
+    ("rand", &["mfa-domain"]),
     ("hmac", &["otp-core", "mfa-webhook"]),
     ("icu_normalizer", &["mfa-domain"]),
     ("icu_properties", &["mfa-domain"]),
@@ -63,7 +63,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
 /// What may not be anywhere below the pure crates, not even through others.
 const PURE: &[(&str, &[&str])] = &[
     ("otp-core", &["tokio", "sqlx", "actix-web", "getrandom", "time", "reqwest", "rand"]),
-    ("mfa-domain", &["tokio", "sqlx", "actix-web", "axum", "hyper", "getrandom", "reqwest", "rand", "redis"]),
+    ("mfa-domain", &["tokio", "sqlx", "actix-web", "axum", "hyper", "reqwest", "redis"]),
 ];
 
 struct Package {

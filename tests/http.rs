@@ -50,10 +50,13 @@ async fn a_user_from_never_seen_to_erased() {
         let spaced = format!(" {}-{} ", &phone.totp(0)[..3], &phone.totp(0)[3..]);
         let verified = client.verify("alice+1@example.com", &spaced).await.expect(200).json;
         let id = phone.factor.as_str();
+        let status = client.get(path).await.expect(200).json;
+        let used_at = &status["factors"][0]["last_used_at"];
         assert_eq!(
             verified,
             json!({
                 "user": "alice+1@example.com", "verified": true, "factor": id, "kind": "totp", "amr": ["otp"],
+                "auth_time": used_at,
             })
         );
 
@@ -430,7 +433,7 @@ async fn every_route_of_the_document_asks_for_a_key_but_a_few() {
     let server = Server::start(binary!());
     let client = &server.client;
     let document = client.with_key(None).get("/openapi.json").await.expect(200).json;
-    assert_eq!(document["info"]["title"], "mfa-server");
+    assert_eq!(document["info"]["title"], "Multi-factor authentication");
     let open = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/problems/{code}"];
     let forged = format!("mfa_abcdefghijklmnop_{}", "a".repeat(43));
     let with_wrong_secret = client.key().chars().rev().collect::<String>();

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use mfa_crypto::{KeyRing, OsEntropy};
+use mfa_crypto::KeyRing;
 use mfa_domain::account::Context;
 use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{AccountStore, Commit, EventQuery};
+use mfa_domain::ports::{AccountStore, Commit, EventQuery, SystemEntropy};
 use mfa_domain::{
     AccountKey, Actor, AuditEvent, AuditHead, Draft, EventKind, Policies, Timestamp, Versioned,
 };
@@ -64,7 +64,7 @@ impl Installation {
 
     /// Exports need it, for the ids of events.
     fn make_key_ring(&self) {
-        let ring = KeyRing::generate(&OsEntropy, changes::now()).unwrap();
+        let ring = KeyRing::generate(&SystemEntropy, changes::now()).unwrap();
         let path = self.path("keyring.toml");
         fs::write(&path, ring.to_text().as_bytes()).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();

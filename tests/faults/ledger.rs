@@ -12,7 +12,7 @@ use super::load::Replicas;
 const ROW: usize = 5;
 
 /// How often an undecided attempt is made again, ten milliseconds apart, before the test gives up.
-const PATIENCE: usize = 3_000;
+const MAX_TRIES: usize = 3_000;
 
 /// A user who logs in with one code after the other, tries used ones again, and guesses. An attempt
 /// whose outcome nobody told is made again until it is decided, so that in the end every code is known
@@ -133,7 +133,7 @@ impl User {
 
     /// Guesses until that locks.
     async fn guess(&mut self) {
-        for guess in 0..PATIENCE {
+        for guess in 0..MAX_TRIES {
             let wrong = (0..1_000_000).map(|n| format!("{:06}", (guess * 7919 + n) % 1_000_000));
             let wrong = wrong.into_iter().find(|code| !self.is_near(code)).unwrap();
             match self.attempt(&wrong).await {
@@ -157,14 +157,14 @@ impl User {
 
     /// Posts a code until it is accepted or refused. Locks are lifted.
     async fn decide(&mut self, code: &str) -> Outcome {
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_TRIES {
             match self.attempt(code).await {
                 Outcome::Locked => self.unlock().await,
                 Outcome::Undecided => tokio::time::sleep(Duration::from_millis(10)).await,
                 decided => return decided,
             }
         }
-        panic!("{}: a code was not decided in {PATIENCE} attempts", self.name);
+        panic!("{}: a code was not decided in {MAX_TRIES} attempts", self.name);
     }
 
     /// Posts a code once, to the replica whose turn it is.
@@ -186,7 +186,7 @@ impl User {
     async fn unlock(&mut self) {
         let path = format!("/v1/users/{}/unlock", self.name);
         self.ledger.locks += 1;
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_TRIES {
             match self.replicas.post(&path, &json!({ "reason": "the test goes on" })).await {
                 Some(answer) if answer.status == 204 => {
                     self.row = 0;
@@ -196,7 +196,7 @@ impl User {
                 _ => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
-        panic!("{}: the lock was not lifted in {PATIENCE} attempts", self.name);
+        panic!("{}: the lock was not lifted in {MAX_TRIES} attempts", self.name);
     }
 
     /// Whether a code is right now, or will be soon.

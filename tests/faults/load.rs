@@ -27,7 +27,7 @@ const REFUSED_BY: Duration = Duration::from_secs(3);
 const BACKUP_CODES_ONLY: &str = "spender";
 
 /// When a test gives up waiting for progress.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The replicas, as their users see them.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Load {
         let (begin, before) = (Instant::now(), count());
         while count() < before + more {
             let so_far = count() - before;
-            assert!(begin.elapsed() < PATIENCE, "only {so_far} {what} of {more} in {PATIENCE:?}");
+            assert!(begin.elapsed() < LOAD_TIMEOUT, "only {so_far} {what} of {more} in {LOAD_TIMEOUT:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

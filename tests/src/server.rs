@@ -225,7 +225,7 @@ fn read(log: &File) -> String {
 }
 
 /// How long a server may take to say its next line, until it is ready.
-const PATIENCE: Duration = Duration::from_mins(2);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Starts a server and waits until it is ready. Gives its URL and the API key of a first start.
 fn start(
@@ -250,7 +250,7 @@ fn start(
     let mut child = command.spawn().expect("the server starts");
     let mut url = None;
     let lines = lines(child.stdout.take().expect("stdout"));
-    while let Ok(line) = lines.recv_timeout(PATIENCE) {
+    while let Ok(line) = lines.recv_timeout(START_TIMEOUT) {
         url = url.or_else(|| line.strip_prefix("listening on ").map(str::to_owned));
         // A first start shows an API key; any other start nothing more.
         let key = first_start.then(|| line.trim()).filter(|word| word.starts_with("mfa_"));

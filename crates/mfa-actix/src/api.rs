@@ -4,18 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::middleware::from_fn;
-use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use actix_web::web::{Data, ServiceConfig};
 use mfa_domain::Mfa;
-use mfa_domain::ports::ApiKeyStore;
+use mfa_domain::ports::{ApiKeyStore, Clock};
 
-use crate::body::MAX_BODY;
 use crate::clocks::Clocks;
-use crate::envelope::envelope;
 use crate::key_use::KeyUses;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
+use crate::openapi::{self, openapi_json};
 use crate::readiness::Readiness;
-use crate::routes;
+use crate::routes::{self, Part};
 use crate::state::State;
 use crate::throttling::Throttling;
 
@@ -37,12 +35,15 @@ impl Api {
         let asked = (Arc::clone(&mfa), Arc::clone(&api_keys), throttling.clone());
         let readiness = Arc::new(Readiness::new(asked.0, asked.1, asked.2, None));
         let key_uses = KeyUses::default();
+        let clock = Arc::clone(&mfa.ports().clock);
         let state = State {
             mfa,
             api_keys,
             key_uses,
             throttling,
             readiness,
+            clock,
+            document: openapi_json().into(),
             issuer: None,
             request_timeout,
             metrics: None,
@@ -82,18 +83,44 @@ impl Api {
         self
     }
 
-    /// Adds the API to an application or to a scope of it. It answers whatever nothing before it
+    /// The time by this clock; by default by that of the use cases.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.state.clock = clock;
+        self
+    }
+
+    /// What the description of the API is titled; `Multi-factor authentication` by default.
+    #[must_use]
+    pub fn title(mut self, title: &str) -> Self {
+        self.state.document = openapi::document(title).into();
+        self
+    }
+
+    /// Adds everything to an application or to a scope of it. It answers whatever nothing before it
     /// has matched, so add it last.
     pub fn configure(&self, config: &mut ServiceConfig) {
-        let all = web::scope("")
-            .app_data(web::Data::new(self.state.clone()))
-            .app_data(PayloadConfig::new(MAX_BODY))
-            .configure(routes::all)
-            .default_service(web::to(routes::nowhere))
-            .wrap(from_fn(envelope));
-        config.service(all);
-        // A request of the server as a whole has no path (`OPTIONS *`), and so is in no scope.
-        config.default_service(web::route().to(routes::nowhere).wrap(from_fn(envelope)));
+        self.configure_health(config);
+        self.configure_metrics(config);
+        self.configure_calls(config);
+    }
+
+    /// Adds the calls alone, with `/openapi.json` and `/problems/{code}`. They answer whatever nothing before them has
+    /// matched, so add them last.
+    pub fn configure_calls(&self, config: &mut ServiceConfig) {
+        let state = Data::new(self.state.clone());
+        routes::mount(config, &state, Part::Api);
+        routes::mount_nowhere(config, &state);
+    }
+
+    /// Adds `/healthz` and `/readyz` alone, as to a port that only probes reach.
+    pub fn configure_health(&self, config: &mut ServiceConfig) {
+        routes::mount(config, &Data::new(self.state.clone()), Part::Health);
+    }
+
+    /// Adds `/metrics` alone.
+    pub fn configure_metrics(&self, config: &mut ServiceConfig) {
+        routes::mount(config, &Data::new(self.state.clone()), Part::Metrics);
     }
 }
 

@@ -47,10 +47,10 @@ impl Clocks {
     pub const NOT_READY_AT: Duration = Duration::from_secs(15);
 
     /// A comparison that takes longer has failed.
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const COMPARISON_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Comparisons that fail are tried less and less often, down to this times the usual pause.
-    const MOST_PAUSES: u32 = 8;
+    const MAX_PAUSES: u32 = 8;
 
     /// Compares `clock`, with no other so far.
     #[must_use]
@@ -93,14 +93,14 @@ impl Reference {
         loop {
             tokio::time::sleep(self.every * pauses).await;
             let compared = self.compare(clock).await;
-            pauses = if compared { 1 } else { (pauses * 2).min(Clocks::MOST_PAUSES) };
+            pauses = if compared { 1 } else { (pauses * 2).min(Clocks::MAX_PAUSES) };
         }
     }
 
     /// Whether it could be compared. What was known before stays known if not.
     async fn compare(&self, clock: &dyn Clock) -> bool {
         let reference = self.name;
-        match tokio::time::timeout(Clocks::PATIENCE, self.clock.compare(clock)).await {
+        match tokio::time::timeout(Clocks::COMPARISON_TIMEOUT, self.clock.compare(clock)).await {
             Ok(Ok(deviation)) => {
                 self.tell(deviation);
                 return true;

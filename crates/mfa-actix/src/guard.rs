@@ -48,7 +48,7 @@ async fn answered_within<T>(
 /// Checks the API key and its scope, and charges the request. Without a row only the key is checked, since nobody
 /// without one is to learn what is there.
 async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Result<(), Problem> {
-    let now = state.mfa.ports().clock.now();
+    let now = state.clock.now();
     let key = match find_key(state, request).await {
         Ok(key) => key,
         Err(problem) if problem.code() == ProblemCode::Unauthorized => {
@@ -63,9 +63,13 @@ async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Re
         Some(Access::Open) | None => (&[][..], Charged::Nothing),
     };
     let may = row.is_none() || scopes.iter().any(|scope| key.scopes.contains(scope));
-    let account = User::extract(request.request()).await.ok().map(|User(account)| account);
     // Who may not call spends nothing of a user's.
-    let keys = keys(&key, if may { charged } else { Charged::Nothing }, account.as_ref());
+    let charged = if may { charged } else { Charged::Nothing };
+    let account = match charged {
+        Charged::Nothing => None,
+        Charged::User | Charged::Offer => User::extract(request.request()).await.ok(),
+    };
+    let keys = keys(&key, charged, account.as_ref().map(|User(account)| account));
     state.throttling.charge(now, &keys).await?;
     if may { Ok(()) } else { Err(Problem::forbidden(scopes)) }
 }
@@ -82,7 +86,7 @@ async fn find_key(state: &State, request: &ServiceRequest) -> Result<ApiKey, Pro
     })?;
     let good = stored.filter(|key| key.hash == plain.hash() && key.revoked_at.is_none());
     let key = good.ok_or_else(unauthorized)?;
-    state.key_uses.note(&state.api_keys, &key, state.mfa.ports().clock.now());
+    state.key_uses.note(&state.api_keys, &key, state.clock.now());
     Ok(key)
 }
 

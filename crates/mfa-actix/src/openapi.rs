@@ -17,7 +17,7 @@ pub(crate) mod texts;
 
 use problems::Problems;
 
-/// The OpenAPI document, as `/openapi.json` serves it.
+/// The OpenAPI document, as `/openapi.json` serves it unless it has another title.
 #[must_use]
 pub fn openapi_json() -> &'static str {
     static JSON: LazyLock<String> =
@@ -25,10 +25,17 @@ pub fn openapi_json() -> &'static str {
     &JSON
 }
 
+/// The same with that title.
+pub(crate) fn document(title: &str) -> String {
+    let mut description = Description::openapi();
+    title.clone_into(&mut description.info.title);
+    description.to_pretty_json().unwrap_or_default()
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "mfa-server",
+        title = "Multi-factor authentication",
         description = "Multi-factor authentication for the users of host applications. Errors are RFC 9457 problem details; the last segment of `type` is the code. Times are RFC 3339 in UTC. A request that cannot be read is answered 400 `malformed-request`, 408 `request-timeout` or 431 `head-too-large` on every path.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),

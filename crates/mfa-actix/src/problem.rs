@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use mfa_domain::mfa::{ChangeError, EnrolError};
 use mfa_domain::otp_core::uri::Name;
 use mfa_domain::ports::Scope;
-use mfa_domain::{Assurance, Refusal, Rejection, Timestamp, Undecided};
+use mfa_domain::{Assurance, CodeRejection, PolicyDenial, Timestamp, Undecided};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -29,6 +29,7 @@ pub struct Problem {
 
 /// The kinds of problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ProblemCode {
     /// Not the form of any code that this user could have; it costs no attempt.
     MalformedCode,
@@ -263,15 +264,16 @@ impl Problem {
     }
 
     /// What the rejection of a code means at `now`.
-    pub(crate) fn rejection(rejection: Rejection, now: Timestamp) -> Self {
+    pub(crate) fn rejection(rejection: CodeRejection, now: Timestamp) -> Self {
         let code = match rejection {
-            Rejection::Invalid | Rejection::Replayed { .. } => ProblemCode::InvalidCode,
-            Rejection::Malformed => ProblemCode::MalformedCode,
-            Rejection::Locked { until } => return Self::for_now(ProblemCode::Locked, until.since(now)),
-            Rejection::Disabled => ProblemCode::Disabled,
-            Rejection::NotEnrolled => ProblemCode::NotEnrolled,
-            Rejection::AlreadyActive => ProblemCode::AlreadyActive,
-            Rejection::UnknownFactor => ProblemCode::NotFound,
+            CodeRejection::Invalid | CodeRejection::Replayed { .. } => ProblemCode::InvalidCode,
+            CodeRejection::Malformed => ProblemCode::MalformedCode,
+            CodeRejection::Locked { until } => return Self::for_now(ProblemCode::Locked, until.since(now)),
+            CodeRejection::Disabled => ProblemCode::Disabled,
+            CodeRejection::NotEnrolled => ProblemCode::NotEnrolled,
+            CodeRejection::AlreadyActive => ProblemCode::AlreadyActive,
+            CodeRejection::UnknownFactor => ProblemCode::NotFound,
+            _ => ProblemCode::Internal,
         };
         Self::new(code)
     }
@@ -353,18 +355,19 @@ impl From<Undecided> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let code = match refusal {
-            Refusal::ProofRequired { at_least } => return Self::proof_required(at_least),
-            Refusal::UnknownFactor => ProblemCode::NotFound,
-            Refusal::NotEnrolled => ProblemCode::NotEnrolled,
-            Refusal::Disabled => ProblemCode::Disabled,
-            Refusal::OperatorsOnly => return Self::forbidden(&[Scope::Admin]),
-            Refusal::TooManyFactors { .. } => ProblemCode::TooManyFactors,
-            Refusal::KindNotAdmitted => return Self::invalid("kind", refusal),
-            Refusal::CounterTooLarge => return Self::invalid("counter", refusal),
-            Refusal::DuplicateSecret => return Self::invalid("secret", refusal),
+impl From<PolicyDenial> for Problem {
+    fn from(denial: PolicyDenial) -> Self {
+        let code = match denial {
+            PolicyDenial::ProofRequired { at_least } => return Self::proof_required(at_least),
+            PolicyDenial::UnknownFactor => ProblemCode::NotFound,
+            PolicyDenial::NotEnrolled => ProblemCode::NotEnrolled,
+            PolicyDenial::Disabled => ProblemCode::Disabled,
+            PolicyDenial::OperatorsOnly => return Self::forbidden(&[Scope::Admin]),
+            PolicyDenial::TooManyFactors { .. } => ProblemCode::TooManyFactors,
+            PolicyDenial::KindNotAdmitted => return Self::invalid("kind", denial),
+            PolicyDenial::CounterTooLarge => return Self::invalid("counter", denial),
+            PolicyDenial::DuplicateSecret => return Self::invalid("secret", denial),
+            _ => ProblemCode::Internal,
         };
         Self::new(code)
     }
@@ -375,6 +378,7 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::Refused(refusal) => refusal.into(),
             ChangeError::Undecided(undecided) => undecided.into(),
+            _ => ProblemCode::Internal.into(),
         }
     }
 }
@@ -389,6 +393,7 @@ impl From<EnrolError> for Problem {
             }
             EnrolError::Name(error) => Self::invalid("issuer", error),
             EnrolError::Undecided(undecided) => undecided.into(),
+            _ => ProblemCode::Internal.into(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of a code that was not accepted.
 
-use mfa_domain::{AccountKey, Actor, Rejection};
+use mfa_domain::{AccountKey, Actor, CodeRejection};
 
 use crate::problem::Problem;
 use crate::state::State;
@@ -13,15 +13,15 @@ pub(crate) async fn rejected(
     state: &State,
     account: &AccountKey,
     actor: &Actor,
-    rejection: Rejection,
+    rejection: CodeRejection,
 ) -> Problem {
-    if let Rejection::Replayed { factor } = rejection {
+    if let CodeRejection::Replayed { factor } = rejection {
         metrics::counter!("mfa_replayed_codes_total").increment(1);
-        if state.throttling.admits_replay(state.mfa.ports().clock.now(), account).await
+        if state.throttling.admits_replay(state.clock.now(), account).await
             && let Err(undecided) = state.mfa.record_replay(account, actor, factor).await
         {
             return undecided.into();
         }
     }
-    Problem::rejection(rejection, state.mfa.ports().clock.now())
+    Problem::rejection(rejection, state.clock.now())
 }

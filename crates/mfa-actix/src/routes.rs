@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use actix_web::guard::{Any, Get, Head};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, delete, get, patch, post, resource, scope};
+use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, delete, get, patch, post, resource, scope};
 use actix_web::{HttpResponse, Route};
 use mfa_domain::ports::Scope;
 
+use crate::body::MAX_BODY;
+use crate::envelope::envelope;
 use crate::guard::guard;
 use crate::problem::{Problem, ProblemCode};
+use crate::state::State;
 
 pub(crate) mod admin;
 pub(crate) mod backup_codes;
@@ -64,6 +68,28 @@ pub(crate) enum TimeClass {
     Hashing,
 }
 
+/// What an application can mount apart from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The calls, and what describes them.
+    Api,
+    /// Whether the process is there and can work.
+    Health,
+    /// Metrics.
+    Metrics,
+}
+
+impl Row {
+    /// The part that it belongs to.
+    fn part(&self) -> Part {
+        match self.path {
+            "/healthz" | "/readyz" => Part::Health,
+            "/metrics" => Part::Metrics,
+            _ => Part::Api,
+        }
+    }
+}
+
 impl TimeClass {
     /// The limit, if what is usual may take `usual`.
     pub(crate) fn limit(self, usual: Duration) -> Duration {
@@ -113,13 +139,18 @@ pub(crate) static TABLE: &[Row] = {
         row(POST, "/v1/users/{user}/reset", Key(ADMIN, Nothing), Usual, || post().to(admin::reset)),
         row(GET, "/v1/users/{user}/events", Key(AUDIT, Nothing), Usual, || get().to(events::of_user)),
         row(GET, "/v1/events", Key(AUDIT, Nothing), Usual, || get().to(events::of_tenant)),
-        row(GET, "/healthz", Open, Usual, || get().to(health::healthz)),
-        row(GET, "/readyz", Open, Usual, || get().to(health::readyz)),
-        row(GET, "/metrics", Open, Usual, || get().to(health::metrics)),
-        row(GET, "/openapi.json", Open, Usual, || get().to(health::openapi)),
-        row(GET, "/problems/{code}", Open, Usual, || get().to(health::problem)),
+        row(GET, "/healthz", Open, Usual, || get_or_head().to(health::healthz)),
+        row(GET, "/readyz", Open, Usual, || get_or_head().to(health::readyz)),
+        row(GET, "/metrics", Open, Usual, || get_or_head().to(health::metrics)),
+        row(GET, "/openapi.json", Open, Usual, || get_or_head().to(health::openapi)),
+        row(GET, "/problems/{code}", Open, Usual, || get_or_head().to(health::problem)),
     ]
 };
+
+/// What anybody may read takes `HEAD` as well (RFC 9110, 9.3.2).
+fn get_or_head() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
 
 const fn row(
     method: Method,
@@ -147,25 +178,37 @@ impl Rows {
     }
 }
 
-/// Every route of the table, each behind its guard.
-pub(crate) fn all(config: &mut ServiceConfig) {
+/// The routes of one part of the table, each behind its guard.
+pub(crate) fn mount(config: &mut ServiceConfig, state: &Data<State>, part: Part) {
     let mut rest = TABLE;
     while let Some(first) = rest.first() {
         let count = rest.iter().take_while(|row| row.path == first.path).count();
         let (rows, others) = rest.split_at(count);
-        let mut resource = resource(first.path).app_data(Rows(rows.iter().collect())).wrap(from_fn(guard));
+        rest = others;
+        if first.part() != part {
+            continue;
+        }
+        let mut resource = resource(first.path).app_data(Rows(rows.iter().collect()));
         for row in rows {
             resource = resource.route((row.handler)());
         }
-        config.service(resource);
-        rest = others;
+        let resource = resource.app_data(state.clone()).app_data(PayloadConfig::new(MAX_BODY));
+        config.service(resource.wrap(from_fn(guard)).wrap(from_fn(envelope)));
     }
-    let keyed = scope("/v1").app_data(Rows(Vec::new())).wrap(from_fn(guard));
-    config.service(keyed.default_service(web::to(nowhere)));
+}
+
+/// What answers where there is no route: below `/v1` nobody without a key learns that there is none.
+pub(crate) fn mount_nowhere(config: &mut ServiceConfig, state: &Data<State>) {
+    let keyed =
+        scope("/v1").app_data(Rows(Vec::new())).default_service(web::to(nowhere)).wrap(from_fn(guard));
+    let all = scope("").app_data(state.clone()).service(keyed).default_service(web::to(nowhere));
+    config.service(all.wrap(from_fn(envelope)));
+    // A request of the server as a whole has no path (`OPTIONS *`), and so is in no scope.
+    config.default_service(web::route().to(nowhere).wrap(from_fn(envelope)));
 }
 
 /// What no route is for.
-pub(crate) async fn nowhere() -> Result<HttpResponse, Problem> {
+async fn nowhere() -> Result<HttpResponse, Problem> {
     Err(ProblemCode::NotFound.into())
 }
 

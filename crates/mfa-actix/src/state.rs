@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::web::Bytes;
 use mfa_domain::Mfa;
-use mfa_domain::ports::ApiKeyStore;
+use mfa_domain::ports::{ApiKeyStore, Clock};
 
 use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
@@ -19,6 +20,9 @@ pub(crate) struct State {
     pub(crate) key_uses: KeyUses,
     pub(crate) throttling: Throttling,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The description of the API, shared by all answers, since anybody may ask for it.
+    pub(crate) document: Bytes,
     pub(crate) issuer: Option<String>,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,

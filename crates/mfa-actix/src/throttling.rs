@@ -19,7 +19,7 @@ pub use crate::client_address::{
 };
 
 /// How long a request waits for the throttle, all its charges together; then it goes on without.
-const PATIENCE: Duration = Duration::from_millis(250);
+const THROTTLE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// What is throttled, and by what.
 ///
@@ -125,7 +125,7 @@ impl Throttling {
             }
             Ok(Ok(()))
         };
-        let failure = match tokio::time::timeout(PATIENCE, charges).await {
+        let failure = match tokio::time::timeout(THROTTLE_TIMEOUT, charges).await {
             Ok(Ok(verdict)) => {
                 self.breaker.close();
                 return verdict;

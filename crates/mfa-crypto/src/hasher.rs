@@ -7,7 +7,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use async_trait::async_trait;
 use mfa_domain::BackupCode;
 use mfa_domain::account::CodeHash;
-use mfa_domain::ports::{CodeHasher, Entropy, EntropyError, HasherError};
+use mfa_domain::ports::{CodeHasher, Entropy, EntropyError, HasherError, SystemEntropy};
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -57,6 +57,13 @@ pub enum HasherFailure {
     Refused,
 }
 
+impl Default for Argon2Hasher {
+    /// With the usual costs.
+    fn default() -> Self {
+        Self::new(Argon2Settings::default())
+    }
+}
+
 impl Argon2Hasher {
     /// A hasher with these costs for new codes. Codes that were hashed with other costs are still
     /// checked with theirs.
@@ -64,10 +71,17 @@ impl Argon2Hasher {
     /// Call [`Argon2Settings::validate`] first: with settings that make no sense,
     /// [`CodeHasher::scheme`] fails.
     #[must_use]
-    pub fn new(settings: Argon2Settings, entropy: Arc<dyn Entropy>) -> Self {
+    pub fn new(settings: Argon2Settings) -> Self {
         let bounded = Bounded::new(settings.concurrency);
         let memory = Arc::new(Memory { spare: Mutex::default(), keep: settings.blocks() });
-        Self { settings, entropy, bounded, memory }
+        Self { settings, entropy: Arc::new(SystemEntropy), bounded, memory }
+    }
+
+    /// With other randomness than that of the operating system.
+    #[must_use]
+    pub fn with_entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
     }
 
     fn fresh_scheme(&self) -> Result<Scheme, HasherFailure> {
@@ -161,7 +175,6 @@ mod tests {
     use data_encoding::HEXLOWER;
 
     use super::*;
-    use crate::OsEntropy;
 
     /// The vector of RFC 9106, 5.3. It has a secret and associated data, which are not used here, so
     /// it checks the primitive.
@@ -204,7 +217,7 @@ mod tests {
     async fn memory_is_used_again_and_none_is_kept_that_is_larger_than_configured() {
         let settings = Argon2Settings { memory_kib: 64, iterations: 1, lanes: 1, concurrency: 2 };
         let costly = Argon2Settings { memory_kib: 128, ..settings.clone() };
-        let hasher = Argon2Hasher::new(settings, Arc::new(OsEntropy));
+        let hasher = Argon2Hasher::new(settings);
         let code = BackupCode::from_entropy(&[7; BackupCode::ENTROPY_BYTES]);
         let kept = || hasher.memory.spare.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>();
 
@@ -213,7 +226,7 @@ mod tests {
             hasher.hash(&scheme, &code).await.unwrap();
             assert_eq!(kept(), [64]);
         }
-        let earlier = Argon2Hasher::new(costly, Arc::new(OsEntropy)).scheme().unwrap();
+        let earlier = Argon2Hasher::new(costly).scheme().unwrap();
         hasher.hash(&earlier, &code).await.unwrap();
         assert_eq!(kept(), [0; 0]);
     }

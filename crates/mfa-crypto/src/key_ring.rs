@@ -33,13 +33,14 @@ mod text;
 /// `Serialize`.
 ///
 /// ```
-/// use mfa_crypto::{KeyRing, OsEntropy};
+/// use mfa_crypto::KeyRing;
 /// use mfa_domain::Timestamp;
+/// use mfa_domain::ports::SystemEntropy;
 ///
 /// let now = Timestamp::from_unix_seconds(1_700_000_000);
-/// let mut ring = KeyRing::generate(&OsEntropy, now)?;
+/// let mut ring = KeyRing::generate(&SystemEntropy, now)?;
 /// let old = ring.newest().clone();
-/// let new = ring.add(&OsEntropy, now)?;
+/// let new = ring.add(&SystemEntropy, now)?;
 /// assert_eq!(ring.newest(), &new);
 /// assert!(ring.contains(&old));
 ///
@@ -49,7 +50,7 @@ mod text;
 /// ```
 ///
 /// ```compile_fail
-/// # let ring = mfa_crypto::KeyRing::generate(&mfa_crypto::OsEntropy, Default::default()).unwrap();
+/// # let ring = mfa_crypto::KeyRing::generate(&mfa_crypto::SystemEntropy, Default::default()).unwrap();
 /// let second_copy = ring.clone();
 /// ```
 pub struct KeyRing {
@@ -325,7 +326,7 @@ impl fmt::Debug for KeyRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OsEntropy;
+    use mfa_domain::ports::SystemEntropy;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_unix_seconds(1_700_000_000 + seconds)
@@ -341,10 +342,10 @@ mod tests {
 
     #[test]
     fn a_ring_that_lacks_a_key_in_use_is_noticed() {
-        let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let mut ring = KeyRing::generate(&SystemEntropy, at(0)).unwrap();
         let first = ring.newest().clone();
-        let second = ring.add(&OsEntropy, at(1)).unwrap();
-        let other = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let second = ring.add(&SystemEntropy, at(1)).unwrap();
+        let other = KeyRing::generate(&SystemEntropy, at(0)).unwrap();
         let foreign = other.newest().clone();
 
         let in_use = [first.clone(), foreign.clone(), second.clone()];
@@ -356,9 +357,9 @@ mod tests {
 
     #[test]
     fn the_key_added_last_is_the_newest_even_if_the_clock_was_set_back() {
-        let mut ring = KeyRing::generate(&OsEntropy, at(100)).unwrap();
+        let mut ring = KeyRing::generate(&SystemEntropy, at(100)).unwrap();
         let first = ring.newest().clone();
-        let second = ring.add(&OsEntropy, at(0)).unwrap();
+        let second = ring.add(&SystemEntropy, at(0)).unwrap();
         assert_eq!(ring.newest(), &second);
         let keys: Vec<_> = ring.keys().collect();
         assert_eq!(keys, [(&first, at(100)), (&second, at(0))]);
@@ -366,10 +367,10 @@ mod tests {
 
     #[test]
     fn any_key_but_the_newest_can_be_removed() {
-        let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let mut ring = KeyRing::generate(&SystemEntropy, at(0)).unwrap();
         let first = ring.newest().clone();
         assert_eq!(ring.remove(&first), Err(KeyRingError::Newest));
-        let second = ring.add(&OsEntropy, at(1)).unwrap();
+        let second = ring.add(&SystemEntropy, at(1)).unwrap();
         assert_eq!(ring.remove(&second), Err(KeyRingError::Newest));
         assert_eq!(ring.remove(&first), Ok(()));
         assert_eq!(ring.remove(&first), Err(KeyRingError::Unknown));
@@ -378,11 +379,11 @@ mod tests {
 
     #[test]
     fn a_key_on_standby_opens_and_seals_only_once_it_is_promoted() {
-        let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let mut ring = KeyRing::generate(&SystemEntropy, at(0)).unwrap();
         let first = ring.newest().clone();
-        let standby = ring.add_standby(&OsEntropy, at(1)).unwrap();
+        let standby = ring.add_standby(&SystemEntropy, at(1)).unwrap();
         let taken = KeyRingError::StandbyTaken { id: standby.clone() };
-        assert_eq!(ring.add_standby(&OsEntropy, at(2)), Err(taken));
+        assert_eq!(ring.add_standby(&SystemEntropy, at(2)), Err(taken));
         assert_eq!((ring.newest(), ring.standby()), (&first, Some(&standby)));
         assert!(ring.contains(&standby) && !ring.is_older(&standby) && !ring.is_older(&first));
 
@@ -392,8 +393,8 @@ mod tests {
         assert_eq!((ring.newest(), ring.standby()), (&standby, None));
         assert!(ring.is_older(&first));
 
-        let other = ring.add_standby(&OsEntropy, at(3)).unwrap();
-        let newest = ring.add(&OsEntropy, at(4)).unwrap();
+        let other = ring.add_standby(&SystemEntropy, at(3)).unwrap();
+        let newest = ring.add(&SystemEntropy, at(4)).unwrap();
         assert_eq!((ring.newest(), ring.standby()), (&newest, Some(&other)));
         assert_eq!(ring.remove(&other), Ok(()));
         assert_eq!(ring.standby(), None);
@@ -401,12 +402,12 @@ mod tests {
 
     #[test]
     fn ids_of_events_outlast_every_key_and_are_those_of_no_other_ring() {
-        let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let mut ring = KeyRing::generate(&SystemEntropy, at(0)).unwrap();
         let [copy, other] =
-            [KeyRing::parse(&ring.to_text()).unwrap(), KeyRing::generate(&OsEntropy, at(0)).unwrap()];
+            [KeyRing::parse(&ring.to_text()).unwrap(), KeyRing::generate(&SystemEntropy, at(0)).unwrap()];
         let first = ring.newest().clone();
-        ring.add(&OsEntropy, at(1)).unwrap();
-        let standby = ring.add_standby(&OsEntropy, at(2)).unwrap();
+        ring.add(&SystemEntropy, at(1)).unwrap();
+        let standby = ring.add_standby(&SystemEntropy, at(2)).unwrap();
         ring.promote(&standby).unwrap();
         ring.remove(&first).unwrap();
         assert!(
@@ -425,7 +426,7 @@ mod tests {
             }
         }
         assert!(KeyRing::generate(&Dry, at(0)).is_err());
-        let mut ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let mut ring = KeyRing::generate(&SystemEntropy, at(0)).unwrap();
         let id = ring.newest().clone();
         assert!(ring.add(&Dry, at(1)).is_err());
         assert_eq!(ring.add_standby(&Dry, at(1)), Err(KeyRingError::Entropy));
@@ -435,7 +436,7 @@ mod tests {
 
     #[test]
     fn debug_shows_ids_only() {
-        let ring = KeyRing::generate(&OsEntropy, at(0)).unwrap();
+        let ring = KeyRing::generate(&SystemEntropy, at(0)).unwrap();
         assert_eq!(format!("{ring:?}"), format!("KeyRing([\"{}\"])", ring.newest()));
     }
 }

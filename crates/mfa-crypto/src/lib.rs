@@ -1,12 +1,10 @@
 #![doc = include_str!("../README.md")]
 
-pub mod entropy;
 pub mod hasher;
 pub mod key_ring;
 pub mod signing;
 pub mod vault;
 
-pub use entropy::OsEntropy;
 pub use hasher::{Argon2Hasher, Argon2Settings, InvalidSettings};
 pub use key_ring::{KeyRing, KeyRingError};
 pub use signing::{PublicKey, SigningKey};

@@ -17,9 +17,10 @@ use zeroize::Zeroizing;
 /// `Serialize`.
 ///
 /// ```
-/// use mfa_crypto::{OsEntropy, PublicKey, SigningKey};
+/// use mfa_crypto::{PublicKey, SigningKey};
+/// use mfa_domain::ports::SystemEntropy;
 ///
-/// let key = SigningKey::generate(&OsEntropy)?;
+/// let key = SigningKey::generate(&SystemEntropy)?;
 /// let signature = key.sign(b"what was signed");
 ///
 /// let elsewhere = PublicKey::from_pem(&key.public_key().to_pem())?;
@@ -133,9 +134,9 @@ impl fmt::Debug for PublicKey {
 #[cfg(test)]
 mod tests {
     use data_encoding::HEXLOWER_PERMISSIVE;
+    use mfa_domain::ports::SystemEntropy;
 
     use super::*;
-    use crate::OsEntropy;
 
     fn bytes<const N: usize>(hex: &str) -> [u8; N] {
         HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).unwrap().try_into().unwrap()
@@ -179,12 +180,12 @@ mod tests {
 
     #[test]
     fn a_key_is_read_back_and_never_shown() {
-        let key = SigningKey::generate(&OsEntropy).unwrap();
+        let key = SigningKey::generate(&SystemEntropy).unwrap();
         let read = SigningKey::from_pem(&key.to_pem()).unwrap();
         assert_eq!(read.public_key(), key.public_key());
         assert_eq!(read.sign(b"x"), key.sign(b"x"));
         assert_eq!(format!("{key:?}"), format!("SigningKey({:?})", key.public_key().id()));
-        let other = SigningKey::generate(&OsEntropy).unwrap();
+        let other = SigningKey::generate(&SystemEntropy).unwrap();
         assert_ne!(other.public_key().id(), key.public_key().id());
         assert!(!other.public_key().verify(b"x", &key.sign(b"x")));
     }

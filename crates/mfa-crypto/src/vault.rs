@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use mfa_domain::ports::{Entropy, EntropyError, EventPosition, Vault, VaultError};
+use mfa_domain::ports::{Entropy, EntropyError, EventPosition, SystemEntropy, Vault, VaultError};
 use mfa_domain::{EventId, KeyId, SealContext, Sealed, TenantId};
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -85,8 +85,15 @@ impl AesGcmVault {
 
     /// A vault with these keys.
     #[must_use]
-    pub fn new(ring: KeyRing, entropy: Arc<dyn Entropy>) -> Self {
-        Self { ring: RwLock::new(Arc::new(ring)), entropy, reload: None }
+    pub fn new(ring: KeyRing) -> Self {
+        Self { ring: RwLock::new(Arc::new(ring)), entropy: Arc::new(SystemEntropy), reload: None }
+    }
+
+    /// With other randomness than that of the operating system.
+    #[must_use]
+    pub fn with_entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
     }
 
     /// Reads the ring anew when a secret names a key that is not there, at most once a second, on a

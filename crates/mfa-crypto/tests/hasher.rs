@@ -6,7 +6,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use mfa_crypto::hasher::{HasherFailure, InvalidScheme};
-use mfa_crypto::{Argon2Hasher, Argon2Settings, OsEntropy};
+use mfa_crypto::{Argon2Hasher, Argon2Settings};
 use mfa_domain::BackupCode;
 use mfa_domain::ports::{CodeHasher, Entropy, EntropyError, HasherError};
 
@@ -14,7 +14,7 @@ use mfa_domain::ports::{CodeHasher, Entropy, EntropyError, HasherError};
 const CHEAP: Argon2Settings = Argon2Settings { memory_kib: 8, iterations: 1, lanes: 1, concurrency: 2 };
 
 fn hasher(settings: Argon2Settings) -> Argon2Hasher {
-    Argon2Hasher::new(settings, Arc::new(OsEntropy))
+    Argon2Hasher::new(settings)
 }
 
 fn code(byte: u8) -> BackupCode {
@@ -87,7 +87,7 @@ fn without_sense_or_randomness_there_is_no_scheme() {
             Err(EntropyError::new("dry"))
         }
     }
-    let error = Argon2Hasher::new(CHEAP, Arc::new(Dry)).scheme().unwrap_err();
+    let error = Argon2Hasher::new(CHEAP).with_entropy(Arc::new(Dry)).scheme().unwrap_err();
     assert!(matches!(failure(&error), HasherFailure::Entropy(_)));
     let error = hasher(Argon2Settings { lanes: 0, ..CHEAP }).scheme().unwrap_err();
     assert!(matches!(failure(&error), HasherFailure::Settings(_)));

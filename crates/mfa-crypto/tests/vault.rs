@@ -8,8 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use data_encoding::HEXLOWER;
 use mfa_crypto::vault::VaultFailure;
-use mfa_crypto::{AesGcmVault, KeyRing, KeyRingError, OsEntropy};
-use mfa_domain::ports::{Entropy, EntropyError, EventPosition, Vault, VaultError};
+use mfa_crypto::{AesGcmVault, KeyRing, KeyRingError};
+use mfa_domain::ports::{Entropy, EntropyError, EventPosition, SystemEntropy, Vault, VaultError};
 use mfa_domain::{AccountKey, FactorId, FactorKind, KeyId, SealContext, Sealed, TenantId, Timestamp, UserId};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
@@ -57,7 +57,7 @@ fn no_bit_of_a_sealed_secret_can_be_changed() {
 fn a_secret_names_its_key_and_no_other_opens_it() {
     let mut ring = ring();
     let old = ring.newest().clone();
-    let new = ring.add(&OsEntropy, Timestamp::default()).unwrap();
+    let new = ring.add(&SystemEntropy, Timestamp::default()).unwrap();
     let vault = vault(ring);
     let home = Place::home();
     let sealed = vault.sealed(SECRET, &home);
@@ -101,7 +101,7 @@ fn the_layout_stays_as_it_is() {
         key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
         "#,
     );
-    let vault = TestVault(AesGcmVault::new(ring.unwrap(), Arc::new(Fixed)));
+    let vault = TestVault(AesGcmVault::new(ring.unwrap()).with_entropy(Arc::new(Fixed)));
     let sealed = vault.sealed(SECRET, &Place::home());
     assert_eq!(
         HEXLOWER.encode(&sealed.bytes),
@@ -119,7 +119,7 @@ fn after_a_rotation_old_secrets_open_and_new_ones_take_the_new_key() {
     let sealed = vault.sealed(SECRET, &home);
     assert_eq!((&sealed.key, vault.0.newest()), (&old, old.clone()));
 
-    let new = ring.add(&OsEntropy, Timestamp::default()).unwrap();
+    let new = ring.add(&SystemEntropy, Timestamp::default()).unwrap();
     vault.0.replace_ring(KeyRing::parse(&ring.to_text()).unwrap()).unwrap();
     assert_eq!(vault.0.newest(), new);
     assert!(vault.0.supersedes(&old) && !vault.0.supersedes(&new));
@@ -149,14 +149,14 @@ fn the_wrong_ring_is_noticed_before_anything_is_opened() {
 fn a_ring_that_was_extended_is_taken_up_while_it_runs_with_one_read() {
     let mut file = ring();
     let ours = KeyRing::parse(&file.to_text()).unwrap();
-    file.add(&OsEntropy, Timestamp::default()).unwrap();
+    file.add(&SystemEntropy, Timestamp::default()).unwrap();
     let replica = vault(KeyRing::parse(&file.to_text()).unwrap());
     let home = Place::home();
     let sealed = replica.sealed(SECRET, &home);
 
     let reads = Arc::new(AtomicUsize::new(0));
     let (text, count) = (file.to_text(), Arc::clone(&reads));
-    let vault = TestVault(AesGcmVault::new(ours, Arc::new(OsEntropy)).with_reload(move || {
+    let vault = TestVault(AesGcmVault::new(ours).with_reload(move || {
         count.fetch_add(1, Ordering::SeqCst);
         KeyRing::parse(&text)
     }));
@@ -179,7 +179,7 @@ fn unknown_keys_make_it_read_the_ring_once_a_second_at_most() {
     let count = Arc::clone(&reads);
     let ours = ring();
     let newest = ours.newest().clone();
-    let vault = TestVault(AesGcmVault::new(ours, Arc::new(OsEntropy)).with_reload(move || {
+    let vault = TestVault(AesGcmVault::new(ours).with_reload(move || {
         count.fetch_add(1, Ordering::SeqCst);
         Ok::<_, KeyRingError>(ring())
     }));
@@ -202,7 +202,7 @@ fn a_ring_that_lacks_our_keys_does_not_take_their_place() {
     let (ours, theirs) = (ring(), ring());
     let (our_key, their_key) = (ours.newest().clone(), theirs.newest().clone());
     let theirs = theirs.to_text().to_string();
-    let vault = AesGcmVault::new(ours, Arc::new(OsEntropy)).with_reload(move || KeyRing::parse(&theirs));
+    let vault = AesGcmVault::new(ours).with_reload(move || KeyRing::parse(&theirs));
     let vault = TestVault(vault);
     let check = |key| RUNTIME.block_on(vault.0.check(key));
     assert!(check(&their_key).is_ok());
@@ -215,9 +215,9 @@ fn ids_of_events_are_the_same_on_every_replica_and_outlast_every_key() {
     let mut file = ring();
     let replica = vault(KeyRing::parse(&file.to_text()).unwrap()).0;
     let first = file.newest().clone();
-    let standby = file.add_standby(&OsEntropy, Timestamp::default()).unwrap();
+    let standby = file.add_standby(&SystemEntropy, Timestamp::default()).unwrap();
     file.promote(&standby).unwrap();
-    file.add(&OsEntropy, Timestamp::default()).unwrap();
+    file.add(&SystemEntropy, Timestamp::default()).unwrap();
     file.remove(&first).unwrap();
     let changed = KeyRing::parse(&file.to_text()).unwrap();
     let (other, changed) = (vault(ring()).0, vault(changed).0);
@@ -240,12 +240,12 @@ fn a_ring_with_other_ids_of_events_is_not_taken_up() {
     let mut file = ring();
     let ours = KeyRing::parse(&file.to_text()).unwrap();
     let our_key = file.newest().clone();
-    let new = file.add(&OsEntropy, Timestamp::default()).unwrap();
+    let new = file.add(&SystemEntropy, Timestamp::default()).unwrap();
     let (text, stranger) = (file.to_text(), ring().to_text());
     let secret = |text: &str| text.split('"').nth(1).unwrap().to_owned();
     let theirs = text.replace(&secret(&text), &secret(&stranger));
     let reloaded = theirs.clone();
-    let vault = AesGcmVault::new(ours, Arc::new(OsEntropy)).with_reload(move || KeyRing::parse(&reloaded));
+    let vault = AesGcmVault::new(ours).with_reload(move || KeyRing::parse(&reloaded));
     let id = vault.event_id(&TenantId::new("acme").unwrap(), EventPosition(1));
     // What its new key sealed opens, as by any ring that has the key.
     assert!(RUNTIME.block_on(vault.check(&new)).is_ok());
@@ -259,9 +259,7 @@ fn a_ring_with_other_ids_of_events_is_not_taken_up() {
 
 #[test]
 fn why_the_ring_could_not_be_read_anew_is_told_and_the_old_one_stays() {
-    let vault = TestVault(
-        AesGcmVault::new(ring(), Arc::new(OsEntropy)).with_reload(|| Err::<KeyRing, _>(KeyRingError::Empty)),
-    );
+    let vault = TestVault(AesGcmVault::new(ring()).with_reload(|| Err::<KeyRing, _>(KeyRingError::Empty)));
     let error = RUNTIME.block_on(vault.0.check(&KeyId::new("k"))).unwrap_err();
     let reason = failure(&error).source().and_then(|reason| reason.downcast_ref());
     assert_eq!(reason, Some(&KeyRingError::Empty));
@@ -278,7 +276,7 @@ fn without_randomness_nothing_is_sealed() {
             Err(EntropyError::new("dry"))
         }
     }
-    let vault = AesGcmVault::new(ring(), Arc::new(Dry));
+    let vault = AesGcmVault::new(ring()).with_entropy(Arc::new(Dry));
     let home = Place::home();
     let error = RUNTIME.block_on(vault.seal(SECRET, &home.context())).unwrap_err();
     assert!(matches!(failure(&error), VaultFailure::Entropy(_)));
@@ -352,11 +350,11 @@ impl TestVault {
 }
 
 fn ring() -> KeyRing {
-    KeyRing::generate(&OsEntropy, Timestamp::from_unix_seconds(1_700_000_000)).unwrap()
+    KeyRing::generate(&SystemEntropy, Timestamp::from_unix_seconds(1_700_000_000)).unwrap()
 }
 
 fn vault(ring: KeyRing) -> TestVault {
-    TestVault(AesGcmVault::new(ring, Arc::new(OsEntropy)))
+    TestVault(AesGcmVault::new(ring))
 }
 
 fn failure(error: &VaultError) -> &VaultFailure {

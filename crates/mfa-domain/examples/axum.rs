@@ -16,13 +16,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use mfa_crypto::{AesGcmVault, Argon2Hasher, Argon2Settings, KeyRing, OsEntropy};
+use mfa_crypto::{AesGcmVault, Argon2Hasher, KeyRing};
 use mfa_domain::mfa::{Confirmation, EnrolError, NewFactor, PlainBackupCodes};
 use mfa_domain::otp_core::{Token, Totp};
-use mfa_domain::ports::{Clock, SystemClock};
+use mfa_domain::ports::{Clock, SystemClock, SystemEntropy};
 use mfa_domain::{
-    AccountKey, Actor, FactorId, Label, Mfa, Policies, Ports, Refusal, Rejection, SubmittedCode, TenantId,
-    Undecided, UserId, Verdict,
+    AccountKey, Actor, CodeRejection, FactorId, Label, Mfa, Policies, PolicyDenial, Ports, SubmittedCode,
+    TenantId, Undecided, UserId, Verdict,
 };
 use mfa_store_memory::MemoryStore;
 use serde::{Deserialize, Serialize};
@@ -30,14 +30,8 @@ use serde::{Deserialize, Serialize};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // A real one keeps its accounts in a database, and its key ring in a file that it reads here.
-    let ring = KeyRing::generate(&OsEntropy, SystemClock.now())?;
-    let ports = Ports {
-        accounts: Arc::new(MemoryStore::default()),
-        vault: Arc::new(AesGcmVault::new(ring, Arc::new(OsEntropy))),
-        hasher: Arc::new(Argon2Hasher::new(Argon2Settings::default(), Arc::new(OsEntropy))),
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(OsEntropy),
-    };
+    let ring = KeyRing::generate(&SystemEntropy, SystemClock.now())?;
+    let ports = Ports::new(MemoryStore::default(), AesGcmVault::new(ring), Argon2Hasher::default());
     let app = Router::new()
         .route("/enrol", post(enrol))
         .route("/confirm", post(confirm))
@@ -136,8 +130,8 @@ impl<S: Sync> FromRequestParts<S> for User {
 /// Whatever can go wrong here.
 enum Failure {
     Invalid(String),
-    Refused(Refusal),
-    Rejected(Rejection),
+    Refused(PolicyDenial),
+    Rejected(CodeRejection),
     Undecided(Undecided),
 }
 
@@ -147,7 +141,7 @@ impl IntoResponse for Failure {
         match self {
             Self::Invalid(what) => (StatusCode::UNPROCESSABLE_ENTITY, what).into_response(),
             Self::Refused(refusal) => (StatusCode::FORBIDDEN, refusal.to_string()).into_response(),
-            Self::Rejected(Rejection::Locked { until }) => {
+            Self::Rejected(CodeRejection::Locked { until }) => {
                 let wait = until.since(SystemClock.now()).as_secs() + 1;
                 let headers = [(header::RETRY_AFTER, wait.to_string())];
                 (StatusCode::TOO_MANY_REQUESTS, headers, "too many wrong codes").into_response()
@@ -174,7 +168,7 @@ impl From<EnrolError> for Failure {
         match error {
             EnrolError::Refused(refusal) => Self::Refused(refusal),
             EnrolError::Undecided(error) => Self::Undecided(error),
-            EnrolError::Secret(_) | EnrolError::Name(_) => invalid(error),
+            error => invalid(error),
         }
     }
 }

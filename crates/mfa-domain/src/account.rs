@@ -10,7 +10,7 @@ use std::iter;
 use thiserror::Error;
 
 use crate::audit::{AuditEvent, AuditHead, EventKind};
-use crate::policy::{Change, Proof};
+use crate::policy::{GuardedChange, Proof};
 use crate::{AccountKey, Actor, Data, FactorId, Handle, Label, Policies, Timestamp};
 
 pub mod answers;
@@ -37,7 +37,9 @@ pub use factor::{
     UnknownAuthenticator, UnreadableFactor,
 };
 pub use verification::{Assurance, Verification, Verifications};
-pub use verify::{BackupCodesLeft, Candidates, Evidence, OpenSecret, Rejection, Resealed, Verdict, Verified};
+pub use verify::{
+    BackupCodesLeft, Candidates, CodeRejection, Evidence, OpenSecret, Resealed, Verdict, Verified,
+};
 
 /// Everything that one user has: factors, backup codes, attempts, and the ends of the audit chain.
 ///
@@ -105,7 +107,8 @@ pub struct Decision<T> {
 
 /// Why a change was refused. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+#[non_exhaustive]
+pub enum PolicyDenial {
     /// It needs a fresh verification with an existing factor.
     #[error("this change needs a fresh verification by an existing factor")]
     ProofRequired {
@@ -288,11 +291,15 @@ impl Account {
 
     /// Whether the owner has proved what `change` needs. Without an active factor there is nothing
     /// to prove it with.
-    fn check_proof(&self, context: Context<'_>, change: Change) -> Result<(), Refusal> {
+    fn check_proof(&self, context: Context<'_>, change: GuardedChange) -> Result<(), PolicyDenial> {
         match context.policies.enrolment.proof(change, context.actor) {
             Proof::Fresh { age, at_least } => {
                 let proved = self.attempts.verified.within(age, at_least, context.now);
-                if proved || !self.is_enrolled() { Ok(()) } else { Err(Refusal::ProofRequired { at_least }) }
+                if proved || !self.is_enrolled() {
+                    Ok(())
+                } else {
+                    Err(PolicyDenial::ProofRequired { at_least })
+                }
             }
             Proof::None => Ok(()),
         }

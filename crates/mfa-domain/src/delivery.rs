@@ -51,7 +51,7 @@ pub struct Delivery {
 
 /// Whether a delivery may be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Claimable {
     /// Whoever comes first.
     Free,
     /// By nobody for so long: it is claimed, or waits after a failure.
@@ -85,13 +85,13 @@ impl Delivery {
 
     /// Whose turn it is.
     #[must_use]
-    pub fn turn(&self, now: Timestamp) -> Turn {
+    pub fn turn(&self, now: Timestamp) -> Claimable {
         let waits = [self.claimed_until, self.not_before].map(|until| until.since(now));
         let wait = waits.into_iter().filter(|wait| *wait <= Self::LONGEST_WAIT).max().unwrap_or_default();
         match wait {
-            _ if self.stopped => Turn::Stopped,
-            Duration::ZERO => Turn::Free,
-            wait => Turn::Wait(wait),
+            _ if self.stopped => Claimable::Stopped,
+            Duration::ZERO => Claimable::Free,
+            wait => Claimable::Wait(wait),
         }
     }
 
@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn a_claim_keeps_the_others_off_until_it_ends() {
         let claimed = Delivery::starting_after(EventPosition(7)).claimed(EventPosition(9), at(20));
-        assert_eq!(claimed.turn(at(0)), Turn::Wait(Duration::from_secs(20)));
-        assert_eq!(claimed.turn(at(20)), Turn::Free);
+        assert_eq!(claimed.turn(at(0)), Claimable::Wait(Duration::from_secs(20)));
+        assert_eq!(claimed.turn(at(20)), Claimable::Free);
         assert_eq!((claimed.position, claimed.through), (EventPosition(7), Some(EventPosition(9))));
-        assert_eq!(claimed.released().turn(at(0)), Turn::Free);
+        assert_eq!(claimed.released().turn(at(0)), Claimable::Free);
         assert_eq!(claimed.released().through, Some(EventPosition(9)));
     }
 
@@ -209,8 +209,8 @@ mod tests {
     fn a_failure_waits_counts_and_keeps_the_batch() {
         let failed =
             Delivery::starting_after(EventPosition(7)).claimed(EventPosition(9), at(20)).failed("x", at(5));
-        assert_eq!(failed.turn(at(0)), Turn::Wait(Duration::from_secs(5)));
-        assert_eq!(failed.turn(at(5)), Turn::Free);
+        assert_eq!(failed.turn(at(0)), Claimable::Wait(Duration::from_secs(5)));
+        assert_eq!(failed.turn(at(5)), Claimable::Free);
         assert_eq!(
             (failed.position, failed.through, failed.failures),
             (EventPosition(7), Some(EventPosition(9)), 1)
@@ -224,9 +224,9 @@ mod tests {
     fn who_is_gone_is_left_alone_until_resumed() {
         let stopped =
             Delivery::starting_after(EventPosition(7)).claimed(EventPosition(9), at(20)).stopped("gone");
-        assert_eq!(stopped.turn(Timestamp::MAX), Turn::Stopped);
+        assert_eq!(stopped.turn(Timestamp::MAX), Claimable::Stopped);
         let resumed = stopped.resumed();
-        assert_eq!((resumed.turn(at(0)), resumed.position), (Turn::Free, EventPosition(7)));
+        assert_eq!((resumed.turn(at(0)), resumed.position), (Claimable::Free, EventPosition(7)));
         assert_eq!((resumed.through, resumed.failures), (Some(EventPosition(9)), 0));
     }
 
@@ -234,12 +234,12 @@ mod tests {
     fn a_clock_that_was_far_ahead_stops_nothing_for_longer_than_the_longest_wait() {
         let delivery = Delivery::starting_after(EventPosition(0));
         for stuck in [delivery.claimed(EventPosition(1), at(3601)), delivery.failed("x", Timestamp::MAX)] {
-            assert_eq!(stuck.turn(at(0)), Turn::Free);
+            assert_eq!(stuck.turn(at(0)), Claimable::Free);
         }
         let both = delivery.claimed(EventPosition(1), at(30));
         let both = Delivery { not_before: Timestamp::MAX, ..both };
-        assert_eq!(both.turn(at(0)), Turn::Wait(Duration::from_secs(30)));
-        assert_eq!(delivery.failed("x", at(3600)).turn(at(0)), Turn::Wait(Delivery::LONGEST_WAIT));
+        assert_eq!(both.turn(at(0)), Claimable::Wait(Duration::from_secs(30)));
+        assert_eq!(delivery.failed("x", at(3600)).turn(at(0)), Claimable::Wait(Delivery::LONGEST_WAIT));
     }
 
     #[test]

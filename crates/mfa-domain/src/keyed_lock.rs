@@ -16,7 +16,7 @@ pub(crate) struct KeyedLock<K> {
 }
 
 /// A turn for one key, until it is dropped.
-pub(crate) struct Turn<'a, K: Eq + Hash> {
+pub(crate) struct KeyGuard<'a, K: Eq + Hash> {
     lock: &'a KeyedLock<K>,
     key: &'a K,
     guard: Option<MutexGuardArc<()>>,
@@ -28,9 +28,9 @@ impl<K: Eq + Hash + Clone> KeyedLock<K> {
     }
 
     /// Waits for the key's turn.
-    pub(crate) async fn lock<'a>(&'a self, key: &'a K) -> Turn<'a, K> {
+    pub(crate) async fn lock<'a>(&'a self, key: &'a K) -> KeyGuard<'a, K> {
         // Made first and so dropped last, so that the entry goes even if the wait is given up.
-        let mut turn = Turn { lock: self, key, guard: None };
+        let mut turn = KeyGuard { lock: self, key, guard: None };
         let lock = Arc::clone(self.locks().entry(key.clone()).or_default());
         turn.guard = Some(lock.lock_arc().await);
         turn
@@ -43,7 +43,7 @@ impl<K: Eq + Hash> KeyedLock<K> {
     }
 }
 
-impl<K: Eq + Hash> Drop for Turn<'_, K> {
+impl<K: Eq + Hash> Drop for KeyGuard<'_, K> {
     fn drop(&mut self) {
         let mut locks = self.lock.locks();
         self.guard = None;

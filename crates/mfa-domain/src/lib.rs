@@ -25,8 +25,8 @@ mod unicode;
 pub use otp_core;
 
 pub use account::{
-    Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, Context, Decision, Delta, Draft,
-    Factor, FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, Refusal, Rejection,
+    Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, CodeRejection, Context, Decision,
+    Delta, Draft, Factor, FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial,
     StoredFactor, TotpDevice, Verdict, Verification, Verified, Version, Versioned,
 };
 pub use actor::{Actor, Authority};

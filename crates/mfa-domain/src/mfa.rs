@@ -6,9 +6,9 @@ use otp_core::{SecretError, UriError};
 use thiserror::Error;
 
 use self::latest_commit::LatestCommit;
-use crate::account::{Account, CallId, Context, Decision, Refusal};
+use crate::account::{Account, CallId, Context, Decision, PolicyDenial};
 use crate::audit::{AuditEvent, EventKind};
-use crate::keyed_lock::{KeyedLock, Turn};
+use crate::keyed_lock::{KeyGuard, KeyedLock};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
 use crate::{AccountKey, Actor, Delta, SubmittedCode, Timestamp, Version, Versioned};
@@ -32,7 +32,7 @@ pub use status::Status;
 ///
 /// Within one process requests for one account queue, so this many other processes must have won
 /// in the meantime.
-const MOST_TRIES: usize = 16;
+const MAX_TRIES: usize = 16;
 
 /// Multi-factor authentication for the users of one or more tenants.
 ///
@@ -54,6 +54,7 @@ pub struct Mfa {
 /// It never turns into acceptance. Its text may be shown to anybody; what went wrong inside is in
 /// [`source`](std::error::Error::source), for the log.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Undecided {
     /// The account store failed.
     #[error(transparent)]
@@ -77,10 +78,11 @@ pub enum Undecided {
 
 /// Why a factor could not be offered.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum EnrolError {
     /// The account or a policy refused it.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] PolicyDenial),
     /// The secret that was given is not good enough.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -94,10 +96,11 @@ pub enum EnrolError {
 
 /// Why a change was not made.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ChangeError {
     /// The account or a policy refused it.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] PolicyDenial),
     /// It could not be decided.
     #[error(transparent)]
     Undecided(#[from] Undecided),
@@ -147,17 +150,17 @@ impl Mfa {
 
     /// Begins a change that needs slow work between the steps: it goes round `load` and `commit`
     /// until there is an answer, and keeps its slow work over a retry.
-    async fn begin<'a, T>(&'a self, key: &'a AccountKey, call: &Call<'a, T>) -> Change<'a> {
+    async fn begin<'a, T>(&'a self, key: &'a AccountKey, call: &Call<'a, T>) -> Transaction<'a> {
         let turn = self.turns.lock(key).await;
         let (version, now) = (Version::default(), Timestamp::default());
         let id = call.keep.as_ref().map(|keep| keep.call);
         let actor = call.actor;
-        Change { mfa: self, key, actor, call: id, version, now, unchanged: None, tries: 0, _turn: turn }
+        Transaction { mfa: self, key, actor, call: id, version, now, unchanged: None, tries: 0, _turn: turn }
     }
 }
 
 /// A change on its way, holding the account's turn.
-struct Change<'a> {
+struct Transaction<'a> {
     mfa: &'a Mfa,
     key: &'a AccountKey,
     actor: &'a Actor,
@@ -170,10 +173,10 @@ struct Change<'a> {
     /// What an answer is committed with that changes nothing, if it is to be kept.
     unchanged: Option<Delta>,
     tries: usize,
-    _turn: Turn<'a, AccountKey>,
+    _turn: KeyGuard<'a, AccountKey>,
 }
 
-impl<'a> Change<'a> {
+impl<'a> Transaction<'a> {
     /// Reads the account, unless it was tried too often.
     async fn load(&mut self) -> Result<(Account, Context<'a>), Undecided> {
         self.read(true).await
@@ -185,7 +188,7 @@ impl<'a> Change<'a> {
     }
 
     async fn read(&mut self, backup_codes: bool) -> Result<(Account, Context<'a>), Undecided> {
-        if self.tries == MOST_TRIES {
+        if self.tries == MAX_TRIES {
             return Err(Undecided::Busy);
         }
         self.tries += 1;

@@ -13,7 +13,7 @@ pub mod lockout;
 pub mod verification;
 
 pub use backup_code::{BackupCodePolicy, StandardBackupCodes};
-pub use enrolment::{Change, EnrolmentPolicy, Proof, StandardEnrolment};
+pub use enrolment::{EnrolmentPolicy, GuardedChange, Proof, StandardEnrolment};
 pub use lockout::{LockoutPolicy, StandardLockout, Standing};
 pub use verification::{StandardVerification, VerificationPolicy};
 
@@ -107,17 +107,14 @@ mod tests {
     fn every_number_that_makes_no_sense_is_named() {
         let second = Duration::from_secs(1);
         let enrolment =
-            StandardEnrolment { most_factors: 0, pending_lifetime: second, ..StandardEnrolment::default() };
+            StandardEnrolment { max_factors: 0, pending_lifetime: second, ..StandardEnrolment::default() };
         let low = StandardBackupCodes { set_size: 50, low: 51 };
         for (valid, message) in [
-            (enrolment.validate(), "most_factors must be 1 to 100"),
-            (
-                StandardEnrolment { most_factors: 101, ..enrolment }.validate(),
-                "most_factors must be 1 to 100",
-            ),
+            (enrolment.validate(), "max_factors must be 1 to 100"),
+            (StandardEnrolment { max_factors: 101, ..enrolment }.validate(), "max_factors must be 1 to 100"),
             (
                 StandardEnrolment {
-                    most_factors: 1,
+                    max_factors: 1,
                     pending_lifetime: Duration::ZERO,
                     proof_lifetime: second / 2,
                     ..StandardEnrolment::default()

@@ -26,13 +26,12 @@ pub use challenge_store::ChallengeStore;
 pub use clock::{Clock, ClockBeforeEpoch, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};
 pub use delivery_store::{DeliveryStore, TrailEvent, TrailPage};
-pub use entropy::{Entropy, EntropyError};
+pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use reference_clock::{Deviation, ReferenceClock, ReferenceClockError};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
 
-/// Every port that [`Mfa`](crate::Mfa) uses, as one plain struct: swapping one in a test is
-/// `Ports { accounts, ..ports }`.
+/// Every port that [`Mfa`](crate::Mfa) uses. Swapping one in a test is `Ports { accounts, ..ports }`.
 #[derive(Clone, Debug)]
 pub struct Ports {
     /// Where accounts and their events are.
@@ -45,6 +44,38 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Gives randomness.
     pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ports {
+    /// The ports that everybody has to choose, with the clock and the randomness of the operating system.
+    #[must_use]
+    pub fn new(accounts: impl AccountStore, vault: impl Vault, hasher: impl CodeHasher) -> Self {
+        Self::shared(Arc::new(accounts), Arc::new(vault), Arc::new(hasher))
+    }
+
+    /// The same with adapters that others use as well.
+    #[must_use]
+    pub fn shared(
+        accounts: Arc<dyn AccountStore>,
+        vault: Arc<dyn Vault>,
+        hasher: Arc<dyn CodeHasher>,
+    ) -> Self {
+        Self { accounts, vault, hasher, clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+
+    /// With another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// With other randomness.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
 }
 
 /// An opaque error of a port: the domain passes it on, only the adapter and the log know more.

@@ -23,6 +23,7 @@ pub struct KeyId(String);
 /// Where something sealed belongs. A vault MUST bind it as associated data, so that a ciphertext that was
 /// moved to another place does not open.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SealContext<'a> {
     /// The secret of a factor.
     Factor {

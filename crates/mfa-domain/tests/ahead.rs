@@ -9,8 +9,8 @@ use mfa_domain::mfa::{ChangeError, NewFactor};
 use mfa_domain::otp_core::{Hotp, Secret, Token, Totp};
 use mfa_domain::ports::{Clock, EventQuery};
 use mfa_domain::{
-    AccountKey, Actor, AuditEvent, FactorId, Label, Mfa, Reason, Refusal, Rejection, SubmittedCode, TenantId,
-    Timestamp, UserId, Verdict,
+    AccountKey, Actor, AuditEvent, CodeRejection, FactorId, Label, Mfa, PolicyDenial, Reason, SubmittedCode,
+    TenantId, Timestamp, UserId, Verdict,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{TestPorts, ports};
@@ -67,15 +67,15 @@ impl World {
         self.test.clock.set(now);
     }
 
-    async fn verify(&self) -> Result<(), Rejection> {
+    async fn verify(&self) -> Result<(), CodeRejection> {
         self.verify_code(&self.shown()).await
     }
 
-    async fn verify_code(&self, code: &SubmittedCode) -> Result<(), Rejection> {
+    async fn verify_code(&self, code: &SubmittedCode) -> Result<(), CodeRejection> {
         match self.mfa.verify(&alice(), &support(), code, None).await.unwrap() {
             Verdict::Accepted(_) => Ok(()),
             Verdict::Rejected(rejection) => {
-                if let Rejection::Replayed { factor } = rejection {
+                if let CodeRejection::Replayed { factor } = rejection {
                     self.mfa.record_replay(&alice(), &support(), factor).await.unwrap();
                 }
                 Err(rejection)
@@ -84,8 +84,8 @@ impl World {
     }
 
     /// What is said of a right code whose step is not after the last one.
-    fn used_up(&self) -> Result<(), Rejection> {
-        Err(Rejection::Replayed { factor: Some(self.phone) })
+    fn used_up(&self) -> Result<(), CodeRejection> {
+        Err(CodeRejection::Replayed { factor: Some(self.phone) })
     }
 
     async fn set_back(&self) {
@@ -122,7 +122,7 @@ async fn a_factor_that_accepts_nothing_is_named_with_the_time_when_it_will() {
         SubmittedCode::OneTimePassword(code)
     };
     world.test.clock.set(Timestamp::from_unix_seconds(ahead.unix_seconds() - 1));
-    assert_eq!(world.verify_code(&next(ahead.unix_seconds() + 30)).await, Err(Rejection::Invalid));
+    assert_eq!(world.verify_code(&next(ahead.unix_seconds() + 30)).await, Err(CodeRejection::Invalid));
     world.test.clock.set(ahead);
     assert_eq!(world.verify_code(&next(ahead.unix_seconds() + 30)).await, Ok(()));
     assert_eq!(world.ahead().await, None);
@@ -181,5 +181,5 @@ async fn what_is_not_ahead_stays_as_it_is_and_leaves_no_event() {
 
     let nobodys = FactorId::fresh(world.now(), &[9; 10]);
     let refused = world.mfa.set_back(&alice(), &support(), nobodys, &reason()).await;
-    assert!(matches!(refused, Err(ChangeError::Refused(Refusal::UnknownFactor))));
+    assert!(matches!(refused, Err(ChangeError::Refused(PolicyDenial::UnknownFactor))));
 }

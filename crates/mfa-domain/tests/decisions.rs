@@ -11,8 +11,8 @@ use mfa_domain::audit::AuditHead;
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
 use mfa_domain::policy::{StandardLockout, StandardVerification, Standing};
 use mfa_domain::{
-    Account, AccountKey, Actor, AuditEvent, Authenticator, Context, Delta, EventKind, Factor, FactorId,
-    FactorState, HotpDevice, KeyId, Label, Policies, Reason, Refusal, Rejection, Sealed, SubmittedCode,
+    Account, AccountKey, Actor, AuditEvent, Authenticator, CodeRejection, Context, Delta, EventKind, Factor,
+    FactorId, FactorState, HotpDevice, KeyId, Label, Policies, PolicyDenial, Reason, Sealed, SubmittedCode,
     TenantId, Timestamp, TotpDevice, UserId, Verdict,
 };
 use proptest::prelude::*;
@@ -215,17 +215,17 @@ proptest! {
                     // At once again: never, and it is no guess.
                     let verified = world.account.clone();
                     let again = world.verify(&code);
-                    prop_assert!(matches!(again, Verdict::Rejected(Rejection::Replayed { .. })), "{:?}", again);
+                    prop_assert!(matches!(again, Verdict::Rejected(CodeRejection::Replayed { .. })), "{:?}", again);
                     prop_assert_eq!(&world.account, &verified);
                 }
-                Verdict::Rejected(Rejection::Replayed { .. }) => {
+                Verdict::Rejected(CodeRejection::Replayed { .. }) => {
                     prop_assert_eq!(before.2, Standing::Open);
                     prop_assert_eq!(&world.account, &before.0, "a used code changed something");
                 }
-                Verdict::Rejected(Rejection::Invalid) => {
+                Verdict::Rejected(CodeRejection::Invalid) => {
                     prop_assert_eq!(world.account.attempts.failures, before.0.attempts.failures + 1);
                 }
-                Verdict::Rejected(Rejection::Locked { until }) => {
+                Verdict::Rejected(CodeRejection::Locked { until }) => {
                     prop_assert!(until > world.now);
                     prop_assert_eq!(&world.account, &before.0, "a locked account changed");
                 }
@@ -241,21 +241,21 @@ proptest! {
 fn the_sixth_guess_is_not_evaluated_and_right_or_wrong_get_the_same_answer() {
     let mut world = World::enrolled();
     for _ in 0..5 {
-        assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
+        assert_eq!(world.verify("000000"), Verdict::Rejected(CodeRejection::Invalid));
     }
     let until = world.now.plus(Duration::from_mins(15));
     let right = world.totp(0);
     for code in [right.as_str(), "000000", &World::hotp(0)] {
-        assert_eq!(world.verify(code), Verdict::Rejected(Rejection::Locked { until }));
+        assert_eq!(world.verify(code), Verdict::Rejected(CodeRejection::Locked { until }));
     }
     assert_eq!(world.count(&EventKind::VerificationFailed), 5);
     assert_eq!(world.count(&EventKind::Locked), 1);
 
     // After the lock, one more failure locks for twice as long.
     world.now = until;
-    assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
+    assert_eq!(world.verify("000000"), Verdict::Rejected(CodeRejection::Invalid));
     let until = world.now.plus(Duration::from_mins(30));
-    assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Locked { until }));
+    assert_eq!(world.verify("000000"), Verdict::Rejected(CodeRejection::Locked { until }));
 }
 
 #[test]
@@ -264,18 +264,18 @@ fn a_hundred_failures_in_a_row_disable_until_a_reset() {
     let lockout = StandardLockout { rolling_failures: 64, ..StandardLockout::default() };
     world.policies.lockout = std::sync::Arc::new(lockout);
     for _ in 0..100 {
-        assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::Invalid));
+        assert_eq!(world.verify("000000"), Verdict::Rejected(CodeRejection::Invalid));
         world.now = world.now.plus(Duration::from_hours(31 * 24));
     }
-    assert_eq!(world.verify(&world.totp(0)), Verdict::Rejected(Rejection::Disabled));
+    assert_eq!(world.verify(&world.totp(0)), Verdict::Rejected(CodeRejection::Disabled));
     assert_eq!(world.count(&EventKind::Disabled), 1);
     let admin = Actor::admin("test");
     let reason = Reason::new("checked").unwrap();
     let refused =
         world.decide(&admin, |account, context| (account.unlock(context, &reason).unwrap_err(), None));
-    assert_eq!(refused, Refusal::Disabled);
+    assert_eq!(refused, PolicyDenial::Disabled);
     world.decide(&admin, |account, context| ((), account.reset(context, &reason)));
-    assert_eq!(world.verify("000000"), Verdict::Rejected(Rejection::NotEnrolled));
+    assert_eq!(world.verify("000000"), Verdict::Rejected(CodeRejection::NotEnrolled));
     assert_eq!(world.standing(), Standing::Open);
 }
 
@@ -360,7 +360,7 @@ fn a_factor_that_was_offered_without_proof_dies_with_the_first_activation() {
         })
     };
     assert_eq!(confirm(&mut world, owners.id, 1), Ok(owners.id));
-    assert_eq!(confirm(&mut world, intruders.id, 3), Err(Rejection::UnknownFactor));
+    assert_eq!(confirm(&mut world, intruders.id, 3), Err(CodeRejection::UnknownFactor));
     assert_eq!(world.account.factors.len(), 1);
     assert_eq!(world.count(&EventKind::EnrolmentAbandoned), 1);
 }
@@ -408,13 +408,13 @@ fn a_pending_factor_protects_nothing_and_expires() {
     let id = offered.id;
     world.decide(&user, |account, context| ((), account.begin_enrolment(context, offered).unwrap()));
     let code = world.totp(0);
-    assert_eq!(world.verify(&code), Verdict::Rejected(Rejection::NotEnrolled));
+    assert_eq!(world.verify(&code), Verdict::Rejected(CodeRejection::NotEnrolled));
     world.now = world.now.plus(Duration::from_mins(10));
     let code = SubmittedCode::parse(&world.totp(0)).unwrap();
     let late = world.decide(&user, |account, context| {
         (account.awaiting_confirmation(context, id, (&code).into()).map(|factor| factor.id), None)
     });
-    assert_eq!(late, Err(Rejection::UnknownFactor));
+    assert_eq!(late, Err(CodeRejection::UnknownFactor));
 }
 
 #[test]
@@ -534,11 +534,11 @@ fn resynchronising_moves_a_counter_forward_only() {
     };
     assert_eq!(resynchronise(&mut world, 50), Ok(()));
     assert_eq!(world.progress()[1], 52);
-    assert_eq!(resynchronise(&mut world, 50), Err(Rejection::Replayed { factor: Some(id) }));
-    assert_eq!(resynchronise(&mut world, 49), Err(Rejection::Replayed { factor: Some(id) }));
-    assert_eq!(resynchronise(&mut world, 51), Err(Rejection::Replayed { factor: Some(id) }));
+    assert_eq!(resynchronise(&mut world, 50), Err(CodeRejection::Replayed { factor: Some(id) }));
+    assert_eq!(resynchronise(&mut world, 49), Err(CodeRejection::Replayed { factor: Some(id) }));
+    assert_eq!(resynchronise(&mut world, 51), Err(CodeRejection::Replayed { factor: Some(id) }));
     assert_eq!(world.account.attempts.failures, 0, "used codes are no guesses");
-    assert_eq!(resynchronise(&mut world, 20), Err(Rejection::Invalid));
+    assert_eq!(resynchronise(&mut world, 20), Err(CodeRejection::Invalid));
     assert_eq!(world.progress()[1], 52);
     assert_eq!(world.account.attempts.failures, 1);
     assert!(world.account.attempts.verified == Verifications::default(), "it is no verification");

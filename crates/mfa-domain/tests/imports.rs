@@ -8,7 +8,7 @@ use std::time::Duration;
 use mfa_domain::mfa::{EnrolError, Enrolment, NewFactor};
 use mfa_domain::otp_core::{Hotp, Secret, SecretError, Token, Totp};
 use mfa_domain::ports::{Clock, EventQuery};
-use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, Reason, Refusal, TenantId, UserId, Verdict};
+use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, PolicyDenial, Reason, TenantId, UserId, Verdict};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{TestPorts, TotpUser, ports, submitted};
 
@@ -81,13 +81,13 @@ async fn a_user_who_is_enrolled_gets_one_more_without_a_verification_or_one_in_t
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     let admin = Actor::admin("anna");
     let refused = world.mfa.begin_enrolment(&alice(), &admin, token()).await.unwrap_err();
-    assert!(matches!(refused, EnrolError::Refused(Refusal::ProofRequired { .. })), "{refused}");
+    assert!(matches!(refused, EnrolError::Refused(PolicyDenial::ProofRequired { .. })), "{refused}");
     world.import(&admin, token()).await.unwrap();
     assert!(world.verifies(&hotp(7)).await);
     assert!(world.verifies(&phone.backup_codes[0]).await, "backup codes stay");
 
     let twice = world.import(&admin, token()).await.unwrap_err();
-    assert!(matches!(twice, EnrolError::Refused(Refusal::DuplicateSecret)), "{twice}");
+    assert!(matches!(twice, EnrolError::Refused(PolicyDenial::DuplicateSecret)), "{twice}");
     let other = NewFactor {
         secret: Some(Secret::from_bytes(&[7; 20]).unwrap()),
         replaces: Some(phone.factor),
@@ -99,14 +99,14 @@ async fn a_user_who_is_enrolled_gets_one_more_without_a_verification_or_one_in_t
     let nobodys =
         NewFactor { replaces: Some(FactorId::fresh(world.test.ports.clock.now(), &[1; 10])), ..token() };
     let refused = world.import(&admin, nobodys).await.unwrap_err();
-    assert!(matches!(refused, EnrolError::Refused(Refusal::UnknownFactor)), "{refused}");
+    assert!(matches!(refused, EnrolError::Refused(PolicyDenial::UnknownFactor)), "{refused}");
 }
 
 #[tokio::test]
 async fn who_is_no_operator_imports_nothing_and_nothing_is_imported_without_a_secret() {
     let world = world();
     let refused = world.import(&Actor::user("web"), token()).await.unwrap_err();
-    assert!(matches!(refused, EnrolError::Refused(Refusal::OperatorsOnly)), "{refused}");
+    assert!(matches!(refused, EnrolError::Refused(PolicyDenial::OperatorsOnly)), "{refused}");
     let fresh = NewFactor { secret: None, ..token() };
     let refused = world.import(&Actor::admin("anna"), fresh).await.unwrap_err();
     assert!(matches!(refused, EnrolError::Secret(SecretError::Empty)), "{refused}");

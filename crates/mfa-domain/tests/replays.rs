@@ -9,7 +9,7 @@ use mfa_domain::mfa::NewFactor;
 use mfa_domain::otp_core::{Code, Token, Totp};
 use mfa_domain::policy::StandardVerification;
 use mfa_domain::{
-    AccountKey, Actor, EventKind, FactorId, Label, Mfa, Policies, Rejection, TenantId, UserId, Verdict,
+    AccountKey, Actor, CodeRejection, EventKind, FactorId, Label, Mfa, Policies, TenantId, UserId, Verdict,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{HotpUser, TestPorts, TotpUser, ports, submitted};
@@ -28,10 +28,10 @@ fn user() -> Actor {
 }
 
 fn used(factor: FactorId) -> Verdict {
-    Verdict::Rejected(Rejection::Replayed { factor: Some(factor) })
+    Verdict::Rejected(CodeRejection::Replayed { factor: Some(factor) })
 }
 
-const WRONG: Verdict = Verdict::Rejected(Rejection::Invalid);
+const WRONG: Verdict = Verdict::Rejected(CodeRejection::Invalid);
 
 impl World {
     fn new(policies: Policies) -> Self {
@@ -118,7 +118,7 @@ async fn two_counters_of_which_the_first_was_used_are_no_guess_and_a_wrong_secon
         let [first, second] = pair.map(|counter| Code::parse(&token.code(counter)).unwrap());
         let refused =
             world.mfa.resynchronise(&alice(), &user(), token.factor, [&first, &second]).await.unwrap();
-        let replayed = matches!(refused.into_result().unwrap_err(), Rejection::Replayed { .. });
+        let replayed = matches!(refused.into_result().unwrap_err(), CodeRejection::Replayed { .. });
         assert_eq!(world.failures().await, failures, "{pair:?}");
         assert_eq!(replayed, failures == 0, "{pair:?}");
     }
@@ -140,7 +140,7 @@ async fn two_steps_of_which_the_first_was_used_are_no_guess_and_a_wrong_second_o
         let [first, second] = pair.map(|steps| Code::parse(&world.shown(&phone, steps)).unwrap());
         let refused =
             world.mfa.resynchronise(&alice(), &user(), phone.factor, [&first, &second]).await.unwrap();
-        let replayed = matches!(refused.into_result().unwrap_err(), Rejection::Replayed { .. });
+        let replayed = matches!(refused.into_result().unwrap_err(), CodeRejection::Replayed { .. });
         assert_eq!(world.failures().await, failures, "{pair:?}");
         assert_eq!(replayed, failures == 0, "{pair:?}");
     }
@@ -148,7 +148,7 @@ async fn two_steps_of_which_the_first_was_used_are_no_guess_and_a_wrong_second_o
     world.wait(100);
     let [first, second] = [-100, -99].map(|steps| Code::parse(&world.shown(&phone, steps)).unwrap());
     let refused = world.mfa.resynchronise(&alice(), &user(), phone.factor, [&first, &second]).await.unwrap();
-    assert!(matches!(refused.into_result().unwrap_err(), Rejection::Replayed { .. }));
+    assert!(matches!(refused.into_result().unwrap_err(), CodeRejection::Replayed { .. }));
     assert_eq!(world.failures().await, 3);
 }
 
@@ -159,7 +159,7 @@ async fn spent_backup_codes_are_used_as_long_as_their_set_is_there() {
     let code = phone.backup_codes[3].as_str();
     assert!(matches!(world.verify(code).await, Verdict::Accepted(_)));
     for _ in 0..10 {
-        assert_eq!(world.verify(code).await, Verdict::Rejected(Rejection::Replayed { factor: None }));
+        assert_eq!(world.verify(code).await, Verdict::Rejected(CodeRejection::Replayed { factor: None }));
     }
     assert_eq!(world.failures().await, 0);
     world.mfa.issue_backup_codes(&alice(), &user()).await.unwrap();
@@ -179,7 +179,7 @@ async fn a_code_that_brought_a_pending_factor_in_step_does_not_confirm_it_and_co
     let pair = [&first, &second];
     world.mfa.resynchronise(&alice(), &user(), factor, pair).await.unwrap().into_result().unwrap();
     let again = world.mfa.resynchronise(&alice(), &user(), factor, pair).await.unwrap();
-    let replayed = Rejection::Replayed { factor: Some(factor) };
+    let replayed = CodeRejection::Replayed { factor: Some(factor) };
     assert_eq!(again.into_result().unwrap_err(), replayed);
     let one = submitted(second.as_str());
     for codes in [(&one).into(), pair.into()] {
@@ -201,7 +201,7 @@ async fn a_locked_account_does_not_tell_a_used_code_from_a_wrong_one() {
         assert_eq!(world.verify(&wrong).await, WRONG);
     }
     let locked = world.verify("000000").await;
-    assert!(matches!(locked, Verdict::Rejected(Rejection::Locked { .. })), "{locked:?}");
+    assert!(matches!(locked, Verdict::Rejected(CodeRejection::Locked { .. })), "{locked:?}");
     assert_eq!(world.verify(&phone.code(now)).await, locked);
 }
 

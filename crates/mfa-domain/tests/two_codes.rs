@@ -10,8 +10,8 @@ use mfa_domain::mfa::{Confirmation, NewFactor};
 use mfa_domain::otp_core::{Code, Hotp, ResyncSteps, ResyncWindow, Secret, Token, Totp};
 use mfa_domain::policy::StandardVerification;
 use mfa_domain::{
-    AccountKey, Actor, Authenticator, Factor, FactorId, Label, Mfa, Policies, Rejection, TenantId, UserId,
-    Verdict,
+    AccountKey, Actor, Authenticator, CodeRejection, Factor, FactorId, Label, Mfa, Policies, TenantId,
+    UserId, Verdict,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{TestPorts, ports, submitted};
@@ -73,13 +73,17 @@ impl World {
         [self.shown(device, steps - 1), self.shown(device, steps)]
     }
 
-    async fn confirm(&self, device: &Device, [first, second]: &[Code; 2]) -> Result<Factor, Rejection> {
+    async fn confirm(&self, device: &Device, [first, second]: &[Code; 2]) -> Result<Factor, CodeRejection> {
         let confirmed =
             self.mfa.confirm(&alice(), &user(), device.factor, [first, second]).await.unwrap().into_result();
         confirmed.map(|confirmation| confirmation.factor)
     }
 
-    async fn resynchronise(&self, device: &Device, [first, second]: &[Code; 2]) -> Result<Factor, Rejection> {
+    async fn resynchronise(
+        &self,
+        device: &Device,
+        [first, second]: &[Code; 2],
+    ) -> Result<Factor, CodeRejection> {
         self.mfa.resynchronise(&alice(), &user(), device.factor, [first, second]).await.unwrap().into_result()
     }
 
@@ -111,7 +115,7 @@ async fn a_clock_that_is_off_is_bound_by_two_codes_and_by_one_never() {
         let device = world.totp().await;
         let one = submitted(world.shown(&device, off).as_str());
         let rejected = world.mfa.confirm(&alice(), &user(), device.factor, &one).await.unwrap();
-        assert!(matches!(rejected, Verdict::Rejected(Rejection::Invalid)), "{off}");
+        assert!(matches!(rejected, Verdict::Rejected(CodeRejection::Invalid)), "{off}");
         assert_eq!(world.failures().await, 1);
 
         let pair = world.pair(&device, off);
@@ -142,7 +146,7 @@ async fn a_counter_that_is_ahead_is_bound_by_two_codes() {
     let world = world(StandardVerification::default());
     let device = world.hotp().await;
     let ahead = |counter| [device.hotp(counter), device.hotp(counter + 1)];
-    assert_eq!(world.confirm(&device, &ahead(1001)).await.map(|_| ()), Err(Rejection::Invalid));
+    assert_eq!(world.confirm(&device, &ahead(1001)).await.map(|_| ()), Err(CodeRejection::Invalid));
     assert!(world.confirm(&device, &ahead(1000)).await.unwrap().is_active());
     for counter in [999, 1000, 1001] {
         assert!(!world.verifies(&device.hotp(counter)).await, "{counter}");
@@ -172,7 +176,7 @@ async fn a_pending_factor_is_brought_in_step_and_stays_pending() {
     assert!(!factor.is_active());
     world.wait(60);
     let late = world.resynchronise(&other, &[other.hotp(702), other.hotp(703)]).await;
-    assert_eq!(late.map(|_| ()), Err(Rejection::UnknownFactor), "its time ran out");
+    assert_eq!(late.map(|_| ()), Err(CodeRejection::UnknownFactor), "its time ran out");
 }
 
 #[tokio::test]
@@ -188,9 +192,9 @@ async fn an_active_clock_is_set_forth_and_back_but_no_code_of_the_past_counts() 
     let progress = world.progress().await;
 
     // Pairs that were used, one whose first code was, and some from before.
-    let used = Rejection::Replayed { factor: Some(device.factor) };
+    let used = CodeRejection::Replayed { factor: Some(device.factor) };
     for (past, rejection) in
-        [(-8, used), (-9, used), (-7, used), (-10, Rejection::Invalid), (-240, Rejection::Invalid)]
+        [(-8, used), (-9, used), (-7, used), (-10, CodeRejection::Invalid), (-240, CodeRejection::Invalid)]
     {
         let refused = world.resynchronise(&device, &world.pair(&device, past)).await;
         assert_eq!(refused.map(|_| ()), Err(rejection), "{past}");
@@ -221,11 +225,14 @@ async fn the_policy_says_how_far() {
     };
     let world = world(few);
     let phone = world.totp().await;
-    assert_eq!(world.confirm(&phone, &world.pair(&phone, 21)).await.map(|_| ()), Err(Rejection::Invalid));
-    assert_eq!(world.confirm(&phone, &world.pair(&phone, -21)).await.map(|_| ()), Err(Rejection::Invalid));
+    assert_eq!(world.confirm(&phone, &world.pair(&phone, 21)).await.map(|_| ()), Err(CodeRejection::Invalid));
+    assert_eq!(
+        world.confirm(&phone, &world.pair(&phone, -21)).await.map(|_| ()),
+        Err(CodeRejection::Invalid)
+    );
     let token = world.hotp().await;
     let pair = [token.hotp(11), token.hotp(12)];
-    assert_eq!(world.confirm(&token, &pair).await.map(|_| ()), Err(Rejection::Invalid));
+    assert_eq!(world.confirm(&token, &pair).await.map(|_| ()), Err(CodeRejection::Invalid));
     assert!(world.resynchronise(&token, &[token.hotp(10), token.hotp(11)]).await.is_ok());
     assert!(world.confirm(&phone, &world.pair(&phone, 20)).await.is_ok());
 
@@ -245,11 +252,11 @@ async fn two_codes_that_are_no_pair_are_worth_nothing() {
     let third = world.shown(&device, 1);
     for pair in [[&second, &first], [&first, &third], [&second, &second]] {
         let refused = world.mfa.confirm(&alice(), &user(), device.factor, pair).await.unwrap();
-        assert!(matches!(refused, Verdict::Rejected(Rejection::Invalid)));
+        assert!(matches!(refused, Verdict::Rejected(CodeRejection::Invalid)));
     }
     assert_eq!(world.failures().await, 3);
     let long = Code::parse("12345678").unwrap();
     let malformed = world.confirm(&device, &[first, long]).await;
-    assert_eq!(malformed.map(|_| ()), Err(Rejection::Malformed));
+    assert_eq!(malformed.map(|_| ()), Err(CodeRejection::Malformed));
     assert_eq!(world.failures().await, 3);
 }

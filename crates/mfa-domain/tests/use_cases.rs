@@ -13,8 +13,9 @@ use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, Clock, Commit, EventPage, EventQuery, StoreError,
 };
 use mfa_domain::{
-    Account, AccountKey, Actor, AuditHead, Delta, FactorId, Handle, KeyId, Label, Mfa, Policies, Reason,
-    Refusal, Rejection, SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
+    Account, AccountKey, Actor, AuditHead, CodeRejection, Delta, FactorId, Handle, KeyId, Label, Mfa,
+    Policies, PolicyDenial, Reason, SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version,
+    Versioned,
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, TotpUser, ports, submitted};
@@ -139,7 +140,7 @@ async fn a_backup_code_costs_one_evaluation_and_none_while_locked() {
         assert_eq!(world.test.hasher.evaluations(), before + attempt);
     }
     let locked = world.verify(&token.backup_codes[0]).await.unwrap();
-    assert!(matches!(locked, Verdict::Rejected(Rejection::Locked { .. })));
+    assert!(matches!(locked, Verdict::Rejected(CodeRejection::Locked { .. })));
     assert_eq!(world.test.hasher.evaluations(), before + 5);
     world.mfa.unlock(&alice(), &Actor::admin("test"), &Reason::new("test").unwrap()).await.unwrap();
     assert!(verified(&world.verify(&token.backup_codes[0]).await));
@@ -214,7 +215,7 @@ async fn the_same_secret_is_not_enrolled_twice() {
     let mut twin = NewFactor::new(Label::new("Twin").unwrap(), Token::Totp(Totp::default()));
     twin.secret = Some(Secret::from_bytes(phone.secret.expose()).unwrap());
     let refused = world.mfa.begin_enrolment(&alice(), &Actor::admin("test"), twin).await.unwrap_err();
-    assert!(matches!(refused, EnrolError::Refused(Refusal::DuplicateSecret)), "{refused}");
+    assert!(matches!(refused, EnrolError::Refused(PolicyDenial::DuplicateSecret)), "{refused}");
 }
 
 #[tokio::test]
@@ -231,7 +232,7 @@ async fn pending_factors_give_way_to_newer_ones_and_the_number_of_factors_is_bou
     assert_eq!(labels, ["2", "3", "4"]);
 
     let mut policies = Policies::default();
-    let few = StandardEnrolment { most_factors: 1, ..StandardEnrolment::default() };
+    let few = StandardEnrolment { max_factors: 1, ..StandardEnrolment::default() };
     policies.enrolment = Arc::new(few);
     let strict = Mfa::new(world.test.ports.clone(), policies).unwrap();
     let last = &offered[4];
@@ -241,7 +242,7 @@ async fn pending_factors_give_way_to_newer_ones_and_the_number_of_factors_is_bou
         strict.confirm(&alice(), &user(), last.factor.id, &submitted(code.as_str())).await.unwrap();
     assert!(matches!(confirmed, Verdict::Accepted(Confirmation { backup_codes: Some(_), .. })));
     let refused = strict.begin_enrolment(&alice(), &user(), offer("one more")).await.unwrap_err();
-    assert!(matches!(refused, EnrolError::Refused(Refusal::TooManyFactors { most: 1 })));
+    assert!(matches!(refused, EnrolError::Refused(PolicyDenial::TooManyFactors { most: 1 })));
 }
 
 #[tokio::test]
@@ -252,7 +253,7 @@ async fn an_erased_user_starts_from_nothing() {
     let status = world.mfa.status(&alice()).await.unwrap();
     assert!(!status.enrolled && status.factors.is_empty() && status.backup_codes_total == 0);
     let revoked = world.mfa.revoke(&alice(), &user(), phone.factor).await.unwrap_err();
-    assert!(matches!(revoked, ChangeError::Refused(Refusal::UnknownFactor)));
+    assert!(matches!(revoked, ChangeError::Refused(PolicyDenial::UnknownFactor)));
     TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     world.test.clock.advance(Duration::from_mins(1));
     let now = world.test.clock.now();
@@ -320,6 +321,6 @@ async fn of_two_first_factors_confirmed_at_once_one_becomes_active() {
     let mfa = test.with_accounts(Arc::new(store)).mfa();
     let mine = &offered[0];
     let confirmed = mfa.confirm(&alice(), &user(), mine.factor.id, &code(&mine.secret)).await.unwrap();
-    assert!(matches!(confirmed, Verdict::Rejected(Rejection::UnknownFactor)), "{confirmed:?}");
+    assert!(matches!(confirmed, Verdict::Rejected(CodeRejection::UnknownFactor)), "{confirmed:?}");
     assert_eq!(mfa.status(&alice()).await.unwrap().backup_codes_remaining, 10);
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mfa_crypto::{AesGcmVault, Argon2Hasher, OsEntropy};
-use mfa_domain::ports::{ApiKeyStore, DeliveryStore, ReferenceClock, SystemClock, Throttle};
+use mfa_crypto::{AesGcmVault, Argon2Hasher};
+use mfa_domain::ports::{ApiKeyStore, DeliveryStore, ReferenceClock, Throttle};
 use mfa_domain::{AccountKey, Mfa, Ports, TenantId, UserId};
 
 use crate::config::{Config, Settings, StoreUrl};
@@ -14,7 +14,7 @@ use crate::failure::Misuse;
 use crate::key_ring::{self, RingSource, Stamp};
 use crate::policies::policies;
 use crate::re_encryption;
-use crate::storage::{Absent, MAKERS, Storage, Turn};
+use crate::storage::{Absent, InstallationTurn, MAKERS, Storage};
 
 /// Stores and a key ring that belong together.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Installation {
     /// The file of the ring, and as what it was read.
     ring_file: Option<(PathBuf, Option<Stamp>)>,
     /// Held until there is an API key, by which others see that the installation is made.
-    turn: Option<Turn>,
+    turn: Option<InstallationTurn>,
 }
 
 impl Installation {
@@ -86,7 +86,7 @@ impl Installation {
             RingSource::File(path) if settings.store != StoreUrl::Memory => Some((path, stamp)),
             _ => None,
         };
-        let mut vault = AesGcmVault::new(ring, Arc::new(OsEntropy));
+        let mut vault = AesGcmVault::new(ring);
         if let Some((path, _)) = ring_file.clone() {
             vault = vault.with_reload(move || {
                 key_ring::read_file(&path)?.with_context(|| format!("{} is gone", path.display()))
@@ -151,13 +151,7 @@ async fn has_api_keys(storage: &Storage) -> Result<bool> {
 
 /// The use cases on open stores.
 pub(crate) fn use_cases(settings: &Settings, storage: &Storage, vault: Arc<AesGcmVault>) -> Result<Mfa> {
-    let entropy = Arc::new(OsEntropy);
-    let ports = Ports {
-        accounts: Arc::clone(&storage.accounts),
-        vault,
-        hasher: Arc::new(Argon2Hasher::new((&settings.argon2).into(), entropy.clone())),
-        clock: Arc::new(SystemClock),
-        entropy,
-    };
+    let hasher = Arc::new(Argon2Hasher::new((&settings.argon2).into()));
+    let ports = Ports::shared(Arc::clone(&storage.accounts), vault, hasher);
     Ok(Mfa::new(ports, policies(settings)?)?)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
+use mfa_crypto::{AesGcmVault, KeyRing};
 use mfa_domain::KeyId;
-use mfa_domain::ports::{AccountStore, Clock, SystemClock};
+use mfa_domain::ports::{AccountStore, Clock, SystemClock, SystemEntropy};
 use tracing::{info, warn};
 
 use crate::config::{Config, StoreUrl};
@@ -69,7 +69,7 @@ pub(crate) fn for_store(
             Err(Refusal::new(what, advice).into())
         }
         None if in_use.is_empty() => {
-            let ring = KeyRing::generate(&OsEntropy, SystemClock.now())?;
+            let ring = KeyRing::generate(&SystemEntropy, SystemClock.now())?;
             match source {
                 RingSource::File(path) if *store != StoreUrl::Memory => write(path, &ring)?,
                 _ => {}

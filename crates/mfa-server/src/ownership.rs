@@ -16,7 +16,7 @@ use rustix::process::geteuid;
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
 /// The largest value that an extended attribute may have on Linux.
-const MOST_BYTES: usize = 65_536;
+const MAX_BYTES: usize = 65_536;
 
 /// The owner, group, mode and access control list of a file that is there.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Ownership {
 impl Ownership {
     /// Those of the file at `path`, which has that `metadata`.
     pub(crate) fn of(path: &Path, metadata: &Metadata) -> io::Result<Self> {
-        let mut value = Vec::with_capacity(MOST_BYTES);
+        let mut value = Vec::with_capacity(MAX_BYTES);
         let access_list = match getxattr(path, ACCESS_LIST, rustix::buffer::spare_capacity(&mut value)) {
             Ok(_) => Some(value),
             Err(Errno::NODATA | Errno::NOTSUP) => None,

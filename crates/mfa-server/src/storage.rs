@@ -8,7 +8,7 @@ use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, ReferenceClock
 use mfa_domain::{AccountKey, TenantId, UserCase, UserId};
 use mfa_store_memory::{MemoryStore, MemoryThrottle};
 use mfa_store_postgres::PostgresStore;
-use mfa_store_redis::{RedisStore, RedisTurn, RedisUrl};
+use mfa_store_redis::{RedisStore, RedisUrl};
 use mfa_store_sqlite::SqliteStore;
 use tracing::warn;
 
@@ -51,9 +51,9 @@ enum Opened {
 
 /// Held by the process that makes an installation on what others share.
 #[derive(Debug)]
-pub(crate) enum Turn {
-    Postgres(mfa_store_postgres::Turn),
-    Redis(RedisTurn),
+pub(crate) enum InstallationTurn {
+    Postgres(mfa_store_postgres::InstallationTurn),
+    Redis(mfa_store_redis::InstallationTurn),
 }
 
 impl Storage {
@@ -117,12 +117,14 @@ impl Storage {
     }
 
     /// Keeps other machines from making an installation on the same database, until it is ended.
-    pub(crate) async fn turn(&self) -> Result<Option<Turn>> {
+    pub(crate) async fn turn(&self) -> Result<Option<InstallationTurn>> {
         const OTHER: &str = "another server is being started on the same database";
         Ok(match &self.opened {
             Opened::Memory | Opened::Sqlite(_) => None,
-            Opened::Postgres(postgres) => Some(Turn::Postgres(postgres.turn().await.context(OTHER)?)),
-            Opened::Redis { store, .. } => Some(Turn::Redis(store.turn().await.context(OTHER)?)),
+            Opened::Postgres(postgres) => {
+                Some(InstallationTurn::Postgres(postgres.turn().await.context(OTHER)?))
+            }
+            Opened::Redis { store, .. } => Some(InstallationTurn::Redis(store.turn().await.context(OTHER)?)),
         })
     }
 
@@ -159,7 +161,7 @@ impl Storage {
     }
 }
 
-impl Turn {
+impl InstallationTurn {
     /// Lets the next one.
     pub(crate) async fn end(self) {
         match self {

@@ -5,8 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{DeliveryStore, EventPosition, StoreError, SystemClock, Vault};
+use mfa_domain::ports::{DeliveryStore, EventPosition, StoreError, SystemClock, SystemEntropy, Vault};
 use mfa_webhook::{Endpoint, Filter, Http, Secrets, Sender, SigningSecrets};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,7 +40,7 @@ impl Webhooks {
         for webhook in &settings.webhook {
             let endpoint = endpoint(settings, webhook)?;
             info!(webhook = %endpoint.id, url = %endpoint.url, "events are delivered");
-            let (clock, entropy) = (Arc::new(SystemClock), Arc::new(OsEntropy));
+            let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
             let sender = Sender::new(endpoint, store.clone(), vault.clone(), clock, entropy, http.clone());
             match sender.begin().await {
                 Err(error) if is_undecodable(&error) => warn_of(webhook, &error),

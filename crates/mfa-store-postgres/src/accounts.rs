@@ -15,7 +15,7 @@ use mfa_domain::{
 };
 use sqlx::PgConnection;
 
-use crate::change::Change;
+use crate::change::ChangeRows;
 use crate::column::{Row, integer, millis};
 use crate::connections::Connections;
 use crate::rows::{self, AccountRow};
@@ -110,7 +110,7 @@ impl AccountStore for PostgresStore {
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
-        let change = Arc::new(Change::of(key, expected, delta)?);
+        let change = Arc::new(ChangeRows::of(key, expected, delta)?);
         match self.in_time(self.commits.ask(change)).await? {
             Ok(true) => Ok(Commit::Won),
             Ok(false) => Ok(Commit::Conflict),

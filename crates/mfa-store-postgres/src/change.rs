@@ -23,7 +23,7 @@ pub(crate) use usual::USUAL;
 pub(crate) use whole::WHOLE;
 
 /// A change of one account, as rows.
-pub(crate) struct Change {
+pub(crate) struct ChangeRows {
     key: AccountKey,
     version: i64,
     failures: i64,
@@ -81,7 +81,7 @@ struct EventRow {
     hash: [u8; 32],
 }
 
-impl Change {
+impl ChangeRows {
     /// Sums up what becomes of each row.
     pub(crate) fn of(key: &AccountKey, expected: Version, delta: &Delta) -> Result<Self, PostgresError> {
         let Attempts { failures, forgiven, recent, verified } = delta.attempts();
@@ -232,7 +232,7 @@ const SHORT: Duration = Duration::from_millis(50);
 /// only tried again where the server said that it has changed nothing.
 pub(crate) async fn commit_all(
     on: &mut PgConnection,
-    changes: &[Arc<Change>],
+    changes: &[Arc<ChangeRows>],
     limits: TimeLimits,
 ) -> Vec<Result<bool, PostgresError>> {
     let mut results = Vec::with_capacity(changes.len());
@@ -252,7 +252,7 @@ pub(crate) async fn commit_all(
 /// Who waits for a lock has waited with the others; now nobody waits long for somebody else's.
 async fn one_by_one(
     on: &mut PgConnection,
-    changes: &[&Change],
+    changes: &[&ChangeRows],
     limits: TimeLimits,
 ) -> Vec<Result<bool, PostgresError>> {
     // Of a limit of zero PostgreSQL makes none.
@@ -267,19 +267,23 @@ async fn one_by_one(
 
 /// The changes at the beginning that can be made at once: of no account two. Of two at the same
 /// version of one account the second must see what the first has done.
-fn wave(changes: &[Arc<Change>]) -> Vec<&Change> {
+fn wave(changes: &[Arc<ChangeRows>]) -> Vec<&ChangeRows> {
     let mut accounts = HashSet::new();
-    changes.iter().map(AsRef::as_ref).take_while(|change: &&Change| accounts.insert(&change.key)).collect()
+    changes
+        .iter()
+        .map(AsRef::as_ref)
+        .take_while(|change: &&ChangeRows| accounts.insert(&change.key))
+        .collect()
 }
 
 async fn commit(
     on: &mut PgConnection,
-    changes: &[&Change],
+    changes: &[&ChangeRows],
     limits: TimeLimits,
 ) -> Result<Vec<bool>, PostgresError> {
     let mut order: Vec<usize> = (0..changes.len()).collect();
     order.sort_by_key(|n| &changes[*n].key);
-    let wave: Vec<&Change> = order.iter().map(|n| changes[*n]).collect();
+    let wave: Vec<&ChangeRows> = order.iter().map(|n| changes[*n]).collect();
     let usual = wave.iter().all(|change| change.is_usual());
     let statement = || {
         let query = sqlx::query_as(if usual { USUAL } else { WHOLE });
@@ -308,7 +312,7 @@ fn column<T: Copy, V>(rows: &[T], value: impl Fn(T) -> V) -> Vec<V> {
 }
 
 /// What belongs to each change, with the number of the change as the statement counts them.
-fn numbered<'a, T>(wave: &[&'a Change], of: impl Fn(&'a Change) -> &'a Vec<T>) -> Vec<(i64, &'a T)> {
+fn numbered<'a, T>(wave: &[&'a ChangeRows], of: impl Fn(&'a ChangeRows) -> &'a Vec<T>) -> Vec<(i64, &'a T)> {
     (1..)
         .zip(wave)
         .flat_map(move |(number, change)| of(change).iter().map(move |item| (number, item)))

@@ -27,5 +27,5 @@ mod server;
 pub use connections::PostgresOptions;
 pub use error::PostgresError;
 pub use store::PostgresStore;
-pub use turn::Turn;
+pub use turn::InstallationTurn;
 pub use url::PostgresUrl;

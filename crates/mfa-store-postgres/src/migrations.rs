@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// For how long it tries: about as long as a backup, a vacuum or the migration of another replica takes,
 /// after which the program is started again by whoever started it.
-const PATIENCE: Duration = Duration::from_mins(10);
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// "mfa-kit": who holds this advisory lock migrates.
 const LOCK: i64 = 0x006d_6661_2d6b_6974;
@@ -84,7 +84,7 @@ async fn bring(on: &mut PgConnection, migrations: &[Migration]) -> Result<(), Po
             return Ok(());
         }
         match step(on, found, migrations).await {
-            Err(PostgresError::Locked | PostgresError::GivenUp) if begin.elapsed() < PATIENCE => {
+            Err(PostgresError::Locked | PostgresError::GivenUp) if begin.elapsed() < MIGRATION_TIMEOUT => {
                 tracing::warn!(
                     "the database cannot be migrated while others use its tables or migrate it; trying again"
                 );

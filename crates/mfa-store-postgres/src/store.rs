@@ -15,7 +15,7 @@ use tokio::time::error::Elapsed;
 use crate::PostgresError;
 use crate::accounts::{self, Wanted};
 use crate::api_keys::{self, ApiKeyRow};
-use crate::change::{Change, commit_all};
+use crate::change::{ChangeRows, commit_all};
 use crate::connections::{Connections, PostgresOptions};
 use crate::rows::AccountRow;
 use crate::throttle::{Asked, charge_all};
@@ -23,7 +23,7 @@ use crate::throttle::{Asked, charge_all};
 /// How long a batch waits for those before it, so that more travel together. They usually take less;
 /// one that takes longer, as it waits for a lock or a slow disk, holds the others up no longer than
 /// this.
-const PATIENCE: Duration = Duration::from_millis(5);
+const BATCH_WAIT: Duration = Duration::from_millis(5);
 
 /// Accounts, events and API keys in one PostgreSQL database; challenges and throttles, too.
 ///
@@ -36,7 +36,7 @@ pub struct PostgresStore {
     pub(crate) loads: Batches<Wanted, Vec<AccountRow>, PostgresError>,
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, PostgresError>,
     /// An outcome for each change: a commit must not be tried again because another one failed.
-    pub(crate) commits: Batches<Arc<Change>, Result<bool, PostgresError>, PostgresError>,
+    pub(crate) commits: Batches<Arc<ChangeRows>, Result<bool, PostgresError>, PostgresError>,
     /// One batch at a time, since two of one process would lose to each other; an outcome for each charge.
     pub(crate) charges: Batches<Arc<Asked>, Result<Charge, PostgresError>, PostgresError>,
     /// How many may follow the trail at the same time.
@@ -66,7 +66,7 @@ impl PostgresStore {
     fn start(connections: Connections, options: PostgresOptions) -> Self {
         // Some connections stay free for pages and lists.
         let slots = (options.max_connections / 4).max(1);
-        let limits = || Limits { under_way: slots, patience: PATIENCE, ..Limits::default() };
+        let limits = || Limits { under_way: slots, patience: BATCH_WAIT, ..Limits::default() };
         let (for_loads, for_keys) = (connections.clone(), connections.clone());
         let (for_commits, for_charges) = (connections.clone(), connections.clone());
         let timeout = options.call_timeout;
@@ -129,7 +129,7 @@ where
 
 async fn commit(
     connections: &Connections,
-    changes: &[Arc<Change>],
+    changes: &[Arc<ChangeRows>],
     timeout: Duration,
 ) -> Vec<Result<bool, PostgresError>> {
     match connections.acquire().await {

@@ -16,7 +16,7 @@ const LOCK: i64 = 0x006d_6661_2d6b_6975;
 const LIMITS: TimeLimits = TimeLimits { statement: Duration::from_secs(30), lock: Duration::ZERO };
 
 /// How long this waits for the server to say that it waits no longer.
-const PATIENCE: Duration = Duration::from_secs(35);
+const TURN_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// It is held without a statement, for longer than anything else, and not for ever.
 const HELD: &str = "SET LOCAL idle_in_transaction_session_timeout = '5min'";
@@ -25,7 +25,7 @@ const HELD: &str = "SET LOCAL idle_in_transaction_session_timeout = '5min'";
 /// is not in it, as a key ring. Dropping it lets the next one.
 ///
 /// The lock is one of a transaction, which ends with its connection.
-pub struct Turn(Option<PoolConnection<Postgres>>);
+pub struct InstallationTurn(Option<PoolConnection<Postgres>>);
 
 impl PostgresStore {
     /// Waits until no other process, on whatever machine, makes an installation on this database. Look
@@ -33,21 +33,21 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`PostgresError`] if the database fails, or another process holds the turn for half a minute.
-    pub async fn turn(&self) -> Result<Turn, PostgresError> {
-        let mut turn = Turn(Some(self.connections.acquire().await?));
+    pub async fn turn(&self) -> Result<InstallationTurn, PostgresError> {
+        let mut turn = InstallationTurn(Some(self.connections.acquire().await?));
         let Some(connection) = &mut turn.0 else { return Err(PostgresError::Closed) };
         let lock = async {
             connection.execute(AssertSqlSafe(LIMITS.beginning())).await?;
             connection.execute(HELD).await?;
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut **connection).await
         };
-        let locked = tokio::time::timeout(PATIENCE, lock).await.map_err(|_| PostgresError::Timeout)?;
+        let locked = tokio::time::timeout(TURN_TIMEOUT, lock).await.map_err(|_| PostgresError::Timeout)?;
         locked.map_err(PostgresError::from_driver)?;
         Ok(turn)
     }
 }
 
-impl Drop for Turn {
+impl Drop for InstallationTurn {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             drop(connection.detach());
@@ -55,8 +55,8 @@ impl Drop for Turn {
     }
 }
 
-impl fmt::Debug for Turn {
+impl fmt::Debug for InstallationTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Turn(..)")
+        f.write_str("InstallationTurn(..)")
     }
 }

@@ -25,7 +25,7 @@ mod url;
 pub use connections::RedisOptions;
 pub use error::RedisError;
 pub use store::{RedisEphemeral, RedisStore};
-pub use turn::RedisTurn;
+pub use turn::InstallationTurn;
 pub use url::RedisUrl;
 
 /// The most that one page has, since a server does nothing else while it reads one.

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Held by the process that makes an installation on this Redis: what belongs to the accounts and is not in
 /// there, as a key ring. It is over half a minute after it began, or when it is [ended](Self::end).
-pub struct RedisTurn {
+pub struct InstallationTurn {
     store: RedisStore,
     number: String,
 }
@@ -33,7 +33,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`RedisError`] if Redis fails, or others hold the turn for more than half a minute.
-    pub async fn turn(&self) -> Result<RedisTurn, RedisError> {
+    pub async fn turn(&self) -> Result<InstallationTurn, RedisError> {
         let deadline = Instant::now() + LEASE + LEASE / 6;
         loop {
             let lease = LEASE.as_millis().to_string();
@@ -42,7 +42,7 @@ impl RedisStore {
             let unreadable = |_| RedisError::Undecodable { key: "turn", field: "number" };
             let number: Option<String> = redis::from_redis_value(answer).map_err(unreadable)?;
             if let Some(number) = number {
-                return Ok(RedisTurn { store: self.clone(), number });
+                return Ok(InstallationTurn { store: self.clone(), number });
             }
             if Instant::now() >= deadline {
                 return Err(RedisError::Unavailable("another process makes an installation".to_owned()));
@@ -52,7 +52,7 @@ impl RedisStore {
     }
 }
 
-impl RedisTurn {
+impl InstallationTurn {
     /// Lets the next one.
     ///
     /// # Errors
@@ -64,8 +64,8 @@ impl RedisTurn {
     }
 }
 
-impl fmt::Debug for RedisTurn {
+impl fmt::Debug for InstallationTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RedisTurn(..)")
+        f.write_str("InstallationTurn(..)")
     }
 }

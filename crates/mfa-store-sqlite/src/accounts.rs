@@ -12,7 +12,7 @@ use mfa_domain::{
 use serde_json::value::RawValue;
 use sqlx::SqlitePool;
 
-use crate::change::{AccountChange, Change, Outcome};
+use crate::change::{AccountChange, Outcome, Write};
 use crate::column::{Row, millis};
 use crate::rows::AccountRow;
 use crate::{SqliteError, SqliteStore, events};
@@ -98,7 +98,7 @@ impl AccountStore for SqliteStore {
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
         let change = AccountChange { key: key.clone(), expected, delta: delta.clone() };
-        Ok(match self.writer.make(Change::Account(change)).await? {
+        Ok(match self.writer.make(Write::Account(change)).await? {
             Outcome::HandleTaken => Commit::HandleTaken,
             made if made.held() => Commit::Won,
             _ => Commit::Conflict,
@@ -141,7 +141,7 @@ impl AccountStore for SqliteStore {
     }
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
-        let change = Change::Trim { key: key.clone(), from, to };
+        let change = Write::Trim { key: key.clone(), from, to };
         Ok(if self.writer.make(change).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 

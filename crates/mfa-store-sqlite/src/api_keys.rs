@@ -9,7 +9,7 @@ use mfa_domain::ports::{
 use mfa_domain::{TenantId, Timestamp};
 use sqlx::SqlitePool;
 
-use crate::change::Change;
+use crate::change::Write;
 use crate::column::Row;
 use crate::{SqliteError, SqliteStore};
 
@@ -40,7 +40,7 @@ pub(crate) struct ApiKeyRow {
 #[async_trait]
 impl ApiKeyStore for SqliteStore {
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
-        if self.writer.make(Change::AddApiKey(key.clone())).await?.held() {
+        if self.writer.make(Write::AddApiKey(key.clone())).await?.held() {
             Ok(())
         } else {
             Err(SqliteError::DuplicateApiKey.into())
@@ -70,11 +70,11 @@ impl ApiKeyStore for SqliteStore {
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.writer.make(Change::RevokeApiKey { id: id.clone(), at }).await?.held())
+        Ok(self.writer.make(Write::RevokeApiKey { id: id.clone(), at }).await?.held())
     }
 
     async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
-        self.writer.make(Change::UseApiKey { id: id.clone(), at }).await?;
+        self.writer.make(Write::UseApiKey { id: id.clone(), at }).await?;
         Ok(())
     }
 }

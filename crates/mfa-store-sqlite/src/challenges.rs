@@ -10,7 +10,7 @@ use mfa_domain::{
 };
 use sqlx::SqliteConnection;
 
-use crate::change::{Change, Outcome, execute};
+use crate::change::{Outcome, Write, execute};
 use crate::column::{Row, millis};
 use crate::{SqliteError, SqliteStore};
 
@@ -60,7 +60,7 @@ pub(crate) struct ChallengeRow {
 #[async_trait]
 impl ChallengeStore for SqliteStore {
     async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
-        let put = Change::PutChallenge(Box::new(challenge.clone()));
+        let put = Write::PutChallenge(Box::new(challenge.clone()));
         if self.writer.make(put).await?.held() { Ok(()) } else { Err(SqliteError::DuplicateChallenge.into()) }
     }
 
@@ -81,12 +81,12 @@ impl ChallengeStore for SqliteStore {
         next: &Progress,
         now: Timestamp,
     ) -> Result<Commit, StoreError> {
-        let swap = Change::SwapChallenge { id: *id, expected, next: next.clone(), now };
+        let swap = Write::SwapChallenge { id: *id, expected, next: next.clone(), now };
         Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 
     async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        match self.writer.make(Change::TakeChallenge { id: *id, now }).await? {
+        match self.writer.make(Write::TakeChallenge { id: *id, now }).await? {
             Outcome::Taken(row) => Ok(Some(row.read()?.value)),
             _ => Ok(None),
         }

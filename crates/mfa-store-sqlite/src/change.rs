@@ -21,7 +21,7 @@ use crate::throttle::BucketRow;
 use crate::{SqliteError, challenges, deliveries, throttle};
 
 /// A change of the database.
-pub(crate) enum Change {
+pub(crate) enum Write {
     /// A delta of an account, made if the account is at that version.
     Account(AccountChange),
     /// The beginning of an account's trail goes, if it begins at `from` and does not end at `to`.
@@ -39,7 +39,7 @@ pub(crate) enum Change {
     /// A challenge is taken out, if it is there and has not expired.
     TakeChallenge { id: ChallengeId, now: Timestamp },
     /// Buckets that were charged.
-    WriteBuckets(Vec<BucketRow>),
+    PutBuckets(Vec<BucketRow>),
     /// How far an endpoint is, kept if it is at that version.
     Delivery(DeliveryChange),
 }
@@ -174,7 +174,7 @@ pub(crate) struct AccountChange {
 /// guard did not hold changes nothing.
 pub(crate) async fn make_all(
     to: &mut SqliteConnection,
-    changes: &[&Change],
+    changes: &[&Write],
 ) -> Result<Vec<Outcome>, SqliteError> {
     let mut outcomes = Vec::with_capacity(changes.len());
     let mut rest = changes;
@@ -194,16 +194,16 @@ pub(crate) async fn make_all(
 /// The changes at the beginning that can be made at once: those of accounts, none twice, and none that
 /// claims a handle. Of two at the same version of one account, or of one handle, the second must see what the first
 /// has done.
-fn wave<'a>(changes: &[&'a Change]) -> Vec<&'a AccountChange> {
+fn wave<'a>(changes: &[&'a Write]) -> Vec<&'a AccountChange> {
     let mut accounts = HashSet::new();
     let of_account = changes.iter().map_while(|change| match change {
-        Change::Account(change) if change.delta.handles().is_empty() => Some(change),
+        Write::Account(change) if change.delta.handles().is_empty() => Some(change),
         _ => None,
     });
     of_account.take_while(|change| accounts.insert(&change.key)).collect()
 }
 
-impl Change {
+impl Write {
     async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         match self {
             Self::Account(change) => change.make_alone(to).await,
@@ -222,7 +222,7 @@ impl Change {
                 challenges::swap(to, *id, *expected, next, *now).await
             }
             Self::TakeChallenge { id, now } => challenges::take(to, *id, *now).await,
-            Self::WriteBuckets(rows) => throttle::write(to, rows).await,
+            Self::PutBuckets(rows) => throttle::write(to, rows).await,
             Self::Delivery(change) => Ok(Outcome::of(deliveries::swap(to, change).await?)),
         }
     }

@@ -5,7 +5,7 @@ use mfa_domain::ports::{Commit, DeliveryStore, EventPosition, StoreError, TrailE
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
 use sqlx::SqliteConnection;
 
-use crate::change::{Change, execute};
+use crate::change::{Write, execute};
 use crate::column::{Row, integer, millis};
 use crate::events::EventRow;
 use crate::{SqliteError, SqliteStore};
@@ -82,7 +82,7 @@ impl DeliveryStore for SqliteStore {
     ) -> Result<Commit, StoreError> {
         let (endpoint, next) = (endpoint.clone(), next.clone());
         let won =
-            self.writer.make(Change::Delivery(DeliveryChange { endpoint, expected, next })).await?.held();
+            self.writer.make(Write::Delivery(DeliveryChange { endpoint, expected, next })).await?.held();
         Ok(if won { Commit::Won } else { Commit::Conflict })
     }
 

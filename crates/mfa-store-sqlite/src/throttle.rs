@@ -16,7 +16,7 @@ use serde::Serialize;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::change::{Change, Outcome, execute, json};
+use crate::change::{Outcome, Write, execute, json};
 use crate::column::{Row, integer, millis};
 use crate::writer::Writer;
 use crate::{SqliteError, SqliteStore};
@@ -169,7 +169,7 @@ impl Buckets {
         };
         let written = match charged.iter().map(BucketRow::of).collect::<Result<Vec<_>, _>>() {
             Ok(rows) if rows.is_empty() => Ok(Outcome::Made),
-            Ok(rows) => writer.make(Change::WriteBuckets(rows)).await,
+            Ok(rows) => writer.make(Write::PutBuckets(rows)).await,
             Err(error) => Err(error),
         };
         let mut known = self.known();

@@ -8,13 +8,13 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::SqliteError;
-use crate::change::{Change, Outcome, make_all};
+use crate::change::{Outcome, Write, make_all};
 
 /// Changes that may be queued; further callers wait.
-const MOST_QUEUED: usize = 1024;
+const MAX_QUEUED: usize = 1024;
 
 /// Changes that are committed together.
-const MOST_TOGETHER: usize = 256;
+const MAX_TOGETHER: usize = 256;
 
 /// A handle on the task. The task ends when the last one is gone, or after [`Writer::close`].
 #[derive(Clone)]
@@ -28,20 +28,20 @@ enum Request {
 /// A change, and who waits for it. If they stopped waiting before its transaction has the file, it is
 /// not made: they were told that it was not.
 struct Job {
-    change: Change,
+    change: Write,
     answer: oneshot::Sender<Result<Outcome, SqliteError>>,
 }
 
 impl Writer {
     /// Starts the task on a connection; `settings` make another one should it break.
     pub(crate) fn start(connection: SqliteConnection, settings: SqliteConnectOptions) -> Self {
-        let (sender, queue) = mpsc::channel(MOST_QUEUED);
+        let (sender, queue) = mpsc::channel(MAX_QUEUED);
         tokio::spawn(Task { queue, settings, connection: Some(connection) }.run());
         Self(sender)
     }
 
     /// Makes a change, durably, if its guard holds.
-    pub(crate) async fn make(&self, change: Change) -> Result<Outcome, SqliteError> {
+    pub(crate) async fn make(&self, change: Write) -> Result<Outcome, SqliteError> {
         let (answer, answered) = oneshot::channel();
         let job = Request::Make(Box::new(Job { change, answer }));
         self.0.send(job).await.map_err(|_| SqliteError::Closed)?;
@@ -75,9 +75,9 @@ enum Failure {
 
 impl Task {
     async fn run(mut self) {
-        let mut requests = Vec::with_capacity(MOST_TOGETHER);
+        let mut requests = Vec::with_capacity(MAX_TOGETHER);
         let mut closing = Vec::new();
-        while self.queue.recv_many(&mut requests, MOST_TOGETHER).await > 0 {
+        while self.queue.recv_many(&mut requests, MAX_TOGETHER).await > 0 {
             let mut jobs = Vec::with_capacity(requests.len());
             for request in requests.drain(..) {
                 match request {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mfa_domain::delivery::Turn;
+use mfa_domain::delivery::Claimable;
 use mfa_domain::ports::{AccountStore, Commit, DeliveryStore, EventPosition, EventQuery, TrailEvent};
 use mfa_domain::{AccountKey, Delivery, EndpointId, TenantId, Timestamp, UserId, Version, Versioned};
 
@@ -244,7 +244,7 @@ async fn one_of_many_claims_wins<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Resu
             let (store, endpoint) = (Arc::clone(&stores[n % 2]), endpoint.clone());
             async move {
                 let Versioned { value, version } = read(store.as_ref(), &endpoint).await?;
-                if value.turn(now) != Turn::Free {
+                if value.turn(now) != Claimable::Free {
                     return Ok::<_, Violation>(None);
                 }
                 let claim = value.claimed(EventPosition(n as u64 + 1), now.plus(Duration::from_secs(10)));

@@ -10,6 +10,7 @@ pub mod api_key_store;
 pub mod challenge_store;
 pub mod changes;
 pub mod delivery_store;
+pub mod mocks;
 pub mod throttle;
 
 mod clock;

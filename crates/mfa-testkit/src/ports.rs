@@ -26,13 +26,9 @@ pub fn ports(accounts: Arc<dyn AccountStore>) -> TestPorts {
     let clock = Arc::new(ManualClock::default());
     let vault = Arc::new(FakeVault::default());
     let hasher = Arc::new(FakeHasher::default());
-    let ports = Ports {
-        accounts,
-        vault: vault.clone(),
-        hasher: hasher.clone(),
-        clock: clock.clone(),
-        entropy: Arc::new(SeededEntropy::default()),
-    };
+    let ports = Ports::shared(accounts, vault.clone(), hasher.clone())
+        .clock(clock.clone())
+        .entropy(Arc::new(SeededEntropy::default()));
     TestPorts { ports, clock, vault, hasher }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::ports::{AccountStore, Clock, Entropy, EventQuery};
-use mfa_domain::{AccountKey, Actor, Rejection, TenantId, Timestamp, Undecided, UserId, Verdict};
+use mfa_domain::{AccountKey, Actor, CodeRejection, TenantId, Timestamp, Undecided, UserId, Verdict};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, HotpUser, ManualClock, SeededEntropy, TotpUser, ports, submitted};
 
@@ -41,7 +41,7 @@ async fn a_failing_store_fails_in_the_way_it_is_told_to() {
     assert_eq!(inner.load(&key).await.unwrap().version, before.version.next());
     store.set(None);
     let again = mfa.verify(&key, &actor, &code, None).await.unwrap();
-    assert_eq!(again, Verdict::Rejected(Rejection::Replayed { factor: Some(user.factor) }));
+    assert_eq!(again, Verdict::Rejected(CodeRejection::Replayed { factor: Some(user.factor) }));
 
     store.set(Fault::Everything);
     let query = EventQuery { tenant: key.tenant, user: None, after: None, limit: 1 };

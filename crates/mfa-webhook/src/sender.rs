@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::delivery::Turn;
+use mfa_domain::delivery::Claimable;
 use mfa_domain::ports::{
     Clock, Commit, DeliveryStore, Entropy, EventPosition, StoreError, UnreadableEvent, Vault,
 };
@@ -134,7 +134,7 @@ impl Sender {
         };
         self.measure_lag(batch.events.first().map(|event| event.recorded.event.at));
         let now = self.clock.now();
-        if delivery.turn(now) != Turn::Free {
+        if delivery.turn(now) != Claimable::Free {
             return Ok(Step::Nothing);
         }
         let Some(message) = Message::of_events(&batch.events, self.vault.as_ref()) else {

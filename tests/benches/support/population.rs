@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mfa_actix::api_key::PlainApiKey;
-use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
+use mfa_crypto::{AesGcmVault, KeyRing};
 use mfa_domain::account::{CodeHash, Context, HashedCode};
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
-use mfa_domain::ports::{ApiKey, Clock, Entropy, Scope, SystemClock, Vault};
+use mfa_domain::ports::{ApiKey, Clock, Entropy, Scope, SystemClock, SystemEntropy, Vault};
 use mfa_domain::{
     Account, AccountKey, Actor, Authenticator, BackupCodes, BackupCodesChange, Delta, EventKind, Factor,
     FactorId, FactorKind, FactorState, HotpDevice, Label, Policies, SealContext, TenantId, TotpDevice,
@@ -45,7 +45,7 @@ fn secret(number: u32) -> Secret {
 
 /// A data directory with a key ring, and the vault on that.
 pub fn vault(data: &Path) -> AesGcmVault {
-    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let ring_file = data.join("keyring.toml");
     let ring = if let Ok(text) = std::fs::read_to_string(&ring_file) {
         KeyRing::parse(&text).expect("a ring")
@@ -56,12 +56,12 @@ pub fn vault(data: &Path) -> AesGcmVault {
         ring
     };
     private(data);
-    AesGcmVault::new(ring, entropy)
+    AesGcmVault::new(ring)
 }
 
 /// An API key that may do everything: in the clear, and as it is stored.
 pub fn api_key() -> (String, ApiKey) {
-    let key = PlainApiKey::generate(&OsEntropy).expect("randomness");
+    let key = PlainApiKey::generate(&SystemEntropy).expect("randomness");
     let record = key.record(tenant(), Scope::ALL.into_iter().collect(), SystemClock.now());
     (key.expose().to_owned(), record)
 }
@@ -77,7 +77,7 @@ pub async fn enrolled(
     let key = AccountKey::new(tenant(), UserId::new(&user(number)).expect("an id"));
     let now = SystemClock.now();
     let mut random = [0; 10];
-    OsEntropy.fill(&mut random).expect("randomness");
+    SystemEntropy.fill(&mut random).expect("randomness");
     let id = FactorId::fresh(now, &random);
     let context = SealContext::Factor { account: &key, factor: id, kind };
     let secret = vault.seal(secret(number).expose(), &context).await.expect("sealed");
@@ -95,7 +95,7 @@ pub async fn enrolled(
         authenticator,
     };
     let mut random = vec![0; 32 * codes];
-    OsEntropy.fill(&mut random).expect("randomness");
+    SystemEntropy.fill(&mut random).expect("randomness");
     let hashed = |hash: &[u8]| HashedCode { hash: CodeHash(hash.to_vec()), spent_at: None };
     let set = BackupCodes {
         scheme: "argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),

@@ -96,7 +96,7 @@ pub(crate) async fn confirm(
             let reply = Reply::json(StatusCode::OK, &answer)?;
             Ok(if secret { reply.with_secret() } else { reply })
         }
-        Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.mfa.ports().clock.now())),
+        Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.clock.now())),
     };
     let actor = caller.actor();
     repeat

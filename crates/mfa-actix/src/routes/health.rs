@@ -1,15 +1,12 @@
 //! What needs no API key: health, metrics, the description of the API.
 
-use std::sync::LazyLock;
-
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use actix_web::web::{Bytes, Data, Json, Path};
+use actix_web::web::{Data, Json, Path};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::dependencies::Dependencies;
-use crate::openapi::openapi_json;
 use crate::problem::{Problem, ProblemBody, ProblemCode};
 use crate::state::State;
 
@@ -77,9 +74,6 @@ pub(crate) async fn metrics(state: Data<State>) -> Result<HttpResponse, Problem>
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(page.bytes()))
 }
 
-/// Shared by all answers, since anybody may ask for it.
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi_json().into());
-
 /// This document
 #[utoipa::path(
     get, path = "/openapi.json", tag = "operation",
@@ -88,8 +82,8 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi_json().into());
         example = json!({ "openapi": "3.1.0" }),
     )),
 )]
-pub(crate) async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::json()).body(DOCUMENT.clone())
+pub(crate) async fn openapi(state: Data<State>) -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(state.document.clone())
 }
 
 /// What a problem code means

@@ -50,7 +50,7 @@ pub(crate) async fn resynchronise(
     let [first, second] = consecutive(&request.codes)?;
     let reply = |verdict: &Verdict<Factor>| match verdict {
         Verdict::Accepted(factor) => Reply::json(StatusCode::OK, &FactorAnswer::alone(&key.user, factor)),
-        Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.mfa.ports().clock.now())),
+        Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.clock.now())),
     };
     let actor = caller.actor();
     repeat

@@ -1,7 +1,7 @@
 //! `POST /v1/users/{user}/verify`
 
 use actix_web::web::{Data, Json};
-use mfa_domain::{FactorId, Rejection, SubmittedCode, UserId, Verdict, Verified};
+use mfa_domain::{CodeRejection, FactorId, SubmittedCode, UserId, Verdict, Verified};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -81,7 +81,7 @@ pub(crate) async fn verify(
     let code = SubmittedCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
     let factor = request.factor.as_deref().map(named_factor).transpose()?;
     if matches!(code, SubmittedCode::Backup(_)) {
-        state.throttling.charge_backup_code(state.mfa.ports().clock.now(), &key).await?;
+        state.throttling.charge_backup_code(state.clock.now(), &key).await?;
     }
     match state.mfa.verify(&key, &caller.actor(), &code, factor).await? {
         Verdict::Accepted(verified) => {
@@ -90,7 +90,7 @@ pub(crate) async fn verify(
         }
         Verdict::Rejected(rejection) => {
             let problem = rejected(&state, &key, &caller.actor(), rejection).await;
-            let replayed = matches!(rejection, Rejection::Replayed { .. });
+            let replayed = matches!(rejection, CodeRejection::Replayed { .. });
             count(if replayed { "replayed" } else { problem.code().as_str() });
             Err(problem)
         }

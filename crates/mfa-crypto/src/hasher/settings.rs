@@ -12,15 +12,15 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Argon2Settings {
     /// Memory of one evaluation in KiB. Default 19,456; at least 8 for each lane, at most
-    /// [`Argon2Settings::MOST_MEMORY_KIB`].
+    /// [`Argon2Settings::MAX_MEMORY_KIB`].
     pub memory_kib: u32,
-    /// Passes over the memory. Default 2; 1 to [`Argon2Settings::MOST_ITERATIONS`].
+    /// Passes over the memory. Default 2; 1 to [`Argon2Settings::MAX_ITERATIONS`].
     pub iterations: u32,
-    /// Lanes. Default 1; 1 to [`Argon2Settings::MOST_LANES`]. They are filled one after the other.
+    /// Lanes. Default 1; 1 to [`Argon2Settings::MAX_LANES`]. They are filled one after the other.
     pub lanes: u32,
     /// Evaluations at a time; others wait. Default one for each processor; 1 to
-    /// [`Argon2Settings::MOST_CONCURRENCY`], with no more memory together than
-    /// [`Argon2Settings::MOST_MEMORY_AT_ONCE_KIB`].
+    /// [`Argon2Settings::MAX_CONCURRENCY`], with no more memory together than
+    /// [`Argon2Settings::MAX_MEMORY_AT_ONCE_KIB`].
     pub concurrency: usize,
 }
 
@@ -37,19 +37,19 @@ pub struct InvalidSettings {
 impl Argon2Settings {
     /// The most memory of one evaluation: 256 MiB. What a store says is held to the same, so that
     /// who can write to it cannot make this process allocate at will.
-    pub const MOST_MEMORY_KIB: u32 = 256 * 1024;
+    pub const MAX_MEMORY_KIB: u32 = 256 * 1024;
 
     /// The most passes over the memory.
-    pub const MOST_ITERATIONS: u32 = 16;
+    pub const MAX_ITERATIONS: u32 = 16;
 
     /// The most lanes.
-    pub const MOST_LANES: u32 = 16;
+    pub const MAX_LANES: u32 = 16;
 
     /// The most evaluations at a time; each has a thread.
-    pub const MOST_CONCURRENCY: usize = 256;
+    pub const MAX_CONCURRENCY: usize = 256;
 
     /// The most memory of all evaluations at a time: 16 GiB.
-    pub const MOST_MEMORY_AT_ONCE_KIB: u64 = 16 * 1024 * 1024;
+    pub const MAX_MEMORY_AT_ONCE_KIB: u64 = 16 * 1024 * 1024;
 
     /// Whether every setting is in its range.
     ///
@@ -59,10 +59,10 @@ impl Argon2Settings {
         check_costs(self.memory_kib, self.iterations, self.lanes)?;
         let at_once = u64::from(self.memory_kib).saturating_mul(self.concurrency as u64);
         all_hold(&[
-            ("concurrency", (1..=Self::MOST_CONCURRENCY).contains(&self.concurrency), "1 to 256"),
+            ("concurrency", (1..=Self::MAX_CONCURRENCY).contains(&self.concurrency), "1 to 256"),
             (
                 "concurrency",
-                at_once <= Self::MOST_MEMORY_AT_ONCE_KIB,
+                at_once <= Self::MAX_MEMORY_AT_ONCE_KIB,
                 "so low that all together need at most 16 GiB",
             ),
         ])
@@ -70,7 +70,7 @@ impl Argon2Settings {
 
     /// The memory of one evaluation in Argon2's blocks of 1 KiB.
     pub(super) fn blocks(&self) -> usize {
-        usize::try_from(self.memory_kib.min(Self::MOST_MEMORY_KIB)).unwrap_or_default()
+        usize::try_from(self.memory_kib.min(Self::MAX_MEMORY_KIB)).unwrap_or_default()
     }
 }
 
@@ -89,10 +89,10 @@ impl Default for Argon2Settings {
 pub(super) fn check_costs(memory_kib: u32, iterations: u32, lanes: u32) -> Result<(), InvalidSettings> {
     const BLOCKS_PER_LANE: u32 = 8;
     all_hold(&[
-        ("lanes", (1..=Argon2Settings::MOST_LANES).contains(&lanes), "1 to 16"),
-        ("iterations", (1..=Argon2Settings::MOST_ITERATIONS).contains(&iterations), "1 to 16"),
+        ("lanes", (1..=Argon2Settings::MAX_LANES).contains(&lanes), "1 to 16"),
+        ("iterations", (1..=Argon2Settings::MAX_ITERATIONS).contains(&iterations), "1 to 16"),
         ("memory_kib", memory_kib >= lanes.saturating_mul(BLOCKS_PER_LANE), "at least 8 for each lane"),
-        ("memory_kib", memory_kib <= Argon2Settings::MOST_MEMORY_KIB, "at most 262144"),
+        ("memory_kib", memory_kib <= Argon2Settings::MAX_MEMORY_KIB, "at most 262144"),
     ])
 }
 

@@ -139,16 +139,16 @@ fn timestamp(text: &Datetime) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use mfa_domain::ports::SystemEntropy;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::OsEntropy;
 
     fn ring(keys: u64) -> KeyRing {
         let time = |n| Timestamp::from_unix_millis(1_700_000_000_123 + n);
-        let mut ring = KeyRing::generate(&OsEntropy, time(0)).unwrap();
+        let mut ring = KeyRing::generate(&SystemEntropy, time(0)).unwrap();
         for n in 1..keys {
-            ring.add(&OsEntropy, time(n)).unwrap();
+            ring.add(&SystemEntropy, time(n)).unwrap();
         }
         ring
     }
@@ -163,7 +163,7 @@ mod tests {
         for (keys, standby) in [(1, false), (2, true), (5, false), (1, true)] {
             let mut ring = ring(keys);
             if standby {
-                ring.add_standby(&OsEntropy, Timestamp::default()).unwrap();
+                ring.add_standby(&SystemEntropy, Timestamp::default()).unwrap();
             }
             let text = ring.to_text();
             assert!(text.starts_with("# ") && text.contains("Back it up"));

@@ -1,6 +1,6 @@
 //! What operators do: unlock, reset, erase, and re-encrypt.
 
-use super::{Account, Attempts, Context, Draft, Factor, Refusal, Resealed};
+use super::{Account, Attempts, Context, Draft, Factor, PolicyDenial, Resealed};
 use crate::audit::EventKind;
 use crate::policy::Standing;
 use crate::{Delta, Reason};
@@ -10,10 +10,10 @@ impl Account {
     /// there is nothing to lift, and nothing to record.
     ///
     /// # Errors
-    /// [`Refusal::Disabled`]: no unlock brings disabled factors back, only a reset.
-    pub fn unlock(&self, context: Context<'_>, reason: &Reason) -> Result<Option<Delta>, Refusal> {
+    /// [`PolicyDenial::Disabled`]: no unlock brings disabled factors back, only a reset.
+    pub fn unlock(&self, context: Context<'_>, reason: &Reason) -> Result<Option<Delta>, PolicyDenial> {
         if context.policies.lockout.judge(&self.attempts) == Standing::Disabled {
-            return Err(Refusal::Disabled);
+            return Err(PolicyDenial::Disabled);
         }
         let mut draft = self.draft(context);
         draft.attempts().forgive();

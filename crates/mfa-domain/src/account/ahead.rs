@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Authenticator, Context, Decision, Draft, Factor, Refusal};
+use super::{Account, Authenticator, Context, Decision, Draft, Factor, PolicyDenial};
 use crate::audit::EventKind;
 use crate::policy::VerificationPolicy;
 use crate::{FactorId, Reason, Timestamp};
@@ -41,13 +41,13 @@ impl Account {
     /// that time comes.
     ///
     /// # Errors
-    /// [`Refusal::UnknownFactor`].
+    /// [`PolicyDenial::UnknownFactor`].
     pub fn set_back(
         &self,
         context: Context<'_>,
         id: FactorId,
         reason: &Reason,
-    ) -> Result<Decision<Factor>, Refusal> {
+    ) -> Result<Decision<Factor>, PolicyDenial> {
         let mut factor = self.known(context, id)?.clone();
         let policy = context.policies.verification.as_ref();
         let (Some(until), last) =

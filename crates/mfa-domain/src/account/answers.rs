@@ -65,7 +65,7 @@ impl KeptAnswers {
     /// one takes the place of the oldest.
     ///
     /// It is not refused: whoever may change a label could then keep everybody else from calling for a day.
-    pub const MOST_BYTES: usize = 16 * 1024;
+    pub const MAX_BYTES: usize = 16 * 1024;
 
     /// The answer to a call, if it is kept and has not expired.
     #[must_use]
@@ -123,7 +123,7 @@ impl KeptAnswers {
     pub(super) fn keep(&mut self, answer: KeptAnswer) {
         self.0.retain(|other| other.call != answer.call);
         self.0.push(answer);
-        while self.0.len() > 1 && self.to_bytes().len() > Self::MOST_BYTES {
+        while self.0.len() > 1 && self.to_bytes().len() > Self::MAX_BYTES {
             self.0.remove(0);
         }
     }
@@ -286,8 +286,8 @@ mod tests {
             answers.keep(large(call, 1000));
         }
         assert_eq!(calls(&answers), (25..40).chain([20]).skip(1).collect::<Vec<_>>());
-        assert!(answers.to_bytes().len() <= KeptAnswers::MOST_BYTES);
-        answers.keep(large(50, KeptAnswers::MOST_BYTES));
+        assert!(answers.to_bytes().len() <= KeptAnswers::MAX_BYTES);
+        answers.keep(large(50, KeptAnswers::MAX_BYTES));
         assert_eq!(calls(&answers), [50], "the newest stays, whatever it takes");
     }
 }

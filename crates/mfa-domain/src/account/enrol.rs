@@ -1,24 +1,28 @@
 //! Enrolling a factor: offered, pending, confirmed by its first code.
 
 use super::{
-    Account, BackupCodes, BackupCodesChange, Codes, Context, Decision, Draft, Factor, FactorState,
-    OpenSecret, Refusal, Rejection, Verdict,
+    Account, BackupCodes, BackupCodesChange, CodeRejection, Codes, Context, Decision, Draft, Factor,
+    FactorState, OpenSecret, PolicyDenial, Verdict,
 };
 use crate::audit::EventKind;
-use crate::policy::Change;
+use crate::policy::GuardedChange;
 use crate::{Delta, FactorId, Reason};
 
 /// How many factors may wait for their first code; a further one takes the oldest one's place.
-const MOST_PENDING: usize = 3;
+const MAX_PENDING: usize = 3;
 
 impl Account {
     /// Offers a factor, which waits for its first code from then on.
     ///
     /// # Errors
-    /// The [`Refusal`]: its kind, their number, the missing proof, or a factor to replace that is
+    /// The [`PolicyDenial`]: its kind, their number, the missing proof, or a factor to replace that is
     /// not there.
-    pub fn begin_enrolment(&self, context: Context<'_>, factor: Factor) -> Result<Option<Delta>, Refusal> {
-        self.admit(context, &factor, Change::AddFactor)?;
+    pub fn begin_enrolment(
+        &self,
+        context: Context<'_>,
+        factor: Factor,
+    ) -> Result<Option<Delta>, PolicyDenial> {
+        self.admit(context, &factor, GuardedChange::AddFactor)?;
         let mut draft = self.draft(context);
         self.make_room(&mut draft, context);
         self.forget_oldest(&mut draft);
@@ -33,17 +37,17 @@ impl Account {
     /// codes, since the owner is not there to see them.
     ///
     /// # Errors
-    /// As [`Account::begin_enrolment`], and [`Refusal::OperatorsOnly`].
+    /// As [`Account::begin_enrolment`], and [`PolicyDenial::OperatorsOnly`].
     pub fn import(
         &self,
         context: Context<'_>,
         factor: Factor,
         reason: &Reason,
-    ) -> Result<Decision<Factor>, Refusal> {
+    ) -> Result<Decision<Factor>, PolicyDenial> {
         if !context.actor.is_admin() {
-            return Err(Refusal::OperatorsOnly);
+            return Err(PolicyDenial::OperatorsOnly);
         }
-        self.admit(context, &factor, Change::ImportFactor)?;
+        self.admit(context, &factor, GuardedChange::ImportFactor)?;
         let mut draft = self.draft(context);
         self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned()), ("reason", reason.to_string())];
@@ -60,19 +64,19 @@ impl Account {
     /// that takes a code is without limit.
     ///
     /// # Errors
-    /// The [`Rejection`] of a code that is not evaluated at all. It changes nothing.
+    /// The [`CodeRejection`] of a code that is not evaluated at all. It changes nothing.
     pub fn awaiting_confirmation(
         &self,
         context: Context<'_>,
         id: FactorId,
         codes: Codes<'_>,
-    ) -> Result<&Factor, Rejection> {
-        let factor = self.known(context, id).map_err(|_| Rejection::UnknownFactor)?;
+    ) -> Result<&Factor, CodeRejection> {
+        let factor = self.known(context, id).map_err(|_| CodeRejection::UnknownFactor)?;
         if factor.is_active() {
-            return Err(Rejection::AlreadyActive);
+            return Err(CodeRejection::AlreadyActive);
         }
         self.check_standing(context)?;
-        if codes.fit(factor) { Ok(factor) } else { Err(Rejection::Malformed) }
+        if codes.fit(factor) { Ok(factor) } else { Err(CodeRejection::Malformed) }
     }
 
     /// Decides whether `codes` confirm a pending factor. They are used up by it.
@@ -123,12 +127,12 @@ impl Account {
     /// Gives out new backup codes; the old ones are dead.
     ///
     /// # Errors
-    /// The [`Refusal`] of [`Account::admit_backup_codes`].
+    /// The [`PolicyDenial`] of [`Account::admit_backup_codes`].
     pub fn issue_backup_codes(
         &self,
         context: Context<'_>,
         codes: BackupCodes,
-    ) -> Result<Option<Delta>, Refusal> {
+    ) -> Result<Option<Delta>, PolicyDenial> {
         self.admit_backup_codes(context)?;
         let mut draft = self.draft(context);
         issue(&mut draft, codes);
@@ -138,32 +142,37 @@ impl Account {
     /// Whether new backup codes may be given out now.
     ///
     /// # Errors
-    /// [`Refusal::NotEnrolled`] or [`Refusal::ProofRequired`].
-    pub fn admit_backup_codes(&self, context: Context<'_>) -> Result<(), Refusal> {
+    /// [`PolicyDenial::NotEnrolled`] or [`PolicyDenial::ProofRequired`].
+    pub fn admit_backup_codes(&self, context: Context<'_>) -> Result<(), PolicyDenial> {
         if !self.is_enrolled() {
-            return Err(Refusal::NotEnrolled);
+            return Err(PolicyDenial::NotEnrolled);
         }
-        self.check_proof(context, Change::IssueBackupCodes)
+        self.check_proof(context, GuardedChange::IssueBackupCodes)
     }
 
     /// Whether `factor` may be enrolled now.
-    fn admit(&self, context: Context<'_>, factor: &Factor, change: Change) -> Result<(), Refusal> {
+    fn admit(
+        &self,
+        context: Context<'_>,
+        factor: &Factor,
+        change: GuardedChange,
+    ) -> Result<(), PolicyDenial> {
         let policy = context.policies.enrolment.as_ref();
         if !policy.admits(&factor.kind()) {
-            return Err(Refusal::KindNotAdmitted);
+            return Err(PolicyDenial::KindNotAdmitted);
         }
         let replaces = factor.replaces();
         if let Some(id) = replaces
             && !self.factor(id).is_some_and(Factor::is_active)
         {
-            return Err(Refusal::UnknownFactor);
+            return Err(PolicyDenial::UnknownFactor);
         }
-        let most = policy.most_factors();
+        let most = policy.max_factors();
         if self.active_factors().filter(|factor| Some(factor.id) != replaces).count() >= most {
-            return Err(Refusal::TooManyFactors { most });
+            return Err(PolicyDenial::TooManyFactors { most });
         }
         if replaces.is_some() {
-            self.check_proof(context, Change::RevokeFactor)?;
+            self.check_proof(context, GuardedChange::RevokeFactor)?;
         }
         self.check_proof(context, change)
     }
@@ -204,8 +213,8 @@ impl Account {
     fn make_room(&self, draft: &mut Draft<'_>, context: Context<'_>) {
         let (expired, waiting): (Vec<_>, Vec<_>) =
             self.pending_factors().partition(|factor| factor.is_expired(context.now));
-        let room = context.policies.enrolment.most_factors().saturating_sub(self.active_factors().count());
-        let keep = MOST_PENDING.min(room).saturating_sub(1);
+        let room = context.policies.enrolment.max_factors().saturating_sub(self.active_factors().count());
+        let keep = MAX_PENDING.min(room).saturating_sub(1);
         let surplus = waiting.len().saturating_sub(keep);
         abandon(draft, expired.into_iter().chain(waiting.into_iter().take(surplus)));
     }

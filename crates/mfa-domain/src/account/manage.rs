@@ -3,11 +3,11 @@
 use otp_core::Code;
 
 use super::{
-    Account, BackupCodesChange, Codes, Context, Decision, Draft, Factor, OpenSecret, Refusal, Rejection,
-    Verdict, Verifications,
+    Account, BackupCodesChange, CodeRejection, Codes, Context, Decision, Draft, Factor, OpenSecret,
+    PolicyDenial, Verdict, Verifications,
 };
 use crate::audit::EventKind;
-use crate::policy::Change;
+use crate::policy::GuardedChange;
 use crate::{Delta, FactorId, Label};
 
 impl Account {
@@ -15,15 +15,15 @@ impl Account {
     /// nothing.
     ///
     /// # Errors
-    /// [`Refusal::UnknownFactor`], or [`Refusal::ProofRequired`] if the policy asks for one.
+    /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy asks for one.
     pub fn rename(
         &self,
         context: Context<'_>,
         id: FactorId,
         label: &Label,
-    ) -> Result<Decision<Factor>, Refusal> {
+    ) -> Result<Decision<Factor>, PolicyDenial> {
         let factor = self.known(context, id)?;
-        self.check_proof(context, Change::RenameFactor)?;
+        self.check_proof(context, GuardedChange::RenameFactor)?;
         let label = self.own_label(label, id, factor.replaces());
         if label == factor.label {
             return Ok(Decision::without_change(factor.clone()));
@@ -39,13 +39,13 @@ impl Account {
     /// since they protect nothing any more. A pending factor needs no proof.
     ///
     /// # Errors
-    /// [`Refusal::UnknownFactor`], or [`Refusal::ProofRequired`] if the policy asks for one.
-    pub fn revoke(&self, context: Context<'_>, id: FactorId) -> Result<Option<Delta>, Refusal> {
+    /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy asks for one.
+    pub fn revoke(&self, context: Context<'_>, id: FactorId) -> Result<Option<Delta>, PolicyDenial> {
         let factor = self.known(context, id)?;
         let mut draft = self.draft(context);
         draft.retire(factor);
         if factor.is_active() {
-            self.check_proof(context, Change::RevokeFactor)?;
+            self.check_proof(context, GuardedChange::RevokeFactor)?;
             let detail = [("factor_kind", factor.kind().as_str().to_owned())];
             draft.record(EventKind::FactorRevoked, Some(id), detail);
             if self.active_factors().count() == 1 {
@@ -61,16 +61,16 @@ impl Account {
     /// waits for its first code.
     ///
     /// # Errors
-    /// The [`Rejection`] of codes that are not evaluated at all. It changes nothing.
+    /// The [`CodeRejection`] of codes that are not evaluated at all. It changes nothing.
     pub fn awaiting_resynchronisation(
         &self,
         context: Context<'_>,
         id: FactorId,
         codes: [&Code; 2],
-    ) -> Result<&Factor, Rejection> {
-        let factor = self.known(context, id).map_err(|_| Rejection::UnknownFactor)?;
+    ) -> Result<&Factor, CodeRejection> {
+        let factor = self.known(context, id).map_err(|_| CodeRejection::UnknownFactor)?;
         self.check_standing(context)?;
-        if Codes::Two(codes).fit(factor) { Ok(factor) } else { Err(Rejection::Malformed) }
+        if Codes::Two(codes).fit(factor) { Ok(factor) } else { Err(CodeRejection::Malformed) }
     }
 
     /// Decides whether two consecutive codes bring a factor back in step. Both are used up, wrong ones
@@ -108,8 +108,8 @@ impl Account {
     }
 
     /// A factor that is there for the owner: active, or pending and in time.
-    pub(super) fn known(&self, context: Context<'_>, id: FactorId) -> Result<&Factor, Refusal> {
+    pub(super) fn known(&self, context: Context<'_>, id: FactorId) -> Result<&Factor, PolicyDenial> {
         let known = self.factor(id).filter(|factor| factor.is_known(context.now));
-        known.ok_or(Refusal::UnknownFactor)
+        known.ok_or(PolicyDenial::UnknownFactor)
     }
 }

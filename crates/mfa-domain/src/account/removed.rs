@@ -6,7 +6,7 @@ use super::{Account, Authenticator, Context, Draft, Factor, FactorState, OpenSec
 use crate::Timestamp;
 
 /// How many removed factors an account keeps; the oldest ones beyond that go when a factor is enrolled.
-const MOST_REMOVED: usize = 16;
+const MAX_REMOVED: usize = 16;
 
 impl Account {
     /// The factors that their owner does not have any more, but whose codes stay used: those that were
@@ -48,7 +48,7 @@ impl Account {
     /// Makes room for the next removed factors.
     pub(super) fn forget_oldest(&self, draft: &mut Draft<'_>) {
         let removed = || self.factors.iter().filter(|factor| factor.is_removed());
-        let surplus = removed().count().saturating_sub(MOST_REMOVED);
+        let surplus = removed().count().saturating_sub(MAX_REMOVED);
         removed().take(surplus).for_each(|factor| draft.remove(factor.id));
     }
 }

@@ -1,6 +1,6 @@
 //! Codes that were right before: used up, and no guesses.
 
-use super::{Account, Codes, Context, Decision, Factor, OpenSecret, Rejection, Verdict};
+use super::{Account, CodeRejection, Codes, Context, Decision, Factor, OpenSecret, Verdict};
 use crate::audit::EventKind;
 use crate::{Delta, FactorId, SubmittedCode};
 
@@ -30,14 +30,14 @@ impl Account {
         secret: &OpenSecret,
     ) -> Decision<Verdict<Factor>> {
         if codes.used(factor, secret, context) {
-            return Decision::without_change(Verdict::Rejected(Rejection::Replayed {
+            return Decision::without_change(Verdict::Rejected(CodeRejection::Replayed {
                 factor: Some(factor.id),
             }));
         }
         let mut draft = self.draft(context);
         draft.fail(Some(factor.id), codes.form());
         draft.tell_of_ahead(&[factor]);
-        Decision { answer: Verdict::Rejected(Rejection::Invalid), delta: draft.finish() }
+        Decision { answer: Verdict::Rejected(CodeRejection::Invalid), delta: draft.finish() }
     }
 }
 

@@ -18,15 +18,15 @@ pub enum Verdict<T = Verified> {
     /// It was right, and can never be right again.
     Accepted(T),
     /// It was not accepted.
-    Rejected(Rejection),
+    Rejected(CodeRejection),
 }
 
 impl<T> Verdict<T> {
     /// What was accepted, or why nothing was: for whoever wants to leave a function with a rejection by `?`.
     ///
     /// # Errors
-    /// The [`Rejection`].
-    pub fn into_result(self) -> Result<T, Rejection> {
+    /// The [`CodeRejection`].
+    pub fn into_result(self) -> Result<T, CodeRejection> {
         match self {
             Self::Accepted(accepted) => Ok(accepted),
             Self::Rejected(rejection) => Err(rejection),
@@ -54,7 +54,8 @@ pub struct BackupCodesLeft {
 
 /// Why a code was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Rejection {
+#[non_exhaustive]
+pub enum CodeRejection {
     /// It was evaluated and is wrong. It cost an attempt.
     #[error("the code is not valid")]
     Invalid,
@@ -138,31 +139,35 @@ impl Account {
     /// that is locked.
     ///
     /// # Errors
-    /// The [`Rejection`] of a code that is not evaluated at all. It changes nothing.
+    /// The [`CodeRejection`] of a code that is not evaluated at all. It changes nothing.
     pub fn candidates(
         &self,
         context: Context<'_>,
         code: &SubmittedCode,
         named: Option<FactorId>,
-    ) -> Result<Candidates<'_>, Rejection> {
+    ) -> Result<Candidates<'_>, CodeRejection> {
         if !self.is_enrolled() {
-            return Err(Rejection::NotEnrolled);
+            return Err(CodeRejection::NotEnrolled);
         }
         self.check_standing(context)?;
         if let Some(id) = named
             && !self.factor(id).is_some_and(Factor::is_active)
         {
-            return Err(Rejection::UnknownFactor);
+            return Err(CodeRejection::UnknownFactor);
         }
         match code {
             SubmittedCode::OneTimePassword(code) => {
                 let takes = |factor: &&Factor| factor.takes(code) && named.is_none_or(|id| id == factor.id);
                 let factors: Vec<_> = self.active_factors().filter(takes).collect();
-                if factors.is_empty() { Err(Rejection::Malformed) } else { Ok(Candidates::Factors(factors)) }
+                if factors.is_empty() {
+                    Err(CodeRejection::Malformed)
+                } else {
+                    Ok(Candidates::Factors(factors))
+                }
             }
             SubmittedCode::Backup(_) => match &self.backup_codes {
                 Some(codes) if named.is_none() => Ok(Candidates::BackupCodes(codes)),
-                _ => Err(Rejection::Malformed),
+                _ => Err(CodeRejection::Malformed),
             },
         }
     }
@@ -194,14 +199,14 @@ impl Account {
             (Candidates::BackupCodes(codes), SubmittedCode::Backup(_), Evidence::Hash(hash)) => {
                 accept_backup_code(&mut draft, codes, hash, context)
             }
-            _ => Err(Rejection::Invalid),
+            _ => Err(CodeRejection::Invalid),
         };
         let verdict = match outcome {
             Ok(verified) => {
                 draft.attempts().succeed(verified.verification.assurance, context.now);
                 Verdict::Accepted(verified)
             }
-            Err(rejection @ Rejection::Replayed { .. }) => {
+            Err(rejection @ CodeRejection::Replayed { .. }) => {
                 return Decision::without_change(Verdict::Rejected(rejection));
             }
             Err(rejection) => {
@@ -214,11 +219,11 @@ impl Account {
     }
 
     /// Whether codes are evaluated at all.
-    pub(super) fn check_standing(&self, context: Context<'_>) -> Result<(), Rejection> {
+    pub(super) fn check_standing(&self, context: Context<'_>) -> Result<(), CodeRejection> {
         match context.policies.lockout.judge(&self.attempts).at(context.now) {
             Standing::Open => Ok(()),
-            Standing::LockedUntil(until) => Err(Rejection::Locked { until }),
-            Standing::Disabled => Err(Rejection::Disabled),
+            Standing::LockedUntil(until) => Err(CodeRejection::Locked { until }),
+            Standing::Disabled => Err(CodeRejection::Disabled),
         }
     }
 }
@@ -269,9 +274,9 @@ fn accept_otp(
     secrets: &[OpenSecret],
     code: &Code,
     context: Context<'_>,
-) -> Result<Verified, Rejection> {
+) -> Result<Verified, CodeRejection> {
     let policy = context.policies.verification.as_ref();
-    let mut verified = Err(Rejection::Invalid);
+    let mut verified = Err(CodeRejection::Invalid);
     for factor in factors {
         // Without its secret a factor matches nothing.
         let Some(open) = OpenSecret::of(secrets, factor) else { continue };
@@ -288,8 +293,8 @@ fn accept_otp(
                 verified = Ok(Verified { verification, backup_codes: None });
             }
             open.put(draft, accepted);
-        } else if used && verified == Err(Rejection::Invalid) {
-            verified = Err(Rejection::Replayed { factor: Some(factor.id) });
+        } else if used && verified == Err(CodeRejection::Invalid) {
+            verified = Err(CodeRejection::Replayed { factor: Some(factor.id) });
         }
     }
     verified
@@ -300,10 +305,10 @@ fn accept_backup_code(
     codes: &BackupCodes,
     hash: &CodeHash,
     context: Context<'_>,
-) -> Result<Verified, Rejection> {
-    let place = codes.place(hash).ok_or(Rejection::Invalid)?;
+) -> Result<Verified, CodeRejection> {
+    let place = codes.place(hash).ok_or(CodeRejection::Invalid)?;
     if codes.is_spent(place) {
-        return Err(Rejection::Replayed { factor: None });
+        return Err(CodeRejection::Replayed { factor: None });
     }
     let remaining = codes.remaining() - 1;
     draft.backup_codes(BackupCodesChange::Spend { place, at: context.now });

@@ -34,7 +34,7 @@ impl Mfa {
     /// Gives out new backup codes; the old ones are dead.
     ///
     /// # Errors
-    /// [`Refusal`](crate::Refusal) if the user is not enrolled or did not prove themselves lately;
+    /// [`PolicyDenial`](crate::PolicyDenial) if the user is not enrolled or did not prove themselves lately;
     /// [`Undecided`] if a port failed.
     pub async fn issue_backup_codes(
         &self,

@@ -3,14 +3,16 @@
 use std::fmt;
 
 use otp_core::uri::{self, Name};
-use otp_core::{CompatibilityWarning, Secret, SecretError, SecretWarning, Strength, Token, UriError};
+use otp_core::{
+    CompatibilityWarning, Hotp, Secret, SecretError, SecretWarning, Strength, Token, Totp, UriError,
+};
 use zeroize::Zeroizing;
 
 use super::secrets::OpenSecrets;
 use super::{Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
-    Account, Authenticator, Codes, Context, Decision, Factor, FactorKind, FactorState, HotpDevice, Refusal,
-    Rejection, TotpDevice, Verdict,
+    Account, Authenticator, CodeRejection, Codes, Context, Decision, Factor, FactorKind, FactorState,
+    HotpDevice, PolicyDenial, TotpDevice, Verdict,
 };
 use crate::ports::Commit;
 use crate::sealed::SealContext;
@@ -22,12 +24,9 @@ use crate::{AccountKey, FactorId, Label, Reason, Timestamp, UserId};
 /// ```
 /// use mfa_domain::Label;
 /// use mfa_domain::mfa::NewFactor;
-/// use mfa_domain::otp_core::{Token, Totp};
 ///
-/// let phone = NewFactor {
-///     issuer: Some("Example".to_owned()),
-///     ..NewFactor::new(Label::new("Work phone")?, Token::Totp(Totp::default()))
-/// };
+/// let phone =
+///     NewFactor { issuer: Some("Example".to_owned()), ..NewFactor::totp(Label::new("Work phone")?) };
 /// # let _ = phone;
 /// # Ok::<(), mfa_domain::text::InvalidText>(())
 /// ```
@@ -87,6 +86,18 @@ impl NewFactor {
     pub const fn new(label: Label, token: Token) -> Self {
         Self { label, token, issuer: None, account_name: None, secret: None, replaces: None }
     }
+
+    /// A time-based one with the parameters that every authenticator app takes: SHA-1, 6 digits, 30 seconds.
+    #[must_use]
+    pub fn totp(label: Label) -> Self {
+        Self::new(label, Token::Totp(Totp::default()))
+    }
+
+    /// A counter-based one with SHA-1 and 6 digits, whose first counter is 0.
+    #[must_use]
+    pub fn hotp(label: Label) -> Self {
+        Self::new(label, Token::Hotp { hotp: Hotp::default(), counter: 0 })
+    }
 }
 
 impl Mfa {
@@ -113,7 +124,7 @@ impl Mfa {
     ///
     /// # Errors
     /// As [`Mfa::begin_enrolment`], with [`SecretError::Empty`] if `new` has no secret and
-    /// [`Refusal::OperatorsOnly`] if no operator calls.
+    /// [`PolicyDenial::OperatorsOnly`] if no operator calls.
     pub async fn import_factor(
         &self,
         key: &AccountKey,
@@ -134,7 +145,7 @@ impl Mfa {
         key: &AccountKey,
         call: Call<'_, Enrolment>,
         new: NewFactor,
-        decide: impl Fn(&Account, Context<'_>, Factor) -> Result<Decision<Factor>, Refusal>,
+        decide: impl Fn(&Account, Context<'_>, Factor) -> Result<Decision<Factor>, PolicyDenial>,
     ) -> Result<Enrolment, EnrolError> {
         let NewFactor { label, token, issuer, account_name, secret, replaces } = new;
         let (secret, strength) = match secret {
@@ -166,7 +177,7 @@ impl Mfa {
         let authenticator = match token {
             Token::Totp(totp) => Authenticator::Totp(TotpDevice::new(totp)),
             Token::Hotp { counter, .. } if counter > HotpDevice::MAX_COUNTER => {
-                return Err(Refusal::CounterTooLarge.into());
+                return Err(PolicyDenial::CounterTooLarge.into());
             }
             Token::Hotp { hotp, counter } => Authenticator::Hotp(HotpDevice { hotp, counter }),
         };
@@ -224,7 +235,7 @@ impl Mfa {
             };
             let opened = secrets.open(self, key, [pending]).await?;
             let Some(open) = opened.last() else {
-                return Ok(Verdict::Rejected(Rejection::UnknownFactor));
+                return Ok(Verdict::Rejected(CodeRejection::UnknownFactor));
             };
             let first = !account.is_enrolled() && account.would_confirm(context, pending, codes, open);
             let (backup_codes, set) = if first {
@@ -276,7 +287,7 @@ impl Mfa {
         // What was opened for an earlier try may have been removed since.
         let mut opened = opened.iter().filter(|open| account.factor(open.factor).is_some());
         if opened.any(|open| open.secret.matches(secret)) {
-            return Err(Refusal::DuplicateSecret.into());
+            return Err(PolicyDenial::DuplicateSecret.into());
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use otp_core::Code;
 
 use super::secrets::OpenSecrets;
 use super::{Call, ChangeError, Mfa, Undecided};
-use crate::account::{Decision, Factor, Rejection, Verdict};
+use crate::account::{CodeRejection, Decision, Factor, Verdict};
 use crate::{AccountKey, FactorId, Label};
 
 impl Mfa {
@@ -62,7 +62,7 @@ impl Mfa {
             };
             let decision = match secrets.open(self, key, [device]).await?.last() {
                 Some(open) => account.resynchronise(context, factor, codes, open),
-                None => return Ok(Verdict::Rejected(Rejection::UnknownFactor)),
+                None => return Ok(Verdict::Rejected(CodeRejection::UnknownFactor)),
             };
             if let Some(answer) = change.commit(decision, call.keep.as_ref()).await? {
                 return Ok(answer);

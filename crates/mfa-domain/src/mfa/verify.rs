@@ -10,7 +10,7 @@ impl Mfa {
     ///
     /// Without `factor`, every active factor that gives codes of that form is tried, at the price
     /// of one attempt. A right code is used up: however often and wherever it is posted at the same
-    /// time, one caller gets [`Verdict::Accepted`], and the others [`Rejection::Replayed`](crate::Rejection::Replayed), which is
+    /// time, one caller gets [`Verdict::Accepted`], and the others [`CodeRejection::Replayed`](crate::CodeRejection::Replayed), which is
     /// recorded only by [`record_replay`](Self::record_replay).
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Mfa {
         }
     }
 
-    /// Records that a used code was posted again ([`Rejection::Replayed`](crate::Rejection::Replayed)), and changes nothing else.
+    /// Records that a used code was posted again ([`CodeRejection::Replayed`](crate::CodeRejection::Replayed)), and changes nothing else.
     ///
     /// The trail keeps it for good, and whoever has seen a used code can post it for ever, so call this
     /// within a quota for each account.

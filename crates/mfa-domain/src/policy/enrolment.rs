@@ -20,19 +20,20 @@ pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
     fn admits(&self, kind: &FactorKind) -> bool;
 
     /// How many active factors a user may have.
-    fn most_factors(&self) -> usize;
+    fn max_factors(&self) -> usize;
 
     /// How long a factor waits for its first code.
     fn pending_lifetime(&self) -> Duration;
 
     /// What a change needs from the owner of an account that has an active factor. Without one
     /// there is nothing to prove it with, and nothing is asked.
-    fn proof(&self, change: Change, actor: &Actor) -> Proof;
+    fn proof(&self, change: GuardedChange, actor: &Actor) -> Proof;
 }
 
 /// A change of the factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+#[non_exhaustive]
+pub enum GuardedChange {
     /// Another factor, or one in the place of another.
     AddFactor,
     /// An operator puts in a factor that counts at once; only they may.
@@ -47,6 +48,7 @@ pub enum Change {
 
 /// What a change needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Proof {
     /// Nothing.
     None,
@@ -68,7 +70,7 @@ pub enum Proof {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardEnrolment {
     /// How many active factors a user may have. Default 10; 1 to 100.
-    pub most_factors: usize,
+    pub max_factors: usize,
     /// How long a factor waits for its first code. Default 10 minutes; at least 1 second.
     pub pending_lifetime: Duration,
     /// How long a verification proves changes. Default 5 minutes; at least 1 second.
@@ -81,7 +83,7 @@ pub struct StandardEnrolment {
 impl Default for StandardEnrolment {
     fn default() -> Self {
         Self {
-            most_factors: 10,
+            max_factors: 10,
             pending_lifetime: Duration::from_mins(10),
             proof_lifetime: Duration::from_mins(5),
             proof_assurance: Assurance::Low,
@@ -93,7 +95,7 @@ impl EnrolmentPolicy for StandardEnrolment {
     fn validate(&self) -> Result<(), InvalidPolicy> {
         let second = Duration::from_secs(1);
         InvalidPolicy::unless(&[
-            ("most_factors", (1..=100).contains(&self.most_factors), "1 to 100"),
+            ("max_factors", (1..=100).contains(&self.max_factors), "1 to 100"),
             ("pending_lifetime", self.pending_lifetime >= second, "at least 1s"),
             ("proof_lifetime", self.proof_lifetime >= second, "at least 1s"),
         ])
@@ -103,19 +105,22 @@ impl EnrolmentPolicy for StandardEnrolment {
         matches!(kind, FactorKind::Totp | FactorKind::Hotp)
     }
 
-    fn most_factors(&self) -> usize {
-        self.most_factors
+    fn max_factors(&self) -> usize {
+        self.max_factors
     }
 
     fn pending_lifetime(&self) -> Duration {
         self.pending_lifetime
     }
 
-    fn proof(&self, change: Change, actor: &Actor) -> Proof {
+    fn proof(&self, change: GuardedChange, actor: &Actor) -> Proof {
         match change {
-            Change::RenameFactor => Proof::None,
-            Change::RevokeFactor | Change::ImportFactor if actor.is_admin() => Proof::None,
-            Change::AddFactor | Change::ImportFactor | Change::RevokeFactor | Change::IssueBackupCodes => {
+            GuardedChange::RenameFactor => Proof::None,
+            GuardedChange::RevokeFactor | GuardedChange::ImportFactor if actor.is_admin() => Proof::None,
+            GuardedChange::AddFactor
+            | GuardedChange::ImportFactor
+            | GuardedChange::RevokeFactor
+            | GuardedChange::IssueBackupCodes => {
                 Proof::Fresh { age: self.proof_lifetime, at_least: self.proof_assurance }
             }
         }

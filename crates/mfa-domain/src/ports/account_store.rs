@@ -81,6 +81,7 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a change that did not win was not made"]
+#[non_exhaustive]
 pub enum Commit {
     /// It was made, whole and durable.
     Won,

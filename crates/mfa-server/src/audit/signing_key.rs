@@ -1,10 +1,11 @@
 //! The key that signs checkpoints: in a file beside the key ring, made once, and never printed.
 
+use mfa_domain::ports::SystemEntropy;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mfa_crypto::{OsEntropy, PublicKey, SigningKey};
+use mfa_crypto::{PublicKey, SigningKey};
 use tracing::info;
 
 use crate::config::Config;
@@ -24,7 +25,7 @@ pub(crate) fn open(config: &Config) -> Result<SigningKey> {
     if let Some(key) = read(&path)? {
         return Ok(key);
     }
-    let key = SigningKey::generate(&OsEntropy)?;
+    let key = SigningKey::generate(&SystemEntropy)?;
     data_dir::replace(&path, key.to_pem().as_bytes())?;
     // Servers that write to one folder must have the same.
     info!(key = key.public_key().id(), file = %path.display(), "a key to sign checkpoints was made");

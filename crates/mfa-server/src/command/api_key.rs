@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use mfa_actix::api_key::PlainApiKey;
-use mfa_crypto::OsEntropy;
-use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyList, ApiKeyName, Clock, Scopes, SystemClock};
+use mfa_domain::ports::{
+    ApiKey, ApiKeyId, ApiKeyList, ApiKeyName, Clock, Scopes, SystemClock, SystemEntropy,
+};
 use mfa_domain::{TenantId, UserCase};
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ pub(super) async fn create(
     tenant: &TenantId,
     scopes: Scopes,
 ) -> Result<PlainApiKey> {
-    let key = PlainApiKey::generate(&OsEntropy)?;
+    let key = PlainApiKey::generate(&SystemEntropy)?;
     let user_case = UserCase::from(settings.users.case);
     let record = ApiKey { name, user_case, ..key.record(tenant.clone(), scopes, SystemClock.now()) };
     installation.api_keys.insert(&record).await.context("the API key was not kept")?;

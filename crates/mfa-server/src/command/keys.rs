@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
-use mfa_crypto::OsEntropy;
 use mfa_domain::KeyId;
-use mfa_domain::ports::{Clock, SystemClock};
+use mfa_domain::ports::{Clock, SystemClock, SystemEntropy};
 use serde_json::json;
 
 use super::operator;
@@ -42,9 +41,9 @@ async fn add(config: &Config, standby: bool, json: Json) -> Result<()> {
     let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
     let now = SystemClock.now();
     let id = if standby {
-        ring.add_standby(&OsEntropy, now).map_err(|error| Misuse(error.to_string()))?
+        ring.add_standby(&SystemEntropy, now).map_err(|error| Misuse(error.to_string()))?
     } else {
-        ring.add(&OsEntropy, now)?
+        ring.add(&SystemEntropy, now)?
     };
     key_ring::write(&path, &ring)?;
     if json.json {

@@ -4,11 +4,11 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use mfa_crypto::{AesGcmVault, KeyRing, OsEntropy};
+use mfa_crypto::{AesGcmVault, KeyRing};
 use mfa_domain::mfa::{Confirmation, Enrolment, NewFactor, PlainBackupCodes};
 use mfa_domain::otp_core::{Token, Totp, qr};
-use mfa_domain::ports::{Clock, SystemClock};
-use mfa_domain::{AccountKey, Actor, Label, Mfa, Rejection, SubmittedCode, TenantId, Verdict, Verified};
+use mfa_domain::ports::{Clock, SystemClock, SystemEntropy};
+use mfa_domain::{AccountKey, Actor, CodeRejection, Label, Mfa, SubmittedCode, TenantId, Verdict, Verified};
 use zeroize::Zeroizing;
 
 use crate::cli::TryArgs;
@@ -20,8 +20,8 @@ use crate::storage::{Absent, Storage};
 pub(super) async fn run(config: &Config, arguments: TryArgs) -> Result<()> {
     let settings = Settings { store: StoreUrl::Memory, ..config.settings.clone() };
     let storage = Storage::open(&settings, Absent::Create).await?;
-    let ring = KeyRing::generate(&OsEntropy, SystemClock.now())?;
-    let vault = Arc::new(AesGcmVault::new(ring, Arc::new(OsEntropy)));
+    let ring = KeyRing::generate(&SystemEntropy, SystemClock.now())?;
+    let vault = Arc::new(AesGcmVault::new(ring));
     let mfa = use_cases(&settings, &storage, vault)?;
     let key = AccountKey::new(TenantId::new("try")?, arguments.user);
     let issuer = if settings.issuer.is_empty() { "mfa-server" } else { &settings.issuer };
@@ -116,13 +116,13 @@ fn say_backup_codes(codes: Option<&PlainBackupCodes>) -> Result<()> {
     codes.codes().iter().try_for_each(|code| output::say(format_args!("  {}", code.to_display().as_str())))
 }
 
-fn say_rejection(rejection: Rejection) -> Result<()> {
+fn say_rejection(rejection: CodeRejection) -> Result<()> {
     match rejection {
-        Rejection::Locked { until } => {
+        CodeRejection::Locked { until } => {
             bail!("too many wrong codes: the account is locked until {until}")
         }
-        Rejection::Invalid => output::say("Not accepted: it is wrong. It costs an attempt."),
-        Rejection::Replayed { .. } => output::say(
+        CodeRejection::Invalid => output::say("Not accepted: it is wrong. It costs an attempt."),
+        CodeRejection::Replayed { .. } => output::say(
             "Not accepted: it was used before. Callers are told the same as for a wrong code; it costs nothing.",
         ),
         other => output::say(format_args!("Not accepted: {other}.")),

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use anyhow::{Context, Result, bail};
-use mfa_domain::delivery::Turn;
+use mfa_domain::delivery::Claimable;
 use mfa_domain::ports::{Clock, Commit, DeliveryStore, EventPosition, StoreError, SystemClock};
 use mfa_domain::{Delivery, EndpointId, Timestamp, Version, Versioned};
 use mfa_webhook::{Answer, Message};
@@ -128,10 +128,10 @@ fn row(webhook: &Webhook, kept: &Kept, last: EventPosition) -> [String; 9] {
         Err(_) => "unreadable",
         Ok(None) => "not started",
         Ok(Some(kept)) => match kept.turn(now) {
-            Turn::Stopped => "stopped",
-            Turn::Wait(_) if kept.claimed_until > now => "sending",
-            Turn::Wait(_) => "waiting",
-            Turn::Free => "ready",
+            Claimable::Stopped => "stopped",
+            Claimable::Wait(_) if kept.claimed_until > now => "sending",
+            Claimable::Wait(_) => "waiting",
+            Claimable::Free => "ready",
         },
     };
     let kept = kept.as_ref().ok().and_then(Option::as_ref);

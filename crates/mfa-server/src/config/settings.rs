@@ -95,7 +95,7 @@ pub(crate) struct Lockout {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Enrolment {
-    pub(crate) most_factors: usize,
+    pub(crate) max_factors: usize,
     #[serde(with = "duration")]
     pub(crate) pending_lifetime: Duration,
     #[serde(with = "duration")]
@@ -309,25 +309,25 @@ impl From<Lockout> for StandardLockout {
 
 impl From<StandardEnrolment> for Enrolment {
     fn from(policy: StandardEnrolment) -> Self {
-        let StandardEnrolment { most_factors, pending_lifetime, proof_lifetime, proof_assurance } = policy;
+        let StandardEnrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance } = policy;
         let proof_assurance = match proof_assurance {
             Assurance::Low => ProofAssurance::Low,
             Assurance::Medium => ProofAssurance::Medium,
             Assurance::High => ProofAssurance::High,
         };
-        Self { most_factors, pending_lifetime, proof_lifetime, proof_assurance }
+        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance }
     }
 }
 
 impl From<Enrolment> for StandardEnrolment {
     fn from(settings: Enrolment) -> Self {
-        let Enrolment { most_factors, pending_lifetime, proof_lifetime, proof_assurance } = settings;
+        let Enrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance } = settings;
         let proof_assurance = match proof_assurance {
             ProofAssurance::Low => Assurance::Low,
             ProofAssurance::Medium => Assurance::Medium,
             ProofAssurance::High => Assurance::High,
         };
-        Self { most_factors, pending_lifetime, proof_lifetime, proof_assurance }
+        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance }
     }
 }
 

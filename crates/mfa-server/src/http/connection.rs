@@ -32,7 +32,7 @@ use tokio_util::codec::{Decoder, Encoder};
 /// How long a client may take to send the head of a request, to send its body, and to read the answer, and how long a
 /// request that was sent ahead may wait for its place. The time for the head begins with the connection or the end of
 /// the answer before, so it limits idle connections, too.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the server waits for the client to close the connection, and how many bytes it discards until then.
 const LINGER: (Duration, u64) = (Duration::from_secs(1), 1024 * 1024);
@@ -80,7 +80,7 @@ impl Connection {
                 Ok(request) => {
                     if sent_ahead {
                         // However many clients pipeline, together they take no more time from others than one client.
-                        let place = timeout(PATIENCE, Arc::clone(&self.ahead).acquire_owned()).await;
+                        let place = timeout(CLIENT_TIMEOUT, Arc::clone(&self.ahead).acquire_owned()).await;
                         let Ok(Ok(place)) = place else { return self.abort() };
                         request.extensions_mut().insert(HeldForWork::new(place));
                         // What has arrived from others is read first.
@@ -98,7 +98,9 @@ impl Connection {
             if !readable || stopping.notified().now_or_never().is_some() {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
-            let Ok(Ok(())) = timeout(PATIENCE, self.answer(response)).await else { return self.abort() };
+            let Ok(Ok(())) = timeout(CLIENT_TIMEOUT, self.answer(response)).await else {
+                return self.abort();
+            };
             if !self.codec.keep_alive() {
                 return self.linger().await;
             }
@@ -109,7 +111,7 @@ impl Connection {
     async fn request(&mut self, stopping: &GracefulShutdownSignal) -> Result<Request, Unread> {
         let head = tokio::select! {
             biased;
-            head = timeout(PATIENCE, self.head()) => head,
+            head = timeout(CLIENT_TIMEOUT, self.head()) => head,
             () = stopping.notified() => return Err(Unread::Over),
         };
         let mut request = match head {
@@ -117,7 +119,7 @@ impl Connection {
             Err(_) if self.buffer.is_empty() => return Err(Unread::Over),
             Err(_) => return Err(Unread::Refused(ProblemCode::RequestTimeout)),
         };
-        let body = timeout(PATIENCE, self.body(&request)).await;
+        let body = timeout(CLIENT_TIMEOUT, self.body(&request)).await;
         let body = body.unwrap_or(Err(Unread::Refused(ProblemCode::RequestTimeout)))?;
         request.head_mut().peer_addr = self.peer;
         *request.payload() = Payload::from(body);

@@ -2,7 +2,7 @@
 
 use crate::transaction::by_itself;
 
-use super::{Arrays, Change, Put, Query, column};
+use super::{Arrays, ChangeRows, Put, Query, column};
 
 /// The commits of one wave, in which no account is twice, and each is of an account that is there,
 /// with one event and at most one factor.
@@ -73,7 +73,7 @@ pub(crate) const USUAL: &str = concat!(
 );
 
 /// The values of a wave.
-pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
     let factors: Vec<Option<&Put>> = wave.iter().map(|change| change.factors.first()).collect();
     let events: Vec<_> = wave.iter().flat_map(|change| &change.events).collect();

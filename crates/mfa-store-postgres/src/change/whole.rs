@@ -2,13 +2,13 @@
 
 use crate::transaction::by_itself;
 
-use super::{Arrays, Change, Codes, Query, column, numbered};
+use super::{Arrays, ChangeRows, Codes, Query, column, numbered};
 
 /// The commits of one wave: new accounts, any number of factors and events, backup codes.
 ///
 /// What holds for [`USUAL`](super::USUAL) holds here: the version is compared in the `UPDATE`, and
 /// every other part takes its rows from `won`. No row is changed by two parts, which PostgreSQL would
-/// not do in any defined order: the changes of one delta are summed up before ([`Change::of`]).
+/// not do in any defined order: the changes of one delta are summed up before ([`ChangeRows::of`]).
 ///
 /// Rows are locked in the order of their keys. An account that is to be added and is there already is not
 /// waited for, whoever changes it.
@@ -148,7 +148,7 @@ pub(crate) const WHOLE: &str = concat!(
 );
 
 /// The values of a wave.
-pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let query = bind_accounts(query, wave);
     let query = bind_codes(bind_factors_and_events(query, wave), wave);
     let claimed = numbered(wave, |change| &change.claimed);
@@ -160,7 +160,7 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(&released, |(_, handle)| handle.as_slice()))
 }
 
-fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
     query
         .bind(column(wave, |c| c.key.tenant.as_str()))
@@ -180,7 +180,7 @@ fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
         .bind(column(wave, |c| c.data.as_deref()))
 }
 
-fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let puts = numbered(wave, |change| &change.factors);
     let events = numbered(wave, |change| &change.events);
     query
@@ -209,7 +209,7 @@ fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'
         .bind(column(&events, |(_, event)| event.hash.as_slice()))
 }
 
-fn bind_codes<'q>(query: Query<'q>, wave: &[&'q Change]) -> Query<'q> {
+fn bind_codes<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let removed = numbered(wave, |change| &change.removed);
     let mut no_codes: Vec<i64> = Vec::new();
     let mut sets: Vec<(i64, &str, i64, &Vec<_>)> = Vec::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mfa_domain::ports::{AccountStore, Clock, Commit, EventQuery};
 use mfa_domain::{
-    Account, AccountKey, Actor, AuditHead, Authenticator, EventKind, Factor, Mfa, Rejection, TenantId,
+    Account, AccountKey, Actor, AuditHead, Authenticator, CodeRejection, EventKind, Factor, Mfa, TenantId,
     Verdict, Versioned,
 };
 
@@ -263,7 +263,7 @@ pub async fn two_backup_codes_are_both_spent(stores: &Stores) -> Result<(), Viol
         for code in codes {
             let again = replicas.post(&user.key, std::slice::from_ref(code)).await?;
             ensure!(
-                again == [Verdict::Rejected(Rejection::Replayed { factor: None })],
+                again == [Verdict::Rejected(CodeRejection::Replayed { factor: None })],
                 "a backup code is still good: {again:?}"
             );
         }
@@ -294,7 +294,7 @@ pub async fn logins_that_are_posted_twice_cost_nothing(stores: &Stores) -> Resul
             "of two posts {verified} were accepted and {replayed} found used"
         );
         let replayed = verdicts.into_iter().find_map(|verdict| match verdict {
-            Verdict::Rejected(Rejection::Replayed { factor }) => Some(factor),
+            Verdict::Rejected(CodeRejection::Replayed { factor }) => Some(factor),
             _ => None,
         });
         let recorder = &replicas.mfas[login % 2];
@@ -308,7 +308,7 @@ pub async fn logins_that_are_posted_twice_cost_nothing(stores: &Stores) -> Resul
 
     let wrong = user.wrong_codes(replicas.clock.now(), 1);
     let verdicts = replicas.post(&user.key, &wrong).await?;
-    ensure!(verdicts == [Verdict::Rejected(Rejection::Invalid)], "a wrong code: {verdicts:?}");
+    ensure!(verdicts == [Verdict::Rejected(CodeRejection::Invalid)], "a wrong code: {verdicts:?}");
     let failures = stores[0].load(&user.key).await?.value.attempts.failures;
     ensure!(failures == 1, "one wrong code was evaluated, and {failures} counted");
     Ok(())
@@ -327,9 +327,10 @@ pub async fn every_wrong_code_is_counted(stores: &Stores) -> Result<(), Violatio
         let wrong = user.wrong_codes(replicas.clock.now(), 200);
         let verdicts = replicas.post(&user.key, &wrong).await?;
         let evaluated =
-            verdicts.iter().filter(|verdict| **verdict == Verdict::Rejected(Rejection::Invalid)).count();
-        let locked =
-            verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Rejected(Rejection::Locked { .. })));
+            verdicts.iter().filter(|verdict| **verdict == Verdict::Rejected(CodeRejection::Invalid)).count();
+        let locked = verdicts
+            .iter()
+            .filter(|verdict| matches!(verdict, Verdict::Rejected(CodeRejection::Locked { .. })));
         ensure!(
             evaluated == 5 && locked.count() == 195,
             "{evaluated} of 200 wrong codes were evaluated before the account was locked"
@@ -341,7 +342,7 @@ pub async fn every_wrong_code_is_counted(stores: &Stores) -> Result<(), Violatio
         ensure!(failures == 5, "five wrong codes were evaluated, and {failures} counted");
         let right = user.code(replicas.clock.now());
         let verdicts = replicas.post(&user.key, &[right]).await?;
-        let locked = matches!(verdicts[..], [Verdict::Rejected(Rejection::Locked { .. })]);
+        let locked = matches!(verdicts[..], [Verdict::Rejected(CodeRejection::Locked { .. })]);
         ensure!(locked, "a right code on a locked account: {verdicts:?}");
     }
     Ok(())
@@ -449,7 +450,7 @@ pub async fn one_account_wins_each_handle(stores: &Stores) -> Result<(), Violati
 }
 
 fn is_replayed(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Rejected(Rejection::Replayed { .. }))
+    matches!(verdict, Verdict::Rejected(CodeRejection::Replayed { .. }))
 }
 
 /// Changes an account so often, so that its version, its failures and its factor's counter are one

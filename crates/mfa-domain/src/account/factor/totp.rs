@@ -184,7 +184,7 @@ pub struct Drift {
 
 impl Drift {
     /// Successes on one side that move the window.
-    pub const PATIENCE: i8 = 3;
+    pub const SUCCESSES_TO_MOVE: i8 = 3;
 
     /// What is known after the second of two consecutive codes was found at step `matched`, while the
     /// clock said `step`; `None` if that is too far off to be kept.
@@ -219,7 +219,7 @@ impl Drift {
         };
         let moved = self.steps.saturating_add(leaning.signum().into());
         let back = moved.unsigned_abs() < self.steps.unsigned_abs();
-        if leaning.unsigned_abs() < Self::PATIENCE.unsigned_abs() {
+        if leaning.unsigned_abs() < Self::SUCCESSES_TO_MOVE.unsigned_abs() {
             Self { leaning, ..self }
         } else if back || moved.unsigned_abs() <= bound.into() {
             Self { steps: moved, leaning: 0 }

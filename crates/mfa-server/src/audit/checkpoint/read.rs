@@ -142,9 +142,10 @@ impl Hashed {
 
 #[cfg(test)]
 mod tests {
+    use mfa_domain::ports::SystemEntropy;
     use std::fs;
 
-    use mfa_crypto::{OsEntropy, SigningKey};
+    use mfa_crypto::SigningKey;
     use mfa_store_memory::MemoryStore;
     use mfa_testkit::changes;
     use tempfile::TempDir;
@@ -163,7 +164,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("checkpoint.jsonl");
-        let key = SigningKey::generate(&OsEntropy).unwrap();
+        let key = SigningKey::generate(&SystemEntropy).unwrap();
         let replacement = Replacement::begin(&to).unwrap();
         let plan = Plan { installation: "prod".to_owned(), previous: None, to: replacement };
         assert_eq!(write(&store, &key, plan, |_| ()).await.unwrap().accounts, 3);
@@ -234,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn that_of_another_key_or_installation_is_refused() {
         let (_folder, path, key) = checkpoint().await;
-        let other = SigningKey::generate(&OsEntropy).unwrap();
+        let other = SigningKey::generate(&SystemEntropy).unwrap();
         let refused = refusal(&path, &other, "prod");
         assert!(refused.contains(&format!("signed with key {}", key.public_key().id())), "{refused}");
         // Whoever writes the id of the right key into it still cannot sign.

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
-use mfa_crypto::{AesGcmVault, OsEntropy};
+use mfa_crypto::AesGcmVault;
 use mfa_domain::ports::Vault;
 use mfa_domain::{EventId, TenantId};
 use serde_json::json;
@@ -56,7 +54,7 @@ pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<Exit> 
 async fn vault(config: &Config, storage: &Storage) -> Result<AesGcmVault> {
     let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
     let ring = key_ring::existing(&RingSource::of(config)?, &in_use)?;
-    Ok(AesGcmVault::new(ring, Arc::new(OsEntropy)))
+    Ok(AesGcmVault::new(ring))
 }
 
 fn say(path: &Path, exported: &Exported, last: Option<EventId>, json: bool) -> Result<()> {

@@ -16,11 +16,11 @@ use crate::output::{self, Progress};
 use crate::storage::{Absent, Storage};
 
 /// Chains that are named to people; beyond that they are counted.
-const MOST_SAID: usize = 20;
+const MAX_SAID: usize = 20;
 
 /// Chains that are named to programs, so that a database which is another one altogether does not
 /// fill the memory.
-const MOST_LISTED: usize = 10_000;
+const MAX_LISTED: usize = 10_000;
 
 pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit> {
     if !arguments.export.is_empty() {
@@ -121,7 +121,7 @@ impl Watch for Findings {
 
     fn found(&mut self, finding: Finding) {
         self.count += 1;
-        if self.listed.len() < MOST_LISTED {
+        if self.listed.len() < MAX_LISTED {
             self.listed.push(finding);
         }
     }
@@ -141,7 +141,7 @@ fn as_json(Finding { place, sequence, what }: &Finding) -> Value {
 }
 
 fn say(checked: Checked, how: &str, listed: &[Finding], count: u64) -> Result<()> {
-    for Finding { place, sequence, what } in listed.iter().take(MOST_SAID) {
+    for Finding { place, sequence, what } in listed.iter().take(MAX_SAID) {
         let at = if *sequence == 0 { String::new() } else { format!(", at event {sequence}") };
         output::say(format_args!("BROKEN  {place}{at}: {what}"))?;
     }

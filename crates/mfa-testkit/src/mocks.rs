@@ -1,0 +1,237 @@
+//! Mocks of every port, by `mockall`: for a test that says what is called and what is answered.
+//!
+//! ```
+//! use mfa_domain::ports::Clock;
+//! use mfa_domain::Timestamp;
+//! use mfa_testkit::mocks::MockClock;
+//!
+//! let mut clock = MockClock::new();
+//! clock.expect_now().times(1).return_const(Timestamp::from_unix_seconds(59));
+//! assert_eq!(clock.now().unix_seconds(), 59);
+//! ```
+
+#![allow(missing_docs, clippy::ref_option_ref, reason = "mockall writes these")]
+
+use async_trait::async_trait;
+use mfa_domain::account::CodeHash;
+use mfa_domain::ports::{
+    AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, ChallengeStore,
+    Clock, CodeHasher, Commit, DeliveryStore, Deviation, Entropy, EntropyError, EventPage, EventPosition,
+    EventQuery, HasherError, ReferenceClock, ReferenceClockError, StoreError, Throttle, ThrottleKey,
+    TrailPage, Vault, VaultError,
+};
+use mfa_domain::{
+    Account, AccountKey, AuditHead, BackupCode, Challenge, ChallengeId, Charge, Delivery, Delta, EndpointId,
+    EventId, Handle, KeyId, Progress, Quota, SealContext, Sealed, TenantId, Timestamp, Version, Versioned,
+};
+use mockall::mock;
+use zeroize::Zeroizing;
+
+mock! {
+    #[derive(Debug)]
+    pub AccountStore {}
+
+    #[async_trait]
+    impl AccountStore for AccountStore {
+        async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError>;
+        async fn load_without_backup_codes(
+            &self,
+            key: &AccountKey,
+        ) -> Result<Versioned<Account>, StoreError>;
+        async fn commit(
+            &self,
+            key: &AccountKey,
+            expected: Version,
+            delta: &Delta,
+        ) -> Result<Commit, StoreError>;
+        async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError>;
+        async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
+        async fn trim(
+            &self,
+            key: &AccountKey,
+            from: AuditHead,
+            to: AuditHead,
+        ) -> Result<Commit, StoreError>;
+        async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError>;
+        async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError>;
+    }
+}
+
+mock! {
+    /// What borrows inside of something else is expected by value.
+    #[derive(Debug)]
+    pub ApiKeyStore {
+        pub fn insert(&self, key: &ApiKey) -> Result<(), StoreError>;
+        pub fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError>;
+        pub fn list(&self, tenant: Option<TenantId>) -> Result<ApiKeyList, StoreError>;
+        pub fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError>;
+        pub fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError>;
+    }
+}
+
+#[async_trait]
+impl ApiKeyStore for MockApiKeyStore {
+    async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
+        self.insert(key)
+    }
+
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.find(id)
+    }
+
+    async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
+        self.list(tenant.cloned())
+    }
+
+    async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
+        self.revoke(id, at)
+    }
+
+    async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
+        self.note_use(id, at)
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub ChallengeStore {}
+
+    #[async_trait]
+    impl ChallengeStore for ChallengeStore {
+        async fn put(&self, challenge: &Challenge) -> Result<(), StoreError>;
+        async fn get(
+            &self,
+            id: &ChallengeId,
+            now: Timestamp,
+        ) -> Result<Option<Versioned<Challenge>>, StoreError>;
+        async fn swap(
+            &self,
+            id: &ChallengeId,
+            expected: Version,
+            next: &Progress,
+            now: Timestamp,
+        ) -> Result<Commit, StoreError>;
+        async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub DeliveryStore {}
+
+    #[async_trait]
+    impl DeliveryStore for DeliveryStore {
+        async fn delivery(&self, endpoint: &EndpointId) -> Result<Option<Versioned<Delivery>>, StoreError>;
+        async fn swap(
+            &self,
+            endpoint: &EndpointId,
+            expected: Version,
+            next: &Delivery,
+        ) -> Result<Commit, StoreError>;
+        async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError>;
+        async fn last_event(&self) -> Result<EventPosition, StoreError>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub Throttle {}
+
+    #[async_trait]
+    impl Throttle for Throttle {
+        async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError>;
+    }
+}
+
+mock! {
+    /// Contexts are expected as the bytes that they bind ([`SealContext::associated_data`]).
+    #[derive(Debug)]
+    pub Vault {
+        pub fn seal(&self, plain: &[u8], context: Vec<u8>) -> Result<Sealed, VaultError>;
+        pub fn open(&self, sealed: &Sealed, context: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, VaultError>;
+        pub fn check(&self, key: &KeyId) -> Result<(), VaultError>;
+        pub fn newest(&self) -> KeyId;
+        pub fn supersedes(&self, key: &KeyId) -> bool;
+        pub fn event_id(&self, tenant: &TenantId, position: EventPosition) -> EventId;
+        pub fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition>;
+    }
+}
+
+#[async_trait]
+impl Vault for MockVault {
+    async fn seal(&self, plain: &[u8], context: &SealContext<'_>) -> Result<Sealed, VaultError> {
+        self.seal(plain, context.associated_data())
+    }
+
+    async fn open(
+        &self,
+        sealed: &Sealed,
+        context: &SealContext<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.open(sealed, context.associated_data())
+    }
+
+    async fn check(&self, key: &KeyId) -> Result<(), VaultError> {
+        self.check(key)
+    }
+
+    fn newest(&self) -> KeyId {
+        self.newest()
+    }
+
+    fn supersedes(&self, key: &KeyId) -> bool {
+        self.supersedes(key)
+    }
+
+    fn event_id(&self, tenant: &TenantId, position: EventPosition) -> EventId {
+        self.event_id(tenant, position)
+    }
+
+    fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition> {
+        self.event_position(tenant, id)
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub CodeHasher {}
+
+    #[async_trait]
+    impl CodeHasher for CodeHasher {
+        fn scheme(&self) -> Result<String, HasherError>;
+        async fn hash(&self, scheme: &str, code: &BackupCode) -> Result<CodeHash, HasherError>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub Clock {}
+
+    impl Clock for Clock {
+        fn now(&self) -> Timestamp;
+    }
+}
+
+mock! {
+    /// It is expected to be compared, with whatever clock.
+    #[derive(Debug)]
+    pub ReferenceClock {
+        pub fn compare(&self) -> Result<Deviation, ReferenceClockError>;
+    }
+}
+
+#[async_trait]
+impl ReferenceClock for MockReferenceClock {
+    async fn compare(&self, _: &dyn Clock) -> Result<Deviation, ReferenceClockError> {
+        self.compare()
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub Entropy {}
+
+    impl Entropy for Entropy {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
+    }
+}
