@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{Data, ServiceConfig};
-use mfa_domain::Mfa;
 use mfa_domain::ports::{ApiKeyStore, Clock};
+use mfa_domain::{Mfa, TenantSettings};
 
 use crate::clocks::Clocks;
 use crate::key_use::KeyUses;
@@ -44,17 +44,17 @@ impl Api {
             readiness,
             clock,
             document: openapi_json().into(),
-            issuer: None,
+            tenants: TenantSettings::default(),
             request_timeout,
             metrics: None,
         };
         Self { state }
     }
 
-    /// The issuer that authenticator apps show when a caller names none; the tenant by default.
+    /// What holds for each tenant.
     #[must_use]
-    pub fn issuer(mut self, issuer: String) -> Self {
-        self.state.issuer = Some(issuer);
+    pub fn tenants(mut self, settings: TenantSettings) -> Self {
+        self.state.tenants = settings;
         self
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use mfa_domain::Mfa;
 use mfa_domain::ports::{ApiKeyStore, Clock};
+use mfa_domain::{Mfa, TenantSettings};
 
 use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
@@ -23,7 +23,7 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     /// The description of the API, shared by all answers, since anybody may ask for it.
     pub(crate) document: Bytes,
-    pub(crate) issuer: Option<String>,
+    pub(crate) tenants: TenantSettings,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,
 }

@@ -19,6 +19,7 @@ use crate::change::ChangeRows;
 use crate::column::{Row, integer, millis};
 use crate::connections::Connections;
 use crate::rows::{self, AccountRow};
+use crate::store::reading;
 use crate::transaction::{TimeLimits, by_itself};
 use crate::{PostgresError, PostgresStore, events};
 
@@ -134,9 +135,12 @@ impl AccountStore for PostgresStore {
     }
 
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let (query, patience) = (query.clone(), self.options.call_timeout / 2);
-        let page =
-            self.connections.transact(|on| Box::pin(async move { events::page(on, &query, patience).await }));
+        let patience = self.options.call_timeout / 2;
+        let page = reading(|| {
+            let query = query.clone();
+            self.connections
+                .transact(move |on| Box::pin(async move { events::page(on, &query, patience).await }))
+        });
         Ok(page.await?)
     }
 
@@ -148,8 +152,11 @@ impl AccountStore for PostgresStore {
     }
 
     async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
-        let (tenant, handle) = (tenant.clone(), handle.clone());
-        Ok(self.connections.transact(|on| Box::pin(async move { find(on, tenant, &handle).await })).await?)
+        let found = reading(|| {
+            let (tenant, handle) = (tenant.clone(), handle.clone());
+            self.connections.transact(|on| Box::pin(async move { find(on, tenant, &handle).await }))
+        });
+        Ok(found.await?)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

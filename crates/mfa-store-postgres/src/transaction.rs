@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{AssertSqlSafe, Connection, Executor, FromRow, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, FromRow, PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
 use crate::{PostgresError, PostgresOptions};
@@ -128,10 +128,8 @@ pub(crate) async fn transact<T>(
     for left in (0..BEGINNINGS).rev() {
         let error = match on.begin_with(AssertSqlSafe(limits.beginning())).await {
             Ok(mut transaction) => {
-                // If it fails the transaction is dropped, and so rolled back.
-                let done = work(&mut transaction).await?;
-                transaction.commit().await.map_err(PostgresError::from_driver)?;
-                return Ok(done);
+                let done = work(&mut transaction).await;
+                return finish(transaction, done).await;
             }
             Err(error) => error,
         };
@@ -174,15 +172,47 @@ where
         let error = match on.begin_with(AssertSqlSafe(limits.beginning())).await {
             Ok(mut transaction) => {
                 let made = statement().fetch_all(&mut *transaction).await;
-                let made = made.map_err(PostgresError::from_driver)?;
-                transaction.commit().await.map_err(PostgresError::from_driver)?;
-                return Ok(made);
+                return finish(transaction, made.map_err(PostgresError::from_driver)).await;
             }
             Err(error) => error,
         };
         begin_again(on, error, left).await?;
     }
     Err(PostgresError::StatementTimeout)
+}
+
+/// Commits what was done, or rolls it back at once.
+///
+/// The limits of a transaction end where it fails: to roll it back is up to those of the session, which may be too short. A
+/// rollback that is left to the connection's next statement could fail there, and that statement with it.
+async fn finish<T>(
+    mut transaction: Transaction<'_, Postgres>,
+    done: Result<T, PostgresError>,
+) -> Result<T, PostgresError> {
+    let error = match done {
+        Ok(done) => {
+            return transaction.commit().await.map_err(PostgresError::from_driver).map(|()| done);
+        }
+        Err(error) => error,
+    };
+    // Otherwise it goes with its connection.
+    if !error.breaks_connection() {
+        roll_back(&mut transaction).await?;
+    }
+    Err(error)
+}
+
+/// Until it is done: what is sent once more when a transaction is dropped finds none.
+async fn roll_back(on: &mut PgConnection) -> Result<(), PostgresError> {
+    for left in (0..BEGINNINGS).rev() {
+        let Err(error) = on.execute("ROLLBACK").await else { return Ok(()) };
+        let is_stopped =
+            error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"));
+        if left == 0 || !is_stopped {
+            return Err(PostgresError::ConnectionLost(Arc::new(error)));
+        }
+    }
+    Ok(())
 }
 
 /// After a beginning that failed: whether another one is worth it.
@@ -197,8 +227,7 @@ async fn begin_again(on: &mut PgConnection, error: sqlx::Error, left: usize) -> 
         return Err(error);
     }
     // The message was not carried out to its end, and may have begun one.
-    let over = on.execute("ROLLBACK").await;
-    over.map_err(|error| PostgresError::ConnectionLost(Arc::new(error)))?;
+    roll_back(on).await?;
     if left > 0 && matches!(error, PostgresError::StatementTimeout) { Ok(()) } else { Err(error) }
 }
 

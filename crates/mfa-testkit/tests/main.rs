@@ -7,3 +7,4 @@ mod broken_keys;
 mod broken_throttles;
 mod fakes;
 mod naive;
+mod own_store;

@@ -139,7 +139,7 @@ pub(crate) async fn enrol(
     if (request.secret.is_some() || request.imported) && !caller.is_admin {
         return Err(Problem::forbidden(&[Scope::Admin]));
     }
-    let default_issuer = state.issuer.clone().unwrap_or_else(|| caller.tenant.to_string());
+    let default_issuer = state.tenants.issuer(&caller.tenant).to_owned();
     let reason = reason(&request)?;
     let (new, tolerated) = new_factor(request, default_issuer)?;
     let reply = |enrolment: &Enrolment| {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use mfa_actix::throttling::Proxies;
 use mfa_actix::{Api, Throttling};
-use mfa_domain::TenantId;
 use mfa_domain::ports::{ApiKeyName, ClockBeforeEpoch, Scope, SystemClock};
+use mfa_domain::{TenantId, TenantSettings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -93,7 +93,11 @@ async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
         .request_timeout(settings.request_timeout)
         .clocks(clocks::watch(settings, installation).await)
         .metrics(Arc::new(move || metrics.render()));
-    Ok(if settings.issuer.is_empty() { api } else { api.issuer(settings.issuer.clone()) })
+    let mut tenants = TenantSettings::default();
+    if !settings.issuer.is_empty() {
+        tenants = tenants.with_issuer(&settings.issuer);
+    }
+    Ok(api.tenants(tenants))
 }
 
 async fn throttling(settings: &Settings, installation: &Installation) -> Result<Throttling> {
