@@ -275,6 +275,9 @@ impl Failure for PostgresError {
 
 impl From<PostgresError> for StoreError {
     fn from(error: PostgresError) -> Self {
-        Self::new(error)
+        match error {
+            PostgresError::Undecodable { .. } => Self::unreadable(error),
+            error => Self::new(error),
+        }
     }
 }

@@ -60,7 +60,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
             PostgresError::Undecodable { column, account: 1.., .. } => column,
             other => panic!("{statement}: {other:?}"),
         };
-        assert_eq!(*named, column, "{statement}");
+        assert_eq!((*named, error.is_unreadable()), (column, true), "{statement}");
         // Whoever is read with it is not affected.
         let healthy = key(&format!("healthy-{n}"));
         let (broken, read) = tokio::join!(store.load(&user), store.load(&healthy));
@@ -215,6 +215,7 @@ async fn a_number_that_postgresql_cannot_hold_is_refused_and_changes_nothing() {
     for version in [too_large - 1, too_large, u64::MAX] {
         let error = store.commit(&alice, Version(version), &delta).await.unwrap_err();
         assert!(matches!(inner(&error), PostgresError::TooLarge { column: "version" }), "{error:?}");
+        assert!(!error.is_unreadable());
     }
 }
 

@@ -280,6 +280,9 @@ fn plain(error: &redis::RedisError) -> String {
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
-        Self::new(error)
+        match error {
+            RedisError::Undecodable { .. } => Self::unreadable(error),
+            error => Self::new(error),
+        }
     }
 }

@@ -140,6 +140,9 @@ impl Failure for SqliteError {}
 
 impl From<SqliteError> for StoreError {
     fn from(error: SqliteError) -> Self {
-        Self::new(error)
+        match error {
+            SqliteError::Undecodable { .. } => Self::unreadable(error),
+            error => Self::new(error),
+        }
     }
 }

@@ -61,7 +61,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
             SqliteError::Undecodable { column, account: 1, .. } => column,
             other => panic!("{statement}: {other:?}"),
         };
-        assert_eq!(*named, column, "{statement}");
+        assert_eq!((*named, error.is_unreadable()), (column, true), "{statement}");
     }
 }
 
@@ -219,6 +219,7 @@ async fn a_number_that_sqlite_cannot_hold_is_refused_and_changes_nothing() {
     for version in [too_large, u64::MAX] {
         let error = store.commit(&alice, Version(version), &delta).await.unwrap_err();
         assert!(matches!(inner(&error), SqliteError::TooLarge { column: "version" }), "{error:?}");
+        assert!(!error.is_unreadable());
     }
 }
 

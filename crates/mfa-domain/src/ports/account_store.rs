@@ -1,11 +1,12 @@
 //! Where accounts and their audit events are kept.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use thiserror::Error;
 
-use super::port_error;
 use crate::audit::{AuditEvent, AuditHead};
 use crate::identity::Escaped;
 use crate::sealed::KeyId;
@@ -20,7 +21,8 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Reads one account.
     ///
     /// An account never seen MUST be the empty account at version zero. What is read MUST be one
-    /// consistent state, no older than any commit that was answered before the call.
+    /// consistent state, no older than any commit that was answered before the call. An account that cannot be
+    /// read MUST be [`StoreError::unreadable`].
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError>;
 
     /// Reads one account for a decision that looks at no backup codes, as most logins are.
@@ -236,7 +238,28 @@ impl fmt::Display for EventPosition {
     }
 }
 
-port_error! {
-    /// The store could not do it, or it is not known whether it did.
-    StoreError, "a store failed"
+/// The store could not do it, or it is not known whether it did.
+#[derive(Debug, Error)]
+#[error("a store failed")]
+pub struct StoreError {
+    source: Box<dyn StdError + Send + Sync>,
+    unreadable: bool,
+}
+
+impl StoreError {
+    /// Wraps an adapter's own error.
+    pub fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { source: source.into(), unreadable: false }
+    }
+
+    /// Wraps an adapter's own error about a row that was changed past this program.
+    pub fn unreadable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { source: source.into(), unreadable: true }
+    }
+
+    /// Whether what is stored is nothing that the store ever wrote, so that trying again does not help.
+    #[must_use]
+    pub const fn is_unreadable(&self) -> bool {
+        self.unreadable
+    }
 }
