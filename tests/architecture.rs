@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("otp-core", &[]),
     ("mfa-domain", &["otp-core"]),
     ("mfa-crypto", &["mfa-domain"]),
+    ("mfa-audit", &["mfa-domain"]),
     ("mfa-store-memory", &["mfa-domain"]),
     ("mfa-batch", &[]),
     ("mfa-store-postgres", &["mfa-batch", "mfa-domain"]),
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "mfa-server",
         &[
             "mfa-actix",
+            "mfa-audit",
             "mfa-crypto",
             "mfa-domain",
             "mfa-store-memory",

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
 use data_encoding::BASE32_NOPAD;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
 use ed25519_dalek::{SECRET_KEY_LENGTH, Signer};
-use mfa_domain::ports::{Entropy, EntropyError};
+use mfa_domain::ports::{self, Entropy, EntropyError, Signature, SignatureVerifier, SignerError};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -33,9 +34,6 @@ pub struct SigningKey(ed25519_dalek::SigningKey);
 /// The key that checks what a [`SigningKey`] has signed. It is no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(ed25519_dalek::VerifyingKey);
-
-/// A signature: 64 bytes.
-pub type Signature = [u8; 64];
 
 /// The text is no such key. It never quotes what was read, which may be a key in the wrong place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -116,6 +114,27 @@ impl PublicKey {
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
         self.0.verify_strict(message, &signature).is_ok()
+    }
+}
+
+#[async_trait]
+impl ports::Signer for SigningKey {
+    fn key_id(&self) -> String {
+        self.public_key().id()
+    }
+
+    async fn sign(&self, message: &[u8]) -> Result<Signature, SignerError> {
+        Ok(Self::sign(self, message))
+    }
+}
+
+impl SignatureVerifier for PublicKey {
+    fn key_id(&self) -> String {
+        self.id()
+    }
+
+    fn verify(&self, message: &[u8], signature: &Signature) -> bool {
+        Self::verify(self, message, signature)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod code_hasher;
 pub mod delivery_store;
 pub mod entropy;
 pub mod reference_clock;
+pub mod signer;
 pub mod throttle;
 pub mod vault;
 
@@ -28,6 +29,7 @@ pub use code_hasher::{CodeHasher, HasherError};
 pub use delivery_store::{DeliveryStore, TrailEvent, TrailPage};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use reference_clock::{Deviation, ReferenceClock, ReferenceClockError};
+pub use signer::{Signature, SignatureVerifier, Signer, SignerError};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
 

@@ -1,10 +1,5 @@
-//! What is done about the audit trail as a whole.
+//! What the program adds to `mfa-audit`: files, the signing key and a schedule.
 
 pub(crate) mod checkpoint;
-pub(crate) mod export;
-pub(crate) mod retention;
 pub(crate) mod schedule;
 pub(crate) mod signing_key;
-pub(crate) mod trail;
-
-mod lines;

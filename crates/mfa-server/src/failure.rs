@@ -1,10 +1,8 @@
 //! What a failure becomes: one line for people, a code for scripts.
 
-use std::error::Error as _;
 use std::process::ExitCode;
 
 use anyhow::Error;
-use mfa_domain::ports::StoreError;
 use mfa_store_postgres::PostgresError;
 use mfa_store_redis::RedisError;
 use mfa_store_sqlite::SqliteError;
@@ -106,24 +104,6 @@ const fn is_unfit_redis(error: &RedisError) -> bool {
     )
 }
 
-/// What a store has read; none if what is there is nothing that it ever wrote, so that reading it again
-/// gives no more.
-pub(crate) fn readable<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    match read {
-        Err(error) if is_undecodable(&error) => Ok(None),
-        read => read.map(Some),
-    }
-}
-
-/// Whether what is there is nothing that the store ever wrote.
-pub(crate) fn is_undecodable(error: &StoreError) -> bool {
-    error.source().is_some_and(|cause| {
-        matches!(cause.downcast_ref(), Some(SqliteError::Undecodable { .. }))
-            || matches!(cause.downcast_ref(), Some(PostgresError::Undecodable { .. }))
-            || matches!(cause.downcast_ref(), Some(RedisError::Undecodable { .. }))
-    })
-}
-
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -151,14 +131,5 @@ mod tests {
         assert_eq!(exit_of(&Misuse("x".to_owned()).into()), Exit::Misused);
         let damaged = Error::new(SqliteError::NotADatabase).context("the database cannot be opened");
         assert_eq!(exit_of(&damaged), Exit::Refused);
-    }
-
-    #[test]
-    fn only_what_can_never_be_read_is_no_failure_of_the_store() {
-        let spoilt = RedisError::Undecodable { key: "events", field: "hash" };
-        assert!(readable(Err::<(), _>(StoreError::new(spoilt))).unwrap().is_none());
-        assert!(readable(Err::<(), _>(StoreError::new(SqliteError::NotADatabase))).is_err());
-        assert!(readable(Err::<(), _>(StoreError::new("down"))).is_err());
-        assert_eq!(readable(Ok(1)).unwrap(), Some(1));
     }
 }

@@ -23,7 +23,6 @@ mod re_encryption;
 mod secret;
 mod storage;
 mod time_server;
-mod walk;
 mod webhooks;
 mod welcome;
 

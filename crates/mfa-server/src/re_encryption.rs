@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use futures_util::StreamExt;
 use futures_util::stream;
+use mfa_audit::walk::{Found, in_order, place};
 use mfa_domain::ports::{AccountPlace, AccountQuery, UnreadableAccount};
 use mfa_domain::{Actor, KeyId, Mfa, Undecided};
 use tracing::{error, info, warn};
 
 use crate::failure::describe;
-use crate::walk::{self, Found};
 
 /// One walk over the accounts that have a secret under another key than the newest.
 pub(crate) struct ReEncryption<'a> {
@@ -72,7 +72,7 @@ impl<'a> ReEncryption<'a> {
         let Some(found) = self.next_page().await? else { return Ok(None) };
         let (mfa, actor) = (self.mfa, self.actor);
         let resealed = stream::iter(found).map(async |found| {
-            let place = walk::place(&found);
+            let place = place(&found);
             let resealed = match found {
                 Ok(account) => mfa.reseal(&account.key, actor).await.map_err(Into::into),
                 Err(UnreadableAccount { what, .. }) => Err(anyhow!(what)),
@@ -90,7 +90,7 @@ impl<'a> ReEncryption<'a> {
             let page = self.mfa.ports().accounts.page(&query).await?;
             self.done = page.next.is_none();
             self.after.clone_from(&page.next);
-            let found = walk::in_order(page);
+            let found = in_order(page);
             if !found.is_empty() {
                 return Ok(Some(found));
             }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Settings, Start, Webhook};
 use crate::data_dir;
-use crate::failure::{Misuse, is_undecodable};
+use crate::failure::Misuse;
 
 /// The senders that run, one for each webhook.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Webhooks {
             let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
             let sender = Sender::new(endpoint, store.clone(), vault.clone(), clock, entropy, http.clone());
             match sender.begin().await {
-                Err(error) if is_undecodable(&error) => warn_of(webhook, &error),
+                Err(error) if error.is_unreadable() => warn_of(webhook, &error),
                 begun => begun.with_context(|| format!("the webhook {} cannot begin", webhook.name))?,
             }
             let mut stopped = stopped.clone();

@@ -17,7 +17,7 @@ pub fn key(user: &str) -> AccountKey {
     AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap())
 }
 
-/// When all of these changes are made.
+/// When changes are made that say no other time.
 #[must_use]
 pub fn now() -> Timestamp {
     Timestamp::from_unix_seconds(1_800_000_000)
@@ -35,6 +35,26 @@ pub fn factor(counter: u64, secret: usize) -> Factor {
         sealed: Some(Sealed { key: KeyId::new("k1"), bytes: vec![7; secret] }),
         authenticator: Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), counter }),
     }
+}
+
+/// One event at each of these times, in seconds since 1970, by as many changes.
+///
+/// # Errors
+/// [`StoreError`] if the store fails.
+pub async fn happen(
+    store: &dyn AccountStore,
+    key: &AccountKey,
+    times: impl IntoIterator<Item = u64>,
+) -> Result<(), StoreError> {
+    let (policies, actor) = (Policies::default(), Actor::user("test"));
+    for seconds in times {
+        let Versioned { value, version } = store.load(key).await?;
+        let now = Timestamp::from_unix_seconds(seconds);
+        let mut draft = value.draft(Context { key, actor: &actor, now, policies: &policies });
+        draft.record(EventKind::Verified, None, []);
+        let _ = store.commit(key, version, &draft.finish().unwrap()).await?;
+    }
+    Ok(())
 }
 
 /// A change of an account with one event, and whatever `edit` adds.

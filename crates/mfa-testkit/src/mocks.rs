@@ -17,8 +17,8 @@ use mfa_domain::account::CodeHash;
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, ChallengeStore,
     Clock, CodeHasher, Commit, DeliveryStore, Deviation, Entropy, EntropyError, EventPage, EventPosition,
-    EventQuery, HasherError, ReferenceClock, ReferenceClockError, StoreError, Throttle, ThrottleKey,
-    TrailPage, Vault, VaultError,
+    EventQuery, HasherError, ReferenceClock, ReferenceClockError, Signature, SignatureVerifier, Signer,
+    SignerError, StoreError, Throttle, ThrottleKey, TrailPage, Vault, VaultError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, BackupCode, Challenge, ChallengeId, Charge, Delivery, Delta, EndpointId,
@@ -233,5 +233,26 @@ mock! {
 
     impl Entropy for Entropy {
         fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub Signer {}
+
+    #[async_trait]
+    impl Signer for Signer {
+        fn key_id(&self) -> String;
+        async fn sign(&self, message: &[u8]) -> Result<Signature, SignerError>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub SignatureVerifier {}
+
+    impl SignatureVerifier for SignatureVerifier {
+        fn key_id(&self) -> String;
+        fn verify(&self, message: &[u8], signature: &Signature) -> bool;
     }
 }

@@ -1,113 +1,53 @@
-//! Checkpoints: where the chain of every account ended at one time, signed.
-//!
-//! A checkpoint is JSON Lines: a [`Header`], a line for each account in key order, an [`End`], and a
-//! [`Signed`] over every byte before it. It is written and read as a stream, so the number of
-//! accounts does not matter.
+//! Checkpoints as files.
 
-use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 
-use mfa_crypto::signing::Signature;
-use mfa_domain::ports::AccountEntry;
-use mfa_domain::{AccountKey, AuditHead, TenantId, UserId};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result};
+use mfa_audit::checkpoint::{self, Checkpoint, FileHash, Plan, Written};
+use mfa_audit::walk::Found;
+use mfa_crypto::{PublicKey, SigningKey};
+use mfa_domain::ports::{AccountStore, SystemClock};
+use tokio::task::spawn_blocking;
 
-mod read;
-mod write;
+use crate::data_dir::Replacement;
 
-pub(crate) use read::{Accounts, Checkpoint};
-pub(crate) use write::{Plan, Written, write};
-
-/// The name of this form.
-const FORMAT: &str = "mfa-checkpoint-1";
-
-/// The first line.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    format: String,
-    /// What the configuration calls this installation.
-    installation: String,
-    /// The id of the key that signs.
-    signed_by: String,
-    begun_at: String,
-    /// SHA-256 of the whole file of the checkpoint before this one.
-    previous: Option<String>,
+/// Writes a checkpoint, whole or not at all, and ties it to the one in the file `previous`. `each` is called for every
+/// account.
+pub(crate) async fn write(
+    accounts: &dyn AccountStore,
+    key: &SigningKey,
+    installation: &str,
+    previous: Option<PathBuf>,
+    mut to: Replacement,
+    each: impl FnMut(&Found),
+) -> Result<Written> {
+    let previous = match previous {
+        Some(previous) => Some(spawn_blocking(move || hash(&previous)).await??),
+        None => None,
+    };
+    let plan = Plan { installation, previous };
+    let written = checkpoint::write(accounts, key, &SystemClock, plan, &mut to, each).await?;
+    // Waiting for the disk must hold up nothing else that runs here.
+    spawn_blocking(move || to.commit()).await??;
+    Ok(written)
 }
 
-/// Where one account's chain ended.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    tenant: String,
-    user: String,
-    sequence: u64,
-    hash: String,
-    /// How many events had been removed by age.
-    removed: u64,
+/// Reads a checkpoint, and checks its signature and that it is of `installation`.
+pub(crate) fn open(path: &Path, key: &PublicKey, installation: &str) -> Result<Checkpoint> {
+    let open = || -> Result<Checkpoint> {
+        Ok(Checkpoint::open(BufReader::new(File::open(path)?), key, installation)?)
+    };
+    open().with_context(|| named(path))
 }
 
-/// An account as it was at the checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Then {
-    pub(crate) key: AccountKey,
-    pub(crate) head: AuditHead,
-    /// How many events had been removed by age.
-    pub(crate) removed: u64,
+/// How errors about a checkpoint begin.
+pub(crate) fn named(path: &Path) -> String {
+    format!("the checkpoint {}", path.display())
 }
 
-/// The last line but one.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct End {
-    /// How many lines there are for accounts.
-    accounts: u64,
-    /// How many accounts have none, since they could not be read.
-    unreadable: u64,
-    ended_at: String,
-}
-
-/// The last line.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Signed {
-    /// Ed25519 over [`message`], in base64.
-    signature: String,
-}
-
-impl Line {
-    fn of(account: &AccountEntry) -> Self {
-        Self {
-            tenant: account.key.tenant.to_string(),
-            user: account.key.user.as_str().to_owned(),
-            sequence: account.audit_head.sequence,
-            hash: account.audit_head.hash.to_string(),
-            removed: account.audit_base.sequence,
-        }
-    }
-
-    fn read(&self) -> Option<Then> {
-        let tenant = TenantId::new(&self.tenant).ok()?;
-        let key = AccountKey::new(tenant, UserId::new(&self.user).ok()?);
-        let head = AuditHead { sequence: self.sequence, hash: self.hash.parse().ok()? };
-        Some(Then { key, head, removed: self.removed })
-    }
-}
-
-/// What is signed: the name of the form, a space, and SHA-256 of all lines before the signature in
-/// hexadecimal. Short, so that tools which sign no streams can check it.
-fn message(digest: &[u8]) -> Vec<u8> {
-    let mut message = format!("{FORMAT} ");
-    for byte in digest {
-        let _ = write!(message, "{byte:02x}");
-    }
-    message.into_bytes()
-}
-
-/// The signature as text.
-fn encode(signature: &Signature) -> String {
-    data_encoding::BASE64.encode(signature)
-}
-
-fn decode(text: &str) -> Option<Signature> {
-    data_encoding::BASE64.decode(text.as_bytes()).ok()?.try_into().ok()
+fn hash(path: &Path) -> Result<FileHash> {
+    let hash = || -> io::Result<FileHash> { FileHash::of(File::open(path)?) };
+    hash().with_context(|| format!("{} cannot be read", named(path)))
 }

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mfa_audit::checkpoint::Written;
+use mfa_audit::retention::{Mode, Old, Pruned, kept_since, prune};
+use mfa_audit::walk::Found;
 use mfa_crypto::SigningKey;
 use mfa_domain::Timestamp;
-use mfa_domain::ports::{AccountStore, Clock, DeliveryStore, SystemClock};
+use mfa_domain::ports::{AccountStore, Clock, DeliveryStore, SystemClock, UnreadableAccount};
 use tokio::task::spawn_blocking;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::checkpoint::{self, Written};
-use super::retention::{self, Mode, Old, Pruned, prune};
-use super::signing_key;
+use super::{checkpoint, signing_key};
 use crate::config::{Config, Settings, StoreUrl};
 use crate::data_dir::{self, Replacement};
 use crate::failure::describe;
 use crate::installation::Installation;
-use crate::walk::{Found, warn_of};
 use crate::webhooks;
 
 /// How long to wait after something failed.
@@ -77,7 +77,7 @@ async fn keep_pruning(
     loop {
         let pruned = async {
             let through = webhooks::delivered(&settings, deliveries.as_deref()).await?;
-            let before = retention::before(retention);
+            let before = kept_since(SystemClock.now(), retention);
             let pruned = prune(accounts.as_ref(), Old { before, through }, Mode::Remove, || ()).await?;
             anyhow::Ok((before, pruned))
         };
@@ -138,16 +138,19 @@ impl Checkpoints {
             tokio::time::sleep(self.every.saturating_sub(age)).await;
         };
         let to = self.folder.join(name(SystemClock.now()));
-        let installation = self.installation.clone();
-        let plan = checkpoint::Plan { installation, previous, to: Replacement::begin(&to)? };
-        let name = |found: &Found| {
-            if let Err(unreadable) = found {
-                warn_of(unreadable);
-            }
-        };
-        let Written { accounts, unreadable } = checkpoint::write(accounts, &self.key, plan, name).await?;
+        let file = Replacement::begin(&to)?;
+        let written = checkpoint::write(accounts, &self.key, &self.installation, previous, file, warn_of);
+        let Written { accounts, unreadable } = written.await?;
         info!(file = %to.display(), accounts, unreadable, "a checkpoint of the audit trail was written");
         Ok(())
+    }
+}
+
+/// Tells of an account that is left out since it cannot be read.
+fn warn_of(found: &Found) {
+    if let Err(UnreadableAccount { place, what }) = found {
+        metrics::counter!("mfa_unreadable_rows_total", "table" => "accounts").increment(1);
+        error!(account = %place, what, "an account cannot be read; see audit verify");
     }
 }
 
@@ -180,10 +183,9 @@ fn time(file: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use mfa_testkit::changes::key;
+    use mfa_testkit::changes::{happen, key};
     use tokio::time::sleep;
 
-    use super::super::retention::tests::happen;
     use super::*;
     use crate::config::Flags;
     use crate::storage::Absent;
@@ -197,7 +199,7 @@ mod tests {
         let installation = Installation::open(&config, Absent::Create).await.unwrap();
         let accounts = &installation.mfa.ports().accounts;
         let removed = async || accounts.load(&key("alice")).await.unwrap().value.audit_base.sequence;
-        happen(accounts.as_ref(), "alice", 0..30).await;
+        happen(accounts.as_ref(), &key("alice"), 0..30).await.unwrap();
         // Two servers on one database do so side by side.
         start(&config, &installation).unwrap();
         start(&config, &installation).unwrap();
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(removed().await, 0);
         sleep(Duration::from_secs(2)).await;
         assert_eq!(removed().await, 29);
-        happen(accounts.as_ref(), "alice", 30..40).await;
+        happen(accounts.as_ref(), &key("alice"), 30..40).await.unwrap();
         sleep(Duration::from_mins(59)).await;
         assert_eq!(removed().await, 29);
         sleep(Duration::from_mins(1)).await;

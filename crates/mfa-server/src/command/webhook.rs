@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Json, WebhookCommand};
 use crate::config::{Config, Settings, Webhook};
-use crate::failure::{Exit, Misuse, is_undecodable};
+use crate::failure::{Exit, Misuse};
 use crate::output;
 use crate::storage::{Absent, Storage};
 use crate::webhooks::{endpoint, http, undeliverable};
@@ -81,7 +81,7 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
     let mut exit = Exit::Done;
     for webhook in &settings.webhook {
         let kept: Kept = match store.delivery(&webhook.name).await {
-            Err(error) if is_undecodable(&error) => {
+            Err(error) if error.is_unreadable() => {
                 let name = &webhook.name;
                 output::complain(&format!("how far the webhook {name} is cannot be read: {}", what(&error)));
                 exit = Exit::Failed;

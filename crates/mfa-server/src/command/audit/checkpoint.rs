@@ -1,18 +1,18 @@
 //! `audit checkpoint`
 
 use anyhow::Result;
+use mfa_audit::checkpoint::Written;
+use mfa_audit::walk::Found;
 use mfa_domain::ports::UnreadableAccount;
 use serde_json::json;
 
-use crate::audit::checkpoint::{Plan, Written, write};
-use crate::audit::signing_key;
+use crate::audit::{checkpoint, signing_key};
 use crate::cli::CheckpointArgs;
 use crate::config::Config;
 use crate::data_dir::Replacement;
 use crate::failure::Exit;
 use crate::output::{self, Progress};
 use crate::storage::{Absent, Storage};
-use crate::walk::Found;
 
 pub(super) async fn run(config: &Config, arguments: CheckpointArgs) -> Result<Exit> {
     let CheckpointArgs { out, previous, json } = arguments;
@@ -20,14 +20,14 @@ pub(super) async fn run(config: &Config, arguments: CheckpointArgs) -> Result<Ex
     let to = Replacement::begin(&out)?;
     let key = signing_key::open(config)?;
     let signed_by = key.public_key().id();
-    let installation = config.settings.audit.installation.clone();
+    let installation = &config.settings.audit.installation;
     let progress = Progress::endless();
-    let plan = Plan { installation, previous, to };
     let each = |found: &Found| match found {
         Ok(_) => progress.advance(),
         Err(UnreadableAccount { place, what }) => progress.note(&format!("{place} is left out: {what}")),
     };
-    let Written { accounts, unreadable } = write(storage.accounts.as_ref(), &key, plan, each).await?;
+    let written = checkpoint::write(storage.accounts.as_ref(), &key, installation, previous, to, each);
+    let Written { accounts, unreadable } = written.await?;
     progress.end();
     storage.close().await;
     if json.json {

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use mfa_audit::export::{self, Exported, LeftOut, Selection};
 use mfa_crypto::AesGcmVault;
 use mfa_domain::ports::Vault;
 use mfa_domain::{EventId, TenantId};
 use serde_json::json;
 
-use crate::audit::export::{Exported, Selection, export};
 use crate::cli::ExportArgs;
 use crate::config::Config;
 use crate::data_dir::Replacement;
@@ -35,16 +35,16 @@ pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<Exit> 
     };
     let selection = Selection { tenant, user, after, since, until };
     let accounts = storage.accounts.as_ref();
-    let mut name: fn(&str) = output::complain;
+    let name = |left_out: LeftOut| output::complain(&left_out.to_string());
     let exported = if let Some(path) = out {
         let mut file = Replacement::begin(&path)?;
-        let exported = export(accounts, &vault, &selection, &mut file, &mut name).await?;
+        let exported = export::write(accounts, &vault, &selection, &mut file, name).await?;
         file.commit()?;
         let last = selection.tenant.as_ref().zip(exported.last);
         say(&path, &exported, last.map(|(tenant, last)| vault.event_id(tenant, last)), json)?;
         exported
     } else {
-        export(accounts, &vault, &selection, &mut output::stream(), &mut name).await?
+        export::write(accounts, &vault, &selection, &mut output::stream(), name).await?
     };
     storage.close().await;
     Ok(if exported.unreadable == 0 { Exit::Done } else { Exit::Failed })

@@ -1,10 +1,10 @@
 //! `audit prune`
 
 use anyhow::Result;
+use mfa_audit::retention::{Mode, Old, Pruned, prune};
 use mfa_domain::ports::{Clock, SystemClock};
 use serde_json::json;
 
-use crate::audit::retention::{Mode, Old, Pruned, prune};
 use crate::cli::PruneArgs;
 use crate::config::Config;
 use crate::failure::{Exit, Misuse};

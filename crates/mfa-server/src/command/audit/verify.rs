@@ -1,14 +1,18 @@
 //! `audit verify`
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use mfa_audit::checkpoint::Checkpoint;
+use mfa_audit::export::Chains;
+use mfa_audit::retention::Horizon;
+use mfa_audit::trail::{Against, Checked, Finding, VerifyError, Watch, Wrong, verify};
+use mfa_domain::ports::{Clock, SystemClock};
 use serde_json::{Value, json};
 
-use crate::audit::checkpoint::Checkpoint;
-use crate::audit::retention::Horizon;
-use crate::audit::trail::{Against, Checked, Finding, Watch, Wrong, verify};
-use crate::audit::{export, signing_key};
+use crate::audit::{checkpoint, signing_key};
 use crate::cli::{Json, VerifyArgs};
 use crate::config::Config;
 use crate::failure::Exit;
@@ -27,25 +31,23 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
         return exported(&arguments.export, horizon(config, arguments), arguments.json);
     }
     let audit = &config.settings.audit;
-    let checkpoint = match &arguments.checkpoint {
+    let mut checkpoint = match &arguments.checkpoint {
         Some(path) => {
             let key = signing_key::public(config, arguments.public_key.as_deref())?;
-            Some(Checkpoint::open(path, &key, &audit.installation)?)
+            Some((path, checkpoint::open(path, &key, &audit.installation)?))
         }
         None => None,
     };
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
     let mut findings = Findings::new();
-    let against =
-        checkpoint.as_ref().map(|checkpoint| Against { checkpoint, pruned: horizon(config, arguments) });
-    let checked = verify(storage.accounts.as_ref(), against, &mut findings).await?;
+    let checked = check(&storage, checkpoint.as_mut(), horizon(config, arguments), &mut findings).await?;
     storage.close().await;
     findings.progress.end();
     let Findings { listed, count, .. } = findings;
     if arguments.json.json {
-        let checkpoint = checkpoint.as_ref().map_or(Value::Null, |checkpoint| {
-            json!({ "begun_at": checkpoint.begun_at.to_string(), "accounts": checkpoint.accounts,
-                "unreadable": checkpoint.unreadable })
+        let checkpoint = checkpoint.map_or(Value::Null, |(_, checkpoint)| {
+            json!({ "begun_at": checkpoint.begun_at().to_string(), "accounts": checkpoint.accounts(),
+                "unreadable": checkpoint.unreadable() })
         });
         output::say_json(&json!({
             "accounts": checked.accounts,
@@ -55,19 +57,36 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
             "found": count,
         }))?;
     } else {
-        let against = checkpoint.as_ref().map_or(String::new(), |checkpoint| {
-            let left_out = match checkpoint.unreadable {
+        let against = checkpoint.map_or(String::new(), |(_, checkpoint)| {
+            let left_out = match checkpoint.unreadable() {
                 0 => String::new(),
                 n => format!(" and without {n} that could not be read"),
             };
             format!(
                 ", against a checkpoint of {} with {} accounts{left_out}",
-                checkpoint.begun_at, checkpoint.accounts
+                checkpoint.begun_at(),
+                checkpoint.accounts()
             )
         });
         say(checked, &against, &listed, count)?;
     }
     Ok(exit(count))
+}
+
+/// Checks the chains in the database.
+async fn check(
+    storage: &Storage,
+    checkpoint: Option<&mut (&PathBuf, Checkpoint)>,
+    pruned: Option<Horizon>,
+    findings: &mut Findings,
+) -> Result<Checked> {
+    let accounts = storage.accounts.as_ref();
+    let Some((path, checkpoint)) = checkpoint else { return Ok(verify(accounts, None, findings).await?) };
+    let against = Against { checkpoint, pruned, clock: &SystemClock };
+    match verify(accounts, Some(against), findings).await {
+        Err(VerifyError::Checkpoint(error)) => Err(error).with_context(|| checkpoint::named(path)),
+        checked => Ok(checked?),
+    }
 }
 
 /// Until when events may be gone.
@@ -79,7 +98,11 @@ fn horizon(config: &Config, arguments: &VerifyArgs) -> Option<Horizon> {
 /// Checks the chains in files, without any database.
 fn exported(files: &[PathBuf], pruned: Option<Horizon>, json: Json) -> Result<Exit> {
     let mut findings = Findings::new();
-    let (checked, late) = export::verify(files, pruned, &mut findings)?;
+    let mut chains = Chains::new(pruned.map(|pruned| pruned.gone_before(SystemClock.now())));
+    for path in files {
+        follow(&mut chains, path, &mut findings).with_context(|| format!("the export {}", path.display()))?;
+    }
+    let (checked, late) = (chains.checked(), chains.late());
     findings.progress.end();
     let Findings { listed, count, .. } = findings;
     if json.json {
@@ -95,6 +118,10 @@ fn exported(files: &[PathBuf], pruned: Option<Horizon>, json: Json) -> Result<Ex
         say(checked, &exported, &listed, count)?;
     }
     Ok(exit(count))
+}
+
+fn follow(chains: &mut Chains, path: &Path, findings: &mut Findings) -> Result<()> {
+    Ok(chains.follow(BufReader::new(File::open(path)?), findings)?)
 }
 
 const fn exit(found: u64) -> Exit {

@@ -1,6 +1,7 @@
 //! `user list`
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
+use mfa_audit::walk::{Walk, place};
 use mfa_domain::mfa::{Status, Undecided};
 use mfa_domain::ports::AccountPlace;
 use mfa_domain::{AccountKey, AuditHead, UserId};
@@ -8,10 +9,8 @@ use serde_json::{Value, json};
 
 use super::standing;
 use crate::cli::UserListArgs;
-use crate::failure::is_undecodable;
 use crate::installation::Installation;
 use crate::output;
-use crate::walk::{Walk, place};
 
 /// A page of a tenant's users, in the order of their ids. Those that cannot be read are named on standard error.
 pub(super) async fn run(installation: &Installation, arguments: UserListArgs) -> Result<()> {
@@ -26,7 +25,7 @@ pub(super) async fn run(installation: &Installation, arguments: UserListArgs) ->
     let mut users: Vec<(AccountKey, Status)> = Vec::new();
     let mut unreadable = 0;
     let mut next = None;
-    while let Some(found) = walk.next().await? {
+    while let Some(found) = walk.next().await.context("accounts cannot be read")? {
         if place(&found).tenant != tenant.as_str().as_bytes() {
             break;
         }
@@ -42,7 +41,7 @@ pub(super) async fn run(installation: &Installation, arguments: UserListArgs) ->
                     users.push((account.key, status));
                     continue;
                 }
-                Err(Undecided::Store(error)) if is_undecodable(&error) => {
+                Err(Undecided::Store(error)) if error.is_unreadable() => {
                     (AccountPlace::from(&account.key), format!("{:#}", Error::from(error)))
                 }
                 Err(error) => return Err(error.into()),

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{
-    AccountEntry, AccountPlace, AccountQuery, AccountStore, Clock, Commit, EventPosition, EventQuery,
-    SystemClock,
+    AccountEntry, AccountPlace, AccountQuery, AccountStore, Commit, EventPosition, EventQuery, StoreError,
 };
+use thiserror::Error;
 
-use crate::failure::readable;
+use crate::readable;
 
 /// Accounts, or events of one account, that are looked at in one go; at most so many events are removed
 /// in one transaction.
@@ -18,66 +17,101 @@ const BATCH: u32 = 500;
 /// How far clocks are apart at most, and how long a change may take, when it comes to retention.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
-/// What was removed.
-#[derive(Debug, Default)]
-pub(crate) struct Pruned {
-    pub(crate) accounts: u64,
-    pub(crate) events: u64,
-    /// Trails that do not hold. They are left as they are: they are evidence.
-    pub(crate) broken: Vec<AccountPlace>,
-}
-
 /// Which events may go.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Old {
-    /// They happened before this.
-    pub(crate) before: Timestamp,
-    /// Their ids are not beyond this: what webhooks have still to deliver stays.
-    pub(crate) through: EventPosition,
+pub struct Old {
+    /// Those that happened before this.
+    pub before: Timestamp,
+    /// Of those, the ones whose position is not beyond this: what webhooks have still to deliver stays.
+    pub through: EventPosition,
+}
+
+/// Whether to remove events, or only to count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Remove them, for good.
+    Remove,
+    /// Count them, and change nothing.
+    Count,
+}
+
+/// What was removed, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Accounts whose trails were shortened.
+    pub accounts: u64,
+    /// Events of all of them.
+    pub events: u64,
+    /// Accounts whose trails do not hold or cannot be read. They are left as they are: they are evidence.
+    pub broken: Vec<AccountPlace>,
+}
+
+/// Why retention stopped. What it had removed until then stays removed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PruneError {
+    /// The store failed to list accounts.
+    #[error("accounts cannot be read")]
+    Accounts(#[source] StoreError),
+    /// The store failed to list events.
+    #[error("events cannot be read")]
+    Events(#[source] StoreError),
+    /// The store failed to load an account or to shorten its trail.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Until when events may have been removed by age, for whoever finds that they are gone.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Horizon {
-    /// They were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Horizon {
+    /// Until this time.
     At(Timestamp),
-    /// Servers go on removing what is older than this.
+    /// Until this long ago: servers go on removing what is older.
     Behind(Duration),
 }
 
+impl Old {
+    /// Everything that happened before that, delivered or not.
+    #[must_use]
+    pub const fn than(before: Timestamp) -> Self {
+        Self { before, through: EventPosition(u64::MAX) }
+    }
+}
+
 impl Horizon {
-    /// What is gone already was older than this. Clocks of servers differ, and what is decided is written
-    /// a little later.
-    pub(crate) fn now(self) -> Timestamp {
+    /// Whatever is gone by `now` was older than this. Ten minutes are added, since clocks of servers differ and what
+    /// is decided is written a little later.
+    #[must_use]
+    pub fn gone_before(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => time,
-            Self::Behind(retention) => before(retention),
+            Self::Behind(retention) => kept_since(now, retention),
         }
         .plus(CLOCKS_DIFFER)
     }
 }
 
-/// Whether to do it, or only to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Remove,
-    Count,
-}
-
-/// What happened before this is not kept any more.
-pub(crate) fn before(retention: Duration) -> Timestamp {
+/// What happened before this is not kept any more at `now`, if events are kept for `retention`.
+#[must_use]
+pub fn kept_since(now: Timestamp, retention: Duration) -> Timestamp {
     let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-    Timestamp::from_unix_millis(SystemClock.now().unix_millis().saturating_sub(millis))
+    Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
 }
 
-/// Removes what is old, from the beginning of every trail, but for the last such event
-/// of each. Several may do so at once, and what was done before an interruption stays done.
-pub(crate) async fn prune(
+/// Removes what is old from the beginning of every trail, but for the last such event
+/// of each ([`AuditHead::shortened`](mfa_domain::AuditHead::shortened)). `each` is called for every account that was
+/// looked at.
+///
+/// Several may do so at once, and what was done before an interruption stays done.
+///
+/// # Errors
+/// [`PruneError`] if the store fails.
+pub async fn prune(
     accounts: &dyn AccountStore,
     old: Old,
     mode: Mode,
     mut each: impl FnMut(),
-) -> Result<Pruned> {
+) -> Result<Pruned, PruneError> {
     let mut pruned = Pruned::default();
     let mut query = AccountQuery {
         after: None,
@@ -86,7 +120,7 @@ pub(crate) async fn prune(
         limit: BATCH,
     };
     loop {
-        let page = accounts.page(&query).await.context("accounts cannot be read")?;
+        let page = accounts.page(&query).await.map_err(PruneError::Accounts)?;
         query.after = page.next;
         pruned.broken.extend(page.unreadable.into_iter().map(|account| account.place));
         for account in page.accounts {
@@ -112,13 +146,13 @@ async fn shorten(
     account: &AccountEntry,
     old: Old,
     mode: Mode,
-) -> Result<Option<u64>> {
+) -> Result<Option<u64>, PruneError> {
     let AccountEntry { key, audit_base, .. } = account;
     let mut base = *audit_base;
     let mut query =
         EventQuery { tenant: key.tenant.clone(), user: Some(key.user.clone()), after: None, limit: BATCH };
     loop {
-        let page = readable(accounts.events(&query).await).context("events cannot be read")?;
+        let page = readable(accounts.events(&query).await).map_err(PruneError::Events)?;
         let Some(page) = page.filter(|page| page.unreadable.is_empty()) else { return Ok(None) };
         let mine = page.events.iter().take_while(|recorded| recorded.position <= old.through);
         let events: Vec<_> = mine.map(|recorded| recorded.event.clone()).collect();
@@ -142,16 +176,12 @@ async fn shorten(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use async_trait::async_trait;
-    use mfa_domain::account::Context;
-    use mfa_domain::ports::{AccountPage, EventPage, StoreError};
-    use mfa_domain::{
-        Account, AccountKey, Actor, AuditHead, Delta, EventKind, Handle, KeyId, Policies, TenantId, Version,
-        Versioned,
-    };
+    use mfa_domain::ports::{AccountPage, EventPage};
+    use mfa_domain::{Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Version, Versioned};
     use mfa_store_memory::MemoryStore;
-    use mfa_testkit::changes::key;
+    use mfa_testkit::changes::{self, key};
     use tokio::task::yield_now;
 
     use super::*;
@@ -161,27 +191,25 @@ pub(super) mod tests {
     }
 
     fn old(seconds: u64) -> Old {
-        Old { before: at(seconds), through: EventPosition(u64::MAX) }
+        Old::than(at(seconds))
     }
 
-    /// A user with events at these times, by as many changes.
-    pub(in super::super) async fn happen(
-        store: &dyn AccountStore,
-        user: &str,
-        times: impl IntoIterator<Item = u64>,
-    ) {
-        let (policies, actor) = (Policies::default(), Actor::user("test"));
-        for seconds in times {
-            let read = store.load(&key(user)).await.unwrap();
-            let context = Context { key: &key(user), actor: &actor, now: at(seconds), policies: &policies };
-            let mut draft = read.value.draft(context);
-            draft.record(EventKind::Verified, None, []);
-            let _ = store.commit(&key(user), read.version, &draft.finish().unwrap()).await.unwrap();
-        }
+    async fn happen(store: &MemoryStore, user: &str, times: impl IntoIterator<Item = u64>) {
+        changes::happen(store, &key(user), times).await.unwrap();
     }
 
     async fn base(store: &MemoryStore, user: &str) -> u64 {
         store.load(&key(user)).await.unwrap().value.audit_base.sequence
+    }
+
+    #[test]
+    fn clocks_may_differ_by_ten_minutes() {
+        let hour = Duration::from_hours(1);
+        assert_eq!(Horizon::At(at(1000)).gone_before(at(0)), at(1600));
+        assert_eq!(Horizon::Behind(hour).gone_before(at(10_000)), at(10_000 - 3600 + 600));
+        // No retention reaches back before 1970.
+        assert_eq!(Horizon::Behind(Duration::MAX).gone_before(at(10_000)), at(600));
+        assert_eq!(kept_since(at(10), hour), at(0));
     }
 
     #[tokio::test]
