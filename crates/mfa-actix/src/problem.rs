@@ -51,6 +51,8 @@ pub enum ProblemCode {
     ProofRequired,
     /// The user has as many factors as allowed.
     TooManyFactors,
+    /// What was to be bound, such as a passkey, is bound to another user of the tenant.
+    HandleTaken,
     /// The request is not as it must be; `errors` says where.
     InvalidRequest,
     /// The API key is missing or wrong.
@@ -116,7 +118,7 @@ pub(crate) struct ProblemBody<'a> {
 
 impl ProblemCode {
     /// Every kind.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::MalformedCode,
         Self::InvalidCode,
         Self::Locked,
@@ -127,6 +129,7 @@ impl ProblemCode {
         Self::NotFound,
         Self::ProofRequired,
         Self::TooManyFactors,
+        Self::HandleTaken,
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -169,6 +172,7 @@ impl ProblemCode {
             Self::TooManyFactors => {
                 ("too-many-factors", S::CONFLICT, "The user has as many factors as allowed")
             }
+            Self::HandleTaken => ("handle-taken", S::CONFLICT, "It is bound to another user already"),
             Self::InvalidRequest => {
                 ("invalid-request", S::UNPROCESSABLE_ENTITY, "The request is not as it must be")
             }
@@ -347,8 +351,10 @@ impl From<ProblemCode> for Problem {
 
 impl From<Undecided> for Problem {
     fn from(undecided: Undecided) -> Self {
-        if matches!(undecided, Undecided::Busy) {
-            return Self::new(ProblemCode::Busy);
+        match undecided {
+            Undecided::Busy => return Self::new(ProblemCode::Busy),
+            Undecided::HandleTaken => return Self::new(ProblemCode::HandleTaken),
+            _ => {}
         }
         tracing::error!(error = %Chain(&undecided), "could not decide");
         Self::new(ProblemCode::Unavailable)
@@ -423,5 +429,20 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::new(self.status_code());
         response.extensions_mut().insert(self.clone());
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_did_first_is_no_outage() {
+        let problem = |undecided: Undecided| {
+            let code = Problem::from(undecided).code();
+            (code.as_str(), code.status().as_u16())
+        };
+        assert_eq!(problem(Undecided::HandleTaken), ("handle-taken", 409));
+        assert_eq!(problem(Undecided::Busy), ("busy", 503));
     }
 }

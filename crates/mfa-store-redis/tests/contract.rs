@@ -42,12 +42,6 @@ async fn for_many_callers_of_one_store() -> Result<(), Violation> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_cluster() -> Result<(), Violation> {
-    let cluster = Cluster::start(&DURABLE);
-    keeps_the_contracts(&cluster.url()).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn on_a_cluster_whose_replicas_must_have_every_change() -> Result<(), Violation> {
     let [appendonly, appendfsync] = DURABLE;
     let cluster = Cluster::start(&[appendonly, appendfsync, "min-replicas-to-write 1"]);
