@@ -179,9 +179,9 @@ impl Failure {
 mod tests {
     use std::error::Error;
 
-    use mfa_domain::ports::{ApiKeyStore, StoreError};
-    use mfa_domain::{AccountKey, FactorId, Mfa, TenantId, Timestamp, UserId};
-    use mfa_testkit::{TotpUser, Violation, ports};
+    use mfa_domain::Timestamp;
+    use mfa_domain::ports::{AccountStore, ApiKeyStore, Commit, StoreError};
+    use mfa_testkit::changes::{change, factor, key};
     use tempfile::TempDir;
 
     use super::*;
@@ -196,33 +196,31 @@ mod tests {
         (SqliteStore::start(settings.connect().await.unwrap(), settings, readers), folder)
     }
 
-    async fn enrol(mfa: &Mfa, user: usize) -> Result<FactorId, Violation> {
-        let key =
-            AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(&format!("user-{user}")).unwrap());
-        Ok(TotpUser::enrol(mfa, &key).await?.factor)
+    fn cause(error: &StoreError) -> Option<&SqliteError> {
+        error.source().and_then(|inner| inner.downcast_ref())
     }
 
     #[tokio::test]
     async fn a_full_disk_is_an_error_that_says_so_and_loses_nothing_that_was_answered() {
         let (store, _folder) = store_with("max_page_count", "40").await;
-        let mfa = ports(std::sync::Arc::new(store.clone())).mfa();
-        let mut enrolled = Vec::new();
-        let violation = loop {
-            match enrol(&mfa, enrolled.len()).await {
-                Ok(factor) => enrolled.push(factor),
-                Err(violation) => break violation,
+        let user = |number: usize| key(&format!("user-{number}"));
+        let add = async |number| change(&store, &user(number), |draft| draft.put(factor(1, 1_000))).await;
+        let mut answered = 0;
+        let error = loop {
+            match add(answered).await {
+                Ok(commit) => assert_eq!(commit, Commit::Won),
+                Err(error) => break error,
             }
+            answered += 1;
         };
-        assert!(violation.to_string().ends_with("the disk is full"), "{violation}");
-        assert!(enrolled.len() > 3, "{} fitted", enrolled.len());
+        assert!(matches!(cause(&error), Some(SqliteError::DiskFull)), "{error:?}");
+        assert!(answered > 3, "{answered} fitted");
         // It is as full as before, and the writer is still there to say so.
-        let again = enrol(&mfa, 1_000_000).await.unwrap_err();
-        assert!(again.to_string().ends_with("the disk is full"), "{again}");
-        for (user, factor) in enrolled.into_iter().enumerate() {
-            let user = UserId::new(&format!("user-{user}")).unwrap();
-            let key = AccountKey::new(TenantId::new("acme").unwrap(), user);
-            let status = mfa.status(&key).await.unwrap();
-            assert_eq!((status.factors[0].id, status.backup_codes_remaining), (factor, 10));
+        let again = add(1_000_000).await.unwrap_err();
+        assert!(matches!(cause(&again), Some(SqliteError::DiskFull)), "{again:?}");
+        for number in 0..answered {
+            let account = store.load(&user(number)).await.unwrap().value;
+            assert_eq!(account.factors, [factor(1, 1_000)], "{number}");
         }
     }
 
@@ -232,9 +230,8 @@ mod tests {
         let key = mfa_domain::ports::ApiKeyId::new("abc").unwrap();
         for _ in 0..2 {
             let error: StoreError = store.revoke(&key, Timestamp::default()).await.unwrap_err();
-            let inner = error.source().and_then(|inner| inner.downcast_ref());
-            assert!(matches!(inner, Some(SqliteError::ReadOnly)), "{inner:?}");
+            assert!(matches!(cause(&error), Some(SqliteError::ReadOnly)), "{error:?}");
         }
-        assert_eq!(store.find(&key).await.unwrap(), None);
+        assert_eq!(ApiKeyStore::find(&store, &key).await.unwrap(), None);
     }
 }
