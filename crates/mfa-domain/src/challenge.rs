@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use thiserror::Error;
 
 use crate::identity::InvalidId;
-use crate::{AccountKey, FactorId, Timestamp};
+use crate::{AccountKey, Caller, FactorId, TenantId, Timestamp, UserId};
 
 /// One first step of an authentication or enrolment that waits for its second: a code that was sent, a
 /// `WebAuthn` ceremony, a push prompt.
@@ -17,12 +17,19 @@ use crate::{AccountKey, FactorId, Timestamp};
 pub struct Challenge {
     /// Its id, unique for all time.
     pub id: ChallengeId,
-    /// Whose challenge it is. Nobody else may answer it.
-    pub account: AccountKey,
+    /// Of which tenant.
+    pub tenant: TenantId,
+    /// Whose challenge it is: nobody else may answer it. `None` where the answer will say who it is, as with a
+    /// passkey that names its user.
+    pub user: Option<UserId>,
     /// Which factor answers it; `None` if any of the user's of that kind may, as with several passkeys.
     pub factor: Option<FactorId>,
     /// What kind of answer it waits for.
     pub kind: ChallengeKind,
+    /// What the answer is good for, and nothing else.
+    pub purpose: Purpose,
+    /// Who began it. An answer that comes through anybody else is to another challenge.
+    pub caller: Caller,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it is too late for an answer.
@@ -73,7 +80,22 @@ pub enum ChallengeKind {
     Other(String),
 }
 
-/// What the user said to a challenge. A name that a version does not know is an error to it, so that
+/// What an answer to a challenge is good for. A name that a version does not know is an error to it, so that
+/// an answer never counts for what it was not given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// To log in, or to prove oneself once more.
+    Verify,
+    /// To confirm the factor that is being bound.
+    Enrol,
+    /// To authorise one change of the account.
+    Change,
+    /// To regain an account without its factors.
+    Recover,
+}
+
+/// How far a challenge is. A name that a version does not know is an error to it, so that
 /// nothing is taken for approval that it cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -84,6 +106,8 @@ pub enum ChallengeState {
     Approved,
     /// No, on the device that was prompted.
     Denied,
+    /// It was answered, cancelled, or guessed at too often, and can be answered no more.
+    Over,
 }
 
 /// What a kind of challenge needs to know of each: the hash of a code, the state of a ceremony.
@@ -94,6 +118,12 @@ pub enum ChallengeState {
 pub struct ChallengeData(Vec<u8>);
 
 impl Challenge {
+    /// Whose challenge it is, if that is known.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountKey> {
+        self.user.clone().map(|user| AccountKey::new(self.tenant.clone(), user))
+    }
+
     /// Whether it is too late for an answer.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
@@ -175,9 +205,39 @@ impl fmt::Display for ChallengeKind {
     }
 }
 
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 4] = [Self::Verify, Self::Enrol, Self::Change, Self::Recover];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Enrol => "enrol",
+            Self::Change => "change",
+            Self::Recover => "recover",
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = UnknownPurpose;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPurpose> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == name).ok_or(UnknownPurpose)
+    }
+}
+
 impl ChallengeState {
     /// Every state.
-    pub const ALL: [Self; 3] = [Self::Open, Self::Approved, Self::Denied];
+    pub const ALL: [Self; 4] = [Self::Open, Self::Approved, Self::Denied, Self::Over];
 
     /// The stable name.
     #[must_use]
@@ -186,6 +246,7 @@ impl ChallengeState {
             Self::Open => "open",
             Self::Approved => "approved",
             Self::Denied => "denied",
+            Self::Over => "over",
         }
     }
 }
@@ -233,8 +294,13 @@ impl fmt::Debug for ChallengeData {
 
 /// A name that is no state of a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a state of a challenge; it must be open, approved or denied")]
+#[error("not a state of a challenge; it must be open, approved, denied or over")]
 pub struct UnknownState;
+
+/// A name that is no purpose of a challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a purpose of a challenge; it must be verify, enrol, change or recover")]
+pub struct UnknownPurpose;
 
 /// More than a challenge may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -268,6 +334,10 @@ mod tests {
             assert_eq!(state.as_str().parse(), Ok(state));
         }
         assert_eq!("approved_in_2".parse::<ChallengeState>(), Err(UnknownState));
+        for purpose in Purpose::ALL {
+            assert_eq!(purpose.as_str().parse(), Ok(purpose));
+        }
+        assert_eq!("verify_in_2".parse::<Purpose>(), Err(UnknownPurpose));
     }
 
     #[test]
@@ -282,12 +352,12 @@ mod tests {
     fn the_last_moment_is_too_late() {
         let challenge = Challenge {
             id: ChallengeId::from_entropy([0; 16]),
-            account: AccountKey::new(
-                crate::TenantId::new("acme").unwrap(),
-                crate::UserId::new("alice").unwrap(),
-            ),
+            tenant: TenantId::new("acme").unwrap(),
+            user: UserId::new("alice").ok(),
             factor: None,
             kind: ChallengeKind::Push,
+            purpose: Purpose::Verify,
+            caller: Caller::new("shop"),
             created_at: Timestamp::default(),
             expires_at: Timestamp::from_unix_millis(1000),
             progress: Progress::new(ChallengeData::default()),

@@ -30,9 +30,11 @@ pub use account::{
     Delta, Draft, Factor, FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial,
     StoredFactor, TotpDevice, Verdict, Verification, Verified, Version, Versioned,
 };
-pub use actor::{Actor, Authority};
+pub use actor::{Actor, Authority, Caller};
 pub use audit::{AuditEvent, AuditHead, EventKind};
-pub use challenge::{Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress};
+pub use challenge::{
+    Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress, Purpose,
+};
 pub use code::{BackupCode, SubmittedCode};
 pub use data::Data;
 pub use delivery::{Delivery, EndpointId};

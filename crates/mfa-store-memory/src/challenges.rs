@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{Challenge, ChallengeId, Progress, Timestamp, Version, Versioned};
 
-/// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
+/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
 const KEPT: Duration = Duration::from_hours(1);
 
 /// Challenges in memory: shared by all clones, gone with the process, so that users start again.
@@ -25,7 +25,7 @@ struct Challenges {
 }
 
 impl MemoryChallenges {
-    /// How many challenges it remembers, expired ones included.
+    /// How many challenges it remembers, those that are over included.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.challenges().of.len()
@@ -50,22 +50,12 @@ impl ChallengeStore for MemoryChallenges {
         Ok(())
     }
 
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        Ok(self.challenges().open(id, now).cloned())
+    async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        Ok(self.challenges().of.get(id).cloned())
     }
 
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        match self.challenges().open(id, now).filter(|challenge| challenge.version == expected) {
+    async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
+        match self.challenges().of.get_mut(id).filter(|challenge| challenge.version == expected) {
             Some(challenge) => {
                 challenge.value.progress = next.clone();
                 challenge.version = expected.next();
@@ -74,26 +64,9 @@ impl ChallengeStore for MemoryChallenges {
             None => Ok(Commit::Conflict),
         }
     }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let mut challenges = self.challenges();
-        if challenges.open(id, now).is_none() {
-            return Ok(None);
-        }
-        let taken = challenges.of.remove(id).map(|challenge| challenge.value);
-        if let Some(challenge) = &taken {
-            challenges.in_order.remove(&(challenge.expires_at, *id));
-        }
-        Ok(taken)
-    }
 }
 
 impl Challenges {
-    /// A challenge that is there and has not expired.
-    fn open(&mut self, id: &ChallengeId, now: Timestamp) -> Option<&mut Versioned<Challenge>> {
-        self.of.get_mut(id).filter(|challenge| !challenge.value.is_expired(now))
-    }
-
     /// Drops what expired long ago.
     fn forget(&mut self, now: Timestamp) {
         while let Some((expires_at, id)) = self.in_order.first() {
@@ -114,7 +87,7 @@ impl fmt::Debug for MemoryChallenges {
 
 #[cfg(test)]
 mod tests {
-    use mfa_domain::{AccountKey, ChallengeData, ChallengeKind, TenantId, UserId};
+    use mfa_testkit::changes;
 
     use super::*;
 
@@ -123,15 +96,8 @@ mod tests {
     /// Open for a minute.
     fn challenge(number: u8, second: u64) -> Challenge {
         let created_at = Timestamp::from_unix_seconds(START + second);
-        Challenge {
-            id: ChallengeId::from_entropy([number; 16]),
-            account: AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap()),
-            factor: None,
-            kind: ChallengeKind::EmailCode,
-            created_at,
-            expires_at: created_at.plus(Duration::from_mins(1)),
-            progress: Progress::new(ChallengeData::default()),
-        }
+        let expires_at = created_at.plus(Duration::from_mins(1));
+        Challenge { expires_at, ..changes::challenge(number, created_at) }
     }
 
     #[tokio::test]
@@ -144,17 +110,5 @@ mod tests {
         assert_eq!(store.remembered(), 51);
         store.put(&challenge(51, 3660)).await.unwrap();
         assert_eq!(store.remembered(), 2);
-    }
-
-    #[tokio::test]
-    async fn what_was_taken_takes_no_room() {
-        let store = MemoryChallenges::default();
-        let now = Timestamp::from_unix_seconds(START);
-        for number in 0..50 {
-            store.put(&challenge(number, 0)).await.unwrap();
-            assert!(store.take(&challenge(number, 0).id, now).await.unwrap().is_some());
-        }
-        assert_eq!(store.remembered(), 0);
-        assert!(store.challenges().in_order.is_empty());
     }
 }

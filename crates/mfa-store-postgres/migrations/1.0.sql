@@ -213,9 +213,11 @@ COMMENT ON COLUMN mfa.deliveries.unreadable IS
 CREATE UNLOGGED TABLE mfa.challenges (
     id         text   COLLATE "C" PRIMARY KEY,
     tenant_id  text   NOT NULL,
-    user_id    text   NOT NULL,
+    user_id    text,
     factor_id  uuid,
     kind       text   NOT NULL,
+    purpose    text   NOT NULL,
+    caller     text   NOT NULL,
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     version    bigint NOT NULL CHECK (version > 0),
@@ -227,18 +229,21 @@ CREATE UNLOGGED TABLE mfa.challenges (
 CREATE INDEX challenges_by_expiry ON mfa.challenges (expires_at);
 
 COMMENT ON TABLE mfa.challenges IS
-    'What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. One that was answered has no row. Unlogged: empty after a crash, and users start again.';
+    'What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. A row goes an hour after it expired, whatever became of it. Unlogged: empty after a crash, and users start again.';
 COMMENT ON COLUMN mfa.challenges.id IS 'The id that the API shows: random, never used again.';
 COMMENT ON COLUMN mfa.challenges.tenant_id IS 'The customer of the installation that the user belongs to.';
-COMMENT ON COLUMN mfa.challenges.user_id IS 'Whose challenge it is: the host application''s own name for the user.';
+COMMENT ON COLUMN mfa.challenges.user_id IS
+    'Whose challenge it is: the host application''s own name for the user; null if the answer will say who it is.';
 COMMENT ON COLUMN mfa.challenges.factor_id IS 'Which factor answers it; null if any of the user''s of that kind may.';
 COMMENT ON COLUMN mfa.challenges.kind IS
     'email_code, sms_code, push, webauthn_registration, webauthn_authentication.';
+COMMENT ON COLUMN mfa.challenges.purpose IS 'What an answer is good for: verify, enrol, change or recover.';
+COMMENT ON COLUMN mfa.challenges.caller IS 'Who began it; nobody else can have it answered.';
 COMMENT ON COLUMN mfa.challenges.created_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';
 COMMENT ON COLUMN mfa.challenges.expires_at IS
     'When it is too late for an answer, in milliseconds since 1970-01-01T00:00:00Z. An hour later the row may go.';
 COMMENT ON COLUMN mfa.challenges.version IS 'How often it was changed, and 1. Every change compares it first.';
-COMMENT ON COLUMN mfa.challenges.state IS 'open, approved or denied.';
+COMMENT ON COLUMN mfa.challenges.state IS 'open, approved, denied or over.';
 COMMENT ON COLUMN mfa.challenges.failures IS 'How many wrong answers it got.';
 COMMENT ON COLUMN mfa.challenges.data IS 'What its kind needs, hashed or encrypted where it is secret.';
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{
-    AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId,
-    Timestamp, UserId, Version, Versioned,
+    Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId, UserId,
+    Version, Versioned,
 };
 
 use crate::column::{Row, millis};
@@ -20,13 +20,14 @@ pub(crate) const PUT_CHALLENGE: &str = concat!(
     "
     WITH forgotten AS (
         DELETE FROM mfa.challenges WHERE id = ANY (ARRAY (
-            SELECT id FROM mfa.challenges WHERE expires_at <= $11 ORDER BY expires_at LIMIT 10
+            SELECT id FROM mfa.challenges WHERE expires_at <= $13 ORDER BY expires_at LIMIT 10
             FOR UPDATE SKIP LOCKED
         ))
     )
     INSERT INTO mfa.challenges
-        (id, tenant_id, user_id, factor_id, kind, created_at, expires_at, version, state, failures, data)
-    SELECT $1, $2, $3, $4::text::uuid, $5, $6, $7, 1, $8, $9, $10
+        (id, tenant_id, user_id, factor_id, kind, purpose, caller, created_at, expires_at, version, state, failures,
+            data)
+    SELECT $1, $2, $3, $4::text::uuid, $5, $6, $7, $8, $9, 1, $10, $11, $12
     WHERE ",
     by_itself!(),
     "
@@ -37,34 +38,24 @@ pub(crate) const PUT_CHALLENGE: &str = concat!(
 /// It fails where nothing can be written: what a standby has may be old.
 pub(crate) const GET_CHALLENGE: &str = concat!(
     "
-    SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, created_at, expires_at, version, state,
-        failures, data
+    SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, purpose, caller, created_at, expires_at, version,
+        state, failures, data
     FROM mfa.challenges
-    WHERE id = $1 AND expires_at > $2 AND ",
+    WHERE id = $1 AND ",
     by_itself!()
 );
 
 /// What is compared is compared again with the newest row, if another transaction was waited for.
 pub(crate) const SWAP_CHALLENGE: &str = concat!(
     "
-    UPDATE mfa.challenges SET version = version + 1, state = $4, failures = $5, data = $6
-    WHERE id = $1 AND version = $2 AND expires_at > $3 AND ",
+    UPDATE mfa.challenges SET version = version + 1, state = $3, failures = $4, data = $5
+    WHERE id = $1 AND version = $2 AND ",
     by_itself!(),
     "
     RETURNING version"
 );
 
-/// A row is deleted by one transaction only, and that one is handed it as it was last changed.
-pub(crate) const TAKE_CHALLENGE: &str = concat!(
-    "
-    DELETE FROM mfa.challenges WHERE id = $1 AND expires_at > $2 AND ",
-    by_itself!(),
-    "
-    RETURNING id, tenant_id, user_id, factor_id::text AS factor_id, kind, created_at, expires_at, version,
-        state, failures, data"
-);
-
-/// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
+/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
 const KEPT: Duration = Duration::from_hours(1);
 
 /// The row that a statement returns if its guard held: a version.
@@ -75,9 +66,11 @@ type Held = (i64,);
 struct ChallengeRow {
     id: String,
     tenant_id: String,
-    user_id: String,
+    user_id: Option<String>,
     factor_id: Option<String>,
     kind: String,
+    purpose: String,
+    caller: String,
     created_at: i64,
     expires_at: i64,
     version: i64,
@@ -93,10 +86,12 @@ impl ChallengeStore for PostgresStore {
         let put = || {
             sqlx::query_as::<_, Held>(PUT_CHALLENGE)
                 .bind(challenge.id.to_string())
-                .bind(challenge.account.tenant.as_str())
-                .bind(challenge.account.user.as_str())
+                .bind(challenge.tenant.as_str())
+                .bind(challenge.user.as_ref().map(UserId::as_str))
                 .bind(challenge.factor.as_ref().map(FactorId::to_string))
                 .bind(challenge.kind.as_str())
+                .bind(challenge.purpose.as_str())
+                .bind(challenge.caller.as_str())
                 .bind(millis(challenge.created_at))
                 .bind(millis(challenge.expires_at))
                 .bind(state.as_str())
@@ -110,42 +105,25 @@ impl ChallengeStore for PostgresStore {
         Ok(())
     }
 
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        let get = || sqlx::query_as(GET_CHALLENGE).bind(id.to_string()).bind(millis(now));
+    async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        let get = || sqlx::query_as(GET_CHALLENGE).bind(id.to_string());
         let rows = self.in_time(reading(|| Box::pin(self.connections.once(get)))).await?;
         Ok(rows.into_iter().next().map(ChallengeRow::read).transpose()?)
     }
 
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
+    async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
         // No challenge has a version beyond.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
         let swap = || {
             sqlx::query_as::<_, Held>(SWAP_CHALLENGE)
                 .bind(id.to_string())
                 .bind(expected)
-                .bind(millis(now))
                 .bind(next.state.as_str())
                 .bind(i64::from(next.failures))
                 .bind(next.data.as_bytes())
         };
         let lost = self.connections.once(swap).await?.is_empty();
         Ok(if lost { Commit::Conflict } else { Commit::Won })
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let take = || sqlx::query_as(TAKE_CHALLENGE).bind(id.to_string()).bind(millis(now));
-        let rows = self.connections.once(take).await?;
-        Ok(rows.into_iter().next().map(ChallengeRow::read).transpose()?.map(|taken| taken.value))
     }
 }
 
@@ -156,12 +134,14 @@ fn hour() -> i64 {
 impl ChallengeRow {
     fn read(self) -> Result<Versioned<Challenge>, PostgresError> {
         let row = Row { table: "challenges", account: 0 };
-        let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
         let value = Challenge {
             id: row.read("id", self.id.parse())?,
-            account: AccountKey::new(tenant, row.read("user_id", UserId::new(&self.user_id))?),
+            tenant: row.read("tenant_id", TenantId::new(&self.tenant_id))?,
+            user: row.read("user_id", self.user_id.as_deref().map(UserId::new).transpose())?,
             factor: row.read("factor_id", self.factor_id.as_deref().map(str::parse).transpose())?,
             kind: ChallengeKind::from_name(&self.kind),
+            purpose: row.read("purpose", self.purpose.parse())?,
+            caller: Caller::new(&self.caller),
             created_at: row.time("created_at", self.created_at)?,
             expires_at: row.time("expires_at", self.expires_at)?,
             progress: Progress {

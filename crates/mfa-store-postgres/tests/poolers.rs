@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mfa_domain::ports::{AccountStore, ApiKeyId, ApiKeyStore, ChallengeStore, Commit, Throttle, ThrottleKey};
 use mfa_domain::quota::{Charge, Quota};
-use mfa_domain::{Account, Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, Version};
+use mfa_domain::{Account, Challenge, Version};
 use mfa_store_postgres::{PostgresError, PostgresStore};
 use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
 use sqlx::Executor;
@@ -15,7 +15,7 @@ use sqlx::Executor;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::pooler::{DISCARD, ENCODINGS, FORGETFUL, HOSTILE, OTHER_ROLE, Pooler, SILENT};
 use crate::support::server::Server;
-use crate::support::{change, factor, inner, key, make, now, raw};
+use crate::support::{challenge, change, end, factor, inner, key, make, now, raw};
 
 /// The name of a new database, whose server is up.
 async fn database(server: &Server) -> String {
@@ -54,15 +54,7 @@ async fn who_a_user_is_does_not_rest_on_the_encoding_of_a_session() {
     let direct = PostgresStore::open(&server.url(&database)).await.unwrap();
     let user = key("Älice-Łž");
     make(&direct, &user, |draft| draft.put(factor(1, 20))).await;
-    let challenge = |number: u8| Challenge {
-        id: ChallengeId::from_entropy([number; 16]),
-        account: user.clone(),
-        factor: None,
-        kind: ChallengeKind::SmsCode,
-        created_at: now(),
-        expires_at: now().plus(Duration::from_mins(10)),
-        progress: Progress::new(ChallengeData::default()),
-    };
+    let challenge = |number| Challenge { user: Some(user.user.clone()), ..challenge(number, now()) };
     let quota = Quota::new(5, Duration::from_hours(5)).unwrap();
     for (number, encoding) in (0..).zip(&ENCODINGS) {
         let pooler = Pooler::to(server.socket(), std::slice::from_ref(encoding)).await;
@@ -73,11 +65,11 @@ async fn who_a_user_is_does_not_rest_on_the_encoding_of_a_session() {
         let new = store.commit(&user, Version::default(), &again).await.unwrap();
         assert_eq!(new, Commit::Conflict, "{encoding}");
         make(&store, &user, |draft| draft.put(factor(2, 20))).await;
-        for (one, other) in [(&store, &direct), (&direct, &store)] {
-            let kept = challenge(number);
+        for (one, other, way) in [(&store, &direct, 0), (&direct, &store, 1)] {
+            let kept = challenge(2 * number + way);
             one.put(&kept).await.unwrap();
-            assert_eq!(other.get(&kept.id, now()).await.unwrap().unwrap().value, kept, "{encoding}");
-            assert_eq!(other.take(&kept.id, now()).await.unwrap(), Some(kept), "{encoding}");
+            assert_eq!(other.get(&kept.id).await.unwrap().unwrap().value, kept, "{encoding}");
+            assert_eq!(end(other, &kept.id).await.unwrap(), Some(kept), "{encoding}");
         }
         let charged = store.charge(&ThrottleKey::user(&user), quota, now()).await.unwrap();
         assert_eq!(charged, Charge::Admitted, "{encoding}");

@@ -10,29 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::Bucket;
-use mfa_domain::{
-    Challenge, ChallengeData, ChallengeId, ChallengeKind, Charge, Progress, Quota, Timestamp, Version,
-};
+use mfa_domain::{Charge, Quota, Timestamp, Version};
 use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::support::server::Server;
-use crate::support::{inner, key, now, raw, store};
-
-/// Open for ten minutes.
-fn challenge(number: u8, created_at: Timestamp) -> Challenge {
-    Challenge {
-        id: ChallengeId::from_entropy([number; 16]),
-        account: key("alice"),
-        factor: None,
-        kind: ChallengeKind::SmsCode,
-        created_at,
-        expires_at: created_at.plus(Duration::from_mins(10)),
-        progress: Progress::new(ChallengeData::default()),
-    }
-}
+use crate::support::{challenge, end, inner, key, now, raw, store};
 
 fn user(name: &str) -> ThrottleKey {
     ThrottleKey::user(&key(name))
@@ -62,7 +47,7 @@ async fn challenges_that_expired_an_hour_ago_go_in_passing_and_not_before() {
         store.put(&challenge(number, later)).await.unwrap();
         assert_eq!(count(&mut shell, "mfa.challenges").await, left, "after {number}");
     }
-    assert!(store.get(&challenge(100, just_before).id, later).await.unwrap().is_some());
+    assert!(store.get(&challenge(100, just_before).id).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -203,30 +188,30 @@ async fn a_bucket_that_was_charged_while_a_charge_waited_for_it_is_charged_as_it
     assert_eq!(charged.unwrap(), Charge::Refused { retry_after: Duration::from_secs(1) });
 }
 
-/// Users start again, and nobody is handed what somebody was handed before.
+/// Users start again, and nothing is open that was answered before.
 #[tokio::test]
 async fn a_crash_of_the_server_loses_all_of_it_and_brings_nothing_back() {
     let server = Server::start(&[]);
     let store = PostgresStore::open(&server.database().await).await.unwrap();
-    let [taken, open] = [1, 2].map(|number| challenge(number, now()));
-    store.put(&taken).await.unwrap();
+    let [answered, open] = [1, 2].map(|number| challenge(number, now()));
+    store.put(&answered).await.unwrap();
     store.put(&open).await.unwrap();
     assert_eq!(store.charge(&user("alice"), quota(1), now()).await.unwrap(), Charge::Admitted);
     server.connect().await.execute("CHECKPOINT").await.unwrap();
-    assert_eq!(store.take(&taken.id, now()).await.unwrap(), Some(taken.clone()));
+    assert_eq!(end(&store, &answered.id).await.unwrap(), Some(answered.clone()));
     server.crash();
     server.start_again();
     let mut tries = 1;
     let again = loop {
-        match store.take(&taken.id, now()).await {
+        match end(&store, &answered.id).await {
             Ok(again) => break again,
             Err(error) => assert!(tries < 1000, "{error:?}"),
         }
         tries += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    assert_eq!(again, None, "it was handed out twice");
-    assert_eq!(store.get(&open.id, now()).await.unwrap(), None);
+    assert_eq!(again, None, "it was answered twice");
+    assert_eq!(store.get(&open.id).await.unwrap(), None);
     assert_eq!(store.charge(&user("alice"), quota(1), now()).await.unwrap(), Charge::Admitted);
     store.put(&challenge(3, now())).await.unwrap();
 }
@@ -256,9 +241,8 @@ async fn to_wait_for_a_connection_is_part_of_the_time_of_a_call() {
     let begin = tokio::time::Instant::now();
     for error in [
         store.put(&one).await.unwrap_err(),
-        store.get(id, now()).await.unwrap_err(),
-        store.swap(id, Version(1), progress, now()).await.unwrap_err(),
-        store.take(id, now()).await.unwrap_err(),
+        store.get(id).await.unwrap_err(),
+        store.swap(id, Version(1), progress).await.unwrap_err(),
     ] {
         assert!(matches!(inner(&error), PostgresError::Timeout), "{error:?}");
     }
@@ -266,7 +250,7 @@ async fn to_wait_for_a_connection_is_part_of_the_time_of_a_call() {
     drop(turn);
     drop(waiting.await.unwrap());
     // So short a time may not be enough on a busy machine.
-    while let Err(error) = store.get(id, now()).await {
+    while let Err(error) = store.get(id).await {
         assert!(matches!(inner(&error), PostgresError::Timeout), "{error:?}");
         assert!(begin.elapsed() < long, "{error:?}");
     }
@@ -281,6 +265,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
     for (column, value) in [
         ("tenant_id", "''"),
         ("user_id", "' a'"),
+        ("purpose", "'verify_in_2'"),
         ("created_at", "-1"),
         ("state", "'approved_in_2'"),
         ("failures", "4294967296"),
@@ -290,7 +275,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
         let broken = AssertSqlSafe(format!("UPDATE mfa.challenges SET {column} = {value}"));
         shell.execute(saved).await.unwrap();
         shell.execute(broken).await.unwrap();
-        let error = store.get(&one.id, now()).await.unwrap_err();
+        let error = store.get(&one.id).await.unwrap_err();
         let told = matches!(inner(&error), PostgresError::Undecodable { table: "challenges", column: told, .. } if *told == column);
         assert!(told, "{column}: {error:?}");
         shell
@@ -298,7 +283,6 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
             .await
             .unwrap();
     }
-    store.take(&one.id, now()).await.unwrap().unwrap();
     let _ = store.charge(&user("alice"), quota(5), now()).await.unwrap();
     shell.execute("UPDATE mfa.throttles SET arrival = -1").await.unwrap();
     let (alice, bob) = (user("alice"), user("bob"));
@@ -333,8 +317,8 @@ async fn stores_that_compare_in_memory_fail() {
     challenge_store::time(&unguarded).await.unwrap();
     let stores: challenge_store::race::Stores =
         [Arc::new(unguarded), Arc::new(UnguardedChallenges(other.clone()))];
-    let taken = challenge_store::race::one_of_many_takes_it(&stores).await.unwrap_err().to_string();
-    assert!(taken.contains("one challenge was handed out"), "{taken}");
+    let ended = challenge_store::race::one_of_many_ends_it(&stores).await.unwrap_err().to_string();
+    assert!(ended.contains("one challenge was ended"), "{ended}");
     let swapped = challenge_store::race::one_swap_wins_each_version(&stores).await.unwrap_err().to_string();
     assert!(swapped.contains("swaps of one version won"), "{swapped}");
     let naive = Arc::new(Naive { url });

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{
-    AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId,
-    Timestamp, UserId, Version, Versioned,
+    Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId, Timestamp,
+    UserId, Version, Versioned,
 };
 use redis::Value;
 
@@ -17,13 +17,12 @@ use crate::field::Fields;
 use crate::script::{Call, Script};
 use crate::{RedisEphemeral, RedisError};
 
-/// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
+/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
 const KEPT: Duration = Duration::from_hours(1);
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/put.lua")));
 static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/get.lua")));
 static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/swap.lua")));
-static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/take.lua")));
 
 const CHALLENGE: &str = "challenge";
 
@@ -35,10 +34,12 @@ impl ChallengeStore for RedisEphemeral {
         let factor = challenge.factor.as_ref().map(FactorId::to_string).unwrap_or_default();
         for (name, value) in [
             ("version", "1"),
-            ("tenant", challenge.account.tenant.as_str()),
-            ("user", challenge.account.user.as_str()),
+            ("tenant", challenge.tenant.as_str()),
+            ("user", challenge.user.as_ref().map(UserId::as_str).unwrap_or_default()),
             ("factor", &factor),
             ("kind", challenge.kind.as_str()),
+            ("purpose", challenge.purpose.as_str()),
+            ("caller", challenge.caller.as_str()),
             ("created_at", &millis(challenge.created_at)),
             ("expires_at", &millis(challenge.expires_at)),
         ] {
@@ -52,35 +53,17 @@ impl ChallengeStore for RedisEphemeral {
         }
     }
 
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
+    async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
         let answer = self.connections.call(&self.of(&GET, id), Effect::None).await?;
-        let found = read(*id, answer)?;
-        Ok(found.filter(|found| !found.value.is_expired(now)))
+        Ok(read(*id, answer)?)
     }
 
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
+    async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
         let version = expected.0.checked_add(1).ok_or(RedisError::TooLarge { field: "version" })?;
-        let mut call =
-            self.of(&SWAP, id).with(millis(now)).with(expected.0.to_string()).with(version.to_string());
+        let mut call = self.of(&SWAP, id).with(expected.0.to_string()).with(version.to_string());
         push(&mut call, next);
         let won = self.connections.call(&call, Effect::Lasting).await? == Value::Int(1);
         Ok(if won { Commit::Won } else { Commit::Conflict })
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let call = self.of(&TAKE, id).with(millis(now));
-        let answer = self.connections.call(&call, Effect::Lasting).await?;
-        Ok(read(*id, answer)?.map(|found| found.value))
     }
 }
 
@@ -108,14 +91,15 @@ fn read(id: ChallengeId, answer: Value) -> Result<Option<Versioned<Challenge>>, 
         return Ok(None);
     }
     let fields = Fields { key: CHALLENGE, fields };
-    let tenant = fields.read("tenant", TenantId::new(fields.text("tenant")?))?;
-    let user = fields.read("user", UserId::new(fields.text("user")?))?;
-    let factor = Some(fields.text("factor")?).filter(|factor| !factor.is_empty());
+    let optional = |name| Ok::<_, RedisError>(Some(fields.text(name)?).filter(|text| !text.is_empty()));
     let value = Challenge {
         id,
-        account: AccountKey::new(tenant, user),
-        factor: fields.read("factor", factor.map(str::parse).transpose())?,
+        tenant: fields.read("tenant", TenantId::new(fields.text("tenant")?))?,
+        user: fields.read("user", optional("user")?.map(UserId::new).transpose())?,
+        factor: fields.read("factor", optional("factor")?.map(str::parse).transpose())?,
         kind: ChallengeKind::from_name(fields.text("kind")?),
+        purpose: fields.read("purpose", fields.text("purpose")?.parse())?,
+        caller: Caller::new(fields.text("caller")?),
         created_at: fields.time("created_at", Some(fields.number("created_at")?))?,
         expires_at: fields.time("expires_at", Some(fields.number("expires_at")?))?,
         progress: Progress {

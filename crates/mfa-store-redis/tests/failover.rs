@@ -4,15 +4,15 @@
 
 use std::time::Duration;
 
+use mfa_domain::Version;
 use mfa_domain::ports::{AccountStore, ChallengeStore};
 use mfa_domain::quota::Charge;
-use mfa_domain::{Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, Version};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
 use tokio::time::Instant;
 
 use crate::support::server::{Cluster, DURABLE, Sentinels, Server, with};
 use crate::support::{
-    change, charge, eventually, factor, in_time, inner, key, make, now, open, open_ephemeral,
+    challenge, change, charge, end, eventually, factor, in_time, inner, key, make, now, open, open_ephemeral,
 };
 
 #[tokio::test]
@@ -129,22 +129,14 @@ async fn a_primary_that_hangs_is_replaced_by_what_the_sentinels_promote() {
 }
 
 /// Redis replicates after the fact. What a replica that takes over has not heard of is gone, and so is the
-/// news that a challenge was taken; nobody goes on as if nothing had happened.
+/// news that a challenge was answered; nobody goes on as if nothing had happened.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_that_loses_changes_is_noticed_and_brings_no_challenge_back() {
     let sentinels = Sentinels::start(&DURABLE);
     let store = RedisStore::open(&sentinels.url()).await.unwrap();
     let ephemeral = RedisEphemeral::open(&sentinels.url()).await.unwrap();
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
-    let challenge = Challenge {
-        id: ChallengeId::from_entropy([1; 16]),
-        account: key("alice"),
-        factor: None,
-        kind: ChallengeKind::EmailCode,
-        created_at: now(),
-        expires_at: now().plus(Duration::from_mins(5)),
-        progress: Progress::new(ChallengeData::default()),
-    };
+    let challenge = challenge(1, now());
     ephemeral.put(&challenge).await.unwrap();
     let [primary, replica] = &sentinels.servers[..] else { panic!("two servers") };
     let name = format!("mfa:challenge:{}", challenge.id);
@@ -155,7 +147,7 @@ async fn a_failover_that_loses_changes_is_noticed_and_brings_no_challenge_back()
     primary.cli(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
     primary.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
     make(&store, &key("alice"), |draft| draft.put(factor(2, 20))).await;
-    assert!(ephemeral.take(&challenge.id, now()).await.unwrap().is_some());
+    assert!(end(&ephemeral, &challenge.id).await.unwrap().is_some());
     primary.kill();
     let begin = Instant::now();
     loop {
@@ -167,8 +159,8 @@ async fn a_failover_that_loses_changes_is_noticed_and_brings_no_challenge_back()
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(replica.cli(&["EXISTS", &name]), "1", "there is nothing that could come back");
-    assert_eq!(eventually(async || ephemeral.get(&challenge.id, now()).await).await, None);
-    assert_eq!(ephemeral.take(&challenge.id, now()).await.unwrap(), None);
+    assert_eq!(eventually(async || ephemeral.get(&challenge.id).await).await, None);
+    assert_eq!(end(&ephemeral, &challenge.id).await.unwrap(), None);
 }
 
 /// Slots move from one primary to another while everything goes on.

@@ -321,10 +321,10 @@ async fn a_primary_that_became_a_replica_is_neither_read_nor_written() {
     let charged = ephemeral.charge(&ThrottleKey::user(&key("alice")), quota, now()).await;
     let error = charged.unwrap_err();
     assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
-    let error = ephemeral.get(&id, now()).await.unwrap_err();
+    let error = ephemeral.get(&id).await.unwrap_err();
     assert!(matches!(inner(&error), RedisError::ReadOnly), "{error:?}");
     server.cli(&["REPLICAOF", "NO", "ONE"]);
-    assert_eq!(ephemeral.get(&id, now()).await.unwrap(), None);
+    assert_eq!(ephemeral.get(&id).await.unwrap(), None);
 }
 
 /// Changes that wait for a replica have connections of their own, and reads have another.

@@ -25,8 +25,8 @@ async fn stores_that_compare_in_memory_fail() {
     challenge_store::time(&unguarded).await.unwrap();
     let stores: challenge_store::race::Stores =
         [Arc::new(unguarded), Arc::new(UnguardedChallenges(other.clone()))];
-    let taken = challenge_store::race::one_of_many_takes_it(&stores).await.unwrap_err().to_string();
-    assert!(taken.contains("one challenge was handed out"), "{taken}");
+    let ended = challenge_store::race::one_of_many_ends_it(&stores).await.unwrap_err().to_string();
+    assert!(ended.contains("one challenge was ended"), "{ended}");
     let swapped = challenge_store::race::one_swap_wins_each_version(&stores).await.unwrap_err().to_string();
     assert!(swapped.contains("swaps of one version won"), "{swapped}");
     let (one, other) = (naive(&url).await, naive(&url).await);

@@ -111,18 +111,20 @@ CREATE TABLE deliveries (
     unreadable    INTEGER NOT NULL              -- how many events were passed over since they cannot be read
 ) STRICT, WITHOUT ROWID;
 
--- What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. One that was answered
--- has no row; one that expired goes an hour later, in passing.
+-- What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. A row goes an hour after it
+-- expired, in passing, whatever became of it.
 CREATE TABLE challenges (
     id         TEXT    NOT NULL PRIMARY KEY,
     tenant     TEXT    NOT NULL,
-    user       TEXT    NOT NULL,
+    user       TEXT,             -- whose; NULL if the answer will say who it is
     factor     TEXT,             -- which answers it; NULL if any of the user's of that kind may
     kind       TEXT    NOT NULL, -- email_code, sms_code, push, webauthn_registration, webauthn_authentication
+    purpose    TEXT    NOT NULL, -- what an answer is good for: verify, enrol, change, recover
+    caller     TEXT    NOT NULL, -- who began it, and nobody else can have it answered
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     version    INTEGER NOT NULL,
-    state      TEXT    NOT NULL, -- open, approved, denied
+    state      TEXT    NOT NULL, -- open, approved, denied, over
     failures   INTEGER NOT NULL,
     data       BLOB    NOT NULL  -- what its kind needs, hashed or encrypted where it is secret
 ) STRICT;

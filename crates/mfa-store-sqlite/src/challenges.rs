@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{
-    AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId,
-    Timestamp, UserId, Version, Versioned,
+    Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId, Timestamp,
+    UserId, Version, Versioned,
 };
 use sqlx::SqliteConnection;
 
@@ -15,13 +15,13 @@ use crate::column::{Row, millis};
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const GET_CHALLENGE: &str = "
-    SELECT id, tenant, user, factor, kind, created_at, expires_at, version, state, failures, data
-    FROM challenges WHERE id = ? AND expires_at > ?";
+    SELECT id, tenant, user, factor, kind, purpose, caller, created_at, expires_at, version, state, failures, data
+    FROM challenges WHERE id = ?";
 
 pub(crate) const PUT_CHALLENGE: &str = "
     INSERT INTO challenges
-        (id, tenant, user, factor, kind, created_at, expires_at, version, state, failures, data)
-    VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
+        (id, tenant, user, factor, kind, purpose, caller, created_at, expires_at, version, state, failures, data)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING";
 
 /// More than one for each that is put, so that they become fewer.
@@ -32,23 +32,21 @@ pub(crate) const FORGET_CHALLENGES: &str = "
 
 pub(crate) const SWAP_CHALLENGE: &str = "
     UPDATE challenges SET version = version + 1, state = ?, failures = ?, data = ?
-    WHERE id = ? AND version = ? AND expires_at > ?";
+    WHERE id = ? AND version = ?";
 
-pub(crate) const TAKE_CHALLENGE: &str = "
-    DELETE FROM challenges WHERE id = ? AND expires_at > ?
-    RETURNING id, tenant, user, factor, kind, created_at, expires_at, version, state, failures, data";
-
-/// For so long a challenge is kept after it expired: a clock that is behind by less still finds it.
+/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
 const KEPT: Duration = Duration::from_hours(1);
 
 /// A challenge, not yet looked at.
 #[derive(sqlx_macros::FromRow)]
-pub(crate) struct ChallengeRow {
+struct ChallengeRow {
     id: String,
     tenant: String,
-    user: String,
+    user: Option<String>,
     factor: Option<String>,
     kind: String,
+    purpose: String,
+    caller: String,
     created_at: i64,
     expires_at: i64,
     version: i64,
@@ -64,32 +62,15 @@ impl ChallengeStore for SqliteStore {
         if self.writer.make(put).await?.held() { Ok(()) } else { Err(SqliteError::DuplicateChallenge.into()) }
     }
 
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        let get = sqlx::query_as::<_, ChallengeRow>(GET_CHALLENGE).bind(id.to_string()).bind(millis(now));
+    async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        let get = sqlx::query_as::<_, ChallengeRow>(GET_CHALLENGE).bind(id.to_string());
         let row = get.fetch_optional(&self.readers).await.map_err(SqliteError::from_driver)?;
         Ok(row.map(ChallengeRow::read).transpose()?)
     }
 
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        let swap = Write::SwapChallenge { id: *id, expected, next: next.clone(), now };
+    async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
+        let swap = Write::SwapChallenge { id: *id, expected, next: next.clone() };
         Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        match self.writer.make(Write::TakeChallenge { id: *id, now }).await? {
-            Outcome::Taken(row) => Ok(Some(row.read()?.value)),
-            _ => Ok(None),
-        }
     }
 }
 
@@ -100,10 +81,12 @@ pub(crate) async fn put(to: &mut SqliteConnection, challenge: &Challenge) -> Res
     let Progress { state, failures, data } = &challenge.progress;
     let put = sqlx::query(PUT_CHALLENGE)
         .bind(challenge.id.to_string())
-        .bind(challenge.account.tenant.as_str())
-        .bind(challenge.account.user.as_str())
+        .bind(challenge.tenant.as_str())
+        .bind(challenge.user.as_ref().map(UserId::as_str))
         .bind(challenge.factor.as_ref().map(FactorId::to_string))
         .bind(challenge.kind.as_str())
+        .bind(challenge.purpose.as_str())
+        .bind(challenge.caller.as_str())
         .bind(millis(challenge.created_at))
         .bind(millis(challenge.expires_at))
         .bind(state.as_str())
@@ -117,7 +100,6 @@ pub(crate) async fn swap(
     id: ChallengeId,
     expected: Version,
     next: &Progress,
-    now: Timestamp,
 ) -> Result<Outcome, SqliteError> {
     // No challenge has a version beyond.
     let Ok(expected) = i64::try_from(expected.0) else { return Ok(Outcome::Refused) };
@@ -126,30 +108,21 @@ pub(crate) async fn swap(
         .bind(i64::from(next.failures))
         .bind(next.data.as_bytes())
         .bind(id.to_string())
-        .bind(expected)
-        .bind(millis(now));
+        .bind(expected);
     Ok(Outcome::of(execute(to, swap).await? == 1))
-}
-
-pub(crate) async fn take(
-    to: &mut SqliteConnection,
-    id: ChallengeId,
-    now: Timestamp,
-) -> Result<Outcome, SqliteError> {
-    let take = sqlx::query_as::<_, ChallengeRow>(TAKE_CHALLENGE).bind(id.to_string()).bind(millis(now));
-    let taken = take.fetch_optional(to).await.map_err(SqliteError::from_driver)?;
-    Ok(taken.map_or(Outcome::Refused, |row| Outcome::Taken(Box::new(row))))
 }
 
 impl ChallengeRow {
     fn read(self) -> Result<Versioned<Challenge>, SqliteError> {
         let row = Row { table: "challenges", account: 0 };
-        let tenant = row.read("tenant", TenantId::new(&self.tenant))?;
         let value = Challenge {
             id: row.read("id", self.id.parse())?,
-            account: AccountKey::new(tenant, row.read("user", UserId::new(&self.user))?),
+            tenant: row.read("tenant", TenantId::new(&self.tenant))?,
+            user: row.read("user", self.user.as_deref().map(UserId::new).transpose())?,
             factor: row.read("factor", self.factor.as_deref().map(str::parse).transpose())?,
             kind: ChallengeKind::from_name(&self.kind),
+            purpose: row.read("purpose", self.purpose.parse())?,
+            caller: Caller::new(&self.caller),
             created_at: row.time("created_at", self.created_at)?,
             expires_at: row.time("expires_at", self.expires_at)?,
             progress: Progress {

@@ -13,7 +13,6 @@ use mfa_domain::{
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use crate::challenges::ChallengeRow;
 use crate::column::{integer, millis};
 use crate::deliveries::DeliveryChange;
 use crate::rows::FactorRow;
@@ -34,10 +33,8 @@ pub(crate) enum Write {
     UseApiKey { id: ApiKeyId, at: Timestamp },
     /// A new challenge, kept if there is none of its id.
     PutChallenge(Box<Challenge>),
-    /// A challenge goes on, if it is at that version and has not expired.
-    SwapChallenge { id: ChallengeId, expected: Version, next: Progress, now: Timestamp },
-    /// A challenge is taken out, if it is there and has not expired.
-    TakeChallenge { id: ChallengeId, now: Timestamp },
+    /// A challenge goes on, if it is at that version.
+    SwapChallenge { id: ChallengeId, expected: Version, next: Progress },
     /// Buckets that were charged.
     PutBuckets(Vec<BucketRow>),
     /// How far an endpoint is, kept if it is at that version.
@@ -52,8 +49,6 @@ pub(crate) enum Outcome {
     Refused,
     /// A handle that it claims is another account's, and nothing was changed.
     HandleTaken,
-    /// It was made, and this is what was taken out.
-    Taken(Box<ChallengeRow>),
 }
 
 impl Outcome {
@@ -218,10 +213,7 @@ impl Write {
                 Ok(Outcome::of(execute(to, used).await? == 1))
             }
             Self::PutChallenge(challenge) => challenges::put(to, challenge).await,
-            Self::SwapChallenge { id, expected, next, now } => {
-                challenges::swap(to, *id, *expected, next, *now).await
-            }
-            Self::TakeChallenge { id, now } => challenges::take(to, *id, *now).await,
+            Self::SwapChallenge { id, expected, next } => challenges::swap(to, *id, *expected, next).await,
             Self::PutBuckets(rows) => throttle::write(to, rows).await,
             Self::Delivery(change) => Ok(Outcome::of(deliveries::swap(to, change).await?)),
         }

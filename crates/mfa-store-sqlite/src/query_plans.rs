@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 use crate::{SqliteStore, accounts, api_keys, challenges, change, deliveries, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 40] = [
+const STATEMENTS: [(&str, &[&str]); 39] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE_END, &[]),
     (accounts::PAGE, &[]),
@@ -39,7 +39,6 @@ const STATEMENTS: [(&str, &[&str]); 40] = [
     (challenges::PUT_CHALLENGE, &[]),
     (challenges::FORGET_CHALLENGES, &[]),
     (challenges::SWAP_CHALLENGE, &[]),
-    (challenges::TAKE_CHALLENGE, &[]),
     (throttle::READ_BUCKETS, &[]),
     (throttle::WRITE_BUCKETS, &[]),
     (throttle::FORGET_BUCKETS, &[]),
@@ -117,7 +116,7 @@ async fn fill(connection: &mut SqliteConnection) {
         INSERT INTO deliveries SELECT 'e' || n, 1, 0, NULL, 0, 0, 0, NULL, 0, 0 FROM (SELECT id AS n FROM accounts);
         INSERT INTO events SELECT id, tenant, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
         INSERT INTO challenges
-            SELECT 'c' || id, tenant, user, NULL, 'push', id, id, 1, 'open', 0, x'' FROM accounts;
+            SELECT 'c' || id, tenant, user, NULL, 'push', 'verify', 'c', id, id, 1, 'open', 0, x'' FROM accounts;
         INSERT INTO throttles SELECT 'user/' || tenant || '/' || user, id, id, id FROM accounts;
         ANALYZE";
     connection.execute(fill).await.unwrap();

@@ -11,33 +11,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{AccountStore, ChallengeStore, Commit, StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::Bucket;
-use mfa_domain::{
-    Challenge, ChallengeData, ChallengeId, ChallengeKind, Charge, Progress, Quota, Timestamp, Version,
-};
+use mfa_domain::{Charge, Quota, Timestamp, Version};
 use mfa_store_sqlite::{SqliteError, SqliteOptions, SqliteStore};
 use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
 use sqlx::{AssertSqlSafe, Executor};
 use tempfile::TempDir;
 
-use crate::support::{change, inner, key, make, now, raw};
+use crate::support::{challenge, change, end, inner, key, make, now, raw};
 
 async fn store() -> (Arc<SqliteStore>, PathBuf, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mfa.db");
     (Arc::new(SqliteStore::open(&path).await.unwrap()), path, folder)
-}
-
-/// Open for ten minutes.
-fn challenge(number: u8, created_at: Timestamp) -> Challenge {
-    Challenge {
-        id: ChallengeId::from_entropy([number; 16]),
-        account: key("alice"),
-        factor: None,
-        kind: ChallengeKind::SmsCode,
-        created_at,
-        expires_at: created_at.plus(Duration::from_mins(10)),
-        progress: Progress::new(ChallengeData::default()),
-    }
 }
 
 fn user(name: &str) -> ThrottleKey {
@@ -68,20 +53,20 @@ async fn challenges_that_expired_an_hour_ago_go_in_passing_and_not_before() {
         store.put(&challenge(number, later)).await.unwrap();
         assert_eq!(count(&path, "challenges").await, left, "after {number}");
     }
-    assert!(store.get(&challenge(100, just_before).id, later).await.unwrap().is_some());
+    assert!(store.get(&challenge(100, just_before).id).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn challenges_outlive_the_process() {
     let (store, path, _folder) = store().await;
-    let [kept, taken] = [1, 2].map(|number| challenge(number, now()));
-    store.put(&kept).await.unwrap();
-    store.put(&taken).await.unwrap();
-    assert_eq!(store.take(&taken.id, now()).await.unwrap(), Some(taken.clone()));
+    let [open, answered] = [1, 2].map(|number| challenge(number, now()));
+    store.put(&open).await.unwrap();
+    store.put(&answered).await.unwrap();
+    assert_eq!(end(store.as_ref(), &answered.id).await.unwrap(), Some(answered.clone()));
     // As a crash leaves it: it is not closed.
     let again = SqliteStore::open(&path).await.unwrap();
-    assert_eq!(again.take(&taken.id, now()).await.unwrap(), None);
-    assert_eq!(again.take(&kept.id, now()).await.unwrap(), Some(kept));
+    assert_eq!(end(&again, &answered.id).await.unwrap(), None);
+    assert_eq!(end(&again, &open.id).await.unwrap(), Some(open));
 }
 
 #[tokio::test]
@@ -189,6 +174,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
         ("tenant", "''"),
         ("user", "' a'"),
         ("factor", "'no id'"),
+        ("purpose", "'verify_in_2'"),
         ("created_at", "-1"),
         ("expires_at", "9223372036854775807"),
         ("version", "-1"),
@@ -200,12 +186,9 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
         store.put(&one).await.unwrap();
         let broken = format!("UPDATE challenges SET {column} = {value} WHERE id = '{}'", one.id);
         shell.execute(AssertSqlSafe(broken)).await.unwrap();
-        for error in
-            [store.get(&one.id, now()).await.unwrap_err(), store.take(&one.id, now()).await.unwrap_err()]
-        {
-            let named = matches!(inner(&error), SqliteError::Undecodable { table: "challenges", column: named, .. } if *named == column);
-            assert!(named, "{column}: {error:?}");
-        }
+        let error = store.get(&one.id).await.unwrap_err();
+        let named = matches!(inner(&error), SqliteError::Undecodable { table: "challenges", column: named, .. } if *named == column);
+        assert!(named, "{column}: {error:?}");
     }
     shell.execute("INSERT INTO throttles VALUES ('user/acme/alice', -1, 0, 0)").await.unwrap();
     let (alice, bob) = (user("alice"), user("bob"));
@@ -226,8 +209,8 @@ async fn stores_that_compare_in_memory_fail() {
     challenge_store::basic(unguarded.as_ref()).await.unwrap();
     challenge_store::time(unguarded.as_ref()).await.unwrap();
     let stores: challenge_store::race::Stores = [unguarded.clone(), unguarded];
-    let taken = challenge_store::race::one_of_many_takes_it(&stores).await.unwrap_err().to_string();
-    assert!(taken.contains("one challenge was handed out"), "{taken}");
+    let ended = challenge_store::race::one_of_many_ends_it(&stores).await.unwrap_err().to_string();
+    assert!(ended.contains("one challenge was ended"), "{ended}");
     let swapped = challenge_store::race::one_swap_wins_each_version(&stores).await.unwrap_err().to_string();
     assert!(swapped.contains("swaps of one version won"), "{swapped}");
     let naive = Arc::new(Naive { path });

@@ -15,7 +15,7 @@ mod samples;
 mod time;
 
 /// What a store does for one caller at a time: every field comes back, an id is put once, a swap is
-/// guarded by the version, and what was taken is gone.
+/// guarded by the version, and what is over stays so.
 ///
 /// # Errors
 /// [`Violation`] is the first sentence of the contract that does not hold.

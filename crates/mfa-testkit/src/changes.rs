@@ -1,11 +1,14 @@
 //! Changes to commit, for a store author's own tests: of crashes, files, connections.
 
+use std::time::Duration;
+
 use mfa_domain::account::{Context, Draft};
 use mfa_domain::otp_core::Hotp;
-use mfa_domain::ports::{AccountStore, Commit, StoreError};
+use mfa_domain::ports::{AccountStore, ChallengeStore, Commit, StoreError};
 use mfa_domain::{
-    Account, AccountKey, Actor, Authenticator, Delta, EventKind, Factor, FactorId, FactorState, HotpDevice,
-    KeyId, Label, Policies, Sealed, TenantId, Timestamp, UserId, Versioned,
+    Account, AccountKey, Actor, Authenticator, Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind,
+    ChallengeState, Delta, EventKind, Factor, FactorId, FactorState, HotpDevice, KeyId, Label, Policies,
+    Progress, Purpose, Sealed, TenantId, Timestamp, UserId, Versioned,
 };
 
 /// The key of a user of one tenant.
@@ -78,4 +81,45 @@ pub async fn change(
 ) -> Result<Commit, StoreError> {
     let Versioned { value, version } = store.load(key).await?;
     store.commit(key, version, &delta(&value, key, edit)).await
+}
+
+/// A challenge of alice, open for ten minutes.
+#[must_use]
+pub fn challenge(number: u8, created_at: Timestamp) -> Challenge {
+    let AccountKey { tenant, user } = key("alice");
+    Challenge {
+        id: ChallengeId::from_entropy([number; ChallengeId::LENGTH]),
+        tenant,
+        user: Some(user),
+        factor: None,
+        kind: ChallengeKind::EmailCode,
+        purpose: Purpose::Verify,
+        caller: Caller::new("shop"),
+        created_at,
+        expires_at: created_at.plus(Duration::from_mins(10)),
+        progress: Progress::new(ChallengeData::default()),
+    }
+}
+
+/// What becomes of a challenge that was answered.
+#[must_use]
+pub fn over() -> Progress {
+    Progress { state: ChallengeState::Over, ..Progress::new(ChallengeData::default()) }
+}
+
+/// Ends a challenge as an answer does, however often others change it meanwhile; gives what it was, if it was there
+/// and not over.
+///
+/// # Errors
+/// [`StoreError`] if the store fails.
+pub async fn end(store: &dyn ChallengeStore, id: &ChallengeId) -> Result<Option<Challenge>, StoreError> {
+    loop {
+        let Some(Versioned { value, version }) = store.get(id).await? else { return Ok(None) };
+        if value.progress.state == ChallengeState::Over {
+            return Ok(None);
+        }
+        if store.swap(id, version, &over()).await? == Commit::Won {
+            return Ok(Some(value));
+        }
+    }
 }

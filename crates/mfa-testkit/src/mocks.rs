@@ -99,19 +99,13 @@ mock! {
     #[async_trait]
     impl ChallengeStore for ChallengeStore {
         async fn put(&self, challenge: &Challenge) -> Result<(), StoreError>;
-        async fn get(
-            &self,
-            id: &ChallengeId,
-            now: Timestamp,
-        ) -> Result<Option<Versioned<Challenge>>, StoreError>;
+        async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError>;
         async fn swap(
             &self,
             id: &ChallengeId,
             expected: Version,
             next: &Progress,
-            now: Timestamp,
         ) -> Result<Commit, StoreError>;
-        async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError>;
     }
 }
 

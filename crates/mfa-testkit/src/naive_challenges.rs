@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
-use mfa_domain::{Challenge, ChallengeId, Progress, Timestamp, Version, Versioned};
+use mfa_domain::{Challenge, ChallengeId, Progress, Version, Versioned};
 
-/// A store that reads a challenge, decides, and writes or deletes it, without a guard that holds over
-/// all three. It is right for one caller at a time, and the race suite must fail it.
+/// A store that reads a challenge, decides, and writes it, without a guard that holds over all three. It is right for one caller at a time, and the race suite must fail it.
 #[derive(Clone, Default)]
 pub struct NaiveChallenges(Arc<Mutex<BTreeMap<ChallengeId, Versioned<Challenge>>>>);
 
@@ -37,34 +36,18 @@ impl ChallengeStore for NaiveChallenges {
         Ok(())
     }
 
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        Ok(self.read(id).await.filter(|read| !read.value.is_expired(now)))
+    async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        Ok(self.read(id).await)
     }
 
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        match self.get(id, now).await? {
+    async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
+        match self.read(id).await {
             Some(read) if read.version == expected => {
                 self.write(Challenge { progress: next.clone(), ..read.value }, expected.next());
                 Ok(Commit::Won)
             }
             _ => Ok(Commit::Conflict),
         }
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let Some(read) = self.get(id, now).await? else { return Ok(None) };
-        self.0.lock().unwrap().remove(id);
-        Ok(Some(read.value))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
-use mfa_domain::{Challenge, ChallengeId, Progress, Timestamp, Version, Versioned};
+use mfa_domain::{Challenge, ChallengeId, Progress, Version, Versioned};
 
 /// A store that compares in memory and then writes to another one, whatever is there by then: shows that
 /// the guards of that one are what the race suite rests on. It is right for one caller at a time, and the
@@ -19,36 +19,19 @@ impl<S: ChallengeStore> ChallengeStore for UnguardedChallenges<S> {
         self.0.put(challenge).await
     }
 
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        self.0.get(id, now).await
+    async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        self.0.get(id).await
     }
 
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        match self.get(id, now).await? {
+    async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
+        match self.get(id).await? {
             Some(read) if read.version == expected => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                let _ = self.0.swap(id, expected, next, now).await?;
+                let _ = self.0.swap(id, expected, next).await?;
                 Ok(Commit::Won)
             }
             _ => Ok(Commit::Conflict),
         }
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let read = self.get(id, now).await?;
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let _ = self.0.take(id, now).await?;
-        Ok(read.map(|read| read.value))
     }
 }
 

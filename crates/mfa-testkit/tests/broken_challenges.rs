@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Clock, Commit, StoreError, SystemClock};
 use mfa_domain::{
-    Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress, Timestamp, UserId,
-    Version, Versioned,
+    Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress, Purpose,
+    Timestamp, UserId, Version, Versioned,
 };
 use mfa_store_memory::MemoryChallenges;
 use mfa_testkit::challenge_store::race::{self, Stores};
@@ -39,22 +39,19 @@ enum Wrong {
     LostSwapsAreWritten,
     LostSwapsMakeAVersion,
     SwapsPut,
-    TakenStay,
-    TakenStayForSwaps,
-    TakesAllOfTheAccount,
-    ExpiredAreRead,
-    ExpiredAreSwapped,
-    ExpiredAreTaken,
-    TheLastMomentIsOver,
-    TheMomentAfterIsNot,
-    OwnClock,
-    ForgetsWhatIsReadLate,
-    ForgetsWhatIsTakenLate,
+    PurposeForgotten,
+    CallerForgotten,
+    NobodyIsSomebody,
+    OverIsGone,
+    OverStaysOpen,
+    EndsAllOfTheAccount,
+    ExpiredAreNotRead,
+    ExpiredAreNotSwapped,
     ForgetsAtOnceInPassing,
     ExpiredIdsAreFree,
 }
 
-const OF_BASIC: [Wrong; 23] = [
+const OF_BASIC: [Wrong; 26] = [
     Wrong::DuplicatesReplace,
     Wrong::DuplicatesMakeAVersion,
     Wrong::FactorForgotten,
@@ -75,20 +72,17 @@ const OF_BASIC: [Wrong; 23] = [
     Wrong::LostSwapsAreWritten,
     Wrong::LostSwapsMakeAVersion,
     Wrong::SwapsPut,
-    Wrong::TakenStay,
-    Wrong::TakenStayForSwaps,
-    Wrong::TakesAllOfTheAccount,
+    Wrong::PurposeForgotten,
+    Wrong::CallerForgotten,
+    Wrong::NobodyIsSomebody,
+    Wrong::OverIsGone,
+    Wrong::OverStaysOpen,
+    Wrong::EndsAllOfTheAccount,
 ];
 
-const OF_TIME: [Wrong; 10] = [
-    Wrong::ExpiredAreRead,
-    Wrong::ExpiredAreSwapped,
-    Wrong::ExpiredAreTaken,
-    Wrong::TheLastMomentIsOver,
-    Wrong::TheMomentAfterIsNot,
-    Wrong::OwnClock,
-    Wrong::ForgetsWhatIsReadLate,
-    Wrong::ForgetsWhatIsTakenLate,
+const OF_TIME: [Wrong; 4] = [
+    Wrong::ExpiredAreNotRead,
+    Wrong::ExpiredAreNotSwapped,
     Wrong::ForgetsAtOnceInPassing,
     Wrong::ExpiredIdsAreFree,
 ];
@@ -133,10 +127,10 @@ macro_rules! must_fail {
 }
 
 must_fail! {
-    one_of_many_takes_it: "one challenge was handed out",
+    one_of_many_ends_it: "one challenge was ended",
     one_swap_wins_each_version: "swaps of one version won",
     every_failure_is_counted: "wrong answers were counted",
-    no_swap_brings_back_what_was_taken: "swaps of one version won",
+    no_swap_brings_back_what_is_over: "swaps of one version won",
     an_id_is_put_by_one_of_many: "puts of one id were answered as made",
 }
 
@@ -145,7 +139,7 @@ async fn for_many_it_does_not() {
     let naive = NaiveChallenges::default();
     let raced = challenge_store::race(Arc::new(naive.clone()), Arc::new(naive)).await;
     let violation = raced.expect_err("the suite passed").to_string();
-    assert!(violation.starts_with("one_of_many_takes_it"), "{violation}");
+    assert!(violation.starts_with("one_of_many_ends_it"), "{violation}");
 }
 
 /// Two replicas that keep their challenges to themselves.
@@ -158,14 +152,13 @@ async fn challenges_of_each_process_alone_are_found() {
 }
 
 fn broken(wrong: Wrong) -> Broken {
-    Broken { wrong, challenges: Mutex::default(), taken: Mutex::default() }
+    Broken { wrong, challenges: Mutex::default() }
 }
 
 #[derive(Debug)]
 struct Broken {
     wrong: Wrong,
     challenges: Mutex<BTreeMap<ChallengeId, Versioned<Challenge>>>,
-    taken: Mutex<BTreeMap<ChallengeId, Versioned<Challenge>>>,
 }
 
 impl Broken {
@@ -184,9 +177,14 @@ impl Broken {
                 }
             }
             Wrong::UsersWithoutCase => {
-                challenge.account.user =
-                    UserId::new(&challenge.account.user.as_str().to_lowercase()).unwrap();
+                let user = challenge.user.as_ref().map(|user| user.as_str().to_lowercase());
+                challenge.user = user.map(|user| UserId::new(&user).unwrap());
             }
+            Wrong::NobodyIsSomebody if challenge.user.is_none() => {
+                challenge.user = UserId::new("nobody").ok();
+            }
+            Wrong::PurposeForgotten => challenge.purpose = Purpose::Verify,
+            Wrong::CallerForgotten => challenge.caller = Caller::new("unknown"),
             Wrong::SecondsOnly => challenge.created_at = seconds(challenge.created_at),
             Wrong::ThirtyTwoBitTimes => {
                 let most = Timestamp::from_unix_seconds(u32::MAX.into());
@@ -213,23 +211,6 @@ impl Broken {
             _ => {}
         }
     }
-
-    fn is_expired(&self, challenge: &Challenge, now: Timestamp) -> bool {
-        let millis = challenge.expires_at.unix_millis();
-        match self.wrong {
-            Wrong::TheLastMomentIsOver => now.unix_millis() + 1 >= millis,
-            Wrong::TheMomentAfterIsNot => now.unix_millis() > millis,
-            Wrong::OwnClock => challenge.is_expired(SystemClock.now()),
-            _ => challenge.is_expired(now),
-        }
-    }
-
-    /// What is there for a call, unless a wrong of that call lets what expired pass.
-    fn find(&self, id: &ChallengeId, now: Timestamp, lets_pass: Wrong) -> Option<Versioned<Challenge>> {
-        let found = self.challenges.lock().unwrap().get(id).cloned()?;
-        let open = self.is(lets_pass) || !self.is_expired(&found.value, now);
-        open.then_some(found)
-    }
 }
 
 #[async_trait]
@@ -254,39 +235,30 @@ impl ChallengeStore for Broken {
         Ok(())
     }
 
-    async fn get(
-        &self,
-        id: &ChallengeId,
-        now: Timestamp,
-    ) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        let found = self.find(id, now, Wrong::ExpiredAreRead);
-        if found.is_none() && self.is(Wrong::ForgetsWhatIsReadLate) {
-            self.challenges.lock().unwrap().remove(id);
-        }
-        Ok(found)
+    async fn get(&self, id: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        let found = self.challenges.lock().unwrap().get(id).cloned();
+        Ok(found.filter(|found| match self.wrong {
+            Wrong::ExpiredAreNotRead => !found.value.is_expired(SystemClock.now()),
+            _ => true,
+        }))
     }
 
-    async fn swap(
-        &self,
-        id: &ChallengeId,
-        expected: Version,
-        next: &Progress,
-        now: Timestamp,
-    ) -> Result<Commit, StoreError> {
-        let found = self.find(id, now, Wrong::ExpiredAreSwapped);
-        let mut taken = self.taken.lock().unwrap();
-        if self.is(Wrong::TakenStayForSwaps) && taken.get_mut(id).is_some_and(|old| old.version == expected) {
-            return Ok(Commit::Won);
-        }
-        let Some(found) = found else {
+    async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
+        let mut challenges = self.challenges.lock().unwrap();
+        let Some(found) = challenges.get(id).cloned() else {
             // As an upsert answers.
             return Ok(if self.is(Wrong::SwapsPut) { Commit::Won } else { Commit::Conflict });
         };
+        if self.is(Wrong::ExpiredAreNotSwapped) && found.value.is_expired(SystemClock.now()) {
+            return Ok(Commit::Conflict);
+        }
         let won = found.version == expected || self.is(Wrong::EverySwapWins);
         let mut value = found.value.clone();
         value.progress = next.clone();
         match self.wrong {
-            Wrong::SwapsProlong => value.expires_at = now.plus(std::time::Duration::from_mins(10)),
+            Wrong::SwapsProlong => {
+                value.expires_at = value.expires_at.plus(std::time::Duration::from_mins(1))
+            }
             Wrong::SwapsResetTheRest => value.factor = None,
             _ => self.distort(&mut value),
         }
@@ -294,32 +266,25 @@ impl ChallengeStore for Broken {
             Wrong::VersionsOfContent => Version(2 + u64::from(next.failures)),
             _ => found.version.next(),
         };
-        let mut challenges = self.challenges.lock().unwrap();
+        let over = won && next.state == ChallengeState::Over;
+        match self.wrong {
+            Wrong::OverIsGone if over => {
+                challenges.remove(id);
+                return Ok(Commit::Won);
+            }
+            Wrong::OverStaysOpen if over => value.progress.state = ChallengeState::Open,
+            Wrong::EndsAllOfTheAccount if over => {
+                for other in challenges.values_mut().filter(|other| other.value.user == value.user) {
+                    other.value.progress = next.clone();
+                }
+            }
+            _ => {}
+        }
         if won || self.is(Wrong::LostSwapsAreWritten) {
             challenges.insert(*id, Versioned { value, version });
         } else if self.is(Wrong::LostSwapsMakeAVersion) {
             challenges.insert(*id, Versioned { value: found.value, version });
         }
         Ok(if won { Commit::Won } else { Commit::Conflict })
-    }
-
-    async fn take(&self, id: &ChallengeId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        let found = self.find(id, now, Wrong::ExpiredAreTaken);
-        let mut challenges = self.challenges.lock().unwrap();
-        let Some(found) = found else {
-            if self.is(Wrong::ForgetsWhatIsTakenLate) {
-                challenges.remove(id);
-            }
-            return Ok(None);
-        };
-        self.taken.lock().unwrap().insert(*id, found.clone());
-        match self.wrong {
-            Wrong::TakenStay => {}
-            Wrong::TakesAllOfTheAccount => {
-                challenges.retain(|_, old| old.value.account != found.value.account);
-            }
-            _ => _ = challenges.remove(id),
-        }
-        Ok(Some(found.value))
     }
 }

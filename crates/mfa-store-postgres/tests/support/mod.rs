@@ -13,7 +13,7 @@ use mfa_store_postgres::{PostgresError, PostgresStore};
 use sqlx::{Connection, PgConnection};
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
-pub(crate) use mfa_testkit::changes::{delta, factor, key, now};
+pub(crate) use mfa_testkit::changes::{challenge, delta, end, factor, key, now};
 
 pub(crate) mod pgbouncer;
 pub(crate) mod pooler;

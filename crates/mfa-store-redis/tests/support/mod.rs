@@ -16,7 +16,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
-pub(crate) use mfa_testkit::changes::{delta, factor, key, now};
+pub(crate) use mfa_testkit::changes::{challenge, delta, end, factor, key, now};
 
 pub(crate) mod server;
 

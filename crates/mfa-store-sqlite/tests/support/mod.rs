@@ -14,7 +14,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
-pub(crate) use mfa_testkit::changes::{delta, factor, key, now};
+pub(crate) use mfa_testkit::changes::{challenge, delta, end, factor, key, now};
 
 /// Changes an account as it stands.
 pub(crate) async fn change(

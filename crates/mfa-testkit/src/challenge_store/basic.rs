@@ -1,15 +1,15 @@
 //! What holds for one caller at a time.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use mfa_domain::ports::{ChallengeStore, Commit};
 use mfa_domain::{
-    AccountKey, Challenge, ChallengeData, ChallengeKind, ChallengeState, FactorId, Progress, TenantId,
+    Caller, Challenge, ChallengeData, ChallengeKind, ChallengeState, FactorId, Progress, Purpose, TenantId,
     Timestamp, UserId, Version,
 };
 
 use super::samples::{challenge, data, failed_once_more, now, there, unchanged};
+use crate::changes::{end, over};
 use crate::violation::run;
 use crate::{Violation, ensure};
 
@@ -21,7 +21,7 @@ pub(super) async fn basic(store: &dyn ChallengeStore) -> Result<(), Violation> {
         a_swap_replaces_the_progress_and_nothing_else(store),
         a_version_never_comes_back(store),
         a_lost_swap_changes_nothing(store),
-        what_was_taken_is_gone(store),
+        what_is_over_stays(store),
         what_was_never_put_is_not_there(store),
         challenges_do_not_touch_each_other(store),
     ]
@@ -29,10 +29,6 @@ pub(super) async fn basic(store: &dyn ChallengeStore) -> Result<(), Violation> {
 
 async fn every_field_comes_back(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let one = challenge("challenge-fields", 0);
-    let longest = AccountKey::new(
-        TenantId::new(&"t".repeat(TenantId::MAX_LENGTH)).unwrap(),
-        UserId::new(&"U\u{1f9ff}".repeat(UserId::MAX_LENGTH / 5)).unwrap(),
-    );
     let kinds = [
         ChallengeKind::SmsCode,
         ChallengeKind::Push,
@@ -42,7 +38,14 @@ async fn every_field_comes_back(store: &dyn ChallengeStore) -> Result<(), Violat
     ];
     let mut all: Vec<_> =
         kinds.into_iter().map(|kind| Challenge { kind, factor: Some(factor()), ..one.clone() }).collect();
-    all.push(Challenge { account: longest, ..one.clone() });
+    all.extend(Purpose::ALL.map(|purpose| Challenge { purpose, ..one.clone() }));
+    all.push(Challenge {
+        tenant: TenantId::new(&"t".repeat(TenantId::MAX_LENGTH)).unwrap(),
+        user: UserId::new(&"U\u{1f9ff}".repeat(UserId::MAX_LENGTH / 5)).ok(),
+        ..one.clone()
+    });
+    all.push(Challenge { user: None, ..one.clone() });
+    all.push(Challenge { caller: Caller::new(&"Ä'(\"".repeat(32)), ..one.clone() });
     all.push(Challenge { expires_at: Timestamp::MAX, ..one.clone() });
     all.push(Challenge {
         created_at: Timestamp::default(),
@@ -53,10 +56,11 @@ async fn every_field_comes_back(store: &dyn ChallengeStore) -> Result<(), Violat
         let challenge =
             Challenge { id: super::samples::challenge("challenge-fields", number).id, ..challenge };
         store.put(&challenge).await?;
-        let version = unchanged(store, &challenge, now()).await?;
-        ensure!(unchanged(store, &challenge, now()).await? == version, "reading gives it another version");
-        let taken = store.take(&challenge.id, now()).await?;
-        ensure!(taken.as_ref() == Some(&challenge), "what was taken is not what was put: {taken:?}");
+        let version = unchanged(store, &challenge).await?;
+        ensure!(unchanged(store, &challenge).await? == version, "reading gives it another version");
+        let before = end(store, &challenge.id).await?;
+        ensure!(before.as_ref() == Some(&challenge), "what was ended is not what was put: {before:?}");
+        unchanged(store, &Challenge { progress: over(), ..challenge }).await?;
     }
     Ok(())
 }
@@ -70,26 +74,25 @@ async fn every_progress_comes_back(store: &dyn ChallengeStore) -> Result<(), Vio
         (ChallengeState::Approved, u32::MAX, ChallengeData::new(bytes).unwrap()),
         (ChallengeState::Denied, 0, ChallengeData::default()),
         (ChallengeState::Open, 0, ChallengeData::new([0; 3]).unwrap()),
+        (ChallengeState::Over, 5, ChallengeData::default()),
     ] {
-        let version = there(store, &model.id, now()).await?.version;
+        let version = there(store, &model.id).await?.version;
         model.progress = Progress { state, failures, data };
-        let commit = store.swap(&model.id, version, &model.progress, now()).await?;
+        let commit = store.swap(&model.id, version, &model.progress).await?;
         ensure!(commit == Commit::Won, "a swap of the stored version did not win");
-        unchanged(store, &model, now()).await?;
+        unchanged(store, &model).await?;
     }
-    let taken = store.take(&model.id, now()).await?;
-    ensure!(taken == Some(model), "what was taken is not what it was changed to: {taken:?}");
     Ok(())
 }
 
 async fn an_id_is_put_once(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let one = challenge("challenge-once", 0);
     store.put(&one).await?;
-    let version = unchanged(store, &one, now()).await?;
-    let account = AccountKey::new(TenantId::new("challenge-thief").unwrap(), UserId::new("bob").unwrap());
-    for again in [one.clone(), Challenge { account, ..one.clone() }] {
+    let version = unchanged(store, &one).await?;
+    let (tenant, user) = (TenantId::new("challenge-thief").unwrap(), UserId::new("bob").ok());
+    for again in [one.clone(), Challenge { tenant, user, ..one.clone() }] {
         ensure!(store.put(&again).await.is_err(), "an id that is there was put again");
-        ensure!(unchanged(store, &one, now()).await? == version, "a put that was refused changed something");
+        ensure!(unchanged(store, &one).await? == version, "a put that was refused changed something");
     }
     Ok(())
 }
@@ -98,14 +101,13 @@ async fn a_swap_replaces_the_progress_and_nothing_else(store: &dyn ChallengeStor
     let mut model =
         Challenge { factor: Some(factor()), kind: ChallengeKind::Push, ..challenge("challenge-swap", 0) };
     store.put(&model).await?;
-    let later = now().plus(Duration::from_mins(1));
     for state in [ChallengeState::Approved, ChallengeState::Denied, ChallengeState::Open] {
-        let version = unchanged(store, &model, later).await?;
+        let version = unchanged(store, &model).await?;
         model.progress = Progress { state, ..failed_once_more(&model.progress) };
-        let commit = store.swap(&model.id, version, &model.progress, later).await?;
+        let commit = store.swap(&model.id, version, &model.progress).await?;
         ensure!(commit == Commit::Won, "a swap of the stored version did not win");
     }
-    unchanged(store, &model, later).await?;
+    unchanged(store, &model).await?;
     Ok(())
 }
 
@@ -115,11 +117,11 @@ async fn a_version_never_comes_back(store: &dyn ChallengeStore) -> Result<(), Vi
     store.put(&model).await?;
     let mut before = BTreeSet::new();
     for round in 0..5 {
-        let version = there(store, &model.id, now()).await?.version;
+        let version = there(store, &model.id).await?.version;
         ensure!(before.insert(version), "version {version:?} came back");
         let progress = Progress { failures: round % 2, ..model.progress.clone() };
         for old in &before {
-            let commit = store.swap(&model.id, *old, &progress, now()).await?;
+            let commit = store.swap(&model.id, *old, &progress).await?;
             ensure!(
                 (commit == Commit::Won) == (*old == version),
                 "a swap of {old:?} at {version:?}: {commit:?}"
@@ -132,42 +134,41 @@ async fn a_version_never_comes_back(store: &dyn ChallengeStore) -> Result<(), Vi
 async fn a_lost_swap_changes_nothing(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let model = challenge("challenge-lost", 0);
     store.put(&model).await?;
-    let version = unchanged(store, &model, now()).await?;
+    let version = unchanged(store, &model).await?;
     for wrong in [Version(version.0 + 1), Version(version.0.wrapping_sub(1)), Version(version.0 + 1000)] {
         let next = Progress { state: ChallengeState::Approved, ..failed_once_more(&model.progress) };
-        let commit = store.swap(&model.id, wrong, &next, now()).await?;
+        let commit = store.swap(&model.id, wrong, &next).await?;
         ensure!(commit == Commit::Conflict, "a swap of {wrong:?} won, but {version:?} is stored");
-        ensure!(unchanged(store, &model, now()).await? == version, "a lost swap made another version");
+        ensure!(unchanged(store, &model).await? == version, "a lost swap made another version");
     }
     Ok(())
 }
 
-async fn what_was_taken_is_gone(store: &dyn ChallengeStore) -> Result<(), Violation> {
-    let model = challenge("challenge-taken", 0);
+/// Until it may be forgotten, whoever answers once more is told that it is over.
+async fn what_is_over_stays(store: &dyn ChallengeStore) -> Result<(), Violation> {
+    let model = challenge("challenge-over", 0);
     store.put(&model).await?;
-    let version = unchanged(store, &model, now()).await?;
-    let taken = store.take(&model.id, now()).await?;
-    ensure!(taken.is_some(), "what is there could not be taken");
+    let version = unchanged(store, &model).await?;
+    ensure!(end(store, &model.id).await?.is_some(), "what is open could not be ended");
+    let ended = Challenge { progress: over(), ..model.clone() };
     for _ in 0..2 {
-        let again = store.take(&model.id, now()).await?;
-        ensure!(again.is_none(), "a challenge was handed out twice");
-        ensure!(store.get(&model.id, now()).await?.is_none(), "what was taken is there");
-        for version in [version, Version(version.0 + 1), Version(0)] {
-            let commit = store.swap(&model.id, version, &model.progress, now()).await?;
-            ensure!(commit == Commit::Conflict, "what was taken was changed");
-        }
+        unchanged(store, &ended).await?;
+        ensure!(end(store, &model.id).await?.is_none(), "a challenge was ended twice");
+        let commit = store.swap(&model.id, version, &model.progress).await?;
+        ensure!(commit == Commit::Conflict, "what is over was changed at the version before");
+        ensure!(store.put(&model).await.is_err(), "the id of what is over was put again");
     }
+    unchanged(store, &ended).await?;
     Ok(())
 }
 
 async fn what_was_never_put_is_not_there(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let model = challenge("challenge-never", 0);
-    ensure!(store.take(&model.id, now()).await?.is_none(), "what was never put was taken");
     for version in [Version(0), Version(1)] {
-        let commit = store.swap(&model.id, version, &model.progress, now()).await?;
+        let commit = store.swap(&model.id, version, &model.progress).await?;
         ensure!(commit == Commit::Conflict, "what was never put was changed");
     }
-    ensure!(store.get(&model.id, now()).await?.is_none(), "what was never put is there");
+    ensure!(store.get(&model.id).await?.is_none(), "what was never put is there");
     Ok(())
 }
 
@@ -178,13 +179,13 @@ async fn challenges_do_not_touch_each_other(store: &dyn ChallengeStore) -> Resul
         challenge.progress.data = data(text);
         store.put(challenge).await?;
     }
-    let version = unchanged(store, &all[0], now()).await?;
+    let version = unchanged(store, &all[0]).await?;
     all[0].progress = failed_once_more(&all[0].progress);
-    let commit = store.swap(&all[0].id, version, &all[0].progress, now()).await?;
+    let commit = store.swap(&all[0].id, version, &all[0].progress).await?;
     ensure!(commit == Commit::Won, "a swap of the stored version did not win");
-    ensure!(store.take(&all[1].id, now()).await?.as_ref() == Some(&all[1]), "another challenge was taken");
-    unchanged(store, &all[0], now()).await?;
-    unchanged(store, &all[2], now()).await?;
+    ensure!(end(store, &all[1].id).await?.as_ref() == Some(&all[1]), "another challenge was ended");
+    unchanged(store, &all[0]).await?;
+    unchanged(store, &all[2]).await?;
     Ok(())
 }
 

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use mfa_domain::ports::{ChallengeStore, Commit};
-use mfa_domain::{Challenge, ChallengeId, Progress};
+use mfa_domain::{Challenge, Progress};
 
-use super::samples::{challenge, data, failed_once_more, now, there, unchanged};
+use super::samples::{challenge, data, failed_once_more, there, unchanged};
+use crate::changes::{end, over};
 use crate::race::together;
 use crate::violation::run;
 use crate::{Violation, ensure};
@@ -17,33 +18,33 @@ pub type Stores = [Arc<dyn ChallengeStore>; 2];
 
 pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
     run![
-        one_of_many_takes_it(stores),
+        one_of_many_ends_it(stores),
         one_swap_wins_each_version(stores),
         every_failure_is_counted(stores),
-        no_swap_brings_back_what_was_taken(stores),
+        no_swap_brings_back_what_is_over(stores),
         an_id_is_put_by_one_of_many(stores),
         what_one_does_the_other_sees_at_once(stores),
     ]
 }
 
-/// Of many who take a challenge exactly one is handed it.
+/// Of many who end a challenge exactly one does.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
-pub async fn one_of_many_takes_it(stores: &Stores) -> Result<(), Violation> {
+pub async fn one_of_many_ends_it(stores: &Stores) -> Result<(), Violation> {
     for round in 0..10 {
-        let challenge = challenge("challenge-take-race", round);
+        let challenge = challenge("challenge-end-race", round);
         stores[0].put(&challenge).await?;
-        let taken = together(32, |n| {
+        let ended = together(32, |n| {
             let (store, id) = (Arc::clone(&stores[n % 2]), challenge.id);
-            async move { store.take(&id, now()).await }
+            async move { end(store.as_ref(), &id).await }
         })
         .await?;
-        let taken: Vec<_> = taken.into_iter().collect::<Result<_, _>>()?;
-        let handed_out: Vec<_> = taken.into_iter().flatten().collect();
-        ensure!(handed_out.len() == 1, "one challenge was handed out {} times", handed_out.len());
-        ensure!(handed_out[0] == challenge, "what was taken is not what was put: {:?}", handed_out[0]);
-        gone(stores, &challenge.id).await?;
+        let ended: Vec<_> = ended.into_iter().collect::<Result<_, _>>()?;
+        let ended: Vec<_> = ended.into_iter().flatten().collect();
+        ensure!(ended.len() == 1, "one challenge was ended {} times", ended.len());
+        ensure!(ended[0] == challenge, "what was ended is not what was put: {:?}", ended[0]);
+        is_over(stores, &challenge).await?;
     }
     Ok(())
 }
@@ -57,13 +58,13 @@ pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation
     let mut model = challenge("challenge-swap-race", 0);
     stores[0].put(&model).await?;
     for round in 0..20 {
-        let version = unchanged(stores[0].as_ref(), &model, now()).await?;
+        let version = unchanged(stores[0].as_ref(), &model).await?;
         let next: Vec<_> = (0..TASKS)
             .map(|n| Progress { data: data(&format!("{round} {n}")), ..failed_once_more(&model.progress) })
             .collect();
         let commits = together(TASKS, |n| {
             let (store, id, next) = (Arc::clone(&stores[n % 2]), model.id, next[n].clone());
-            async move { store.swap(&id, version, &next, now()).await }
+            async move { store.swap(&id, version, &next).await }
         })
         .await?;
         let commits: Vec<_> = commits.into_iter().collect::<Result<_, _>>()?;
@@ -71,7 +72,7 @@ pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation
         ensure!(winners.len() == 1, "{} of {TASKS} swaps of one version won", winners.len());
         model.progress = next[winners[0]].clone();
         for store in stores {
-            unchanged(store.as_ref(), &model, now()).await?;
+            unchanged(store.as_ref(), &model).await?;
         }
     }
     Ok(())
@@ -90,9 +91,9 @@ pub async fn every_failure_is_counted(stores: &Stores) -> Result<(), Violation> 
         async move {
             // Each time somebody wins, so nobody loses more often than there are others.
             for _ in 0..TASKS {
-                let read = there(store.as_ref(), &id, now()).await?;
+                let read = there(store.as_ref(), &id).await?;
                 let next = failed_once_more(&read.value.progress);
-                if store.swap(&id, read.version, &next, now()).await? == Commit::Won {
+                if store.swap(&id, read.version, &next).await? == Commit::Won {
                     return Ok(());
                 }
             }
@@ -100,30 +101,29 @@ pub async fn every_failure_is_counted(stores: &Stores) -> Result<(), Violation> 
         }
     });
     counted.await?.into_iter().collect::<Result<(), Violation>>()?;
-    let failures = there(stores[1].as_ref(), &challenge.id, now()).await?.value.progress.failures;
+    let failures = there(stores[1].as_ref(), &challenge.id).await?.value.progress.failures;
     ensure!(failures == TASKS, "{TASKS} wrong answers were counted, and {failures} are stored");
     Ok(())
 }
 
-/// A challenge that is taken and changed at the same time is handed out as it was changed, or it was
-/// taken before and the change lost. It is gone in any case.
+/// A challenge that is ended while others count wrong answers is ended as it was counted last, and stays so.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
-pub async fn no_swap_brings_back_what_was_taken(stores: &Stores) -> Result<(), Violation> {
+pub async fn no_swap_brings_back_what_is_over(stores: &Stores) -> Result<(), Violation> {
     for round in 0..20 {
         let challenge = challenge("challenge-back", round);
         stores[0].put(&challenge).await?;
-        let version = unchanged(stores[1].as_ref(), &challenge, now()).await?;
+        let version = unchanged(stores[1].as_ref(), &challenge).await?;
         let changed = failed_once_more(&challenge.progress);
         let results = together(8, |n| {
             let (store, id, next) = (Arc::clone(&stores[n % 2]), challenge.id, changed.clone());
             async move {
-                // One takes, in every other round it is one of either handle.
+                // One ends it, in every other round it is one of either handle.
                 if n == (round % 2) as usize {
-                    return Ok((store.take(&id, now()).await?, Commit::Conflict));
+                    return Ok((end(store.as_ref(), &id).await?, Commit::Conflict));
                 }
-                Ok((None, store.swap(&id, version, &next, now()).await?))
+                Ok((None, store.swap(&id, version, &next).await?))
             }
         });
         let results = results.await?.into_iter().collect::<Result<Vec<_>, Violation>>()?;
@@ -131,13 +131,13 @@ pub async fn no_swap_brings_back_what_was_taken(stores: &Stores) -> Result<(), V
         ensure!(won <= 1, "{won} swaps of one version won");
         let progress = if won == 1 { changed } else { challenge.progress.clone() };
         let expected = Challenge { progress, ..challenge };
-        let taken = results.into_iter().find_map(|(taken, _)| taken);
+        let ended = results.into_iter().find_map(|(ended, _)| ended);
         ensure!(
-            taken.as_ref() == Some(&expected),
-            "{won} swaps won, and what was taken has {:?} failures",
-            taken.map(|taken| taken.progress.failures)
+            ended.as_ref() == Some(&expected),
+            "{won} swaps won, and what was ended has {:?} failures",
+            ended.map(|ended| ended.progress.failures)
         );
-        gone(stores, &expected.id).await?;
+        is_over(stores, &expected).await?;
     }
     Ok(())
 }
@@ -160,7 +160,7 @@ pub async fn an_id_is_put_by_one_of_many(stores: &Stores) -> Result<(), Violatio
         let winners: Vec<_> = (0..16).filter(|n| put[*n]).collect();
         ensure!(winners.len() == 1, "{} puts of one id were answered as made", winners.len());
         for store in stores {
-            unchanged(store.as_ref(), &of(winners[0]), now()).await?;
+            unchanged(store.as_ref(), &of(winners[0])).await?;
         }
     }
     Ok(())
@@ -178,15 +178,14 @@ pub async fn what_one_does_the_other_sees_at_once(stores: &Stores) -> Result<(),
                 let number = u32::try_from(n * 100 + round).unwrap();
                 let mut challenge = challenge("challenge-fresh", number);
                 one.put(&challenge).await?;
-                let version = unchanged(other.as_ref(), &challenge, now()).await?;
+                let version = unchanged(other.as_ref(), &challenge).await?;
                 challenge.progress = failed_once_more(&challenge.progress);
-                let commit = one.swap(&challenge.id, version, &challenge.progress, now()).await?;
+                let commit = one.swap(&challenge.id, version, &challenge.progress).await?;
                 ensure!(commit == Commit::Won, "the only one to change it did not win");
-                unchanged(other.as_ref(), &challenge, now()).await?;
-                let taken = other.take(&challenge.id, now()).await?;
-                ensure!(taken == Some(challenge.clone()), "what was changed cannot be taken elsewhere");
-                let still = one.get(&challenge.id, now()).await?;
-                ensure!(still.is_none(), "what was taken elsewhere is there");
+                unchanged(other.as_ref(), &challenge).await?;
+                let ended = end(other.as_ref(), &challenge.id).await?;
+                ensure!(ended.as_ref() == Some(&challenge), "what was changed cannot be ended elsewhere");
+                unchanged(one.as_ref(), &Challenge { progress: over(), ..challenge }).await?;
             }
             Ok(())
         }
@@ -194,10 +193,11 @@ pub async fn what_one_does_the_other_sees_at_once(stores: &Stores) -> Result<(),
     seen.await?.into_iter().collect()
 }
 
-async fn gone(stores: &Stores, id: &ChallengeId) -> Result<(), Violation> {
+async fn is_over(stores: &Stores, challenge: &Challenge) -> Result<(), Violation> {
+    let ended = Challenge { progress: over(), ..challenge.clone() };
     for store in stores {
-        ensure!(store.get(id, now()).await?.is_none(), "what was taken is there");
-        ensure!(store.take(id, now()).await?.is_none(), "a challenge was handed out twice");
+        unchanged(store.as_ref(), &ended).await?;
+        ensure!(end(store.as_ref(), &challenge.id).await?.is_none(), "a challenge was ended twice");
     }
     Ok(())
 }

@@ -1,15 +1,10 @@
 //! Challenges for the suites, and how they are looked at.
 
-use std::time::Duration;
-
 use mfa_domain::ports::ChallengeStore;
-use mfa_domain::{
-    AccountKey, Challenge, ChallengeData, ChallengeId, ChallengeKind, Progress, TenantId, Timestamp, UserId,
-    Version, Versioned,
-};
+use mfa_domain::{Challenge, ChallengeData, ChallengeId, Progress, TenantId, Timestamp, Version, Versioned};
 use sha2::{Digest, Sha256};
 
-use crate::{Violation, ensure};
+use crate::{Violation, changes, ensure};
 
 /// When challenges are made if it does not matter when; they are open for ten minutes.
 pub(super) fn now() -> Timestamp {
@@ -20,12 +15,9 @@ pub(super) fn now() -> Timestamp {
 pub(super) fn challenge(check: &str, number: u32) -> Challenge {
     Challenge {
         id: id(check, number),
-        account: AccountKey::new(TenantId::new(check).unwrap(), UserId::new("alice").unwrap()),
-        factor: None,
-        kind: ChallengeKind::EmailCode,
-        created_at: now(),
-        expires_at: now().plus(Duration::from_mins(10)),
+        tenant: TenantId::new(check).unwrap(),
         progress: Progress::new(data(check)),
+        ..changes::challenge(0, now())
     }
 }
 
@@ -42,19 +34,17 @@ pub(super) fn failed_once_more(progress: &Progress) -> Progress {
 pub(super) async fn there(
     store: &dyn ChallengeStore,
     id: &ChallengeId,
-    now: Timestamp,
 ) -> Result<Versioned<Challenge>, Violation> {
-    let found = store.get(id, now).await?;
-    found.ok_or_else(|| Violation::new(format!("{id:?} is not there, but nobody has taken it")))
+    let found = store.get(id).await?;
+    found.ok_or_else(|| Violation::new(format!("{id:?} is not there, but it was put")))
 }
 
 /// What is there must be this challenge; gives its version.
 pub(super) async fn unchanged(
     store: &dyn ChallengeStore,
     challenge: &Challenge,
-    now: Timestamp,
 ) -> Result<Version, Violation> {
-    let Versioned { value, version } = there(store, &challenge.id, now).await?;
+    let Versioned { value, version } = there(store, &challenge.id).await?;
     ensure!(value == *challenge, "what is there is not what it must be\n is: {value:?}\nnot: {challenge:?}");
     Ok(version)
 }
