@@ -47,6 +47,8 @@ pub enum ProblemCode {
     AlreadyActive,
     /// Not this user's, or not there: one answer for both.
     NotFound,
+    /// What was answered was answered, denied or cancelled before, was guessed at too often, or has expired.
+    ChallengeOver,
     /// The change needs a fresh verification by an existing factor.
     ProofRequired,
     /// The user has as many factors as allowed.
@@ -118,7 +120,7 @@ pub(crate) struct ProblemBody<'a> {
 
 impl ProblemCode {
     /// Every kind.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::MalformedCode,
         Self::InvalidCode,
         Self::Locked,
@@ -127,6 +129,7 @@ impl ProblemCode {
         Self::NotEnrolled,
         Self::AlreadyActive,
         Self::NotFound,
+        Self::ChallengeOver,
         Self::ProofRequired,
         Self::TooManyFactors,
         Self::HandleTaken,
@@ -164,6 +167,9 @@ impl ProblemCode {
             Self::NotEnrolled => ("not-enrolled", S::CONFLICT, "The user has no active factor"),
             Self::AlreadyActive => ("already-active", S::CONFLICT, "The factor is active already"),
             Self::NotFound => ("not-found", S::NOT_FOUND, "Not there"),
+            Self::ChallengeOver => {
+                ("challenge-over", S::GONE, "It was answered, denied or cancelled, or has expired")
+            }
             Self::ProofRequired => (
                 "proof-required",
                 S::FORBIDDEN,
@@ -276,7 +282,8 @@ impl Problem {
             CodeRejection::Disabled => ProblemCode::Disabled,
             CodeRejection::NotEnrolled => ProblemCode::NotEnrolled,
             CodeRejection::AlreadyActive => ProblemCode::AlreadyActive,
-            CodeRejection::UnknownFactor => ProblemCode::NotFound,
+            CodeRejection::UnknownFactor | CodeRejection::UnknownChallenge => ProblemCode::NotFound,
+            CodeRejection::ChallengeOver => ProblemCode::ChallengeOver,
             _ => ProblemCode::Internal,
         };
         Self::new(code)
@@ -444,5 +451,16 @@ mod tests {
         };
         assert_eq!(problem(Undecided::HandleTaken), ("handle-taken", 409));
         assert_eq!(problem(Undecided::Busy), ("busy", 503));
+    }
+
+    #[test]
+    fn a_challenge_that_is_over_is_told_from_one_that_never_was() {
+        let problem = |rejection| {
+            let code = Problem::rejection(rejection, Timestamp::default()).code();
+            (code.as_str(), code.status().as_u16())
+        };
+        assert_eq!(problem(CodeRejection::ChallengeOver), ("challenge-over", 410));
+        assert_eq!(problem(CodeRejection::UnknownChallenge), ("not-found", 404));
+        assert_eq!(problem(CodeRejection::UnknownFactor), ("not-found", 404));
     }
 }

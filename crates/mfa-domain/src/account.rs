@@ -20,6 +20,8 @@ pub mod factor;
 
 mod administer;
 mod ahead;
+mod challenges;
+mod claim;
 mod codes;
 mod enrol;
 mod manage;
@@ -28,18 +30,21 @@ mod replay;
 mod verification;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub use answers::{CallId, KeptAnswer, KeptAnswers};
 pub use attempts::Attempts;
 pub use backup_codes::{BackupCodes, CodeHash, HashedCode};
+pub use claim::Claim;
 pub use codes::Codes;
 pub use factor::{
-    Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, StoredFactor, TotpDevice,
+    Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, SentCodes, StoredFactor, TotpDevice,
     UnknownAuthenticator, UnreadableFactor,
 };
 pub use verification::{Assurance, Verification, Verifications};
-pub use verify::{
-    BackupCodesLeft, Candidates, CodeRejection, Evidence, OpenSecret, Resealed, Verdict, Verified,
-};
+pub use verify::{BackupCodesLeft, CodeRejection, Verdict, Verified};
+pub(crate) use verify::{Candidates, Evidence, Finding, OpenSecret, Resealed};
 
 /// Everything that one user has: factors, backup codes, attempts, and the ends of the audit chain.
 ///
@@ -98,7 +103,7 @@ pub struct Context<'a> {
 /// What an account decided: an answer, and what must be committed before anybody may hear it.
 #[derive(Debug)]
 #[must_use = "an answer may be told only after its delta was committed"]
-pub struct Decision<T> {
+pub(crate) struct Decision<T> {
     /// The answer.
     pub answer: T,
     /// What changes; `None` if nothing does.
@@ -308,7 +313,7 @@ impl Account {
 
 impl<T> Decision<T> {
     /// An answer that changes nothing.
-    pub const fn without_change(answer: T) -> Self {
+    pub(crate) const fn without_change(answer: T) -> Self {
         Self { answer, delta: None }
     }
 }

@@ -73,6 +73,8 @@ pub enum EventKind {
     FactorAhead,
     /// A factor's secret was sealed anew with the newest key.
     SecretResealed,
+    /// A code is sent to an address of the user.
+    CodeSent,
     /// A code was accepted.
     Verified,
     /// A code was evaluated and refused; the only event that costs an attempt.
@@ -96,7 +98,7 @@ pub enum EventKind {
 }
 
 /// The kinds and their names, in one place.
-const KINDS: [(EventKind, &str); 19] = [
+const KINDS: [(EventKind, &str); 20] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
     (EventKind::FactorActivated, "factor_activated"),
@@ -107,6 +109,7 @@ const KINDS: [(EventKind, &str); 19] = [
     (EventKind::FactorSetBack, "factor_set_back"),
     (EventKind::FactorAhead, "factor_ahead"),
     (EventKind::SecretResealed, "secret_resealed"),
+    (EventKind::CodeSent, "code_sent"),
     (EventKind::Verified, "verified"),
     (EventKind::VerificationFailed, "verification_failed"),
     (EventKind::Replayed, "replayed"),

@@ -9,6 +9,12 @@ use thiserror::Error;
 use crate::identity::InvalidId;
 use crate::{AccountKey, Caller, FactorId, TenantId, Timestamp, UserId};
 
+mod open;
+mod sent_code;
+
+pub(crate) use open::{OpenChallenge, Step};
+pub(crate) use sent_code::{SentCode, code_from_entropy};
+
 /// One first step of an authentication or enrolment that waits for its second: a code that was sent, a
 /// `WebAuthn` ceremony, a push prompt.
 ///
@@ -148,6 +154,12 @@ impl ChallengeId {
     pub const fn from_entropy(random: [u8; Self::LENGTH]) -> Self {
         Self(random)
     }
+
+    /// The bytes of the id.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
 }
 
 impl FromStr for ChallengeId {
@@ -188,6 +200,15 @@ impl ChallengeKind {
         match self {
             Self::Other(name) => name,
             known => KINDS.iter().find(|(kind, _)| kind == known).map_or("", |(_, name)| name),
+        }
+    }
+
+    /// Whether its answer is short enough to be guessed. One that this version does not know may be.
+    #[must_use]
+    pub const fn is_guessable(&self) -> bool {
+        match self {
+            Self::EmailCode | Self::SmsCode | Self::Other(_) => true,
+            Self::Push | Self::WebauthnRegistration | Self::WebauthnAuthentication => false,
         }
     }
 

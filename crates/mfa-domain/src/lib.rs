@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod actor;
+pub mod address;
 pub mod audit;
 pub mod challenge;
 pub mod code;
@@ -26,11 +27,12 @@ mod unicode;
 pub use otp_core;
 
 pub use account::{
-    Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, CodeRejection, Context, Decision,
-    Delta, Draft, Factor, FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial,
-    StoredFactor, TotpDevice, Verdict, Verification, Verified, Version, Versioned,
+    Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, CodeRejection, Context, Delta, Draft,
+    Factor, FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial, StoredFactor,
+    TotpDevice, Verdict, Verification, Verified, Version, Versioned,
 };
 pub use actor::{Actor, Authority, Caller};
+pub use address::Address;
 pub use audit::{AuditEvent, AuditHead, EventKind};
 pub use challenge::{
     Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress, Purpose,

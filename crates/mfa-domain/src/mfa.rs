@@ -10,13 +10,17 @@ use crate::account::{Account, CallId, Context, Decision, PolicyDenial};
 use crate::audit::{AuditEvent, EventKind};
 use crate::keyed_lock::{KeyGuard, KeyedLock};
 use crate::policy::{InvalidPolicy, Policies};
-use crate::ports::{Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, StoreError, VaultError};
+use crate::ports::{
+    Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, SenderError, StoreError, VaultError,
+};
 use crate::{AccountKey, Actor, Delta, SubmittedCode, Timestamp, Version, Versioned};
 
 mod administer;
 mod backup_codes;
 mod call;
+mod challenges;
 mod enrol;
+mod enrol_address;
 mod latest_commit;
 mod manage;
 mod secrets;
@@ -25,7 +29,9 @@ mod verify;
 
 pub use backup_codes::PlainBackupCodes;
 pub use call::{Call, Earlier, Keep, Reply};
+pub use challenges::{BegunChallenge, ChallengeStatus};
 pub use enrol::{Confirmation, Enrolment, EnrolmentWarning, NewFactor};
+pub use enrol_address::{AddressEnrolment, NewAddress};
 pub use status::Status;
 
 /// How often a change is tried anew when somebody else's came first.
@@ -68,6 +74,9 @@ pub enum Undecided {
     /// There was no randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// A code could not be sent.
+    #[error(transparent)]
+    Sender(#[from] SenderError),
     /// Somebody else changed the account each time that it was tried, or the same call came first.
     #[error("too many others changed the account at the same time")]
     Busy,

@@ -8,11 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 
 pub mod backup_code;
+pub mod challenge;
 pub mod enrolment;
 pub mod lockout;
 pub mod verification;
 
 pub use backup_code::{BackupCodePolicy, StandardBackupCodes};
+pub use challenge::{ChallengePolicy, StandardChallenges};
 pub use enrolment::{EnrolmentPolicy, GuardedChange, Proof, StandardEnrolment};
 pub use lockout::{LockoutPolicy, StandardLockout, Standing};
 pub use verification::{StandardVerification, VerificationPolicy};
@@ -37,6 +39,8 @@ pub struct Policies {
     pub backup_codes: Arc<dyn BackupCodePolicy>,
     /// How far a code may be off.
     pub verification: Arc<dyn VerificationPolicy>,
+    /// How long challenges are open.
+    pub challenges: Arc<dyn ChallengePolicy>,
 }
 
 /// A policy whose numbers make no sense.
@@ -82,7 +86,8 @@ impl Policies {
         self.lockout.validate()?;
         self.enrolment.validate()?;
         self.backup_codes.validate()?;
-        self.verification.validate()
+        self.verification.validate()?;
+        self.challenges.validate()
     }
 }
 
@@ -93,6 +98,7 @@ impl Default for Policies {
             enrolment: Arc::new(StandardEnrolment::default()),
             backup_codes: Arc::new(StandardBackupCodes::default()),
             verification: Arc::new(StandardVerification::default()),
+            challenges: Arc::new(StandardChallenges::default()),
         }
     }
 }
@@ -128,6 +134,15 @@ mod tests {
             (
                 StandardVerification { drift_bound: 11, ..StandardVerification::default() }.validate(),
                 "drift_bound must be 0 to 10",
+            ),
+            (
+                StandardChallenges {
+                    lifetime: Duration::from_secs(601),
+                    max_failures: 0,
+                    ..StandardChallenges::default()
+                }
+                .validate(),
+                "lifetime must be 1s to 10min; max_failures must be 1 to 10",
             ),
         ] {
             assert_eq!(valid.map_err(|error| error.to_string()), Err(message.to_owned()));

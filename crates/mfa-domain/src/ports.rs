@@ -4,6 +4,10 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
+use crate::{Challenge, ChallengeId, Progress, Version, Versioned};
+
 pub mod account_store;
 pub mod api_key_store;
 pub mod challenge_store;
@@ -12,6 +16,7 @@ pub mod code_hasher;
 pub mod delivery_store;
 pub mod entropy;
 pub mod reference_clock;
+pub mod sender;
 pub mod signer;
 pub mod throttle;
 pub mod vault;
@@ -29,6 +34,7 @@ pub use code_hasher::{CodeHasher, HasherError};
 pub use delivery_store::{DeliveryStore, TrailEvent, TrailPage};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use reference_clock::{Deviation, ReferenceClock, ReferenceClockError};
+pub use sender::{CodeMessage, Sender, SenderError};
 pub use signer::{Signature, SignatureVerifier, Signer, SignerError};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
@@ -46,6 +52,10 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Gives randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Where challenges are; without one no factor with a first step can be used.
+    pub challenges: Arc<dyn ChallengeStore>,
+    /// Sends codes; without one none is sent.
+    pub sender: Arc<dyn Sender>,
 }
 
 impl Ports {
@@ -62,7 +72,16 @@ impl Ports {
         vault: Arc<dyn Vault>,
         hasher: Arc<dyn CodeHasher>,
     ) -> Self {
-        Self { accounts, vault, hasher, clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        Self {
+            accounts,
+            vault,
+            hasher,
+            clock,
+            entropy,
+            challenges: Arc::new(Missing),
+            sender: Arc::new(Missing),
+        }
     }
 
     /// With another clock.
@@ -77,6 +96,48 @@ impl Ports {
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
         self
+    }
+}
+
+impl Ports {
+    /// With a store of challenges.
+    #[must_use]
+    pub fn challenges(mut self, challenges: Arc<dyn ChallengeStore>) -> Self {
+        self.challenges = challenges;
+        self
+    }
+
+    /// With somebody who sends codes.
+    #[must_use]
+    pub fn sender(mut self, sender: Arc<dyn Sender>) -> Self {
+        self.sender = sender;
+        self
+    }
+}
+
+/// A port that nobody has chosen: all of it fails.
+#[derive(Debug)]
+struct Missing;
+
+#[async_trait]
+impl ChallengeStore for Missing {
+    async fn put(&self, _: &Challenge) -> Result<(), StoreError> {
+        Err(StoreError::new("there is no store of challenges"))
+    }
+
+    async fn get(&self, _: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
+        Err(StoreError::new("there is no store of challenges"))
+    }
+
+    async fn swap(&self, _: &ChallengeId, _: Version, _: &Progress) -> Result<Commit, StoreError> {
+        Err(StoreError::new("there is no store of challenges"))
+    }
+}
+
+#[async_trait]
+impl Sender for Missing {
+    async fn send(&self, _: &CodeMessage<'_>) -> Result<(), SenderError> {
+        Err(SenderError::new("there is nobody to send it"))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::account::CallId;
-use crate::{AccountKey, FactorId, FactorKind};
+use crate::{AccountKey, ChallengeId, FactorId, FactorKind, TenantId};
 
 /// An encrypted secret, and the name of the key that opens it.
 ///
@@ -41,6 +41,13 @@ pub enum SealContext<'a> {
         /// To which call.
         call: CallId,
     },
+    /// What a challenge holds, such as the digest of the code that was sent.
+    Challenge {
+        /// Of which tenant.
+        tenant: &'a TenantId,
+        /// Which challenge.
+        challenge: ChallengeId,
+    },
 }
 
 impl SealContext<'_> {
@@ -49,17 +56,28 @@ impl SealContext<'_> {
     #[must_use]
     pub fn associated_data(&self) -> Vec<u8> {
         match self {
-            Self::Factor { account, factor, kind } => {
-                parts(b"mfa secret v1", account, &[factor.as_bytes(), kind.as_str().as_bytes()])
+            Self::Factor { account: AccountKey { tenant, user }, factor, kind } => parts(
+                b"mfa secret v1",
+                &[
+                    tenant.as_str().as_bytes(),
+                    user.as_str().as_bytes(),
+                    factor.as_bytes(),
+                    kind.as_str().as_bytes(),
+                ],
+            ),
+            Self::Answer { account: AccountKey { tenant, user }, call } => {
+                parts(b"mfa answer v1", &[tenant.as_str().as_bytes(), user.as_str().as_bytes(), &call.0])
             }
-            Self::Answer { account, call } => parts(b"mfa answer v1", account, &[&call.0]),
+            Self::Challenge { tenant, challenge } => {
+                parts(b"mfa challenge v1", &[tenant.as_str().as_bytes(), challenge.as_bytes()])
+            }
         }
     }
 }
 
-fn parts(sort: &[u8], account: &AccountKey, rest: &[&[u8]]) -> Vec<u8> {
+fn parts(sort: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = sort.to_vec();
-    for part in [account.tenant.as_str().as_bytes(), account.user.as_str().as_bytes()].iter().chain(rest) {
+    for part in parts {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }
@@ -95,7 +113,7 @@ impl fmt::Debug for Sealed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TenantId, Timestamp, UserId};
+    use crate::{Timestamp, UserId};
 
     #[test]
     fn moving_a_character_from_tenant_to_user_changes_the_associated_data() {
@@ -104,11 +122,14 @@ mod tests {
             let factor = FactorId::fresh(Timestamp::default(), &[0; 10]);
             let secret = SealContext::Factor { account: &account, factor, kind: &FactorKind::Totp };
             let answer = SealContext::Answer { account: &account, call: CallId([0; 32]) };
-            [secret, answer].map(|context| context.associated_data())
+            let challenge = ChallengeId::from_entropy([7; 16]);
+            let code = SealContext::Challenge { tenant: &account.tenant, challenge };
+            [secret, answer, code].map(|context| context.associated_data())
         };
-        let ([secret, answer], [another_secret, another_answer]) = (data("ab", "c"), data("a", "bc"));
-        assert_ne!(secret, another_secret);
-        assert_ne!(answer, another_answer);
-        assert_ne!(secret, answer);
+        let (all, others) = (data("ab", "c"), data("a", "bc"));
+        let all: Vec<_> = all.iter().chain(&others).collect();
+        for (place, one) in all.iter().enumerate() {
+            assert!(!all[place + 1..].contains(one), "{place}");
+        }
     }
 }

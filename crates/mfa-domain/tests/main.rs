@@ -1,7 +1,6 @@
 //! Decisions and use cases from outside.
 
 mod ahead;
-mod decisions;
 mod given_again;
 mod imports;
 mod repeats;

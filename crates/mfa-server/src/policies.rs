@@ -18,6 +18,7 @@ pub(crate) fn policies(settings: &Settings) -> Result<Policies> {
         enrolment: Arc::new(StandardEnrolment::from(settings.enrolment.clone())),
         backup_codes: Arc::new(StandardBackupCodes::from(settings.backup_codes.clone())),
         verification: Arc::new(verification(&settings.verification)?),
+        ..Policies::default()
     })
 }
 

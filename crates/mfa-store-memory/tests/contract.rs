@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mfa_store_memory::{MemoryChallenges, MemoryStore, MemoryThrottle};
-use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
+use mfa_testkit::{
+    Violation, account_store, api_key_store, challenge_store, delivery_store, sent_codes, throttle,
+};
 
 #[tokio::test]
 async fn for_one_caller_at_a_time() -> Result<(), Violation> {
@@ -47,4 +49,14 @@ async fn of_challenges_for_one_caller_at_a_time() -> Result<(), Violation> {
 async fn of_challenges_for_many_callers() -> Result<(), Violation> {
     let store = MemoryChallenges::default();
     challenge_store::race(Arc::new(store.clone()), Arc::new(store)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_codes_that_are_sent() -> Result<(), Violation> {
+    let (accounts, challenges) = (MemoryStore::default(), MemoryChallenges::default());
+    sent_codes::suite(
+        [Arc::new(accounts.clone()), Arc::new(accounts)],
+        [Arc::new(challenges.clone()), Arc::new(challenges)],
+    )
+    .await
 }

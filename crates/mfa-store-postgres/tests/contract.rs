@@ -11,7 +11,8 @@ use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPa
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Version, Versioned};
 use mfa_store_postgres::PostgresStore;
 use mfa_testkit::{
-    Violation, account_store, api_key_store, challenge_store, delivery_store, reference_clock, throttle,
+    Violation, account_store, api_key_store, challenge_store, delivery_store, reference_clock, sent_codes,
+    throttle,
 };
 
 use crate::support;
@@ -54,6 +55,7 @@ async fn for_many_callers_of_two_stores_on_one_database() -> Result<(), Violatio
     api_key_store::race(one.clone(), other.clone()).await?;
     challenge_store::race(one.clone(), other.clone()).await?;
     delivery_store::race(one.clone(), other.clone()).await?;
+    sent_codes::suite([one.clone(), other.clone()], [one.clone(), other.clone()]).await?;
     throttle::race(one, other).await
 }
 
@@ -63,7 +65,6 @@ async fn for_many_callers_of_two_stores_on_one_database() -> Result<(), Violatio
 async fn a_store_that_compares_in_memory_fails() {
     let (one, other) = replicas().await;
     let (one, other) = (Arc::new(Naive(one)), Arc::new(Naive(other)));
-    account_store::basic(one.as_ref()).await.unwrap();
     let violation = account_store::race(one, other).await.unwrap_err().to_string();
     assert!(violation.contains("of 16 commits at one version won"), "{violation}");
 }

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use mfa_store_sqlite::SqliteStore;
-use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
+use mfa_testkit::{
+    Violation, account_store, api_key_store, challenge_store, delivery_store, sent_codes, throttle,
+};
 use tempfile::TempDir;
 
 /// Two stores on one new file, as two processes have them.
@@ -47,5 +49,6 @@ async fn for_many_callers_of_two_stores_on_one_file() -> Result<(), Violation> {
     account_store::race(one.clone(), other.clone()).await?;
     api_key_store::race(one.clone(), other.clone()).await?;
     challenge_store::race(one.clone(), other.clone()).await?;
-    delivery_store::race(one, other).await
+    delivery_store::race(one.clone(), other.clone()).await?;
+    sent_codes::suite([one.clone(), other.clone()], [one, other]).await
 }

@@ -257,7 +257,7 @@ impl ChallengeStore for Broken {
         value.progress = next.clone();
         match self.wrong {
             Wrong::SwapsProlong => {
-                value.expires_at = value.expires_at.plus(std::time::Duration::from_mins(1))
+                value.expires_at = value.expires_at.plus(std::time::Duration::from_mins(1));
             }
             Wrong::SwapsResetTheRest => value.factor = None,
             _ => self.distort(&mut value),

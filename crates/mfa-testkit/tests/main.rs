@@ -8,3 +8,4 @@ mod broken_throttles;
 mod fakes;
 mod naive;
 mod own_store;
+mod sent_codes;

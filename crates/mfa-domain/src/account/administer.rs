@@ -11,7 +11,11 @@ impl Account {
     ///
     /// # Errors
     /// [`PolicyDenial::Disabled`]: no unlock brings disabled factors back, only a reset.
-    pub fn unlock(&self, context: Context<'_>, reason: &Reason) -> Result<Option<Delta>, PolicyDenial> {
+    pub(crate) fn unlock(
+        &self,
+        context: Context<'_>,
+        reason: &Reason,
+    ) -> Result<Option<Delta>, PolicyDenial> {
         if context.policies.lockout.judge(&self.attempts) == Standing::Disabled {
             return Err(PolicyDenial::Disabled);
         }
@@ -28,7 +32,7 @@ impl Account {
     /// any more: a reset never ends in a verified state. `None` if there is nothing of that. Kept answers
     /// with secrets go in any case; that alone is no event.
     #[must_use]
-    pub fn reset(&self, context: Context<'_>, reason: &Reason) -> Option<Delta> {
+    pub(crate) fn reset(&self, context: Context<'_>, reason: &Reason) -> Option<Delta> {
         if self.is_clear() {
             return self.forget_answers(context, &EventKind::Reset);
         }
@@ -42,7 +46,7 @@ impl Account {
     /// Removes everything but the audit trail, which says so: removed factors, too. `None` if there is
     /// nothing but the trail. Kept answers go in any case; that alone is no event.
     #[must_use]
-    pub fn erase(&self, context: Context<'_>) -> Option<Delta> {
+    pub(crate) fn erase(&self, context: Context<'_>) -> Option<Delta> {
         if self.is_clear() && self.factors.is_empty() {
             return self.forget_answers(context, &EventKind::Erased);
         }
@@ -55,7 +59,7 @@ impl Account {
 
     /// Puts secrets in place that were sealed anew, of factors of every kind.
     #[must_use]
-    pub fn reseal(&self, context: Context<'_>, secrets: &[Resealed]) -> Option<Delta> {
+    pub(crate) fn reseal(&self, context: Context<'_>, secrets: &[Resealed]) -> Option<Delta> {
         let mut draft = self.draft(context);
         for factor in &self.factors {
             let resealed = secrets.iter().find(|resealed| {

@@ -42,7 +42,7 @@ impl Account {
     ///
     /// # Errors
     /// [`PolicyDenial::UnknownFactor`].
-    pub fn set_back(
+    pub(crate) fn set_back(
         &self,
         context: Context<'_>,
         id: FactorId,

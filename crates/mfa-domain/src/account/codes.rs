@@ -2,7 +2,7 @@
 
 use otp_core::Code;
 
-use super::{Context, Factor, OpenSecret};
+use super::{Claim, Context, Evidence, Factor, Finding, OpenSecret};
 use crate::SubmittedCode;
 
 /// What confirms a factor.
@@ -17,30 +17,44 @@ pub enum Codes<'a> {
 }
 
 impl Codes<'_> {
-    /// Whether they have as many digits as those of `factor`.
+    /// Whether they have the form of those of `factor`. A code that was sent has any number of digits.
     pub(super) fn fit(self, factor: &Factor) -> bool {
         match self {
-            Self::One(SubmittedCode::OneTimePassword(code)) => factor.takes(code),
-            Self::One(SubmittedCode::Backup(_)) => false,
-            Self::Two(codes) => codes.iter().all(|code| factor.takes(code)),
+            Self::One(SubmittedCode::OneTimePassword(_)) if factor.challenges().is_some() => true,
+            Self::One(code) => factor.takes(&code.into()),
+            Self::Two(codes) => codes.iter().all(|code| factor.takes(&Claim::OneTimePassword(code))),
         }
     }
 
     /// The factor as it is once it accepted them; `None` if it does not.
-    pub(super) fn accepted(
+    pub(crate) fn accepted(
         self,
         factor: &Factor,
-        secret: &OpenSecret,
+        evidence: &Evidence<'_>,
         context: Context<'_>,
     ) -> Option<Factor> {
-        let open = OpenSecret::of(std::slice::from_ref(secret), factor)?;
         let policy = context.policies.verification.as_ref();
-        match self {
-            Self::One(SubmittedCode::OneTimePassword(code)) => {
+        match (self, evidence) {
+            (Self::One(SubmittedCode::OneTimePassword(_)), Evidence::Finding(Finding::Right)) => {
+                factor.answered(context.now)
+            }
+            (Self::One(SubmittedCode::OneTimePassword(code)), Evidence::Secrets(secrets)) => {
+                let open = OpenSecret::of(secrets, factor)?;
                 factor.accepting(code, &open.secret, context.now, policy)
             }
-            Self::One(SubmittedCode::Backup(_)) => None,
-            Self::Two(codes) => factor.synchronised(codes, &open.secret, context.now, policy),
+            (Self::Two(codes), Evidence::Secrets(secrets)) => {
+                let open = OpenSecret::of(secrets, factor)?;
+                factor.synchronised(codes, &open.secret, context.now, policy)
+            }
+            _ => None,
+        }
+    }
+
+    /// What they show; two are a guess as one is.
+    pub(super) fn claim(&self) -> Claim<'_> {
+        match self {
+            Self::One(code) => Claim::from(*code),
+            Self::Two([first, _]) => Claim::OneTimePassword(first),
         }
     }
 

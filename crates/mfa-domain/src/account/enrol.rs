@@ -1,12 +1,12 @@
 //! Enrolling a factor: offered, pending, confirmed by its first code.
 
 use super::{
-    Account, BackupCodes, BackupCodesChange, CodeRejection, Codes, Context, Decision, Draft, Factor,
-    FactorState, OpenSecret, PolicyDenial, Verdict,
+    Account, BackupCodes, BackupCodesChange, CodeRejection, Codes, Context, Decision, Draft, Evidence,
+    Factor, FactorState, PolicyDenial, Verdict,
 };
 use crate::audit::EventKind;
 use crate::policy::GuardedChange;
-use crate::{Delta, FactorId, Reason};
+use crate::{Delta, FactorId, Purpose, Reason};
 
 /// How many factors may wait for their first code; a further one takes the oldest one's place.
 const MAX_PENDING: usize = 3;
@@ -17,7 +17,7 @@ impl Account {
     /// # Errors
     /// The [`PolicyDenial`]: its kind, their number, the missing proof, or a factor to replace that is
     /// not there.
-    pub fn begin_enrolment(
+    pub(crate) fn begin_enrolment(
         &self,
         context: Context<'_>,
         factor: Factor,
@@ -28,6 +28,9 @@ impl Account {
         self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned())];
         draft.record(EventKind::EnrolmentStarted, Some(factor.id), detail);
+        if factor.challenges().is_some() {
+            draft.code_sent(&factor, Purpose::Enrol);
+        }
         draft.put(factor);
         Ok(draft.finish())
     }
@@ -38,7 +41,7 @@ impl Account {
     ///
     /// # Errors
     /// As [`Account::begin_enrolment`], and [`PolicyDenial::OperatorsOnly`].
-    pub fn import(
+    pub(crate) fn import(
         &self,
         context: Context<'_>,
         factor: Factor,
@@ -65,7 +68,7 @@ impl Account {
     ///
     /// # Errors
     /// The [`CodeRejection`] of a code that is not evaluated at all. It changes nothing.
-    pub fn awaiting_confirmation(
+    pub(crate) fn awaiting_confirmation(
         &self,
         context: Context<'_>,
         id: FactorId,
@@ -75,7 +78,7 @@ impl Account {
         if factor.is_active() {
             return Err(CodeRejection::AlreadyActive);
         }
-        self.check_standing(context)?;
+        self.check_standing(context, &codes.claim())?;
         if codes.fit(factor) { Ok(factor) } else { Err(CodeRejection::Malformed) }
     }
 
@@ -84,51 +87,32 @@ impl Account {
     /// `first_codes` become the user's backup codes if this is their first active factor, and every
     /// other pending factor is given up. The proof that changes ask for stays as it is: only an
     /// existing factor gives it.
-    pub fn confirm(
+    pub(crate) fn confirm(
         &self,
         context: Context<'_>,
         id: FactorId,
         codes: Codes<'_>,
-        secret: &OpenSecret,
+        evidence: &Evidence<'_>,
         first_codes: Option<BackupCodes>,
     ) -> Decision<Verdict<Factor>> {
         let factor = match self.awaiting_confirmation(context, id, codes) {
             Ok(factor) => factor,
             Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
         };
-        let Some(accepted) = codes.accepted(factor, secret, context) else {
-            return self.refuse(context, factor, codes, secret);
+        let Some(accepted) = codes.accepted(factor, evidence, context) else {
+            return self.refuse(context, factor, codes, evidence);
         };
         let mut draft = self.draft(context);
-        let accepted = self.labelled(accepted);
-        let active = Factor { state: FactorState::Active, last_used_at: Some(context.now), ..accepted };
-        draft.record(
-            EventKind::FactorActivated,
-            Some(id),
-            [("factor_kind", active.kind().as_str().to_owned())],
-        );
-        self.activated(&mut draft, id, factor.replaces(), first_codes);
-        secret.put(&mut draft, active.clone());
+        let active = self.activate(&mut draft, context, accepted, first_codes);
+        evidence.put(&mut draft, active.clone());
         Decision { answer: Verdict::Accepted(active), delta: draft.finish() }
-    }
-
-    /// Whether `codes` would confirm the factor: asked before backup codes are made for it.
-    #[must_use]
-    pub fn would_confirm(
-        &self,
-        context: Context<'_>,
-        factor: &Factor,
-        codes: Codes<'_>,
-        secret: &OpenSecret,
-    ) -> bool {
-        codes.accepted(factor, secret, context).is_some()
     }
 
     /// Gives out new backup codes; the old ones are dead.
     ///
     /// # Errors
     /// The [`PolicyDenial`] of [`Account::admit_backup_codes`].
-    pub fn issue_backup_codes(
+    pub(crate) fn issue_backup_codes(
         &self,
         context: Context<'_>,
         codes: BackupCodes,
@@ -143,7 +127,7 @@ impl Account {
     ///
     /// # Errors
     /// [`PolicyDenial::NotEnrolled`] or [`PolicyDenial::ProofRequired`].
-    pub fn admit_backup_codes(&self, context: Context<'_>) -> Result<(), PolicyDenial> {
+    pub(crate) fn admit_backup_codes(&self, context: Context<'_>) -> Result<(), PolicyDenial> {
         if !self.is_enrolled() {
             return Err(PolicyDenial::NotEnrolled);
         }
@@ -181,6 +165,23 @@ impl Account {
     fn labelled(&self, factor: Factor) -> Factor {
         let label = self.own_label(&factor.label, factor.id, factor.replaces());
         Factor { label, ..factor }
+    }
+
+    /// Makes a pending factor active, which its first code has just confirmed.
+    fn activate(
+        &self,
+        draft: &mut Draft<'_>,
+        context: Context<'_>,
+        confirmed: Factor,
+        first_codes: Option<BackupCodes>,
+    ) -> Factor {
+        let replaces = confirmed.replaces();
+        let confirmed = self.labelled(confirmed);
+        let active = Factor { state: FactorState::Active, last_used_at: Some(context.now), ..confirmed };
+        let detail = [("factor_kind", active.kind().as_str().to_owned())];
+        draft.record(EventKind::FactorActivated, Some(active.id), detail);
+        self.activated(draft, active.id, replaces, first_codes);
+        active
     }
 
     /// What follows when the factor `id` becomes active.

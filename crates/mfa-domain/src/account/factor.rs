@@ -2,14 +2,17 @@
 
 use otp_core::{Code, Digits, Secret, Token};
 
+use super::Claim;
 use crate::policy::VerificationPolicy;
-use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
+use crate::{ChallengeKind, Data, FactorId, Handle, Label, Sealed, Timestamp};
 
 mod hotp;
+mod sent;
 mod stored;
 mod totp;
 
 pub use hotp::HotpDevice;
+pub use sent::SentCodes;
 pub use stored::{StoredFactor, UnreadableFactor};
 pub use totp::{Drift, TotpDevice};
 
@@ -57,6 +60,8 @@ pub enum Authenticator {
     Totp(TotpDevice),
     /// A counter-based one-time password device (RFC 4226).
     Hotp(HotpDevice),
+    /// An address of e-mail that codes are sent to.
+    Email(SentCodes),
     /// Something that this version does not know.
     Unknown(UnknownAuthenticator),
 }
@@ -78,6 +83,8 @@ pub enum FactorKind {
     Totp,
     /// Counter-based one-time passwords (RFC 4226).
     Hotp,
+    /// Codes sent by e-mail.
+    Email,
     /// A kind that this version does not know, by its stable name.
     Unknown(String),
 }
@@ -127,6 +134,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(_) => FactorKind::Totp,
             Authenticator::Hotp(_) => FactorKind::Hotp,
+            Authenticator::Email(_) => FactorKind::Email,
             Authenticator::Unknown(unknown) => unknown.kind.clone(),
         }
     }
@@ -140,7 +148,7 @@ impl Factor {
             Authenticator::Hotp(HotpDevice { hotp, counter }) => {
                 Some(Token::Hotp { hotp: *hotp, counter: *counter })
             }
-            Authenticator::Unknown(_) => None,
+            Authenticator::Email(_) | Authenticator::Unknown(_) => None,
         }
     }
 
@@ -150,21 +158,43 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => Some(device.totp.digits()),
             Authenticator::Hotp(device) => Some(device.hotp.digits()),
-            Authenticator::Unknown(_) => None,
+            Authenticator::Email(_) | Authenticator::Unknown(_) => None,
         }
     }
 
-    /// Whether `code` has the form of its one-time passwords.
+    /// Whether it could be what `claim` shows, by its form alone.
     #[must_use]
-    pub fn takes(&self, code: &Code) -> bool {
-        self.digits() == Some(code.digits())
+    pub fn takes(&self, claim: &Claim<'_>) -> bool {
+        match claim {
+            Claim::OneTimePassword(code) => self.digits() == Some(code.digits()),
+            Claim::BackupCode(_) => false,
+            Claim::Response(kind) => self.challenges().as_ref() == Some(*kind),
+        }
+    }
+
+    /// The kind of challenge that its owner answers, if it works by a first step.
+    #[must_use]
+    pub const fn challenges(&self) -> Option<ChallengeKind> {
+        match &self.authenticator {
+            Authenticator::Email(_) => Some(ChallengeKind::EmailCode),
+            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => None,
+        }
+    }
+
+    /// The address that its codes are sent to as it may be shown, and the challenge which its first code answers.
+    #[must_use]
+    pub const fn sent_codes(&self) -> Option<&SentCodes> {
+        match &self.authenticator {
+            Authenticator::Email(device) => Some(device),
+            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => None,
+        }
     }
 
     /// By what its account is found through it.
     #[must_use]
     pub fn handles(&self) -> &[Handle] {
         match &self.authenticator {
-            Authenticator::Totp(_) | Authenticator::Hotp(_) => &[],
+            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Email(_) => &[],
             Authenticator::Unknown(unknown) => &unknown.handles,
         }
     }
@@ -181,7 +211,7 @@ impl Factor {
         let authenticator = match &self.authenticator {
             Authenticator::Totp(device) => Authenticator::Totp(device.accepting(code, secret, now, policy)?),
             Authenticator::Hotp(device) => Authenticator::Hotp(device.accepting(code, secret, policy)?),
-            Authenticator::Unknown(_) => return None,
+            Authenticator::Email(_) | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })
     }
@@ -202,7 +232,7 @@ impl Factor {
                 Authenticator::Totp(device.synchronised(codes, secret, now, policy)?)
             }
             Authenticator::Hotp(device) => Authenticator::Hotp(device.synchronised(codes, secret, policy)?),
-            Authenticator::Unknown(_) => return None,
+            Authenticator::Email(_) | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, ..self.clone() })
     }
@@ -221,7 +251,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.has_used(code, secret, now, policy),
             Authenticator::Hotp(device) => device.has_used(code, secret),
-            Authenticator::Unknown(_) => false,
+            Authenticator::Email(_) | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -239,7 +269,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.has_used_pair(codes, secret, now, policy),
             Authenticator::Hotp(device) => device.has_used_pair(codes, secret),
-            Authenticator::Unknown(_) => false,
+            Authenticator::Email(_) | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -248,7 +278,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.last_step.is_some(),
             Authenticator::Hotp(device) => device.counter > 0,
-            Authenticator::Unknown(_) => false,
+            Authenticator::Email(_) | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -269,6 +299,7 @@ impl FactorKind {
         match self {
             Self::Totp => "totp",
             Self::Hotp => "hotp",
+            Self::Email => "email",
             Self::Unknown(name) => name,
         }
     }
@@ -279,6 +310,7 @@ impl FactorKind {
         match name {
             "totp" => Self::Totp,
             "hotp" => Self::Hotp,
+            "email" => Self::Email,
             _ => Self::Unknown(name.to_owned()),
         }
     }

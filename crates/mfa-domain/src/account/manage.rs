@@ -3,7 +3,7 @@
 use otp_core::Code;
 
 use super::{
-    Account, BackupCodesChange, CodeRejection, Codes, Context, Decision, Draft, Factor, OpenSecret,
+    Account, BackupCodesChange, Claim, CodeRejection, Codes, Context, Decision, Draft, Evidence, Factor,
     PolicyDenial, Verdict, Verifications,
 };
 use crate::audit::EventKind;
@@ -16,7 +16,7 @@ impl Account {
     ///
     /// # Errors
     /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy asks for one.
-    pub fn rename(
+    pub(crate) fn rename(
         &self,
         context: Context<'_>,
         id: FactorId,
@@ -40,7 +40,7 @@ impl Account {
     ///
     /// # Errors
     /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy asks for one.
-    pub fn revoke(&self, context: Context<'_>, id: FactorId) -> Result<Option<Delta>, PolicyDenial> {
+    pub(crate) fn revoke(&self, context: Context<'_>, id: FactorId) -> Result<Option<Delta>, PolicyDenial> {
         let factor = self.known(context, id)?;
         let mut draft = self.draft(context);
         draft.retire(factor);
@@ -69,31 +69,31 @@ impl Account {
         codes: [&Code; 2],
     ) -> Result<&Factor, CodeRejection> {
         let factor = self.known(context, id).map_err(|_| CodeRejection::UnknownFactor)?;
-        self.check_standing(context)?;
+        self.check_standing(context, &Claim::OneTimePassword(codes[0]))?;
         if Codes::Two(codes).fit(factor) { Ok(factor) } else { Err(CodeRejection::Malformed) }
     }
 
     /// Decides whether two consecutive codes bring a factor back in step. Both are used up, wrong ones
     /// cost one attempt, and used ones cost nothing. It is no verification, and a factor that waits for its first code
     /// still does.
-    pub fn resynchronise(
+    pub(crate) fn resynchronise(
         &self,
         context: Context<'_>,
         id: FactorId,
         codes: [&Code; 2],
-        secret: &OpenSecret,
+        evidence: &Evidence<'_>,
     ) -> Decision<Verdict<Factor>> {
         let factor = match self.awaiting_resynchronisation(context, id, codes) {
             Ok(factor) => factor,
             Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
         };
         let codes = Codes::Two(codes);
-        let Some(synchronised) = codes.accepted(factor, secret, context) else {
-            return self.refuse(context, factor, codes, secret);
+        let Some(synchronised) = codes.accepted(factor, evidence, context) else {
+            return self.refuse(context, factor, codes, evidence);
         };
         let mut draft = self.draft(context);
         draft.record(EventKind::FactorResynchronised, Some(id), []);
-        secret.put(&mut draft, synchronised.clone());
+        evidence.put(&mut draft, synchronised.clone());
         Decision { answer: Verdict::Accepted(synchronised), delta: draft.finish() }
     }
 

@@ -21,7 +21,7 @@ impl Account {
     /// After an erasure nothing is left to compare with. An account without any factor that has a trail may
     /// have been erased just now, so a TOTP factor then begins after the present window.
     #[must_use]
-    pub fn past_used_codes(
+    pub(crate) fn past_used_codes(
         &self,
         context: Context<'_>,
         mut factor: Factor,

@@ -1,6 +1,6 @@
 //! Codes that were right before: used up, and no guesses.
 
-use super::{Account, CodeRejection, Codes, Context, Decision, Factor, OpenSecret, Verdict};
+use super::{Account, CodeRejection, Codes, Context, Decision, Evidence, Factor, OpenSecret, Verdict};
 use crate::audit::EventKind;
 use crate::{Delta, FactorId, SubmittedCode};
 
@@ -10,7 +10,7 @@ impl Account {
     /// Apart from the decision, since anybody who has seen a used code can post it for ever: the
     /// caller bounds how much of that the trail keeps.
     #[must_use]
-    pub fn record_replay(&self, context: Context<'_>, factor: Option<FactorId>) -> Option<Delta> {
+    pub(crate) fn record_replay(&self, context: Context<'_>, factor: Option<FactorId>) -> Option<Delta> {
         let form = if factor.is_some() { "otp" } else { "backup_code" };
         let mut draft = self.draft(context);
         draft.record(EventKind::Replayed, factor, [("form", form.to_owned())]);
@@ -27,9 +27,9 @@ impl Account {
         context: Context<'_>,
         factor: &Factor,
         codes: Codes<'_>,
-        secret: &OpenSecret,
+        evidence: &Evidence<'_>,
     ) -> Decision<Verdict<Factor>> {
-        if codes.used(factor, secret, context) {
+        if codes.used(factor, evidence, context) {
             return Decision::without_change(Verdict::Rejected(CodeRejection::Replayed {
                 factor: Some(factor.id),
             }));
@@ -43,16 +43,16 @@ impl Account {
 
 impl Codes<'_> {
     /// Whether `factor` has used them up.
-    fn used(self, factor: &Factor, secret: &OpenSecret, context: Context<'_>) -> bool {
-        let Some(open) = OpenSecret::of(std::slice::from_ref(secret), factor) else { return false };
+    fn used(self, factor: &Factor, evidence: &Evidence<'_>, context: Context<'_>) -> bool {
+        let Evidence::Secrets(secrets) = evidence else { return false };
+        let Some(open) = OpenSecret::of(secrets, factor) else { return false };
+        let policy = context.policies.verification.as_ref();
         match self {
             Self::One(SubmittedCode::OneTimePassword(code)) => {
-                factor.has_used(code, &open.secret, context.now, context.policies.verification.as_ref())
+                factor.has_used(code, &open.secret, context.now, policy)
             }
             Self::One(SubmittedCode::Backup(_)) => false,
-            Self::Two(codes) => {
-                factor.has_used_pair(codes, &open.secret, context.now, context.policies.verification.as_ref())
-            }
+            Self::Two(codes) => factor.has_used_pair(codes, &open.secret, context.now, policy),
         }
     }
 }

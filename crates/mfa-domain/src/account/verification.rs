@@ -51,6 +51,7 @@ impl Verification {
     pub(super) fn by_factor(factor: &Factor, at: Timestamp) -> Self {
         let (amr, assurance): (&'static [&'static str], _) = match factor.kind() {
             FactorKind::Totp | FactorKind::Hotp => (&["otp"], Assurance::Medium),
+            FactorKind::Email => (&["otp"], Assurance::Low),
             FactorKind::Unknown(_) => (&[], Assurance::Low),
         };
         Self {

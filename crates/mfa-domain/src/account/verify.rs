@@ -4,7 +4,7 @@ use otp_core::{Code, Secret};
 use thiserror::Error;
 
 use super::{
-    Account, BackupCodes, BackupCodesChange, CodeHash, Context, Decision, Draft, Factor, Verification,
+    Account, BackupCodes, BackupCodesChange, Claim, CodeHash, Context, Decision, Draft, Factor, Verification,
 };
 use crate::audit::EventKind;
 use crate::policy::Standing;
@@ -22,6 +22,14 @@ pub enum Verdict<T = Verified> {
 }
 
 impl<T> Verdict<T> {
+    /// The same verdict about something else.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Verdict<U> {
+        match self {
+            Self::Accepted(accepted) => Verdict::Accepted(of(accepted)),
+            Self::Rejected(rejection) => Verdict::Rejected(rejection),
+        }
+    }
+
     /// What was accepted, or why nothing was: for whoever wants to leave a function with a rejection by `?`.
     ///
     /// # Errors
@@ -88,11 +96,17 @@ pub enum CodeRejection {
     /// There is no such factor in that state, or it is another user's.
     #[error("no such factor")]
     UnknownFactor,
+    /// There is no such challenge, or it is another user's, another caller's or for another purpose.
+    #[error("no such challenge")]
+    UnknownChallenge,
+    /// The challenge was answered, denied or cancelled, was guessed at too often, or has expired.
+    #[error("the challenge is over")]
+    ChallengeOver,
 }
 
 /// What a code is to be evaluated against.
 #[derive(Debug)]
-pub enum Candidates<'a> {
+pub(crate) enum Candidates<'a> {
     /// The active factors that give codes of that form.
     Factors(Vec<&'a Factor>),
     /// The set of backup codes.
@@ -100,17 +114,28 @@ pub enum Candidates<'a> {
 }
 
 /// What the slow ports found out between load and decision.
-#[derive(Debug)]
-pub enum Evidence<'a> {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Evidence<'a> {
     /// The secrets of the candidates.
     Secrets(&'a [OpenSecret]),
     /// The hash of the submitted backup code under the scheme of the set.
     Hash(&'a CodeHash),
+    /// Whether a code answers the challenge that it was sent for.
+    Finding(Finding),
+}
+
+/// What was found out about the answer to a challenge, which is spent by a right one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// It was what was asked for.
+    Right,
+    /// It was not.
+    Wrong,
 }
 
 /// A factor's secret, opened.
 #[derive(Debug)]
-pub struct OpenSecret {
+pub(crate) struct OpenSecret {
     /// Whose.
     pub factor: FactorId,
     /// As it was sealed when it was opened.
@@ -123,7 +148,7 @@ pub struct OpenSecret {
 
 /// A secret that was sealed anew with a newer key.
 #[derive(Debug)]
-pub struct Resealed {
+pub(crate) struct Resealed {
     /// The factor whose secret it is.
     pub factor: FactorId,
     /// As it was read.
@@ -140,7 +165,7 @@ impl Account {
     ///
     /// # Errors
     /// The [`CodeRejection`] of a code that is not evaluated at all. It changes nothing.
-    pub fn candidates(
+    pub(crate) fn candidates(
         &self,
         context: Context<'_>,
         code: &SubmittedCode,
@@ -149,15 +174,16 @@ impl Account {
         if !self.is_enrolled() {
             return Err(CodeRejection::NotEnrolled);
         }
-        self.check_standing(context)?;
+        let claim = Claim::from(code);
+        self.check_standing(context, &claim)?;
         if let Some(id) = named
             && !self.factor(id).is_some_and(Factor::is_active)
         {
             return Err(CodeRejection::UnknownFactor);
         }
         match code {
-            SubmittedCode::OneTimePassword(code) => {
-                let takes = |factor: &&Factor| factor.takes(code) && named.is_none_or(|id| id == factor.id);
+            SubmittedCode::OneTimePassword(_) => {
+                let takes = |factor: &&Factor| factor.takes(&claim) && named.is_none_or(|id| id == factor.id);
                 let factors: Vec<_> = self.active_factors().filter(takes).collect();
                 if factors.is_empty() {
                     Err(CodeRejection::Malformed)
@@ -174,7 +200,7 @@ impl Account {
 
     /// Decides about a code. A right one is used up for good and ends the row of failures; one that is
     /// used up changes nothing; a wrong one costs an attempt and may lock the account.
-    pub fn verify(
+    pub(crate) fn verify(
         &self,
         context: Context<'_>,
         code: &SubmittedCode,
@@ -218,12 +244,16 @@ impl Account {
         Decision { answer: verdict, delta: draft.finish() }
     }
 
-    /// Whether codes are evaluated at all.
-    pub(super) fn check_standing(&self, context: Context<'_>) -> Result<(), CodeRejection> {
+    /// Whether `claim` is looked at at all.
+    pub(super) fn check_standing(
+        &self,
+        context: Context<'_>,
+        claim: &Claim<'_>,
+    ) -> Result<(), CodeRejection> {
         match context.policies.lockout.judge(&self.attempts).at(context.now) {
-            Standing::Open => Ok(()),
-            Standing::LockedUntil(until) => Err(CodeRejection::Locked { until }),
             Standing::Disabled => Err(CodeRejection::Disabled),
+            Standing::LockedUntil(until) if claim.can_be_guessed() => Err(CodeRejection::Locked { until }),
+            Standing::LockedUntil(_) | Standing::Open => Ok(()),
         }
     }
 }
@@ -257,9 +287,23 @@ impl OpenSecret {
     }
 
     /// Puts `factor` in place, sealed anew if it can be.
-    pub(super) fn put(&self, draft: &mut Draft<'_>, factor: Factor) {
+    fn put(&self, draft: &mut Draft<'_>, factor: Factor) {
         match &self.resealed {
             Some(resealed) => draft.put_resealed(factor, resealed),
+            None => draft.put(factor),
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// Puts `factor` in place, sealed anew if its secret was opened for it and can be.
+    pub(super) fn put(&self, draft: &mut Draft<'_>, factor: Factor) {
+        let open = match self {
+            Self::Secrets(secrets) => OpenSecret::of(secrets, &factor),
+            Self::Hash(_) | Self::Finding(_) => None,
+        };
+        match open {
+            Some(open) => open.put(draft, factor),
             None => draft.put(factor),
         }
     }

@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 use super::secrets::OpenSecrets;
 use super::{Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
-    Account, Authenticator, CodeRejection, Codes, Context, Decision, Factor, FactorKind, FactorState,
-    HotpDevice, PolicyDenial, TotpDevice, Verdict,
+    Account, Authenticator, CodeRejection, Codes, Context, Decision, Evidence, Factor, FactorKind,
+    FactorState, HotpDevice, PolicyDenial, TotpDevice, Verdict,
 };
 use crate::ports::Commit;
 use crate::sealed::SealContext;
 use crate::text::visible;
-use crate::{AccountKey, FactorId, Label, Reason, Timestamp, UserId};
+use crate::{AccountKey, FactorId, Label, Reason, SubmittedCode, Timestamp, UserId};
 
 /// A factor to enrol.
 ///
@@ -225,7 +225,7 @@ impl Mfa {
     ) -> Result<Verdict<Confirmation>, Undecided> {
         let (call, codes) = (call.into(), codes.into());
         let mut secrets = OpenSecrets::default();
-        let mut fresh = None;
+        let (mut found, mut fresh) = (None, None);
         let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
@@ -233,22 +233,27 @@ impl Mfa {
                 Ok(pending) => pending,
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
-            let opened = secrets.open(self, key, [pending]).await?;
-            let Some(open) = opened.last() else {
-                return Ok(Verdict::Rejected(CodeRejection::UnknownFactor));
+            let evidence = match (pending.sent_codes(), codes) {
+                (Some(sent), Codes::One(SubmittedCode::OneTimePassword(code))) => {
+                    let Some(challenge) = sent.first else {
+                        return Ok(Verdict::Rejected(CodeRejection::ChallengeOver));
+                    };
+                    match self.find_out(&mut found, context, challenge, code).await? {
+                        Verdict::Accepted(finding) => Evidence::Finding(finding),
+                        Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+                    }
+                }
+                _ => Evidence::Secrets(secrets.open(self, key, [pending]).await?),
             };
-            let first = !account.is_enrolled() && account.would_confirm(context, pending, codes, open);
+            let first = !account.is_enrolled() && codes.accepted(pending, &evidence, context).is_some();
             let (backup_codes, set) = if first {
                 let (codes, set) = self.fresh_backup_codes(&mut fresh, context.now).await?;
                 (Some(codes), Some(set))
             } else {
                 (None, None)
             };
-            let Decision { answer, delta } = account.confirm(context, factor, codes, open, set);
-            let verdict = match answer {
-                Verdict::Accepted(factor) => Verdict::Accepted(Confirmation { factor, backup_codes }),
-                Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
-            };
+            let Decision { answer, delta } = account.confirm(context, factor, codes, &evidence, set);
+            let verdict = answer.map(|factor| Confirmation { factor, backup_codes });
             if let Some(verdict) =
                 change.commit(Decision { answer: verdict, delta }, call.keep.as_ref()).await?
             {
@@ -267,7 +272,7 @@ impl Mfa {
         Ok(Secret::from_bytes(&bytes)?)
     }
 
-    fn fresh_factor_id(&self, now: Timestamp) -> Result<FactorId, Undecided> {
+    pub(super) fn fresh_factor_id(&self, now: Timestamp) -> Result<FactorId, Undecided> {
         let mut random = [0; 10];
         self.ports.entropy.fill(&mut random)?;
         Ok(FactorId::fresh(now, &random))

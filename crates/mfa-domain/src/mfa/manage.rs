@@ -4,7 +4,7 @@ use otp_core::Code;
 
 use super::secrets::OpenSecrets;
 use super::{Call, ChangeError, Mfa, Undecided};
-use crate::account::{CodeRejection, Decision, Factor, Verdict};
+use crate::account::{Decision, Evidence, Factor, Verdict};
 use crate::{AccountKey, FactorId, Label};
 
 impl Mfa {
@@ -60,10 +60,8 @@ impl Mfa {
                 Ok(device) => device,
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
-            let decision = match secrets.open(self, key, [device]).await?.last() {
-                Some(open) => account.resynchronise(context, factor, codes, open),
-                None => return Ok(Verdict::Rejected(CodeRejection::UnknownFactor)),
-            };
+            let opened = secrets.open(self, key, [device]).await?;
+            let decision = account.resynchronise(context, factor, codes, &Evidence::Secrets(opened));
             if let Some(answer) = change.commit(decision, call.keep.as_ref()).await? {
                 return Ok(answer);
             }

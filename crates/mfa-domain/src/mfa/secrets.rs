@@ -20,10 +20,10 @@ impl OpenSecrets {
         key: &AccountKey,
         factors: impl IntoIterator<Item = &'a Factor>,
     ) -> Result<&[OpenSecret], Undecided> {
-        // What has no secret proves nothing by one.
-        for (factor, sealed) in
-            factors.into_iter().filter_map(|factor| Some((factor, factor.sealed.as_ref()?)))
-        {
+        // What gives no codes by a secret proves nothing by one: that of an address is where it is.
+        let with_secret =
+            |factor: &'a Factor| factor.token().and(factor.sealed.as_ref()).map(|sealed| (factor, sealed));
+        for (factor, sealed) in factors.into_iter().filter_map(with_secret) {
             if !self.0.iter().any(|open| open.factor == factor.id && open.sealed == *sealed) {
                 self.0.push(mfa.open(key, factor, sealed).await?);
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::hotp::HotpData;
+use super::sent::SentData;
 use super::totp::TotpData;
 use super::{Authenticator, Factor, FactorKind, FactorState, UnknownAuthenticator};
 use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
@@ -78,6 +79,7 @@ impl StoredFactor {
         let data = match &factor.authenticator {
             Authenticator::Totp(device) => written(&TotpData::of(device)),
             Authenticator::Hotp(device) => written(&HotpData::of(device)),
+            Authenticator::Email(device) => written(&SentData::of(device)),
             Authenticator::Unknown(unknown) => unknown.data.clone(),
         };
         Self {
@@ -147,6 +149,10 @@ fn authenticator(kind: &str, data: Data) -> Option<Authenticator> {
         (FactorKind::Hotp, HotpData::VERSION) => {
             let data: HotpData = serde_json::from_str(data.as_str()).ok()?;
             Some(Authenticator::Hotp(data.read()?))
+        }
+        (FactorKind::Email, SentData::VERSION) => {
+            let data: SentData = serde_json::from_str(data.as_str()).ok()?;
+            Some(Authenticator::Email(data.read()?))
         }
         (kind, _) => {
             let handle =

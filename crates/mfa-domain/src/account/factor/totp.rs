@@ -14,7 +14,7 @@ pub struct TotpDevice {
     pub totp: Totp,
     /// The last step of which a code was accepted. It never falls, so that no code is accepted
     /// twice, however late and whatever the clock does; but an operator may
-    /// [set it back](crate::Account::set_back) to the present if it lies ahead.
+    /// [set it back](crate::Mfa::set_back) to the present if it lies ahead.
     pub last_step: Option<u64>,
     /// How far its clock is off.
     pub drift: Drift,

@@ -1,21 +1,20 @@
 //! The account's decisions, without any port: whatever is asked of it in whatever order, a code
 //! counts once, every guess costs, and everything leaves its trace.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mfa_domain::account::{Decision, Evidence, OpenSecret, Verifications};
-use mfa_domain::audit::AuditHead;
-use mfa_domain::otp_core::{Hotp, Secret, Totp};
-use mfa_domain::policy::{StandardLockout, StandardVerification, Standing};
-use mfa_domain::{
+use otp_core::{Hotp, Secret, Totp};
+use proptest::prelude::*;
+
+use super::{Decision, Evidence, OpenSecret, Verifications};
+use crate::audit::AuditHead;
+use crate::policy::{StandardLockout, StandardVerification, Standing};
+use crate::{
     Account, AccountKey, Actor, AuditEvent, Authenticator, CodeRejection, Context, Delta, EventKind, Factor,
     FactorId, FactorState, HotpDevice, KeyId, Label, Policies, PolicyDenial, Reason, Sealed, SubmittedCode,
     TenantId, Timestamp, TotpDevice, UserId, Verdict,
 };
-use proptest::prelude::*;
 
 const START: u64 = 1_700_000_000;
 
@@ -328,7 +327,8 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
     let first = SubmittedCode::parse(first.as_str()).unwrap();
     let pending = open(world.account.factor(new.id).unwrap());
     let confirmed = world.decide(&user, |account, context| {
-        let decision = account.confirm(context, new.id, (&first).into(), &pending, None);
+        let decision =
+            account.confirm(context, new.id, (&first).into(), &Evidence::Secrets(&[pending]), None);
         (decision.answer, decision.delta)
     });
     assert!(confirmed.into_result().unwrap().is_active());
@@ -355,7 +355,7 @@ fn a_factor_that_was_offered_without_proof_dies_with_the_first_activation() {
         let secret =
             OpenSecret { factor: id, sealed: sealed(number), secret: secret(number), resealed: None };
         world.decide(&user, |account, context| {
-            let decision = account.confirm(context, id, (&code).into(), &secret, None);
+            let decision = account.confirm(context, id, (&code).into(), &Evidence::Secrets(&[secret]), None);
             (decision.answer.into_result().map(|factor| factor.id), decision.delta)
         })
     };
@@ -479,7 +479,8 @@ fn no_two_active_factors_have_one_label() {
         let code = SubmittedCode::parse(code.as_str()).unwrap();
         let open = OpenSecret { factor: factor.id, ..open(factor) };
         world.decide(&user, |account, context| {
-            let decision = account.confirm(context, factor.id, (&code).into(), &open, None);
+            let decision =
+                account.confirm(context, factor.id, (&code).into(), &Evidence::Secrets(&[open]), None);
             (decision.answer.into_result().unwrap().label.to_string(), decision.delta)
         })
     };
@@ -528,7 +529,12 @@ fn resynchronising_moves_a_counter_forward_only() {
         let [a, b] =
             [counter, counter + 1].map(|counter| Hotp::default().generate(&self::secret(2), counter));
         world.decide(&Actor::user("test"), |account, context| {
-            let decision = account.resynchronise(context, id, [&a, &b], &secret);
+            let decision = account.resynchronise(
+                context,
+                id,
+                [&a, &b],
+                &Evidence::Secrets(std::slice::from_ref(&secret)),
+            );
             (decision.answer.into_result().map(|_| ()), decision.delta)
         })
     };

@@ -1,0 +1,82 @@
+//! Factors with a first step: whether a challenge may be made, and what follows from its answer.
+
+use super::{
+    Account, Authenticator, Claim, CodeRejection, Context, Decision, Draft, Factor, Finding, SentCodes,
+    Verdict, Verification, Verified,
+};
+use crate::audit::EventKind;
+use crate::{Delta, FactorId, Purpose, Timestamp};
+
+impl Account {
+    /// The factor that answers a challenge for `purpose`. Asked before one is made, and before an answer is looked at.
+    ///
+    /// # Errors
+    /// The [`CodeRejection`] of what is not looked at at all. It changes nothing.
+    pub(crate) fn admit_challenge(
+        &self,
+        context: Context<'_>,
+        id: FactorId,
+        purpose: Purpose,
+    ) -> Result<&Factor, CodeRejection> {
+        if purpose != Purpose::Enrol && !self.is_enrolled() {
+            return Err(CodeRejection::NotEnrolled);
+        }
+        let factor = self.known(context, id).map_err(|_| CodeRejection::UnknownFactor)?;
+        let kind = factor.challenges().ok_or(CodeRejection::UnknownFactor)?;
+        match (purpose, factor.is_active()) {
+            (Purpose::Enrol, true) => return Err(CodeRejection::AlreadyActive),
+            (Purpose::Enrol, false) | (_, true) => {}
+            (_, false) => return Err(CodeRejection::UnknownFactor),
+        }
+        self.check_standing(context, &Claim::Response(&kind))?;
+        Ok(factor)
+    }
+
+    /// Records that a code is sent.
+    #[must_use]
+    pub(crate) fn send_code(&self, context: Context<'_>, factor: &Factor, purpose: Purpose) -> Option<Delta> {
+        let mut draft = self.draft(context);
+        draft.code_sent(factor, purpose);
+        draft.finish()
+    }
+
+    /// Decides about an answer that is to log in. A right one ends the row of failures; a wrong one costs an attempt and
+    /// may lock the account.
+    pub(crate) fn answer(&self, context: Context<'_>, id: FactorId, finding: Finding) -> Decision<Verdict> {
+        let factor = match self.admit_challenge(context, id, Purpose::Verify) {
+            Ok(factor) => factor,
+            Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
+        };
+        let mut draft = self.draft(context);
+        let answered = factor.answered(context.now).filter(|_| finding == Finding::Right);
+        let answer = if let Some(answered) = answered {
+            let verification = Verification::by_factor(factor, context.now);
+            draft.record(EventKind::Verified, Some(id), [("factor_kind", verification.kind.clone())]);
+            draft.attempts().succeed(verification.assurance, context.now);
+            draft.put(answered);
+            Verdict::Accepted(Verified { verification, backup_codes: None })
+        } else {
+            draft.fail(Some(id), "otp");
+            Verdict::Rejected(CodeRejection::Invalid)
+        };
+        Decision { answer, delta: draft.finish() }
+    }
+}
+
+impl Draft<'_> {
+    pub(super) fn code_sent(&mut self, factor: &Factor, purpose: Purpose) {
+        let (kind, purpose) = (factor.kind().as_str().to_owned(), purpose.as_str().to_owned());
+        self.record(EventKind::CodeSent, Some(factor.id), [("factor_kind", kind), ("purpose", purpose)]);
+    }
+}
+
+impl Factor {
+    /// The factor once its owner has answered a challenge; `None` if it works by none.
+    pub(super) fn answered(&self, now: Timestamp) -> Option<Self> {
+        let authenticator = match &self.authenticator {
+            Authenticator::Email(device) => Authenticator::Email(SentCodes { first: None, ..device.clone() }),
+            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => return None,
+        };
+        Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })
+    }
+}

@@ -1,0 +1,42 @@
+//! Codes that are sent to an address of the user (NIST SP 800-63B-4, 3.1.3).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ChallengeId;
+
+/// What is known of an address that codes are sent to. The address itself is the factor's sealed secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentCodes {
+    /// What may be shown of the address.
+    pub destination: String,
+    /// Of a factor that waits for its first code: the challenge which that code answers.
+    pub first: Option<ChallengeId>,
+}
+
+/// The same as [`Data`](crate::Data).
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SentData {
+    v: u32,
+    destination: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first: Option<String>,
+}
+
+impl SentData {
+    pub(super) const VERSION: u32 = 1;
+
+    pub(super) fn of(device: &SentCodes) -> Self {
+        let SentCodes { destination, first } = device;
+        Self {
+            v: Self::VERSION,
+            destination: destination.clone(),
+            first: first.as_ref().map(ChallengeId::to_string),
+        }
+    }
+
+    pub(super) fn read(self) -> Option<SentCodes> {
+        let first = self.first.as_deref().map(str::parse).transpose().ok()?;
+        Some(SentCodes { destination: self.destination, first })
+    }
+}

@@ -1,0 +1,95 @@
+//! Where codes are sent.
+
+use std::fmt;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::text::visible;
+
+/// An address that codes are sent to, such as one of e-mail. `Debug` shows nothing of it.
+///
+/// 1 to 254 bytes without blanks or anything that cannot be seen. Whether it is one of its kind is for the
+/// [`Sender`](crate::ports::Sender) to say.
+///
+/// ```
+/// use mfa_domain::Address;
+/// let address = Address::new("eve@example.com")?;
+/// assert_eq!(address.masked(), "e•••@example.com");
+/// assert!(Address::new("eve @example.com").is_err());
+/// # Ok::<(), mfa_domain::address::InvalidAddress>(())
+/// ```
+pub struct Address(Zeroizing<String>);
+
+/// A text that is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an address has 1 to 254 bytes, and no blanks or invisible characters")]
+pub struct InvalidAddress;
+
+impl Address {
+    /// The longest address, in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
+    pub const MAX_LENGTH: usize = 254;
+
+    /// Takes an address.
+    ///
+    /// # Errors
+    /// [`InvalidAddress`] if it cannot be one.
+    pub fn new(text: &str) -> Result<Self, InvalidAddress> {
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
+        if fits && text.chars().all(|c| visible(c) && !c.is_whitespace()) {
+            Ok(Self(Zeroizing::new(text.to_owned())))
+        } else {
+            Err(InvalidAddress)
+        }
+    }
+
+    /// The whole address, to send to it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What its owner knows it by, and others cannot write to: the first character and the domain, or the last two
+    /// characters of what has no domain.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        const HIDDEN: &str = "•••";
+        if let Some((local, domain)) = self.0.rsplit_once('@') {
+            let first: String = local.chars().take(1).collect();
+            return format!("{first}{HIDDEN}@{domain}");
+        }
+        let tail = self.0.char_indices().rev().nth(1).map_or(0, |(at, _)| at);
+        let shown = if self.0.chars().count() > 4 { &self.0[tail..] } else { "" };
+        format!("{HIDDEN}{shown}")
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Address(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_bounded_visible_and_shown_masked_only() {
+        for bad in ["", "a b", "a\n", "a\u{200b}b", "a\u{a0}b", &"a".repeat(255)] {
+            assert_eq!(Address::new(bad).err(), Some(InvalidAddress), "{bad:?}");
+        }
+        for (address, masked) in [
+            ("eve@example.com", "e•••@example.com"),
+            ("e@example.com", "e•••@example.com"),
+            ("@x@y@example.com", "@•••@example.com"),
+            ("+4915112345678", "•••78"),
+            ("1234", "•••"),
+            ("äöüßé", "•••ßé"),
+        ] {
+            assert_eq!(Address::new(address).unwrap().masked(), masked);
+        }
+        let shown = format!("{:?}", Address::new("eve@example.com").unwrap());
+        assert!(!shown.contains("eve"), "{shown}");
+    }
+}

@@ -1,0 +1,365 @@
+//! Factors with a first step: a code is sent, and comes back.
+
+use otp_core::Code;
+
+use super::{Call, MAX_TRIES, Mfa, Undecided};
+use crate::account::{CodeRejection, Context, Decision, Factor, Finding, Verdict};
+use crate::challenge::{OpenChallenge, SentCode, Step, code_from_entropy};
+use crate::ports::{CodeMessage, Commit, EntropyError, VaultError};
+use crate::sealed::SealContext;
+use crate::{
+    AccountKey, Actor, Address, Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState,
+    FactorId, FactorKind, Progress, Purpose, TenantId, Timestamp, UserId, Versioned,
+};
+
+/// A challenge as its caller may see it. It holds nothing that answers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeStatus {
+    /// Its id, to answer it by.
+    pub id: ChallengeId,
+    /// Whose it is, if that is known.
+    pub user: Option<UserId>,
+    /// The factor that answers it, if it is one.
+    pub factor: Option<FactorId>,
+    /// What kind of answer it waits for.
+    pub kind: ChallengeKind,
+    /// How far it is; [`ChallengeState::Over`] if it has expired, too.
+    pub state: ChallengeState,
+    /// When it is too late for an answer.
+    pub expires_at: Timestamp,
+}
+
+/// A challenge that was just made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BegunChallenge {
+    /// The challenge.
+    pub challenge: ChallengeStatus,
+    /// Where its code was sent, as it may be shown.
+    pub destination: String,
+}
+
+/// A code on its way out, and the challenge that it answers.
+pub(super) struct Outgoing {
+    challenge: Challenge,
+    kind: FactorKind,
+    to: Address,
+    code: Code,
+}
+
+impl Mfa {
+    /// Sends a code to the address of an active factor. [`answer_challenge`](Self::answer_challenge) takes it, once,
+    /// from the same caller.
+    ///
+    /// Each costs a message and some room for an hour: charge a [`Throttle`](crate::ports::Throttle) first.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed. If it was the sender, a code may have been sent that answers nothing.
+    pub async fn begin_challenge(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        factor: FactorId,
+    ) -> Result<Verdict<BegunChallenge>, Undecided> {
+        let mut made = None;
+        let mut change = self.begin(key, &Call::<()>::from(actor)).await;
+        loop {
+            let (account, context) = change.load().await?;
+            let factor = match account.admit_challenge(context, factor, Purpose::Verify) {
+                Ok(factor) => factor,
+                Err(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
+            let outgoing = if let Some(outgoing) = &made {
+                outgoing
+            } else {
+                let (id, to) = (self.fresh_challenge_id()?, self.address_of(key, factor).await?);
+                made.insert(self.put_challenge(context, id, factor, Purpose::Verify, to).await?)
+            };
+            let delta = account.send_code(context, factor, Purpose::Verify);
+            if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
+                self.send(key, outgoing).await?;
+                return Ok(Verdict::Accepted(outgoing.begun(context.now)));
+            }
+        }
+    }
+
+    /// How far a challenge is. Ask before its answer is charged, to learn whose it is.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the store of challenges failed.
+    pub async fn challenge(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ChallengeId,
+    ) -> Result<Verdict<ChallengeStatus>, Undecided> {
+        let now = self.ports.clock.now();
+        Ok(self.find_challenge(tenant, actor, id).await?.map(|found| ChallengeStatus::of(&found.value, now)))
+    }
+
+    /// Takes the code that was sent for a challenge. A right one is used up: however often and wherever it is posted at
+    /// the same time, one caller gets [`Verdict::Accepted`]. A wrong one costs an attempt of the account, and so many as
+    /// [`ChallengePolicy::max_failures`](crate::policy::ChallengePolicy::max_failures) says end the challenge.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed; nothing was accepted. The code may be used up.
+    pub async fn answer_challenge(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ChallengeId,
+        code: &Code,
+    ) -> Result<Verdict, Undecided> {
+        let challenge = match self.find_challenge(tenant, actor, id).await? {
+            Verdict::Accepted(Versioned { value, .. }) => value,
+            Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+        };
+        let (Some(key), Some(factor), Purpose::Verify) =
+            (challenge.account(), challenge.factor, challenge.purpose)
+        else {
+            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
+        };
+        let mut found = None;
+        let mut change = self.begin(&key, &Call::<Verdict>::from(actor)).await;
+        loop {
+            let (account, context) = change.load().await?;
+            if let Err(rejection) = account.admit_challenge(context, factor, Purpose::Verify) {
+                return Ok(Verdict::Rejected(rejection));
+            }
+            let finding = match self.find_out(&mut found, context, id, code).await? {
+                Verdict::Accepted(finding) => finding,
+                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
+            if let Some(verdict) = change.commit(account.answer(context, factor, finding), None).await? {
+                return Ok(verdict);
+            }
+        }
+    }
+
+    /// Sends another code for a challenge; the one before is dead. Its time and its wrong answers stay as they are.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed. Which code is good is unknown then.
+    pub async fn resend_challenge(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ChallengeId,
+    ) -> Result<Verdict<BegunChallenge>, Undecided> {
+        let challenge = match self.find_challenge(tenant, actor, id).await? {
+            Verdict::Accepted(Versioned { value, .. }) => value,
+            Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+        };
+        let (Some(key), Some(factor), purpose) = (challenge.account(), challenge.factor, challenge.purpose)
+        else {
+            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
+        };
+        let mut change = self.begin(&key, &Call::<()>::from(actor)).await;
+        loop {
+            let (account, context) = change.load().await?;
+            let factor = match account.admit_challenge(context, factor, purpose) {
+                Ok(factor) => factor,
+                Err(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
+            let to = self.address_of(&key, factor).await?;
+            let (code, data) = self.fresh_sent_code(tenant, id).await?;
+            let renew = |open: OpenChallenge| open.renew(data.clone());
+            if let Verdict::Rejected(rejection) = self.step((tenant, actor, id), context.now, renew).await? {
+                return Ok(Verdict::Rejected(rejection));
+            }
+            let delta = account.send_code(context, factor, purpose);
+            if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
+                let outgoing = Outgoing { challenge, kind: factor.kind(), to, code };
+                self.send(&key, &outgoing).await?;
+                return Ok(Verdict::Accepted(outgoing.begun(context.now)));
+            }
+        }
+    }
+
+    /// Ends a challenge without an answer.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the store of challenges failed.
+    pub async fn cancel_challenge(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ChallengeId,
+    ) -> Result<Verdict<()>, Undecided> {
+        self.step((tenant, actor, id), self.ports.clock.now(), OpenChallenge::end).await
+    }
+
+    /// The challenge, if this caller began it in that tenant. Any other is as unknown as one that never was.
+    async fn find_challenge(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ChallengeId,
+    ) -> Result<Verdict<Versioned<Challenge>>, Undecided> {
+        let found = self.ports.challenges.get(&id).await?;
+        let theirs = |Versioned { value, .. }: &Versioned<Challenge>| {
+            value.tenant == *tenant && value.caller == *actor.caller()
+        };
+        let found = found.filter(theirs);
+        Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
+    }
+
+    /// Whether `code` answers the challenge. It is found out once: a right code ends the challenge, and a wrong one is
+    /// one of its failures.
+    pub(super) async fn find_out(
+        &self,
+        found: &mut Option<Finding>,
+        context: Context<'_>,
+        id: ChallengeId,
+        code: &Code,
+    ) -> Result<Verdict<Finding>, Undecided> {
+        if let Some(finding) = *found {
+            return Ok(Verdict::Accepted(finding));
+        }
+        let Context { key: AccountKey { tenant, .. }, actor, now, policies } = context;
+        let given = SentCode::of(code);
+        for _ in 0..MAX_TRIES {
+            let open = match self.open_challenge(tenant, actor, id, now).await? {
+                Verdict::Accepted(open) => open,
+                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
+            let context = SealContext::Challenge { tenant, challenge: id };
+            let sealed = SentCode::kept(&open.get().progress.data).map_err(VaultError::new)?;
+            let (finding, step) = if given.matches(&self.ports.vault.open(&sealed, &context).await?) {
+                (Finding::Right, open.end())
+            } else {
+                (Finding::Wrong, open.fail(policies.challenges.max_failures()))
+            };
+            if self.take(&step).await? {
+                *found = Some(finding);
+                return Ok(Verdict::Accepted(finding));
+            }
+        }
+        Err(Undecided::Busy)
+    }
+
+    /// Takes a step that needs no look at what the challenge holds.
+    async fn step(
+        &self,
+        (tenant, actor, id): (&TenantId, &Actor, ChallengeId),
+        now: Timestamp,
+        step: impl Fn(OpenChallenge) -> Step + Send,
+    ) -> Result<Verdict<()>, Undecided> {
+        for _ in 0..MAX_TRIES {
+            let open = match self.open_challenge(tenant, actor, id, now).await? {
+                Verdict::Accepted(open) => open,
+                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
+            if self.take(&step(open)).await? {
+                return Ok(Verdict::Accepted(()));
+            }
+        }
+        Err(Undecided::Busy)
+    }
+
+    /// The challenge, if this caller began it in that tenant and it is open.
+    async fn open_challenge(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ChallengeId,
+        now: Timestamp,
+    ) -> Result<Verdict<OpenChallenge>, Undecided> {
+        Ok(match self.find_challenge(tenant, actor, id).await? {
+            Verdict::Accepted(read) => OpenChallenge::new(read, now)
+                .map_or(Verdict::Rejected(CodeRejection::ChallengeOver), Verdict::Accepted),
+            Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
+        })
+    }
+
+    /// Whether the step was taken: nobody else took one first.
+    async fn take(&self, Step { id, expected, next }: &Step) -> Result<bool, Undecided> {
+        Ok(self.ports.challenges.swap(id, *expected, next).await? == Commit::Won)
+    }
+
+    /// Keeps a new challenge for `factor`, and makes its code.
+    pub(super) async fn put_challenge(
+        &self,
+        context: Context<'_>,
+        id: ChallengeId,
+        factor: &Factor,
+        purpose: Purpose,
+        to: Address,
+    ) -> Result<Outgoing, Undecided> {
+        let AccountKey { tenant, user } = context.key.clone();
+        let (code, data) = self.fresh_sent_code(&tenant, id).await?;
+        let challenge = Challenge {
+            id,
+            tenant,
+            user: Some(user),
+            factor: Some(factor.id),
+            kind: factor.challenges().unwrap_or(ChallengeKind::EmailCode),
+            purpose,
+            caller: context.actor.caller().clone(),
+            created_at: context.now,
+            expires_at: context.now.plus(self.policies.challenges.lifetime()),
+            progress: Progress::new(data),
+        };
+        self.ports.challenges.put(&challenge).await?;
+        Ok(Outgoing { challenge, kind: factor.kind(), to, code })
+    }
+
+    /// Sends a code whose challenge is kept and whose event is committed.
+    pub(super) async fn send(&self, account: &AccountKey, outgoing: &Outgoing) -> Result<(), Undecided> {
+        let Outgoing { challenge, kind, to, code } = outgoing;
+        let Challenge { id, purpose, expires_at, .. } = *challenge;
+        let message = CodeMessage { kind, to, code, purpose, expires_at, account, challenge: id };
+        Ok(self.ports.sender.send(&message).await?)
+    }
+
+    /// A fresh code, and what its challenge keeps of it.
+    async fn fresh_sent_code(
+        &self,
+        tenant: &TenantId,
+        challenge: ChallengeId,
+    ) -> Result<(Code, ChallengeData), Undecided> {
+        let mut random = [0; 8];
+        self.ports.entropy.fill(&mut random)?;
+        let code = code_from_entropy(random, self.policies.challenges.digits());
+        let code = code.ok_or_else(|| EntropyError::new("no code could be made"))?;
+        let context = SealContext::Challenge { tenant, challenge };
+        let sealed = self.ports.vault.seal(SentCode::of(&code).as_bytes(), &context).await?;
+        Ok((code, SentCode::keep(&sealed).map_err(VaultError::new)?))
+    }
+
+    pub(super) fn fresh_challenge_id(&self) -> Result<ChallengeId, Undecided> {
+        let mut random = [0; ChallengeId::LENGTH];
+        self.ports.entropy.fill(&mut random)?;
+        Ok(ChallengeId::from_entropy(random))
+    }
+
+    /// The address that a factor's codes are sent to.
+    async fn address_of(&self, account: &AccountKey, factor: &Factor) -> Result<Address, Undecided> {
+        let sealed = factor.sealed.as_ref().ok_or_else(|| VaultError::new("the factor has no address"))?;
+        let context = SealContext::Factor { account, factor: factor.id, kind: &factor.kind() };
+        let bytes = self.ports.vault.open(sealed, &context).await?;
+        let text = std::str::from_utf8(&bytes).map_err(VaultError::new)?;
+        Ok(Address::new(text).map_err(VaultError::new)?)
+    }
+}
+
+impl Outgoing {
+    /// What its caller is told.
+    pub(super) fn begun(&self, now: Timestamp) -> BegunChallenge {
+        let challenge = ChallengeStatus::of(&self.challenge, now);
+        BegunChallenge { challenge, destination: self.to.masked() }
+    }
+}
+
+impl ChallengeStatus {
+    fn of(challenge: &Challenge, now: Timestamp) -> Self {
+        let over = challenge.is_expired(now);
+        Self {
+            id: challenge.id,
+            user: challenge.user.clone(),
+            factor: challenge.factor,
+            kind: challenge.kind.clone(),
+            state: if over { ChallengeState::Over } else { challenge.progress.state },
+            expires_at: challenge.expires_at,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Enrolling an address that codes are sent to.
+
+use super::{BegunChallenge, Call, EnrolError, Mfa, Undecided};
+use crate::account::{Authenticator, Factor, FactorKind, FactorState, SentCodes};
+use crate::ports::Commit;
+use crate::sealed::SealContext;
+use crate::{AccountKey, Address, FactorId, Label, Purpose};
+
+/// An address to enrol as a factor.
+///
+/// ```
+/// use mfa_domain::mfa::NewAddress;
+/// use mfa_domain::{Address, Label};
+///
+/// let work = NewAddress::email(Label::new("Work")?, Address::new("eve@example.com")?);
+/// # let _ = work;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct NewAddress {
+    /// What the user calls it.
+    pub label: Label,
+    /// Where codes are sent from now on, and from nowhere else: no call names an address again.
+    pub address: Address,
+    /// The active factor that goes as soon as this one is confirmed.
+    pub replaces: Option<FactorId>,
+}
+
+/// An address that was offered, and the code that was sent to it.
+#[derive(Debug)]
+pub struct AddressEnrolment {
+    /// The factor, which is pending.
+    pub factor: Factor,
+    /// What its first code answers.
+    pub begun: BegunChallenge,
+}
+
+impl NewAddress {
+    /// An address of e-mail.
+    #[must_use]
+    pub const fn email(label: Label, address: Address) -> Self {
+        Self { label, address, replaces: None }
+    }
+}
+
+impl Mfa {
+    /// Offers an address as a factor, and sends a code there. It protects nothing until [`Mfa::confirm`] gets that code,
+    /// from the same caller; [`Mfa::resend_challenge`] sends another.
+    ///
+    /// # Errors
+    /// [`EnrolError`] if the account or a policy refuses the factor or if a port failed. If it was the sender, the factor
+    /// is pending, and its code may not have been sent.
+    pub async fn enrol_address(
+        &self,
+        key: &AccountKey,
+        call: impl Into<Call<'_, AddressEnrolment>>,
+        new: NewAddress,
+    ) -> Result<AddressEnrolment, EnrolError> {
+        let call = call.into();
+        let NewAddress { label, address, replaces } = new;
+        let created_at = self.ports.clock.now();
+        let (id, first) = (self.fresh_factor_id(created_at)?, self.fresh_challenge_id()?);
+        let context = SealContext::Factor { account: key, factor: id, kind: &FactorKind::Email };
+        let sealed = self.ports.vault.seal(address.expose().as_bytes(), &context).await;
+        let expires_at = created_at.plus(self.policies.enrolment.pending_lifetime());
+        let factor = Factor {
+            id,
+            label,
+            state: FactorState::Pending { expires_at, replaces },
+            created_at,
+            last_used_at: None,
+            sealed: Some(sealed.map_err(Undecided::from)?),
+            authenticator: Authenticator::Email(SentCodes {
+                destination: address.masked(),
+                first: Some(first),
+            }),
+        };
+        let (mut address, mut made) = (Some(address), None);
+        let mut change = self.begin(key, &call).await;
+        loop {
+            let (account, context) = change.load().await?;
+            // Refused before anything is kept or sent.
+            let delta = account.begin_enrolment(context, factor.clone())?;
+            if let Some(to) = address.take() {
+                let challenge = self.put_challenge(context, first, &factor, Purpose::Enrol, to).await?;
+                made = Some(challenge);
+            }
+            let Some(outgoing) = &made else { return Err(Undecided::Busy.into()) };
+            let enrolment = AddressEnrolment { factor: factor.clone(), begun: outgoing.begun(context.now) };
+            if change.commit_delta(delta, &enrolment, call.keep.as_ref()).await? == Commit::Won {
+                self.send(key, outgoing).await?;
+                return Ok(enrolment);
+            }
+        }
+    }
+}

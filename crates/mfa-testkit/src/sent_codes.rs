@@ -1,0 +1,553 @@
+//! Codes that are sent, on an account store and a challenge store together: what must hold for them on every pair.
+//!
+//! Each check is public, so that a store author can repeat the one that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mfa_domain::mfa::{BegunChallenge, Confirmation, NewAddress};
+use mfa_domain::otp_core::Code;
+use mfa_domain::ports::{AccountStore, ChallengeStore, Clock, EventQuery};
+use mfa_domain::{
+    AccountKey, Actor, Address, ChallengeId, ChallengeState, CodeRejection, EventKind, FactorId, Label, Mfa,
+    Policies, PolicyDenial, Purpose, Reason, TenantId, Undecided, UserId, Verdict,
+};
+
+use crate::race::together;
+use crate::violation::run;
+use crate::{EveryKind, ListSender, ManualClock, TotpUser, Violation, ensure, ports, submitted};
+
+/// Two replicas: what one of them has queued for an account, the other does not know. Both write to the same stores,
+/// and what they send goes to one list.
+#[derive(Debug)]
+pub struct Replicas {
+    mfas: [Arc<Mfa>; 2],
+    clock: Arc<ManualClock>,
+    sender: Arc<ListSender>,
+}
+
+/// A user with an active address.
+struct Recipient {
+    key: AccountKey,
+    factor: FactorId,
+    backup_codes: usize,
+}
+
+const ADDRESS: &str = "eve@mail.example";
+
+/// All of them. `accounts` and `challenges` are two handles each on the same store, as two replicas have them; use two
+/// real connections if there are any. Needs a multi-thread runtime.
+///
+/// # Errors
+/// [`Violation`] is the first sentence that does not hold.
+pub async fn suite(
+    accounts: [Arc<dyn AccountStore>; 2],
+    challenges: [Arc<dyn ChallengeStore>; 2],
+) -> Result<(), Violation> {
+    let replicas = &Replicas::new(accounts, challenges);
+    run![
+        a_code_is_accepted_once(replicas),
+        a_first_code_confirms_once(replicas),
+        five_guesses_end_a_challenge(replicas),
+        another_challenge_gives_no_attempt_back(replicas),
+        another_code_kills_the_one_before(replicas),
+        a_code_is_good_for_what_it_was_sent_for(replicas),
+        a_code_is_good_for_ten_minutes(replicas),
+        an_address_protects_nothing_before_its_first_code(replicas),
+        a_lock_stops_codes_that_were_sent(replicas),
+        what_is_cancelled_is_over(replicas),
+        what_could_not_be_sent_is_no_answer(replicas),
+        the_trail_tells_of_codes_and_shows_none(replicas),
+    ]
+}
+
+/// Of 64 posts of one code on two replicas exactly one is verified. The others cost nothing.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_code_is_accepted_once(replicas: &Replicas) -> Result<(), Violation> {
+    for round in 0..5 {
+        let user = replicas.recipient("sent-replay", &format!("user-{round}")).await?;
+        let (id, code) = replicas.begin(&user).await?;
+        let verdicts = replicas.answer(&user.key, id, &vec![code; 64]).await?;
+        let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count();
+        let over =
+            verdicts.iter().filter(|verdict| **verdict == rejected(CodeRejection::ChallengeOver)).count();
+        ensure!(
+            (verified, over) == (1, 63),
+            "one code was accepted {verified} times, and {over} were too late"
+        );
+        replicas.failures_are(&user.key, 0).await?;
+        replicas.counted(&user.key, EventKind::Verified, 1).await?;
+    }
+    Ok(())
+}
+
+/// Of 32 posts of one first code on two replicas exactly one confirms the address.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_first_code_confirms_once(replicas: &Replicas) -> Result<(), Violation> {
+    for round in 0..5 {
+        let key = key("sent-confirm", &format!("user-{round}"));
+        let (factor, _, code) = replicas.offer(&key).await?;
+        let verdicts = together(32, |n| {
+            let (mfa, key, code) = (Arc::clone(&replicas.mfas[n % 2]), key.clone(), submitted(&code));
+            async move { mfa.confirm(&key, &shop(), factor, &code).await }
+        })
+        .await?;
+        let verdicts: Vec<_> = verdicts.into_iter().collect::<Result<_, _>>()?;
+        let confirmed = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count();
+        ensure!(confirmed == 1, "one first code confirmed {confirmed} times");
+        replicas.failures_are(&key, 0).await?;
+        replicas.counted(&key, EventKind::FactorActivated, 1).await?;
+        replicas.counted(&key, EventKind::BackupCodesIssued, 1).await?;
+    }
+    Ok(())
+}
+
+/// Of 200 wrong codes at once for one challenge five are looked at, each costs an attempt, and the right one is refused
+/// from then on: the account is locked, and the challenge is over once it is not.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn five_guesses_end_a_challenge(replicas: &Replicas) -> Result<(), Violation> {
+    for round in 0..3 {
+        let user = replicas.recipient("sent-guessing", &format!("user-{round}")).await?;
+        let (id, code) = replicas.begin(&user).await?;
+        let verdicts = replicas.answer(&user.key, id, &wrong(&code, 200)).await?;
+        let looked_at =
+            verdicts.iter().filter(|verdict| **verdict == rejected(CodeRejection::Invalid)).count();
+        let refused = verdicts.iter().filter(|verdict| is_locked(verdict)).count()
+            + verdicts.iter().filter(|verdict| **verdict == rejected(CodeRejection::ChallengeOver)).count();
+        ensure!(
+            (looked_at, refused) == (5, 195),
+            "of 200 guesses {looked_at} were looked at, and {refused} refused"
+        );
+        replicas.failures_are(&user.key, 5).await?;
+        replicas.counted(&user.key, EventKind::VerificationFailed, 5).await?;
+        let verdicts = replicas.answer(&user.key, id, std::slice::from_ref(&code)).await?;
+        ensure!(is_locked(&verdicts[0]), "the right code on a locked account: {verdicts:?}");
+        replicas.mfas[1].unlock(&user.key, &Actor::admin("support"), &reason()).await?;
+        let verdicts = replicas.answer(&user.key, id, &[code]).await?;
+        ensure!(verdicts == [rejected(CodeRejection::ChallengeOver)], "after five guesses: {verdicts:?}");
+    }
+    Ok(())
+}
+
+/// Wrong answers are the account's: neither a new challenge nor a new code sets them back.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn another_challenge_gives_no_attempt_back(replicas: &Replicas) -> Result<(), Violation> {
+    let user = replicas.recipient("sent-budget", "alice").await?;
+    let tenant = &user.key.tenant;
+    let (first, code) = replicas.begin(&user).await?;
+    replicas.all_wrong(&user.key, first, &wrong(&code, 2)).await?;
+    accepted(replicas.mfas[1].resend_challenge(tenant, &shop(), first).await?)?;
+    let code = replicas.latest(&user.key)?;
+    replicas.all_wrong(&user.key, first, &wrong(&code, 1)).await?;
+    let (second, code) = replicas.begin(&user).await?;
+    replicas.all_wrong(&user.key, second, &wrong(&code, 2)).await?;
+    replicas.failures_are(&user.key, 5).await?;
+    for (id, code) in [(first, code.clone()), (second, code)] {
+        let verdicts = replicas.answer(&user.key, id, &[code]).await?;
+        ensure!(is_locked(&verdicts[0]), "a code after five wrong ones: {verdicts:?}");
+    }
+    Ok(())
+}
+
+/// With another code for the same challenge the one before is wrong, however many are asked for at once, and the latest
+/// is right.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn another_code_kills_the_one_before(replicas: &Replicas) -> Result<(), Violation> {
+    let user = replicas.recipient("sent-again", "alice").await?;
+    let tenant = user.key.tenant.clone();
+    let (id, old) = replicas.begin(&user).await?;
+    let resent = together(8, |n| {
+        let (mfa, tenant) = (Arc::clone(&replicas.mfas[n % 2]), tenant.clone());
+        async move { mfa.resend_challenge(&tenant, &shop(), id).await }
+    });
+    for verdict in resent.await? {
+        let BegunChallenge { challenge, .. } = accepted(verdict?)?;
+        ensure!(challenge.id == id, "another code is for another challenge");
+    }
+    let sent = replicas.sender.sent();
+    let codes: Vec<_> = sent.iter().filter(|message| message.challenge == id).map(|m| &m.code).collect();
+    ensure!(codes.len() == 9, "nine codes were asked for, and {} were sent", codes.len());
+    replicas.all_wrong(&user.key, id, &[old]).await?;
+    // Those asked for at once came out in any order; one of them is the latest.
+    accepted(replicas.mfas[0].resend_challenge(&tenant, &shop(), id).await?)?;
+    let latest = replicas.latest(&user.key)?;
+    let before = codes.last().map(|code| (*code).clone()).filter(|code| *code != latest);
+    replicas.all_wrong(&user.key, id, &before.into_iter().collect::<Vec<_>>()).await?;
+    let verdicts = replicas.answer(&user.key, id, &[latest]).await?;
+    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "the latest code: {verdicts:?}");
+    let again = replicas.mfas[1].resend_challenge(&tenant, &shop(), id).await?;
+    ensure!(again == rejected(CodeRejection::ChallengeOver), "another code after the answer: {again:?}");
+    Ok(())
+}
+
+/// A code answers its own challenge, from the caller that began it, for what it was sent for, and nothing else. What
+/// is not a guess costs nothing.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_code_is_good_for_what_it_was_sent_for(replicas: &Replicas) -> Result<(), Violation> {
+    let mfa = &replicas.mfas[0];
+    let alice = replicas.recipient("sent-bound", "alice").await?;
+    let bob = replicas.recipient("sent-bound", "bob").await?;
+    let (id, code) = replicas.begin(&alice).await?;
+    let unknown = rejected(CodeRejection::UnknownChallenge);
+    let other_tenant = TenantId::new("sent-other").unwrap();
+    for (tenant, actor, id) in [
+        (&alice.key.tenant, Actor::user("forum"), id),
+        (&other_tenant, shop(), id),
+        (&alice.key.tenant, shop(), ChallengeId::from_entropy([0; 16])),
+    ] {
+        let verdict = mfa.answer_challenge(tenant, &actor, id, &parse(&code)).await?;
+        ensure!(verdict == unknown, "an answer through another caller or tenant: {verdict:?}");
+        let status = mfa.challenge(tenant, &actor, id).await?;
+        ensure!(status == rejected(CodeRejection::UnknownChallenge), "shown to another caller: {status:?}");
+        let resent = mfa.resend_challenge(tenant, &actor, id).await?;
+        ensure!(resent == rejected(CodeRejection::UnknownChallenge), "resent to another caller: {resent:?}");
+        let ended = mfa.cancel_challenge(tenant, &actor, id).await?;
+        ensure!(ended == rejected(CodeRejection::UnknownChallenge), "ended by another caller: {ended:?}");
+    }
+    // It is no code of an authenticator, and none for another's challenge.
+    let verdict = mfa.verify(&alice.key, &shop(), &submitted(&code), None).await?;
+    ensure!(
+        verdict == rejected(CodeRejection::Malformed),
+        "a code that was sent, without its challenge: {verdict:?}"
+    );
+    replicas.failures_are(&alice.key, 0).await?;
+    let (bobs, bobs_code) = replicas.begin(&bob).await?;
+    if bobs_code != code {
+        replicas.all_wrong(&bob.key, bobs, std::slice::from_ref(&code)).await?;
+        replicas.failures_are(&bob.key, 1).await?;
+    }
+    // The first code of an address confirms it, and is no login.
+    let (factor, first, first_code) = replicas.offer_to(&alice.key, true).await?;
+    let verdict = mfa.answer_challenge(&alice.key.tenant, &shop(), first, &parse(&first_code)).await?;
+    ensure!(verdict == unknown, "a first code as a login: {verdict:?}");
+    let verdict = mfa.confirm(&alice.key, &Actor::user("forum"), factor, &submitted(&first_code)).await?;
+    ensure!(
+        matches!(verdict, Verdict::Rejected(CodeRejection::UnknownChallenge)),
+        "a first code through another caller: {verdict:?}"
+    );
+    accepted(mfa.confirm(&alice.key, &shop(), factor, &submitted(&first_code)).await?)?;
+    Ok(())
+}
+
+/// Until ten minutes have passed, and not when they have. What is too late costs nothing.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_code_is_good_for_ten_minutes(replicas: &Replicas) -> Result<(), Violation> {
+    let user = replicas.recipient("sent-time", "alice").await?;
+    for (after, in_time) in [(Duration::from_millis(599_999), true), (Duration::from_mins(10), false)] {
+        let (id, code) = replicas.begin(&user).await?;
+        replicas.clock.advance(after);
+        let status = accepted(replicas.mfas[1].challenge(&user.key.tenant, &shop(), id).await?)?;
+        let open = status.state == ChallengeState::Open;
+        ensure!(open == in_time, "after {after:?} it is {}", status.state);
+        let verdicts = replicas.answer(&user.key, id, &[code]).await?;
+        let as_expected = match &verdicts[0] {
+            Verdict::Accepted(_) => in_time,
+            verdict @ Verdict::Rejected(_) => !in_time && *verdict == rejected(CodeRejection::ChallengeOver),
+        };
+        ensure!(as_expected, "after {after:?}: {verdicts:?}");
+        let status = accepted(replicas.mfas[0].challenge(&user.key.tenant, &shop(), id).await?)?;
+        ensure!(status.state == ChallengeState::Over, "after the answer it is {}", status.state);
+    }
+    replicas.failures_are(&user.key, 0).await
+}
+
+/// An address that waits for its first code verifies nothing and gets no other codes; a wrong first code costs an
+/// attempt; the right one comes with backup codes, and the address gives way to none that was offered without proof.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn an_address_protects_nothing_before_its_first_code(replicas: &Replicas) -> Result<(), Violation> {
+    let mfa = &replicas.mfas[0];
+    let key = key("sent-pending", "alice");
+    let (factor, _, code) = replicas.offer(&key).await?;
+    let begun = mfa.begin_challenge(&key, &shop(), factor).await?;
+    ensure!(begun == rejected(CodeRejection::NotEnrolled), "a login by a pending address: {begun:?}");
+    let wrong_first = submitted(&wrong(&code, 1)[0]);
+    let verdict = mfa.confirm(&key, &shop(), factor, &wrong_first).await?;
+    ensure!(matches!(verdict, Verdict::Rejected(CodeRejection::Invalid)), "a wrong first code: {verdict:?}");
+    replicas.failures_are(&key, 1).await?;
+    ensure!(!mfa.status(&key).await?.enrolled, "an address counts before its first code");
+    let Confirmation { backup_codes, .. } =
+        accepted(mfa.confirm(&key, &shop(), factor, &submitted(&code)).await?)?;
+    ensure!(backup_codes.is_some(), "the first factor came without backup codes");
+    // Beside an active factor a further one needs a proof, and a pending one no login.
+    replicas.clock.advance(Duration::from_mins(6));
+    let denied = mfa.enrol_address(&key, &shop(), new_address()).await.err();
+    let denied = denied.and_then(|error| match error {
+        mfa_domain::mfa::EnrolError::Refused(denial) => Some(denial),
+        _ => None,
+    });
+    ensure!(matches!(denied, Some(PolicyDenial::ProofRequired { .. })), "a second address: {denied:?}");
+    let again = mfa.confirm(&key, &shop(), factor, &submitted(&code)).await?;
+    ensure!(matches!(again, Verdict::Rejected(CodeRejection::AlreadyActive)), "confirmed again: {again:?}");
+    Ok(())
+}
+
+/// While an account is locked no code is sent, and an open challenge takes neither a wrong nor the right one; it is not
+/// used up by that.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<(), Violation> {
+    let mfa = &replicas.mfas[1];
+    let key = key("sent-locked", "alice");
+    let app = TotpUser::enrol(mfa, &key).await?;
+    replicas.clock.advance(Duration::from_secs(30));
+    let proof = mfa.verify(&key, &shop(), &submitted(&app.code(replicas.clock.now())), None).await?;
+    accepted(proof)?;
+    let (factor, _, first) = replicas.offer_to(&key, false).await?;
+    accepted(mfa.confirm(&key, &shop(), factor, &submitted(&first)).await?)?;
+    let user = Recipient { key, factor, backup_codes: app.backup_codes.len() };
+    ensure!(user.backup_codes > 0, "the app came without backup codes");
+    let (id, code) = replicas.begin(&user).await?;
+    for guess in app.wrong_codes(replicas.clock.now(), 5) {
+        let verdict = mfa.verify(&user.key, &shop(), &submitted(&guess), None).await?;
+        ensure!(verdict == rejected(CodeRejection::Invalid), "a wrong code of the app: {verdict:?}");
+    }
+    let before = replicas.sender.sent().len();
+    let begun = mfa.begin_challenge(&user.key, &shop(), factor).await?;
+    ensure!(
+        matches!(begun, Verdict::Rejected(CodeRejection::Locked { .. })),
+        "begun while locked: {begun:?}"
+    );
+    let resent = mfa.resend_challenge(&user.key.tenant, &shop(), id).await?;
+    ensure!(
+        matches!(resent, Verdict::Rejected(CodeRejection::Locked { .. })),
+        "resent while locked: {resent:?}"
+    );
+    ensure!(replicas.sender.sent().len() == before, "a code was sent while the account was locked");
+    let verdicts = replicas.answer(&user.key, id, &[wrong(&code, 1).remove(0), code.clone()]).await?;
+    ensure!(verdicts[0] == verdicts[1] && is_locked(&verdicts[0]), "answered while locked: {verdicts:?}");
+    mfa.unlock(&user.key, &Actor::admin("support"), &reason()).await?;
+    let verdicts = replicas.answer(&user.key, id, &[code]).await?;
+    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "after the lock: {verdicts:?}");
+    Ok(())
+}
+
+/// A challenge that its caller ended takes no answer, and cannot be ended twice.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn what_is_cancelled_is_over(replicas: &Replicas) -> Result<(), Violation> {
+    let user = replicas.recipient("sent-cancelled", "alice").await?;
+    let (id, code) = replicas.begin(&user).await?;
+    accepted(replicas.mfas[0].cancel_challenge(&user.key.tenant, &shop(), id).await?)?;
+    let verdicts = replicas.answer(&user.key, id, &[code]).await?;
+    ensure!(verdicts == [rejected(CodeRejection::ChallengeOver)], "after it was cancelled: {verdicts:?}");
+    let again = replicas.mfas[1].cancel_challenge(&user.key.tenant, &shop(), id).await?;
+    ensure!(again == rejected(CodeRejection::ChallengeOver), "cancelled twice: {again:?}");
+    replicas.failures_are(&user.key, 0).await
+}
+
+/// Whoever could not be sent a code is told so, and can be sent another.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn what_could_not_be_sent_is_no_answer(replicas: &Replicas) -> Result<(), Violation> {
+    let user = replicas.recipient("sent-failed", "alice").await?;
+    let (id, code) = replicas.begin(&user).await?;
+    replicas.sender.fail(true);
+    let begun = replicas.mfas[0].begin_challenge(&user.key, &shop(), user.factor).await;
+    let resent = replicas.mfas[1].resend_challenge(&user.key.tenant, &shop(), id).await;
+    replicas.sender.fail(false);
+    ensure!(matches!(begun, Err(Undecided::Sender(_))), "begun without a message: {begun:?}");
+    ensure!(matches!(resent, Err(Undecided::Sender(_))), "resent without a message: {resent:?}");
+    replicas.all_wrong(&user.key, id, &[code]).await?;
+    accepted(replicas.mfas[0].resend_challenge(&user.key.tenant, &shop(), id).await?)?;
+    let verdicts = replicas.answer(&user.key, id, &[replicas.latest(&user.key)?]).await?;
+    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "another code: {verdicts:?}");
+    Ok(())
+}
+
+/// Every code that was sent has an event, and neither a code nor an address is in any of them, in the account as it is
+/// shown, or in what the challenge holds.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn the_trail_tells_of_codes_and_shows_none(replicas: &Replicas) -> Result<(), Violation> {
+    let mfa = &replicas.mfas[0];
+    let user = replicas.recipient("sent-trail", "alice").await?;
+    let (id, code) = replicas.begin(&user).await?;
+    let kept = mfa.ports().challenges.get(&id).await?;
+    let kept = kept.ok_or_else(|| Violation::new("the challenge is not there"))?.value;
+    let data = String::from_utf8_lossy(kept.progress.data.as_bytes()).into_owned();
+    let begun = accepted(mfa.resend_challenge(&user.key.tenant, &shop(), id).await?)?;
+    ensure!(begun.destination == "e•••@mail.example", "the address is shown as {}", begun.destination);
+    replicas.counted(&user.key, EventKind::CodeSent, 3).await?;
+    let query = EventQuery {
+        tenant: user.key.tenant.clone(),
+        user: Some(user.key.user.clone()),
+        after: None,
+        limit: 100,
+    };
+    let events = format!("{:?}", mfa.events(&query).await?);
+    let shown = format!("{kept:?} {:?} {begun:?} {mfa:?}", mfa.status(&user.key).await?);
+    let sent = replicas.sender.sent();
+    let codes =
+        sent.iter().filter(|message| message.account == user.key).map(|message| message.code.as_str());
+    for secret in codes.chain([ADDRESS, "eve@"]) {
+        for (place, text) in [("the trail", &events), ("what is shown", &shown), ("a challenge", &data)] {
+            ensure!(!text.contains(secret), "{place} shows {secret}: {text}");
+        }
+    }
+    let (code, message) = (parse(&code), replicas.sender.latest(&user.key));
+    ensure!(message.is_some_and(|message| message.purpose == Purpose::Verify), "sent for something else");
+    ensure!(code.digits().value() == 8, "a code has {:?}", code.digits());
+    Ok(())
+}
+
+impl Replicas {
+    /// Two replicas on two handles each.
+    #[must_use]
+    pub fn new(accounts: [Arc<dyn AccountStore>; 2], challenges: [Arc<dyn ChallengeStore>; 2]) -> Self {
+        let sender = Arc::new(ListSender::default());
+        let ([one, other], [first, second]) = (accounts, challenges);
+        let fakes = ports(one);
+        let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
+        let mfas =
+            [(fakes.clone(), first), (fakes.with_accounts(other), second)].map(|(fakes, challenges)| {
+                let ports = fakes.ports.challenges(challenges).sender(sender.clone());
+                Arc::new(Mfa::new(ports, policies.clone()).unwrap())
+            });
+        Self { mfas, clock: fakes.clock, sender }
+    }
+
+    /// A user whose address is the only factor.
+    async fn recipient(&self, tenant: &str, user: &str) -> Result<Recipient, Violation> {
+        let key = key(tenant, user);
+        let (factor, _, code) = self.offer(&key).await?;
+        let confirmed = self.mfas[0].confirm(&key, &shop(), factor, &submitted(&code)).await?;
+        let Confirmation { backup_codes, .. } = accepted(confirmed)?;
+        Ok(Recipient { key, factor, backup_codes: backup_codes.map_or(0, |codes| codes.codes().len()) })
+    }
+
+    /// Offers the address: the factor, its challenge, and the code that was sent.
+    async fn offer(&self, key: &AccountKey) -> Result<(FactorId, ChallengeId, String), Violation> {
+        self.offer_to(key, false).await
+    }
+
+    /// The same, after a login by a code if the user has an address already.
+    async fn offer_to(
+        &self,
+        key: &AccountKey,
+        proved: bool,
+    ) -> Result<(FactorId, ChallengeId, String), Violation> {
+        if proved {
+            let status = self.mfas[0].status(key).await?;
+            let factor = status.factors.first().map(|factor| factor.id);
+            let factor = factor.ok_or_else(|| Violation::new("there is no factor to prove anything by"))?;
+            let user = Recipient { key: key.clone(), factor, backup_codes: 0 };
+            let (id, code) = self.begin(&user).await?;
+            self.answer(key, id, &[code]).await?;
+        }
+        let offered = self.mfas[1].enrol_address(key, &shop(), new_address()).await?;
+        Ok((offered.factor.id, offered.begun.challenge.id, self.latest(key)?))
+    }
+
+    /// Begins a challenge: its id, and the code that was sent.
+    async fn begin(&self, user: &Recipient) -> Result<(ChallengeId, String), Violation> {
+        let begun = accepted(self.mfas[0].begin_challenge(&user.key, &shop(), user.factor).await?)?;
+        let message = self.sender.latest(&user.key).filter(|message| message.to == ADDRESS);
+        let message =
+            message.ok_or_else(|| Violation::new("nothing was sent to the address of the factor"))?;
+        ensure!(message.challenge == begun.challenge.id, "the code is for another challenge");
+        ensure!(begun.challenge.state == ChallengeState::Open, "it is begun as {}", begun.challenge.state);
+        Ok((begun.challenge.id, message.code))
+    }
+
+    /// Answers with all codes at the same time, by turns on either replica.
+    async fn answer(
+        &self,
+        key: &AccountKey,
+        id: ChallengeId,
+        codes: &[String],
+    ) -> Result<Vec<Verdict>, Violation> {
+        let verdicts = together(codes.len(), |n| {
+            let (mfa, tenant, code) = (Arc::clone(&self.mfas[n % 2]), key.tenant.clone(), parse(&codes[n]));
+            async move { mfa.answer_challenge(&tenant, &shop(), id, &code).await }
+        })
+        .await?;
+        Ok(verdicts.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    async fn all_wrong(&self, key: &AccountKey, id: ChallengeId, codes: &[String]) -> Result<(), Violation> {
+        for code in codes {
+            let verdicts = self.answer(key, id, std::slice::from_ref(code)).await?;
+            ensure!(verdicts == [rejected(CodeRejection::Invalid)], "a wrong code: {verdicts:?}");
+        }
+        Ok(())
+    }
+
+    fn latest(&self, key: &AccountKey) -> Result<String, Violation> {
+        let message = self.sender.latest(key);
+        Ok(message.ok_or_else(|| Violation::new("nothing was sent"))?.code)
+    }
+
+    async fn failures_are(&self, key: &AccountKey, expected: usize) -> Result<(), Violation> {
+        let failures = self.mfas[1].ports().accounts.load(key).await?.value.attempts.recent.len();
+        ensure!(failures == expected, "{failures} failures were counted, and not {expected}");
+        Ok(())
+    }
+
+    async fn counted(&self, key: &AccountKey, kind: EventKind, expected: usize) -> Result<(), Violation> {
+        let user = Some(key.user.clone());
+        let query = EventQuery { tenant: key.tenant.clone(), user, after: None, limit: 100 };
+        let events = self.mfas[0].events(&query).await?.events;
+        let count = events.iter().filter(|recorded| recorded.event.kind == kind).count();
+        ensure!(count == expected, "{count} events tell of {}, and not {expected}", kind.as_str());
+        Ok(())
+    }
+}
+
+/// The host that all of it goes through.
+fn shop() -> Actor {
+    Actor::user("shop")
+}
+
+fn key(tenant: &str, user: &str) -> AccountKey {
+    AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap())
+}
+
+fn new_address() -> NewAddress {
+    NewAddress::email(Label::new("Mail").unwrap(), Address::new(ADDRESS).unwrap())
+}
+
+fn reason() -> Reason {
+    Reason::new("the caller was identified").unwrap()
+}
+
+fn parse(code: &str) -> Code {
+    Code::parse(code).unwrap()
+}
+
+/// `count` codes of the same length that are not `right`.
+fn wrong(right: &str, count: usize) -> Vec<String> {
+    let all = (0..).map(|number| format!("{number:08}"));
+    all.filter(|code| code != right).take(count).collect()
+}
+
+const fn rejected<T>(rejection: CodeRejection) -> Verdict<T> {
+    Verdict::Rejected(rejection)
+}
+
+fn is_locked(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Rejected(CodeRejection::Locked { .. }))
+}
+
+fn accepted<T>(verdict: Verdict<T>) -> Result<T, Violation> {
+    verdict.into_result().map_err(|rejection| Violation::new(format!("it was refused: {rejection}")))
+}

@@ -1,0 +1,31 @@
+//! The suite of codes that are sent needs both stores to be right.
+
+use std::sync::Arc;
+
+use mfa_store_memory::{MemoryChallenges, MemoryStore};
+use mfa_testkit::sent_codes::{self, Replicas};
+use mfa_testkit::{NaiveChallenges, NaiveStore};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn challenges_without_a_guard_let_a_code_count_twice() {
+    let (accounts, challenges) = (MemoryStore::default(), NaiveChallenges::default());
+    let replicas = Replicas::new(
+        [Arc::new(accounts.clone()), Arc::new(accounts)],
+        [Arc::new(challenges.clone()), Arc::new(challenges)],
+    );
+    let violation = sent_codes::a_code_is_accepted_once(&replicas).await.expect_err("the check passed");
+    assert!(violation.to_string().contains("one code was accepted 2 times"), "{violation}");
+    let violation = sent_codes::five_guesses_end_a_challenge(&replicas).await.expect_err("the check passed");
+    assert!(violation.to_string().contains("guesses"), "{violation}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_without_a_guard_lose_guesses() {
+    let (accounts, challenges) = (NaiveStore::default(), MemoryChallenges::default());
+    let replicas = Replicas::new(
+        [Arc::new(accounts.clone()), Arc::new(accounts)],
+        [Arc::new(challenges.clone()), Arc::new(challenges)],
+    );
+    let violation = sent_codes::five_guesses_end_a_challenge(&replicas).await.expect_err("the check passed");
+    assert!(violation.to_string().contains("failures were counted, and not 5"), "{violation}");
+}
