@@ -230,6 +230,8 @@ pub async fn a_code_is_good_for_what_it_was_sent_for(replicas: &Replicas) -> Res
     }
     // The first code of an address confirms it, and is no login.
     let (factor, first, first_code) = replicas.offer_to(&alice.key, true).await?;
+    let begun = mfa.begin_challenge(&alice.key, &shop(), factor).await?;
+    ensure!(begun == rejected(CodeRejection::UnknownFactor), "a login by a pending address: {begun:?}");
     let verdict = mfa.answer_challenge(&alice.key.tenant, &shop(), first, &parse(&first_code)).await?;
     ensure!(verdict == unknown, "a first code as a login: {verdict:?}");
     let verdict = mfa.confirm(&alice.key, &Actor::user("forum"), factor, &submitted(&first_code)).await?;
