@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
     StoreError, UnreadableAccount,
@@ -13,10 +12,10 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
+use mfa_rows::{EntryColumns, LOOK, Row, integer, millis};
 use sqlx::PgConnection;
 
 use crate::change::ChangeRows;
-use crate::column::{Row, integer, millis};
 use crate::connections::Connections;
 use crate::rows::{self, AccountRow};
 use crate::store::reading;
@@ -61,10 +60,6 @@ pub(crate) const PAGE: &str = "
         OR EXISTS (SELECT FROM mfa.events e
             WHERE e.account_id = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < $5))
     ORDER BY a.tenant_id, a.user_id LIMIT $4";
-
-/// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
-/// is not to look at all of very many.
-const LOOK: i64 = 20;
 
 /// How long a statement of a walk may take.
 const WALK_STATEMENT: Duration = Duration::from_mins(5);
@@ -307,19 +302,15 @@ impl EntryRow {
     }
 
     fn read(&self) -> Result<AccountEntry, PostgresError> {
-        let row = Row { table: "accounts", account: self.id };
-        let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
-        Ok(AccountEntry {
-            key: AccountKey::new(tenant, row.read("user_id", UserId::new(&self.user_id))?),
-            audit_head: AuditHead {
-                sequence: row.number("audit_sequence", self.audit_sequence)?,
-                hash: EventHash(row.read("audit_hash", self.audit_hash.as_slice().try_into())?),
-            },
-            audit_base: AuditHead {
-                sequence: row.number("audit_base_sequence", self.audit_base_sequence)?,
-                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.as_slice().try_into())?),
-            },
-        })
+        let columns = EntryColumns {
+            tenant: &self.tenant_id,
+            user: &self.user_id,
+            audit_sequence: self.audit_sequence,
+            audit_hash: &self.audit_hash,
+            audit_base_sequence: self.audit_base_sequence,
+            audit_base_hash: &self.audit_base_hash,
+        };
+        Ok(columns.read(Row { table: "accounts", account: self.id })?)
     }
 }
 

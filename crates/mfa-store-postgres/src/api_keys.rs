@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    ApiKey, ApiKeyHash, ApiKeyId, ApiKeyList, ApiKeyName, ApiKeyStore, Scopes, StoreError, UnreadableApiKey,
+    ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, StoreError, UnreadableApiKey,
 };
 use mfa_domain::{TenantId, Timestamp};
+use mfa_rows::{ApiKeyColumns, millis};
 use sqlx::PgConnection;
 
-use crate::column::{Row, millis};
 use crate::connections::Connections;
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
@@ -89,7 +89,7 @@ impl ApiKeyStore for PostgresStore {
 
     async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
         let row = self.in_time(self.api_keys.ask(id.clone())).await?;
-        Ok(row.map(ApiKeyRow::read).transpose()?)
+        Ok(row.as_ref().map(ApiKeyRow::read).transpose()?)
     }
 
     async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
@@ -97,10 +97,11 @@ impl ApiKeyStore for PostgresStore {
         let rows: Vec<ApiKeyRow> = self.connections.once(list).await?;
         let mut list = ApiKeyList::default();
         for row in rows {
-            let id = row.id.clone().into_bytes();
             match row.read() {
                 Ok(key) => list.keys.push(key),
-                Err(error) => list.unreadable.push(UnreadableApiKey { id, what: error.to_string() }),
+                Err(error) => {
+                    list.unreadable.push(UnreadableApiKey { id: row.id.into(), what: error.to_string() });
+                }
             }
         }
         Ok(list)
@@ -140,19 +141,18 @@ pub(crate) async fn find(
 }
 
 impl ApiKeyRow {
-    fn read(self) -> Result<ApiKey, PostgresError> {
-        let row = Row { table: "api_keys", account: 0 };
-        let scopes: Result<Scopes, _> = self.scopes.iter().map(|scope| scope.parse()).collect();
-        Ok(ApiKey {
-            id: row.read("id", ApiKeyId::new(&self.id))?,
-            name: row.read("name", self.name.as_deref().map(ApiKeyName::new).transpose())?,
-            tenant: row.read("tenant_id", TenantId::new(&self.tenant_id))?,
-            user_case: row.read("user_case", self.user_case.parse())?,
-            scopes: row.read("scopes", scopes)?,
-            hash: ApiKeyHash(row.read("hash", self.hash.try_into())?),
-            created_at: row.time("created_at", self.created_at)?,
-            revoked_at: row.optional_time("revoked_at", self.revoked_at)?,
-            last_used_at: row.optional_time("last_used_at", self.last_used_at)?,
-        })
+    fn read(&self) -> Result<ApiKey, PostgresError> {
+        let columns = ApiKeyColumns {
+            id: &self.id,
+            name: self.name.as_deref(),
+            tenant: &self.tenant_id,
+            user_case: &self.user_case,
+            scopes: self.scopes.iter().map(String::as_str).collect(),
+            hash: &self.hash,
+            created_at: self.created_at,
+            revoked_at: self.revoked_at,
+            last_used_at: self.last_used_at,
+        };
+        Ok(columns.read()?)
     }
 }

@@ -1,15 +1,11 @@
 //! The contract of a challenge store.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
-use mfa_domain::{
-    Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId, UserId,
-    Version, Versioned,
-};
+use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, UserId, Version, Versioned};
+use mfa_rows::{CHALLENGES_KEPT, ChallengeColumns, millis};
 
-use crate::column::{Row, millis};
+
 use crate::store::reading;
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
@@ -54,9 +50,6 @@ pub(crate) const SWAP_CHALLENGE: &str = concat!(
     "
     RETURNING version"
 );
-
-/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
-const KEPT: Duration = Duration::from_hours(1);
 
 /// The row that a statement returns if its guard held: a version.
 type Held = (i64,);
@@ -128,28 +121,26 @@ impl ChallengeStore for PostgresStore {
 }
 
 fn hour() -> i64 {
-    i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(CHALLENGES_KEPT.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl ChallengeRow {
     fn read(self) -> Result<Versioned<Challenge>, PostgresError> {
-        let row = Row { table: "challenges", account: 0 };
-        let value = Challenge {
-            id: row.read("id", self.id.parse())?,
-            tenant: row.read("tenant_id", TenantId::new(&self.tenant_id))?,
-            user: row.read("user_id", self.user_id.as_deref().map(UserId::new).transpose())?,
-            factor: row.read("factor_id", self.factor_id.as_deref().map(str::parse).transpose())?,
-            kind: ChallengeKind::from_name(&self.kind),
-            purpose: row.read("purpose", self.purpose.parse())?,
-            caller: Caller::new(&self.caller),
-            created_at: row.time("created_at", self.created_at)?,
-            expires_at: row.time("expires_at", self.expires_at)?,
-            progress: Progress {
-                state: row.read("state", self.state.parse())?,
-                failures: row.number("failures", self.failures)?,
-                data: row.read("data", ChallengeData::new(self.data))?,
-            },
+        let columns = ChallengeColumns {
+            id: self.id,
+            tenant: self.tenant_id,
+            user: self.user_id,
+            factor: self.factor_id,
+            kind: self.kind,
+            purpose: self.purpose,
+            caller: self.caller,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            version: self.version,
+            state: self.state,
+            failures: self.failures,
+            data: self.data,
         };
-        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+        Ok(columns.read()?)
     }
 }

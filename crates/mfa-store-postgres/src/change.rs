@@ -9,10 +9,10 @@ use mfa_domain::account::{Attempts, BackupCodes, KeptAnswers};
 use mfa_domain::{
     AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, HandleChange, Version,
 };
+use mfa_rows::{integer, millis};
 use sqlx::PgConnection;
 
 use crate::PostgresError;
-use crate::column::{integer, millis};
 use crate::rows::FactorRow;
 use crate::transaction::{Statement, TimeLimits, once};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{Commit, DeliveryStore, EventPosition, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
+use mfa_rows::{DeliveryColumns, Row};
 use sqlx::PgConnection;
 use tokio::sync::SemaphorePermit;
 
-use crate::column::{Row, integer, millis};
 use crate::events::{EventRow, settled};
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
@@ -93,18 +93,18 @@ impl DeliveryStore for PostgresStore {
         next: &Delivery,
     ) -> Result<Commit, StoreError> {
         let statement = if expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };
-        let through = next.through.map(|through| integer("through", through.0)).transpose()?;
+        let next = DeliveryColumns::of(expected, next)?;
         let swap = sqlx::query(statement)
-            .bind(integer("position", next.position.0)?)
-            .bind(through)
-            .bind(millis(next.claimed_until))
-            .bind(millis(next.not_before))
-            .bind(i64::from(next.failures))
-            .bind(next.last_failure.clone())
+            .bind(next.position)
+            .bind(next.through)
+            .bind(next.claimed_until)
+            .bind(next.not_before)
+            .bind(next.failures)
+            .bind(next.last_failure)
             .bind(next.stopped)
             .bind(endpoint.as_str().to_owned())
-            .bind(integer("version", expected.0)?)
-            .bind(integer("unreadable", next.unreadable)?);
+            .bind(next.version)
+            .bind(next.unreadable);
         let swapped = self.connections.transact(|on| {
             Box::pin(async move { swap.execute(on).await.map_err(PostgresError::from_driver) })
         });
@@ -132,7 +132,7 @@ impl DeliveryStore for PostgresStore {
         // Not just the last id that was given: its event may be committed after the call.
         let patience = self.patience();
         let last = self.connections.transact(|on| Box::pin(settled(on, patience))).await?;
-        let row = Row { table: "events", account: 0 };
+        let row = Row::of("events");
         Ok(EventPosition(row.number("id", last)?))
     }
 }
@@ -173,26 +173,25 @@ async fn trail(
 
 impl DeliveryRow {
     fn read(self) -> Result<Versioned<Delivery>, PostgresError> {
-        let row = Row { table: "deliveries", account: 0 };
-        let through = self.through.map(|through| row.number("through", through)).transpose()?;
-        let value = Delivery {
-            position: EventPosition(row.number("position", self.position)?),
-            through: through.map(EventPosition),
-            claimed_until: row.time("claimed_until", self.claimed_until)?,
-            not_before: row.time("not_before", self.not_before)?,
-            failures: row.number("failures", self.failures)?,
+        let columns = DeliveryColumns {
+            version: self.version,
+            position: self.position,
+            through: self.through,
+            claimed_until: self.claimed_until,
+            not_before: self.not_before,
+            failures: self.failures,
             last_failure: self.last_failure,
             stopped: self.stopped,
-            unreadable: row.number("unreadable", self.unreadable)?,
+            unreadable: self.unreadable,
         };
-        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+        Ok(columns.read()?)
     }
 }
 
 impl TrailRow {
     fn read(&self) -> Result<TrailEvent, PostgresError> {
-        let row = Row { table: "events", account: 0 };
-        let tenant = row.read("tenant_id", TenantId::new(&self.tenant_id))?;
+        let row = Row::of("events");
+        let tenant = row.read("tenant", TenantId::new(&self.tenant_id))?;
         Ok(TrailEvent { tenant, recorded: self.event.read()? })
     }
 }

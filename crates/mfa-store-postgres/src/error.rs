@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mfa_batch::{Closed, Failure};
 use mfa_domain::ports::StoreError;
+use mfa_rows::ColumnError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use thiserror::Error;
 
@@ -257,6 +258,24 @@ pub(crate) fn of_connecting(
         },
         sqlx::Error::Protocol(cause) => PostgresError::Rejected { server, cause },
         error => PostgresError::from_driver(error),
+    }
+}
+
+impl From<ColumnError> for PostgresError {
+    fn from(error: ColumnError) -> Self {
+        match error {
+            ColumnError::Undecodable { table, column, account } => {
+                // References to rows end in `_id` here, and `user` is a word of SQL.
+                let column = match column {
+                    "tenant" => "tenant_id",
+                    "user" => "user_id",
+                    "factor" => "factor_id",
+                    column => column,
+                };
+                Self::Undecodable { table, column, account }
+            }
+            ColumnError::TooLarge { column } => Self::TooLarge { column },
+        }
     }
 }
 

@@ -1,16 +1,13 @@
 //! Reading the audit trail.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{AccountPlace, EventPage, EventPosition, EventQuery, RecordedEvent, UnreadableEvent};
-use mfa_domain::{AuditEvent, EventKind, UserId};
+use mfa_domain::ports::{AccountPlace, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
+use mfa_rows::{EventColumns, Row};
 use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use crate::PostgresError;
-use crate::column::Row;
 
 /// The last id that was given to an event. The sequence starts at 1, and says so before it has given that.
 pub(crate) const LAST_ID: &str =
@@ -124,34 +121,25 @@ async fn writers(on: &mut PgConnection) -> Result<Vec<(String, i32)>, PostgresEr
 
 impl EventRow {
     pub(crate) fn read(&self) -> Result<RecordedEvent, PostgresError> {
-        let row = Row { table: "events", account: self.account_id };
-        let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_str(&self.detail))?;
-        let user = row.required("user_id", self.user_id.as_deref())?;
-        Ok(RecordedEvent {
-            position: self.position(),
-            user: row.read("user_id", UserId::new(user))?,
-            event: AuditEvent {
-                sequence: row.number("sequence", self.sequence)?,
-                at: row.time("at", self.at)?,
-                kind: EventKind::from_name(&self.kind),
-                factor: row.read("factor_id", self.factor_id.as_deref().map(str::parse).transpose())?,
-                actor: self.actor.clone(),
-                detail,
-                previous: EventHash(row.read("previous", self.previous.as_slice().try_into())?),
-                hash: EventHash(row.read("hash", self.hash.as_slice().try_into())?),
-            },
-        })
+        let columns = EventColumns {
+            id: self.id,
+            user: self.user_id.as_deref(),
+            sequence: self.sequence,
+            at: self.at,
+            kind: &self.kind,
+            factor: self.factor_id.as_deref(),
+            actor: &self.actor,
+            detail: self.detail.as_bytes(),
+            previous: &self.previous,
+            hash: &self.hash,
+        };
+        Ok(columns.read(Row { table: "events", account: self.account_id })?)
     }
 
     /// What is told of an event that cannot be read.
     pub(crate) fn unreadable(&self, tenant: &str, error: &PostgresError) -> UnreadableEvent {
         let user = self.user_id.as_deref().unwrap_or_default();
         let place = AccountPlace { tenant: tenant.into(), user: user.into() };
-        UnreadableEvent { position: self.position(), place, what: error.to_string() }
-    }
-
-    /// Every statement asks for ids above one that is not negative.
-    fn position(&self) -> EventPosition {
-        EventPosition(self.id.unsigned_abs())
+        UnreadableEvent { position: EventColumns::position(self.id), place, what: error.to_string() }
     }
 }

@@ -5,7 +5,6 @@ mod api_keys;
 mod challenges;
 mod change;
 mod clock;
-mod column;
 mod connections;
 mod deliveries;
 mod error;

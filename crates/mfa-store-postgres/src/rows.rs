@@ -1,11 +1,10 @@
 //! Factors and backup codes as rows.
 
-use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers, Verifications};
-use mfa_domain::audit::EventHash;
-use mfa_domain::{Account, AuditHead, Data, Factor, KeyId, Sealed, StoredFactor, Version, Versioned};
+use mfa_domain::account::BackupCodes;
+use mfa_domain::{Account, Factor, Versioned};
+use mfa_rows::{AccountColumns, FactorColumns, Row, backup_codes};
 
 use crate::PostgresError;
-use crate::column::{Row, integer};
 
 /// An account with one of its factors, or with none if it has none.
 #[derive(sqlx_macros::FromRow)]
@@ -57,98 +56,80 @@ pub(crate) struct FactorRow {
 /// Puts an account together from its rows, one for each factor.
 pub(crate) fn read(mut rows: Vec<AccountRow>) -> Result<Versioned<Account>, PostgresError> {
     rows.sort_by_key(|row| (row.added_in, row.added_as));
-    let Some(first) = rows.first() else { return Ok(Versioned::default()) };
+    let mut factors = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter();
+    let Some(mut first) = rows.next() else { return Ok(Versioned::default()) };
     let row = Row { table: "accounts", account: first.account_id };
-    let recent = first.recent_failures.iter().map(|at| row.time("recent_failures", *at));
-    let attempts = Attempts {
-        failures: row.number("failures", first.failures)?,
-        forgiven: row.number("forgiven", first.forgiven)?,
-        recent: recent.collect::<Result<_, _>>()?,
-        verified: Verifications {
-            low: row.optional_time("verified_low", first.verified_low)?,
-            medium: row.optional_time("verified_medium", first.verified_medium)?,
-            high: row.optional_time("verified_high", first.verified_high)?,
-        },
-    };
-    let audit_head = AuditHead {
-        sequence: row.number("audit_sequence", first.audit_sequence)?,
-        hash: EventHash(row.read("audit_hash", first.audit_hash.as_slice().try_into())?),
-    };
-    let audit_base = AuditHead {
-        sequence: row.number("audit_base_sequence", first.audit_base_sequence)?,
-        hash: EventHash(row.read("audit_base_hash", first.audit_base_hash.as_slice().try_into())?),
-    };
     let of = |table| Row { table, ..row };
+    for factor in std::iter::once(std::mem::take(&mut first.factor)).chain(rows.map(|row| row.factor)) {
+        if factor.id.is_some() {
+            factors.push(factor.read(of("factors"))?);
+        }
+    }
     let backup_codes = first.backup_codes(of("backup_code_sets"))?;
-    let answers = first.answers.as_deref().unwrap_or_default();
-    let answers = row.read("answers", KeptAnswers::from_bytes(answers))?;
-    let version = Version(row.number("version", first.version)?);
-    let data = first.data.as_deref().map(Data::new).unwrap_or_default();
-    let factors = rows.into_iter().map(|row| row.factor).filter(|factor| factor.id.is_some());
-    let factors = factors.map(|factor| factor.read(of("factors"))).collect::<Result<_, _>>()?;
-    let value = Account { factors, backup_codes, attempts, audit_head, audit_base, answers, data };
-    Ok(Versioned { value, version })
+    let columns = AccountColumns {
+        version: first.version,
+        failures: first.failures,
+        forgiven: first.forgiven,
+        recent_failures: first.recent_failures,
+        verified_low: first.verified_low,
+        verified_medium: first.verified_medium,
+        verified_high: first.verified_high,
+        audit_sequence: first.audit_sequence,
+        audit_hash: first.audit_hash,
+        audit_base_sequence: first.audit_base_sequence,
+        audit_base_hash: first.audit_base_hash,
+        answers: first.answers.unwrap_or_default(),
+        data: first.data,
+    };
+    Ok(columns.read(row, factors, backup_codes)?)
 }
 
 impl AccountRow {
-    fn backup_codes(&self, row: Row) -> Result<Option<BackupCodes>, PostgresError> {
-        let Some(scheme) = &self.scheme else { return Ok(None) };
-        let hashes = row.required("hashes", self.hashes.as_ref())?;
-        let spent = row.required("spent_at", self.spent_at.as_ref())?;
+    fn backup_codes(&mut self, row: Row) -> Result<Option<BackupCodes>, PostgresError> {
+        let Some(scheme) = self.scheme.take() else { return Ok(None) };
+        let hashes = row.required("hashes", self.hashes.take())?;
+        let spent = row.required("spent_at", self.spent_at.take())?;
         if hashes.len() != spent.len() {
-            return Err(row.undecodable("spent_at"));
+            return Err(row.undecodable("spent_at").into());
         }
-        let codes = hashes.iter().zip(spent).map(|(hash, spent_at)| {
-            let spent_at = row.optional_time("spent_at", *spent_at)?;
-            Ok(HashedCode { hash: CodeHash(hash.clone()), spent_at })
-        });
-        Ok(Some(BackupCodes {
-            scheme: scheme.clone(),
-            codes: codes.collect::<Result<_, PostgresError>>()?,
-            issued_at: row.time("issued_at", row.required("issued_at", self.issued_at)?)?,
-        }))
+        let issued_at = row.required("issued_at", self.issued_at)?;
+        Ok(Some(backup_codes(row, scheme, issued_at, hashes.into_iter().zip(spent))?))
     }
 }
 
 impl FactorRow {
     pub(crate) fn of(factor: &Factor) -> Result<Self, PostgresError> {
-        let factor = StoredFactor::of(factor);
-        let time = |column, time: Option<u64>| time.map(|time| integer(column, time)).transpose();
-        let (key_id, secret) = factor.sealed.map(|Sealed { key, bytes }| (key.to_string(), bytes)).unzip();
+        let columns = FactorColumns::of(factor)?;
         Ok(Self {
-            id: Some(factor.id),
-            kind: Some(factor.kind),
-            label: Some(factor.label),
-            state: Some(factor.state),
-            expires_at: time("expires_at", factor.expires_at)?,
-            replaces: factor.replaces,
-            created_at: time("created_at", Some(factor.created_at))?,
-            last_used_at: time("last_used_at", factor.last_used_at)?,
-            key_id,
-            secret,
-            data: Some(factor.data.as_str().to_owned()),
+            id: Some(columns.id),
+            kind: Some(columns.kind),
+            label: Some(columns.label),
+            state: Some(columns.state),
+            expires_at: columns.expires_at,
+            replaces: columns.replaces,
+            created_at: Some(columns.created_at),
+            last_used_at: columns.last_used_at,
+            key_id: columns.key_id,
+            secret: columns.secret,
+            data: Some(columns.data),
         })
     }
 
     fn read(self, row: Row) -> Result<Factor, PostgresError> {
-        let time = |column, time: Option<i64>| time.map(|time| row.number(column, time)).transpose();
-        let sealed = match (self.key_id, self.secret) {
-            (Some(key), Some(bytes)) => Some(Sealed { key: KeyId::new(key), bytes }),
-            (None, None) => None,
-            _ => return Err(row.undecodable("secret")),
-        };
-        let factor = StoredFactor {
+        let columns = FactorColumns {
             id: row.required("id", self.id)?,
             kind: row.required("kind", self.kind)?,
             label: row.required("label", self.label)?,
             state: row.required("state", self.state)?,
-            expires_at: time("expires_at", self.expires_at)?,
+            expires_at: self.expires_at,
             replaces: self.replaces,
-            created_at: row.number("created_at", row.required("created_at", self.created_at)?)?,
-            last_used_at: time("last_used_at", self.last_used_at)?,
-            sealed,
-            data: Data::new(row.required("data", self.data)?),
+            created_at: row.required("created_at", self.created_at)?,
+            last_used_at: self.last_used_at,
+            key_id: self.key_id,
+            secret: self.secret,
+            data: row.required("data", self.data)?,
         };
-        factor.read().map_err(|error| row.undecodable(error.field))
+        Ok(columns.read(row)?)
     }
 }

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Bucket, Charge, Quota};
+use mfa_rows::{BucketColumns, integer, millis};
 use sqlx::PgConnection;
 use sqlx::query::QueryAs;
 
-use crate::column::{Row, integer, millis};
 use crate::transaction::{TimeLimits, by_itself, once};
 use crate::{PostgresError, PostgresStore};
 
@@ -172,29 +172,24 @@ async fn write(
     limits: TimeLimits,
     changed: &[&Decided<'_>],
 ) -> Result<HashSet<String>, PostgresError> {
-    let numbers = |column, of: fn(&Decided<'_>) -> u64| -> Result<Vec<i64>, PostgresError> {
-        changed.iter().map(|decided| integer(column, of(decided))).collect()
-    };
     let keys: Vec<_> = changed.iter().map(|decided| decided.key).collect();
-    let kept_until: Vec<_> = changed.iter().map(|decided| kept_until(decided.after)).collect();
+    let columns = |of: fn(&Decided<'_>) -> Bucket| -> Result<Vec<_>, PostgresError> {
+        changed.iter().map(|decided| Ok(BucketColumns::of(of(decided))?)).collect()
+    };
+    let (after, before) = (columns(|decided| decided.after)?, columns(|decided| decided.before)?);
+    let numbers = |of: &[BucketColumns], column: fn(&BucketColumns) -> i64| -> Vec<i64> {
+        of.iter().map(column).collect()
+    };
     let columns = [
-        numbers("arrival", |decided| decided.after.arrival_micros())?,
-        numbers("latest", |decided| decided.after.latest_micros())?,
-        kept_until,
-        numbers("arrival", |decided| decided.before.arrival_micros())?,
-        numbers("latest", |decided| decided.before.latest_micros())?,
+        numbers(&after, |bucket| bucket.arrival),
+        numbers(&after, |bucket| bucket.latest),
+        numbers(&after, |bucket| bucket.kept_until),
+        numbers(&before, |bucket| bucket.arrival),
+        numbers(&before, |bucket| bucket.latest),
     ];
     let buckets = || columns.iter().fold(sqlx::query_as(WRITE_BUCKETS).bind(&keys), QueryAs::bind);
     let written: Vec<(String,)> = once(on, limits, buckets).await?;
     Ok(written.into_iter().map(|(key,)| key).collect())
-}
-
-/// An hour after the bucket has recovered, up to the next full hour: a time that seldom changes, so that
-/// a charge seldom touches the index.
-fn kept_until(bucket: Bucket) -> i64 {
-    const HOUR: u64 = 60 * 60 * 1000;
-    let hours = bucket.recovered_at().unix_millis().div_ceil(HOUR) + 1;
-    millis(Timestamp::from_unix_millis(hours * HOUR))
 }
 
 impl<'a> Decided<'a> {
@@ -220,21 +215,6 @@ impl<'a> Decided<'a> {
 
 impl BucketRow {
     fn read(&self) -> Result<Bucket, PostgresError> {
-        let row = Row { table: "throttles", account: 0 };
-        Ok(Bucket::from_micros(row.number("arrival", self.arrival)?, row.number("latest", self.latest)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_is_kept_for_an_hour_after_it_recovered_and_not_for_more_than_two() {
-        let hour = 3_600_000_000;
-        for arrival in [1, hour - 1, hour, hour + 1, 1_700_000_000_000_000] {
-            let kept = u64::try_from(kept_until(Bucket::from_micros(arrival, 0))).unwrap() * 1000;
-            assert!((arrival + hour..=arrival + 2 * hour).contains(&kept), "{arrival} is kept until {kept}");
-        }
+        Ok(BucketColumns::read(self.arrival, self.latest)?)
     }
 }

@@ -1,7 +1,6 @@
 //! The contract of an account store; reading accounts.
 
 use async_trait::async_trait;
-use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
     StoreError, UnreadableAccount,
@@ -9,11 +8,12 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
+use mfa_rows::{EntryColumns, LOOK, Row, integer, millis};
 use serde_json::value::RawValue;
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::change::{AccountChange, Outcome, Write};
-use crate::column::{Row, millis};
+use crate::account_change::AccountChange;
+use crate::change::{Change, Outcome, execute};
 use crate::rows::AccountRow;
 use crate::{SqliteError, SqliteStore, events};
 
@@ -66,10 +66,6 @@ pub(crate) const PAGE: &str = "
       ))
     ORDER BY a.tenant, a.user LIMIT ?4";
 
-/// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
-/// is not to look at all of very many.
-const LOOK: i64 = 20;
-
 /// No tenant begins with that, or with what comes after it.
 const AFTER_ALL: &str = "\u{7f}";
 
@@ -86,6 +82,14 @@ pub(crate) const KEYS_IN_USE: &str = "
     )
     SELECT id FROM key WHERE id IS NOT NULL";
 
+pub(crate) const MOVE_BASE: &str = "
+    UPDATE accounts SET audit_base_sequence = ?1, audit_base_hash = ?2
+    WHERE tenant = ?3 AND user = ?4 AND audit_base_sequence = ?5 AND audit_base_hash = ?6
+      AND audit_sequence > ?1
+    RETURNING id";
+
+pub(crate) const REMOVE_EVENTS: &str = "DELETE FROM events WHERE account = ? AND sequence <= ?";
+
 #[async_trait]
 impl AccountStore for SqliteStore {
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
@@ -98,7 +102,7 @@ impl AccountStore for SqliteStore {
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
         let change = AccountChange { key: key.clone(), expected, delta: delta.clone() };
-        Ok(match self.writer.make(Write::Account(change)).await? {
+        Ok(match self.writer.make(change).await? {
             Outcome::HandleTaken => Commit::HandleTaken,
             made if made.held() => Commit::Won,
             _ => Commit::Conflict,
@@ -141,8 +145,8 @@ impl AccountStore for SqliteStore {
     }
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
-        let change = Write::Trim { key: key.clone(), from, to };
-        Ok(if self.writer.make(change).await?.held() { Commit::Won } else { Commit::Conflict })
+        let trim = Trim { key: key.clone(), from, to };
+        Ok(if self.writer.make(trim).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 
     async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
@@ -217,19 +221,42 @@ impl EntryRow {
 
     fn read(&self) -> Result<AccountEntry, SqliteError> {
         let row = Row { table: "accounts", account: self.id };
-        let tenant = row.read("tenant", TenantId::new(row.text("tenant", &self.tenant)?))?;
-        let user = row.read("user", UserId::new(row.text("user", &self.user)?))?;
-        Ok(AccountEntry {
-            key: AccountKey::new(tenant, user),
-            audit_head: AuditHead {
-                sequence: row.number("audit_sequence", self.audit_sequence)?,
-                hash: EventHash(row.read("audit_hash", self.audit_hash.as_slice().try_into())?),
-            },
-            audit_base: AuditHead {
-                sequence: row.number("audit_base_sequence", self.audit_base_sequence)?,
-                hash: EventHash(row.read("audit_base_hash", self.audit_base_hash.as_slice().try_into())?),
-            },
-        })
+        let columns = EntryColumns {
+            tenant: row.text("tenant", &self.tenant)?,
+            user: row.text("user", &self.user)?,
+            audit_sequence: self.audit_sequence,
+            audit_hash: &self.audit_hash,
+            audit_base_sequence: self.audit_base_sequence,
+            audit_base_hash: &self.audit_base_hash,
+        };
+        Ok(columns.read(row)?)
+    }
+}
+
+/// The beginning of an account's trail goes, if it begins at `from` and does not end at `to`.
+struct Trim {
+    key: AccountKey,
+    from: AuditHead,
+    to: AuditHead,
+}
+
+#[async_trait]
+impl Change for Trim {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let sequence = integer("audit_base_sequence", self.to.sequence)?;
+        let account: Option<i64> = sqlx::query_scalar(MOVE_BASE)
+            .bind(sequence)
+            .bind(self.to.hash.0.as_slice())
+            .bind(self.key.tenant.as_str())
+            .bind(self.key.user.as_str())
+            .bind(integer("audit_base_sequence", self.from.sequence)?)
+            .bind(self.from.hash.0.as_slice())
+            .fetch_optional(&mut *to)
+            .await
+            .map_err(SqliteError::from_driver)?;
+        let Some(account) = account else { return Ok(Outcome::Refused) };
+        execute(to, sqlx::query(REMOVE_EVENTS).bind(account).bind(sequence)).await?;
+        Ok(Outcome::Made)
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    ApiKey, ApiKeyHash, ApiKeyId, ApiKeyList, ApiKeyName, ApiKeyStore, StoreError, UnreadableApiKey,
+    ApiKey, ApiKeyId, ApiKeyList, ApiKeyName, ApiKeyStore, StoreError, UnreadableApiKey,
 };
 use mfa_domain::{TenantId, Timestamp};
-use sqlx::SqlitePool;
+use mfa_rows::{ApiKeyColumns, millis};
+use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::change::Write;
-use crate::column::Row;
+use crate::change::{Change, Outcome, execute};
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const FIND_API_KEYS: &str = "
@@ -22,6 +22,20 @@ pub(crate) const LIST_API_KEYS: &str = "
     SELECT id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM api_keys
     WHERE ?1 IS NULL OR tenant = ?1
     ORDER BY created_at, rowid";
+
+/// All keys of a tenant have what its first one had.
+pub(crate) const ADD_API_KEY: &str = "
+    INSERT INTO api_keys (id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at)
+    VALUES (
+        ?1, ?2, ?3, coalesce((SELECT user_case FROM api_keys WHERE tenant = ?3 LIMIT 1), ?4), ?5, ?6, ?7, ?8, ?9
+    )
+    ON CONFLICT (id) DO NOTHING";
+
+pub(crate) const REVOKE_API_KEY: &str =
+    "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?";
+
+pub(crate) const USE_API_KEY: &str =
+    "UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?";
 
 /// An API key, not yet looked at. Texts are bytes, so that the row can be told of whatever is wrong with it.
 #[derive(Clone, sqlx_macros::FromRow)]
@@ -40,7 +54,7 @@ pub(crate) struct ApiKeyRow {
 #[async_trait]
 impl ApiKeyStore for SqliteStore {
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
-        if self.writer.make(Write::AddApiKey(key.clone())).await?.held() {
+        if self.writer.make(Add(key.clone())).await?.held() {
             Ok(())
         } else {
             Err(SqliteError::DuplicateApiKey.into())
@@ -70,12 +84,62 @@ impl ApiKeyStore for SqliteStore {
     }
 
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.writer.make(Write::RevokeApiKey { id: id.clone(), at }).await?.held())
+        Ok(self.writer.make(Revoke { id: id.clone(), at }).await?.held())
     }
 
     async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
-        self.writer.make(Write::UseApiKey { id: id.clone(), at }).await?;
+        self.writer.make(Use { id: id.clone(), at }).await?;
         Ok(())
+    }
+}
+
+/// A new API key, kept if there is none of its id.
+struct Add(ApiKey);
+
+/// An API key is revoked, if there is one.
+struct Revoke {
+    id: ApiKeyId,
+    at: Timestamp,
+}
+
+/// An API key was used, if there is one.
+struct Use {
+    id: ApiKeyId,
+    at: Timestamp,
+}
+
+#[async_trait]
+impl Change for Add {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let Self(key) = self;
+        let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let add = sqlx::query(ADD_API_KEY)
+            .bind(key.id.as_str())
+            .bind(key.name.as_ref().map(ApiKeyName::as_str))
+            .bind(key.tenant.as_str())
+            .bind(key.user_case.as_str())
+            .bind(scopes.join(" "))
+            .bind(key.hash.0.as_slice())
+            .bind(millis(key.created_at))
+            .bind(key.revoked_at.map(millis))
+            .bind(key.last_used_at.map(millis));
+        Ok(Outcome::of(execute(to, add).await? == 1))
+    }
+}
+
+#[async_trait]
+impl Change for Revoke {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let revoke = sqlx::query(REVOKE_API_KEY).bind(millis(self.at)).bind(self.id.as_str());
+        Ok(Outcome::of(execute(to, revoke).await? == 1))
+    }
+}
+
+#[async_trait]
+impl Change for Use {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let used = sqlx::query(USE_API_KEY).bind(millis(self.at)).bind(self.id.as_str());
+        Ok(Outcome::of(execute(to, used).await? == 1))
     }
 }
 
@@ -97,19 +161,18 @@ pub(crate) async fn find(
 
 impl ApiKeyRow {
     fn read(&self) -> Result<ApiKey, SqliteError> {
-        let row = Row { table: "api_keys", account: 0 };
-        let name = self.name.as_deref().map(|name| row.text("name", name)).transpose()?;
-        let scopes = row.text("scopes", &self.scopes)?.split_whitespace().map(str::parse);
-        Ok(ApiKey {
-            id: row.read("id", ApiKeyId::new(row.text("id", &self.id)?))?,
-            name: row.read("name", name.map(ApiKeyName::new).transpose())?,
-            tenant: row.read("tenant", TenantId::new(row.text("tenant", &self.tenant)?))?,
-            user_case: row.read("user_case", row.text("user_case", &self.user_case)?.parse())?,
-            scopes: row.read("scopes", scopes.collect())?,
-            hash: ApiKeyHash(row.read("hash", self.hash.as_slice().try_into())?),
-            created_at: row.time("created_at", self.created_at)?,
-            revoked_at: row.optional_time("revoked_at", self.revoked_at)?,
-            last_used_at: row.optional_time("last_used_at", self.last_used_at)?,
-        })
+        let row = ApiKeyColumns::ROW;
+        let columns = ApiKeyColumns {
+            id: row.text("id", &self.id)?,
+            name: self.name.as_deref().map(|name| row.text("name", name)).transpose()?,
+            tenant: row.text("tenant", &self.tenant)?,
+            user_case: row.text("user_case", &self.user_case)?,
+            scopes: row.text("scopes", &self.scopes)?.split_whitespace().collect(),
+            hash: &self.hash,
+            created_at: self.created_at,
+            revoked_at: self.revoked_at,
+            last_used_at: self.last_used_at,
+        };
+        Ok(columns.read()?)
     }
 }

@@ -1,17 +1,15 @@
 //! The contract of a challenge store.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
+
 use mfa_domain::{
-    Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId, Timestamp,
-    UserId, Version, Versioned,
+    Challenge, ChallengeId, FactorId, Progress, Timestamp, UserId, Version, Versioned,
 };
+use mfa_rows::{CHALLENGES_KEPT, ChallengeColumns, millis};
 use sqlx::SqliteConnection;
 
-use crate::change::{Outcome, Write, execute};
-use crate::column::{Row, millis};
+use crate::change::{Change, Outcome, execute};
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const GET_CHALLENGE: &str = "
@@ -34,9 +32,6 @@ pub(crate) const SWAP_CHALLENGE: &str = "
     UPDATE challenges SET version = version + 1, state = ?, failures = ?, data = ?
     WHERE id = ? AND version = ?";
 
-/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
-const KEPT: Duration = Duration::from_hours(1);
-
 /// A challenge, not yet looked at.
 #[derive(sqlx_macros::FromRow)]
 struct ChallengeRow {
@@ -58,7 +53,7 @@ struct ChallengeRow {
 #[async_trait]
 impl ChallengeStore for SqliteStore {
     async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
-        let put = Write::PutChallenge(Box::new(challenge.clone()));
+        let put = Put(challenge.clone());
         if self.writer.make(put).await?.held() { Ok(()) } else { Err(SqliteError::DuplicateChallenge.into()) }
     }
 
@@ -69,68 +64,78 @@ impl ChallengeStore for SqliteStore {
     }
 
     async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
-        let swap = Write::SwapChallenge { id: *id, expected, next: next.clone() };
+        let swap = Swap { id: *id, expected, next: next.clone() };
         Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 }
 
-/// Keeps a new challenge, and forgets some that expired long ago.
-pub(crate) async fn put(to: &mut SqliteConnection, challenge: &Challenge) -> Result<Outcome, SqliteError> {
-    let long_ago = millis(challenge.created_at).saturating_sub(millis(Timestamp::default().plus(KEPT)));
-    execute(to, sqlx::query(FORGET_CHALLENGES).bind(long_ago)).await?;
-    let Progress { state, failures, data } = &challenge.progress;
-    let put = sqlx::query(PUT_CHALLENGE)
-        .bind(challenge.id.to_string())
-        .bind(challenge.tenant.as_str())
-        .bind(challenge.user.as_ref().map(UserId::as_str))
-        .bind(challenge.factor.as_ref().map(FactorId::to_string))
-        .bind(challenge.kind.as_str())
-        .bind(challenge.purpose.as_str())
-        .bind(challenge.caller.as_str())
-        .bind(millis(challenge.created_at))
-        .bind(millis(challenge.expires_at))
-        .bind(state.as_str())
-        .bind(i64::from(*failures))
-        .bind(data.as_bytes());
-    Ok(Outcome::of(execute(to, put).await? == 1))
-}
+/// A new challenge, kept if there is none of its id. Some that expired long ago are forgotten.
+struct Put(Challenge);
 
-pub(crate) async fn swap(
-    to: &mut SqliteConnection,
+/// A challenge goes on, if it is at that version.
+struct Swap {
     id: ChallengeId,
     expected: Version,
-    next: &Progress,
-) -> Result<Outcome, SqliteError> {
-    // No challenge has a version beyond.
-    let Ok(expected) = i64::try_from(expected.0) else { return Ok(Outcome::Refused) };
-    let swap = sqlx::query(SWAP_CHALLENGE)
-        .bind(next.state.as_str())
-        .bind(i64::from(next.failures))
-        .bind(next.data.as_bytes())
-        .bind(id.to_string())
-        .bind(expected);
-    Ok(Outcome::of(execute(to, swap).await? == 1))
+    next: Progress,
+}
+
+#[async_trait]
+impl Change for Put {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let Self(challenge) = self;
+        let long_ago = millis(challenge.created_at).saturating_sub(millis(Timestamp::default().plus(CHALLENGES_KEPT)));
+        execute(to, sqlx::query(FORGET_CHALLENGES).bind(long_ago)).await?;
+        let Progress { state, failures, data } = &challenge.progress;
+        let put = sqlx::query(PUT_CHALLENGE)
+            .bind(challenge.id.to_string())
+            .bind(challenge.tenant.as_str())
+            .bind(challenge.user.as_ref().map(UserId::as_str))
+            .bind(challenge.factor.as_ref().map(FactorId::to_string))
+            .bind(challenge.kind.as_str())
+            .bind(challenge.purpose.as_str())
+            .bind(challenge.caller.as_str())
+            .bind(millis(challenge.created_at))
+            .bind(millis(challenge.expires_at))
+            .bind(state.as_str())
+            .bind(i64::from(*failures))
+            .bind(data.as_bytes());
+        Ok(Outcome::of(execute(to, put).await? == 1))
+    }
+}
+
+#[async_trait]
+impl Change for Swap {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let Self { id, expected, next } = self;
+        // No challenge has a version beyond.
+        let Ok(expected) = i64::try_from(expected.0) else { return Ok(Outcome::Refused) };
+        let swap = sqlx::query(SWAP_CHALLENGE)
+            .bind(next.state.as_str())
+            .bind(i64::from(next.failures))
+            .bind(next.data.as_bytes())
+            .bind(id.to_string())
+            .bind(expected);
+        Ok(Outcome::of(execute(to, swap).await? == 1))
+    }
 }
 
 impl ChallengeRow {
     fn read(self) -> Result<Versioned<Challenge>, SqliteError> {
-        let row = Row { table: "challenges", account: 0 };
-        let value = Challenge {
-            id: row.read("id", self.id.parse())?,
-            tenant: row.read("tenant", TenantId::new(&self.tenant))?,
-            user: row.read("user", self.user.as_deref().map(UserId::new).transpose())?,
-            factor: row.read("factor", self.factor.as_deref().map(str::parse).transpose())?,
-            kind: ChallengeKind::from_name(&self.kind),
-            purpose: row.read("purpose", self.purpose.parse())?,
-            caller: Caller::new(&self.caller),
-            created_at: row.time("created_at", self.created_at)?,
-            expires_at: row.time("expires_at", self.expires_at)?,
-            progress: Progress {
-                state: row.read("state", self.state.parse())?,
-                failures: row.number("failures", self.failures)?,
-                data: row.read("data", ChallengeData::new(self.data))?,
-            },
+        let columns = ChallengeColumns {
+            id: self.id,
+            tenant: self.tenant,
+            user: self.user,
+            factor: self.factor,
+            kind: self.kind,
+            purpose: self.purpose,
+            caller: self.caller,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            version: self.version,
+            state: self.state,
+            failures: self.failures,
+            data: self.data,
         };
-        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+        Ok(columns.read()?)
     }
 }

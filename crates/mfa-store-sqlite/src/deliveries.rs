@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use mfa_domain::ports::{Commit, DeliveryStore, EventPosition, StoreError, TrailEvent, TrailPage};
 use mfa_domain::{Delivery, EndpointId, TenantId, Version, Versioned};
+use mfa_rows::{DeliveryColumns, Row};
 use sqlx::SqliteConnection;
 
-use crate::change::{Write, execute};
-use crate::column::{Row, integer, millis};
+use crate::change::{Change, Outcome, execute};
 use crate::events::EventRow;
 use crate::{SqliteError, SqliteStore};
 
@@ -36,11 +36,11 @@ pub(crate) const TRAIL: &str = "
 
 pub(crate) const LAST_EVENT: &str = "SELECT max(id) FROM events";
 
-/// A change of how far an endpoint is.
-pub(crate) struct DeliveryChange {
-    pub(crate) endpoint: EndpointId,
-    pub(crate) expected: Version,
-    pub(crate) next: Delivery,
+/// How far an endpoint is, kept if it is at that version.
+struct Swap {
+    endpoint: EndpointId,
+    expected: Version,
+    next: Delivery,
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -80,10 +80,8 @@ impl DeliveryStore for SqliteStore {
         expected: Version,
         next: &Delivery,
     ) -> Result<Commit, StoreError> {
-        let (endpoint, next) = (endpoint.clone(), next.clone());
-        let won =
-            self.writer.make(Write::Delivery(DeliveryChange { endpoint, expected, next })).await?.held();
-        Ok(if won { Commit::Won } else { Commit::Conflict })
+        let swap = Swap { endpoint: endpoint.clone(), expected, next: next.clone() };
+        Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 
     async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError> {
@@ -110,52 +108,53 @@ impl DeliveryStore for SqliteStore {
             .fetch_one(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
-        let row = Row { table: "events", account: 0 };
+        let row = Row::of("events");
         Ok(EventPosition(row.number("id", last.unwrap_or_default())?))
     }
 }
 
 impl DeliveryRow {
     fn read(self) -> Result<Versioned<Delivery>, SqliteError> {
-        let row = Row { table: "deliveries", account: 0 };
-        let through = self.through.map(|through| row.number("through", through)).transpose()?;
-        let value = Delivery {
-            position: EventPosition(row.number("position", self.position)?),
-            through: through.map(EventPosition),
-            claimed_until: row.time("claimed_until", self.claimed_until)?,
-            not_before: row.time("not_before", self.not_before)?,
-            failures: row.number("failures", self.failures)?,
+        let columns = DeliveryColumns {
+            version: self.version,
+            position: self.position,
+            through: self.through,
+            claimed_until: self.claimed_until,
+            not_before: self.not_before,
+            failures: self.failures,
             last_failure: self.last_failure,
             stopped: self.stopped,
-            unreadable: row.number("unreadable", self.unreadable)?,
+            unreadable: self.unreadable,
         };
-        Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+        Ok(columns.read()?)
     }
 }
 
 impl TrailRow {
     fn read(&self) -> Result<TrailEvent, SqliteError> {
-        let row = Row { table: "events", account: 0 };
+        let row = Row::of("events");
         let tenant = row.read("tenant", TenantId::new(row.text("tenant", &self.tenant)?))?;
         Ok(TrailEvent { tenant, recorded: self.event.read()? })
     }
 }
 
-/// Keeps how far an endpoint is, if it is still at that version.
-pub(crate) async fn swap(to: &mut SqliteConnection, change: &DeliveryChange) -> Result<bool, SqliteError> {
-    let DeliveryChange { endpoint, expected, next } = change;
-    let statement = if *expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };
-    let through = next.through.map(|through| integer("through", through.0)).transpose()?;
-    let swap = sqlx::query(statement)
-        .bind(integer("position", next.position.0)?)
-        .bind(through)
-        .bind(millis(next.claimed_until))
-        .bind(millis(next.not_before))
-        .bind(i64::from(next.failures))
-        .bind(next.last_failure.as_deref())
-        .bind(next.stopped)
-        .bind(endpoint.as_str())
-        .bind(integer("version", expected.0)?)
-        .bind(integer("unreadable", next.unreadable)?);
-    Ok(execute(to, swap).await? == 1)
+#[async_trait]
+impl Change for Swap {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let Self { endpoint, expected, next } = self;
+        let statement = if *expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };
+        let next = DeliveryColumns::of(*expected, next)?;
+        let swap = sqlx::query(statement)
+            .bind(next.position)
+            .bind(next.through)
+            .bind(next.claimed_until)
+            .bind(next.not_before)
+            .bind(next.failures)
+            .bind(next.last_failure)
+            .bind(next.stopped)
+            .bind(endpoint.as_str())
+            .bind(next.version)
+            .bind(next.unreadable);
+        Ok(Outcome::of(execute(to, swap).await? == 1))
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mfa_batch::{Closed, Failure};
 use mfa_domain::ports::StoreError;
+use mfa_rows::ColumnError;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
@@ -126,6 +127,15 @@ impl SqliteError {
                 }
             }
             other => Self::Unmigrated(Arc::new(other)),
+        }
+    }
+}
+
+impl From<ColumnError> for SqliteError {
+    fn from(error: ColumnError) -> Self {
+        match error {
+            ColumnError::Undecodable { table, column, account } => Self::Undecodable { table, column, account },
+            ColumnError::TooLarge { column } => Self::TooLarge { column },
         }
     }
 }

@@ -1,14 +1,10 @@
 //! Reading the audit trail.
 
-use std::collections::BTreeMap;
-
-use mfa_domain::audit::EventHash;
-use mfa_domain::ports::{AccountPlace, EventPage, EventPosition, EventQuery, RecordedEvent, UnreadableEvent};
-use mfa_domain::{AuditEvent, EventKind, UserId};
+use mfa_domain::ports::{AccountPlace, EventPage, EventQuery, RecordedEvent, UnreadableEvent};
+use mfa_rows::{EventColumns, Row};
 use sqlx::SqlitePool;
 
 use crate::SqliteError;
-use crate::column::Row;
 
 pub(crate) const EVENTS_OF_TENANT: &str = "
     SELECT e.id, (SELECT a.user FROM accounts a WHERE a.id = e.account) AS user, e.account,
@@ -76,33 +72,25 @@ pub(crate) async fn page(readers: &SqlitePool, query: &EventQuery) -> Result<Eve
 impl EventRow {
     pub(crate) fn read(&self) -> Result<RecordedEvent, SqliteError> {
         let row = Row { table: "events", account: self.account };
-        let user = row.required("user", self.user.as_deref())?;
-        let factor = self.factor.as_deref().map(|factor| row.text("factor", factor)).transpose()?;
-        let detail: BTreeMap<String, String> = row.read("detail", serde_json::from_slice(&self.detail))?;
-        Ok(RecordedEvent {
-            position: self.position(),
-            user: row.read("user", UserId::new(row.text("user", user)?))?,
-            event: AuditEvent {
-                sequence: row.number("sequence", self.sequence)?,
-                at: row.time("at", self.at)?,
-                kind: EventKind::from_name(row.text("kind", &self.kind)?),
-                factor: row.read("factor", factor.map(str::parse).transpose())?,
-                actor: row.text("actor", &self.actor)?.to_owned(),
-                detail,
-                previous: EventHash(row.read("previous", self.previous.as_slice().try_into())?),
-                hash: EventHash(row.read("hash", self.hash.as_slice().try_into())?),
-            },
-        })
+        let text = |column, bytes: Option<&'_ [u8]>| bytes.map(|bytes| row.text(column, bytes)).transpose();
+        let columns = EventColumns {
+            id: self.id,
+            user: text("user", self.user.as_deref())?,
+            sequence: self.sequence,
+            at: self.at,
+            kind: row.text("kind", &self.kind)?,
+            factor: text("factor", self.factor.as_deref())?,
+            actor: row.text("actor", &self.actor)?,
+            detail: &self.detail,
+            previous: &self.previous,
+            hash: &self.hash,
+        };
+        Ok(columns.read(row)?)
     }
 
     /// What is told of an event that cannot be read.
     pub(crate) fn unreadable(&self, tenant: Vec<u8>, error: &SqliteError) -> UnreadableEvent {
         let place = AccountPlace { tenant, user: self.user.clone().unwrap_or_default() };
-        UnreadableEvent { position: self.position(), place, what: error.to_string() }
-    }
-
-    /// Every statement asks for ids above one that is not negative.
-    fn position(&self) -> EventPosition {
-        EventPosition(self.id.unsigned_abs())
+        UnreadableEvent { position: EventColumns::position(self.id), place, what: error.to_string() }
     }
 }

@@ -1,10 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod account_change;
 mod accounts;
 mod api_keys;
 mod challenges;
 mod change;
-mod column;
 mod deliveries;
 mod error;
 mod events;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 
-use crate::{SqliteStore, accounts, api_keys, challenges, change, deliveries, events, throttle};
+use crate::{SqliteStore, account_change, accounts, api_keys, challenges, deliveries, events, throttle};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
 const STATEMENTS: [(&str, &[&str]); 39] = [
@@ -18,23 +18,23 @@ const STATEMENTS: [(&str, &[&str]); 39] = [
     (events::EVENTS_OF_USER, &[]),
     (api_keys::FIND_API_KEYS, &[]),
     (api_keys::LIST_API_KEYS, &["SCAN api_keys"]),
-    (change::NEW_ACCOUNTS, &[]),
-    (change::CHANGE_ACCOUNTS, &[]),
-    (change::PUT_FACTORS, &[]),
-    (change::ADD_EVENTS, &[]),
-    (change::REMOVE_FACTOR, &[]),
-    (change::CLAIM_HANDLE, &[]),
-    (change::RELEASE_HANDLE, &[]),
-    (change::HANDLE_OWNER, &[]),
-    (change::REMOVE_CODES, &[]),
-    (change::ADD_CODE_SET, &[]),
-    (change::ADD_CODE, &[]),
-    (change::SPEND_CODE, &[]),
-    (change::MOVE_BASE, &[]),
-    (change::REMOVE_EVENTS, &[]),
-    (change::ADD_API_KEY, &["SCAN api_keys"]),
-    (change::REVOKE_API_KEY, &[]),
-    (change::USE_API_KEY, &[]),
+    (account_change::NEW_ACCOUNTS, &[]),
+    (account_change::CHANGE_ACCOUNTS, &[]),
+    (account_change::PUT_FACTORS, &[]),
+    (account_change::ADD_EVENTS, &[]),
+    (account_change::REMOVE_FACTOR, &[]),
+    (account_change::CLAIM_HANDLE, &[]),
+    (account_change::RELEASE_HANDLE, &[]),
+    (account_change::HANDLE_OWNER, &[]),
+    (account_change::REMOVE_CODES, &[]),
+    (account_change::ADD_CODE_SET, &[]),
+    (account_change::ADD_CODE, &[]),
+    (account_change::SPEND_CODE, &[]),
+    (accounts::MOVE_BASE, &[]),
+    (accounts::REMOVE_EVENTS, &[]),
+    (api_keys::ADD_API_KEY, &["SCAN api_keys"]),
+    (api_keys::REVOKE_API_KEY, &[]),
+    (api_keys::USE_API_KEY, &[]),
     (challenges::GET_CHALLENGE, &[]),
     (challenges::PUT_CHALLENGE, &[]),
     (challenges::FORGET_CHALLENGES, &[]),
@@ -74,7 +74,7 @@ async fn check(connection: &mut SqliteConnection) {
         for (_, _, _, step) in plan {
             assert!(!scans(&step) || allowed.contains(&step.as_str()), "{step}: {statement}");
             // Factors are few, and so is what comes in one batch; whole pages are not to be sorted.
-            let few = [accounts::LOAD, change::ADD_EVENTS];
+            let few = [accounts::LOAD, account_change::ADD_EVENTS];
             let sorts = step.contains("TEMP B-TREE") && !few.contains(&statement);
             assert!(!sorts || statement == api_keys::LIST_API_KEYS, "{step}: {statement}");
             used.push_str(&step);

@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Bucket, Charge, Quota};
+use mfa_rows::{BucketColumns, integer};
 use serde::Serialize;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::change::{Outcome, Write, execute, json};
-use crate::column::{Row, integer, millis};
+use crate::change::{Change, Outcome, execute, json};
 use crate::writer::Writer;
 use crate::{SqliteError, SqliteStore};
 
@@ -78,8 +78,8 @@ struct Read {
 }
 
 /// A bucket, as it is written.
-#[derive(Clone, Serialize)]
-pub(crate) struct BucketRow {
+#[derive(Serialize)]
+struct BucketRow {
     key: String,
     arrival: i64,
     latest: i64,
@@ -169,7 +169,7 @@ impl Buckets {
         };
         let written = match charged.iter().map(BucketRow::of).collect::<Result<Vec<_>, _>>() {
             Ok(rows) if rows.is_empty() => Ok(Outcome::Made),
-            Ok(rows) => writer.make(Write::PutBuckets(rows)).await,
+            Ok(rows) => writer.make(Put(rows)).await,
             Err(error) => Err(error),
         };
         let mut known = self.known();
@@ -199,31 +199,25 @@ impl Buckets {
 
 impl BucketRow {
     fn of((key, bucket): &(String, Bucket)) -> Result<Self, SqliteError> {
-        Ok(Self {
-            key: key.clone(),
-            arrival: integer("arrival", bucket.arrival_micros())?,
-            latest: integer("latest", bucket.latest_micros())?,
-            kept_until: kept_until(*bucket),
-        })
+        let BucketColumns { arrival, latest, kept_until } = BucketColumns::of(*bucket)?;
+        Ok(Self { key: key.clone(), arrival, latest, kept_until })
     }
 }
 
-/// An hour after the bucket has recovered, up to the next full hour: a time that seldom changes, so that
-/// a charge seldom touches the index.
-fn kept_until(bucket: Bucket) -> i64 {
-    const HOUR: u64 = 60 * 60 * 1000;
-    let hours = bucket.recovered_at().unix_millis().div_ceil(HOUR) + 1;
-    millis(Timestamp::from_unix_millis(hours * HOUR))
-}
-
-/// Writes buckets, and forgets some that nobody needs any more: up to twice as many, so that they become
+/// Buckets that were charged. Some are forgotten that nobody needs any more: up to twice as many, so that they become
 /// fewer, and by the earliest time that was told, so that a clock that is ahead makes nobody forget.
-pub(crate) async fn write(to: &mut SqliteConnection, rows: &[BucketRow]) -> Result<Outcome, SqliteError> {
-    let most = integer("LIMIT", 2 * rows.len() as u64)?;
-    let now = rows.iter().map(|row| row.latest / 1000).min().unwrap_or_default();
-    execute(to, sqlx::query(FORGET_BUCKETS).bind(now).bind(most)).await?;
-    execute(to, sqlx::query(WRITE_BUCKETS).bind(json(&rows)?)).await?;
-    Ok(Outcome::Made)
+struct Put(Vec<BucketRow>);
+
+#[async_trait]
+impl Change for Put {
+    async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        let Self(rows) = self;
+        let most = integer("LIMIT", 2 * rows.len() as u64)?;
+        let now = rows.iter().map(|row| row.latest / 1000).min().unwrap_or_default();
+        execute(to, sqlx::query(FORGET_BUCKETS).bind(now).bind(most)).await?;
+        execute(to, sqlx::query(WRITE_BUCKETS).bind(json(&rows)?)).await?;
+        Ok(Outcome::Made)
+    }
 }
 
 /// Reads buckets together; the default one where there is none.
@@ -234,11 +228,9 @@ pub(crate) async fn read(readers: &SqlitePool, keys: Vec<String>) -> Result<Vec<
         .fetch_all(readers)
         .await
         .map_err(SqliteError::from_driver)?;
-    let row = Row { table: "throttles", account: 0 };
     let mut buckets = HashMap::with_capacity(rows.len());
     for (key, arrival, latest) in rows {
-        let bucket = Bucket::from_micros(row.number("arrival", arrival)?, row.number("latest", latest)?);
-        buckets.insert(key, bucket);
+        buckets.insert(key, BucketColumns::read(arrival, latest)?);
     }
     Ok(keys.iter().map(|key| buckets.get(key).copied().unwrap_or_default()).collect())
 }
@@ -300,14 +292,5 @@ mod tests {
         }
         assert!(matches!(one_at_all(&buckets, "alice", read), Err(SqliteError::Unwritten)));
         assert!(matches!(one_at_all(&buckets, "0", read), Ok(Ok(Charge::Refused { .. }))));
-    }
-
-    #[test]
-    fn a_bucket_is_kept_for_an_hour_after_it_recovered_and_not_for_more_than_two() {
-        let hour = 3_600_000_000;
-        for arrival in [1, hour - 1, hour, hour + 1, 1_700_000_000_000_000] {
-            let kept = u64::try_from(kept_until(Bucket::from_micros(arrival, 0))).unwrap() * 1000;
-            assert!((arrival + hour..=arrival + 2 * hour).contains(&kept), "{arrival} is kept until {kept}");
-        }
     }
 }

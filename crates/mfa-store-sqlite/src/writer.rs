@@ -3,12 +3,15 @@
 //! A commit costs one wait for the disk. Whatever was queued during that wait is committed together
 //! by the next one, so the more there is to do, the less each costs; and alone, nothing waits.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::SqliteError;
-use crate::change::{Outcome, Write, make_all};
+use crate::account_change::{AccountChange, change_accounts};
+use crate::change::{Change, Outcome};
 
 /// Changes that may be queued; further callers wait.
 const MAX_QUEUED: usize = 1024;
@@ -19,6 +22,14 @@ const MAX_TOGETHER: usize = 256;
 /// A handle on the task. The task ends when the last one is gone, or after [`Writer::close`].
 #[derive(Clone)]
 pub(crate) struct Writer(mpsc::Sender<Request>);
+
+/// What is to be made.
+pub(crate) enum Write {
+    /// A change of an account; many of these are made at once.
+    Account(AccountChange),
+    /// Anything else, made by itself.
+    Other(Box<dyn Change>),
+}
 
 enum Request {
     Make(Box<Job>),
@@ -41,9 +52,9 @@ impl Writer {
     }
 
     /// Makes a change, durably, if its guard holds.
-    pub(crate) async fn make(&self, change: Write) -> Result<Outcome, SqliteError> {
+    pub(crate) async fn make(&self, change: impl Into<Write>) -> Result<Outcome, SqliteError> {
         let (answer, answered) = oneshot::channel();
-        let job = Request::Make(Box::new(Job { change, answer }));
+        let job = Request::Make(Box::new(Job { change: change.into(), answer }));
         self.0.send(job).await.map_err(|_| SqliteError::Closed)?;
         answered.await.map_err(|_| SqliteError::Closed)?
     }
@@ -150,6 +161,51 @@ async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<
     transaction.commit().await.map_err(Failure::transaction)?;
     let made = awaited.into_iter().map(|awaited| if awaited { made.next() } else { None });
     Ok(made.map(|made| made.unwrap_or(Outcome::Refused)).collect())
+}
+
+/// Makes changes inside a transaction, as if one after the other; tells what became of each. One whose
+/// guard did not hold changes nothing.
+async fn make_all(to: &mut SqliteConnection, changes: &[&Write]) -> Result<Vec<Outcome>, SqliteError> {
+    let mut outcomes = Vec::with_capacity(changes.len());
+    let mut rest = changes;
+    while let Some(first) = rest.first() {
+        let wave = wave(rest);
+        if wave.is_empty() {
+            outcomes.push(match first {
+                Write::Account(change) => change.make_alone(to).await?,
+                Write::Other(change) => change.make(to).await?,
+            });
+            rest = &rest[1..];
+        } else {
+            rest = &rest[wave.len()..];
+            outcomes.extend(change_accounts(to, &wave).await?.into_iter().map(Outcome::of));
+        }
+    }
+    Ok(outcomes)
+}
+
+/// The changes at the beginning that can be made at once: those of accounts, none twice, and none that
+/// claims a handle. Of two at the same version of one account, or of one handle, the second must see what the first
+/// has done.
+fn wave<'a>(changes: &[&'a Write]) -> Vec<&'a AccountChange> {
+    let mut accounts = HashSet::new();
+    let of_account = changes.iter().map_while(|change| match change {
+        Write::Account(change) if change.delta.handles().is_empty() => Some(change),
+        Write::Account(_) | Write::Other(_) => None,
+    });
+    of_account.take_while(|change| accounts.insert(&change.key)).collect()
+}
+
+impl From<AccountChange> for Write {
+    fn from(change: AccountChange) -> Self {
+        Self::Account(change)
+    }
+}
+
+impl<C: Change + 'static> From<C> for Write {
+    fn from(change: C) -> Self {
+        Self::Other(Box::new(change))
+    }
 }
 
 impl Job {

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod account;
+mod api_key;
+mod backup_codes;
+mod bucket;
+mod challenge;
+mod column;
+mod delivery;
+mod event;
+mod factor;
+
+pub use account::{AccountColumns, EntryColumns};
+pub use api_key::ApiKeyColumns;
+pub use backup_codes::backup_codes;
+pub use bucket::BucketColumns;
+pub use challenge::{CHALLENGES_KEPT, ChallengeColumns};
+pub use column::{ColumnError, Row, integer, millis};
+pub use delivery::DeliveryColumns;
+pub use event::EventColumns;
+pub use factor::FactorColumns;
+
+/// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
+/// is not to look at all of very many.
+pub const LOOK: i64 = 20;

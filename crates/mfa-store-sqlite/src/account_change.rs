@@ -1,0 +1,316 @@
+//! Changes of accounts, many in a few statements. Every guard is in a WHERE clause, every verdict from what the
+//! statement returns.
+
+use std::collections::HashMap;
+
+use data_encoding::HEXUPPER;
+use mfa_domain::account::{Attempts, BackupCodes};
+use mfa_domain::{
+    AccountKey, AuditEvent, BackupCodesChange, Data, Delta, FactorChange, FactorId, HandleChange, Version,
+};
+use mfa_rows::{integer, millis};
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use crate::SqliteError;
+use crate::change::{Outcome, execute, json};
+use crate::rows::FactorRow;
+
+/// A whole wave of changes is one JSON array, and each of these statements makes all of it.
+///
+/// For version zero: the account is new. One that is there already, at any version, is a conflict.
+pub(crate) const NEW_ACCOUNTS: &str = "
+    INSERT INTO accounts
+        (tenant, user, version, failures, forgiven, recent_failures, verified_low, verified_medium, verified_high, audit_sequence, audit_hash,
+         answers, data)
+    SELECT
+        c.value ->> 'tenant', c.value ->> 'user', 1, c.value ->> 'failures', c.value ->> 'forgiven',
+        c.value ->> 'recent_failures', c.value ->> 'verified_low', c.value ->> 'verified_medium',
+        c.value ->> 'verified_high', c.value ->> 'audit_sequence',
+        unhex(c.value ->> 'audit_hash'), unhex(c.value ->> 'answers'),
+        c.value ->> 'data'
+    FROM json_each(?) c WHERE true
+    ON CONFLICT (tenant, user) DO NOTHING
+    RETURNING id, tenant, user";
+
+pub(crate) const CHANGE_ACCOUNTS: &str = "
+    UPDATE accounts
+    SET failures = c.value ->> 'failures', forgiven = c.value ->> 'forgiven',
+        recent_failures = c.value ->> 'recent_failures', verified_low = c.value ->> 'verified_low',
+        verified_medium = c.value ->> 'verified_medium', verified_high = c.value ->> 'verified_high',
+        audit_sequence = c.value ->> 'audit_sequence', audit_hash = unhex(c.value ->> 'audit_hash'),
+        answers = coalesce(unhex(c.value ->> 'answers'), answers), data = coalesce(c.value ->> 'data', data),
+        version = version + 1
+    FROM json_each(?) c
+    WHERE tenant = c.value ->> 'tenant' AND user = c.value ->> 'user' AND version = c.value ->> 'version'
+    RETURNING id, tenant, user";
+
+/// A factor that is there keeps its number, and with it its place in the order of creation.
+pub(crate) const PUT_FACTORS: &str = "
+    INSERT INTO factors
+        (account, id, kind, label, state, expires_at, replaces, created_at, last_used_at, key_id, secret, data)
+    SELECT
+        f.value ->> 'account', f.value ->> 'id', f.value ->> 'kind', f.value ->> 'label', f.value ->> 'state',
+        f.value ->> 'expires_at', f.value ->> 'replaces', f.value ->> 'created_at',
+        f.value ->> 'last_used_at', f.value ->> 'key_id', unhex(f.value ->> 'secret'), f.value ->> 'data'
+    FROM json_each(?) f WHERE true
+    ON CONFLICT (account, id) DO UPDATE
+    SET kind = excluded.kind, label = excluded.label, state = excluded.state,
+        expires_at = excluded.expires_at, replaces = excluded.replaces, created_at = excluded.created_at,
+        last_used_at = excluded.last_used_at, key_id = excluded.key_id, secret = excluded.secret,
+        data = excluded.data";
+
+pub(crate) const ADD_EVENTS: &str = "
+    INSERT INTO events (tenant, account, sequence, at, kind, factor, actor, detail, previous, hash)
+    SELECT
+        e.value ->> 'tenant', e.value ->> 'account', e.value ->> 'sequence', e.value ->> 'at',
+        e.value ->> 'kind', e.value ->> 'factor', e.value ->> 'actor', e.value ->> 'detail',
+        unhex(e.value ->> 'previous'), unhex(e.value ->> 'hash')
+    FROM json_each(?) e ORDER BY e.key";
+
+/// Nobody else has it: that was looked at in the same transaction.
+pub(crate) const CLAIM_HANDLE: &str =
+    "INSERT INTO handles (tenant, handle, account) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+
+pub(crate) const RELEASE_HANDLE: &str = "DELETE FROM handles WHERE tenant = ? AND handle = ? AND account = ?";
+
+/// Whose handle it is.
+pub(crate) const HANDLE_OWNER: &str = "
+    SELECT a.user FROM handles h JOIN accounts a ON a.id = h.account WHERE h.tenant = ? AND h.handle = ?";
+
+pub(crate) const REMOVE_FACTOR: &str = "DELETE FROM factors WHERE account = ? AND id = ?";
+
+/// The codes of the set go with it.
+pub(crate) const REMOVE_CODES: &str = "DELETE FROM backup_code_sets WHERE account = ?";
+
+pub(crate) const ADD_CODE_SET: &str =
+    "INSERT INTO backup_code_sets (account, scheme, issued_at) VALUES (?, ?, ?)";
+
+pub(crate) const ADD_CODE: &str =
+    "INSERT INTO backup_codes (account, place, hash, spent_at) VALUES (?, ?, ?, ?)";
+
+pub(crate) const SPEND_CODE: &str = "UPDATE backup_codes SET spent_at = ? WHERE account = ? AND place = ?";
+
+/// A change of one account.
+pub(crate) struct AccountChange {
+    pub(crate) key: AccountKey,
+    pub(crate) expected: Version,
+    pub(crate) delta: Delta,
+}
+
+impl AccountChange {
+    /// Makes it, unless it claims a handle that is another account's.
+    pub(crate) async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
+        if self.claims_another_accounts(to).await? {
+            return Ok(Outcome::HandleTaken);
+        }
+        Ok(Outcome::of(change_accounts(to, &[self]).await? == [true]))
+    }
+
+    async fn claims_another_accounts(&self, to: &mut SqliteConnection) -> Result<bool, SqliteError> {
+        for change in self.delta.handles() {
+            let HandleChange::Claim(handle) = change else { continue };
+            let owner =
+                sqlx::query_scalar(HANDLE_OWNER).bind(self.key.tenant.as_str()).bind(handle.as_bytes());
+            let owner: Option<Vec<u8>> =
+                owner.fetch_optional(&mut *to).await.map_err(SqliteError::from_driver)?;
+            if owner.is_some_and(|owner| owner != self.key.user.as_str().as_bytes()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Makes changes of different accounts that claim no handle; tells which were made.
+pub(crate) async fn change_accounts(
+    to: &mut SqliteConnection,
+    changes: &[&AccountChange],
+) -> Result<Vec<bool>, SqliteError> {
+    let won = swap_versions(to, changes).await?;
+    let id =
+        |change: &AccountChange| won.get(&(change.key.tenant.as_str(), change.key.user.as_str())).copied();
+    let mut factors = Vec::new();
+    let mut events = Vec::new();
+    for change in changes {
+        let Some(account) = id(change) else { continue };
+        for factor in change.delta.factors() {
+            match factor {
+                FactorChange::Put(factor) => {
+                    factors.push(FactorOf { account, factor: FactorRow::of(factor)? });
+                }
+                FactorChange::Remove(id) => {
+                    // In the order of the delta: what was put before may be what goes.
+                    put_factors(to, &mut factors).await?;
+                    execute(to, sqlx::query(REMOVE_FACTOR).bind(account).bind(id.to_string())).await?;
+                }
+            }
+        }
+        if let Some(codes) = change.delta.backup_codes() {
+            change_codes(to, account, codes).await?;
+        }
+        for handle in change.delta.handles() {
+            let (statement, handle) = match handle {
+                HandleChange::Claim(handle) => (CLAIM_HANDLE, handle),
+                HandleChange::Release(handle) => (RELEASE_HANDLE, handle),
+            };
+            let tenant = change.key.tenant.as_str();
+            execute(to, sqlx::query(statement).bind(tenant).bind(handle.as_bytes()).bind(account)).await?;
+        }
+        for event in change.delta.events() {
+            events.push(EventRow::of(&change.key, account, event)?);
+        }
+    }
+    put_factors(to, &mut factors).await?;
+    execute(to, sqlx::query(ADD_EVENTS).bind(json(&events)?)).await?;
+    Ok(changes.iter().map(|change| id(change).is_some()).collect())
+}
+
+/// The compare-and-swap: gives the accounts whose version was the expected one, with their ids.
+async fn swap_versions<'a>(
+    to: &mut SqliteConnection,
+    changes: &[&'a AccountChange],
+) -> Result<HashMap<(&'a str, &'a str), i64>, SqliteError> {
+    let (new, known): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|change| change.expected == Version::default());
+    let mut swapped: Vec<(i64, String, String)> = Vec::new();
+    for (statement, changes) in [(NEW_ACCOUNTS, new), (CHANGE_ACCOUNTS, known)] {
+        if !changes.is_empty() {
+            let rows = changes.into_iter().map(SwapRow::of).collect::<Result<Vec<_>, _>>()?;
+            let swap = sqlx::query_as(statement).bind(json(&rows)?);
+            swapped.extend(swap.fetch_all(&mut *to).await.map_err(SqliteError::from_driver)?);
+        }
+    }
+    let ids: HashMap<_, _> =
+        swapped.iter().map(|(id, tenant, user)| ((tenant.as_str(), user.as_str()), *id)).collect();
+    let won = changes.iter().filter_map(|change| {
+        let key = (change.key.tenant.as_str(), change.key.user.as_str());
+        ids.get(&key).map(|id| (key, *id))
+    });
+    Ok(won.collect())
+}
+
+/// What a version is swapped with.
+#[derive(Serialize)]
+struct SwapRow<'a> {
+    tenant: &'a str,
+    user: &'a str,
+    version: i64,
+    failures: u32,
+    forgiven: u32,
+    recent_failures: String,
+    verified_low: Option<i64>,
+    verified_medium: Option<i64>,
+    verified_high: Option<i64>,
+    audit_sequence: i64,
+    audit_hash: String,
+    /// None leaves them as they are.
+    answers: Option<String>,
+    /// None leaves them as they are.
+    data: Option<&'a str>,
+}
+
+impl<'a> SwapRow<'a> {
+    fn of(change: &'a AccountChange) -> Result<Self, SqliteError> {
+        let AccountChange { key, expected, delta } = change;
+        let Attempts { failures, forgiven, recent, verified } = delta.attempts();
+        let recent: Vec<i64> = recent.iter().map(|at| millis(*at)).collect();
+        let head = delta.audit_head();
+        Ok(Self {
+            tenant: key.tenant.as_str(),
+            user: key.user.as_str(),
+            version: integer("version", expected.0)?,
+            failures: *failures,
+            forgiven: *forgiven,
+            recent_failures: json(&recent)?,
+            verified_low: verified.low.map(millis),
+            verified_medium: verified.medium.map(millis),
+            verified_high: verified.high.map(millis),
+            audit_sequence: integer("audit_sequence", head.sequence)?,
+            audit_hash: HEXUPPER.encode(&head.hash.0),
+            answers: delta.answers().map(|answers| HEXUPPER.encode(&answers.to_bytes())),
+            data: delta.data().map(Data::as_str),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct FactorOf {
+    account: i64,
+    #[serde(flatten)]
+    factor: FactorRow,
+}
+
+async fn put_factors(to: &mut SqliteConnection, factors: &mut Vec<FactorOf>) -> Result<(), SqliteError> {
+    if !factors.is_empty() {
+        execute(to, sqlx::query(PUT_FACTORS).bind(json(factors)?)).await?;
+        factors.clear();
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct EventRow<'a> {
+    tenant: &'a str,
+    account: i64,
+    sequence: i64,
+    at: i64,
+    kind: &'a str,
+    factor: Option<String>,
+    actor: &'a str,
+    detail: String,
+    previous: String,
+    hash: String,
+}
+
+impl<'a> EventRow<'a> {
+    fn of(key: &'a AccountKey, account: i64, event: &'a AuditEvent) -> Result<Self, SqliteError> {
+        Ok(Self {
+            tenant: key.tenant.as_str(),
+            account,
+            sequence: integer("sequence", event.sequence)?,
+            at: millis(event.at),
+            kind: event.kind.as_str(),
+            factor: event.factor.as_ref().map(FactorId::to_string),
+            actor: &event.actor,
+            detail: json(&event.detail)?,
+            previous: HEXUPPER.encode(&event.previous.0),
+            hash: HEXUPPER.encode(&event.hash.0),
+        })
+    }
+}
+
+async fn change_codes(
+    to: &mut SqliteConnection,
+    account: i64,
+    change: &BackupCodesChange,
+) -> Result<(), SqliteError> {
+    match change {
+        BackupCodesChange::Spend { place, at } => {
+            let place = integer("place", *place as u64)?;
+            execute(to, sqlx::query(SPEND_CODE).bind(millis(*at)).bind(account).bind(place)).await?;
+        }
+        BackupCodesChange::Remove => {
+            execute(to, sqlx::query(REMOVE_CODES).bind(account)).await?;
+        }
+        BackupCodesChange::Replace(set) => {
+            execute(to, sqlx::query(REMOVE_CODES).bind(account)).await?;
+            add_codes(to, account, set).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn add_codes(to: &mut SqliteConnection, account: i64, set: &BackupCodes) -> Result<(), SqliteError> {
+    let add = sqlx::query(ADD_CODE_SET).bind(account).bind(&set.scheme).bind(millis(set.issued_at));
+    execute(to, add).await?;
+    for (place, code) in (0_i64..).zip(&set.codes) {
+        let add = sqlx::query(ADD_CODE)
+            .bind(account)
+            .bind(place)
+            .bind(code.hash.0.as_slice())
+            .bind(code.spent_at.map(millis));
+        execute(to, add).await?;
+    }
+    Ok(())
+}
