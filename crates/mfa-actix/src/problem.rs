@@ -375,6 +375,7 @@ impl From<PolicyDenial> for Problem {
             PolicyDenial::UnknownFactor => ProblemCode::NotFound,
             PolicyDenial::NotEnrolled => ProblemCode::NotEnrolled,
             PolicyDenial::Disabled => ProblemCode::Disabled,
+            PolicyDenial::Locked { .. } => ProblemCode::Locked,
             PolicyDenial::OperatorsOnly => return Self::forbidden(&[Scope::Admin]),
             PolicyDenial::TooManyFactors { .. } => ProblemCode::TooManyFactors,
             PolicyDenial::KindNotAdmitted => return Self::invalid("kind", denial),

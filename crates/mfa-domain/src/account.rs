@@ -39,8 +39,8 @@ pub use backup_codes::{BackupCodes, CodeHash, HashedCode};
 pub use claim::Claim;
 pub use codes::Codes;
 pub use factor::{
-    Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, SentCodes, StoredFactor, TotpDevice,
-    UnknownAuthenticator, UnreadableFactor,
+    AddressDevice, Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, StoredFactor,
+    TotpDevice, UnknownAuthenticator, UnreadableFactor,
 };
 pub use verification::{Assurance, Verification, Verifications};
 pub use verify::{BackupCodesLeft, CodeRejection, Verdict, Verified};
@@ -129,6 +129,12 @@ pub enum PolicyDenial {
     /// Too many failures in a row: factors must be bound anew.
     #[error("too many failures in a row; the account must be reset")]
     Disabled,
+    /// Too many wrong codes: nothing is sent for now.
+    #[error("too many wrong codes; nothing is sent for now")]
+    Locked {
+        /// When it is again.
+        until: Timestamp,
+    },
     /// The user has as many factors as the policy allows.
     #[error("the user has as many factors as allowed: {most}")]
     TooManyFactors {

@@ -21,8 +21,8 @@ pub struct Actor {
     caller: Caller,
 }
 
-/// The name of who calls, such as an API key of a host, compared exactly. It is cleaned of control characters and cut
-/// to 128 characters, so that it can never fail a request.
+/// The name of who calls, such as an API key of a host. It is cleaned of control characters and cut to 128 characters, so
+/// that it can never fail a request; what is left is compared exactly.
 ///
 /// ```
 /// use mfa_domain::Caller;

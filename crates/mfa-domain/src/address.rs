@@ -49,14 +49,14 @@ impl Address {
         &self.0
     }
 
-    /// What its owner knows it by, and others cannot write to: the first character and the domain, or the last two
-    /// characters of what has no domain.
+    /// What its owner knows it by: the domain, and the first character before it if there are more than two; or the last
+    /// two characters of what has no domain and more than four.
     #[must_use]
     pub fn masked(&self) -> String {
         const HIDDEN: &str = "•••";
         if let Some((local, domain)) = self.0.rsplit_once('@') {
-            let first: String = local.chars().take(1).collect();
-            return format!("{first}{HIDDEN}@{domain}");
+            let first = local.chars().next().filter(|_| local.chars().count() > 2);
+            return format!("{}{HIDDEN}@{domain}", first.map_or_else(String::new, String::from));
         }
         let tail = self.0.char_indices().rev().nth(1).map_or(0, |(at, _)| at);
         let shown = if self.0.chars().count() > 4 { &self.0[tail..] } else { "" };
@@ -81,7 +81,8 @@ mod tests {
         }
         for (address, masked) in [
             ("eve@example.com", "e•••@example.com"),
-            ("e@example.com", "e•••@example.com"),
+            ("e@example.com", "•••@example.com"),
+            ("ev@example.com", "•••@example.com"),
             ("@x@y@example.com", "@•••@example.com"),
             ("+4915112345678", "•••78"),
             ("1234", "•••"),

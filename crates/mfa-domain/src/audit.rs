@@ -73,7 +73,7 @@ pub enum EventKind {
     FactorAhead,
     /// A factor's secret was sealed anew with the newest key.
     SecretResealed,
-    /// A code is sent to an address of the user.
+    /// A code was made, and is sent to an address of the user.
     CodeSent,
     /// A code was accepted.
     Verified,

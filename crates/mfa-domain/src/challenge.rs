@@ -6,14 +6,15 @@ use std::str::FromStr;
 use data_encoding::HEXLOWER;
 use thiserror::Error;
 
+use crate::account::{Claim, Factor};
 use crate::identity::InvalidId;
 use crate::{AccountKey, Caller, FactorId, TenantId, Timestamp, UserId};
 
+mod code_digest;
 mod open;
-mod sent_code;
 
+pub(crate) use code_digest::{CodeDigest, code_from_entropy};
 pub(crate) use open::{OpenChallenge, Step};
-pub(crate) use sent_code::{SentCode, code_from_entropy};
 
 /// One first step of an authentication or enrolment that waits for its second: a code that was sent, a
 /// `WebAuthn` ceremony, a push prompt.
@@ -128,6 +129,20 @@ impl Challenge {
     #[must_use]
     pub fn account(&self) -> Option<AccountKey> {
         self.user.clone().map(|user| AccountKey::new(self.tenant.clone(), user))
+    }
+
+    /// Whose answer it waits for, if that is one factor.
+    pub(crate) fn whose(&self) -> Option<(AccountKey, FactorId)> {
+        self.account().zip(self.factor)
+    }
+
+    /// Whether an answer by that factor of that account is good for `purpose` and fits what is asked.
+    pub(crate) fn is_for(&self, account: &AccountKey, factor: &Factor, purpose: Purpose) -> bool {
+        self.tenant == account.tenant
+            && self.user.as_ref() == Some(&account.user)
+            && self.factor == Some(factor.id)
+            && self.purpose == purpose
+            && factor.takes(&Claim::Response(&self.kind))
     }
 
     /// Whether it is too late for an answer.

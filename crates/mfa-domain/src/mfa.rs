@@ -62,7 +62,7 @@ pub struct Mfa {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Undecided {
-    /// The account store failed.
+    /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A secret could not be sealed or opened.
@@ -189,6 +189,11 @@ impl<'a> Transaction<'a> {
     /// Reads the account, unless it was tried too often.
     async fn load(&mut self) -> Result<(Account, Context<'a>), Undecided> {
         self.read(true).await
+    }
+
+    /// The same for what looks at no backup codes.
+    async fn load_without_backup_codes(&mut self) -> Result<(Account, Context<'a>), Undecided> {
+        self.read(false).await
     }
 
     /// The same to verify `code`, which looks at backup codes only if it may be one.

@@ -97,9 +97,7 @@ impl Ports {
         self.entropy = entropy;
         self
     }
-}
 
-impl Ports {
     /// With a store of challenges.
     #[must_use]
     pub fn challenges(mut self, challenges: Arc<dyn ChallengeStore>) -> Self {
@@ -107,7 +105,7 @@ impl Ports {
         self
     }
 
-    /// With somebody who sends codes.
+    /// With a sender of codes.
     #[must_use]
     pub fn sender(mut self, sender: Arc<dyn Sender>) -> Self {
         self.sender = sender;
@@ -122,22 +120,22 @@ struct Missing;
 #[async_trait]
 impl ChallengeStore for Missing {
     async fn put(&self, _: &Challenge) -> Result<(), StoreError> {
-        Err(StoreError::new("there is no store of challenges"))
+        Err(StoreError::new("no store of challenges was chosen"))
     }
 
     async fn get(&self, _: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        Err(StoreError::new("there is no store of challenges"))
+        Err(StoreError::new("no store of challenges was chosen"))
     }
 
     async fn swap(&self, _: &ChallengeId, _: Version, _: &Progress) -> Result<Commit, StoreError> {
-        Err(StoreError::new("there is no store of challenges"))
+        Err(StoreError::new("no store of challenges was chosen"))
     }
 }
 
 #[async_trait]
 impl Sender for Missing {
     async fn send(&self, _: &CodeMessage<'_>) -> Result<(), SenderError> {
-        Err(SenderError::new("there is nobody to send it"))
+        Err(SenderError::new("no sender was chosen"))
     }
 }
 

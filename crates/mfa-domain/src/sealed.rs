@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::account::CallId;
-use crate::{AccountKey, ChallengeId, FactorId, FactorKind, TenantId};
+use crate::{AccountKey, Challenge, FactorId, FactorKind, UserId};
 
 /// An encrypted secret, and the name of the key that opens it.
 ///
@@ -41,13 +41,9 @@ pub enum SealContext<'a> {
         /// To which call.
         call: CallId,
     },
-    /// What a challenge holds, such as the digest of the code that was sent.
-    Challenge {
-        /// Of which tenant.
-        tenant: &'a TenantId,
-        /// Which challenge.
-        challenge: ChallengeId,
-    },
+    /// What a challenge holds, such as the digest of the code that was sent. All that the challenge is bound to is part
+    /// of it; its progress and when it was made are not.
+    Challenge(&'a Challenge),
 }
 
 impl SealContext<'_> {
@@ -68,8 +64,22 @@ impl SealContext<'_> {
             Self::Answer { account: AccountKey { tenant, user }, call } => {
                 parts(b"mfa answer v1", &[tenant.as_str().as_bytes(), user.as_str().as_bytes(), &call.0])
             }
-            Self::Challenge { tenant, challenge } => {
-                parts(b"mfa challenge v1", &[tenant.as_str().as_bytes(), challenge.as_bytes()])
+            Self::Challenge(challenge) => {
+                let Challenge { id, tenant, user, factor, kind, purpose, caller, expires_at, .. } = challenge;
+                parts(
+                    b"mfa challenge v1",
+                    &[
+                        tenant.as_str().as_bytes(),
+                        id.as_bytes(),
+                        // Neither is ever empty where there is one.
+                        user.as_ref().map_or("", UserId::as_str).as_bytes(),
+                        factor.as_ref().map_or(&[], |factor| factor.as_bytes().as_slice()),
+                        kind.as_str().as_bytes(),
+                        purpose.as_str().as_bytes(),
+                        caller.as_str().as_bytes(),
+                        &expires_at.unix_millis().to_be_bytes(),
+                    ],
+                )
             }
         }
     }
@@ -113,7 +123,9 @@ impl fmt::Debug for Sealed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Timestamp, UserId};
+    use crate::{
+        Caller, ChallengeData, ChallengeId, ChallengeKind, Progress, Purpose, TenantId, Timestamp, UserId,
+    };
 
     #[test]
     fn moving_a_character_from_tenant_to_user_changes_the_associated_data() {
@@ -122,14 +134,51 @@ mod tests {
             let factor = FactorId::fresh(Timestamp::default(), &[0; 10]);
             let secret = SealContext::Factor { account: &account, factor, kind: &FactorKind::Totp };
             let answer = SealContext::Answer { account: &account, call: CallId([0; 32]) };
-            let challenge = ChallengeId::from_entropy([7; 16]);
-            let code = SealContext::Challenge { tenant: &account.tenant, challenge };
-            [secret, answer, code].map(|context| context.associated_data())
+            [secret, answer].map(|context| context.associated_data())
         };
         let (all, others) = (data("ab", "c"), data("a", "bc"));
         let all: Vec<_> = all.iter().chain(&others).collect();
         for (place, one) in all.iter().enumerate() {
             assert!(!all[place + 1..].contains(one), "{place}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_challenge_is_bound_to_is_in_its_associated_data() {
+        let one = Challenge {
+            id: ChallengeId::from_entropy([7; 16]),
+            tenant: TenantId::new("acme").unwrap(),
+            user: UserId::new("alice").ok(),
+            factor: Some(FactorId::fresh(Timestamp::default(), &[1; 10])),
+            kind: ChallengeKind::EmailCode,
+            purpose: Purpose::Enrol,
+            caller: Caller::new("shop"),
+            created_at: Timestamp::default(),
+            expires_at: Timestamp::from_unix_seconds(600),
+            progress: Progress::new(ChallengeData::default()),
+        };
+        let changes: [fn(&mut Challenge); 10] = [
+            |_| (),
+            |other| other.id = ChallengeId::from_entropy([8; 16]),
+            |other| other.tenant = TenantId::new("other").unwrap(),
+            |other| other.user = UserId::new("bob").ok(),
+            |other| other.user = None,
+            |other| other.factor = Some(FactorId::fresh(Timestamp::default(), &[2; 10])),
+            |other| other.kind = ChallengeKind::SmsCode,
+            |other| other.purpose = Purpose::Verify,
+            |other| other.caller = Caller::new("forum"),
+            |other| other.expires_at = Timestamp::from_unix_seconds(601),
+        ];
+        let bound: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                let mut other = one.clone();
+                change(&mut other);
+                SealContext::Challenge(&other).associated_data()
+            })
+            .collect();
+        for (place, data) in bound.iter().enumerate() {
+            assert!(!bound[place + 1..].contains(data), "{place}");
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::{ColumnError, Row};
 
 /// An account without what is in tables of its own.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "each is the column of that name, and says what the field of the domain says")]
+#[expect(
+    missing_docs,
+    reason = "each is the column of that name, and says what the field of the domain says"
+)]
 pub struct AccountColumns {
     pub version: i64,
     pub failures: i64,

@@ -1,9 +1,7 @@
 //! The contract of an API key store.
 
 use async_trait::async_trait;
-use mfa_domain::ports::{
-    ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, StoreError, UnreadableApiKey,
-};
+use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, StoreError, UnreadableApiKey};
 use mfa_domain::{TenantId, Timestamp};
 use mfa_rows::{ApiKeyColumns, millis};
 use sqlx::PgConnection;

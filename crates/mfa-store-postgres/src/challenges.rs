@@ -5,7 +5,6 @@ use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, UserId, Version, Versioned};
 use mfa_rows::{CHALLENGES_KEPT, ChallengeColumns, millis};
 
-
 use crate::store::reading;
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};

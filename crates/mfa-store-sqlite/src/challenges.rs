@@ -3,9 +3,7 @@
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 
-use mfa_domain::{
-    Challenge, ChallengeId, FactorId, Progress, Timestamp, UserId, Version, Versioned,
-};
+use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, Timestamp, UserId, Version, Versioned};
 use mfa_rows::{CHALLENGES_KEPT, ChallengeColumns, millis};
 use sqlx::SqliteConnection;
 
@@ -83,7 +81,8 @@ struct Swap {
 impl Change for Put {
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         let Self(challenge) = self;
-        let long_ago = millis(challenge.created_at).saturating_sub(millis(Timestamp::default().plus(CHALLENGES_KEPT)));
+        let long_ago =
+            millis(challenge.created_at).saturating_sub(millis(Timestamp::default().plus(CHALLENGES_KEPT)));
         execute(to, sqlx::query(FORGET_CHALLENGES).bind(long_ago)).await?;
         let Progress { state, failures, data } = &challenge.progress;
         let put = sqlx::query(PUT_CHALLENGE)

@@ -134,7 +134,9 @@ impl SqliteError {
 impl From<ColumnError> for SqliteError {
     fn from(error: ColumnError) -> Self {
         match error {
-            ColumnError::Undecodable { table, column, account } => Self::Undecodable { table, column, account },
+            ColumnError::Undecodable { table, column, account } => {
+                Self::Undecodable { table, column, account }
+            }
             ColumnError::TooLarge { column } => Self::TooLarge { column },
         }
     }

@@ -16,9 +16,10 @@ use async_trait::async_trait;
 use mfa_domain::account::CodeHash;
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, ChallengeStore,
-    Clock, CodeHasher, Commit, DeliveryStore, Deviation, Entropy, EntropyError, EventPage, EventPosition,
-    EventQuery, HasherError, ReferenceClock, ReferenceClockError, Signature, SignatureVerifier, Signer,
-    SignerError, StoreError, Throttle, ThrottleKey, TrailPage, Vault, VaultError,
+    Clock, CodeHasher, CodeMessage, Commit, DeliveryStore, Deviation, Entropy, EntropyError, EventPage,
+    EventPosition, EventQuery, HasherError, ReferenceClock, ReferenceClockError, Sender, SenderError,
+    Signature, SignatureVerifier, Signer, SignerError, StoreError, Throttle, ThrottleKey, TrailPage, Vault,
+    VaultError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, BackupCode, Challenge, ChallengeId, Charge, Delivery, Delta, EndpointId,
@@ -194,6 +195,21 @@ mock! {
     impl CodeHasher for CodeHasher {
         fn scheme(&self) -> Result<String, HasherError>;
         async fn hash(&self, scheme: &str, code: &BackupCode) -> Result<CodeHash, HasherError>;
+    }
+}
+
+mock! {
+    /// What borrows is expected by value: where it goes, and the code.
+    #[derive(Debug)]
+    pub Sender {
+        pub fn send(&self, to: String, code: String) -> Result<(), SenderError>;
+    }
+}
+
+#[async_trait]
+impl Sender for MockSender {
+    async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError> {
+        self.send(message.to.expose().to_owned(), message.code.as_str().to_owned())
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::mfa::{BegunChallenge, Confirmation, NewAddress};
+use mfa_domain::mfa::{BegunChallenge, Confirmation, EnrolError, NewAddress};
 use mfa_domain::otp_core::Code;
 use mfa_domain::ports::{AccountStore, ChallengeStore, Clock, EventQuery};
 use mfa_domain::{
@@ -30,7 +30,6 @@ pub struct Replicas {
 struct Recipient {
     key: AccountKey,
     factor: FactorId,
-    backup_codes: usize,
 }
 
 const ADDRESS: &str = "eve@mail.example";
@@ -55,6 +54,9 @@ pub async fn suite(
         a_code_is_good_for_ten_minutes(replicas),
         an_address_protects_nothing_before_its_first_code(replicas),
         a_lock_stops_codes_that_were_sent(replicas),
+        every_guess_that_is_looked_at_is_counted(replicas),
+        what_a_challenge_holds_is_good_in_its_place_only(replicas),
+        a_factor_that_is_gone_answers_nothing(replicas),
         what_is_cancelled_is_over(replicas),
         what_could_not_be_sent_is_no_answer(replicas),
         the_trail_tells_of_codes_and_shows_none(replicas),
@@ -268,7 +270,7 @@ pub async fn a_code_is_good_for_ten_minutes(replicas: &Replicas) -> Result<(), V
 }
 
 /// An address that waits for its first code verifies nothing and gets no other codes; a wrong first code costs an
-/// attempt; the right one comes with backup codes, and the address gives way to none that was offered without proof.
+/// attempt; the right one comes with backup codes. From then on another address needs a proof.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -288,11 +290,7 @@ pub async fn an_address_protects_nothing_before_its_first_code(replicas: &Replic
     ensure!(backup_codes.is_some(), "the first factor came without backup codes");
     // Beside an active factor a further one needs a proof, and a pending one no login.
     replicas.clock.advance(Duration::from_mins(6));
-    let denied = mfa.enrol_address(&key, &shop(), new_address()).await.err();
-    let denied = denied.and_then(|error| match error {
-        mfa_domain::mfa::EnrolError::Refused(denial) => Some(denial),
-        _ => None,
-    });
+    let denied = denial(mfa.enrol_address(&key, &shop(), new_address()).await.err());
     ensure!(matches!(denied, Some(PolicyDenial::ProofRequired { .. })), "a second address: {denied:?}");
     let again = mfa.confirm(&key, &shop(), factor, &submitted(&code)).await?;
     ensure!(matches!(again, Verdict::Rejected(CodeRejection::AlreadyActive)), "confirmed again: {again:?}");
@@ -313,8 +311,7 @@ pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<()
     accepted(proof)?;
     let (factor, _, first) = replicas.offer_to(&key, false).await?;
     accepted(mfa.confirm(&key, &shop(), factor, &submitted(&first)).await?)?;
-    let user = Recipient { key, factor, backup_codes: app.backup_codes.len() };
-    ensure!(user.backup_codes > 0, "the app came without backup codes");
+    let user = Recipient { key, factor };
     let (id, code) = replicas.begin(&user).await?;
     for guess in app.wrong_codes(replicas.clock.now(), 5) {
         let verdict = mfa.verify(&user.key, &shop(), &submitted(&guess), None).await?;
@@ -331,12 +328,92 @@ pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<()
         matches!(resent, Verdict::Rejected(CodeRejection::Locked { .. })),
         "resent while locked: {resent:?}"
     );
+    let offered = denial(mfa.enrol_address(&user.key, &shop(), new_address()).await.err());
+    ensure!(matches!(offered, Some(PolicyDenial::Locked { .. })), "offered while locked: {offered:?}");
     ensure!(replicas.sender.sent().len() == before, "a code was sent while the account was locked");
     let verdicts = replicas.answer(&user.key, id, &[wrong(&code, 1).remove(0), code.clone()]).await?;
     ensure!(verdicts[0] == verdicts[1] && is_locked(&verdicts[0]), "answered while locked: {verdicts:?}");
     mfa.unlock(&user.key, &Actor::admin("support"), &reason()).await?;
     let verdicts = replicas.answer(&user.key, id, &[code]).await?;
     ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "after the lock: {verdicts:?}");
+    Ok(())
+}
+
+/// While one challenge locks the account another is looked at on the other replica: whatever was looked at has cost an
+/// attempt of the account, whichever came first.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn every_guess_that_is_looked_at_is_counted(replicas: &Replicas) -> Result<(), Violation> {
+    for round in 0..10 {
+        let user = replicas.recipient("sent-counted", &format!("user-{round}")).await?;
+        let mut challenges = Vec::new();
+        for _ in 0..4 {
+            challenges.push(replicas.begin(&user).await?);
+        }
+        let guesses = together(32, |n| {
+            let (id, code) = &challenges[n % 4];
+            let (mfa, tenant) = (Arc::clone(&replicas.mfas[n % 2]), user.key.tenant.clone());
+            let (id, code) = (*id, parse(&wrong(code, 32)[n]));
+            async move { mfa.answer_challenge(&tenant, &shop(), id, &code).await }
+        });
+        for guess in guesses.await? {
+            ensure!(!matches!(guess?, Verdict::Accepted(_)), "a wrong code was accepted");
+        }
+        let mut looked_at = 0;
+        for (id, _) in challenges {
+            let kept = replicas.mfas[0].ports().challenges.get(&id).await?;
+            looked_at += kept.map_or(0, |kept| kept.value.progress.failures as usize);
+        }
+        ensure!(looked_at >= 5, "only {looked_at} guesses were looked at");
+        replicas.failures_are(&user.key, looked_at).await?;
+    }
+    Ok(())
+}
+
+/// What was sealed for one challenge is no answer to another, whoever writes it there.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn what_a_challenge_holds_is_good_in_its_place_only(replicas: &Replicas) -> Result<(), Violation> {
+    let mfa = &replicas.mfas[0];
+    let mallory = replicas.recipient("sent-moved", "mallory").await?;
+    let alice = replicas.recipient("sent-moved", "alice").await?;
+    let (id, code) = replicas.begin(&mallory).await?;
+    let (hers, _) = replicas.begin(&alice).await?;
+    let challenges = &mfa.ports().challenges;
+    let kept = challenges.get(&id).await?.map(|kept| kept.value.progress);
+    let kept = kept.ok_or_else(|| Violation::new("the challenge is not there"))?;
+    let version = challenges.get(&hers).await?.map(|read| read.version).unwrap_or_default();
+    challenges.swap(&hers, version, &kept).await?;
+    let moved = mfa.answer_challenge(&alice.key.tenant, &shop(), hers, &parse(&code)).await;
+    ensure!(matches!(moved, Err(Undecided::Vault(_))), "a code of somebody else's challenge: {moved:?}");
+    let verdicts = replicas.answer(&mallory.key, id, &[code]).await?;
+    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "in its place: {verdicts:?}");
+    Ok(())
+}
+
+/// An open challenge is worth nothing once its factor was removed, its account was reset, or its owner was erased.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_factor_that_is_gone_answers_nothing(replicas: &Replicas) -> Result<(), Violation> {
+    let (mfa, support) = (&replicas.mfas[1], Actor::admin("support"));
+    for how in ["revoked", "reset", "erased"] {
+        let user = replicas.recipient("sent-gone", how).await?;
+        let (id, code) = replicas.begin(&user).await?;
+        match how {
+            "revoked" => mfa.revoke(&user.key, &support, user.factor).await?,
+            "reset" => mfa.reset(&user.key, &support, &reason()).await?,
+            _ => mfa.erase(&user.key, &support).await?,
+        }
+        let before = replicas.sender.sent().len();
+        let verdicts = replicas.answer(&user.key, id, &[code]).await?;
+        ensure!(verdicts == [rejected(CodeRejection::NotEnrolled)], "after it was {how}: {verdicts:?}");
+        let resent = mfa.resend_challenge(&user.key.tenant, &shop(), id).await?;
+        ensure!(resent == rejected(CodeRejection::NotEnrolled), "after it was {how}: {resent:?}");
+        ensure!(replicas.sender.sent().len() == before, "a code was sent after the factor was {how}");
+    }
     Ok(())
 }
 
@@ -433,8 +510,8 @@ impl Replicas {
         let key = key(tenant, user);
         let (factor, _, code) = self.offer(&key).await?;
         let confirmed = self.mfas[0].confirm(&key, &shop(), factor, &submitted(&code)).await?;
-        let Confirmation { backup_codes, .. } = accepted(confirmed)?;
-        Ok(Recipient { key, factor, backup_codes: backup_codes.map_or(0, |codes| codes.codes().len()) })
+        accepted(confirmed)?;
+        Ok(Recipient { key, factor })
     }
 
     /// Offers the address: the factor, its challenge, and the code that was sent.
@@ -452,7 +529,7 @@ impl Replicas {
             let status = self.mfas[0].status(key).await?;
             let factor = status.factors.first().map(|factor| factor.id);
             let factor = factor.ok_or_else(|| Violation::new("there is no factor to prove anything by"))?;
-            let user = Recipient { key: key.clone(), factor, backup_codes: 0 };
+            let user = Recipient { key: key.clone(), factor };
             let (id, code) = self.begin(&user).await?;
             self.answer(key, id, &[code]).await?;
         }
@@ -540,6 +617,13 @@ fn parse(code: &str) -> Code {
 fn wrong(right: &str, count: usize) -> Vec<String> {
     let all = (0..).map(|number| format!("{number:08}"));
     all.filter(|code| code != right).take(count).collect()
+}
+
+fn denial(error: Option<EnrolError>) -> Option<PolicyDenial> {
+    match error {
+        Some(EnrolError::Refused(denial)) => Some(denial),
+        _ => None,
+    }
 }
 
 const fn rejected<T>(rejection: CodeRejection) -> Verdict<T> {

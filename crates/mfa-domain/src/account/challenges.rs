@@ -1,8 +1,8 @@
 //! Factors with a first step: whether a challenge may be made, and what follows from its answer.
 
 use super::{
-    Account, Authenticator, Claim, CodeRejection, Context, Decision, Draft, Factor, Finding, SentCodes,
-    Verdict, Verification, Verified,
+    Account, AddressDevice, Authenticator, Claim, CodeRejection, Context, Decision, Draft, Evidence, Factor,
+    Finding, Verdict, Verification, Verified,
 };
 use crate::audit::EventKind;
 use crate::{Delta, FactorId, Purpose, Timestamp};
@@ -22,7 +22,7 @@ impl Account {
             return Err(CodeRejection::NotEnrolled);
         }
         let factor = self.known(context, id).map_err(|_| CodeRejection::UnknownFactor)?;
-        let kind = factor.challenges().ok_or(CodeRejection::UnknownFactor)?;
+        let kind = factor.challenge_kind().ok_or(CodeRejection::UnknownFactor)?;
         match (purpose, factor.is_active()) {
             (Purpose::Enrol, true) => return Err(CodeRejection::AlreadyActive),
             (Purpose::Enrol, false) | (_, true) => {}
@@ -41,11 +41,11 @@ impl Account {
     }
 
     /// Decides about an answer that is to log in. A right one ends the row of failures; a wrong one costs an attempt and
-    /// may lock the account.
+    /// may lock the account. One that was looked at before the account was locked by others costs one, too.
     pub(crate) fn answer(&self, context: Context<'_>, id: FactorId, finding: Finding) -> Decision<Verdict> {
         let factor = match self.admit_challenge(context, id, Purpose::Verify) {
             Ok(factor) => factor,
-            Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
+            Err(rejection) => return self.refuse_unseen(context, id, rejection, &Evidence::Finding(finding)),
         };
         let mut draft = self.draft(context);
         let answered = factor.answered(context.now).filter(|_| finding == Finding::Right);
@@ -61,6 +61,27 @@ impl Account {
         };
         Decision { answer, delta: draft.finish() }
     }
+
+    /// What follows from a code that is not admitted: nothing, but that a wrong one that was looked at already, just
+    /// before a lock, still costs an attempt.
+    pub(super) fn refuse_unseen<T>(
+        &self,
+        context: Context<'_>,
+        id: FactorId,
+        rejection: CodeRejection,
+        evidence: &Evidence<'_>,
+    ) -> Decision<Verdict<T>> {
+        let locked = matches!(rejection, CodeRejection::Locked { .. } | CodeRejection::Disabled);
+        let delta = match evidence {
+            Evidence::Finding(Finding::Wrong) if locked => {
+                let mut draft = self.draft(context);
+                draft.fail(Some(id), "otp");
+                draft.finish()
+            }
+            _ => None,
+        };
+        Decision { answer: Verdict::Rejected(rejection), delta }
+    }
 }
 
 impl Draft<'_> {
@@ -74,7 +95,9 @@ impl Factor {
     /// The factor once its owner has answered a challenge; `None` if it works by none.
     pub(super) fn answered(&self, now: Timestamp) -> Option<Self> {
         let authenticator = match &self.authenticator {
-            Authenticator::Email(device) => Authenticator::Email(SentCodes { first: None, ..device.clone() }),
+            Authenticator::Email(device) => {
+                Authenticator::Email(AddressDevice { first: None, ..device.clone() })
+            }
             Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })

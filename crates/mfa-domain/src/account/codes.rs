@@ -20,7 +20,7 @@ impl Codes<'_> {
     /// Whether they have the form of those of `factor`. A code that was sent has any number of digits.
     pub(super) fn fit(self, factor: &Factor) -> bool {
         match self {
-            Self::One(SubmittedCode::OneTimePassword(_)) if factor.challenges().is_some() => true,
+            Self::One(SubmittedCode::OneTimePassword(_)) if factor.challenge_kind().is_some() => true,
             Self::One(code) => factor.takes(&code.into()),
             Self::Two(codes) => codes.iter().all(|code| factor.takes(&Claim::OneTimePassword(code))),
         }
@@ -55,6 +55,14 @@ impl Codes<'_> {
         match self {
             Self::One(code) => Claim::from(*code),
             Self::Two([first, _]) => Claim::OneTimePassword(first),
+        }
+    }
+
+    /// The one code of an authenticator or a message that they are, if they are that.
+    pub(crate) const fn one(&self) -> Option<&Code> {
+        match self {
+            Self::One(SubmittedCode::OneTimePassword(code)) => Some(code),
+            Self::One(SubmittedCode::Backup(_)) | Self::Two(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Enrolling a factor: offered, pending, confirmed by its first code.
 
 use super::{
-    Account, BackupCodes, BackupCodesChange, CodeRejection, Codes, Context, Decision, Draft, Evidence,
+    Account, BackupCodes, BackupCodesChange, Claim, CodeRejection, Codes, Context, Decision, Draft, Evidence,
     Factor, FactorState, PolicyDenial, Verdict,
 };
 use crate::audit::EventKind;
@@ -23,12 +23,19 @@ impl Account {
         factor: Factor,
     ) -> Result<Option<Delta>, PolicyDenial> {
         self.admit(context, &factor, GuardedChange::AddFactor)?;
+        if let Some(kind) = factor.challenge_kind() {
+            // While an account is locked, nothing is sent.
+            self.check_standing(context, &Claim::Response(&kind)).map_err(|rejection| match rejection {
+                CodeRejection::Locked { until } => PolicyDenial::Locked { until },
+                _ => PolicyDenial::Disabled,
+            })?;
+        }
         let mut draft = self.draft(context);
         self.make_room(&mut draft, context);
         self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned())];
         draft.record(EventKind::EnrolmentStarted, Some(factor.id), detail);
-        if factor.challenges().is_some() {
+        if factor.challenge_kind().is_some() {
             draft.code_sent(&factor, Purpose::Enrol);
         }
         draft.put(factor);
@@ -97,7 +104,7 @@ impl Account {
     ) -> Decision<Verdict<Factor>> {
         let factor = match self.awaiting_confirmation(context, id, codes) {
             Ok(factor) => factor,
-            Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
+            Err(rejection) => return self.refuse_unseen(context, id, rejection, evidence),
         };
         let Some(accepted) = codes.accepted(factor, evidence, context) else {
             return self.refuse(context, factor, codes, evidence);

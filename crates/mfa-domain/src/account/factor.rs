@@ -6,13 +6,13 @@ use super::Claim;
 use crate::policy::VerificationPolicy;
 use crate::{ChallengeKind, Data, FactorId, Handle, Label, Sealed, Timestamp};
 
+mod address;
 mod hotp;
-mod sent;
 mod stored;
 mod totp;
 
+pub use address::AddressDevice;
 pub use hotp::HotpDevice;
-pub use sent::SentCodes;
 pub use stored::{StoredFactor, UnreadableFactor};
 pub use totp::{Drift, TotpDevice};
 
@@ -60,8 +60,8 @@ pub enum Authenticator {
     Totp(TotpDevice),
     /// A counter-based one-time password device (RFC 4226).
     Hotp(HotpDevice),
-    /// An address of e-mail that codes are sent to.
-    Email(SentCodes),
+    /// An e-mail address that codes are sent to.
+    Email(AddressDevice),
     /// Something that this version does not know.
     Unknown(UnknownAuthenticator),
 }
@@ -168,22 +168,22 @@ impl Factor {
         match claim {
             Claim::OneTimePassword(code) => self.digits() == Some(code.digits()),
             Claim::BackupCode(_) => false,
-            Claim::Response(kind) => self.challenges().as_ref() == Some(*kind),
+            Claim::Response(kind) => self.challenge_kind().as_ref() == Some(*kind),
         }
     }
 
     /// The kind of challenge that its owner answers, if it works by a first step.
     #[must_use]
-    pub const fn challenges(&self) -> Option<ChallengeKind> {
+    pub const fn challenge_kind(&self) -> Option<ChallengeKind> {
         match &self.authenticator {
             Authenticator::Email(_) => Some(ChallengeKind::EmailCode),
             Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => None,
         }
     }
 
-    /// The address that its codes are sent to as it may be shown, and the challenge which its first code answers.
+    /// What is known of the address that its codes are sent to, if it works by one.
     #[must_use]
-    pub const fn sent_codes(&self) -> Option<&SentCodes> {
+    pub const fn address(&self) -> Option<&AddressDevice> {
         match &self.authenticator {
             Authenticator::Email(device) => Some(device),
             Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => None,

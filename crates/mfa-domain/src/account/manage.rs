@@ -62,7 +62,7 @@ impl Account {
     ///
     /// # Errors
     /// The [`CodeRejection`] of codes that are not evaluated at all. It changes nothing.
-    pub fn awaiting_resynchronisation(
+    pub(crate) fn awaiting_resynchronisation(
         &self,
         context: Context<'_>,
         id: FactorId,

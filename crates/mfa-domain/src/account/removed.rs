@@ -11,7 +11,7 @@ const MAX_REMOVED: usize = 16;
 impl Account {
     /// The factors that their owner does not have any more, but whose codes stay used: those that were
     /// removed, and those that waited in vain.
-    pub fn gone_factors(&self, now: Timestamp) -> impl Iterator<Item = &Factor> {
+    pub(crate) fn gone_factors(&self, now: Timestamp) -> impl Iterator<Item = &Factor> {
         self.factors.iter().filter(move |factor| !factor.is_known(now))
     }
 

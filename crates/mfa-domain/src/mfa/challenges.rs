@@ -1,11 +1,14 @@
 //! Factors with a first step: a code is sent, and comes back.
 
+use std::sync::Arc;
+
 use otp_core::Code;
+use zeroize::Zeroizing;
 
 use super::{Call, MAX_TRIES, Mfa, Undecided};
-use crate::account::{CodeRejection, Context, Decision, Factor, Finding, Verdict};
-use crate::challenge::{OpenChallenge, SentCode, Step, code_from_entropy};
-use crate::ports::{CodeMessage, Commit, EntropyError, VaultError};
+use crate::account::{CodeRejection, Context, Decision, Factor, FactorState, Finding, Verdict};
+use crate::challenge::{CodeDigest, OpenChallenge, Step, code_from_entropy};
+use crate::ports::{CodeMessage, Commit, EntropyError, StoreError, VaultError};
 use crate::sealed::SealContext;
 use crate::{
     AccountKey, Actor, Address, Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState,
@@ -42,8 +45,18 @@ pub struct BegunChallenge {
 pub(super) struct Outgoing {
     challenge: Challenge,
     kind: FactorKind,
-    to: Address,
+    to: Arc<Address>,
     code: Code,
+}
+
+/// What a challenge must be for its answer to count.
+pub(super) struct Asked<'a> {
+    /// Which one; none if the factor names none.
+    pub(super) id: Option<ChallengeId>,
+    /// Whose answer it waits for.
+    pub(super) factor: &'a Factor,
+    /// What for.
+    pub(super) purpose: Purpose,
 }
 
 impl Mfa {
@@ -63,7 +76,7 @@ impl Mfa {
         let mut made = None;
         let mut change = self.begin(key, &Call::<()>::from(actor)).await;
         loop {
-            let (account, context) = change.load().await?;
+            let (account, context) = change.load_without_backup_codes().await?;
             let factor = match account.admit_challenge(context, factor, Purpose::Verify) {
                 Ok(factor) => factor,
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
@@ -76,8 +89,8 @@ impl Mfa {
             };
             let delta = account.send_code(context, factor, Purpose::Verify);
             if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
-                self.send(key, outgoing).await?;
-                return Ok(Verdict::Accepted(outgoing.begun(context.now)));
+                drop(change);
+                return Ok(Verdict::Accepted(self.send(outgoing).await?));
             }
         }
     }
@@ -97,8 +110,8 @@ impl Mfa {
     }
 
     /// Takes the code that was sent for a challenge. A right one is used up: however often and wherever it is posted at
-    /// the same time, one caller gets [`Verdict::Accepted`]. A wrong one costs an attempt of the account, and so many as
-    /// [`ChallengePolicy::max_failures`](crate::policy::ChallengePolicy::max_failures) says end the challenge.
+    /// the same time, one caller gets [`Verdict::Accepted`]. A wrong one costs an attempt of the account, and the last of
+    /// [`ChallengePolicy::max_failures`](crate::policy::ChallengePolicy::max_failures) ends the challenge.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; nothing was accepted. The code may be used up.
@@ -109,25 +122,27 @@ impl Mfa {
         id: ChallengeId,
         code: &Code,
     ) -> Result<Verdict, Undecided> {
-        let challenge = match self.find_challenge(tenant, actor, id).await? {
-            Verdict::Accepted(Versioned { value, .. }) => value,
-            Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
-        };
-        let (Some(key), Some(factor), Purpose::Verify) =
-            (challenge.account(), challenge.factor, challenge.purpose)
-        else {
-            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
-        };
+        let (key, factor) =
+            match self.find_challenge(tenant, actor, id).await?.map(|found| found.value.whose()) {
+                Verdict::Accepted(Some(whose)) => whose,
+                Verdict::Accepted(None) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
+                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
         let mut found = None;
         let mut change = self.begin(&key, &Call::<Verdict>::from(actor)).await;
         loop {
-            let (account, context) = change.load().await?;
-            if let Err(rejection) = account.admit_challenge(context, factor, Purpose::Verify) {
-                return Ok(Verdict::Rejected(rejection));
-            }
-            let finding = match self.find_out(&mut found, context, id, code).await? {
-                Verdict::Accepted(finding) => finding,
-                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+            let (account, context) = change.load_without_backup_codes().await?;
+            let finding = match (found, account.admit_challenge(context, factor, Purpose::Verify)) {
+                // What a code that was looked at costs is for the account to say.
+                (Some(finding), _) => finding,
+                (None, Ok(factor)) => {
+                    let asked = Asked { id: Some(id), factor, purpose: Purpose::Verify };
+                    match self.check_code(&asked, context, Some(code)).await? {
+                        Verdict::Accepted(finding) => *found.insert(finding),
+                        Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+                    }
+                }
+                (None, Err(rejection)) => return Ok(Verdict::Rejected(rejection)),
             };
             if let Some(verdict) = change.commit(account.answer(context, factor, finding), None).await? {
                 return Ok(verdict);
@@ -137,8 +152,10 @@ impl Mfa {
 
     /// Sends another code for a challenge; the one before is dead. Its time and its wrong answers stay as they are.
     ///
+    /// Each costs a message: charge a [`Throttle`](crate::ports::Throttle) first.
+    ///
     /// # Errors
-    /// [`Undecided`] if a port failed. Which code is good is unknown then.
+    /// [`Undecided`] if a port failed. The code before may be dead, and no other sent: ask again.
     pub async fn resend_challenge(
         &self,
         tenant: &TenantId,
@@ -149,28 +166,29 @@ impl Mfa {
             Verdict::Accepted(Versioned { value, .. }) => value,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
-        let (Some(key), Some(factor), purpose) = (challenge.account(), challenge.factor, challenge.purpose)
-        else {
+        let Some((key, factor)) = challenge.whose() else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
+        let purpose = challenge.purpose;
         let mut change = self.begin(&key, &Call::<()>::from(actor)).await;
         loop {
-            let (account, context) = change.load().await?;
+            let (account, context) = change.load_without_backup_codes().await?;
             let factor = match account.admit_challenge(context, factor, purpose) {
-                Ok(factor) => factor,
+                Ok(factor) if challenge.is_for(&key, factor, purpose) => factor,
+                Ok(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
             let to = self.address_of(&key, factor).await?;
-            let (code, data) = self.fresh_sent_code(tenant, id).await?;
+            let (code, data) = self.fresh_sent_code(&challenge).await?;
             let renew = |open: OpenChallenge| open.renew(data.clone());
             if let Verdict::Rejected(rejection) = self.step((tenant, actor, id), context.now, renew).await? {
                 return Ok(Verdict::Rejected(rejection));
             }
             let delta = account.send_code(context, factor, purpose);
             if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
-                let outgoing = Outgoing { challenge, kind: factor.kind(), to, code };
-                self.send(&key, &outgoing).await?;
-                return Ok(Verdict::Accepted(outgoing.begun(context.now)));
+                drop(change);
+                let outgoing = Outgoing { kind: factor.kind(), challenge, to, code };
+                return Ok(Verdict::Accepted(self.send(&outgoing).await?));
             }
         }
     }
@@ -203,34 +221,33 @@ impl Mfa {
         Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
     }
 
-    /// Whether `code` answers the challenge. It is found out once: a right code ends the challenge, and a wrong one is
-    /// one of its failures.
-    pub(super) async fn find_out(
+    /// Whether `code` answers the challenge that is asked. Finding it out has one winner: a right code ends the challenge,
+    /// and a wrong one is one of its failures.
+    pub(super) async fn check_code(
         &self,
-        found: &mut Option<Finding>,
+        asked: &Asked<'_>,
         context: Context<'_>,
-        id: ChallengeId,
-        code: &Code,
+        code: Option<&Code>,
     ) -> Result<Verdict<Finding>, Undecided> {
-        if let Some(finding) = *found {
-            return Ok(Verdict::Accepted(finding));
-        }
-        let Context { key: AccountKey { tenant, .. }, actor, now, policies } = context;
-        let given = SentCode::of(code);
+        let (Some(id), Some(code)) = (asked.id, code) else {
+            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
+        };
+        let Context { key, actor, now, policies } = context;
+        let given = CodeDigest::of(code);
         for _ in 0..MAX_TRIES {
-            let open = match self.open_challenge(tenant, actor, id, now).await? {
-                Verdict::Accepted(open) => open,
+            let open = match self.open_challenge(&key.tenant, actor, id, now).await? {
+                Verdict::Accepted(open) if open.get().is_for(key, asked.factor, asked.purpose) => open,
+                Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
-            let context = SealContext::Challenge { tenant, challenge: id };
-            let sealed = SentCode::kept(&open.get().progress.data).map_err(VaultError::new)?;
-            let (finding, step) = if given.matches(&self.ports.vault.open(&sealed, &context).await?) {
+            let sealed = CodeDigest::kept(&open.get().progress.data).map_err(StoreError::unreadable)?;
+            let kept = self.ports.vault.open(&sealed, &SealContext::Challenge(open.get())).await?;
+            let (finding, step) = if given.matches(&kept) {
                 (Finding::Right, open.end())
             } else {
                 (Finding::Wrong, open.fail(policies.challenges.max_failures()))
             };
-            if self.take(&step).await? {
-                *found = Some(finding);
+            if self.swap(&step).await? {
                 return Ok(Verdict::Accepted(finding));
             }
         }
@@ -249,7 +266,7 @@ impl Mfa {
                 Verdict::Accepted(open) => open,
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
-            if self.take(&step(open)).await? {
+            if self.swap(&step(open)).await? {
                 return Ok(Verdict::Accepted(()));
             }
         }
@@ -272,58 +289,66 @@ impl Mfa {
     }
 
     /// Whether the step was taken: nobody else took one first.
-    async fn take(&self, Step { id, expected, next }: &Step) -> Result<bool, Undecided> {
+    async fn swap(&self, Step { id, expected, next }: &Step) -> Result<bool, Undecided> {
         Ok(self.ports.challenges.swap(id, *expected, next).await? == Commit::Won)
     }
 
-    /// Keeps a new challenge for `factor`, and makes its code.
+    /// Keeps a new challenge for `factor`, and makes its code. It ends no later than a factor that waits for it.
     pub(super) async fn put_challenge(
         &self,
         context: Context<'_>,
         id: ChallengeId,
         factor: &Factor,
         purpose: Purpose,
-        to: Address,
+        to: Arc<Address>,
     ) -> Result<Outgoing, Undecided> {
         let AccountKey { tenant, user } = context.key.clone();
-        let (code, data) = self.fresh_sent_code(&tenant, id).await?;
-        let challenge = Challenge {
+        let kind =
+            factor.challenge_kind().ok_or_else(|| VaultError::new("nothing is sent for such a factor"))?;
+        let lifetime = context.now.plus(self.policies.challenges.lifetime());
+        let expires_at = match factor.state {
+            FactorState::Pending { expires_at, .. } => lifetime.min(expires_at),
+            FactorState::Active | FactorState::Removed => lifetime,
+        };
+        let mut challenge = Challenge {
             id,
             tenant,
             user: Some(user),
             factor: Some(factor.id),
-            kind: factor.challenges().unwrap_or(ChallengeKind::EmailCode),
+            kind,
             purpose,
             caller: context.actor.caller().clone(),
             created_at: context.now,
-            expires_at: context.now.plus(self.policies.challenges.lifetime()),
-            progress: Progress::new(data),
+            expires_at,
+            progress: Progress::new(ChallengeData::default()),
         };
+        let (code, data) = self.fresh_sent_code(&challenge).await?;
+        challenge.progress.data = data;
         self.ports.challenges.put(&challenge).await?;
         Ok(Outgoing { challenge, kind: factor.kind(), to, code })
     }
 
-    /// Sends a code whose challenge is kept and whose event is committed.
-    pub(super) async fn send(&self, account: &AccountKey, outgoing: &Outgoing) -> Result<(), Undecided> {
+    /// Sends a code whose challenge is kept and whose event is committed. It takes as long as the sender takes: nobody's
+    /// turn is to wait for it.
+    pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<BegunChallenge, Undecided> {
         let Outgoing { challenge, kind, to, code } = outgoing;
         let Challenge { id, purpose, expires_at, .. } = *challenge;
-        let message = CodeMessage { kind, to, code, purpose, expires_at, account, challenge: id };
-        Ok(self.ports.sender.send(&message).await?)
+        if let Some(account) = &challenge.account() {
+            let message = CodeMessage { kind, to, code, purpose, expires_at, account, challenge: id };
+            self.ports.sender.send(&message).await?;
+        }
+        Ok(outgoing.begun(challenge.created_at))
     }
 
     /// A fresh code, and what its challenge keeps of it.
-    async fn fresh_sent_code(
-        &self,
-        tenant: &TenantId,
-        challenge: ChallengeId,
-    ) -> Result<(Code, ChallengeData), Undecided> {
-        let mut random = [0; 8];
-        self.ports.entropy.fill(&mut random)?;
-        let code = code_from_entropy(random, self.policies.challenges.digits());
+    async fn fresh_sent_code(&self, challenge: &Challenge) -> Result<(Code, ChallengeData), Undecided> {
+        let mut random = Zeroizing::new([0; 8]);
+        self.ports.entropy.fill(random.as_mut_slice())?;
+        let code = code_from_entropy(&random, self.policies.challenges.digits());
         let code = code.ok_or_else(|| EntropyError::new("no code could be made"))?;
-        let context = SealContext::Challenge { tenant, challenge };
-        let sealed = self.ports.vault.seal(SentCode::of(&code).as_bytes(), &context).await?;
-        Ok((code, SentCode::keep(&sealed).map_err(VaultError::new)?))
+        let context = SealContext::Challenge(challenge);
+        let sealed = self.ports.vault.seal(CodeDigest::of(&code).as_bytes(), &context).await?;
+        Ok((code, CodeDigest::keep(&sealed).map_err(VaultError::new)?))
     }
 
     pub(super) fn fresh_challenge_id(&self) -> Result<ChallengeId, Undecided> {
@@ -333,12 +358,13 @@ impl Mfa {
     }
 
     /// The address that a factor's codes are sent to.
-    async fn address_of(&self, account: &AccountKey, factor: &Factor) -> Result<Address, Undecided> {
-        let sealed = factor.sealed.as_ref().ok_or_else(|| VaultError::new("the factor has no address"))?;
+    async fn address_of(&self, account: &AccountKey, factor: &Factor) -> Result<Arc<Address>, Undecided> {
+        let sealed = factor.sealed.as_ref();
+        let sealed = sealed.ok_or_else(|| StoreError::unreadable("the factor has no address"))?;
         let context = SealContext::Factor { account, factor: factor.id, kind: &factor.kind() };
         let bytes = self.ports.vault.open(sealed, &context).await?;
-        let text = std::str::from_utf8(&bytes).map_err(VaultError::new)?;
-        Ok(Address::new(text).map_err(VaultError::new)?)
+        let text = std::str::from_utf8(&bytes).map_err(StoreError::unreadable)?;
+        Ok(Arc::new(Address::new(text).map_err(StoreError::unreadable)?))
     }
 }
 

@@ -8,6 +8,7 @@ use otp_core::{
 };
 use zeroize::Zeroizing;
 
+use super::challenges::Asked;
 use super::secrets::OpenSecrets;
 use super::{Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
@@ -17,7 +18,7 @@ use crate::account::{
 use crate::ports::Commit;
 use crate::sealed::SealContext;
 use crate::text::visible;
-use crate::{AccountKey, FactorId, Label, Reason, SubmittedCode, Timestamp, UserId};
+use crate::{AccountKey, FactorId, Label, Purpose, Reason, SubmittedCode, Timestamp, UserId};
 
 /// A factor to enrol.
 ///
@@ -230,22 +231,28 @@ impl Mfa {
         loop {
             let (account, context) = change.load().await?;
             let pending = match account.awaiting_confirmation(context, factor, codes) {
-                Ok(pending) => pending,
+                Ok(pending) => Some(pending),
+                // What a code that was looked at costs is for the account to say.
+                Err(_) if found.is_some() => None,
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
-            let evidence = match (pending.sent_codes(), codes) {
-                (Some(sent), Codes::One(SubmittedCode::OneTimePassword(code))) => {
-                    let Some(challenge) = sent.first else {
-                        return Ok(Verdict::Rejected(CodeRejection::ChallengeOver));
-                    };
-                    match self.find_out(&mut found, context, challenge, code).await? {
-                        Verdict::Accepted(finding) => Evidence::Finding(finding),
-                        Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
-                    }
+            if let (None, Some(pending), Some(address)) = (found, pending, pending.and_then(Factor::address))
+            {
+                let asked = Asked { id: address.first, factor: pending, purpose: Purpose::Enrol };
+                match self.check_code(&asked, context, codes.one()).await? {
+                    Verdict::Accepted(finding) => found = Some(finding),
+                    Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
                 }
-                _ => Evidence::Secrets(secrets.open(self, key, [pending]).await?),
+            }
+            let evidence = match found {
+                Some(finding) => Evidence::Finding(finding),
+                None => Evidence::Secrets(secrets.open(self, key, pending).await?),
             };
-            let first = !account.is_enrolled() && codes.accepted(pending, &evidence, context).is_some();
+            if matches!(evidence, Evidence::Secrets([])) {
+                return Ok(Verdict::Rejected(CodeRejection::UnknownFactor));
+            }
+            let accepted = |pending| codes.accepted(pending, &evidence, context).is_some();
+            let first = !account.is_enrolled() && pending.is_some_and(accepted);
             let (backup_codes, set) = if first {
                 let (codes, set) = self.fresh_backup_codes(&mut fresh, context.now).await?;
                 (Some(codes), Some(set))

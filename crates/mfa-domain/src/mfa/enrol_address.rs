@@ -1,7 +1,9 @@
 //! Enrolling an address that codes are sent to.
 
+use std::sync::Arc;
+
 use super::{BegunChallenge, Call, EnrolError, Mfa, Undecided};
-use crate::account::{Authenticator, Factor, FactorKind, FactorState, SentCodes};
+use crate::account::{AddressDevice, Authenticator, Factor, FactorKind, FactorState};
 use crate::ports::Commit;
 use crate::sealed::SealContext;
 use crate::{AccountKey, Address, FactorId, Label, Purpose};
@@ -21,7 +23,7 @@ use crate::{AccountKey, Address, FactorId, Label, Purpose};
 pub struct NewAddress {
     /// What the user calls it.
     pub label: Label,
-    /// Where codes are sent from now on, and from nowhere else: no call names an address again.
+    /// Where codes are sent from now on. No call names an address again.
     pub address: Address,
     /// The active factor that goes as soon as this one is confirmed.
     pub replaces: Option<FactorId>,
@@ -46,11 +48,14 @@ impl NewAddress {
 
 impl Mfa {
     /// Offers an address as a factor, and sends a code there. It protects nothing until [`Mfa::confirm`] gets that code,
-    /// from the same caller; [`Mfa::resend_challenge`] sends another.
+    /// from the same caller; [`Mfa::resend_challenge`] sends another, until the challenge is over: then offer it again.
+    ///
+    /// Each costs a message to whatever address is named: charge a [`Throttle`](crate::ports::Throttle) first.
     ///
     /// # Errors
     /// [`EnrolError`] if the account or a policy refuses the factor or if a port failed. If it was the sender, the factor
-    /// is pending, and its code may not have been sent.
+    /// is pending, and its code may not have been sent. The answer that a [`Keep`](super::Keep) gives a call that is sent
+    /// again says nothing of that either.
     pub async fn enrol_address(
         &self,
         key: &AccountKey,
@@ -71,25 +76,27 @@ impl Mfa {
             created_at,
             last_used_at: None,
             sealed: Some(sealed.map_err(Undecided::from)?),
-            authenticator: Authenticator::Email(SentCodes {
+            authenticator: Authenticator::Email(AddressDevice {
                 destination: address.masked(),
                 first: Some(first),
             }),
         };
-        let (mut address, mut made) = (Some(address), None);
+        let (address, mut made) = (Arc::new(address), None);
         let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
             // Refused before anything is kept or sent.
             let delta = account.begin_enrolment(context, factor.clone())?;
-            if let Some(to) = address.take() {
-                let challenge = self.put_challenge(context, first, &factor, Purpose::Enrol, to).await?;
-                made = Some(challenge);
-            }
-            let Some(outgoing) = &made else { return Err(Undecided::Busy.into()) };
+            let outgoing = if let Some(outgoing) = &made {
+                outgoing
+            } else {
+                let to = Arc::clone(&address);
+                made.insert(self.put_challenge(context, first, &factor, Purpose::Enrol, to).await?)
+            };
             let enrolment = AddressEnrolment { factor: factor.clone(), begun: outgoing.begun(context.now) };
             if change.commit_delta(delta, &enrolment, call.keep.as_ref()).await? == Commit::Won {
-                self.send(key, outgoing).await?;
+                drop(change);
+                self.send(outgoing).await?;
                 return Ok(enrolment);
             }
         }

@@ -4,7 +4,7 @@ use otp_core::Code;
 
 use super::secrets::OpenSecrets;
 use super::{Call, ChangeError, Mfa, Undecided};
-use crate::account::{Decision, Evidence, Factor, Verdict};
+use crate::account::{CodeRejection, Decision, Evidence, Factor, Verdict};
 use crate::{AccountKey, FactorId, Label};
 
 impl Mfa {
@@ -61,6 +61,9 @@ impl Mfa {
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
             let opened = secrets.open(self, key, [device]).await?;
+            if opened.is_empty() {
+                return Ok(Verdict::Rejected(CodeRejection::UnknownFactor));
+            }
             let decision = account.resynchronise(context, factor, codes, &Evidence::Secrets(opened));
             if let Some(answer) = change.commit(decision, call.keep.as_ref()).await? {
                 return Ok(answer);

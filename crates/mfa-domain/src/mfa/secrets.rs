@@ -20,7 +20,7 @@ impl OpenSecrets {
         key: &AccountKey,
         factors: impl IntoIterator<Item = &'a Factor>,
     ) -> Result<&[OpenSecret], Undecided> {
-        // What gives no codes by a secret proves nothing by one: that of an address is where it is.
+        // Only a secret that codes are made from: that of an address is the address.
         let with_secret =
             |factor: &'a Factor| factor.token().and(factor.sealed.as_ref()).map(|sealed| (factor, sealed));
         for (factor, sealed) in factors.into_iter().filter_map(with_secret) {

@@ -27,8 +27,8 @@ pub trait ChallengePolicy: Debug + Send + Sync + 'static {
     fn max_failures(&self) -> u32;
 }
 
-/// Codes of eight digits, good for ten minutes, and five wrong ones (NIST SP 800-63B-4, 3.1.3.2 asks for at least six
-/// digits and at most ten minutes).
+/// Codes of eight digits, good for ten minutes, and five wrong ones. These are the limits of NIST SP 800-63B-4, 3.1.3.2 for
+/// secrets that are sent (at least six digits, at most ten minutes); e-mail itself is no authenticator there (3.1.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardChallenges {
     /// How many digits a code has. Default 8; 6 to 8.

@@ -31,10 +31,10 @@ pub struct CodeMessage<'a> {
 /// Sends one message to one address.
 #[async_trait]
 pub trait Sender: Debug + Send + Sync + 'static {
-    /// Sends a code, or hands it to who will.
+    /// Sends a code, or queues it where it outlives the process.
     ///
-    /// MUST NOT answer `Ok` if the message is lost by then, and MUST NOT send it to anybody else. After an error it is
-    /// unknown whether it was sent; its code stays good.
+    /// MUST NOT answer `Ok` if the message may be lost by then, and MUST NOT send it anywhere else. After an error it is
+    /// unknown whether it was sent, and its code stays good.
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError>;
 }
 

@@ -5,8 +5,8 @@ use otp_core::{Algorithm, Digits};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::address::AddressData;
 use super::hotp::HotpData;
-use super::sent::SentData;
 use super::totp::TotpData;
 use super::{Authenticator, Factor, FactorKind, FactorState, UnknownAuthenticator};
 use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
@@ -79,7 +79,7 @@ impl StoredFactor {
         let data = match &factor.authenticator {
             Authenticator::Totp(device) => written(&TotpData::of(device)),
             Authenticator::Hotp(device) => written(&HotpData::of(device)),
-            Authenticator::Email(device) => written(&SentData::of(device)),
+            Authenticator::Email(device) => written(&AddressData::of(device)),
             Authenticator::Unknown(unknown) => unknown.data.clone(),
         };
         Self {
@@ -150,8 +150,8 @@ fn authenticator(kind: &str, data: Data) -> Option<Authenticator> {
             let data: HotpData = serde_json::from_str(data.as_str()).ok()?;
             Some(Authenticator::Hotp(data.read()?))
         }
-        (FactorKind::Email, SentData::VERSION) => {
-            let data: SentData = serde_json::from_str(data.as_str()).ok()?;
+        (FactorKind::Email, AddressData::VERSION) => {
+            let data: AddressData = serde_json::from_str(data.as_str()).ok()?;
             Some(Authenticator::Email(data.read()?))
         }
         (kind, _) => {

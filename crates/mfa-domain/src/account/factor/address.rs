@@ -1,4 +1,4 @@
-//! Codes that are sent to an address of the user (NIST SP 800-63B-4, 3.1.3).
+//! Addresses that codes are sent to.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,28 +6,28 @@ use crate::ChallengeId;
 
 /// What is known of an address that codes are sent to. The address itself is the factor's sealed secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SentCodes {
+pub struct AddressDevice {
     /// What may be shown of the address.
     pub destination: String,
     /// Of a factor that waits for its first code: the challenge which that code answers.
-    pub first: Option<ChallengeId>,
+    pub(crate) first: Option<ChallengeId>,
 }
 
 /// The same as [`Data`](crate::Data).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SentData {
+pub(super) struct AddressData {
     v: u32,
     destination: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first: Option<String>,
 }
 
-impl SentData {
+impl AddressData {
     pub(super) const VERSION: u32 = 1;
 
-    pub(super) fn of(device: &SentCodes) -> Self {
-        let SentCodes { destination, first } = device;
+    pub(super) fn of(device: &AddressDevice) -> Self {
+        let AddressDevice { destination, first } = device;
         Self {
             v: Self::VERSION,
             destination: destination.clone(),
@@ -35,8 +35,8 @@ impl SentData {
         }
     }
 
-    pub(super) fn read(self) -> Option<SentCodes> {
+    pub(super) fn read(self) -> Option<AddressDevice> {
         let first = self.first.as_deref().map(str::parse).transpose().ok()?;
-        Some(SentCodes { destination: self.destination, first })
+        Some(AddressDevice { destination: self.destination, first })
     }
 }

@@ -12,7 +12,7 @@ use super::ChallengeData;
 use crate::{KeyId, Sealed};
 
 /// The digest of a code that was sent. A code of eight digits is found from it in a blink, so it is only kept sealed.
-pub(crate) struct SentCode(Zeroizing<[u8; 32]>);
+pub(crate) struct CodeDigest(Zeroizing<[u8; 32]>);
 
 /// A challenge that holds no code that this version can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -28,7 +28,7 @@ struct Kept {
     sealed: String,
 }
 
-impl SentCode {
+impl CodeDigest {
     const VERSION: u32 = 1;
 
     pub(crate) fn of(code: &Code) -> Self {
@@ -69,12 +69,11 @@ impl SentCode {
 }
 
 /// The code that eight fresh random bytes give. No code is more likely than another by more than one in 10^11.
-pub(crate) fn code_from_entropy(mut random: [u8; 8], digits: Digits) -> Option<Code> {
+pub(crate) fn code_from_entropy(random: &[u8; 8], digits: Digits) -> Option<Code> {
     let width = usize::from(digits.value());
-    let mut value = u64::from_be_bytes(random) % 10_u64.pow(u32::from(digits.value()));
+    let mut value = u64::from_be_bytes(*random) % 10_u64.pow(u32::from(digits.value()));
     let text = Zeroizing::new(format!("{value:0width$}"));
     value.zeroize();
-    random.zeroize();
     Code::parse(&text).ok()
 }
 
@@ -84,17 +83,17 @@ mod tests {
 
     #[test]
     fn a_code_keeps_its_leading_zeros_and_matches_only_itself() {
-        let code = |number: u64, digits| code_from_entropy(number.to_be_bytes(), digits).unwrap();
+        let code = |number: u64, digits| code_from_entropy(&number.to_be_bytes(), digits).unwrap();
         assert_eq!(code(7, Digits::EIGHT).as_str(), "00000007");
         assert_eq!(code(1_000_042, Digits::SIX).as_str(), "000042");
-        let sent = SentCode::of(&code(7, Digits::EIGHT));
+        let sent = CodeDigest::of(&code(7, Digits::EIGHT));
         for (other, same) in [
             (code(7, Digits::EIGHT), true),
             (code(8, Digits::EIGHT), false),
             (code(7, Digits::SIX), false),
             (code(100_000_007, Digits::EIGHT), true),
         ] {
-            assert_eq!(SentCode::of(&other).matches(sent.as_bytes()), same, "{}", other.as_str());
+            assert_eq!(CodeDigest::of(&other).matches(sent.as_bytes()), same, "{}", other.as_str());
         }
         assert!(!sent.matches(&[]));
     }
@@ -102,8 +101,8 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_back_and_nothing_else() {
         let sealed = Sealed { key: KeyId::new("k1"), bytes: vec![0, 255, 7] };
-        let kept = SentCode::keep(&sealed).unwrap();
-        assert_eq!(SentCode::kept(&kept), Ok(sealed));
+        let kept = CodeDigest::keep(&sealed).unwrap();
+        assert_eq!(CodeDigest::kept(&kept), Ok(sealed));
         for other in [
             "",
             "{}",
@@ -112,7 +111,7 @@ mod tests {
             r#"{"v":1,"key":"k1","sealed":"A"}"#,
         ] {
             let data = ChallengeData::new(other).unwrap();
-            let read = SentCode::kept(&data);
+            let read = CodeDigest::kept(&data);
             assert!(read.is_err(), "{other}: {read:?}");
         }
     }
