@@ -6,5 +6,6 @@ mod imports;
 mod repeats;
 mod replays;
 mod send;
+mod sent_codes;
 mod two_codes;
 mod use_cases;

@@ -1,9 +1,9 @@
 //! The future of every use case can move between threads, as web servers ask of it.
 
-use mfa_domain::mfa::NewFactor;
+use mfa_domain::mfa::{NewAddress, NewFactor};
 use mfa_domain::otp_core::Code;
 use mfa_domain::ports::EventQuery;
-use mfa_domain::{AccountKey, Actor, FactorId, Label, Mfa, Reason, SubmittedCode};
+use mfa_domain::{AccountKey, Actor, ChallengeId, FactorId, Label, Mfa, Reason, SubmittedCode};
 
 const fn send<T: Send>(_: &T) {}
 
@@ -20,6 +20,7 @@ fn use_cases(
     actor: &Actor,
     factor: FactorId,
     [new, known]: [NewFactor; 2],
+    (address, challenge): (NewAddress, ChallengeId),
     code: &SubmittedCode,
     codes: [&Code; 2],
     label: &Label,
@@ -35,6 +36,12 @@ fn use_cases(
     send(&mfa.rename(key, actor, factor, label));
     send(&mfa.revoke(key, actor, factor));
     send(&mfa.resynchronise(key, actor, factor, codes));
+    send(&mfa.enrol_address(key, actor, address));
+    send(&mfa.begin_challenge(key, actor, factor));
+    send(&mfa.challenge(&key.tenant, actor, challenge));
+    send(&mfa.answer_challenge(&key.tenant, actor, challenge, codes[0]));
+    send(&mfa.resend_challenge(&key.tenant, actor, challenge));
+    send(&mfa.cancel_challenge(&key.tenant, actor, challenge));
     send(&mfa.status(key));
     send(&mfa.check_ready());
     send(&mfa.unlock(key, actor, reason));

@@ -72,6 +72,15 @@ impl Row {
         self.read(column, str::from_utf8(bytes))
     }
 
+    /// The same for a column that may hold none.
+    pub fn optional_text<'a>(
+        self,
+        column: &'static str,
+        bytes: Option<&'a [u8]>,
+    ) -> Result<Option<&'a str>, ColumnError> {
+        bytes.map(|bytes| self.text(column, bytes)).transpose()
+    }
+
     /// An integer column as any other type of number.
     pub fn number<T: TryFrom<i64>>(self, column: &'static str, value: i64) -> Result<T, ColumnError> {
         self.read(column, T::try_from(value))

@@ -93,7 +93,7 @@ impl DeliveryStore for PostgresStore {
         next: &Delivery,
     ) -> Result<Commit, StoreError> {
         let statement = if expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };
-        let next = DeliveryColumns::of(expected, next)?;
+        let next = DeliveryColumns::of(expected, next).map_err(PostgresError::from)?;
         let swap = sqlx::query(statement)
             .bind(next.position)
             .bind(next.through)
@@ -133,7 +133,7 @@ impl DeliveryStore for PostgresStore {
         let patience = self.patience();
         let last = self.connections.transact(|on| Box::pin(settled(on, patience))).await?;
         let row = Row::of("events");
-        Ok(EventPosition(row.number("id", last)?))
+        Ok(EventPosition(row.number("id", last).map_err(PostgresError::from)?))
     }
 }
 

@@ -158,7 +158,8 @@ impl AccountStore for SqliteStore {
             .map_err(SqliteError::from_driver)?;
         let Some((account, user)) = found else { return Ok(None) };
         let row = Row { table: "accounts", account };
-        let user = row.read("user", UserId::new(row.text("user", &user)?))?;
+        let user = row.text("user", &user).map_err(SqliteError::from)?;
+        let user = row.read("user", UserId::new(user)).map_err(SqliteError::from)?;
         Ok(Some(AccountKey::new(tenant.clone(), user)))
     }
 

@@ -164,7 +164,7 @@ impl ApiKeyRow {
         let row = ApiKeyColumns::ROW;
         let columns = ApiKeyColumns {
             id: row.text("id", &self.id)?,
-            name: self.name.as_deref().map(|name| row.text("name", name)).transpose()?,
+            name: row.optional_text("name", self.name.as_deref())?,
             tenant: row.text("tenant", &self.tenant)?,
             user_case: row.text("user_case", &self.user_case)?,
             scopes: row.text("scopes", &self.scopes)?.split_whitespace().collect(),

@@ -109,7 +109,7 @@ impl DeliveryStore for SqliteStore {
             .await
             .map_err(SqliteError::from_driver)?;
         let row = Row::of("events");
-        Ok(EventPosition(row.number("id", last.unwrap_or_default())?))
+        Ok(EventPosition(row.number("id", last.unwrap_or_default()).map_err(SqliteError::from)?))
     }
 }
 

@@ -72,14 +72,13 @@ pub(crate) async fn page(readers: &SqlitePool, query: &EventQuery) -> Result<Eve
 impl EventRow {
     pub(crate) fn read(&self) -> Result<RecordedEvent, SqliteError> {
         let row = Row { table: "events", account: self.account };
-        let text = |column, bytes: Option<&'_ [u8]>| bytes.map(|bytes| row.text(column, bytes)).transpose();
         let columns = EventColumns {
             id: self.id,
-            user: text("user", self.user.as_deref())?,
+            user: row.optional_text("user", self.user.as_deref())?,
             sequence: self.sequence,
             at: self.at,
             kind: row.text("kind", &self.kind)?,
-            factor: text("factor", self.factor.as_deref())?,
+            factor: row.optional_text("factor", self.factor.as_deref())?,
             actor: row.text("actor", &self.actor)?,
             detail: &self.detail,
             previous: &self.previous,

@@ -26,7 +26,7 @@ pub(crate) struct Writer(mpsc::Sender<Request>);
 /// What is to be made.
 pub(crate) enum Write {
     /// A change of an account; many of these are made at once.
-    Account(AccountChange),
+    Account(Box<AccountChange>),
     /// Anything else, made by itself.
     Other(Box<dyn Change>),
 }
@@ -190,7 +190,7 @@ async fn make_all(to: &mut SqliteConnection, changes: &[&Write]) -> Result<Vec<O
 fn wave<'a>(changes: &[&'a Write]) -> Vec<&'a AccountChange> {
     let mut accounts = HashSet::new();
     let of_account = changes.iter().map_while(|change| match change {
-        Write::Account(change) if change.delta.handles().is_empty() => Some(change),
+        Write::Account(change) if change.delta.handles().is_empty() => Some(change.as_ref()),
         Write::Account(_) | Write::Other(_) => None,
     });
     of_account.take_while(|change| accounts.insert(&change.key)).collect()
@@ -198,7 +198,7 @@ fn wave<'a>(changes: &[&'a Write]) -> Vec<&'a AccountChange> {
 
 impl From<AccountChange> for Write {
     fn from(change: AccountChange) -> Self {
-        Self::Account(change)
+        Self::Account(Box::new(change))
     }
 }
 

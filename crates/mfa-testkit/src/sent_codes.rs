@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mfa_domain::mfa::{BegunChallenge, Confirmation, EnrolError, NewAddress};
 use mfa_domain::otp_core::Code;
-use mfa_domain::ports::{AccountStore, ChallengeStore, Clock, EventQuery};
+use mfa_domain::ports::{AccountStore, ChallengeStore, Clock, Commit, EventQuery};
 use mfa_domain::{
     AccountKey, Actor, Address, ChallengeId, ChallengeState, CodeRejection, EventKind, FactorId, Label, Mfa,
     Policies, PolicyDenial, Purpose, Reason, TenantId, Undecided, UserId, Verdict,
@@ -290,7 +290,7 @@ pub async fn an_address_protects_nothing_before_its_first_code(replicas: &Replic
     ensure!(backup_codes.is_some(), "the first factor came without backup codes");
     // Beside an active factor a further one needs a proof, and a pending one no login.
     replicas.clock.advance(Duration::from_mins(6));
-    let denied = denial(mfa.enrol_address(&key, &shop(), new_address()).await.err());
+    let denied = denial(mfa.enrol_address(&key, &shop(), new_address()).await.as_ref().err());
     ensure!(matches!(denied, Some(PolicyDenial::ProofRequired { .. })), "a second address: {denied:?}");
     let again = mfa.confirm(&key, &shop(), factor, &submitted(&code)).await?;
     ensure!(matches!(again, Verdict::Rejected(CodeRejection::AlreadyActive)), "confirmed again: {again:?}");
@@ -328,7 +328,7 @@ pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<()
         matches!(resent, Verdict::Rejected(CodeRejection::Locked { .. })),
         "resent while locked: {resent:?}"
     );
-    let offered = denial(mfa.enrol_address(&user.key, &shop(), new_address()).await.err());
+    let offered = denial(mfa.enrol_address(&user.key, &shop(), new_address()).await.as_ref().err());
     ensure!(matches!(offered, Some(PolicyDenial::Locked { .. })), "offered while locked: {offered:?}");
     ensure!(replicas.sender.sent().len() == before, "a code was sent while the account was locked");
     let verdicts = replicas.answer(&user.key, id, &[wrong(&code, 1).remove(0), code.clone()]).await?;
@@ -385,7 +385,7 @@ pub async fn what_a_challenge_holds_is_good_in_its_place_only(replicas: &Replica
     let kept = challenges.get(&id).await?.map(|kept| kept.value.progress);
     let kept = kept.ok_or_else(|| Violation::new("the challenge is not there"))?;
     let version = challenges.get(&hers).await?.map(|read| read.version).unwrap_or_default();
-    challenges.swap(&hers, version, &kept).await?;
+    ensure!(challenges.swap(&hers, version, &kept).await? == Commit::Won, "nobody else changes it");
     let moved = mfa.answer_challenge(&alice.key.tenant, &shop(), hers, &parse(&code)).await;
     ensure!(matches!(moved, Err(Undecided::Vault(_))), "a code of somebody else's challenge: {moved:?}");
     let verdicts = replicas.answer(&mallory.key, id, &[code]).await?;
@@ -619,9 +619,9 @@ fn wrong(right: &str, count: usize) -> Vec<String> {
     all.filter(|code| code != right).take(count).collect()
 }
 
-fn denial(error: Option<EnrolError>) -> Option<PolicyDenial> {
+fn denial(error: Option<&EnrolError>) -> Option<PolicyDenial> {
     match error {
-        Some(EnrolError::Refused(denial)) => Some(denial),
+        Some(EnrolError::Refused(denial)) => Some(*denial),
         _ => None,
     }
 }

@@ -68,12 +68,12 @@ impl CodeDigest {
     }
 }
 
-/// The code that eight fresh random bytes give. No code is more likely than another by more than one in 10^11.
-pub(crate) fn code_from_entropy(random: &[u8; 8], digits: Digits) -> Option<Code> {
+/// The code that 64 fresh random bits give. No code is more likely than another by more than one in 10^11.
+pub(crate) fn code_from_entropy(mut random: u64, digits: Digits) -> Option<Code> {
     let width = usize::from(digits.value());
-    let mut value = u64::from_be_bytes(*random) % 10_u64.pow(u32::from(digits.value()));
-    let text = Zeroizing::new(format!("{value:0width$}"));
-    value.zeroize();
+    random %= 10_u64.pow(u32::from(digits.value()));
+    let text = Zeroizing::new(format!("{random:0width$}"));
+    random.zeroize();
     Code::parse(&text).ok()
 }
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_code_keeps_its_leading_zeros_and_matches_only_itself() {
-        let code = |number: u64, digits| code_from_entropy(&number.to_be_bytes(), digits).unwrap();
+        let code = |number: u64, digits| code_from_entropy(number, digits).unwrap();
         assert_eq!(code(7, Digits::EIGHT).as_str(), "00000007");
         assert_eq!(code(1_000_042, Digits::SIX).as_str(), "000042");
         let sent = CodeDigest::of(&code(7, Digits::EIGHT));

@@ -122,12 +122,13 @@ impl Mfa {
         id: ChallengeId,
         code: &Code,
     ) -> Result<Verdict, Undecided> {
-        let (key, factor) =
-            match self.find_challenge(tenant, actor, id).await?.map(|found| found.value.whose()) {
-                Verdict::Accepted(Some(whose)) => whose,
-                Verdict::Accepted(None) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
-                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
-            };
+        let challenge = match self.find_challenge(tenant, actor, id).await? {
+            Verdict::Accepted(Versioned { value, .. }) => value,
+            Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+        };
+        let (Some((key, factor)), Purpose::Verify) = (challenge.whose(), challenge.purpose) else {
+            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
+        };
         let mut found = None;
         let mut change = self.begin(&key, &Call::<Verdict>::from(actor)).await;
         loop {
@@ -344,7 +345,7 @@ impl Mfa {
     async fn fresh_sent_code(&self, challenge: &Challenge) -> Result<(Code, ChallengeData), Undecided> {
         let mut random = Zeroizing::new([0; 8]);
         self.ports.entropy.fill(random.as_mut_slice())?;
-        let code = code_from_entropy(&random, self.policies.challenges.digits());
+        let code = code_from_entropy(u64::from_be_bytes(*random), self.policies.challenges.digits());
         let code = code.ok_or_else(|| EntropyError::new("no code could be made"))?;
         let context = SealContext::Challenge(challenge);
         let sealed = self.ports.vault.seal(CodeDigest::of(&code).as_bytes(), &context).await?;

@@ -18,7 +18,7 @@ use crate::account::{
 use crate::ports::Commit;
 use crate::sealed::SealContext;
 use crate::text::visible;
-use crate::{AccountKey, FactorId, Label, Purpose, Reason, SubmittedCode, Timestamp, UserId};
+use crate::{AccountKey, FactorId, Label, Purpose, Reason, Timestamp, UserId};
 
 /// A factor to enrol.
 ///
