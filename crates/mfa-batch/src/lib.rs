@@ -97,14 +97,14 @@ where
     W: Future<Output = Result<Vec<A>, E>> + Send + 'static,
     F: Fn(Vec<Q>) -> W + Send + Sync + 'static,
 {
-    let most_under_way = limits.under_way.max(1);
-    let slots = Arc::new(Semaphore::new(most_under_way as usize));
+    let max_under_way = limits.under_way.max(1);
+    let slots = Arc::new(Semaphore::new(max_under_way as usize));
     let mut requests = Vec::new();
     let mut closing = Vec::new();
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         if !limits.patience.is_zero() {
             // They are given back at once: it is only about the wait.
-            let _ = tokio::time::timeout(limits.patience, slots.acquire_many(most_under_way - 1)).await;
+            let _ = tokio::time::timeout(limits.patience, slots.acquire_many(max_under_way - 1)).await;
         }
         if queue.recv_many(&mut requests, limits.together.max(1)).await == 0 {
             break;
@@ -126,7 +126,7 @@ where
         });
     }
     // All slots are free once the last batch is answered.
-    let _ = slots.acquire_many(most_under_way).await;
+    let _ = slots.acquire_many(max_under_way).await;
     for answer in closing {
         let _ = answer.send(());
     }

@@ -125,19 +125,19 @@ async fn as_many_batches_are_under_way_as_allowed_and_none_is_too_large() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_waits_for_the_one_before_it_and_passes_one_that_takes_too_long() {
-    const PATIENCE: Duration = Duration::from_millis(5);
+    const WAIT: Duration = Duration::from_millis(5);
     let work = Work::new(0);
-    let batches = work.start(Limits { under_way: 2, patience: PATIENCE, ..Limits::default() });
+    let batches = work.start(Limits { under_way: 2, patience: WAIT, ..Limits::default() });
     let mut tasks = ask_all(&batches, 20..21);
     settle().await;
     assert_eq!(work.sizes(), [1], "nothing was under way");
     ask_more(&mut tasks, &batches, 30..35);
-    tokio::time::advance(PATIENCE / 2).await;
+    tokio::time::advance(WAIT / 2).await;
     settle().await;
     ask_more(&mut tasks, &batches, 40..45);
     settle().await;
     assert_eq!(work.sizes(), [1], "the first may still be answered in time");
-    tokio::time::advance(PATIENCE).await;
+    tokio::time::advance(WAIT).await;
     settle().await;
     assert_eq!(work.sizes(), [1, 10], "the first takes too long");
     ask_more(&mut tasks, &batches, 50..53);

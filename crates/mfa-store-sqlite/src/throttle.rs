@@ -43,7 +43,7 @@ const BEHIND: Duration = Duration::from_secs(1);
 
 /// Buckets that may be in memory. There are more than are charged in a second only if none can be written,
 /// and then no account can be changed either.
-const MOST: usize = 100_000;
+const MAX_BUCKETS: usize = 100_000;
 
 /// How often a bucket is read at most. Once is enough, unless some were dropped meanwhile.
 const TRIES: usize = 16;
@@ -122,7 +122,7 @@ impl Buckets {
             let Some(read) = read.filter(|read| read.dropped == known.dropped) else {
                 return Ok(Err(known.dropped));
             };
-            if known.of.len() >= MOST {
+            if known.of.len() >= MAX_BUCKETS {
                 return Err(SqliteError::Unwritten);
             }
             known.of.insert(key.to_owned(), Kept { bucket: read.bucket, unwritten: false });
@@ -287,7 +287,7 @@ mod tests {
     fn memory_is_bounded_and_a_bucket_that_is_there_is_charged_even_so() {
         let buckets = Buckets::default();
         let read = Some(Read { bucket: Bucket::default(), dropped: 0 });
-        for number in 0..MOST {
+        for number in 0..MAX_BUCKETS {
             assert!(matches!(one_at_all(&buckets, &number.to_string(), read), Ok(Ok(Charge::Admitted))));
         }
         assert!(matches!(one_at_all(&buckets, "alice", read), Err(SqliteError::Unwritten)));

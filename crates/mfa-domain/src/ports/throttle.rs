@@ -59,7 +59,7 @@ pub enum ThrottleKind {
     /// Calls that check a code of one user, or change what they have.
     User,
     /// Calls that change what one user has, each of which the audit trail keeps.
-    Offer,
+    Enrolment,
     /// Backup codes that are tried for one user, each of which costs a slow hash.
     BackupCode,
     /// Used codes of one user that are posted again, each of which the audit trail keeps.
@@ -92,8 +92,8 @@ impl ThrottleKey {
 
     /// What the trail of a user keeps of offers and changes.
     #[must_use]
-    pub fn offer(account: &AccountKey) -> Self {
-        Self::of_account(ThrottleKind::Offer, account)
+    pub fn enrolment(account: &AccountKey) -> Self {
+        Self::of_account(ThrottleKind::Enrolment, account)
     }
 
     /// Backup codes that are tried for a user.
@@ -144,7 +144,7 @@ impl ThrottleKind {
             Self::Tenant => "tenant",
             Self::ApiKey => "api_key",
             Self::User => "user",
-            Self::Offer => "offer",
+            Self::Enrolment => "enrolment",
             Self::BackupCode => "backup_code",
             Self::Replay => "replay",
             Self::Address => "address",
