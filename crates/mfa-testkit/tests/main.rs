@@ -9,3 +9,4 @@ mod fakes;
 mod naive;
 mod own_store;
 mod sent_codes;
+mod vault;
