@@ -1,5 +1,6 @@
 //! Chores of this workspace. `cargo xtask` lists them.
 
+mod background;
 mod bench;
 mod databases;
 mod faults;

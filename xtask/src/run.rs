@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
@@ -37,14 +37,37 @@ pub(crate) fn compile_once(cargo: &mut Command) {
     }
 }
 
+/// The same program at the lowest priority, so that it takes the time in which others wait.
+pub(crate) fn patient(command: &Command) -> Command {
+    let mut patient = self::command("nice", &["-n", "19"]);
+    patient.arg(command.get_program()).args(command.get_args());
+    patient.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    patient
+}
+
+/// Runs it, after saying what it is, and gives what it printed; an error if it fails.
+pub(crate) fn output(mut command: Command) -> Result<Vec<u8>> {
+    command.stderr(Stdio::inherit());
+    let shown = shown(&command);
+    let output = command.output().with_context(|| format!("could not start {shown}"))?;
+    ensure!(output.status.success(), "{shown} failed ({})", output.status);
+    Ok(output.stdout)
+}
+
 /// Runs it, after saying what it is; an error if it fails.
-#[expect(clippy::print_stderr, reason = "a command line")]
 pub(crate) fn run(mut command: Command) -> Result<()> {
-    let shown = format!("{command:?}").replace('"', "");
-    eprintln!("\n--- {shown}");
+    let shown = shown(&command);
     let status = command.status().with_context(|| format!("could not start {shown}"))?;
     ensure!(status.success(), "{shown} failed ({status})");
     Ok(())
+}
+
+/// Says what is run.
+#[expect(clippy::print_stderr, reason = "a command line")]
+fn shown(command: &Command) -> String {
+    let shown = format!("{command:?}").replace('"', "");
+    eprintln!("\n--- {shown}");
+    shown
 }
 
 /// Whether a program can be run and succeeds.

@@ -3,11 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
-use crate::run::{cargo, command, compile_once, root, run, succeeds};
+use crate::run::{cargo, command, compile_once, patient, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
 const PROGRAMS: [(&str, &str); 11] = [
@@ -176,27 +176,12 @@ pub(crate) fn cargo_nextest() -> Result<Command> {
     Ok(subcommand("nextest"))
 }
 
-/// `cargo deny`, which checks dependencies. Where it is missing it is built while other work goes on, and at the
-/// lowest priority, so that it takes the time in which that work waits.
-pub(crate) struct CargoDeny(Option<Child>);
-
-impl CargoDeny {
-    pub(crate) fn begin() -> Result<Self> {
-        let install = missing("deny").map(|install| {
-            let mut patient = command("nice", &["-n", "19"]);
-            patient.arg(install.get_program()).args(install.get_args());
-            patient.envs(install.get_envs().filter_map(|(name, value)| Some((name, value?)))).spawn()
-        });
-        Ok(Self(install.transpose()?))
+/// `cargo deny`, which checks dependencies. Where it is missing it is built at the lowest priority.
+pub(crate) fn cargo_deny() -> Result<Command> {
+    if let Some(install) = missing("deny") {
+        run(patient(&install))?;
     }
-
-    /// Waits until it is there.
-    pub(crate) fn finish(self) -> Result<Command> {
-        if let Some(mut install) = self.0 {
-            ensure!(install.wait()?.success(), "cargo-deny could not be built");
-        }
-        Ok(subcommand("deny"))
-    }
+    Ok(subcommand("deny"))
 }
 
 /// What builds a subcommand of cargo that is not there. Without optimisation it is built three times as quickly,

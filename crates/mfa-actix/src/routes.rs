@@ -108,7 +108,7 @@ const AUDIT: &[Scope] = &[Scope::Audit];
 /// Every route. One that is not here is not there.
 pub(crate) static TABLE: &[Row] = {
     use Access::{Key, Open};
-    use Charged::{Nothing, Enrolment, User};
+    use Charged::{Enrolment, Nothing, User};
     use TimeClass::{Hashing, Usual};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
@@ -118,7 +118,9 @@ pub(crate) static TABLE: &[Row] = {
         row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, || get().to(status::status)),
         row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, || delete().to(admin::erase)),
         row(POST, "/v1/users/{user}/factors", Key(ENROL, Enrolment), Usual, || post().to(enrol::enrol)),
-        row(PATCH, "/v1/users/{user}/factors/{id}", Key(ENROL, Enrolment), Usual, || patch().to(factor::rename)),
+        row(PATCH, "/v1/users/{user}/factors/{id}", Key(ENROL, Enrolment), Usual, || {
+            patch().to(factor::rename)
+        }),
         row(DELETE, "/v1/users/{user}/factors/{id}", Key(ENROL, Enrolment), Usual, || {
             delete().to(factor::revoke)
         }),

@@ -136,11 +136,15 @@ async fn nothing_that_is_set_reaches_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn contracts_hold_behind_pgbouncer_in_session_mode() {
+async fn races_hold_behind_pgbouncer_in_session_mode() {
     let server = Server::start(&["fsync=off"]);
     let database = database(&server).await;
     let pooler = PgBouncer::start(&server, "session");
-    keeps_the_contracts(&pooler.url(&database)).await.unwrap();
+    let url = pooler.url(&database);
+    let one = Arc::new(PostgresStore::open(&url).await.unwrap());
+    let other = Arc::new(PostgresStore::open(&url).await.unwrap());
+    account_store::race(one.clone(), other.clone()).await.unwrap();
+    challenge_store::race(one, other).await.unwrap();
 }
 
 /// PgBouncer before 1.21 does not know which session has which prepared statement.

@@ -125,6 +125,7 @@ async fn buckets_of_one_account_are_in_one_slot() {
     let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut shell).await.unwrap();
     keys.retain(|key| key.contains("throttle"));
     keys.sort();
-    let expected = ["{/2001:db8::}:address", "{acme/alice}:enrolment", "{acme/alice}:user", "{acme/bob}:user"];
+    let expected =
+        ["{/2001:db8::}:address", "{acme/alice}:enrolment", "{acme/alice}:user", "{acme/bob}:user"];
     assert_eq!(keys, expected.map(|key| format!("{namespace}:throttle:{key}")));
 }
