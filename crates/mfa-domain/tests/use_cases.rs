@@ -14,10 +14,11 @@ use mfa_domain::ports::{
 };
 use mfa_domain::{
     Account, AccountKey, Actor, AuditHead, CodeRejection, Delta, FactorId, Handle, KeyId, Label, Mfa,
-    Policies, PolicyDenial, Reason, SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version,
-    Versioned,
+    Policies, PolicyDenial, Ports, Reason, SubmittedCode, TenantId, Timestamp, Undecided, UserId, Verdict,
+    Version, Versioned,
 };
 use mfa_store_memory::MemoryStore;
+use mfa_testkit::mocks::{MockChallengeStore, MockCodeHasher, MockEntropy, MockSender};
 use mfa_testkit::{FailingStore, Fault, HotpUser, TestPorts, TotpUser, ports, submitted};
 
 fn alice() -> AccountKey {
@@ -323,4 +324,25 @@ async fn of_two_first_factors_confirmed_at_once_one_becomes_active() {
     let confirmed = mfa.confirm(&alice(), &user(), mine.factor.id, &code(&mine.secret)).await.unwrap();
     assert!(matches!(confirmed, Verdict::Rejected(CodeRejection::UnknownFactor)), "{confirmed:?}");
     assert_eq!(mfa.status(&alice()).await.unwrap().backup_codes_remaining, 10);
+}
+
+/// Each of these mocks panics at whatever it is asked.
+#[tokio::test]
+async fn a_code_of_an_app_asks_no_port_that_it_does_not_need() {
+    let World { test, mfa, .. } = world();
+    let user = TotpUser::enrol(&mfa, &alice()).await.unwrap();
+    test.clock.advance(Duration::from_secs(30));
+    let ports = Ports {
+        hasher: Arc::new(MockCodeHasher::new()),
+        challenges: Arc::new(MockChallengeStore::new()),
+        sender: Arc::new(MockSender::new()),
+        entropy: Arc::new(MockEntropy::new()),
+        ..test.ports.clone()
+    };
+    let mfa = Mfa::new(ports, Policies::default()).unwrap();
+    let code = submitted(&user.code(test.clock.now()));
+    for accepted in [true, false] {
+        let verdict = mfa.verify(&alice(), &self::user(), &code, None).await;
+        assert_eq!(verified(&verdict), accepted, "{verdict:?}");
+    }
 }
