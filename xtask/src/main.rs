@@ -4,6 +4,7 @@ mod background;
 mod bench;
 mod databases;
 mod faults;
+mod lint;
 mod openapi;
 mod phases;
 mod run;
@@ -13,7 +14,9 @@ mod tools;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask test    install what tests need, then check formatting, lints, dependencies; run all tests
+cargo xtask test    install what tests need, and run all tests
+cargo xtask lint    check formatting, lints, documentation, dependencies and the OpenAPI document
+cargo xtask ci      both, as CI does: the lints go on while the tests wait
 cargo xtask faults  break what the server stands on, as often as docs/reliability.md says; races of two versions
 cargo xtask tools   only install what tests need (Debian packages; Python and npm packages in target/)
 cargo xtask openapi write docs/openapi.json anew from the code
@@ -26,6 +29,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test", filters @ ..] => test::test(filters),
+        ["lint"] => lint::lint(),
+        ["ci"] => test::ci(),
         ["faults", filters @ ..] => faults::faults(filters),
         ["tools"] => tools::install(),
         ["openapi"] => openapi::write(),

@@ -1,4 +1,4 @@
-//! Everything that must hold before a change lands.
+//! Running tests.
 
 use std::fs;
 use std::process::Command;
@@ -7,44 +7,55 @@ use anyhow::Result;
 
 use crate::background::Background;
 use crate::databases::Databases;
-use crate::openapi;
 use crate::phases::Phases;
-use crate::run::{cargo, output, patient, root, run};
-use crate::tools;
+use crate::run::{cargo, output, root, run};
+use crate::{lint, tools};
 
-/// Checks formatting, lints and dependencies, then runs every test. With filters, only the tests
-/// that match.
-///
-/// Tests wait much of their time. Meanwhile whatever needs nothing but a processor goes on, at the lowest priority.
-#[expect(clippy::print_stderr, reason = "a command line")]
+/// Runs every test, examples in documentation included. With filters, only the tests that match.
 pub(crate) fn test(filters: &[&str]) -> Result<()> {
     let mut phases = Phases::default();
     phases.run("tools", tools::install)?;
-    let everything = filters.is_empty();
-    if everything {
-        phases.run("formatting", || run(cargo(&["fmt", "--all", "--check"])))?;
-        phases.run("OpenAPI", openapi::validate)?;
-    }
     phases.run("build", build)?;
-    let checks = everything.then(|| Background::begin(check));
+    let ran = run_tests(&mut phases, filters);
+    if filters.is_empty() {
+        phases.run("examples", examples)?;
+        not_run();
+    }
+    ran
+}
+
+/// Does both, as CI does. Tests wait much of their time: meanwhile the lints go on, at the lowest priority.
+pub(crate) fn ci() -> Result<()> {
+    let mut phases = Phases::default();
+    phases.run("tools", tools::install)?;
+    phases.run("build", build)?;
+    let lints = Background::begin(lint::check);
+    let ran = run_tests(&mut phases, &[]);
+    phases.run("lints", || lints.finish())?;
+    phases.run("examples", examples)?;
+    not_run();
+    ran
+}
+
+fn run_tests(phases: &mut Phases, filters: &[&str]) -> Result<()> {
     let databases = Databases::start()?;
-    let ran = phases.run("tests", || {
+    phases.run("tests", || {
         let mut tests = tests(filters)?;
         databases.tell(&mut tests);
         run(tests)
-    });
-    drop(databases);
-    if let Some(checks) = checks {
-        phases.run("lints and more", || checks.finish())?;
-        phases.run("examples", || run(cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])))?;
-    }
-    ran?;
+    })
+}
+
+fn examples() -> Result<()> {
+    run(cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"]))
+}
+
+#[expect(clippy::print_stderr, reason = "a command line")]
+fn not_run() {
     eprintln!(
-        "\nNOT CHECKED: advisories; `cargo deny check advisories` does, where its database can be fetched\n\
-         NOT RUN: faults as often as docs/reliability.md says, and the version before beside this one; \
+        "\nNOT RUN: faults as often as docs/reliability.md says, and the version before beside this one; \
          `cargo xtask faults` does"
     );
-    Ok(())
 }
 
 /// What was built, for those who run it without building.
@@ -75,39 +86,4 @@ pub(crate) fn tests(arguments: &[&str]) -> Result<Command> {
     let mut tests = tools::cargo_nextest()?;
     tests.args(["run", "--binaries-metadata", BINARIES, "--cargo-metadata", METADATA]).args(arguments);
     Ok(tests)
-}
-
-/// Lints, documentation, and dependencies.
-fn check() -> Result<()> {
-    lint()?;
-    document()?;
-    check_dependencies()
-}
-
-fn lint() -> Result<()> {
-    let fuzz = "crates/otp-core/fuzz/Cargo.toml";
-    for arguments in [
-        &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"][..],
-        &["check", "--locked", "--quiet", "-p", "otp-core", "--no-default-features"],
-        &["check", "--locked", "--quiet", "--no-default-features", "--manifest-path", fuzz],
-    ] {
-        run(patient(&cargo(arguments)))?;
-    }
-    Ok(())
-}
-
-/// With `--examples`, dependencies have the features that they have in lints and tests, and are
-/// not compiled anew.
-fn document() -> Result<()> {
-    let mut documents =
-        cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet", "--lib", "--bins", "--examples"]);
-    documents.env("RUSTDOCFLAGS", "-D warnings");
-    run(patient(&documents))
-}
-
-/// Licences, bans and sources of dependencies. The database of advisories cannot be had everywhere.
-fn check_dependencies() -> Result<()> {
-    let mut check = tools::cargo_deny()?;
-    check.args(["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
-    run(check)
 }
