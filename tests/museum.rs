@@ -5,12 +5,12 @@
 //!
 //! | not here yet | reason |
 //! |---|---|
-//! | per-challenge memory (class) | there are no challenges |
+//! | per-challenge memory (class) | challenges have no endpoint yet; `mfa_testkit::sent_codes` tries it on every store |
 //! | CVE-2026-3590 | there are no links; parallel uses of a backup code stand in for it |
 //! | CVE-2026-43914 | nothing is sent; endpoints that check codes are under CVE-2024-32868, offers in `tests/throttle.rs` |
 //! | CVE-2024-28197 | there are no sessions and no tokens of a flow |
 //! | CVE-2025-3910 | there is no forced enrolment |
-//! | CVE-2026-12988, CVE-2026-16035 | nothing is sent |
+//! | CVE-2026-12988, CVE-2026-16035 | codes that are sent have no endpoint yet; no use case takes an address but the one that enrols it |
 //! | CVE-2018-20231, CVE-2022-31886 | there are no pages and no cookies |
 //! | CVE-2026-5175 | no policy makes a factor obligatory |
 //! | scheb 143, authy-devise 58, vaultwarden 7682 | there are no trusted devices |
@@ -29,7 +29,9 @@
 //!
 //! Of some that are here a part is elsewhere or missing: two replicas (CVE-2020-25827, parallel replay) are
 //! in `tests/replicas.rs` and `tests/faults/races.rs`; telling the owner (`AuthQuake`) goes no further than an event;
-//! instead of a message that is sent again (NIST 800-63B-4) new backup codes are given out.
+//! instead of a message that is sent again (NIST 800-63B-4) new backup codes are given out. Codes that are sent are tried by
+//! `mfa_testkit::sent_codes` on every store, for replay (`a_code_is_accepted_once`), guessing (`five_guesses_end_a_challenge`,
+//! `another_challenge_gives_no_attempt_back`) and enrolment (`an_address_protects_nothing_before_its_first_code`).
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

@@ -160,7 +160,7 @@ pub async fn another_challenge_gives_no_attempt_back(replicas: &Replicas) -> Res
 }
 
 /// With another code for the same challenge the one before is wrong, however many are asked for at once, and the latest
-/// is right.
+/// is right; it is wrong for the next challenge.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -185,8 +185,12 @@ pub async fn another_code_kills_the_one_before(replicas: &Replicas) -> Result<()
     let latest = replicas.latest(&user.key)?;
     let before = codes.last().map(|code| (*code).clone()).filter(|code| *code != latest);
     replicas.all_wrong(&user.key, id, &before.into_iter().collect::<Vec<_>>()).await?;
-    let verdicts = replicas.answer(&user.key, id, &[latest]).await?;
+    let verdicts = replicas.answer(&user.key, id, std::slice::from_ref(&latest)).await?;
     ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "the latest code: {verdicts:?}");
+    let (next, code) = replicas.begin(&user).await?;
+    if code != latest {
+        replicas.all_wrong(&user.key, next, std::slice::from_ref(&latest)).await?;
+    }
     let again = replicas.mfas[1].resend_challenge(&tenant, &shop(), id).await?;
     ensure!(again == rejected(CodeRejection::ChallengeOver), "another code after the answer: {again:?}");
     Ok(())
