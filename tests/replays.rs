@@ -82,7 +82,7 @@ async fn twenty_logins_that_are_posted_twice_lock_nobody_on_redis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn used_codes_make_the_trail_no_longer_than_offers_may_and_take_no_offer() {
-    let server = server([("MFA_STORE", "memory:"), ("MFA_THROTTLE_OFFER", "3/1h")]);
+    let server = server([("MFA_STORE", "memory:"), ("MFA_THROTTLE_CHANGE", "3/1h")]);
     let client = &server.client;
     let (token, _) = client.enrol("alice", "hotp").await;
     let used = token.hotp(0);

@@ -168,7 +168,7 @@ async fn offers_do_not_make_the_trail_long_by_default() {
         client.verify("alice", "123456").await.expect_problem(409, "not-enrolled");
         client.send("POST", "/v1/users/alice/backup-codes", None).await.expect_problem(429, "throttled");
         assert_eq!(admitted(&offers(client, "bob", 1).await), 1);
-        assert_eq!(metric(client, r#"mfa_throttled_total{kind="offer"}"#).await.as_deref(), Some("41"));
+        assert_eq!(metric(client, r#"mfa_throttled_total{kind="change"}"#).await.as_deref(), Some("41"));
     }
 }
 

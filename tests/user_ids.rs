@@ -236,7 +236,7 @@ async fn stays_folded(server: &Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_proxy_that_normalizes_paths_every_id_stays_the_user_that_it_is() {
-    let quota = ("MFA_THROTTLE_OFFER", "100/1h");
+    let quota = ("MFA_THROTTLE_CHANGE", "100/1h");
     let server = Server::with(binary!(), ServerOptions { ..swift([quota]) });
     let proxy = Nginx::before(&server.url).await;
     let (direct, proxied) = (&server.client, server.client.at(&proxy.url));

@@ -43,7 +43,7 @@ fn document() -> Result<()> {
 fn check_dependencies() -> Result<()> {
     let mut check = tools::cargo_deny()?;
     check.args(["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
-    run(check)?;
+    run(patient(&check))?;
     eprintln!(
         "\nNOT CHECKED: advisories; `cargo deny check advisories` does, where its database can be fetched"
     );

@@ -48,7 +48,7 @@ pub(crate) fn patient(command: &Command) -> Command {
 /// Runs it, after saying what it is, and gives what it printed; an error if it fails.
 pub(crate) fn output(mut command: Command) -> Result<Vec<u8>> {
     command.stderr(Stdio::inherit());
-    let shown = shown(&command);
+    let shown = announce(&command);
     let output = command.output().with_context(|| format!("could not start {shown}"))?;
     ensure!(output.status.success(), "{shown} failed ({})", output.status);
     Ok(output.stdout)
@@ -56,7 +56,7 @@ pub(crate) fn output(mut command: Command) -> Result<Vec<u8>> {
 
 /// Runs it, after saying what it is; an error if it fails.
 pub(crate) fn run(mut command: Command) -> Result<()> {
-    let shown = shown(&command);
+    let shown = announce(&command);
     let status = command.status().with_context(|| format!("could not start {shown}"))?;
     ensure!(status.success(), "{shown} failed ({status})");
     Ok(())
@@ -64,7 +64,7 @@ pub(crate) fn run(mut command: Command) -> Result<()> {
 
 /// Says what is run.
 #[expect(clippy::print_stderr, reason = "a command line")]
-fn shown(command: &Command) -> String {
+fn announce(command: &Command) -> String {
     let shown = format!("{command:?}").replace('"', "");
     eprintln!("\n--- {shown}");
     shown

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::background::Background;
 use crate::databases::Databases;
@@ -16,7 +16,9 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
     let mut phases = Phases::default();
     phases.run("tools", tools::install)?;
     phases.run("build", build)?;
-    let ran = run_tests(&mut phases, filters);
+    let databases = Databases::start()?;
+    let ran = phases.run("tests", || run_tests(&databases, filters));
+    drop(databases);
     if filters.is_empty() {
         phases.run("examples", examples)?;
         not_run();
@@ -29,21 +31,23 @@ pub(crate) fn ci() -> Result<()> {
     let mut phases = Phases::default();
     phases.run("tools", tools::install)?;
     phases.run("build", build)?;
+    let databases = Databases::start()?;
     let lints = Background::begin(lint::check);
-    let ran = run_tests(&mut phases, &[]);
-    phases.run("lints", || lints.finish())?;
+    let ran = phases.run("tests and lints", || run_tests(&databases, &[]));
+    drop(databases);
+    let clean = phases.run("more lints", || lints.finish());
     phases.run("examples", examples)?;
     not_run();
-    ran
+    match (ran, clean) {
+        (Err(tests), Err(lints)) => bail!("{tests:#}; and {lints:#}"),
+        (ran, clean) => ran.and(clean),
+    }
 }
 
-fn run_tests(phases: &mut Phases, filters: &[&str]) -> Result<()> {
-    let databases = Databases::start()?;
-    phases.run("tests", || {
-        let mut tests = tests(filters)?;
-        databases.tell(&mut tests);
-        run(tests)
-    })
+fn run_tests(databases: &Databases, filters: &[&str]) -> Result<()> {
+    let mut tests = tests(filters)?;
+    databases.tell(&mut tests);
+    run(tests)
 }
 
 fn examples() -> Result<()> {

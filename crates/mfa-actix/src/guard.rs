@@ -67,7 +67,7 @@ async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Re
     let charged = if may { charged } else { Charged::Nothing };
     let account = match charged {
         Charged::Nothing => None,
-        Charged::User | Charged::Enrolment => User::extract(request.request()).await.ok(),
+        Charged::User | Charged::Change => User::extract(request.request()).await.ok(),
     };
     let keys = keys(&key, charged, account.as_ref().map(|User(account)| account));
     state.throttling.charge(now, &keys).await?;
@@ -94,8 +94,8 @@ async fn find_key(state: &State, request: &ServiceRequest) -> Result<ApiKey, Pro
 fn keys(caller: &ApiKey, charged: Charged, account: Option<&AccountKey>) -> Vec<ThrottleKey> {
     let mut keys = Vec::with_capacity(4);
     if let Some(account) = account {
-        if charged == Charged::Enrolment {
-            keys.push(ThrottleKey::enrolment(account));
+        if charged == Charged::Change {
+            keys.push(ThrottleKey::change(account));
         }
         if charged != Charged::Nothing {
             keys.push(ThrottleKey::user(account));
@@ -131,8 +131,8 @@ mod tests {
         for (charged, account, expected) in [
             (Charged::Nothing, Some(&alice), &[][..]),
             (Charged::User, Some(&alice), &[ThrottleKind::User][..]),
-            (Charged::Enrolment, Some(&alice), &[ThrottleKind::Enrolment, ThrottleKind::User][..]),
-            (Charged::Enrolment, None, &[][..]),
+            (Charged::Change, Some(&alice), &[ThrottleKind::Change, ThrottleKind::User][..]),
+            (Charged::Change, None, &[][..]),
         ] {
             let kinds: Vec<_> = keys(&caller, charged, account).iter().map(ThrottleKey::kind).collect();
             assert_eq!(

@@ -56,7 +56,7 @@ pub(crate) enum Charged {
     /// Their quota for calls that check a code or change something.
     User,
     /// That, and before it their quota for what the audit trail keeps for good.
-    Enrolment,
+    Change,
 }
 
 /// How long a call may take.
@@ -108,7 +108,7 @@ const AUDIT: &[Scope] = &[Scope::Audit];
 /// Every route. One that is not here is not there.
 pub(crate) static TABLE: &[Row] = {
     use Access::{Key, Open};
-    use Charged::{Enrolment, Nothing, User};
+    use Charged::{Change, Nothing, User};
     use TimeClass::{Hashing, Usual};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
@@ -117,24 +117,22 @@ pub(crate) static TABLE: &[Row] = {
     &[
         row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, || get().to(status::status)),
         row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, || delete().to(admin::erase)),
-        row(POST, "/v1/users/{user}/factors", Key(ENROL, Enrolment), Usual, || post().to(enrol::enrol)),
-        row(PATCH, "/v1/users/{user}/factors/{id}", Key(ENROL, Enrolment), Usual, || {
-            patch().to(factor::rename)
-        }),
-        row(DELETE, "/v1/users/{user}/factors/{id}", Key(ENROL, Enrolment), Usual, || {
+        row(POST, "/v1/users/{user}/factors", Key(ENROL, Change), Usual, || post().to(enrol::enrol)),
+        row(PATCH, "/v1/users/{user}/factors/{id}", Key(ENROL, Change), Usual, || patch().to(factor::rename)),
+        row(DELETE, "/v1/users/{user}/factors/{id}", Key(ENROL, Change), Usual, || {
             delete().to(factor::revoke)
         }),
         row(POST, "/v1/users/{user}/factors/{id}/confirm", Key(ENROL, User), Hashing, || {
             post().to(confirm::confirm)
         }),
-        row(POST, "/v1/users/{user}/factors/{id}/resynchronise", Key(ENROL, Enrolment), Usual, || {
+        row(POST, "/v1/users/{user}/factors/{id}/resynchronise", Key(ENROL, Change), Usual, || {
             post().to(resynchronise::resynchronise)
         }),
         row(POST, "/v1/users/{user}/factors/{id}/set-back", Key(ADMIN, Nothing), Usual, || {
             post().to(set_back::set_back)
         }),
         row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, || post().to(verify::verify)),
-        row(POST, "/v1/users/{user}/backup-codes", Key(ENROL, Enrolment), Hashing, || {
+        row(POST, "/v1/users/{user}/backup-codes", Key(ENROL, Change), Hashing, || {
             post().to(backup_codes::issue)
         }),
         row(POST, "/v1/users/{user}/unlock", Key(ADMIN, Nothing), Usual, || post().to(admin::unlock)),

@@ -60,7 +60,7 @@ pub struct Quotas {
     /// Requests that offer a factor or backup codes to one user, or rename, resynchronise or remove a factor, each of
     /// which the audit trail keeps for good. Default 60 in an hour: one a minute. As many used codes that are
     /// posted again are recorded beside these; further ones are refused all the same.
-    pub enrolment: Quota,
+    pub change: Quota,
     /// Backup codes that are tried for one user, right or wrong, each of which costs a slow hash.
     /// Default 20 in an hour: one in three minutes.
     pub backup_code: Quota,
@@ -175,7 +175,7 @@ impl Quotas {
         match kind {
             ThrottleKind::Tenant => self.tenant,
             ThrottleKind::ApiKey => self.api_key,
-            ThrottleKind::Enrolment | ThrottleKind::Replay => self.enrolment,
+            ThrottleKind::Change | ThrottleKind::Replay => self.change,
             ThrottleKind::BackupCode => self.backup_code,
             ThrottleKind::Address => self.address,
             _ => self.user,
@@ -196,7 +196,7 @@ impl Default for Quotas {
                 tenant: quota(1_200_000, Duration::from_mins(1)),
                 api_key: quota(600_000, Duration::from_mins(1)),
                 user: quota(6000, Duration::from_mins(10)),
-                enrolment: quota(60, Duration::from_hours(1)),
+                change: quota(60, Duration::from_hours(1)),
                 backup_code: quota(20, Duration::from_hours(1)),
                 address: quota(1000, Duration::from_mins(15)),
             }

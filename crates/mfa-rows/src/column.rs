@@ -48,7 +48,7 @@ pub struct Row {
     pub account: i64,
 }
 
-#[allow(clippy::missing_errors_doc, reason = "they are said once, on the type")]
+#[expect(clippy::missing_errors_doc, reason = "they are said once, on the type")]
 impl Row {
     /// A row of a table that belongs to no account.
     #[must_use]

@@ -26,7 +26,7 @@ pub struct EventColumns<'a> {
 }
 
 impl EventColumns<'_> {
-    /// The position of the event of that id. Every statement asks for ids above one that is not negative.
+    /// The position of the event of that id. Ids are positive.
     #[must_use]
     pub const fn position(id: i64) -> EventPosition {
         EventPosition(id.unsigned_abs())

@@ -22,4 +22,4 @@ pub use factor::FactorColumns;
 
 /// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
 /// is not to look at all of very many.
-pub const LOOK: i64 = 20;
+pub const LOOKED_AT_FOR_EACH: i64 = 20;

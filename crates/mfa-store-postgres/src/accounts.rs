@@ -12,7 +12,7 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
-use mfa_rows::{EntryColumns, LOOK, Row, integer, millis};
+use mfa_rows::{EntryColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
 use sqlx::PgConnection;
 
 use crate::change::ChangeRows;
@@ -241,7 +241,7 @@ async fn page_end(
     let end: Option<(String, String)> = sqlx::query_as(PAGE_END)
         .bind(tenant)
         .bind(user)
-        .bind(i64::from(query.limit) * LOOK - 1)
+        .bind(i64::from(query.limit) * LOOKED_AT_FOR_EACH - 1)
         .fetch_optional(on)
         .await
         .map_err(PostgresError::from_driver)?;
@@ -261,7 +261,7 @@ async fn find(
         .map_err(PostgresError::from_driver)?;
     let Some((account, user)) = found else { return Ok(None) };
     let row = Row { table: "accounts", account };
-    Ok(Some(AccountKey::new(tenant, row.read("user_id", UserId::new(&user))?)))
+    Ok(Some(AccountKey::new(tenant, row.read("user", UserId::new(&user))?)))
 }
 
 async fn trim(
@@ -393,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_that_finds_nothing_has_looked_at_a_few_accounts_and_says_where() {
         let store = PostgresStore::open(&server::database().await).await.unwrap();
-        let users: Vec<_> = (10..10 + 2 * LOOK).map(|n| key(&format!("user-{n}"))).collect();
+        let users: Vec<_> = (10..10 + 2 * LOOKED_AT_FOR_EACH).map(|n| key(&format!("user-{n}"))).collect();
         for user in &users {
             assert_eq!(change(&store, user, |_| ()).await.unwrap(), Commit::Won);
         }
@@ -411,7 +411,7 @@ mod tests {
             second_event_before: Some(Timestamp::MAX),
             ..by_key.clone()
         };
-        let look = usize::try_from(LOOK).unwrap();
+        let look = usize::try_from(LOOKED_AT_FOR_EACH).unwrap();
         for query in [&by_key, &by_age] {
             let first = store.page(query).await.unwrap();
             assert_eq!(

@@ -143,8 +143,10 @@ async fn races_hold_behind_pgbouncer_in_session_mode() {
     let url = pooler.url(&database);
     let one = Arc::new(PostgresStore::open(&url).await.unwrap());
     let other = Arc::new(PostgresStore::open(&url).await.unwrap());
+    throttle::basic(one.as_ref()).await.unwrap();
     account_store::race(one.clone(), other.clone()).await.unwrap();
-    challenge_store::race(one, other).await.unwrap();
+    challenge_store::race(one.clone(), other.clone()).await.unwrap();
+    delivery_store::race(one, other).await.unwrap();
 }
 
 /// PgBouncer before 1.21 does not know which session has which prepared statement.

@@ -137,7 +137,7 @@ mod tests {
             "a}b",
             "a{b",
             "a}:user",
-            "a}:enrolment}:user",
+            "a}:change}:user",
             "/",
             "a:b",
             "events:a",
@@ -147,7 +147,7 @@ mod tests {
         for user in users {
             let account = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap());
             let buckets =
-                [ThrottleKey::user(&account), ThrottleKey::enrolment(&account)].map(|key| keys.bucket(&key));
+                [ThrottleKey::user(&account), ThrottleKey::change(&account)].map(|key| keys.bucket(&key));
             assert_eq!(tag(&buckets[0]), tag(&buckets[1]), "{user}");
             let kept = [keys.account(&account), keys.events_of(&account)];
             assert!(kept.iter().all(|key| tag(key) == "acme"), "{user}");

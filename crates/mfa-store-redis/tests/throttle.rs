@@ -117,7 +117,7 @@ async fn buckets_of_one_account_are_in_one_slot() {
     let quota = Quota::new(2, Duration::from_mins(2)).unwrap();
     let (alice, bob) = (key("alice"), key("bob"));
     let address = ThrottleKey::address("2001:db8::1".parse().unwrap());
-    for key in [ThrottleKey::user(&alice), ThrottleKey::enrolment(&alice), ThrottleKey::user(&bob), address] {
+    for key in [ThrottleKey::user(&alice), ThrottleKey::change(&alice), ThrottleKey::user(&bob), address] {
         let _ = store.charge(&key, quota, now()).await.unwrap();
     }
     let (mut shell, namespace) = raw(&url).await;
@@ -125,7 +125,6 @@ async fn buckets_of_one_account_are_in_one_slot() {
     let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut shell).await.unwrap();
     keys.retain(|key| key.contains("throttle"));
     keys.sort();
-    let expected =
-        ["{/2001:db8::}:address", "{acme/alice}:enrolment", "{acme/alice}:user", "{acme/bob}:user"];
+    let expected = ["{/2001:db8::}:address", "{acme/alice}:change", "{acme/alice}:user", "{acme/bob}:user"];
     assert_eq!(keys, expected.map(|key| format!("{namespace}:throttle:{key}")));
 }

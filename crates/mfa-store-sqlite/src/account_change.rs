@@ -122,7 +122,7 @@ impl AccountChange {
     }
 }
 
-/// Makes changes of different accounts that claim no handle; tells which were made.
+/// Makes changes of different accounts, whose handles are known to be free; tells which were made.
 pub(crate) async fn change_accounts(
     to: &mut SqliteConnection,
     changes: &[&AccountChange],
@@ -158,7 +158,7 @@ pub(crate) async fn change_accounts(
             execute(to, sqlx::query(statement).bind(tenant).bind(handle.as_bytes()).bind(account)).await?;
         }
         for event in change.delta.events() {
-            events.push(EventRow::of(&change.key, account, event)?);
+            events.push(NewEvent::of(&change.key, account, event)?);
         }
     }
     put_factors(to, &mut factors).await?;
@@ -250,7 +250,7 @@ async fn put_factors(to: &mut SqliteConnection, factors: &mut Vec<FactorOf>) -> 
 }
 
 #[derive(Serialize)]
-struct EventRow<'a> {
+struct NewEvent<'a> {
     tenant: &'a str,
     account: i64,
     sequence: i64,
@@ -263,7 +263,7 @@ struct EventRow<'a> {
     hash: String,
 }
 
-impl<'a> EventRow<'a> {
+impl<'a> NewEvent<'a> {
     fn of(key: &'a AccountKey, account: i64, event: &'a AuditEvent) -> Result<Self, SqliteError> {
         Ok(Self {
             tenant: key.tenant.as_str(),

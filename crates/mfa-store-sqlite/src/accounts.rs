@@ -8,7 +8,7 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
-use mfa_rows::{EntryColumns, LOOK, Row, integer, millis};
+use mfa_rows::{EntryColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
 use serde_json::value::RawValue;
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -188,7 +188,7 @@ impl SqliteStore {
         let end: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as(PAGE_END)
             .bind(&begin.tenant)
             .bind(&begin.user)
-            .bind(i64::from(limit) * LOOK - 1)
+            .bind(i64::from(limit) * LOOKED_AT_FOR_EACH - 1)
             .fetch_optional(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
@@ -305,7 +305,7 @@ mod tests {
     async fn a_page_that_finds_nothing_has_looked_at_a_few_accounts_and_says_where() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("mfa.db")).await.unwrap();
-        let users: Vec<_> = (10..10 + 2 * LOOK).map(|n| key(&format!("user-{n}"))).collect();
+        let users: Vec<_> = (10..10 + 2 * LOOKED_AT_FOR_EACH).map(|n| key(&format!("user-{n}"))).collect();
         for user in &users {
             assert_eq!(change(&store, user, |_| ()).await.unwrap(), Commit::Won);
         }
@@ -323,7 +323,7 @@ mod tests {
             second_event_before: Some(Timestamp::MAX),
             ..by_key.clone()
         };
-        let look = usize::try_from(LOOK).unwrap();
+        let look = usize::try_from(LOOKED_AT_FOR_EACH).unwrap();
         for query in [&by_key, &by_age] {
             let first = store.page(query).await.unwrap();
             assert_eq!(

@@ -51,7 +51,7 @@ struct ChallengeRow {
 #[async_trait]
 impl ChallengeStore for SqliteStore {
     async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
-        let put = Put(challenge.clone());
+        let put = PutChallenge(challenge.clone());
         if self.writer.make(put).await?.held() { Ok(()) } else { Err(SqliteError::DuplicateChallenge.into()) }
     }
 
@@ -62,23 +62,23 @@ impl ChallengeStore for SqliteStore {
     }
 
     async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
-        let swap = Swap { id: *id, expected, next: next.clone() };
+        let swap = SwapChallenge { id: *id, expected, next: next.clone() };
         Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 }
 
 /// A new challenge, kept if there is none of its id. Some that expired long ago are forgotten.
-struct Put(Challenge);
+struct PutChallenge(Challenge);
 
 /// A challenge goes on, if it is at that version.
-struct Swap {
+struct SwapChallenge {
     id: ChallengeId,
     expected: Version,
     next: Progress,
 }
 
 #[async_trait]
-impl Change for Put {
+impl Change for PutChallenge {
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         let Self(challenge) = self;
         let long_ago =
@@ -103,7 +103,7 @@ impl Change for Put {
 }
 
 #[async_trait]
-impl Change for Swap {
+impl Change for SwapChallenge {
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         let Self { id, expected, next } = self;
         // No challenge has a version beyond.

@@ -8,7 +8,7 @@ use crate::SqliteError;
 /// A change of the database. Its guard is in a WHERE clause, and its outcome is what the statement returns.
 #[async_trait]
 pub(crate) trait Change: Send + Sync {
-    /// Makes it inside a transaction. If its guard does not hold, it changes nothing.
+    /// Makes it inside a transaction. If its guard does not hold, what it is about stays as it is.
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError>;
 }
 

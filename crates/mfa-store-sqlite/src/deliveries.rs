@@ -37,7 +37,7 @@ pub(crate) const TRAIL: &str = "
 pub(crate) const LAST_EVENT: &str = "SELECT max(id) FROM events";
 
 /// How far an endpoint is, kept if it is at that version.
-struct Swap {
+struct SwapDelivery {
     endpoint: EndpointId,
     expected: Version,
     next: Delivery,
@@ -80,7 +80,7 @@ impl DeliveryStore for SqliteStore {
         expected: Version,
         next: &Delivery,
     ) -> Result<Commit, StoreError> {
-        let swap = Swap { endpoint: endpoint.clone(), expected, next: next.clone() };
+        let swap = SwapDelivery { endpoint: endpoint.clone(), expected, next: next.clone() };
         Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
     }
 
@@ -139,7 +139,7 @@ impl TrailRow {
 }
 
 #[async_trait]
-impl Change for Swap {
+impl Change for SwapDelivery {
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         let Self { endpoint, expected, next } = self;
         let statement = if *expected == Version::default() { NEW_DELIVERY } else { CHANGE_DELIVERY };

@@ -169,7 +169,7 @@ impl Buckets {
         };
         let written = match charged.iter().map(BucketRow::of).collect::<Result<Vec<_>, _>>() {
             Ok(rows) if rows.is_empty() => Ok(Outcome::Made),
-            Ok(rows) => writer.make(Put(rows)).await,
+            Ok(rows) => writer.make(PutBuckets(rows)).await,
             Err(error) => Err(error),
         };
         let mut known = self.known();
@@ -206,10 +206,10 @@ impl BucketRow {
 
 /// Buckets that were charged. Some are forgotten that nobody needs any more: up to twice as many, so that they become
 /// fewer, and by the earliest time that was told, so that a clock that is ahead makes nobody forget.
-struct Put(Vec<BucketRow>);
+struct PutBuckets(Vec<BucketRow>);
 
 #[async_trait]
-impl Change for Put {
+impl Change for PutBuckets {
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         let Self(rows) = self;
         let most = integer("LIMIT", 2 * rows.len() as u64)?;

@@ -157,7 +157,7 @@ async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<
     let awaited: Vec<_> = jobs.iter().map(Job::is_awaited).collect();
     let changes = jobs.iter().zip(&awaited).filter(|(_, awaited)| **awaited).map(|(job, _)| &job.change);
     let changes: Vec<_> = changes.collect();
-    let mut made = make_all(&mut transaction, &changes).await.map_err(Failure::Change)?.into_iter();
+    let mut made = make_in_waves(&mut transaction, &changes).await.map_err(Failure::Change)?.into_iter();
     transaction.commit().await.map_err(Failure::transaction)?;
     let made = awaited.into_iter().map(|awaited| if awaited { made.next() } else { None });
     Ok(made.map(|made| made.unwrap_or(Outcome::Refused)).collect())
@@ -165,7 +165,7 @@ async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<
 
 /// Makes changes inside a transaction, as if one after the other; tells what became of each. One whose
 /// guard did not hold changes nothing.
-async fn make_all(to: &mut SqliteConnection, changes: &[&Write]) -> Result<Vec<Outcome>, SqliteError> {
+async fn make_in_waves(to: &mut SqliteConnection, changes: &[&Write]) -> Result<Vec<Outcome>, SqliteError> {
     let mut outcomes = Vec::with_capacity(changes.len());
     let mut rest = changes;
     while let Some(first) = rest.first() {
@@ -185,7 +185,7 @@ async fn make_all(to: &mut SqliteConnection, changes: &[&Write]) -> Result<Vec<O
 }
 
 /// The changes at the beginning that can be made at once: those of accounts, none twice, and none that
-/// claims a handle. Of two at the same version of one account, or of one handle, the second must see what the first
+/// changes a handle. Of two at the same version of one account, or of one handle, the second must see what the first
 /// has done.
 fn wave<'a>(changes: &[&'a Write]) -> Vec<&'a AccountChange> {
     let mut accounts = HashSet::new();

@@ -222,6 +222,8 @@ pub async fn a_code_is_good_for_what_it_was_sent_for(replicas: &Replicas) -> Res
         let ended = mfa.cancel_challenge(tenant, &actor, id).await?;
         ensure!(ended == rejected(CodeRejection::UnknownChallenge), "ended by another caller: {ended:?}");
     }
+    let short = mfa.answer_challenge(&alice.key.tenant, &shop(), id, &parse("123456")).await?;
+    ensure!(short == rejected(CodeRejection::Malformed), "a code of another length: {short:?}");
     // It is no code of an authenticator, and none for another's challenge.
     let verdict = mfa.verify(&alice.key, &shop(), &submitted(&code), None).await?;
     ensure!(

@@ -131,7 +131,7 @@ async fn keys_do_not_share_a_bucket(throttle: &dyn Throttle) -> Result<(), Viola
         user("throttle-keys", "{alice}"),
         user("throttle-keys", "alice}:user"),
         user("throttle-keys", "Álice"),
-        ThrottleKey::enrolment(&account("throttle-keys", "alice")),
+        ThrottleKey::change(&account("throttle-keys", "alice")),
         ThrottleKey::address("192.0.2.77".parse().unwrap()),
         ThrottleKey::address("192.0.2.78".parse().unwrap()),
         ThrottleKey::address("2001:db8:0:77::1".parse().unwrap()),

@@ -234,6 +234,9 @@ impl Mfa {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
         let Context { key, actor, now, policies } = context;
+        if code.digits() != policies.challenges.digits() {
+            return Ok(Verdict::Rejected(CodeRejection::Malformed));
+        }
         let given = CodeDigest::of(code);
         for _ in 0..MAX_TRIES {
             let open = match self.open_challenge(&key.tenant, actor, id, now).await? {

@@ -62,7 +62,7 @@ pub enum Proof {
     },
 }
 
-/// Both kinds, ten factors, ten minutes to confirm.
+/// TOTP and HOTP, ten factors, ten minutes to confirm.
 ///
 /// Whatever gives access (a new factor, new backup codes) needs a verification within the last five
 /// minutes, from an operator too: they reset instead, or import a factor on their word. Removing a

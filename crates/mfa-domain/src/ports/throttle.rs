@@ -59,7 +59,7 @@ pub enum ThrottleKind {
     /// Calls that check a code of one user, or change what they have.
     User,
     /// Calls that change what one user has, each of which the audit trail keeps.
-    Enrolment,
+    Change,
     /// Backup codes that are tried for one user, each of which costs a slow hash.
     BackupCode,
     /// Used codes of one user that are posted again, each of which the audit trail keeps.
@@ -90,10 +90,10 @@ impl ThrottleKey {
         Self::of_account(ThrottleKind::User, account)
     }
 
-    /// What the trail of a user keeps of offers and changes.
+    /// Changes of what one user has.
     #[must_use]
-    pub fn enrolment(account: &AccountKey) -> Self {
-        Self::of_account(ThrottleKind::Enrolment, account)
+    pub fn change(account: &AccountKey) -> Self {
+        Self::of_account(ThrottleKind::Change, account)
     }
 
     /// Backup codes that are tried for a user.
@@ -144,7 +144,7 @@ impl ThrottleKind {
             Self::Tenant => "tenant",
             Self::ApiKey => "api_key",
             Self::User => "user",
-            Self::Enrolment => "enrolment",
+            Self::Change => "change",
             Self::BackupCode => "backup_code",
             Self::Replay => "replay",
             Self::Address => "address",

@@ -170,7 +170,7 @@ pub(crate) struct Throttle {
     #[serde(with = "quota")]
     pub(crate) user: Quota,
     #[serde(with = "quota")]
-    pub(crate) enrolment: Quota,
+    pub(crate) change: Quota,
     #[serde(with = "quota")]
     pub(crate) backup_code: Quota,
     #[serde(with = "quota")]
@@ -375,14 +375,14 @@ impl From<&Postgres> for PostgresOptions {
 
 impl From<Quotas> for Throttle {
     fn from(quotas: Quotas) -> Self {
-        let Quotas { tenant, api_key, user, enrolment, backup_code, address } = quotas;
+        let Quotas { tenant, api_key, user, change, backup_code, address } = quotas;
         let forwarded_header = ForwardedHeader::default().as_str().to_owned();
         let (refusal_delay, trusted_proxies) = (Throttling::REFUSAL_DELAY, Vec::new());
         Self {
             tenant,
             api_key,
             user,
-            enrolment,
+            change,
             backup_code,
             address,
             refusal_delay,
@@ -394,7 +394,7 @@ impl From<Quotas> for Throttle {
 
 impl From<&Throttle> for Quotas {
     fn from(settings: &Throttle) -> Self {
-        let Throttle { tenant, api_key, user, enrolment, backup_code, address, .. } = *settings;
-        Self { tenant, api_key, user, enrolment, backup_code, address }
+        let Throttle { tenant, api_key, user, change, backup_code, address, .. } = *settings;
+        Self { tenant, api_key, user, change, backup_code, address }
     }
 }

@@ -144,7 +144,7 @@ fn the_trail_is_kept_forever_or_for_a_while() {
 fn quotas_are_texts_and_proxies_a_list() {
     let file = "[throttle]\nuser = '50/10s'\ntrusted_proxies = ['10.0.0.0/8', '192.0.2.1']\n";
     let config = load(file, &[], &[]).unwrap();
-    assert_eq!((config.settings.throttle.user.burst(), config.settings.throttle.enrolment.burst()), (50, 60));
+    assert_eq!((config.settings.throttle.user.burst(), config.settings.throttle.change.burst()), (50, 60));
     assert_eq!(config.settings.throttle.trusted_proxies, ["10.0.0.0/8", "192.0.2.1"]);
     assert_eq!(load(&config.to_string(), &[], &[]).unwrap().settings.throttle.user.burst(), 50);
 
@@ -155,13 +155,13 @@ fn quotas_are_texts_and_proxies_a_list() {
     assert_eq!(settings.throttle.api_key.burst(), 1);
 
     let file = "[throttle]\nuser = '0/10s'\ntenant = 5\ntrusted_proxies = ['0.0.0.0/0']\nforwarded_header = 'x-real-ip'\n";
-    let problems = load(file, &[], &["--set", "throttle.enrolment=many"]).unwrap_err();
+    let problems = load(file, &[], &["--set", "throttle.change=many"]).unwrap_err();
     for part in [
         "throttle.user (mfa.toml, line 2): not a quota; it must be like 600/1m",
         "throttle.tenant (mfa.toml, line 3): invalid type",
         "throttle.trusted_proxies (mfa.toml, line 4): must be addresses",
         "throttle.forwarded_header (mfa.toml, line 5): must be x-forwarded-for or forwarded",
-        "throttle.enrolment (flag --set): not a quota",
+        "throttle.change (flag --set): not a quota",
     ] {
         assert!(problems.contains(part), "{part} in\n{problems}");
     }
