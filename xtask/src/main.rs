@@ -1,6 +1,5 @@
 //! Chores of this workspace. `cargo xtask` lists them.
 
-mod background;
 mod bench;
 mod databases;
 mod faults;
@@ -16,7 +15,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask test    install what tests need, and run all tests
 cargo xtask lint    check formatting, lints, documentation, dependencies and the OpenAPI document
-cargo xtask ci      both, as CI does: the lints go on while the tests wait
+cargo xtask ci      both, as CI does
 cargo xtask faults  break what the server stands on, as often as docs/reliability.md says; races of two versions
 cargo xtask tools   only install what tests need (Debian packages; Python and npm packages in target/)
 cargo xtask openapi write docs/openapi.json anew from the code

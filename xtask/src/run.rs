@@ -37,14 +37,6 @@ pub(crate) fn compile_once(cargo: &mut Command) {
     }
 }
 
-/// The same program at the lowest priority, so that it takes the time in which others wait.
-pub(crate) fn patient(command: &Command) -> Command {
-    let mut patient = self::command("nice", &["-n", "19"]);
-    patient.arg(command.get_program()).args(command.get_args());
-    patient.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    patient
-}
-
 /// Runs it, after saying what it is, and gives what it printed; an error if it fails.
 pub(crate) fn output(mut command: Command) -> Result<Vec<u8>> {
     command.stderr(Stdio::inherit());

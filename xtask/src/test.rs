@@ -3,9 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::background::Background;
 use crate::databases::Databases;
 use crate::phases::Phases;
 use crate::run::{cargo, output, root, run};
@@ -26,22 +25,10 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
     ran
 }
 
-/// Does both, as CI does. Tests wait much of their time: meanwhile the lints go on, at the lowest priority.
+/// The same after the lints, as CI does.
 pub(crate) fn ci() -> Result<()> {
-    let mut phases = Phases::default();
-    phases.run("tools", tools::install)?;
-    phases.run("build", build)?;
-    let databases = Databases::start()?;
-    let lints = Background::begin(lint::check);
-    let ran = phases.run("tests and lints", || run_tests(&databases, &[]));
-    drop(databases);
-    let clean = phases.run("more lints", || lints.finish());
-    phases.run("examples", examples)?;
-    not_run();
-    match (ran, clean) {
-        (Err(tests), Err(lints)) => bail!("{tests:#}; and {lints:#}"),
-        (ran, clean) => ran.and(clean),
-    }
+    lint::lint()?;
+    test(&[])
 }
 
 fn run_tests(databases: &Databases, filters: &[&str]) -> Result<()> {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::run::{cargo, command, compile_once, patient, root, run, succeeds};
+use crate::run::{cargo, command, compile_once, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
 const PROGRAMS: [(&str, &str); 11] = [
@@ -176,10 +176,10 @@ pub(crate) fn cargo_nextest() -> Result<Command> {
     Ok(subcommand("nextest"))
 }
 
-/// `cargo deny`, which checks dependencies. Where it is missing it is built at the lowest priority.
+/// `cargo deny`, which checks dependencies.
 pub(crate) fn cargo_deny() -> Result<Command> {
     if let Some(install) = missing("deny") {
-        run(patient(&install))?;
+        run(install)?;
     }
     Ok(subcommand("deny"))
 }
