@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::run::{cargo, command, root, run};
-use crate::test::{build, tests};
+use crate::test::tests;
 use crate::tools;
 
 /// The tests that take `MFA_TEST_FULL`, of the whole program and of each store.
@@ -18,7 +18,6 @@ const RACES: &str = "test(/^faults::races::/)";
 /// Runs the tests of faults, or those that match.
 pub(crate) fn faults(filters: &[&str]) -> Result<()> {
     tools::install()?;
-    build()?;
     let ran = run_full(TESTS, filters, None);
     if let Some(program) = filters.is_empty().then(previous).transpose()?.flatten() {
         run_full(RACES, &[], Some(program))?;

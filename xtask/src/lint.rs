@@ -2,19 +2,25 @@
 
 use anyhow::Result;
 
+use crate::openapi;
 use crate::phases::Phases;
 use crate::run::{cargo, run};
-use crate::{openapi, tools};
+use crate::tools::{self, CargoDeny};
 
 /// Checks formatting, lints, documentation, the OpenAPI document and dependencies.
 pub(crate) fn lint() -> Result<()> {
+    code()?;
+    dependencies(CargoDeny::begin()?)
+}
+
+/// All of that but dependencies.
+pub(crate) fn code() -> Result<()> {
     let mut phases = Phases::default();
     phases.run("tools", tools::install)?;
     phases.run("formatting", || run(cargo(&["fmt", "--all", "--check"])))?;
     phases.run("lints", clippy)?;
     phases.run("documentation", document)?;
-    phases.run("OpenAPI", openapi::validate)?;
-    phases.run("dependencies", check_dependencies)
+    phases.run("OpenAPI", openapi::validate)
 }
 
 fn clippy() -> Result<()> {
@@ -35,8 +41,8 @@ fn document() -> Result<()> {
 
 /// Licences, bans and sources of dependencies. The database of advisories cannot be had everywhere.
 #[expect(clippy::print_stderr, reason = "a command line")]
-fn check_dependencies() -> Result<()> {
-    let mut check = tools::cargo_deny()?;
+pub(crate) fn dependencies(cargo_deny: CargoDeny) -> Result<()> {
+    let mut check = cargo_deny.finish()?;
     check.args(["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
     run(check)?;
     eprintln!(

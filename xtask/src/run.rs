@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
@@ -37,29 +37,14 @@ pub(crate) fn compile_once(cargo: &mut Command) {
     }
 }
 
-/// Runs it, after saying what it is, and gives what it printed; an error if it fails.
-pub(crate) fn output(mut command: Command) -> Result<Vec<u8>> {
-    command.stderr(Stdio::inherit());
-    let shown = announce(&command);
-    let output = command.output().with_context(|| format!("could not start {shown}"))?;
-    ensure!(output.status.success(), "{shown} failed ({})", output.status);
-    Ok(output.stdout)
-}
-
 /// Runs it, after saying what it is; an error if it fails.
+#[expect(clippy::print_stderr, reason = "a command line")]
 pub(crate) fn run(mut command: Command) -> Result<()> {
-    let shown = announce(&command);
+    let shown = format!("{command:?}").replace('"', "");
+    eprintln!("\n--- {shown}");
     let status = command.status().with_context(|| format!("could not start {shown}"))?;
     ensure!(status.success(), "{shown} failed ({status})");
     Ok(())
-}
-
-/// Says what is run.
-#[expect(clippy::print_stderr, reason = "a command line")]
-fn announce(command: &Command) -> String {
-    let shown = format!("{command:?}").replace('"', "");
-    eprintln!("\n--- {shown}");
-    shown
 }
 
 /// Whether a program can be run and succeeds.

@@ -3,9 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::run::{cargo, command, compile_once, root, run, succeeds};
 
@@ -176,12 +176,27 @@ pub(crate) fn cargo_nextest() -> Result<Command> {
     Ok(subcommand("nextest"))
 }
 
-/// `cargo deny`, which checks dependencies.
-pub(crate) fn cargo_deny() -> Result<Command> {
-    if let Some(install) = missing("deny") {
-        run(install)?;
+/// `cargo deny`, which checks dependencies. Where it is missing it is built while other work goes on, and at the
+/// lowest priority, so that it takes the time in which that work waits.
+pub(crate) struct CargoDeny(Option<Child>);
+
+impl CargoDeny {
+    pub(crate) fn begin() -> Result<Self> {
+        let install = missing("deny").map(|install| {
+            let mut patient = command("nice", &["-n", "19"]);
+            patient.arg(install.get_program()).args(install.get_args());
+            patient.envs(install.get_envs().filter_map(|(name, value)| Some((name, value?)))).spawn()
+        });
+        Ok(Self(install.transpose()?))
     }
-    Ok(subcommand("deny"))
+
+    /// Waits until it is there.
+    pub(crate) fn finish(self) -> Result<Command> {
+        if let Some(mut install) = self.0 {
+            ensure!(install.wait()?.success(), "cargo-deny could not be built");
+        }
+        Ok(subcommand("deny"))
+    }
 }
 
 /// What builds a subcommand of cargo that is not there. Without optimisation it is built three times as quickly,
