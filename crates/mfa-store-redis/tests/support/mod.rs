@@ -12,6 +12,7 @@ use mfa_domain::account::Draft;
 use mfa_domain::ports::{Commit, StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Charge, Quota};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
@@ -41,7 +42,9 @@ pub(crate) async fn raw(url: &str) -> (MultiplexedConnection, String) {
     let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
     let namespace = parameters.split('&').find_map(|pair| pair.strip_prefix("namespace="));
     let client = redis::Client::open(server).unwrap();
-    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    // The server waits for its disk, which other tests keep busy.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
+    let connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
     (connection, namespace.unwrap_or("mfa").to_owned())
 }
 
