@@ -88,7 +88,7 @@ async fn cve_2022_44587_the_log_at_its_most_talkative() {
     raw(&server, format!("{head}Content-Type: text/plain\r\nContent-Length: 8\r\n\r\n{right}").as_bytes());
     raw(&server, format!("{head}Content-Length: x{right}\r\n\r\n").as_bytes());
     let log = server.log().to_lowercase();
-    assert!(log.len() > 10_000, "that was no trace");
+    assert!(log.contains(r#""level":"trace""#), "that was no trace: {} bytes", log.len());
     let secrets = [&right, &wrong, &codes[0], &token.hotp(0), imported, client.key()];
     for secret in secrets.map(str::to_lowercase) {
         let shown =

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,11 +11,13 @@ use mfa_domain::account::CallId;
 use mfa_domain::mfa::{Call, Earlier, EnrolError, Keep, NewAddress, Reply};
 use mfa_domain::otp_core::Code;
 use mfa_domain::ports::{
-    AccountStore, ChallengeStore, CodeMessage, Commit, EventQuery, Sender, SenderError, StoreError,
+    AccountPage, AccountQuery, AccountStore, ChallengeStore, CodeMessage, Commit, EventPage, EventQuery,
+    Sender, SenderError, StoreError,
 };
 use mfa_domain::{
-    AccountKey, Actor, Address, Challenge, ChallengeId, CodeRejection, EventKind, FactorId, Label, Mfa,
-    Policies, Progress, TenantId, Undecided, UserId, Verdict, Version, Versioned,
+    Account, AccountKey, Actor, Address, AuditHead, Challenge, ChallengeId, CodeRejection, Delta, EventKind,
+    FactorId, Handle, KeyId, Label, Mfa, Policies, Progress, TenantId, Undecided, UserId, Verdict, Version,
+    Versioned,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
 use mfa_testkit::{EveryKind, FailingStore, Fault, ListSender, TotpUser, ports, submitted};
@@ -245,4 +247,90 @@ async fn a_slow_sender_keeps_no_login_waiting() {
     assert!(!offer.is_finished());
     sender.done.store(true, Ordering::SeqCst);
     offer.await.unwrap().unwrap();
+}
+
+/// Five wrong codes of the app come between the look at a first code and its commit.
+#[tokio::test]
+async fn a_first_code_that_is_looked_at_just_before_a_lock_costs_what_it_costs() {
+    for right in [true, false] {
+        let store = MemoryStore::default();
+        let test = ports(Arc::new(store.clone()));
+        let sender = Arc::new(ListSender::default());
+        let between = Arc::new(Between {
+            inner: store,
+            armed: AtomicBool::new(false),
+            app: test.mfa(),
+            wrong: Mutex::default(),
+        });
+        let ports = test.with_accounts(between.clone()).ports;
+        let ports = ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
+        let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
+        let mfa = Mfa::new(ports, policies).unwrap();
+        let app = TotpUser::enrol(&mfa, &alice()).await.unwrap();
+        test.clock.advance(Duration::from_secs(30));
+        let code = submitted(&app.code(mfa.ports().clock.now()));
+        assert!(matches!(mfa.verify(&alice(), &shop(), &code, None).await.unwrap(), Verdict::Accepted(_)));
+        let factor = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap().factor.id;
+        let sent = sender.latest(&alice()).unwrap().code;
+        let other = if sent == "00000000" { "00000001" } else { "00000000" };
+        *between.wrong.lock().unwrap() = app.wrong_codes(mfa.ports().clock.now(), 5);
+        between.armed.store(true, Ordering::SeqCst);
+        let typed = submitted(if right { &sent } else { other });
+        let verdict = mfa.confirm(&alice(), &shop(), factor, &typed).await.unwrap();
+        assert!(matches!(verdict, Verdict::Rejected(CodeRejection::Locked { .. })), "{verdict:?}");
+        let account = mfa.ports().accounts.load(&alice()).await.unwrap().value;
+        assert_eq!(account.attempts.recent.len(), if right { 5 } else { 6 });
+        assert!(!account.factor(factor).unwrap().is_active());
+    }
+}
+
+/// A store in which, when it is armed, five wrong codes of an app come before the next commit.
+#[derive(Debug)]
+struct Between {
+    inner: MemoryStore,
+    armed: AtomicBool,
+    app: Mfa,
+    wrong: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl AccountStore for Between {
+    async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.inner.load(key).await
+    }
+
+    async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
+        self.inner.load_without_backup_codes(key).await
+    }
+
+    async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            let wrong = self.wrong.lock().unwrap().clone();
+            for wrong in wrong {
+                let verdict = self.app.verify(key, &shop(), &submitted(&wrong), None).await.unwrap();
+                assert_eq!(verdict, Verdict::Rejected(CodeRejection::Invalid));
+            }
+        }
+        self.inner.commit(key, expected, delta).await
+    }
+
+    async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
+        self.inner.find(tenant, handle).await
+    }
+
+    async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
+        self.inner.page(query).await
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.inner.events(query).await
+    }
+
+    async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
+        self.inner.trim(key, from, to).await
+    }
+
+    async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
+        self.inner.keys_in_use().await
+    }
 }
