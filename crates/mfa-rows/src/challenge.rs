@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use mfa_domain::{
-    Caller, Challenge, ChallengeData, ChallengeKind, Progress, TenantId, UserId, Version, Versioned,
+    Caller, Challenge, ChallengeData, ChallengeKind, Progress, TenantId, Timestamp, UserId, Version,
+    Versioned,
 };
 
-use crate::{ColumnError, Row};
+use crate::{ColumnError, Row, millis};
 
 /// For so long a challenge is kept after it expired: whoever asks is told that it is over.
-pub const CHALLENGES_KEPT: Duration = Duration::from_hours(1);
+const KEPT: Duration = Duration::from_hours(1);
 
 /// A challenge.
 #[derive(Debug)]
@@ -31,6 +32,12 @@ pub struct ChallengeColumns {
 }
 
 impl ChallengeColumns {
+    /// Challenges that expired by then may be forgotten when `new` is put, by the time that it was made.
+    #[must_use]
+    pub fn forgotten_by(new: &Challenge) -> i64 {
+        millis(new.created_at).saturating_sub(millis(Timestamp::default().plus(KEPT)))
+    }
+
     /// The challenge, and its version.
     ///
     /// # Errors

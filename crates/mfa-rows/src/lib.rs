@@ -14,7 +14,7 @@ pub use account::{AccountColumns, EntryColumns};
 pub use api_key::ApiKeyColumns;
 pub use backup_codes::backup_codes;
 pub use bucket::BucketColumns;
-pub use challenge::{CHALLENGES_KEPT, ChallengeColumns};
+pub use challenge::ChallengeColumns;
 pub use column::{ColumnError, Row, integer, millis};
 pub use delivery::DeliveryColumns;
 pub use event::EventColumns;

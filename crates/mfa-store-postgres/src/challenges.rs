@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, UserId, Version, Versioned};
-use mfa_rows::{CHALLENGES_KEPT, ChallengeColumns, millis};
+use mfa_rows::{ChallengeColumns, millis};
 
 use crate::store::reading;
 use crate::transaction::by_itself;
@@ -89,7 +89,7 @@ impl ChallengeStore for PostgresStore {
                 .bind(state.as_str())
                 .bind(i64::from(*failures))
                 .bind(data.as_bytes())
-                .bind(millis(challenge.created_at).saturating_sub(hour()))
+                .bind(ChallengeColumns::forgotten_by(challenge))
         };
         if self.connections.once(put).await?.is_empty() {
             return Err(PostgresError::DuplicateChallenge.into());
@@ -117,10 +117,6 @@ impl ChallengeStore for PostgresStore {
         let lost = self.connections.once(swap).await?.is_empty();
         Ok(if lost { Commit::Conflict } else { Commit::Won })
     }
-}
-
-fn hour() -> i64 {
-    i64::try_from(CHALLENGES_KEPT.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl ChallengeRow {

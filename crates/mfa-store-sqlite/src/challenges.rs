@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 
-use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, Timestamp, UserId, Version, Versioned};
-use mfa_rows::{CHALLENGES_KEPT, ChallengeColumns, millis};
+use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, UserId, Version, Versioned};
+use mfa_rows::{ChallengeColumns, millis};
 use sqlx::SqliteConnection;
 
 use crate::change::{Change, Outcome, execute};
@@ -81,9 +81,8 @@ struct SwapChallenge {
 impl Change for PutChallenge {
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         let Self(challenge) = self;
-        let long_ago =
-            millis(challenge.created_at).saturating_sub(millis(Timestamp::default().plus(CHALLENGES_KEPT)));
-        execute(to, sqlx::query(FORGET_CHALLENGES).bind(long_ago)).await?;
+        let forget = sqlx::query(FORGET_CHALLENGES).bind(ChallengeColumns::forgotten_by(challenge));
+        execute(to, forget).await?;
         let Progress { state, failures, data } = &challenge.progress;
         let put = sqlx::query(PUT_CHALLENGE)
             .bind(challenge.id.to_string())
