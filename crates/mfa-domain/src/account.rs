@@ -132,7 +132,7 @@ pub enum PolicyDenial {
     /// Too many wrong codes: nothing is sent for now.
     #[error("too many wrong codes; nothing is sent for now")]
     Locked {
-        /// When it is again.
+        /// When the lock ends.
         until: Timestamp,
     },
     /// The user has as many factors as the policy allows.

@@ -45,7 +45,9 @@ impl Account {
     pub(crate) fn answer(&self, context: Context<'_>, id: FactorId, finding: Finding) -> Decision<Verdict> {
         let factor = match self.admit_challenge(context, id, Purpose::Verify) {
             Ok(factor) => factor,
-            Err(rejection) => return self.refuse_unseen(context, id, rejection, &Evidence::Finding(finding)),
+            Err(rejection) => {
+                return self.refuse_unadmitted(context, id, rejection, &Evidence::Finding(finding));
+            }
         };
         let mut draft = self.draft(context);
         let answered = factor.answered(context.now).filter(|_| finding == Finding::Right);
@@ -64,7 +66,7 @@ impl Account {
 
     /// What follows from a code that is not admitted: nothing, but that a wrong one that was looked at already, just
     /// before a lock, still costs an attempt.
-    pub(super) fn refuse_unseen<T>(
+    pub(super) fn refuse_unadmitted<T>(
         &self,
         context: Context<'_>,
         id: FactorId,

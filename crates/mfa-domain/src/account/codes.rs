@@ -17,7 +17,7 @@ pub enum Codes<'a> {
 }
 
 impl Codes<'_> {
-    /// Whether they have the form of those of `factor`. A code that was sent has any number of digits.
+    /// Whether they have the form of those of `factor`. How long a code that was sent must be is looked at with its challenge.
     pub(super) fn fit(self, factor: &Factor) -> bool {
         match self {
             Self::One(SubmittedCode::OneTimePassword(_)) if factor.challenge_kind().is_some() => true,

@@ -104,7 +104,7 @@ impl Account {
     ) -> Decision<Verdict<Factor>> {
         let factor = match self.awaiting_confirmation(context, id, codes) {
             Ok(factor) => factor,
-            Err(rejection) => return self.refuse_unseen(context, id, rejection, evidence),
+            Err(rejection) => return self.refuse_unadmitted(context, id, rejection, evidence),
         };
         let Some(accepted) = codes.accepted(factor, evidence, context) else {
             return self.refuse(context, factor, codes, evidence);
