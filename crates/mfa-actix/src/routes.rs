@@ -115,6 +115,8 @@ pub(crate) static TABLE: &[Row] = {
     const PATCH: Method = Method::PATCH;
     const DELETE: Method = Method::DELETE;
     &[
+        // Paths are tried in this order, and nearly every request is one of these.
+        row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, || post().to(verify::verify)),
         row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, || get().to(status::status)),
         row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, || delete().to(admin::erase)),
         row(POST, "/v1/users/{user}/factors", Key(ENROL, Change), Usual, || post().to(enrol::enrol)),
@@ -131,7 +133,6 @@ pub(crate) static TABLE: &[Row] = {
         row(POST, "/v1/users/{user}/factors/{id}/set-back", Key(ADMIN, Nothing), Usual, || {
             post().to(set_back::set_back)
         }),
-        row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, || post().to(verify::verify)),
         row(POST, "/v1/users/{user}/backup-codes", Key(ENROL, Change), Hashing, || {
             post().to(backup_codes::issue)
         }),
