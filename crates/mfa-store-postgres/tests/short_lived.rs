@@ -13,6 +13,7 @@ use mfa_domain::quota::Bucket;
 use mfa_domain::{Charge, Quota, Timestamp, Version};
 use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use mfa_testkit::{UnguardedChallenges, challenge_store, throttle};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::task::JoinSet;
 
@@ -321,7 +322,8 @@ async fn stores_that_compare_in_memory_fail() {
     assert!(ended.contains("one challenge was ended"), "{ended}");
     let swapped = challenge_store::race::one_swap_wins_each_version(&stores).await.unwrap_err().to_string();
     assert!(swapped.contains("swaps of one version won"), "{swapped}");
-    let naive = Arc::new(Naive { url });
+    let pool = PgPoolOptions::new().max_connections(16).connect(&url).await.unwrap();
+    let naive = Arc::new(Naive { pool });
     throttle::basic(naive.as_ref()).await.unwrap();
     throttle::time(naive.as_ref()).await.unwrap();
     let charged = throttle::race(naive.clone(), naive).await.unwrap_err().to_string();
@@ -330,15 +332,14 @@ async fn stores_that_compare_in_memory_fail() {
 
 /// Reads, decides, and writes whatever is there by then.
 struct Naive {
-    url: String,
+    pool: PgPool,
 }
 
 #[async_trait]
 impl Throttle for Naive {
     async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError> {
-        let mut shell = raw(&self.url).await;
         let read = "SELECT arrival, latest FROM mfa.throttles WHERE key = $1";
-        let read = sqlx::query_as(read).bind(key.to_string()).fetch_optional(&mut shell).await.unwrap();
+        let read = sqlx::query_as(read).bind(key.to_string()).fetch_optional(&self.pool).await.unwrap();
         let (arrival, latest): (i64, i64) = read.unwrap_or_default();
         let micros = |number: i64| u64::try_from(number).unwrap();
         let (charge, after) = quota.charge(Bucket::from_micros(micros(arrival), micros(latest)), now);
@@ -347,7 +348,7 @@ impl Throttle for Naive {
         let integer = |number: u64| i64::try_from(number).unwrap();
         let write = sqlx::query(write).bind(key.to_string());
         let write = write.bind(integer(after.arrival_micros())).bind(integer(after.latest_micros()));
-        write.execute(&mut shell).await.unwrap();
+        write.execute(&self.pool).await.unwrap();
         Ok(charge)
     }
 }

@@ -35,13 +35,6 @@ async fn on_one_server() -> Result<(), Violation> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn for_many_callers_of_one_store() -> Result<(), Violation> {
-    let (store, _) = replicas(&server::url()).await;
-    account_store::race(store.clone(), store.clone()).await?;
-    api_key_store::race(store.clone(), store).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn of_codes_that_are_sent() -> Result<(), Violation> {
     let url = server::url();
     let (one, other) = replicas(&url).await;

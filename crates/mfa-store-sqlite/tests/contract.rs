@@ -34,16 +34,6 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn for_many_callers_of_one_store() -> Result<(), Violation> {
-    let (store, _, _folder) = replicas().await;
-    account_store::race(store.clone(), store.clone()).await?;
-    api_key_store::race(store.clone(), store.clone()).await?;
-    challenge_store::race(store.clone(), store.clone()).await?;
-    delivery_store::race(store.clone(), store.clone()).await?;
-    throttle::race(store.clone(), store).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn for_many_callers_of_two_stores_on_one_file() -> Result<(), Violation> {
     let (one, other, _folder) = replicas().await;
     account_store::race(one.clone(), other.clone()).await?;

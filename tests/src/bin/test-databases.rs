@@ -11,7 +11,7 @@ mod redis;
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     // Tests that crash a server start their own, so that this one need not wait for the disk.
-    let hasty = ["fsync=off", "max_connections=1000"];
+    let hasty = ["fsync=off", "full_page_writes=off", "max_connections=1000"];
     let postgres = postgres::Server::start(&hasty);
     let redis = redis::Server::durable();
     drop(postgres.connect().await);
