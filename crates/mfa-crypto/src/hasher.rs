@@ -124,8 +124,8 @@ impl fmt::Debug for Argon2Hasher {
     }
 }
 
-/// Bytes in a hash.
-const HASH_LENGTH: usize = 32;
+/// Bytes in a hash. 128 bits are enough for most (RFC 9106, 4), and a code has 80.
+const HASH_LENGTH: usize = 16;
 
 /// One evaluation. `blocks` grows as needed and is wiped.
 fn argon2id(
@@ -195,16 +195,16 @@ mod tests {
         assert_eq!(HEXLOWER.encode(&tag), "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
     }
 
-    /// Vectors of the reference implementation, through the function that hashes codes, in memory
+    /// What the reference implementation gives (`argon2 somesalt -id -l 16`), through the function that hashes codes, in memory
     /// that is handed from one to the next.
     #[test]
     fn reference_implementation() {
         let mut blocks = Vec::new();
         for (memory_kib, iterations, lanes, expected) in [
-            (256, 2, 1, "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"),
-            (256, 2, 2, "6d093c501fd5999645e0ea3bf620d7b8be7fd2db59c20d9fff9539da2bf57037"),
-            (65_536, 2, 1, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"),
-            (256, 2, 1, "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"),
+            (256, 2, 1, "e24df64b97742be45329300aeae1ca35"),
+            (256, 2, 2, "3ca15f207978ab2bd83b41f6d8e53808"),
+            (65_536, 2, 1, "de686f3fd0b303b36417fd5b5bd631be"),
+            (256, 2, 1, "e24df64b97742be45329300aeae1ca35"),
         ] {
             let params = Params::new(memory_kib, iterations, lanes, Some(HASH_LENGTH)).unwrap();
             let hash = argon2id(params, b"somesalt", b"password", &mut blocks).unwrap();
