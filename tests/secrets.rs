@@ -204,9 +204,9 @@ async fn a_secret_moved_to_another_row_does_not_open_and_costs_nothing() {
     let (bobs, _) = client.enrol("bob", "totp").await;
     let moved = sql(
         server.data(),
-        "UPDATE factors SET secret = (SELECT secret FROM factors WHERE account = \
-           (SELECT id FROM accounts WHERE user = 'alice')) \
-         WHERE account = (SELECT id FROM accounts WHERE user = 'bob')",
+        "UPDATE accounts SET factors = json_set(factors, '$[0].secret', (SELECT secret FROM factors \
+           WHERE account = (SELECT id FROM accounts WHERE user = 'alice'))) \
+         WHERE user = 'bob'",
     );
     assert_eq!(moved.await, 1, "one row was changed");
     for code in [alices.totp(0), bobs.totp(0), bobs.wrong(1)] {

@@ -129,7 +129,7 @@ impl Installation {
         let took = database.load(folder.path(), 0..size, &FactorKind::Hotp, codes).await.as_secs_f64();
         let mut connection = database.connect().await;
         let mut bytes = Vec::new();
-        for table in ["accounts", "factors", "backup_code_sets", "events"] {
+        for table in ["accounts", "backup_code_sets", "events"] {
             let query = "SELECT pg_total_relation_size(('mfa.' || $1)::regclass)";
             let size: i64 = sqlx::query_scalar(query).bind(table).fetch_one(&mut connection).await.unwrap();
             bytes.push(size as f64);
@@ -138,9 +138,9 @@ impl Installation {
         println!(
             "{size:>12} {:>11.0} {:>19.0} {:>22.0} {:>11.0} {took:>12.0} s",
             of / took,
-            bytes[..3].iter().sum::<f64>() / of,
-            bytes[2] / of,
-            bytes[3] / of / 3.0,
+            (bytes[0] + bytes[1]) / of,
+            bytes[1] / of,
+            bytes[2] / of / 3.0,
         );
         let options = ServerOptions::new([("MFA_LOG", "warn"), ("MFA_STORE", &database.url)]);
         let server = Server::in_folder(binary!(), folder.path(), &database.api_key, options);
@@ -171,7 +171,7 @@ async fn report(connection: &mut PgConnection, when: &str) {
         SELECT relname, n_live_tup, n_dead_tup, n_tup_upd, n_tup_hot_upd, autovacuum_count,
             pg_total_relation_size(relid)
         FROM pg_stat_user_tables
-        WHERE schemaname = 'mfa' AND relname IN ('accounts', 'factors', 'events') ORDER BY relname";
+        WHERE schemaname = 'mfa' AND relname IN ('accounts', 'events') ORDER BY relname";
     let rows: Vec<(String, i64, i64, i64, i64, i64, i64)> =
         sqlx::query_as(query).fetch_all(connection).await.unwrap();
     let tables = rows.iter().map(|(table, live, dead, updates, hot, vacuums, bytes)| {

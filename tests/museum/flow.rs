@@ -90,8 +90,9 @@ async fn cve_2025_47790_cve_2026_14536_what_is_broken_never_says_yes() {
     let calls = [token.hotp(1), token.wrong(1), codes[0].clone(), nobodys_backup_code(1)];
     // Rows that cannot be read, rows that are gone, and at last no database at all.
     for statement in [
-        "UPDATE factors SET data = '{}'",
-        r#"UPDATE factors SET data = '{"v":1,"counter":1}', secret = x'00'"#,
+        "UPDATE accounts SET factors = json_set(factors, '$[0].data', json('{}'))",
+        r#"UPDATE accounts SET factors =
+           json_set(factors, '$[0].data', json('{"v":1,"counter":1}'), '$[0].secret', 'AA==')"#,
         "UPDATE backup_code_sets SET scheme = 'plain'",
         "UPDATE accounts SET recent_failures = '[-1]'",
         "ALTER TABLE accounts RENAME TO elsewhere",

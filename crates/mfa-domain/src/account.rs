@@ -4,6 +4,7 @@
 //! pure: no I/O, no clock, no randomness of their own), and gives a [`Delta`] that a store commits
 //! only if the version is still the one that was read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter;
 
@@ -162,7 +163,7 @@ pub enum PolicyDenial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
     attempts: Attempts,
-    factors: Vec<FactorChange>,
+    factors: Option<Vec<Factor>>,
     backup_codes: Option<BackupCodesChange>,
     events: Vec<AuditEvent>,
     audit_head: AuditHead,
@@ -180,15 +181,6 @@ pub enum HandleChange {
     Claim(Handle),
     /// It leads nowhere any more, if it led to this account.
     Release(Handle),
-}
-
-/// What becomes of one factor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FactorChange {
-    /// It is new, or replaces the one of the same id whole.
-    Put(Factor),
-    /// It is gone.
-    Remove(FactorId),
 }
 
 /// What becomes of the backup codes.
@@ -210,12 +202,12 @@ pub enum BackupCodesChange {
 impl Account {
     /// Begins a change. Nothing happens to the account itself.
     #[must_use]
-    pub fn draft<'a>(&self, context: Context<'a>) -> Draft<'a> {
+    pub fn draft<'a>(&'a self, context: Context<'a>) -> Draft<'a> {
         Draft {
             context,
             head: self.audit_head,
             attempts: self.attempts.clone(),
-            factors: Vec::new(),
+            factors: Cow::Borrowed(&self.factors),
             backup_codes: None,
             events: Vec::new(),
             answers: self.answers.at(context.now),
@@ -231,7 +223,7 @@ impl Account {
         let answers = self.answers.at(now);
         Delta {
             attempts: self.attempts.clone(),
-            factors: Vec::new(),
+            factors: None,
             backup_codes: None,
             events: Vec::new(),
             audit_head: self.audit_head,
@@ -244,14 +236,8 @@ impl Account {
 
     /// Makes the change. This is what every store's `commit` amounts to, but for handles, which are in no account.
     pub fn apply(&mut self, delta: &Delta) {
-        for change in &delta.factors {
-            match change {
-                FactorChange::Put(factor) => match self.factors.iter_mut().find(|f| f.id == factor.id) {
-                    Some(old) => *old = factor.clone(),
-                    None => self.factors.push(factor.clone()),
-                },
-                FactorChange::Remove(id) => self.factors.retain(|factor| factor.id != *id),
-            }
+        if let Some(factors) = &delta.factors {
+            self.factors.clone_from(factors);
         }
         match &delta.backup_codes {
             None => {}
@@ -331,10 +317,10 @@ impl Delta {
         &self.attempts
     }
 
-    /// What becomes of factors, in order.
+    /// All factors from now on, in their order, if any is another than before.
     #[must_use]
-    pub fn factors(&self) -> &[FactorChange] {
-        &self.factors
+    pub fn factors(&self) -> Option<&[Factor]> {
+        self.factors.as_deref()
     }
 
     /// What becomes of the backup codes, if anything.
@@ -397,7 +383,7 @@ pub struct Draft<'a> {
     context: Context<'a>,
     head: AuditHead,
     attempts: Attempts,
-    factors: Vec<FactorChange>,
+    factors: Cow<'a, [Factor]>,
     backup_codes: Option<BackupCodesChange>,
     events: Vec<AuditEvent>,
     answers: KeptAnswers,
@@ -408,12 +394,16 @@ pub struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Puts a factor in place, and claims its handles.
+    /// Puts a factor in the place of the one of its id, or after all others, and claims its handles.
     pub fn put(&mut self, factor: Factor) {
         if !factor.is_removed() {
             factor.handles().iter().for_each(|handle| self.claim(handle.clone()));
         }
-        self.factors.push(FactorChange::Put(factor));
+        let factors = self.factors.to_mut();
+        match factors.iter_mut().find(|other| other.id == factor.id) {
+            Some(old) => *old = factor,
+            None => factors.push(factor),
+        }
     }
 
     /// Claims a handle for the account.
@@ -433,7 +423,7 @@ impl Draft<'_> {
 
     /// Takes a factor away.
     pub fn remove(&mut self, factor: FactorId) {
-        self.factors.push(FactorChange::Remove(factor));
+        self.factors.to_mut().retain(|other| other.id != factor);
     }
 
     /// Changes the backup codes.
@@ -480,7 +470,10 @@ impl Draft<'_> {
         let answers_changed = answers.len() != answers_before;
         (!events.is_empty()).then_some(Delta {
             attempts,
-            factors,
+            factors: match factors {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(factors) => Some(factors),
+            },
             backup_codes,
             events,
             audit_head: head,

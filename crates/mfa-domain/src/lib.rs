@@ -28,8 +28,8 @@ pub use otp_core;
 
 pub use account::{
     Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, CodeRejection, Context, Delta, Draft,
-    Factor, FactorChange, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial, StoredFactor,
-    TotpDevice, Verdict, Verification, Verified, Version, Versioned,
+    Factor, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial, StoredFactor, TotpDevice,
+    Verdict, Verification, Verified, Version, Versioned,
 };
 pub use actor::{Actor, Authority, Caller};
 pub use address::Address;

@@ -3,13 +3,11 @@
 use mfa_domain::account::{Attempts, KeptAnswers, Verifications};
 use mfa_domain::audit::EventHash;
 use mfa_domain::ports::AccountEntry;
-use mfa_domain::{
-    Account, AccountKey, AuditHead, BackupCodes, Data, Factor, TenantId, UserId, Version, Versioned,
-};
+use mfa_domain::{Account, AccountKey, AuditHead, BackupCodes, Data, TenantId, UserId, Version, Versioned};
 
-use crate::{ColumnError, Row};
+use crate::{ColumnError, Row, factor};
 
-/// An account without what is in tables of its own.
+/// An account without its backup codes, which have a place of their own.
 #[derive(Debug)]
 #[expect(
     missing_docs,
@@ -26,7 +24,8 @@ pub struct AccountColumns {
     pub audit_sequence: i64,
     pub audit_hash: Vec<u8>,
     pub audit_base_sequence: i64,
-    pub audit_base_hash: Vec<u8>,
+    pub audit_base_hash: Option<Vec<u8>>,
+    pub factors: String,
     pub answers: Vec<u8>,
     pub data: Option<String>,
 }
@@ -40,18 +39,17 @@ pub struct EntryColumns<'a> {
     pub audit_sequence: i64,
     pub audit_hash: &'a [u8],
     pub audit_base_sequence: i64,
-    pub audit_base_hash: &'a [u8],
+    pub audit_base_hash: Option<&'a [u8]>,
 }
 
 impl AccountColumns {
-    /// The account of `row`, with what is in other tables.
+    /// The account of `row`, with its backup codes.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].
     pub fn read(
         self,
         row: Row,
-        factors: Vec<Factor>,
         backup_codes: Option<BackupCodes>,
     ) -> Result<Versioned<Account>, ColumnError> {
         let recent = self.recent_failures.iter().map(|at| row.time("recent_failures", *at));
@@ -66,11 +64,11 @@ impl AccountColumns {
             },
         };
         let value = Account {
-            factors,
+            factors: factor::read(row, &self.factors)?,
             backup_codes,
             attempts,
             audit_head: head(row, self.audit_sequence, &self.audit_hash)?,
-            audit_base: base(row, self.audit_base_sequence, &self.audit_base_hash)?,
+            audit_base: base(row, self.audit_base_sequence, self.audit_base_hash.as_deref())?,
             answers: row.read("answers", KeptAnswers::from_bytes(&self.answers))?,
             data: self.data.map(Data::new).unwrap_or_default(),
         };
@@ -100,9 +98,10 @@ fn head(row: Row, sequence: i64, hash: &[u8]) -> Result<AuditHead, ColumnError> 
     })
 }
 
-fn base(row: Row, sequence: i64, hash: &[u8]) -> Result<AuditHead, ColumnError> {
+fn base(row: Row, sequence: i64, hash: Option<&[u8]>) -> Result<AuditHead, ColumnError> {
+    let hash = hash.map(|hash| row.read("audit_base_hash", hash.try_into())).transpose()?;
     Ok(AuditHead {
         sequence: row.number("audit_base_sequence", sequence)?,
-        hash: EventHash(row.read("audit_base_hash", hash.try_into())?),
+        hash: hash.map(EventHash).unwrap_or_default(),
     })
 }

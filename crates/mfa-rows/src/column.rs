@@ -16,6 +16,12 @@ pub enum ColumnError {
         /// The number of its account, as in `accounts.id`; 0 if it has none.
         account: i64,
     },
+    /// What is to be kept is nothing that the column could hold.
+    #[error("what is to be kept in column {column} is no JSON")]
+    Unwritable {
+        /// In which column.
+        column: &'static str,
+    },
     /// A number is beyond what a database can hold.
     #[error("the number for column {column} is too large")]
     TooLarge {

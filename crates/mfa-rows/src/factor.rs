@@ -1,73 +1,66 @@
-//! Factors.
+//! Factors: all of an account in one column, as a JSON document.
 
-use mfa_domain::{Data, Factor, KeyId, Sealed, StoredFactor};
+use std::collections::BTreeSet;
 
-use crate::{ColumnError, Row, integer};
+use mfa_domain::{Factor, KeyId, StoredFactor};
 
-/// A factor.
+use crate::{ColumnError, Row};
+
+/// The factors of an account.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is the column of that name, and the field of `StoredFactor`")]
-pub struct FactorColumns {
-    pub id: String,
-    pub kind: String,
-    pub label: String,
-    pub state: String,
-    pub expires_at: Option<i64>,
-    pub replaces: Option<String>,
-    pub created_at: i64,
-    pub last_used_at: Option<i64>,
-    pub key_id: Option<String>,
-    pub secret: Option<Vec<u8>>,
-    pub data: String,
+pub struct FactorsColumns {
+    /// All of them, as [`StoredFactor::to_document`] writes them.
+    pub factors: String,
+    /// By which keys their secrets are sealed: a JSON array of their names, in order; none if there is no secret.
+    pub sealed_with: Option<String>,
 }
 
-impl FactorColumns {
-    /// The columns of a factor.
+impl FactorsColumns {
+    /// The columns of these factors.
     ///
     /// # Errors
-    /// [`ColumnError::TooLarge`].
-    pub fn of(factor: &Factor) -> Result<Self, ColumnError> {
-        let factor = StoredFactor::of(factor);
-        let time = |column, time: Option<u64>| time.map(|time| integer(column, time)).transpose();
-        let (key_id, secret) = factor.sealed.map(|Sealed { key, bytes }| (key.to_string(), bytes)).unzip();
+    /// [`ColumnError::Unwritable`] if the data of one are no JSON.
+    pub fn of(factors: &[Factor]) -> Result<Self, ColumnError> {
+        let keys: BTreeSet<_> =
+            factors.iter().filter_map(|factor| Some(&factor.sealed.as_ref()?.key)).collect();
         Ok(Self {
-            id: factor.id,
-            kind: factor.kind,
-            label: factor.label,
-            state: factor.state,
-            expires_at: time("expires_at", factor.expires_at)?,
-            replaces: factor.replaces,
-            created_at: integer("created_at", factor.created_at)?,
-            last_used_at: time("last_used_at", factor.last_used_at)?,
-            key_id,
-            secret,
-            data: factor.data.as_str().to_owned(),
+            factors: StoredFactor::to_document(factors)
+                .map_err(|_| ColumnError::Unwritable { column: "factors" })?,
+            sealed_with: (!keys.is_empty()).then(|| names(keys.into_iter())),
         })
     }
 
-    /// The factor of `row`.
+    /// What `sealed_with` is where all secrets are sealed with one key.
+    #[must_use]
+    pub fn sealed_with_only(key: &KeyId) -> String {
+        names(std::iter::once(key))
+    }
+
+    /// The keys that are named in any of these columns.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].
-    pub fn read(self, row: Row) -> Result<Factor, ColumnError> {
-        let time = |column, time: Option<i64>| time.map(|time| row.number(column, time)).transpose();
-        let sealed = match (self.key_id, self.secret) {
-            (Some(key), Some(bytes)) => Some(Sealed { key: KeyId::new(key), bytes }),
-            (None, None) => None,
-            _ => return Err(row.undecodable("secret")),
-        };
-        let factor = StoredFactor {
-            id: self.id,
-            kind: self.kind,
-            label: self.label,
-            state: self.state,
-            expires_at: time("expires_at", self.expires_at)?,
-            replaces: self.replaces,
-            created_at: row.number("created_at", self.created_at)?,
-            last_used_at: time("last_used_at", self.last_used_at)?,
-            sealed,
-            data: Data::new(self.data),
-        };
-        factor.read().map_err(|error| row.undecodable(error.field))
+    pub fn keys(sealed_with: &[String]) -> Result<Vec<KeyId>, ColumnError> {
+        let mut keys = BTreeSet::new();
+        for names in sealed_with {
+            let names: Vec<String> = Row::of("accounts").read("sealed_with", serde_json::from_str(names))?;
+            keys.extend(names.into_iter().map(KeyId::new));
+        }
+        Ok(keys.into_iter().collect())
     }
+}
+
+/// The factors of a column of `row`.
+///
+/// # Errors
+/// [`ColumnError::Undecodable`] names the field of a factor that cannot be read, as a column of the view `factors`.
+pub(crate) fn read(row: Row, factors: &str) -> Result<Vec<Factor>, ColumnError> {
+    StoredFactor::from_document(factors).map_err(|error| {
+        let table = if error.field == "factors" { row.table } else { "factors" };
+        Row { table, ..row }.undecodable(error.field)
+    })
+}
+
+fn names<'a>(keys: impl Iterator<Item = &'a KeyId>) -> String {
+    keys.map(KeyId::as_str).collect::<serde_json::Value>().to_string()
 }

@@ -18,7 +18,7 @@ pub use challenge::ChallengeColumns;
 pub use column::{ColumnError, Row, integer, millis};
 pub use delivery::DeliveryColumns;
 pub use event::EventColumns;
-pub use factor::FactorColumns;
+pub use factor::FactorsColumns;
 
 /// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
 /// is not to look at all of very many.

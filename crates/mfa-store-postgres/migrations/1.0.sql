@@ -2,24 +2,27 @@
 
 CREATE TABLE mfa.accounts (
     id              bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    tenant_id       text     COLLATE "C" NOT NULL,
-    user_id         text     COLLATE "C" NOT NULL,
     version         bigint   NOT NULL CHECK (version > 0),
     failures        bigint   NOT NULL,
     forgiven        bigint   NOT NULL,
-    recent_failures bigint[] NOT NULL,
     verified_low    bigint,
     verified_medium bigint,
     verified_high   bigint,
     audit_sequence  bigint   NOT NULL,
-    audit_hash      bytea    NOT NULL,
     audit_base_sequence bigint NOT NULL DEFAULT 0,
-    audit_base_hash bytea    NOT NULL
-        DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000',
+    tenant_id       text     COLLATE "C" NOT NULL,
+    user_id         text     COLLATE "C" NOT NULL,
+    recent_failures bigint[] NOT NULL,
+    audit_hash      bytea    NOT NULL,
+    audit_base_hash bytea,
+    factors         json     NOT NULL,
+    sealed_with     text     COLLATE "C",
     answers         bytea,
     data            jsonb,
     CONSTRAINT accounts_key UNIQUE (tenant_id, user_id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+
+CREATE INDEX accounts_by_key ON mfa.accounts (sealed_with);
 
 COMMENT ON TABLE mfa.accounts IS
     'One row for each user that ever had a factor. Never delete one: its version must not come back.';
@@ -41,38 +44,26 @@ COMMENT ON COLUMN mfa.accounts.audit_sequence IS 'The sequence number of the acc
 COMMENT ON COLUMN mfa.accounts.audit_hash IS 'The hash of that event: the head of the audit chain.';
 COMMENT ON COLUMN mfa.accounts.audit_base_sequence IS
     'The sequence number of the last event that was removed by age; 0 if none was. The trail begins after it.';
-COMMENT ON COLUMN mfa.accounts.audit_base_hash IS 'The hash of that event; zeros if none was removed.';
+COMMENT ON COLUMN mfa.accounts.audit_base_hash IS 'The hash of that event; null if none was removed.';
+COMMENT ON COLUMN mfa.accounts.factors IS
+    'What the user proves themselves with, and removed factors that have used codes: an array in the order of creation. The view mfa.factors has a row for each.';
+COMMENT ON COLUMN mfa.accounts.sealed_with IS
+    'The names of the keys that open the secrets of the factors: a JSON array in order; null if there is no secret.';
 COMMENT ON COLUMN mfa.accounts.answers IS
     'The answers that are kept for calls that may be sent again, sealed; null or empty if there are none.';
-
 COMMENT ON COLUMN mfa.accounts.data IS
     'What else is kept: an object, versioned by its member v; null if there is nothing.';
 
-CREATE TABLE mfa.factors (
-    account_id   bigint   NOT NULL REFERENCES mfa.accounts (id),
-    id           uuid     NOT NULL,
-    added_in     bigint   NOT NULL,
-    added_as     integer  NOT NULL,
-    kind         text     NOT NULL,
-    label        text     NOT NULL,
-    state        text     NOT NULL,
-    expires_at   bigint,
-    replaces     uuid,
-    created_at   bigint   NOT NULL,
-    last_used_at bigint,
-    key_id       text     COLLATE "C",
-    secret       bytea,
-    data         jsonb    NOT NULL,
-    PRIMARY KEY (account_id, id)
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+CREATE VIEW mfa.factors AS
+    SELECT a.id AS account_id, a.tenant_id, a.user_id, f.*
+    FROM mfa.accounts a, json_to_recordset(a.factors) AS f (
+        id uuid, kind text, label text, state text, expires_at bigint, replaces uuid, created_at bigint,
+        last_used_at bigint, key text, secret text, data jsonb
+    );
 
-CREATE INDEX factors_by_key ON mfa.factors (key_id);
-
-COMMENT ON TABLE mfa.factors IS 'What users prove themselves with, and removed factors that have used codes.';
+COMMENT ON VIEW mfa.factors IS 'What is in accounts.factors, for people to read.';
 COMMENT ON COLUMN mfa.factors.account_id IS 'Whose: accounts.id.';
 COMMENT ON COLUMN mfa.factors.id IS 'The id that the API shows.';
-COMMENT ON COLUMN mfa.factors.added_in IS 'The version of the account that added it; with added_as, the order of factors.';
-COMMENT ON COLUMN mfa.factors.added_as IS 'Its place among the changes of that version.';
 COMMENT ON COLUMN mfa.factors.kind IS 'totp, hotp, or what a newer version knows.';
 COMMENT ON COLUMN mfa.factors.label IS 'What the user calls it.';
 COMMENT ON COLUMN mfa.factors.state IS 'pending until its first code was accepted, then active; removed.';
@@ -81,8 +72,8 @@ COMMENT ON COLUMN mfa.factors.expires_at IS
 COMMENT ON COLUMN mfa.factors.replaces IS 'Of a pending one: the factor that goes once it is active.';
 COMMENT ON COLUMN mfa.factors.created_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';
 COMMENT ON COLUMN mfa.factors.last_used_at IS 'In milliseconds since 1970-01-01T00:00:00Z; null if never.';
-COMMENT ON COLUMN mfa.factors.key_id IS 'The name of the key that opens the secret; null if there is no secret.';
-COMMENT ON COLUMN mfa.factors.secret IS 'Encrypted, and bound to this account, factor and kind.';
+COMMENT ON COLUMN mfa.factors.key IS 'The name of the key that opens the secret; null if there is no secret.';
+COMMENT ON COLUMN mfa.factors.secret IS 'Encrypted, and bound to this account, factor and kind; in base64.';
 COMMENT ON COLUMN mfa.factors.data IS
     'Parameters and progress of its kind: an object, versioned by its member v. What is usual is left out.';
 

@@ -12,32 +12,29 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
-use mfa_rows::{EntryColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
+use mfa_rows::{EntryColumns, FactorsColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
 use sqlx::PgConnection;
 
 use crate::change::ChangeRows;
 use crate::connections::Connections;
-use crate::rows::{self, AccountRow};
+use crate::rows::AccountRow;
 use crate::store::reading;
 use crate::transaction::{TimeLimits, by_itself};
 use crate::{PostgresError, PostgresStore, events};
 
-/// Whole accounts, one row for each factor: one statement sees one state, and takes one round trip
-/// however many are asked for. Without a number to look for, no set of backup codes is looked for.
+/// Whole accounts: one statement sees one state, and takes one round trip however many are asked for. Without a
+/// number to look for, no set of backup codes is looked for.
 ///
 /// It fails where nothing can be written: what a standby has may be old.
 pub(crate) const LOAD: &str = concat!(
     "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
-        a.verified_low, a.verified_medium, a.verified_high, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash, a.answers,
-        a.data::text AS data, f.added_in, f.added_as, f.id::text AS factor_id, f.kind, f.label, f.state,
-        f.expires_at, f.replaces::text AS replaces, f.created_at, f.last_used_at, f.key_id, f.secret,
-        f.data::text AS factor_data,
+        a.verified_low, a.verified_medium, a.verified_high, a.audit_sequence, a.audit_hash, a.audit_base_sequence,
+        a.audit_base_hash, a.factors::text AS factors, a.answers, a.data::text AS data,
         s.scheme, s.issued_at, s.hashes, s.spent_at
     FROM unnest($1::text[], $2::text[], $3::bool[]) WITH ORDINALITY
         AS asked (tenant_id, user_id, backup_codes, number)
     JOIN mfa.accounts a ON a.tenant_id = asked.tenant_id AND a.user_id = asked.user_id
-    LEFT JOIN mfa.factors f ON f.account_id = a.id
     LEFT JOIN mfa.backup_code_sets s ON s.account_id = CASE WHEN asked.backup_codes THEN a.id END
     WHERE ",
     by_itself!()
@@ -54,8 +51,7 @@ pub(crate) const PAGE: &str = "
         a.audit_base_hash
     FROM mfa.accounts a
     WHERE (a.tenant_id, a.user_id) > ($1, $2) AND (a.tenant_id, a.user_id) <= ($6, $7)
-      AND ($3::text IS NULL
-        OR EXISTS (SELECT FROM mfa.factors f WHERE f.account_id = a.id AND f.key_id <> $3))
+      AND ($3::text IS NULL OR a.sealed_with <> $3)
       AND ($5::int8 IS NULL
         OR EXISTS (SELECT FROM mfa.events e
             WHERE e.account_id = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < $5))
@@ -72,7 +68,8 @@ const AFTER_ALL: &str = "\u{7f}";
 pub(crate) const TRIM: &str = "
     WITH moved AS (
         UPDATE mfa.accounts SET audit_base_sequence = $1, audit_base_hash = $2
-        WHERE tenant_id = $3 AND user_id = $4 AND audit_base_sequence = $5 AND audit_base_hash = $6
+        WHERE tenant_id = $3 AND user_id = $4 AND audit_base_sequence = $5
+          AND audit_base_hash IS NOT DISTINCT FROM $6
           AND audit_sequence > $1
         RETURNING id
     ),
@@ -85,15 +82,15 @@ pub(crate) const FIND: &str = "
     SELECT a.id, a.user_id FROM mfa.handles h JOIN mfa.accounts a ON a.id = h.account_id
     WHERE h.tenant_id = $1 AND h.handle = $2";
 
-/// Jumps through the index from each key to the next, however many factors have it.
+/// Jumps through the index from each set of keys to the next, however many accounts have it.
 pub(crate) const KEYS_IN_USE: &str = "
-    WITH RECURSIVE key (id) AS (
-        SELECT min(key_id) FROM mfa.factors
+    WITH RECURSIVE used (sealed_with) AS (
+        SELECT min(sealed_with) FROM mfa.accounts
         UNION ALL
-        SELECT (SELECT min(f.key_id) FROM mfa.factors f WHERE f.key_id > key.id) FROM key
-        WHERE key.id IS NOT NULL
+        SELECT (SELECT min(a.sealed_with) FROM mfa.accounts a WHERE a.sealed_with > used.sealed_with) FROM used
+        WHERE used.sealed_with IS NOT NULL
     )
-    SELECT id FROM key WHERE id IS NOT NULL";
+    SELECT sealed_with FROM used WHERE sealed_with IS NOT NULL";
 
 #[async_trait]
 impl AccountStore for PostgresStore {
@@ -161,8 +158,8 @@ impl AccountStore for PostgresStore {
                 keys.map_err(PostgresError::from_driver)
             })
         });
-        let keys: Vec<String> = keys.await?;
-        Ok(keys.into_iter().map(KeyId::new).collect())
+        let sets: Vec<String> = keys.await?;
+        Ok(FactorsColumns::keys(&sets).map_err(PostgresError::from)?)
     }
 }
 
@@ -172,8 +169,8 @@ impl PostgresStore {
         key: &AccountKey,
         backup_codes: bool,
     ) -> Result<Versioned<Account>, StoreError> {
-        let rows = self.in_time(self.loads.ask(Wanted { key: key.clone(), backup_codes })).await?;
-        Ok(rows::read(rows)?)
+        let row = self.in_time(self.loads.ask(Wanted { key: key.clone(), backup_codes })).await?;
+        Ok(row.map(AccountRow::read).transpose()?.unwrap_or_default())
     }
 }
 
@@ -196,7 +193,7 @@ async fn page(
     let mut rows: Vec<EntryRow> = sqlx::query_as(PAGE)
         .bind(tenant)
         .bind(user)
-        .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
+        .bind(query.not_sealed_with.as_ref().map(FactorsColumns::sealed_with_only))
         .bind(i64::from(query.limit) + 1)
         .bind(query.second_event_before.map(millis))
         .bind(last_tenant)
@@ -276,7 +273,7 @@ async fn trim(
         .bind(key.tenant.as_str())
         .bind(key.user.as_str())
         .bind(integer("audit_base_sequence", from.sequence)?)
-        .bind(from.hash.0.as_slice())
+        .bind((from.sequence > 0).then_some(from.hash.0.as_slice()))
         // All rows, and so the end of the transaction.
         .fetch_all(on)
         .await
@@ -293,7 +290,7 @@ struct EntryRow {
     audit_sequence: i64,
     audit_hash: Vec<u8>,
     audit_base_sequence: i64,
-    audit_base_hash: Vec<u8>,
+    audit_base_hash: Option<Vec<u8>>,
 }
 
 impl EntryRow {
@@ -308,27 +305,27 @@ impl EntryRow {
             audit_sequence: self.audit_sequence,
             audit_hash: &self.audit_hash,
             audit_base_sequence: self.audit_base_sequence,
-            audit_base_hash: &self.audit_base_hash,
+            audit_base_hash: self.audit_base_hash.as_deref(),
         };
         Ok(columns.read(Row { table: "accounts", account: self.id })?)
     }
 }
 
-/// Reads accounts together: the rows of each, in the order in which they are asked for.
+/// Reads accounts together, in the order in which they are asked for; nothing of those that are not there.
 pub(crate) async fn load(
     connections: &Connections,
     wanted: &[Wanted],
-) -> Result<Vec<Vec<AccountRow>>, PostgresError> {
+) -> Result<Vec<Option<AccountRow>>, PostgresError> {
     let tenants: Vec<_> = wanted.iter().map(|wanted| wanted.key.tenant.as_str()).collect();
     let users: Vec<_> = wanted.iter().map(|wanted| wanted.key.user.as_str()).collect();
     let backup_codes: Vec<_> = wanted.iter().map(|wanted| wanted.backup_codes).collect();
     let load = || sqlx::query_as(LOAD).bind(&tenants).bind(&users).bind(&backup_codes);
     let rows: Vec<AccountRow> = connections.once(load).await?;
-    let mut accounts: Vec<Vec<AccountRow>> = wanted.iter().map(|_| Vec::new()).collect();
+    let mut accounts: Vec<Option<AccountRow>> = wanted.iter().map(|_| None).collect();
     for row in rows {
         let place = usize::try_from(row.number - 1).ok();
         if let Some(account) = place.and_then(|place| accounts.get_mut(place)) {
-            account.push(row);
+            *account = Some(row);
         }
     }
     Ok(accounts)

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::account::{Attempts, BackupCodes, KeptAnswers};
-use mfa_domain::{
-    AccountKey, AuditEvent, BackupCodesChange, Delta, FactorChange, FactorId, HandleChange, Version,
-};
-use mfa_rows::{integer, millis};
+use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorId, HandleChange, Version};
+use mfa_rows::{FactorsColumns, integer, millis};
 use sqlx::PgConnection;
 
 use crate::PostgresError;
-use crate::rows::FactorRow;
 use crate::transaction::{Statement, TimeLimits, once};
 
 mod usual;
@@ -36,23 +33,14 @@ pub(crate) struct ChangeRows {
     audit_hash: [u8; 32],
     /// None leaves them as they are.
     answers: Option<Vec<u8>>,
-    factors: Vec<Put>,
-    removed: Vec<String>,
+    /// None leaves them as they are.
+    factors: Option<FactorsColumns>,
     codes: Codes,
     events: Vec<EventRow>,
     /// None leaves them as they are.
     data: Option<String>,
     claimed: Vec<Vec<u8>>,
     released: Vec<Vec<u8>>,
-}
-
-/// A factor to put in place.
-struct Put {
-    factor: FactorRow,
-    /// Its place among the changes of the delta.
-    place: i32,
-    /// Whether it was taken away before, so that it comes after all others.
-    moved: bool,
 }
 
 enum Codes {
@@ -88,7 +76,6 @@ impl ChangeRows {
         let version = integer("version", expected.0)?;
         // The next one must be a number too.
         version.checked_add(1).ok_or(PostgresError::TooLarge { column: "version" })?;
-        let (factors, removed) = sum_up(delta.factors())?;
         let head = delta.audit_head();
         let (claimed, released) = last_of_each(delta.handles());
         Ok(Self {
@@ -103,8 +90,7 @@ impl ChangeRows {
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: head.hash.0,
             answers: delta.answers().map(KeptAnswers::to_bytes),
-            factors,
-            removed,
+            factors: delta.factors().map(FactorsColumns::of).transpose()?,
             codes: Codes::of(delta.backup_codes())?,
             events: delta.events().iter().map(EventRow::of).collect::<Result<_, _>>()?,
             data: delta.data().map(|data| data.as_str().to_owned()),
@@ -113,14 +99,10 @@ impl ChangeRows {
         })
     }
 
-    /// Whether it is what most are: a code was right or wrong. One event, at most one factor, in an
-    /// account that is there.
+    /// Whether it is what most are: a code was right or wrong. One event in an account that is there.
     fn is_usual(&self) -> bool {
         self.version > 0
             && self.events.len() == 1
-            && self.factors.len() <= 1
-            && !self.factors.iter().any(|put| put.moved)
-            && self.removed.is_empty()
             && matches!(self.codes, Codes::Kept)
             && self.answers.is_none()
             && self.data.is_none()
@@ -139,32 +121,6 @@ fn last_of_each(changes: &[HandleChange]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (claimed, released): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, claimed)| *claimed);
     let handles = |list: Vec<(Vec<u8>, bool)>| list.into_iter().map(|(handle, _)| handle).collect();
     (handles(claimed), handles(released))
-}
-
-fn sum_up(changes: &[FactorChange]) -> Result<(Vec<Put>, Vec<String>), PostgresError> {
-    let mut put: Vec<(FactorId, Put)> = Vec::new();
-    let mut removed: Vec<FactorId> = Vec::new();
-    for (place, change) in (0..).zip(changes) {
-        match change {
-            FactorChange::Put(factor) => {
-                let row = FactorRow::of(factor)?;
-                let moved = removed.contains(&factor.id);
-                removed.retain(|id| *id != factor.id);
-                match put.iter_mut().find(|(id, _)| *id == factor.id) {
-                    Some((_, earlier)) => earlier.factor = row,
-                    None => put.push((factor.id, Put { factor: row, place, moved })),
-                }
-            }
-            FactorChange::Remove(id) => {
-                put.retain(|(put, _)| put != id);
-                if !removed.contains(id) {
-                    removed.push(*id);
-                }
-            }
-        }
-    }
-    let removed = removed.iter().map(FactorId::to_string).collect();
-    Ok((put.into_iter().map(|(_, put)| put).collect(), removed))
 }
 
 impl Codes {

@@ -275,6 +275,7 @@ impl From<ColumnError> for PostgresError {
                 Self::Undecodable { table, column, account }
             }
             ColumnError::TooLarge { column } => Self::TooLarge { column },
+            ColumnError::Unwritable { .. } => Self::other(error),
         }
     }
 }

@@ -105,11 +105,9 @@ async fn plan(connection: &mut PgConnection, statement: &str) -> Value {
 async fn fill(connection: &mut PgConnection) {
     let fill = r"
         INSERT INTO mfa.accounts (tenant_id, user_id, version, failures, forgiven, recent_failures,
-                audit_sequence, audit_hash)
-            SELECT 't' || n % 4, 'u' || n, 1, 0, 0, '{}', 1, '' FROM generate_series(1, 20000) n;
-        INSERT INTO mfa.factors (account_id, id, added_in, added_as, kind, label, state, created_at, key_id,
-                secret, data)
-            SELECT id, gen_random_uuid(), 1, 0, 'hotp', 'l', 'active', 0, 'k' || id % 2, '', '{}' FROM mfa.accounts;
+                audit_sequence, audit_hash, factors, sealed_with)
+            SELECT 't' || n % 4, 'u' || n, 1, 0, 0, '{}', 1, '', '[]', json_build_array('k' || n % 2)
+            FROM generate_series(1, 20000) n;
         INSERT INTO mfa.handles SELECT tenant_id, user_id::bytea, id FROM mfa.accounts;
         INSERT INTO mfa.backup_code_sets SELECT id, 's', 0, '{}', '{}' FROM mfa.accounts;
         INSERT INTO mfa.deliveries SELECT 'e' || id, 1, 0, NULL, 0, 0, 0, NULL, false, 0 FROM mfa.accounts;

@@ -33,7 +33,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(5);
 pub struct PostgresStore {
     pub(crate) connections: Connections,
     pub(crate) options: PostgresOptions,
-    pub(crate) loads: Batches<Wanted, Vec<AccountRow>, PostgresError>,
+    pub(crate) loads: Batches<Wanted, Option<AccountRow>, PostgresError>,
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, PostgresError>,
     /// An outcome for each change: a commit must not be tried again because another one failed.
     pub(crate) commits: Batches<Arc<ChangeRows>, Result<bool, PostgresError>, PostgresError>,

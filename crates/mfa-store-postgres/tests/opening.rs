@@ -244,8 +244,8 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
         "CREATE USER {role} PASSWORD 'app';
          GRANT USAGE ON SCHEMA mfa TO {role};
          GRANT SELECT ON ALL TABLES IN SCHEMA mfa TO {role};
-         GRANT INSERT, UPDATE ON mfa.accounts, mfa.factors, mfa.backup_code_sets, mfa.handles, mfa.api_keys TO {role};
-         GRANT DELETE ON mfa.factors, mfa.backup_code_sets, mfa.handles TO {role};
+         GRANT INSERT, UPDATE ON mfa.accounts, mfa.backup_code_sets, mfa.handles, mfa.api_keys TO {role};
+         GRANT DELETE ON mfa.backup_code_sets, mfa.handles TO {role};
          GRANT INSERT, UPDATE, DELETE ON mfa.challenges, mfa.throttles TO {role};
          GRANT INSERT, UPDATE ON mfa.deliveries TO {role};
          GRANT INSERT ON mfa.events TO {role};

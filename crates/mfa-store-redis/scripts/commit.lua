@@ -3,9 +3,8 @@
 -- KEYS: the account, the users, the sealed secrets, the events, the user's events, the last event's id; the handles, if
 -- there are changes of them.
 -- ARGV: user, expected version, next version, the last event that must be there; how many fields, each with
--- its value; how many changes of factors, each with id, key of its secret, and record, or with an id and two
--- empty texts to remove it; what becomes of the backup codes ('keep', 'remove', 'replace' or 'spend') and two
--- texts for that; how many changes of handles, each 'claim' or 'release' and a handle; how many events, each with eight values.
+-- its value; what becomes of the backup codes ('keep', 'remove', 'replace' or 'spend') and two texts for that; how
+-- many changes of handles, each 'claim' or 'release' and a handle; how many events, each with eight values.
 local at = 0
 local function take()
     at = at + 1
@@ -30,46 +29,42 @@ end
 local function text(number)
     return string.format('%.0f', number)
 end
+-- The keys that are named in what is or will be in sealed_with; nil if it cannot be read.
+local function keys_of(sealed_with)
+    local keys = {}
+    for key in string.gmatch(sealed_with, '%S+') do
+        if keys[key] or not string.match(key, '^%x+$') then
+            return nil
+        end
+        keys[key] = true
+    end
+    return keys
+end
 if version ~= expected or last < lasting then
     return {0, text(last)}
 end
 
-local fields = {'version', following}
-for _ = 1, 2 * tonumber(take()) do
-    fields[#fields + 1] = take()
+local fields, sealed_with = {'version', following}, nil
+for _ = 1, tonumber(take()) do
+    local name, value = take(), take()
+    fields[#fields + 1], fields[#fields + 2] = name, value
+    if name == 'sealed_with' then
+        sealed_with = value
+    end
 end
 
-local order, sealed_with = {}, {}
-for id, key in string.gmatch(redis.call('HGET', KEYS[1], 'factors') or '', '(%S+)=(%S*)') do
-    if sealed_with[id] then
-        return redis.error_reply('UNREADABLE factors')
+local before, after = {}, {}
+if sealed_with then
+    local kept = redis.call('HGET', KEYS[1], 'sealed_with')
+    if kept then
+        before = keys_of(kept)
+    elseif redis.call('HEXISTS', KEYS[1], 'factors') == 1 then
+        -- Both are written together, so nobody can tell any more what was in the index.
+        before = nil
     end
-    order[#order + 1] = id
-    sealed_with[id] = key
-end
-local before = {}
-for _, key in pairs(sealed_with) do
-    if key ~= '' then
-        before[key] = true
-    end
-end
-local records, removed = {}, {}
-local changes = tonumber(take())
-for _ = 1, changes do
-    local id, key, record = take(), take(), take()
-    if record ~= '' then
-        if not sealed_with[id] then
-            order[#order + 1] = id
-        end
-        sealed_with[id], records[id], removed[id] = key, record, nil
-    elseif sealed_with[id] then
-        for place, other in ipairs(order) do
-            if other == id then
-                table.remove(order, place)
-                break
-            end
-        end
-        sealed_with[id], records[id], removed[id] = nil, nil, true
+    after = keys_of(sealed_with)
+    if not before or not after then
+        return redis.error_reply('UNREADABLE sealed_with')
     end
 end
 local codes, first, second = take(), take(), take()
@@ -85,13 +80,6 @@ for _ = 1, tonumber(take()) do
         leads_here[handle] = what == 'claim'
     end
 end
-local index, after = {}, {}
-for place, id in ipairs(order) do
-    index[place] = id .. '=' .. sealed_with[id]
-    if sealed_with[id] ~= '' then
-        after[sealed_with[id]] = true
-    end
-end
 
 -- From here on it is written. The first command is one that is refused when there is no memory left; once it
 -- is done, none is.
@@ -105,23 +93,14 @@ redis.call('SET', KEYS[6], text(last))
 if expected == '0' then
     redis.call('ZADD', KEYS[2], 0, user)
 end
-if changes > 0 then
-    for id, record in pairs(records) do
-        fields[#fields + 1], fields[#fields + 2] = 'factor:' .. id, record
+for key in pairs(after) do
+    if not before[key] then
+        redis.call('ZADD', KEYS[3], 0, key .. ':' .. user)
     end
-    for id in pairs(removed) do
-        redis.call('HDEL', KEYS[1], 'factor:' .. id)
-    end
-    fields[#fields + 1], fields[#fields + 2] = 'factors', table.concat(index, ' ')
-    for key in pairs(after) do
-        if not before[key] then
-            redis.call('ZADD', KEYS[3], 0, key .. ':' .. user)
-        end
-    end
-    for key in pairs(before) do
-        if not after[key] then
-            redis.call('ZREM', KEYS[3], key .. ':' .. user)
-        end
+end
+for key in pairs(before) do
+    if not after[key] then
+        redis.call('ZREM', KEYS[3], key .. ':' .. user)
     end
 end
 for handle, here in pairs(leads_here) do

@@ -3,13 +3,11 @@
 use std::sync::LazyLock;
 
 use mfa_domain::account::Attempts;
-use mfa_domain::{
-    AccountKey, BackupCodesChange, Delta, FactorChange, FactorId, HandleChange, Timestamp, Version,
-};
+use mfa_domain::{AccountKey, BackupCodesChange, Delta, FactorId, HandleChange, Timestamp, Version};
 
 use crate::RedisError;
 use crate::keys::Keys;
-use crate::records::{codes_record, factor_record, json, spent_entry};
+use crate::records::{codes_record, factors_fields, json, spent_entry};
 use crate::script::{Call, Script};
 
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/commit.lua")));
@@ -42,15 +40,14 @@ pub(crate) fn commit<'a>(
     call.push(expected.0.to_string());
     call.push(next.to_string());
     call.push(lasting.to_string());
-    push_fields(&mut call, delta);
-    push_factors(&mut call, delta.factors())?;
+    push_fields(&mut call, delta)?;
     push_codes(&mut call, delta.backup_codes())?;
     push_handles(&mut call, delta.handles());
     push_events(&mut call, delta)?;
     Ok(call)
 }
 
-fn push_fields(call: &mut Call<'_>, delta: &Delta) {
+fn push_fields(call: &mut Call<'_>, delta: &Delta) -> Result<(), RedisError> {
     let Attempts { failures, forgiven, recent, verified } = delta.attempts();
     let recent: Vec<_> = recent.iter().map(|at| at.unix_millis().to_string()).collect();
     let head = delta.audit_head();
@@ -64,25 +61,15 @@ fn push_fields(call: &mut Call<'_>, delta: &Delta) {
         ("audit_sequence", head.sequence.to_string().into()),
         ("audit_hash", head.hash.0.into()),
     ];
+    if let Some(factors) = delta.factors() {
+        fields.extend(factors_fields(factors)?);
+    }
     fields.extend(delta.answers().map(|answers| ("answers", answers.to_bytes())));
     fields.extend(delta.data().map(|data| ("data", data.as_str().into())));
     call.push(fields.len().to_string());
     for (name, value) in fields {
         call.push(name);
         call.push(value);
-    }
-}
-
-fn push_factors(call: &mut Call<'_>, changes: &[FactorChange]) -> Result<(), RedisError> {
-    call.push(changes.len().to_string());
-    for change in changes {
-        let (id, (key, record)) = match change {
-            FactorChange::Put(factor) => (factor.id, factor_record(factor)?),
-            FactorChange::Remove(id) => (*id, Default::default()),
-        };
-        call.push(id.to_string());
-        call.push(key);
-        call.push(record);
     }
     Ok(())
 }

@@ -166,7 +166,7 @@ impl RedisError {
         let (key, field) = match what {
             Some("last") => ("last", "id"),
             Some("sealed") => ("sealed", "member"),
-            Some("factors") => ("account", "factors"),
+            Some("sealed_with") => ("account", "sealed_with"),
             Some("events") => ("events", "member"),
             Some("challenge") => ("challenge", "expires_at"),
             _ => ("throttle", "bucket"),

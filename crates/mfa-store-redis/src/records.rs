@@ -1,38 +1,15 @@
 //! Accounts as the fields of a hash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use data_encoding::{BASE64, HEXLOWER};
 use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers, Verifications};
 use mfa_domain::audit::EventHash;
-use mfa_domain::{
-    Account, AuditHead, Data, Factor, KeyId, Sealed, StoredFactor, Timestamp, Version, Versioned,
-};
+use mfa_domain::{Account, AuditHead, Data, Factor, KeyId, StoredFactor, Timestamp, Version, Versioned};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::RedisError;
 use crate::field::Fields;
-
-/// A factor, in JSON. Its id is in the name of the field.
-#[derive(Serialize, Deserialize)]
-struct FactorRecord {
-    kind: String,
-    label: String,
-    state: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    replaces: Option<String>,
-    created_at: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_used_at: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
-    data: Box<RawValue>,
-}
 
 /// A set of backup codes, in JSON; which of them are spent is told beside it.
 #[derive(Serialize, Deserialize)]
@@ -62,9 +39,7 @@ pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account
         },
     };
     let (audit_head, audit_base) = ends(&fields)?;
-    let index = if fields.has("factors") { fields.text("factors")? } else { "" };
-    let factors = index.split(' ').filter(|entry| !entry.is_empty());
-    let factors = factors.map(|entry| factor(&fields, entry)).collect::<Result<_, _>>()?;
+    let factors = factors(&fields)?;
     let backup_codes = backup_codes(&fields)?;
     let answers = if fields.has("answers") { fields.bytes("answers")? } else { &[] };
     let answers = fields.read("answers", KeptAnswers::from_bytes(answers))?;
@@ -92,12 +67,11 @@ fn ends(fields: &Fields) -> Result<(AuditHead, AuditHead), RedisError> {
     Ok((head, base))
 }
 
-/// A factor by its entry in the index.
-fn factor(fields: &Fields, entry: &str) -> Result<Factor, RedisError> {
-    let id = entry.split('=').next().unwrap_or(entry);
-    let record = fields.fields.get(&format!("factor:{id}")).ok_or_else(|| fields.undecodable("factors"))?;
-    let record: FactorRecord = fields.read("factor", serde_json::from_slice(record))?;
-    record.read(id, fields)
+fn factors(fields: &Fields) -> Result<Vec<Factor>, RedisError> {
+    if !fields.has("factors") {
+        return Ok(Vec::new());
+    }
+    StoredFactor::from_document(fields.text("factors")?).map_err(|error| fields.undecodable(error.field))
 }
 
 fn backup_codes(fields: &Fields) -> Result<Option<BackupCodes>, RedisError> {
@@ -123,10 +97,13 @@ fn backup_codes(fields: &Fields) -> Result<Option<BackupCodes>, RedisError> {
     Ok(Some(BackupCodes { scheme: record.scheme, codes, issued_at }))
 }
 
-/// The record of a factor, and the key of its secret as the indexes name it; nothing if it has none.
-pub(crate) fn factor_record(factor: &Factor) -> Result<(String, String), RedisError> {
-    let key = factor.sealed.as_ref().map(|sealed| key_name(&sealed.key)).unwrap_or_default();
-    Ok((key, json(&FactorRecord::of(StoredFactor::of(factor))?)?))
+/// All factors of an account, and beside them the keys of their secrets, so that a script need not read the document.
+pub(crate) fn factors_fields(factors: &[Factor]) -> Result<[(&'static str, Vec<u8>); 2], RedisError> {
+    let document = StoredFactor::to_document(factors)
+        .map_err(|_| RedisError::other("the data of a factor are no JSON"))?;
+    let keys = factors.iter().filter_map(|factor| Some(key_name(&factor.sealed.as_ref()?.key)));
+    let keys = keys.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+    Ok([("factors", document.into()), ("sealed_with", keys.join(" ").into())])
 }
 
 /// The record of a set of backup codes, and which of them are spent.
@@ -158,47 +135,4 @@ pub(crate) fn key_named(name: &str) -> Option<KeyId> {
 
 pub(crate) fn json(record: &impl Serialize) -> Result<String, RedisError> {
     serde_json::to_string(record).map_err(|error| RedisError::other(error.to_string()))
-}
-
-impl FactorRecord {
-    fn of(factor: StoredFactor) -> Result<Self, RedisError> {
-        let (key, secret) = factor.sealed.map(|Sealed { key, bytes }| (key, bytes)).unzip();
-        let data = RawValue::from_string(factor.data.as_str().to_owned());
-        Ok(Self {
-            kind: factor.kind,
-            label: factor.label,
-            state: factor.state,
-            expires_at: factor.expires_at,
-            replaces: factor.replaces,
-            created_at: factor.created_at,
-            last_used_at: factor.last_used_at,
-            key: key.map(|key: KeyId| key.to_string()),
-            secret: secret.map(|bytes: Vec<u8>| BASE64.encode(&bytes)),
-            data: data.map_err(|_| RedisError::other("the data of a factor are no JSON"))?,
-        })
-    }
-
-    fn read(self, id: &str, fields: &Fields) -> Result<Factor, RedisError> {
-        let sealed = match (self.key, self.secret) {
-            (Some(key), Some(secret)) => {
-                let bytes = fields.read("secret", BASE64.decode(secret.as_bytes()))?;
-                Some(Sealed { key: KeyId::new(key), bytes })
-            }
-            (None, None) => None,
-            _ => return Err(fields.undecodable("secret")),
-        };
-        let factor = StoredFactor {
-            id: id.to_owned(),
-            kind: self.kind,
-            label: self.label,
-            state: self.state,
-            expires_at: self.expires_at,
-            replaces: self.replaces,
-            created_at: self.created_at,
-            last_used_at: self.last_used_at,
-            sealed,
-            data: Data::new(self.data.get()),
-        };
-        factor.read().map_err(|error| fields.undecodable(error.field))
-    }
 }

@@ -7,8 +7,8 @@ use mfa_domain::ports::{
     AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, Commit, EventQuery, Scopes,
 };
 use mfa_domain::{
-    BackupCodes, BackupCodesChange, EventKind, Factor, FactorId, FactorState, Timestamp, UserCase, Version,
-    Versioned,
+    BackupCodes, BackupCodesChange, EventKind, Factor, FactorId, FactorState, KeyId, Sealed, Timestamp,
+    UserCase, Version, Versioned,
 };
 use mfa_store_redis::RedisError;
 use redis::aio::MultiplexedConnection;
@@ -29,8 +29,8 @@ const UNREADABLE: [(&str, &str, &str); 15] = [
     ("verified_medium", "-1", "verified_medium"),
     ("audit_sequence", "x", "audit_sequence"),
     ("audit_hash", "short", "audit_hash"),
-    ("factors", "alice=6b31", "factors"),
-    ("factors", "00000000-0000-7000-8000-000000000000=6b31", "factors"),
+    ("factors", "alice", "factors"),
+    ("factors", r#"[{"id":"00000000-0000-7000-8000-000000000000"}]"#, "factors"),
     ("codes", "{}", "codes"),
     ("codes", r#"{"scheme":"s","issued_at":-1,"hashes":[]}"#, "codes"),
     ("codes", r#"{"scheme":"s","issued_at":1,"hashes":["?"]}"#, "codes"),
@@ -38,15 +38,16 @@ const UNREADABLE: [(&str, &str, &str); 15] = [
     ("spent", "0=-1", "spent"),
 ];
 
-/// The same for the record of a factor: a text to replace, and what it is replaced by.
-const UNREADABLE_FACTORS: [(&str, &str, &str); 9] = [
+/// The same for the document of factors: a text to replace, and what it is replaced by.
+const UNREADABLE_FACTORS: [(&str, &str, &str); 10] = [
+    (r#""id":""#, r#""id":"x"#, "id"),
     (r#""kind":"hotp""#, r#""kind":"totp""#, "data"),
     (r#""label":"Token""#, r#""label":"""#, "label"),
     (r#""state":"active""#, r#""state":"revoked""#, "state"),
     (r#""state":"active""#, r#""state":"pending""#, "expires_at"),
     (r#""created_at":"#, r#""created_at":999"#, "created_at"),
     (r#""counter":1"#, r#""counter":-1"#, "data"),
-    (r#""data":{"#, r#""data":["#, "factor"),
+    (r#""data":{"#, r#""data":["#, "factors"),
     (r#""secret":""#, r#""secret":"?"#, "secret"),
     (r#""secret":"#, r#""secrets":"#, "secret"),
 ];
@@ -57,7 +58,6 @@ async fn what_cannot_be_read_is_an_error_that_names_the_field() {
     let (mut shell, namespace) = raw(&url).await;
     let codes = vec![HashedCode { hash: CodeHash(vec![1; 32]), spent_at: None }];
     let set = BackupCodes { scheme: "s".to_owned(), codes, issued_at: now() };
-    let id = factor(1, 20).id;
     for (n, (field, value, named)) in UNREADABLE.into_iter().chain(UNREADABLE_FACTORS).enumerate() {
         let user = key(&format!("user-{n}"));
         make(&store, &user, |draft| {
@@ -67,11 +67,10 @@ async fn what_cannot_be_read_is_an_error_that_names_the_field() {
         .await;
         let name = format!("{namespace}:{{acme}}:account:{}", user.user.as_str());
         if field.starts_with('"') {
-            let place = format!("factor:{id}");
-            let record = redis::cmd("HGET").arg(&name).arg(&place).to_owned();
-            let record: String = record.query_async(&mut shell).await.unwrap();
-            assert!(record.contains(field), "{record}");
-            give(&mut shell, &["HSET", &name, &place, &record.replace(field, value)]).await;
+            let document = redis::cmd("HGET").arg(&name).arg("factors").to_owned();
+            let document: String = document.query_async(&mut shell).await.unwrap();
+            assert!(document.contains(field), "{document}");
+            give(&mut shell, &["HSET", &name, "factors", &document.replace(field, value)]).await;
         } else {
             give(&mut shell, &["HSET", &name, field, value]).await;
         }
@@ -292,16 +291,52 @@ async fn what_is_damaged_makes_a_change_fail_before_it_has_changed_anything() {
     let told = matches!(inner(&error), RedisError::Undecodable { key: "events", .. });
     assert!(told, "{error:?}");
     assert_eq!(everything(&mut shell, &namespace).await, before);
-    // A factor is in the index twice.
-    let id = factor(1, 20).id;
-    let removal = delta(&first, &alice, |draft| draft.remove(id));
+    // A key is named twice, a name is none, and what names them is gone.
+    let removal = delta(&first, &alice, |draft| draft.remove(factor(1, 20).id));
     let account = format!("{namespace}:{{acme}}:account:alice");
-    give(&mut shell, &["HSET", &account, "factors", &format!("{id}=6b31 {id}=6b31")]).await;
-    let before = everything(&mut shell, &namespace).await;
-    let error = store.commit(&alice, Version(3), &removal).await.unwrap_err();
-    let told = matches!(inner(&error), RedisError::Undecodable { key: "account", field: "factors" });
-    assert!(told, "{error:?}");
-    assert_eq!(everything(&mut shell, &namespace).await, before);
+    for spoil in [
+        &["HSET", &account, "sealed_with", "6b31 6b31"][..],
+        &["HSET", &account, "sealed_with", "6b31 k2"],
+        &["HDEL", &account, "sealed_with"],
+    ] {
+        give(&mut shell, spoil).await;
+        let before = everything(&mut shell, &namespace).await;
+        let error = store.commit(&alice, Version(3), &removal).await.unwrap_err();
+        let told = matches!(inner(&error), RedisError::Undecodable { key: "account", field: "sealed_with" });
+        assert!(told, "{spoil:?}: {error:?}");
+        assert_eq!(everything(&mut shell, &namespace).await, before, "{spoil:?}");
+    }
+}
+
+/// By these names a script keeps the index of the tenant without a look at the factors.
+#[tokio::test]
+async fn the_keys_of_secrets_are_named_once_and_in_order_and_the_index_follows() {
+    let (store, url) = store().await;
+    let (mut shell, namespace) = raw(&url).await;
+    let alice = key("alice");
+    let sealed = |n: u8, key: Option<&str>| {
+        let sealed = key.map(|key| Sealed { key: KeyId::new(key), bytes: vec![7; 20] });
+        Factor { id: FactorId::fresh(now(), &[n; 10]), sealed, ..factor(1, 20) }
+    };
+    for (changes, expected) in [
+        (vec![], None),
+        (vec![sealed(1, Some("k2")), sealed(2, Some("k1")), sealed(3, Some("k2"))], Some("6b31 6b32")),
+        (vec![], Some("6b31 6b32")),
+        (vec![sealed(2, Some("k3"))], Some("6b32 6b33")),
+        (vec![sealed(1, None)], Some("6b32 6b33")),
+        (vec![sealed(2, None), sealed(3, None)], Some("")),
+        (vec![sealed(3, Some("k1"))], Some("6b31")),
+    ] {
+        make(&store, &alice, |draft| changes.into_iter().for_each(|factor| draft.put(factor))).await;
+        let name = |of| format!("{namespace}:{{acme}}:{of}");
+        let named = redis::cmd("HGET").arg(name("account:alice")).arg("sealed_with").to_owned();
+        let named: Option<String> = named.query_async(&mut shell).await.unwrap();
+        assert_eq!(named.as_deref(), expected);
+        let index = redis::cmd("ZRANGE").arg(name("sealed")).arg(0).arg(-1).to_owned();
+        let index: Vec<String> = index.query_async(&mut shell).await.unwrap();
+        let keys = expected.unwrap_or_default().split_whitespace();
+        assert_eq!(index, keys.map(|key| format!("{key}:alice")).collect::<Vec<_>>());
+    }
 }
 
 /// Events are never written behind those that are there.
@@ -346,12 +381,12 @@ async fn an_operator_can_read_the_keys() {
     .await;
     let (mut shell, namespace) = raw(&url).await;
     let id = factor(1, 20).id;
-    let place = format!("factor:{id}");
     for (command, name, rest, expected) in [
         ("HGET", "account:alice", "version", "1".to_owned()),
         ("HGET", "account:alice", "recent", "1800000000000".to_owned()),
-        ("HGET", "account:alice", "factors", format!("{id}=6b31")),
-        ("HGET", "account:alice", &place, "\"counter\":42".to_owned()),
+        ("HGET", "account:alice", "factors", id.to_string()),
+        ("HGET", "account:alice", "factors", "\"counter\":42".to_owned()),
+        ("HGET", "account:alice", "sealed_with", "6b31".to_owned()),
         ("GET", "last", "", "2".to_owned()),
     ] {
         let mut command = redis::cmd(command);

@@ -17,31 +17,35 @@ CREATE TABLE accounts (
     verified_high   INTEGER,
     audit_sequence  INTEGER NOT NULL, -- the account's last event, and its hash
     audit_hash      BLOB    NOT NULL,
-    -- After which event the trail begins, and its hash: those up to it were removed by age. Zeros if none was.
+    -- After which event the trail begins, and its hash: those up to it were removed by age. Zero and null if none was.
     audit_base_sequence INTEGER NOT NULL DEFAULT 0,
-    audit_base_hash BLOB    NOT NULL
-        DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000',
+    audit_base_hash BLOB,
+    sealed_with     TEXT, -- the keys that open the factors' secrets: a JSON array in order; null if there is no secret
+    factors         TEXT    NOT NULL, -- a JSON array in the order of creation; the view of that name has a row for each
     answers         BLOB, -- kept for calls that may be sent again, sealed; null or empty if there are none
     data            TEXT, -- a JSON object, versioned by its member v; null if there is nothing in it
     UNIQUE (tenant, user)
 ) STRICT;
 
-CREATE TABLE factors (
-    number       INTEGER PRIMARY KEY, -- grows in the order of creation
-    account      INTEGER NOT NULL REFERENCES accounts (id),
-    id           TEXT    NOT NULL,
-    kind         TEXT    NOT NULL, -- totp, hotp, or what a newer version knows
-    label        TEXT    NOT NULL,
-    state        TEXT    NOT NULL, -- pending, active, removed
-    expires_at   INTEGER,          -- of a pending one
-    replaces     TEXT,             -- of a pending one: the factor that goes once it is confirmed
-    created_at   INTEGER NOT NULL,
-    last_used_at INTEGER,
-    key_id       TEXT,             -- which key opens the secret, if there is one
-    secret       BLOB,
-    data         TEXT    NOT NULL, -- parameters and progress: a JSON object, versioned by its member v
-    UNIQUE (account, id)
-) STRICT;
+CREATE INDEX accounts_by_key ON accounts (sealed_with);
+
+-- What is in accounts.factors, for people to read. Old sqlite3 tools know json_extract, but no ->>, and would not open
+-- the file.
+CREATE VIEW factors AS
+SELECT
+    a.id AS account,
+    json_extract(f.value, '$.id') AS id,
+    json_extract(f.value, '$.kind') AS kind, -- totp, hotp, or what a newer version knows
+    json_extract(f.value, '$.label') AS label,
+    json_extract(f.value, '$.state') AS state, -- pending, active, removed
+    json_extract(f.value, '$.expires_at') AS expires_at, -- of a pending one
+    json_extract(f.value, '$.replaces') AS replaces, -- of a pending one: the factor that goes once it is confirmed
+    json_extract(f.value, '$.created_at') AS created_at,
+    json_extract(f.value, '$.last_used_at') AS last_used_at,
+    json_extract(f.value, '$.key') AS key, -- which key opens the secret, if there is one
+    json_extract(f.value, '$.secret') AS secret, -- in base64
+    json_extract(f.value, '$.data') AS data -- parameters and progress: a JSON object, versioned by its member v
+FROM accounts a, json_each(a.factors) f;
 
 -- By what an account is found without knowing the user, such as the id of a passkey's credential.
 CREATE TABLE handles (
@@ -50,8 +54,6 @@ CREATE TABLE handles (
     account INTEGER NOT NULL, -- where it leads; no account is ever deleted
     PRIMARY KEY (tenant, handle)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX factors_by_key ON factors (key_id);
 
 CREATE TABLE backup_code_sets (
     account   INTEGER PRIMARY KEY REFERENCES accounts (id),

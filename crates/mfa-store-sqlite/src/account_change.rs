@@ -5,60 +5,49 @@ use std::collections::HashMap;
 
 use data_encoding::HEXUPPER;
 use mfa_domain::account::{Attempts, BackupCodes};
-use mfa_domain::{
-    AccountKey, AuditEvent, BackupCodesChange, Data, Delta, FactorChange, FactorId, HandleChange, Version,
-};
-use mfa_rows::{integer, millis};
+use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Data, Delta, FactorId, HandleChange, Version};
+use mfa_rows::{FactorsColumns, integer, millis};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::SqliteError;
 use crate::change::{Outcome, execute, json};
-use crate::rows::FactorRow;
 
 /// A whole wave of changes is one JSON array, and each of these statements makes all of it.
 ///
 /// For version zero: the account is new. One that is there already, at any version, is a conflict.
 pub(crate) const NEW_ACCOUNTS: &str = "
     INSERT INTO accounts
-        (tenant, user, version, failures, forgiven, recent_failures, verified_low, verified_medium, verified_high, audit_sequence, audit_hash,
-         answers, data)
+        (tenant, user, version, failures, forgiven, recent_failures, verified_low, verified_medium, verified_high,
+         audit_sequence, audit_hash, sealed_with, factors, answers, data)
     SELECT
         c.value ->> 'tenant', c.value ->> 'user', 1, c.value ->> 'failures', c.value ->> 'forgiven',
         c.value ->> 'recent_failures', c.value ->> 'verified_low', c.value ->> 'verified_medium',
-        c.value ->> 'verified_high', c.value ->> 'audit_sequence',
-        unhex(c.value ->> 'audit_hash'), unhex(c.value ->> 'answers'),
+        c.value ->> 'verified_high', c.value ->> 'audit_sequence', unhex(c.value ->> 'audit_hash'),
+        c.value ->> 'sealed_with', coalesce(c.value ->> 'factors', '[]'), unhex(c.value ->> 'answers'),
         c.value ->> 'data'
     FROM json_each(?) c WHERE true
     ON CONFLICT (tenant, user) DO NOTHING
-    RETURNING id, tenant, user";
+    RETURNING id, tenant, user, sealed_with";
 
+/// What it returns of the keys is what they were.
 pub(crate) const CHANGE_ACCOUNTS: &str = "
     UPDATE accounts
     SET failures = c.value ->> 'failures', forgiven = c.value ->> 'forgiven',
         recent_failures = c.value ->> 'recent_failures', verified_low = c.value ->> 'verified_low',
         verified_medium = c.value ->> 'verified_medium', verified_high = c.value ->> 'verified_high',
         audit_sequence = c.value ->> 'audit_sequence', audit_hash = unhex(c.value ->> 'audit_hash'),
+        factors = coalesce(c.value ->> 'factors', factors),
         answers = coalesce(unhex(c.value ->> 'answers'), answers), data = coalesce(c.value ->> 'data', data),
         version = version + 1
     FROM json_each(?) c
     WHERE tenant = c.value ->> 'tenant' AND user = c.value ->> 'user' AND version = c.value ->> 'version'
-    RETURNING id, tenant, user";
+    RETURNING id, tenant, user, sealed_with";
 
-/// A factor that is there keeps its number, and with it its place in the order of creation.
-pub(crate) const PUT_FACTORS: &str = "
-    INSERT INTO factors
-        (account, id, kind, label, state, expires_at, replaces, created_at, last_used_at, key_id, secret, data)
-    SELECT
-        f.value ->> 'account', f.value ->> 'id', f.value ->> 'kind', f.value ->> 'label', f.value ->> 'state',
-        f.value ->> 'expires_at', f.value ->> 'replaces', f.value ->> 'created_at',
-        f.value ->> 'last_used_at', f.value ->> 'key_id', unhex(f.value ->> 'secret'), f.value ->> 'data'
-    FROM json_each(?) f WHERE true
-    ON CONFLICT (account, id) DO UPDATE
-    SET kind = excluded.kind, label = excluded.label, state = excluded.state,
-        expires_at = excluded.expires_at, replaces = excluded.replaces, created_at = excluded.created_at,
-        last_used_at = excluded.last_used_at, key_id = excluded.key_id, secret = excluded.secret,
-        data = excluded.data";
+/// For accounts whose keys change, which are few: SQLite writes an index wherever a statement sets its column, be it to
+/// what it was.
+pub(crate) const CHANGE_KEYS: &str = "
+    UPDATE accounts SET sealed_with = c.value ->> 1 FROM json_each(?) c WHERE accounts.id = c.value ->> 0";
 
 pub(crate) const ADD_EVENTS: &str = "
     INSERT INTO events (tenant, account, sequence, at, kind, factor, actor, detail, previous, hash)
@@ -78,8 +67,6 @@ pub(crate) const RELEASE_HANDLE: &str = "DELETE FROM handles WHERE tenant = ? AN
 pub(crate) const HANDLE_OWNER: &str = "
     SELECT a.user FROM handles h JOIN accounts a ON a.id = h.account WHERE h.tenant = ? AND h.handle = ?";
 
-pub(crate) const REMOVE_FACTOR: &str = "DELETE FROM factors WHERE account = ? AND id = ?";
-
 /// The codes of the set go with it.
 pub(crate) const REMOVE_CODES: &str = "DELETE FROM backup_code_sets WHERE account = ?";
 
@@ -94,11 +81,18 @@ pub(crate) const SPEND_CODE: &str = "UPDATE backup_codes SET spent_at = ? WHERE 
 /// A change of one account.
 pub(crate) struct AccountChange {
     pub(crate) key: AccountKey,
-    pub(crate) expected: Version,
+    expected: Version,
     pub(crate) delta: Delta,
+    /// None leaves them as they are. Not encoded by the writer, for which everybody waits.
+    factors: Option<FactorsColumns>,
 }
 
 impl AccountChange {
+    pub(crate) fn of(key: &AccountKey, expected: Version, delta: &Delta) -> Result<Self, SqliteError> {
+        let factors = delta.factors().map(FactorsColumns::of).transpose()?;
+        Ok(Self { key: key.clone(), expected, delta: delta.clone(), factors })
+    }
+
     /// Makes it, unless it claims a handle that is another account's.
     pub(crate) async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         if self.claims_another_accounts(to).await? {
@@ -127,24 +121,18 @@ pub(crate) async fn change_accounts(
     to: &mut SqliteConnection,
     changes: &[&AccountChange],
 ) -> Result<Vec<bool>, SqliteError> {
-    let won = swap_versions(to, changes).await?;
-    let id =
-        |change: &AccountChange| won.get(&(change.key.tenant.as_str(), change.key.user.as_str())).copied();
-    let mut factors = Vec::new();
+    let swapped = swap_versions(to, changes).await?;
+    let swapped: HashMap<_, _> =
+        swapped.iter().map(|row| ((row.tenant.as_str(), row.user.as_str()), row)).collect();
+    let won = |change: &AccountChange| {
+        swapped.get(&(change.key.tenant.as_str(), change.key.user.as_str())).copied()
+    };
+    let mut keys = Vec::new();
     let mut events = Vec::new();
     for change in changes {
-        let Some(account) = id(change) else { continue };
-        for factor in change.delta.factors() {
-            match factor {
-                FactorChange::Put(factor) => {
-                    factors.push(FactorOf { account, factor: FactorRow::of(factor)? });
-                }
-                FactorChange::Remove(id) => {
-                    // In the order of the delta: what was put before may be what goes.
-                    put_factors(to, &mut factors).await?;
-                    execute(to, sqlx::query(REMOVE_FACTOR).bind(account).bind(id.to_string())).await?;
-                }
-            }
+        let Some(&Swapped { id: account, ref sealed_with, .. }) = won(change) else { continue };
+        if let Some(factors) = change.factors.as_ref().filter(|factors| factors.sealed_with != *sealed_with) {
+            keys.push((account, factors.sealed_with.as_deref()));
         }
         if let Some(codes) = change.delta.backup_codes() {
             change_codes(to, account, codes).await?;
@@ -161,19 +149,21 @@ pub(crate) async fn change_accounts(
             events.push(NewEvent::of(&change.key, account, event)?);
         }
     }
-    put_factors(to, &mut factors).await?;
+    if !keys.is_empty() {
+        execute(to, sqlx::query(CHANGE_KEYS).bind(json(&keys)?)).await?;
+    }
     execute(to, sqlx::query(ADD_EVENTS).bind(json(&events)?)).await?;
-    Ok(changes.iter().map(|change| id(change).is_some()).collect())
+    Ok(changes.iter().map(|change| won(change).is_some()).collect())
 }
 
-/// The compare-and-swap: gives the accounts whose version was the expected one, with their ids.
-async fn swap_versions<'a>(
+/// The compare-and-swap: gives the accounts whose version was the expected one.
+async fn swap_versions(
     to: &mut SqliteConnection,
-    changes: &[&'a AccountChange],
-) -> Result<HashMap<(&'a str, &'a str), i64>, SqliteError> {
+    changes: &[&AccountChange],
+) -> Result<Vec<Swapped>, SqliteError> {
     let (new, known): (Vec<_>, Vec<_>) =
         changes.iter().partition(|change| change.expected == Version::default());
-    let mut swapped: Vec<(i64, String, String)> = Vec::new();
+    let mut swapped = Vec::new();
     for (statement, changes) in [(NEW_ACCOUNTS, new), (CHANGE_ACCOUNTS, known)] {
         if !changes.is_empty() {
             let rows = changes.into_iter().map(SwapRow::of).collect::<Result<Vec<_>, _>>()?;
@@ -181,13 +171,16 @@ async fn swap_versions<'a>(
             swapped.extend(swap.fetch_all(&mut *to).await.map_err(SqliteError::from_driver)?);
         }
     }
-    let ids: HashMap<_, _> =
-        swapped.iter().map(|(id, tenant, user)| ((tenant.as_str(), user.as_str()), *id)).collect();
-    let won = changes.iter().filter_map(|change| {
-        let key = (change.key.tenant.as_str(), change.key.user.as_str());
-        ids.get(&key).map(|id| (key, *id))
-    });
-    Ok(won.collect())
+    Ok(swapped)
+}
+
+/// An account whose version was swapped.
+#[derive(sqlx_macros::FromRow)]
+struct Swapped {
+    id: i64,
+    tenant: String,
+    user: String,
+    sealed_with: Option<String>,
 }
 
 /// What a version is swapped with.
@@ -204,6 +197,10 @@ struct SwapRow<'a> {
     verified_high: Option<i64>,
     audit_sequence: i64,
     audit_hash: String,
+    /// Of factors that do not change, none as well.
+    sealed_with: Option<&'a str>,
+    /// None leaves them as they are.
+    factors: Option<&'a str>,
     /// None leaves them as they are.
     answers: Option<String>,
     /// None leaves them as they are.
@@ -212,7 +209,7 @@ struct SwapRow<'a> {
 
 impl<'a> SwapRow<'a> {
     fn of(change: &'a AccountChange) -> Result<Self, SqliteError> {
-        let AccountChange { key, expected, delta } = change;
+        let AccountChange { key, expected, delta, factors } = change;
         let Attempts { failures, forgiven, recent, verified } = delta.attempts();
         let recent: Vec<i64> = recent.iter().map(|at| millis(*at)).collect();
         let head = delta.audit_head();
@@ -228,25 +225,12 @@ impl<'a> SwapRow<'a> {
             verified_high: verified.high.map(millis),
             audit_sequence: integer("audit_sequence", head.sequence)?,
             audit_hash: HEXUPPER.encode(&head.hash.0),
+            sealed_with: factors.as_ref().and_then(|factors| factors.sealed_with.as_deref()),
+            factors: factors.as_ref().map(|factors| factors.factors.as_str()),
             answers: delta.answers().map(|answers| HEXUPPER.encode(&answers.to_bytes())),
             data: delta.data().map(Data::as_str),
         })
     }
-}
-
-#[derive(Serialize)]
-struct FactorOf {
-    account: i64,
-    #[serde(flatten)]
-    factor: FactorRow,
-}
-
-async fn put_factors(to: &mut SqliteConnection, factors: &mut Vec<FactorOf>) -> Result<(), SqliteError> {
-    if !factors.is_empty() {
-        execute(to, sqlx::query(PUT_FACTORS).bind(json(factors)?)).await?;
-        factors.clear();
-    }
-    Ok(())
 }
 
 #[derive(Serialize)]

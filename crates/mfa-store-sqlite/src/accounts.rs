@@ -8,7 +8,7 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
-use mfa_rows::{EntryColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
+use mfa_rows::{EntryColumns, FactorsColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
 use serde_json::value::RawValue;
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -19,22 +19,16 @@ use crate::{SqliteError, SqliteStore, events};
 
 /// Whole accounts, each as one document or null, in the order in which they are asked for: by tenant, user, and
 /// whether with backup codes. One statement sees one state, and takes one round trip however many are asked for.
+/// Factors are a text in it, so that they come as they were written.
 pub(crate) const LOAD: &str = "
     SELECT json_group_array(json((SELECT json_object(
         'id', a.id, 'version', a.version, 'failures', a.failures, 'forgiven', a.forgiven,
         'recent_failures', a.recent_failures, 'verified_low', a.verified_low,
         'verified_medium', a.verified_medium, 'verified_high', a.verified_high,
         'audit_sequence', a.audit_sequence, 'audit_hash', hex(a.audit_hash),
-        'audit_base_sequence', a.audit_base_sequence, 'audit_base_hash', hex(a.audit_base_hash),
-        'answers', hex(a.answers), 'data', a.data,
-        'factors', json((
-            SELECT json_group_array(json_object(
-                'id', f.id, 'kind', f.kind, 'label', f.label, 'state', f.state, 'expires_at', f.expires_at,
-                'replaces', f.replaces, 'created_at', f.created_at, 'last_used_at', f.last_used_at,
-                'key_id', f.key_id, 'secret', iif(f.secret IS NULL, NULL, hex(f.secret)), 'data', f.data
-            ) ORDER BY f.number)
-            FROM factors f WHERE f.account = a.id
-        )),
+        'audit_base_sequence', a.audit_base_sequence,
+        'audit_base_hash', iif(a.audit_base_hash IS NULL, NULL, hex(a.audit_base_hash)),
+        'answers', hex(a.answers), 'data', a.data, 'factors', a.factors,
         'backup_codes', json((
             SELECT json_object('scheme', s.scheme, 'issued_at', s.issued_at, 'codes', json((
                 SELECT json_group_array(json_object('hash', hex(c.hash), 'spent_at', c.spent_at)
@@ -59,7 +53,7 @@ pub(crate) const PAGE: &str = "
     FROM accounts a
     WHERE (a.tenant, a.user) > (CAST(?1 AS TEXT), CAST(?2 AS TEXT))
       AND (a.tenant, a.user) <= (CAST(?6 AS TEXT), CAST(?7 AS TEXT))
-      AND (?3 IS NULL OR EXISTS (SELECT 1 FROM factors f WHERE f.account = a.id AND f.key_id <> ?3))
+      AND (?3 IS NULL OR a.sealed_with <> ?3)
       AND (?5 IS NULL OR EXISTS (
         SELECT 1 FROM events e
         WHERE e.account = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < ?5
@@ -73,18 +67,19 @@ pub(crate) const FIND: &str = "
     SELECT a.id, a.user FROM handles h JOIN accounts a ON a.id = h.account
     WHERE h.tenant = ? AND h.handle = ?";
 
-/// Jumps through the index from each key to the next, however many factors have it.
+/// Jumps through the index from each set of keys to the next, however many accounts have it.
 pub(crate) const KEYS_IN_USE: &str = "
-    WITH RECURSIVE key (id) AS (
-        SELECT min(key_id) FROM factors
+    WITH RECURSIVE used (sealed_with) AS (
+        SELECT min(sealed_with) FROM accounts
         UNION ALL
-        SELECT (SELECT min(f.key_id) FROM factors f WHERE f.key_id > key.id) FROM key WHERE key.id IS NOT NULL
+        SELECT (SELECT min(a.sealed_with) FROM accounts a WHERE a.sealed_with > used.sealed_with) FROM used
+        WHERE used.sealed_with IS NOT NULL
     )
-    SELECT id FROM key WHERE id IS NOT NULL";
+    SELECT sealed_with FROM used WHERE sealed_with IS NOT NULL";
 
 pub(crate) const MOVE_BASE: &str = "
     UPDATE accounts SET audit_base_sequence = ?1, audit_base_hash = ?2
-    WHERE tenant = ?3 AND user = ?4 AND audit_base_sequence = ?5 AND audit_base_hash = ?6
+    WHERE tenant = ?3 AND user = ?4 AND audit_base_sequence = ?5 AND audit_base_hash IS ?6
       AND audit_sequence > ?1
     RETURNING id";
 
@@ -101,7 +96,7 @@ impl AccountStore for SqliteStore {
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
-        let change = AccountChange { key: key.clone(), expected, delta: delta.clone() };
+        let change = AccountChange::of(key, expected, delta)?;
         Ok(match self.writer.make(change).await? {
             Outcome::HandleTaken => Commit::HandleTaken,
             made if made.held() => Commit::Won,
@@ -117,7 +112,7 @@ impl AccountStore for SqliteStore {
         let mut rows: Vec<EntryRow> = sqlx::query_as(PAGE)
             .bind(begin.tenant)
             .bind(begin.user)
-            .bind(query.not_sealed_with.as_ref().map(KeyId::as_str))
+            .bind(query.not_sealed_with.as_ref().map(FactorsColumns::sealed_with_only))
             .bind(i64::from(query.limit) + 1)
             .bind(query.second_event_before.map(millis))
             .bind(last.tenant)
@@ -164,11 +159,11 @@ impl AccountStore for SqliteStore {
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
-        let keys: Vec<String> = sqlx::query_scalar(KEYS_IN_USE)
+        let sets: Vec<String> = sqlx::query_scalar(KEYS_IN_USE)
             .fetch_all(&self.readers)
             .await
             .map_err(SqliteError::from_driver)?;
-        Ok(keys.into_iter().map(KeyId::new).collect())
+        Ok(FactorsColumns::keys(&sets).map_err(SqliteError::from)?)
     }
 }
 
@@ -212,7 +207,7 @@ struct EntryRow {
     audit_sequence: i64,
     audit_hash: Vec<u8>,
     audit_base_sequence: i64,
-    audit_base_hash: Vec<u8>,
+    audit_base_hash: Option<Vec<u8>>,
 }
 
 impl EntryRow {
@@ -228,7 +223,7 @@ impl EntryRow {
             audit_sequence: self.audit_sequence,
             audit_hash: &self.audit_hash,
             audit_base_sequence: self.audit_base_sequence,
-            audit_base_hash: &self.audit_base_hash,
+            audit_base_hash: self.audit_base_hash.as_deref(),
         };
         Ok(columns.read(row)?)
     }
@@ -251,7 +246,7 @@ impl Change for Trim {
             .bind(self.key.tenant.as_str())
             .bind(self.key.user.as_str())
             .bind(integer("audit_base_sequence", self.from.sequence)?)
-            .bind(self.from.hash.0.as_slice())
+            .bind((self.from.sequence > 0).then_some(self.from.hash.0.as_slice()))
             .fetch_optional(&mut *to)
             .await
             .map_err(SqliteError::from_driver)?;

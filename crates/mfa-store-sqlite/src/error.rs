@@ -138,6 +138,7 @@ impl From<ColumnError> for SqliteError {
                 Self::Undecodable { table, column, account }
             }
             ColumnError::TooLarge { column } => Self::TooLarge { column },
+            ColumnError::Unwritable { .. } => Self::other(error),
         }
     }
 }

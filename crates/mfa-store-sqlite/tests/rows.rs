@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use crate::support::{delta, factor, inner, key, make, now, raw};
 
 /// A statement that makes a row unreadable, and the column that must be named.
-const UNREADABLE: [(&str, &str); 27] = [
+const UNREADABLE: [(&str, &str); 32] = [
     ("UPDATE accounts SET version = -1", "version"),
     ("UPDATE accounts SET failures = 4294967296", "failures"),
     ("UPDATE accounts SET forgiven = -1", "forgiven"),
@@ -25,19 +25,30 @@ const UNREADABLE: [(&str, &str); 27] = [
     ("UPDATE accounts SET audit_hash = x'00'", "audit_hash"),
     ("UPDATE accounts SET audit_base_sequence = -1", "audit_base_sequence"),
     ("UPDATE accounts SET audit_base_hash = x'00'", "audit_base_hash"),
-    ("UPDATE factors SET id = 'no id'", "id"),
-    ("UPDATE factors SET kind = 'totp'", "data"),
-    ("UPDATE factors SET data = '{}'", "data"),
-    ("UPDATE factors SET data = '{\"v\":1,\"counter\":-1}'", "data"),
-    ("UPDATE factors SET key_id = NULL", "secret"),
-    ("UPDATE factors SET secret = NULL", "secret"),
-    ("UPDATE factors SET data = 'no JSON'", "data"),
-    ("UPDATE factors SET label = ''", "label"),
-    ("UPDATE factors SET state = 'revoked'", "state"),
-    ("UPDATE factors SET state = 'pending', expires_at = NULL", "expires_at"),
-    ("UPDATE factors SET state = 'pending', expires_at = 0, replaces = 'x'", "replaces"),
-    ("UPDATE factors SET created_at = -1", "created_at"),
-    ("UPDATE factors SET last_used_at = -1", "last_used_at"),
+    ("UPDATE accounts SET factors = 'no JSON'", "factors"),
+    ("UPDATE accounts SET factors = json_remove(factors, '$[0].label')", "factors"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].id', 'no id')", "id"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].kind', 'totp')", "data"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].data', json('{}'))", "data"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].data.counter', -1)", "data"),
+    ("UPDATE accounts SET factors = json_remove(factors, '$[0].key')", "secret"),
+    ("UPDATE accounts SET factors = json_remove(factors, '$[0].secret')", "secret"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].secret', 'no base64')", "secret"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].data', 'no object')", "data"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].label', '')", "label"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].state', 'revoked')", "state"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].state', 'pending')", "expires_at"),
+    (
+        "UPDATE accounts SET factors = json_set(factors, '$[0].state', 'pending', '$[0].expires_at', 0, '$[0].replaces', 'x')",
+        "replaces",
+    ),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].created_at', -1)", "factors"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].created_at', 9223372036854775807)", "created_at"),
+    ("UPDATE accounts SET factors = json_set(factors, '$[0].last_used_at', -1)", "factors"),
+    (
+        "UPDATE accounts SET factors = json_set(factors, '$[0].last_used_at', 9223372036854775807)",
+        "last_used_at",
+    ),
     ("UPDATE backup_code_sets SET issued_at = -1", "issued_at"),
     ("UPDATE backup_codes SET spent_at = -1", "spent_at"),
 ];
@@ -57,12 +68,27 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
         .await;
         raw(&path).await.execute(statement).await.unwrap();
         let error = store.load(&key("alice")).await.expect_err(statement);
-        let named = match inner(&error) {
-            SqliteError::Undecodable { column, account: 1, .. } => column,
+        let (table, named) = match inner(&error) {
+            SqliteError::Undecodable { table, column, account: 1 } => (*table, *column),
             other => panic!("{statement}: {other:?}"),
         };
-        assert_eq!((*named, error.is_unreadable()), (column, true), "{statement}");
+        assert_eq!((named, error.is_unreadable()), (column, true), "{statement}");
+        let of_a_factor = statement.contains("SET factors") && column != "factors";
+        assert_eq!(table == "factors", of_a_factor, "{statement}: {table}");
     }
+}
+
+#[tokio::test]
+async fn names_of_keys_that_cannot_be_read_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mfa.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
+    raw(&path).await.execute("UPDATE accounts SET sealed_with = 'k1'").await.unwrap();
+    let error = store.keys_in_use().await.unwrap_err();
+    let named =
+        matches!(inner(&error), SqliteError::Undecodable { table: "accounts", column: "sealed_with", .. });
+    assert!(named, "{error:?}");
 }
 
 #[tokio::test]
@@ -212,9 +238,10 @@ async fn a_number_that_sqlite_cannot_hold_is_refused_and_changes_nothing() {
     let store = SqliteStore::open(&folder.path().join("mfa.db")).await.unwrap();
     let alice = key("alice");
     let too_large = i64::MAX as u64 + 1;
-    make(&store, &alice, |draft| draft.put(factor(too_large - 1, 20))).await;
+    // What is in a document is no number of SQLite's.
+    make(&store, &alice, |draft| draft.put(factor(u64::MAX, 20))).await;
     let read = store.load(&alice).await.unwrap();
-    assert_eq!(read.value.factors, [factor(too_large - 1, 20)]);
+    assert_eq!(read.value.factors, [factor(u64::MAX, 20)]);
     let delta = delta(&read.value, &alice, |_| ());
     for version in [too_large, u64::MAX] {
         let error = store.commit(&alice, Version(version), &delta).await.unwrap_err();
@@ -229,9 +256,9 @@ async fn an_operator_can_read_the_tables() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mfa.db");
     let store = SqliteStore::open(&path).await.unwrap();
+    let replaces = FactorId::fresh(now(), &[2; 10]);
     make(&store, &key("alice"), |draft| {
-        let replaces = Some(FactorId::fresh(now(), &[2; 10]));
-        let state = FactorState::Pending { expires_at: now(), replaces };
+        let state = FactorState::Pending { expires_at: now(), replaces: Some(replaces) };
         draft.put(mfa_domain::Factor { state, ..factor(42, 20) });
         draft.attempts().fail(now());
         draft.record(EventKind::Locked, None, [("until", now().to_string())]);
@@ -246,6 +273,14 @@ async fn an_operator_can_read_the_tables() {
         (
             "SELECT kind || ' ' || label || ' ' || state || ' ' || data FROM factors",
             r#"hotp Token pending {"v":1,"counter":42}"#,
+        ),
+        (
+            "SELECT account || ' ' || id || ' ' || replaces || ' ' || expires_at || ' ' || created_at FROM factors",
+            &format!("1 {} {replaces} 1800000000000 1800000000000", factor(42, 20).id),
+        ),
+        (
+            "SELECT key || ' ' || secret || ' ' || (last_used_at IS NULL) FROM factors",
+            "k1 BwcHBwcHBwcHBwcHBwcHBwcHBwc= 1",
         ),
         (
             "SELECT group_concat(sequence || ' ' || kind || ' ' || detail) FROM events",

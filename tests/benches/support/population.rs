@@ -94,16 +94,17 @@ pub async fn enrolled(
         sealed: Some(secret),
         authenticator,
     };
-    let mut random = vec![0; 32 * codes];
+    let mut random = vec![0; 16 * codes];
     SystemEntropy.fill(&mut random).expect("randomness");
     let hashed = |hash: &[u8]| HashedCode { hash: CodeHash(hash.to_vec()), spent_at: None };
     let set = BackupCodes {
         scheme: "argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
-        codes: random.chunks(32).map(hashed).collect(),
+        codes: random.chunks(16).map(hashed).collect(),
         issued_at: now,
     };
     let (actor, policies) = (Actor::user("bench"), Policies::default());
-    let mut draft = Account::default().draft(Context { key: &key, actor: &actor, now, policies: &policies });
+    let nobody = Account::default();
+    let mut draft = nobody.draft(Context { key: &key, actor: &actor, now, policies: &policies });
     let factor_kind = kind.as_str().to_owned();
     draft.record(EventKind::EnrolmentStarted, Some(id), [("factor_kind", factor_kind.clone())]);
     draft.record(EventKind::FactorActivated, Some(id), [("factor_kind", factor_kind)]);

@@ -7,6 +7,7 @@ use crate::policy::VerificationPolicy;
 use crate::{ChallengeKind, Data, FactorId, Handle, Label, Sealed, Timestamp};
 
 mod address;
+mod document;
 mod hotp;
 mod stored;
 mod totp;

@@ -2,10 +2,10 @@
 
 use crate::transaction::by_itself;
 
-use super::{Arrays, ChangeRows, Put, Query, column};
+use super::{Arrays, ChangeRows, Query, column};
 
 /// The commits of one wave, in which no account is twice, and each is of an account that is there,
-/// with one event and at most one factor.
+/// with one event.
 ///
 /// All parts of a statement see the database as it was when the statement began, and a row that
 /// another transaction is about to change is waited for. So what makes this right:
@@ -27,40 +27,26 @@ pub(crate) const USUAL: &str = concat!(
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
             recent_failures = ($12::int8[])[c.first_failure:c.last_failure],
             verified_low = c.verified_low, verified_medium = c.verified_medium, verified_high = c.verified_high,
-            audit_sequence = c.sequence, audit_hash = c.hash
+            audit_sequence = c.sequence, audit_hash = c.hash,
+            factors = coalesce(c.factors::json, a.factors),
+            sealed_with = CASE WHEN c.factors IS NULL THEN a.sealed_with ELSE c.sealed_with END
         FROM unnest(
             $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[], $10::int8[], $11::int8[],
-            $13::int4[], $14::text[], $15::text[], $16::text[], $17::text[], $18::int8[], $19::text[],
-            $20::int8[], $21::int8[], $22::text[], $23::bytea[], $24::text[],
-            $25::int8[], $26::int8[], $27::text[], $28::text[], $29::text[], $30::text[], $31::bytea[],
-            $32::bytea[]
+            $13::text[], $14::text[],
+            $15::int8[], $16::int8[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[], $22::bytea[]
         ) WITH ORDINALITY AS c (
             tenant_id, user_id, version, failures, forgiven, first_failure, last_failure,
             verified_low, verified_medium, verified_high,
-            added_as, id, factor_kind, label, state, expires_at, replaces,
-            created_at, last_used_at, key_id, secret, data,
-            sequence, at, kind, factor_id, actor, detail, previous,
-            hash, number
+            factors, sealed_with,
+            sequence, at, kind, factor_id, actor, detail, previous, hash, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
           AND ",
     by_itself!(),
     "
           AND a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
-        RETURNING a.id AS account_id, a.version AS added_in, c.*
-    ),
-    put AS (
-        INSERT INTO mfa.factors
-            (account_id, id, added_in, added_as, kind, label, state, expires_at, replaces, created_at,
-             last_used_at, key_id, secret, data)
-        SELECT account_id, id::uuid, added_in, added_as, factor_kind, label, state, expires_at,
-            replaces::uuid, created_at, last_used_at, key_id, secret, data::jsonb
-        FROM won WHERE id IS NOT NULL
-        ON CONFLICT (account_id, id) DO UPDATE
-        SET kind = excluded.kind, label = excluded.label, state = excluded.state,
-            expires_at = excluded.expires_at, replaces = excluded.replaces,
-            created_at = excluded.created_at, last_used_at = excluded.last_used_at,
-            key_id = excluded.key_id, secret = excluded.secret, data = excluded.data
+        RETURNING a.id AS account_id, c.tenant_id, c.sequence, c.at, c.kind, c.factor_id, c.actor, c.detail,
+            c.previous, c.hash, c.number
     ),
     happened AS (
         INSERT INTO mfa.events
@@ -75,7 +61,6 @@ pub(crate) const USUAL: &str = concat!(
 /// The values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
-    let factors: Vec<Option<&Put>> = wave.iter().map(|change| change.factors.first()).collect();
     let events: Vec<_> = wave.iter().flat_map(|change| &change.events).collect();
     query
         .bind(column(wave, |c| c.key.tenant.as_str()))
@@ -89,18 +74,8 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
         .bind(column(wave, |c| c.verified_medium))
         .bind(column(wave, |c| c.verified_high))
         .bind(column(&failures.items, |at| *at))
-        .bind(column(&factors, |put| put.map(|put| put.place)))
-        .bind(column(&factors, |put| put?.factor.id.as_deref()))
-        .bind(column(&factors, |put| put?.factor.kind.as_deref()))
-        .bind(column(&factors, |put| put?.factor.label.as_deref()))
-        .bind(column(&factors, |put| put?.factor.state.as_deref()))
-        .bind(column(&factors, |put| put?.factor.expires_at))
-        .bind(column(&factors, |put| put?.factor.replaces.as_deref()))
-        .bind(column(&factors, |put| put?.factor.created_at))
-        .bind(column(&factors, |put| put?.factor.last_used_at))
-        .bind(column(&factors, |put| put?.factor.key_id.as_deref()))
-        .bind(column(&factors, |put| put?.factor.secret.as_deref()))
-        .bind(column(&factors, |put| put?.factor.data.as_deref()))
+        .bind(column(wave, |c| Some(c.factors.as_ref()?.factors.as_str())))
+        .bind(column(wave, |c| c.factors.as_ref()?.sealed_with.as_deref()))
         .bind(column(&events, |event| event.sequence))
         .bind(column(&events, |event| event.at))
         .bind(column(&events, |event| event.kind.as_str()))

@@ -4,11 +4,11 @@ use crate::transaction::by_itself;
 
 use super::{Arrays, ChangeRows, Codes, Query, column, numbered};
 
-/// The commits of one wave: new accounts, any number of factors and events, backup codes.
+/// The commits of one wave: new accounts, any number of events, backup codes, handles.
 ///
 /// What holds for [`USUAL`](super::USUAL) holds here: the version is compared in the `UPDATE`, and
 /// every other part takes its rows from `won`. No row is changed by two parts, which PostgreSQL would
-/// not do in any defined order: the changes of one delta are summed up before ([`ChangeRows::of`]).
+/// not do in any defined order.
 ///
 /// Rows are locked in the order of their keys. An account that is to be added and is there already is not
 /// waited for, whoever changes it.
@@ -17,11 +17,11 @@ pub(crate) const WHOLE: &str = concat!(
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
             $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int4[], $8::int4[], $9::int8[], $10::int8[], $11::int8[],
-            $13::int8[], $14::bytea[], $15::bytea[], $16::text[]
+            $13::int8[], $14::bytea[], $15::text[], $16::text[], $17::bytea[], $18::text[]
         ) WITH ORDINALITY AS c (
             tenant_id, user_id, version, failures, forgiven, first_failure, last_failure,
             verified_low, verified_medium, verified_high,
-            audit_sequence, audit_hash, answers, data, number
+            audit_sequence, audit_hash, factors, sealed_with, answers, data, number
         )
         WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
           AND ",
@@ -34,6 +34,8 @@ pub(crate) const WHOLE: &str = concat!(
             recent_failures = ($12::int8[])[c.first_failure:c.last_failure],
             verified_low = c.verified_low, verified_medium = c.verified_medium, verified_high = c.verified_high,
             audit_sequence = c.audit_sequence, audit_hash = c.audit_hash,
+            factors = coalesce(c.factors::json, a.factors),
+            sealed_with = CASE WHEN c.factors IS NULL THEN a.sealed_with ELSE c.sealed_with END,
             answers = coalesce(c.answers, a.answers), data = coalesce(c.data::jsonb, a.data)
         FROM asked c
         WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id AND a.version = c.version
@@ -42,12 +44,11 @@ pub(crate) const WHOLE: &str = concat!(
     added AS (
         INSERT INTO mfa.accounts
             (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_low, verified_medium,
-             verified_high, audit_sequence,
-             audit_hash, answers, data)
+             verified_high, audit_sequence, audit_hash, factors, sealed_with, answers, data)
         SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven,
             ($12::int8[])[c.first_failure:c.last_failure], c.verified_low, c.verified_medium,
-            c.verified_high, c.audit_sequence,
-            c.audit_hash, c.answers, c.data::jsonb
+            c.verified_high, c.audit_sequence, c.audit_hash, coalesce(c.factors, '[]')::json, c.sealed_with,
+            c.answers, c.data::jsonb
         FROM asked c
         WHERE c.version = 0 AND NOT EXISTS (
             SELECT FROM mfa.accounts a WHERE a.tenant_id = c.tenant_id AND a.user_id = c.user_id)
@@ -61,63 +62,27 @@ pub(crate) const WHOLE: &str = concat!(
         SELECT c.number, a.id, a.tenant_id, a.version
         FROM added a JOIN asked c ON c.tenant_id = a.tenant_id AND c.user_id = a.user_id
     ),
-    factor AS MATERIALIZED (
-        SELECT w.id AS account_id, w.version AS added_in, f.*
-        FROM unnest(
-            $17::int8[], $18::int4[], $19::bool[], $20::text[], $21::text[], $22::text[], $23::text[],
-            $24::int8[], $25::text[], $26::int8[], $27::int8[], $28::text[], $29::bytea[], $30::text[]
-        ) AS f (
-            number, added_as, moved, id, kind, label, state, expires_at, replaces, created_at, last_used_at,
-            key_id, secret, data
-        )
-        JOIN won w ON w.number = f.number
-    ),
-    replaced AS (
-        UPDATE mfa.factors o
-        SET added_in = CASE WHEN f.moved THEN f.added_in ELSE o.added_in END,
-            added_as = CASE WHEN f.moved THEN f.added_as ELSE o.added_as END,
-            kind = f.kind, label = f.label, state = f.state, expires_at = f.expires_at,
-            replaces = f.replaces::uuid, created_at = f.created_at, last_used_at = f.last_used_at,
-            key_id = f.key_id, secret = f.secret, data = f.data::jsonb
-        FROM factor f
-        WHERE o.account_id = f.account_id AND o.id = f.id::uuid
-        RETURNING o.account_id, o.id
-    ),
-    put AS (
-        INSERT INTO mfa.factors
-            (account_id, id, added_in, added_as, kind, label, state, expires_at, replaces, created_at,
-             last_used_at, key_id, secret, data)
-        SELECT f.account_id, f.id::uuid, f.added_in, f.added_as, f.kind, f.label, f.state, f.expires_at,
-            f.replaces::uuid, f.created_at, f.last_used_at, f.key_id, f.secret, f.data::jsonb
-        FROM factor f
-        WHERE NOT EXISTS (SELECT FROM replaced r WHERE r.account_id = f.account_id AND r.id = f.id::uuid)
-    ),
     happened AS (
         INSERT INTO mfa.events
             (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)
         SELECT w.tenant_id, w.id, e.sequence, e.at, e.kind, e.factor_id::uuid, e.actor, e.detail::jsonb,
             e.previous, e.hash
         FROM unnest(
-            $31::int8[], $32::int8[], $33::int8[], $34::text[], $35::text[], $36::text[], $37::text[],
-            $38::bytea[], $39::bytea[]
+            $19::int8[], $20::int8[], $21::int8[], $22::text[], $23::text[], $24::text[], $25::text[],
+            $26::bytea[], $27::bytea[]
         ) WITH ORDINALITY AS e (number, sequence, at, kind, factor_id, actor, detail, previous, hash, place)
         JOIN won w ON w.number = e.number
         ORDER BY e.place
     ),
-    removed AS (
-        DELETE FROM mfa.factors o
-        USING unnest($40::int8[], $41::text[]) AS r (number, id) JOIN won w ON w.number = r.number
-        WHERE o.account_id = w.id AND o.id = r.id::uuid
-    ),
     removed_sets AS (
         DELETE FROM mfa.backup_code_sets o
-        USING unnest($42::int8[]) AS r (number) JOIN won w ON w.number = r.number
+        USING unnest($28::int8[]) AS r (number) JOIN won w ON w.number = r.number
         WHERE o.account_id = w.id
     ),
     issued_sets AS (
         INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)
-        SELECT w.id, s.scheme, s.issued_at, ($51::bytea[])[s.first:s.last], ($52::int8[])[s.first:s.last]
-        FROM unnest($43::int8[], $44::text[], $45::int8[], $46::int4[], $47::int4[])
+        SELECT w.id, s.scheme, s.issued_at, ($37::bytea[])[s.first:s.last], ($38::int8[])[s.first:s.last]
+        FROM unnest($29::int8[], $30::text[], $31::int8[], $32::int4[], $33::int4[])
             AS s (number, scheme, issued_at, first, last)
         JOIN won w ON w.number = s.number
         ON CONFLICT (account_id) DO UPDATE
@@ -126,14 +91,14 @@ pub(crate) const WHOLE: &str = concat!(
     ),
     spent AS (
         UPDATE mfa.backup_code_sets o SET spent_at[s.place + 1] = s.at
-        FROM unnest($48::int8[], $49::int4[], $50::int8[]) AS s (number, place, at)
+        FROM unnest($34::int8[], $35::int4[], $36::int8[]) AS s (number, place, at)
         JOIN won w ON w.number = s.number
         WHERE o.account_id = w.id AND s.place < cardinality(o.hashes)
     ),
     claimed AS (
         INSERT INTO mfa.handles (tenant_id, handle, account_id)
         SELECT w.tenant_id, h.handle, w.id
-        FROM unnest($53::int8[], $54::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        FROM unnest($39::int8[], $40::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE NOT EXISTS (
             SELECT FROM mfa.handles o
             WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id)
@@ -141,7 +106,7 @@ pub(crate) const WHOLE: &str = concat!(
     ),
     released AS (
         DELETE FROM mfa.handles o
-        USING unnest($55::int8[], $56::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        USING unnest($41::int8[], $42::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id
     )
     SELECT number FROM won"
@@ -150,7 +115,7 @@ pub(crate) const WHOLE: &str = concat!(
 /// The values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let query = bind_accounts(query, wave);
-    let query = bind_codes(bind_factors_and_events(query, wave), wave);
+    let query = bind_codes(bind_events(query, wave), wave);
     let claimed = numbered(wave, |change| &change.claimed);
     let released = numbered(wave, |change| &change.released);
     query
@@ -176,28 +141,15 @@ fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
         .bind(column(&failures.items, |at| *at))
         .bind(column(wave, |c| c.audit_sequence))
         .bind(column(wave, |c| c.audit_hash.as_slice()))
+        .bind(column(wave, |c| Some(c.factors.as_ref()?.factors.as_str())))
+        .bind(column(wave, |c| c.factors.as_ref()?.sealed_with.as_deref()))
         .bind(column(wave, |c| c.answers.as_deref()))
         .bind(column(wave, |c| c.data.as_deref()))
 }
 
-fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
-    let puts = numbered(wave, |change| &change.factors);
+fn bind_events<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let events = numbered(wave, |change| &change.events);
     query
-        .bind(column(&puts, |(number, _)| number))
-        .bind(column(&puts, |(_, put)| put.place))
-        .bind(column(&puts, |(_, put)| put.moved))
-        .bind(column(&puts, |(_, put)| put.factor.id.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.kind.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.label.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.state.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.expires_at))
-        .bind(column(&puts, |(_, put)| put.factor.replaces.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.created_at))
-        .bind(column(&puts, |(_, put)| put.factor.last_used_at))
-        .bind(column(&puts, |(_, put)| put.factor.key_id.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.secret.as_deref()))
-        .bind(column(&puts, |(_, put)| put.factor.data.as_deref()))
         .bind(column(&events, |(number, _)| number))
         .bind(column(&events, |(_, event)| event.sequence))
         .bind(column(&events, |(_, event)| event.at))
@@ -210,7 +162,6 @@ fn bind_factors_and_events<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Que
 }
 
 fn bind_codes<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
-    let removed = numbered(wave, |change| &change.removed);
     let mut no_codes: Vec<i64> = Vec::new();
     let mut sets: Vec<(i64, &str, i64, &Vec<_>)> = Vec::new();
     let mut spent: Vec<(i64, i32, i64)> = Vec::new();
@@ -224,8 +175,6 @@ fn bind_codes<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     }
     let codes = Arrays::of(sets.iter().map(|(.., codes)| *codes));
     query
-        .bind(column(&removed, |(number, _)| number))
-        .bind(column(&removed, |(_, id)| id.as_str()))
         .bind(no_codes)
         .bind(column(&sets, |(number, ..)| number))
         .bind(column(&sets, |(_, scheme, ..)| scheme))

@@ -59,11 +59,11 @@ pub struct StoredFactor {
     pub data: Data,
 }
 
-/// A field of a [`StoredFactor`] that no version of the domain has written.
+/// What no version of the domain has written in a field of a [`StoredFactor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the {field} of a factor cannot be read")]
+#[error("what is stored of factors cannot be read ({field})")]
 pub struct UnreadableFactor {
-    /// Which field.
+    /// Which field; `factors` if it is all of a document.
     pub field: &'static str,
 }
 
