@@ -115,7 +115,7 @@ pub(crate) static TABLE: &[Row] = {
     const PATCH: Method = Method::PATCH;
     const DELETE: Method = Method::DELETE;
     &[
-        // Paths are tried in this order, and nearly every request is one of these.
+        // Paths are tried in this order, and nearly every request is for the first.
         row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, || post().to(verify::verify)),
         row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, || get().to(status::status)),
         row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, || delete().to(admin::erase)),

@@ -317,7 +317,7 @@ impl Delta {
         &self.attempts
     }
 
-    /// All factors from now on, in their order, if any is another than before.
+    /// All factors from now on, in their order, if any was put in place or taken away.
     #[must_use]
     pub fn factors(&self) -> Option<&[Factor]> {
         self.factors.as_deref()

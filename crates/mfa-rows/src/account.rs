@@ -1,5 +1,7 @@
 //! Accounts.
 
+use std::fmt;
+
 use mfa_domain::account::{Attempts, KeptAnswers, Verifications};
 use mfa_domain::audit::EventHash;
 use mfa_domain::ports::AccountEntry;
@@ -8,7 +10,6 @@ use mfa_domain::{Account, AccountKey, AuditHead, BackupCodes, Data, TenantId, Us
 use crate::{ColumnError, Row, factor};
 
 /// An account without its backup codes, which have a place of their own.
-#[derive(Debug)]
 #[expect(
     missing_docs,
     reason = "each is the column of that name, and says what the field of the domain says"
@@ -76,6 +77,12 @@ impl AccountColumns {
     }
 }
 
+impl fmt::Debug for AccountColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccountColumns").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
 impl EntryColumns<'_> {
     /// The entry of `row`.
     ///
@@ -99,9 +106,18 @@ fn head(row: Row, sequence: i64, hash: &[u8]) -> Result<AuditHead, ColumnError> 
 }
 
 fn base(row: Row, sequence: i64, hash: Option<&[u8]>) -> Result<AuditHead, ColumnError> {
-    let hash = hash.map(|hash| row.read("audit_base_hash", hash.try_into())).transpose()?;
-    Ok(AuditHead {
-        sequence: row.number("audit_base_sequence", sequence)?,
-        hash: hash.map(EventHash).unwrap_or_default(),
-    })
+    let sequence = row.number("audit_base_sequence", sequence)?;
+    match (sequence, hash) {
+        (0, None) => Ok(AuditHead::default()),
+        (1.., Some(hash)) => {
+            Ok(AuditHead { sequence, hash: EventHash(row.read("audit_base_hash", hash.try_into())?) })
+        }
+        _ => Err(row.undecodable("audit_base_hash")),
+    }
+}
+
+/// The hash of a base as its column has it: none where no event was removed.
+#[must_use]
+pub fn base_hash(base: &AuditHead) -> Option<&[u8]> {
+    (*base != AuditHead::default()).then_some(base.hash.0.as_slice())
 }

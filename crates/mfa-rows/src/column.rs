@@ -16,7 +16,7 @@ pub enum ColumnError {
         /// The number of its account, as in `accounts.id`; 0 if it has none.
         account: i64,
     },
-    /// What is to be kept is nothing that the column could hold.
+    /// What is to be kept cannot be held by the column.
     #[error("what is to be kept in column {column} is no JSON")]
     Unwritable {
         /// In which column.

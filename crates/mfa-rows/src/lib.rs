@@ -10,7 +10,7 @@ mod delivery;
 mod event;
 mod factor;
 
-pub use account::{AccountColumns, EntryColumns};
+pub use account::{AccountColumns, EntryColumns, base_hash};
 pub use api_key::ApiKeyColumns;
 pub use backup_codes::backup_codes;
 pub use bucket::BucketColumns;

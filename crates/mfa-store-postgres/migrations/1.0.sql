@@ -46,9 +46,9 @@ COMMENT ON COLUMN mfa.accounts.audit_base_sequence IS
     'The sequence number of the last event that was removed by age; 0 if none was. The trail begins after it.';
 COMMENT ON COLUMN mfa.accounts.audit_base_hash IS 'The hash of that event; null if none was removed.';
 COMMENT ON COLUMN mfa.accounts.factors IS
-    'What the user proves themselves with, and removed factors that have used codes: an array in the order of creation. The view mfa.factors has a row for each.';
+    'What the user proves themselves with, and removed factors that have used codes: an array in the order of creation. The view mfa.factors has a row for each. Who changes a key by hand changes sealed_with as well.';
 COMMENT ON COLUMN mfa.accounts.sealed_with IS
-    'The names of the keys that open the secrets of the factors: a JSON array in order; null if there is no secret.';
+    'The names of the keys that open the secrets of the factors: a JSON array in order; null if there is no secret. A key that is not named here may be removed from the ring.';
 COMMENT ON COLUMN mfa.accounts.answers IS
     'The answers that are kept for calls that may be sent again, sealed; null or empty if there are none.';
 COMMENT ON COLUMN mfa.accounts.data IS
@@ -56,13 +56,17 @@ COMMENT ON COLUMN mfa.accounts.data IS
 
 CREATE VIEW mfa.factors AS
     SELECT a.id AS account_id, a.tenant_id, a.user_id, f.*
-    FROM mfa.accounts a, json_to_recordset(a.factors) AS f (
-        id uuid, kind text, label text, state text, expires_at bigint, replaces uuid, created_at bigint,
-        last_used_at bigint, key text, secret text, data jsonb
-    );
+    FROM mfa.accounts a,
+        json_to_recordset(CASE json_typeof(a.factors) WHEN 'array' THEN a.factors ELSE '[]' END) AS f (
+            id text, kind text, label text, state text, expires_at text, replaces text, created_at text,
+            last_used_at text, key text, secret text, data json
+        );
 
-COMMENT ON VIEW mfa.factors IS 'What is in accounts.factors, for people to read.';
+COMMENT ON VIEW mfa.factors IS
+    'What is in accounts.factors, for people to read. All is text, so that what is damaged can be read, too.';
 COMMENT ON COLUMN mfa.factors.account_id IS 'Whose: accounts.id.';
+COMMENT ON COLUMN mfa.factors.tenant_id IS 'That of the account.';
+COMMENT ON COLUMN mfa.factors.user_id IS 'That of the account.';
 COMMENT ON COLUMN mfa.factors.id IS 'The id that the API shows.';
 COMMENT ON COLUMN mfa.factors.kind IS 'totp, hotp, or what a newer version knows.';
 COMMENT ON COLUMN mfa.factors.label IS 'What the user calls it.';

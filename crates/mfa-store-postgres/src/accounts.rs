@@ -12,7 +12,7 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
-use mfa_rows::{EntryColumns, FactorsColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
+use mfa_rows::{EntryColumns, FactorsColumns, LOOKED_AT_FOR_EACH, Row, base_hash, integer, millis};
 use sqlx::PgConnection;
 
 use crate::change::ChangeRows;
@@ -269,11 +269,11 @@ async fn trim(
 ) -> Result<bool, PostgresError> {
     let moved = sqlx::query(TRIM)
         .bind(integer("audit_base_sequence", to.sequence)?)
-        .bind(to.hash.0.as_slice())
+        .bind(base_hash(&to))
         .bind(key.tenant.as_str())
         .bind(key.user.as_str())
         .bind(integer("audit_base_sequence", from.sequence)?)
-        .bind((from.sequence > 0).then_some(from.hash.0.as_slice()))
+        .bind(base_hash(&from))
         // All rows, and so the end of the transaction.
         .fetch_all(on)
         .await

@@ -70,7 +70,7 @@ struct EventRow {
 }
 
 impl ChangeRows {
-    /// Sums up what becomes of each row.
+    /// The rows of a change; of handles, what becomes of each in the end.
     pub(crate) fn of(key: &AccountKey, expected: Version, delta: &Delta) -> Result<Self, PostgresError> {
         let Attempts { failures, forgiven, recent, verified } = delta.attempts();
         let version = integer("version", expected.0)?;

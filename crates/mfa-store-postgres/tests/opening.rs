@@ -274,12 +274,12 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
 /// Who looks at the tables finds everything explained, and nothing answered is lost by how the
 /// database was set up.
 #[tokio::test]
-async fn every_table_and_column_has_a_comment() {
+async fn every_table_view_and_column_has_a_comment() {
     let (_, url) = store().await;
     let bare: Vec<String> = sqlx::query_scalar(
         "SELECT c.relname || '.' || coalesce(a.attname, '') FROM pg_class c
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-         WHERE c.relnamespace = 'mfa'::regnamespace AND c.relkind = 'r'
+         WHERE c.relnamespace = 'mfa'::regnamespace AND c.relkind IN ('r', 'v')
            AND (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid) IS NULL)",
     )
     .fetch_all(&mut raw(&url).await)

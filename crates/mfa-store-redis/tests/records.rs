@@ -49,7 +49,7 @@ const UNREADABLE_FACTORS: [(&str, &str, &str); 10] = [
     (r#""counter":1"#, r#""counter":-1"#, "data"),
     (r#""data":{"#, r#""data":["#, "factors"),
     (r#""secret":""#, r#""secret":"?"#, "secret"),
-    (r#""secret":"#, r#""secrets":"#, "secret"),
+    (r#""secret":"#, r#""secrets":"#, "factors"),
 ];
 
 #[tokio::test]

@@ -20,7 +20,7 @@ CREATE TABLE accounts (
     -- After which event the trail begins, and its hash: those up to it were removed by age. Zero and null if none was.
     audit_base_sequence INTEGER NOT NULL DEFAULT 0,
     audit_base_hash BLOB,
-    sealed_with     TEXT, -- the keys that open the factors' secrets: a JSON array in order; null if there is no secret
+    sealed_with     TEXT, -- the keys that open the factors' secrets: a JSON array in order; null if there is none. One that is not named here may be removed from the ring
     factors         TEXT    NOT NULL, -- a JSON array in the order of creation; the view of that name has a row for each
     answers         BLOB, -- kept for calls that may be sent again, sealed; null or empty if there are none
     data            TEXT, -- a JSON object, versioned by its member v; null if there is nothing in it
@@ -45,7 +45,7 @@ SELECT
     json_extract(f.value, '$.key') AS key, -- which key opens the secret, if there is one
     json_extract(f.value, '$.secret') AS secret, -- in base64
     json_extract(f.value, '$.data') AS data -- parameters and progress: a JSON object, versioned by its member v
-FROM accounts a, json_each(a.factors) f;
+FROM accounts a, json_each(CASE WHEN json_valid(a.factors) THEN a.factors ELSE '[]' END) f;
 
 -- By what an account is found without knowing the user, such as the id of a passkey's credential.
 CREATE TABLE handles (

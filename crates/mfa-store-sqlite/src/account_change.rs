@@ -44,8 +44,8 @@ pub(crate) const CHANGE_ACCOUNTS: &str = "
     WHERE tenant = c.value ->> 'tenant' AND user = c.value ->> 'user' AND version = c.value ->> 'version'
     RETURNING id, tenant, user, sealed_with";
 
-/// For accounts whose keys change, which are few: SQLite writes an index wherever a statement sets its column, be it to
-/// what it was.
+/// For accounts whose keys change, which are few: SQLite writes an index wherever a statement sets its column, even if
+/// to what it was.
 pub(crate) const CHANGE_KEYS: &str = "
     UPDATE accounts SET sealed_with = c.value ->> 1 FROM json_each(?) c WHERE accounts.id = c.value ->> 0";
 

@@ -8,7 +8,7 @@ use mfa_domain::ports::{
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
 };
-use mfa_rows::{EntryColumns, FactorsColumns, LOOKED_AT_FOR_EACH, Row, integer, millis};
+use mfa_rows::{EntryColumns, FactorsColumns, LOOKED_AT_FOR_EACH, Row, base_hash, integer, millis};
 use serde_json::value::RawValue;
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -242,11 +242,11 @@ impl Change for Trim {
         let sequence = integer("audit_base_sequence", self.to.sequence)?;
         let account: Option<i64> = sqlx::query_scalar(MOVE_BASE)
             .bind(sequence)
-            .bind(self.to.hash.0.as_slice())
+            .bind(base_hash(&self.to))
             .bind(self.key.tenant.as_str())
             .bind(self.key.user.as_str())
             .bind(integer("audit_base_sequence", self.from.sequence)?)
-            .bind((self.from.sequence > 0).then_some(self.from.hash.0.as_slice()))
+            .bind(base_hash(&self.from))
             .fetch_optional(&mut *to)
             .await
             .map_err(SqliteError::from_driver)?;

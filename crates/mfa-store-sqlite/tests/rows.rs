@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use crate::support::{delta, factor, inner, key, make, now, raw};
 
 /// A statement that makes a row unreadable, and the column that must be named.
-const UNREADABLE: [(&str, &str); 32] = [
+const UNREADABLE: [(&str, &str); 33] = [
     ("UPDATE accounts SET version = -1", "version"),
     ("UPDATE accounts SET failures = 4294967296", "failures"),
     ("UPDATE accounts SET forgiven = -1", "forgiven"),
@@ -24,6 +24,7 @@ const UNREADABLE: [(&str, &str); 32] = [
     ("UPDATE accounts SET audit_sequence = -1", "audit_sequence"),
     ("UPDATE accounts SET audit_hash = x'00'", "audit_hash"),
     ("UPDATE accounts SET audit_base_sequence = -1", "audit_base_sequence"),
+    ("UPDATE accounts SET audit_base_sequence = 1", "audit_base_hash"),
     ("UPDATE accounts SET audit_base_hash = x'00'", "audit_base_hash"),
     ("UPDATE accounts SET factors = 'no JSON'", "factors"),
     ("UPDATE accounts SET factors = json_remove(factors, '$[0].label')", "factors"),

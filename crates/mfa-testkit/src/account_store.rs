@@ -45,7 +45,7 @@ pub async fn time(store: &dyn AccountStore) -> Result<(), Violation> {
 /// What a store does for many callers at a time.
 ///
 /// `one` and `other` are two handles on the same store, as two replicas would have; use two real
-/// connections if the store has any. Half of the callers share each, so that callers of one handle race as well. Needs a multi-thread runtime:
+/// connections if the store has any. Callers of one handle race as well. Needs a multi-thread runtime:
 /// `#[tokio::test(flavor = "multi_thread")]`.
 ///
 /// # Errors

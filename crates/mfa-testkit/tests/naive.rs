@@ -31,7 +31,7 @@ must_fail! {
     a_totp_code_is_accepted_once: "one code was accepted",
     an_hotp_code_is_accepted_once: "one code was accepted",
     a_backup_code_is_accepted_once: "one code was accepted",
-    two_backup_codes_are_both_spent: "a backup code is still good",
+    backup_codes_at_the_same_time_are_all_spent: "a backup code is still good",
     logins_that_are_posted_twice_cost_nothing: "of two posts",
     every_wrong_code_is_counted: "wrong codes were evaluated before the account was locked",
 }

@@ -277,7 +277,7 @@ pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Copying files takes a quarter of the processor time of the other way, which writes all of it to the log first.
+/// Copying files takes a quarter of the processor time of `wal_log`, the default. PostgreSQL 15 or newer knows both.
 fn create(name: &str) -> String {
     format!("CREATE DATABASE {name} STRATEGY file_copy")
 }

@@ -57,6 +57,9 @@ async fn trimming_is_guarded(store: &dyn AccountStore) -> Result<(), Violation> 
     }
     let events = chain(store, &subject.key).await?;
     let head = |n: usize| events[n - 1].event.head();
+    let no_beginning = AuditHead { sequence: 0, hash: head(1).hash };
+    let trimmed = store.trim(&subject.key, no_beginning, head(2)).await?;
+    ensure!(trimmed == Commit::Conflict, "a trail was trimmed from where none begins");
     subject.trim(head(2)).await?;
     let none = AuditHead::default();
     let other_hash = AuditHead { sequence: 2, hash: head(3).hash };

@@ -7,8 +7,10 @@ use serde_json::value::RawValue;
 use super::{Factor, StoredFactor, UnreadableFactor};
 use crate::{Data, KeyId, Sealed};
 
-/// A factor in the document. Its sealed secret is in base64.
+/// A factor in the document. Its sealed secret is in base64. What is not known is an error, since the next login would
+/// drop it.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Member {
     id: String,
     kind: String,
@@ -153,6 +155,8 @@ mod tests {
         let document = StoredFactor::to_document(&factors()).unwrap();
         let read = StoredFactor::from_document(&document).unwrap();
         assert_eq!(read, factors());
+        // Data are equal if they are the same value.
+        assert_eq!(StoredFactor::to_document(&read).unwrap(), document);
         assert!(document.contains(r#""data":{ "v":2, "b": [1.50, null], "a": "x" }"#), "{document}");
         assert!(document.contains(r#""key":"k1","secret":"/wAH""#), "{document}");
     }
@@ -164,6 +168,7 @@ mod tests {
             ("factors", "[", "{"),
             ("factors", "\"state\":\"active\",", ""),
             ("factors", "\"created_at\":1", "\"created_at\":-1"),
+            ("factors", "\"label\"", "\"new\":1,\"label\""),
             ("secret", "/wAH", "?"),
             ("secret", "\"secret\":\"/wAH\",", ""),
             ("secret", "\"key\":\"k1\",", ""),

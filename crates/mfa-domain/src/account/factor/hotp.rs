@@ -19,7 +19,7 @@ pub struct HotpDevice {
 }
 
 impl HotpDevice {
-    /// The last counter: stores keep it as a signed integer of 64 bits. A token that is used once
+    /// The last counter: what a signed integer of 64 bits can hold. A token that is used once
     /// a second reaches it in 292 billion years.
     pub const MAX_COUNTER: u64 = i64::MAX.cast_unsigned();
 

@@ -1,4 +1,4 @@
-//! Factors as stores keep them. This is the one place that writes and reads that form.
+//! Factors as stores keep them. This and `document.rs` are all that writes and reads that form.
 
 use data_encoding::BASE64URL_NOPAD;
 use otp_core::{Algorithm, Digits};
@@ -12,7 +12,7 @@ use super::{Authenticator, Factor, FactorKind, FactorState, UnknownAuthenticator
 use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
 
 /// A factor as a store keeps it: what it needs to list, index and re-encrypt it, and nothing of its kind. All of it is
-/// plain text, numbers and bytes, so that a store puts each into a column of its own and reads it back.
+/// plain text, numbers and bytes. A store may keep all factors of an account as one text: [`StoredFactor::to_document`].
 ///
 /// A kind that this version does not know, or whose data a newer one wrote, is read as
 /// [`Authenticator::Unknown`] and comes back as it was.
@@ -59,7 +59,7 @@ pub struct StoredFactor {
     pub data: Data,
 }
 
-/// What no version of the domain has written in a field of a [`StoredFactor`].
+/// A field of a [`StoredFactor`], or a whole document, that no version of the domain has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("what is stored of factors cannot be read ({field})")]
 pub struct UnreadableFactor {
