@@ -56,7 +56,6 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("utoipa", &["mfa-actix"]),
     ("ipnet", &["mfa-actix"]),
     ("clap", &["mfa-server"]),
-    ("mimalloc", &["mfa-server"]),
     ("sntpc", &["mfa-server"]),
     ("anyhow", &["mfa-server", "xtask"]),
     ("hyper", &["mfa-webhook"]),

@@ -71,7 +71,10 @@ impl Login {
     async fn replay_all(&mut self, client: &Client) {
         let codes: Vec<_> = self.accepted.values().chain(&self.spent).cloned().collect();
         for replays in codes.chunks(4) {
-            for code in replays {
+            // One that is by chance that of a counter to come is rightly accepted.
+            let next = self.accepted.last_key_value().map_or(1, |(last, _)| last + 1);
+            let to_come = next..self.counter + 8;
+            for code in replays.iter().filter(|code| !self.token.shows(code, to_come.clone())) {
                 client.verify(&self.user, code).await.expect_problem(401, "invalid-code");
             }
             let unlock = format!("/v1/users/{}/unlock", self.user);

@@ -1,5 +1,6 @@
 //! An authenticator app in a few lines.
 
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use otp_core::{Hotp, Secret, Totp};
@@ -41,6 +42,12 @@ impl Authenticator {
     #[must_use]
     pub fn hotp(&self, counter: u64) -> String {
         Hotp::default().generate(&self.secret, counter).as_str().to_owned()
+    }
+
+    /// Whether a code is that of one of these counters: of six digits, one in a million is by chance.
+    #[must_use]
+    pub fn shows(&self, code: &str, mut counters: Range<u64>) -> bool {
+        counters.any(|counter| self.hotp(counter) == code)
     }
 
     /// A six-digit code that is none of the next or last hundred of this device.

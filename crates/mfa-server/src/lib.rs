@@ -28,11 +28,6 @@ mod welcome;
 
 use cli::Cli;
 
-/// Requests are worked at on several threads, and what one allocates another frees: the system's allocator takes a
-/// sixth of the processor time of a verification for that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Runs the program with the arguments and the environment of the process.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -173,7 +173,7 @@ impl Server {
     pub(crate) async fn database(&self) -> String {
         let name = database_name();
         let mut maintenance = self.connect().await;
-        maintenance.execute(AssertSqlSafe(create(&name))).await.unwrap();
+        maintenance.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
         self.url(&name)
     }
 
@@ -267,7 +267,7 @@ pub(crate) async fn database() -> String {
     };
     let name = database_name();
     let mut maintenance = PgConnection::connect(&url).await.expect("MFA_TEST_POSTGRES_URL");
-    maintenance.execute(AssertSqlSafe(create(&name))).await.unwrap();
+    maintenance.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     let (server, parameters) = url.split_once('?').map_or((&*url, ""), |(server, rest)| (server, rest));
     let server = server.rsplit_once('/').map_or(server, |(server, _)| server);
     format!("{server}/{name}?{parameters}")
@@ -275,11 +275,6 @@ pub(crate) async fn database() -> String {
 
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Copying files takes a quarter of the processor time of `wal_log`, the default. PostgreSQL 15 or newer knows both.
-fn create(name: &str) -> String {
-    format!("CREATE DATABASE {name} STRATEGY file_copy")
 }
 
 /// A name that no other test uses, whichever process it runs in.
