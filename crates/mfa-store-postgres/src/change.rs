@@ -267,6 +267,23 @@ fn column<T: Copy, V>(rows: &[T], value: impl Fn(T) -> V) -> Vec<V> {
     rows.iter().copied().map(value).collect()
 }
 
+/// What both statements begin with, `$2` to `$12`: which accounts, and their attempts.
+fn bind_attempts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
+    let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
+    query
+        .bind(column(wave, |c| c.key.tenant.as_str()))
+        .bind(column(wave, |c| c.key.user.as_str()))
+        .bind(column(wave, |c| c.version))
+        .bind(column(wave, |c| c.failures))
+        .bind(column(wave, |c| c.forgiven))
+        .bind(failures.first)
+        .bind(failures.last)
+        .bind(column(wave, |c| c.verified_low))
+        .bind(column(wave, |c| c.verified_medium))
+        .bind(column(wave, |c| c.verified_high))
+        .bind(column(&failures.items, |at| *at))
+}
+
 /// What belongs to each change, with the number of the change as the statement counts them.
 fn numbered<'a, T>(wave: &[&'a ChangeRows], of: impl Fn(&'a ChangeRows) -> &'a Vec<T>) -> Vec<(i64, &'a T)> {
     (1..)

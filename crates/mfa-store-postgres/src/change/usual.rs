@@ -2,7 +2,7 @@
 
 use crate::transaction::by_itself;
 
-use super::{Arrays, ChangeRows, Query, column};
+use super::{ChangeRows, Query, bind_attempts, column};
 
 /// The commits of one wave, in which no account is twice, and each is of an account that is there,
 /// with one event.
@@ -60,20 +60,8 @@ pub(crate) const USUAL: &str = concat!(
 
 /// The values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
-    let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
     let events: Vec<_> = wave.iter().flat_map(|change| &change.events).collect();
-    query
-        .bind(column(wave, |c| c.key.tenant.as_str()))
-        .bind(column(wave, |c| c.key.user.as_str()))
-        .bind(column(wave, |c| c.version))
-        .bind(column(wave, |c| c.failures))
-        .bind(column(wave, |c| c.forgiven))
-        .bind(failures.first)
-        .bind(failures.last)
-        .bind(column(wave, |c| c.verified_low))
-        .bind(column(wave, |c| c.verified_medium))
-        .bind(column(wave, |c| c.verified_high))
-        .bind(column(&failures.items, |at| *at))
+    bind_attempts(query, wave)
         .bind(column(wave, |c| Some(c.factors.as_ref()?.factors.as_str())))
         .bind(column(wave, |c| c.factors.as_ref()?.sealed_with.as_deref()))
         .bind(column(&events, |event| event.sequence))

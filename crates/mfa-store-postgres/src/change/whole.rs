@@ -2,7 +2,7 @@
 
 use crate::transaction::by_itself;
 
-use super::{Arrays, ChangeRows, Codes, Query, column, numbered};
+use super::{Arrays, ChangeRows, Codes, Query, bind_attempts, column, numbered};
 
 /// The commits of one wave: new accounts, any number of events, backup codes, handles.
 ///
@@ -126,19 +126,7 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
 }
 
 fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
-    let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
-    query
-        .bind(column(wave, |c| c.key.tenant.as_str()))
-        .bind(column(wave, |c| c.key.user.as_str()))
-        .bind(column(wave, |c| c.version))
-        .bind(column(wave, |c| c.failures))
-        .bind(column(wave, |c| c.forgiven))
-        .bind(failures.first)
-        .bind(failures.last)
-        .bind(column(wave, |c| c.verified_low))
-        .bind(column(wave, |c| c.verified_medium))
-        .bind(column(wave, |c| c.verified_high))
-        .bind(column(&failures.items, |at| *at))
+    bind_attempts(query, wave)
         .bind(column(wave, |c| c.audit_sequence))
         .bind(column(wave, |c| c.audit_hash.as_slice()))
         .bind(column(wave, |c| Some(c.factors.as_ref()?.factors.as_str())))
