@@ -55,7 +55,7 @@ async fn more_hashing_than_it_can_do_is_refused_in_time_and_holds_up_nobody_else
     ]);
     let server = Server::with(binary!(), options);
     let others = Load::begin(&[&server], 2).await;
-    let crowd = Load::of_backup_codes(&[&server], rounds(12, 60)).await;
+    let crowd = Load::of_backup_codes(&[&server], rounds(24, 60)).await;
     for _ in 0..rounds(1, 5) {
         crowd.refusals_at(0, 20).await;
         crowd.progress(2).await;

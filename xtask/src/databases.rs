@@ -23,7 +23,7 @@ impl Databases {
             let (name, value) = line.split_once('=').context("NAME=value")?;
             anyhow::Ok((name.to_owned(), value.to_owned()))
         };
-        let variables = vec![variable()?, variable()?];
+        let variables = vec![variable()?, variable()?, variable()?];
         Ok(Self { program, variables })
     }
 

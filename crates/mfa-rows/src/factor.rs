@@ -22,8 +22,7 @@ impl FactorsColumns {
     /// # Errors
     /// [`ColumnError::Unwritable`] if the data of one are no JSON.
     pub fn of(factors: &[Factor]) -> Result<Self, ColumnError> {
-        let keys: BTreeSet<_> =
-            factors.iter().filter_map(|factor| Some(&factor.sealed.as_ref()?.key)).collect();
+        let keys = StoredFactor::sealed_with(factors);
         Ok(Self {
             factors: StoredFactor::to_document(factors)
                 .map_err(|_| ColumnError::Unwritable { column: "factors" })?,

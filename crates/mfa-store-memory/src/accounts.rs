@@ -9,7 +9,7 @@ use mfa_domain::ports::{
     EventQuery, RecordedEvent, StoreError,
 };
 use mfa_domain::{
-    Account, AccountKey, AuditEvent, AuditHead, Delta, Factor, Handle, HandleChange, KeyId, TenantId,
+    Account, AccountKey, AuditEvent, AuditHead, Delta, Handle, HandleChange, KeyId, StoredFactor, TenantId,
     Version, Versioned,
 };
 
@@ -102,8 +102,9 @@ impl AccountStore for MemoryStore {
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let tables = self.tables();
-        let factors = tables.accounts.values().flat_map(|account| &account.value.factors);
-        let keys: BTreeSet<_> = factors.filter_map(sealed_with).collect();
+        let accounts = tables.accounts.values();
+        let keys: BTreeSet<_> =
+            accounts.flat_map(|account| StoredFactor::sealed_with(&account.value.factors)).collect();
         Ok(keys.into_iter().cloned().collect())
     }
 }
@@ -145,11 +146,7 @@ pub(crate) fn first<T>(mut matching: impl Iterator<Item = T>, limit: u32) -> (Ve
 }
 
 fn needs_another_key(account: &Account, than: Option<&KeyId>) -> bool {
-    than.is_none_or(|than| account.factors.iter().filter_map(sealed_with).any(|key| key != than))
-}
-
-fn sealed_with(factor: &Factor) -> Option<&KeyId> {
-    factor.sealed.as_ref().map(|sealed| &sealed.key)
+    than.is_none_or(|than| StoredFactor::sealed_with(&account.factors).into_iter().any(|key| key != than))
 }
 
 fn is_of(key: &AccountKey, query: &EventQuery) -> bool {

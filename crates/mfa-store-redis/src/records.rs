@@ -1,6 +1,6 @@
 //! Accounts as the fields of a hash.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use data_encoding::{BASE64, HEXLOWER};
 use mfa_domain::account::{Attempts, BackupCodes, CodeHash, HashedCode, KeptAnswers, Verifications};
@@ -101,8 +101,7 @@ fn backup_codes(fields: &Fields) -> Result<Option<BackupCodes>, RedisError> {
 pub(crate) fn factors_fields(factors: &[Factor]) -> Result<[(&'static str, Vec<u8>); 2], RedisError> {
     let document = StoredFactor::to_document(factors)
         .map_err(|_| RedisError::other("the data of a factor are no JSON"))?;
-    let keys = factors.iter().filter_map(|factor| Some(key_name(&factor.sealed.as_ref()?.key)));
-    let keys = keys.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+    let keys: Vec<_> = StoredFactor::sealed_with(factors).into_iter().map(key_name).collect();
     Ok([("factors", document.into()), ("sealed_with", keys.join(" ").into())])
 }
 

@@ -12,11 +12,12 @@ mod redis;
 async fn main() -> std::io::Result<()> {
     // Tests that crash a server start their own, so that this one need not wait for the disk.
     let hasty = ["fsync=off", "full_page_writes=off", "max_connections=1000"];
-    let postgres = postgres::Server::start(&hasty);
+    let postgres = postgres::Server::to_copy(&hasty);
     let redis = redis::Server::durable();
     drop(postgres.connect().await);
     let mut output = stdout();
     writeln!(output, "MFA_TEST_POSTGRES_URL={}", postgres.url("postgres"))?;
+    writeln!(output, "MFA_TEST_POSTGRES_NEW={}", postgres.new_files().display())?;
     writeln!(output, "MFA_TEST_REDIS_URL={}", redis.url())?;
     output.flush()?;
     stdin().read_to_end(&mut Vec::new())?;

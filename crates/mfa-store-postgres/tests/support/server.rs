@@ -58,9 +58,12 @@ const WARDEN: &str = r#"
     make() {
         if [ -n "$PRIMARY" ]; then
             pg_basebackup --pgdata="$folder/data" --dbname="$PRIMARY" --write-recovery-conf --checkpoint=fast
+        elif [ -n "$MFA_TEST_POSTGRES_NEW" ]; then
+            cp -R "$MFA_TEST_POSTGRES_NEW/." "$folder/data" && chmod 700 "$folder/data"
         else
             initdb --pgdata="$folder/data" --username=mfa --auth=trust --encoding=UTF8 --locale=C --no-sync
         fi
+        if [ -n "$KEEP_NEW" ]; then cp -R "$folder/data" "$folder/new"; fi
     }
     remove() {
         if [ -z "$DISK" ]; then rm -rf "$folder"; fi
@@ -100,6 +103,17 @@ const WARDEN: &str = r#"
 "#;
 
 impl Server {
+    /// Starts one, and keeps its files as they were before its first start in [`Self::new_files`].
+    pub(crate) fn to_copy(settings: &[&str]) -> Self {
+        Self::start_as(5432, settings, &[("KEEP_NEW", "yes")])
+    }
+
+    /// What `MFA_TEST_POSTGRES_NEW` is set to, so that others are copies of it: `initdb` takes over two seconds of
+    /// a processor.
+    pub(crate) fn new_files(&self) -> PathBuf {
+        self.folder.join("new")
+    }
+
     /// Starts one with further settings, each as `name=value`.
     pub(crate) fn start(settings: &[&str]) -> Self {
         Self::start_as(5432, settings, &[])

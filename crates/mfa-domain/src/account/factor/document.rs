@@ -1,5 +1,7 @@
 //! All factors of an account as one JSON document.
 
+use std::collections::BTreeSet;
+
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -38,7 +40,7 @@ impl StoredFactor {
     /// use mfa_domain::StoredFactor;
     /// assert_eq!(StoredFactor::to_document(&[])?, "[]");
     /// assert_eq!(StoredFactor::from_document("[]")?, []);
-    /// # Ok::<(), mfa_domain::UnreadableFactor>(())
+    /// # Ok::<(), mfa_domain::account::UnreadableFactor>(())
     /// ```
     ///
     /// # Errors
@@ -47,6 +49,13 @@ impl StoredFactor {
         let members = factors.iter().map(|factor| Member::of(Self::of(factor)));
         let members = members.collect::<Result<Vec<_>, _>>()?;
         serde_json::to_string(&members).map_err(|_| UnreadableFactor { field: "data" })
+    }
+
+    /// By which keys the secrets of these factors are sealed, for a store that keeps it beside the document: it need
+    /// not read the document then to know what is to be sealed anew.
+    #[must_use]
+    pub fn sealed_with(factors: &[Factor]) -> BTreeSet<&KeyId> {
+        factors.iter().filter_map(|factor| Some(&factor.sealed.as_ref()?.key)).collect()
     }
 
     /// The factors of such a document, in their order.
@@ -159,6 +168,7 @@ mod tests {
         assert_eq!(StoredFactor::to_document(&read).unwrap(), document);
         assert!(document.contains(r#""data":{ "v":2, "b": [1.50, null], "a": "x" }"#), "{document}");
         assert!(document.contains(r#""key":"k1","secret":"/wAH""#), "{document}");
+        assert_eq!(StoredFactor::sealed_with(&read).into_iter().collect::<Vec<_>>(), [&KeyId::new("k1")]);
     }
 
     #[test]
