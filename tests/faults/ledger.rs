@@ -79,11 +79,14 @@ impl User {
         }
     }
 
-    /// Uses one backup code after the other, until the load is over or none is left.
+    /// Uses one backup code after the other and then the last one again, which takes a hash as well, until the load
+    /// is over.
     pub(crate) async fn spend_backup_codes(&mut self) {
         while !self.replicas.is_over() {
-            let Some(code) = self.backup_codes.pop() else { return };
-            self.use_up(code).await;
+            match self.backup_codes.pop() {
+                Some(code) => self.use_up(code).await,
+                None => self.replay_last().await,
+            }
         }
     }
 

@@ -10,8 +10,9 @@ mod redis;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    // Tests that crash a server start their own, so that this one need not wait for the disk.
-    let hasty = ["fsync=off", "full_page_writes=off", "max_connections=1000"];
+    // Tests that crash a server start their own, so that this one need not wait for the disk; and with hundreds of small
+    // databases it would vacuum one after the other.
+    let hasty = ["fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=1000"];
     let postgres = postgres::Server::to_copy(&hasty);
     let redis = redis::Server::durable();
     drop(postgres.connect().await);
