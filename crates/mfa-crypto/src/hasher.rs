@@ -25,8 +25,8 @@ pub use settings::{Argon2Settings, InvalidSettings};
 ///
 /// An evaluation runs on a thread of its own, never on one that drives futures, on Linux with a lower
 /// priority than theirs, and at most
-/// [`Argon2Settings::concurrency`] run at a time; others wait their turn. Who gives up waiting frees
-/// their place in the queue, and an evaluation that has begun keeps its place until it ends, whether
+/// [`Argon2Settings::concurrency`] run at a time; others wait, and whoever came last goes first. Who gives up
+/// waiting is passed over, and an evaluation that has begun keeps its place until it ends, whether
 /// anybody still waits for it or not. So no number of callers can use more memory than
 /// `concurrency` times `memory_kib`. That memory is kept for the next evaluation, wiped.
 pub struct Argon2Hasher {

@@ -1,16 +1,26 @@
 //! Slow work off the threads that drive futures, so much of it at a time.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// Runs slow work on threads of its own, at most so much of it at a time.
-pub(super) struct Bounded {
-    places: Arc<Semaphore>,
+///
+/// Whoever came last goes first. Where more is asked for than can be done, those who waited longest are about to give
+/// up, and work for them would be in vain; so many as can be served are.
+pub(super) struct Bounded(Arc<Mutex<Places>>);
+
+struct Places {
+    free: usize,
+    /// Who waits for one, the latest last; some may have given up.
+    waiting: Vec<oneshot::Sender<Place>>,
 }
+
+/// The right to run. It goes to the next when it is dropped.
+struct Place(Arc<Mutex<Places>>);
 
 /// Slow work did not run to its end.
 #[derive(Debug, Error)]
@@ -27,7 +37,7 @@ pub enum NotRun {
 impl Bounded {
     /// At most `most` at a time; at least one.
     pub(super) fn new(most: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))) }
+        Self(Arc::new(Mutex::new(Places { free: most.max(1), waiting: Vec::new() })))
     }
 
     /// Runs `work` once there is a place for it.
@@ -35,10 +45,7 @@ impl Bounded {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotRun> {
-        let place = Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(|closed| NotRun::Stopped(closed.into()))?;
+        let place = self.place().await.map_err(|closed| NotRun::Stopped(closed.into()))?;
         let (answer, answered) = oneshot::channel();
         // A thread takes a hundredth of the time of its work to start, and its priority is its own.
         let run = move || {
@@ -52,6 +59,38 @@ impl Bounded {
         thread::Builder::new().name("hasher".to_owned()).spawn(run).map_err(NotRun::NoThread)?;
         answered.await.map_err(|stopped| NotRun::Stopped(stopped.into()))
     }
+
+    async fn place(&self) -> Result<Place, oneshot::error::RecvError> {
+        let granted = {
+            let mut places = lock(&self.0);
+            if let Some(left) = places.free.checked_sub(1) {
+                places.free = left;
+                return Ok(Place(Arc::clone(&self.0)));
+            }
+            let (grant, granted) = oneshot::channel();
+            places.waiting.push(grant);
+            granted
+        };
+        granted.await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = lock(&self.0);
+        places.waiting.retain(|waiting| !waiting.is_closed());
+        let Some(next) = places.waiting.pop() else {
+            places.free += 1;
+            return;
+        };
+        drop(places);
+        // If that one gives up in this moment, the place comes back and is dropped again.
+        let _ = next.send(Self(Arc::clone(&self.0)));
+    }
+}
+
+fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets threads that have little to do go first, as all others have: whoever waits for a hash waits for some
@@ -157,6 +196,34 @@ mod tests {
         for work in again {
             soon(work).await.unwrap().unwrap();
         }
+    }
+
+    /// In the order of arrival, those who waited so long that they give up would be served, and nobody else.
+    #[tokio::test]
+    async fn whoever_came_last_goes_first_and_who_gave_up_is_passed_over() {
+        let (bounded, gauge, order) =
+            (Arc::new(Bounded::new(1)), Gauge::new(), Arc::new(Mutex::new(Vec::new())));
+        let first = tokio::spawn({
+            let (bounded, work) = (Arc::clone(&bounded), gauge.work());
+            async move { bounded.run(work).await }
+        });
+        gauge.reaches(1).await;
+        let mut callers = Vec::new();
+        for n in 0..4 {
+            let (bounded, order) = (Arc::clone(&bounded), Arc::clone(&order));
+            let mut run = Box::pin(async move { bounded.run(move || order.lock().unwrap().push(n)).await });
+            assert!(!poll_once(&mut run).await);
+            callers.push(run);
+        }
+        drop(callers.remove(2));
+        gauge.end.send(()).unwrap();
+        let callers: Vec<_> = callers.into_iter().map(tokio::spawn).collect();
+        for caller in callers {
+            soon(caller).await.unwrap().unwrap();
+        }
+        soon(first).await.unwrap().unwrap();
+        assert_eq!(*order.lock().unwrap(), [3, 1, 0]);
+        assert_eq!(soon(bounded.run(|| 7)).await.unwrap(), 7);
     }
 
     #[tokio::test]
