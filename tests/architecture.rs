@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mfa-testkit", &["mfa-domain"]),
     ("mfa-actix", &["mfa-domain"]),
     ("mfa-webhook", &["mfa-domain"]),
+    ("mfa-email", &["mfa-domain"]),
     (
         "mfa-server",
         &[
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mfa-audit",
             "mfa-crypto",
             "mfa-domain",
+            "mfa-email",
             "mfa-store-memory",
             "mfa-store-postgres",
             "mfa-store-redis",
@@ -60,6 +62,8 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("anyhow", &["mfa-server", "xtask"]),
     ("hyper", &["mfa-webhook"]),
     ("hyper-rustls", &["mfa-webhook"]),
+    ("lettre", &["mfa-email"]),
+    ("minijinja", &["mfa-email"]),
     ("reqwest", &["mfa-tests", "xtask"]),
 ];
 

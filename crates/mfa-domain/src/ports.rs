@@ -135,7 +135,7 @@ impl ChallengeStore for Missing {
 #[async_trait]
 impl Sender for Missing {
     async fn send(&self, _: &CodeMessage<'_>) -> Result<(), SenderError> {
-        Err(SenderError::new("no sender was chosen"))
+        Err(SenderError::not_sent("no sender was chosen"))
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Look after the webhooks that the audit trail is delivered to
     #[command(subcommand)]
     Webhook(WebhookCommand),
+    /// Try out how codes are sent by e-mail
+    #[command(subcommand)]
+    Email(EmailCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -335,6 +338,17 @@ pub(crate) enum WebhookCommand {
         /// The webhook's name
         #[arg(value_parser = EndpointId::new)]
         name: EndpointId,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmailCommand {
+    /// Send a mail with a code that is good for nothing, and tell how far it came
+    Test {
+        /// Where it goes
+        address: String,
         #[command(flatten)]
         json: Json,
     },

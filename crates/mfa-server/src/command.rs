@@ -11,6 +11,7 @@ use rustix::process::getuid;
 mod api_key;
 mod audit;
 mod config;
+mod email;
 mod healthcheck;
 mod keys;
 mod serve;
@@ -55,6 +56,7 @@ async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
         Command::User(command) => user::run(config, command).await?,
         Command::Audit(command) => return audit::run(config, command).await,
         Command::Webhook(command) => return webhook::run(config, command).await,
+        Command::Email(command) => return email::run(config, command).await,
         Command::Config(command) => config::run(config, &command)?,
         Command::Healthcheck(arguments) => healthcheck::run(config, &arguments)?,
         Command::Completions { .. } => {}

@@ -10,6 +10,7 @@ mod clocks;
 mod command;
 mod config;
 mod data_dir;
+mod email;
 mod failure;
 mod http;
 mod installation;

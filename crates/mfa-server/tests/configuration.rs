@@ -150,6 +150,12 @@ fn no_part_of_a_password_is_shown_however_it_is_written() {
             ("data_dir", url),
             ("issuer", url),
             ("log", url),
+            ("email.url", url),
+            ("email.from", url),
+            ("email.service", url),
+            ("email.language", url),
+            ("email.template_dir", url),
+            ("email.ca_file", url),
         ] {
             for command in ["config check", "config dump"] {
                 let said = Said::of(

@@ -6,6 +6,7 @@ mod program;
 mod commands;
 mod configuration;
 mod connections;
+mod email_test;
 mod ownership;
 mod refusals;
 mod serving;

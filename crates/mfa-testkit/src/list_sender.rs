@@ -59,7 +59,7 @@ impl ListSender {
 impl Sender for ListSender {
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError> {
         if self.fails.load(Ordering::SeqCst) {
-            return Err(SenderError::new("told to fail"));
+            return Err(SenderError::not_sent("told to fail"));
         }
         self.sent.lock().unwrap().push(SentMessage {
             kind: message.kind.clone(),

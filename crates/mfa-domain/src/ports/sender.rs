@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use otp_core::Code;
+use thiserror::Error;
 
-use super::port_error;
 use crate::{AccountKey, Address, ChallengeId, FactorKind, Purpose, Timestamp};
 
 /// A code on its way to its owner.
@@ -28,17 +28,63 @@ pub struct CodeMessage<'a> {
     pub challenge: ChallengeId,
 }
 
+impl<'a> CodeMessage<'a> {
+    /// A message, for those who test a [`Sender`].
+    #[must_use]
+    pub fn new(
+        kind: &'a FactorKind,
+        to: &'a Address,
+        code: &'a Code,
+        purpose: Purpose,
+        expires_at: Timestamp,
+        account: &'a AccountKey,
+        challenge: ChallengeId,
+    ) -> Self {
+        Self { kind, to, code, purpose, expires_at, account, challenge }
+    }
+}
+
 /// Sends one message to one address.
 #[async_trait]
 pub trait Sender: Debug + Send + Sync + 'static {
     /// Sends a code, or queues it where it outlives the process.
     ///
-    /// MUST NOT answer `Ok` if the message may be lost by then, and MUST NOT send it anywhere else. After an error it is
-    /// unknown whether it was sent, and its code stays good.
+    /// MUST NOT answer `Ok` if the message may be lost by then, MUST NOT send it anywhere else, and MUST end what it has
+    /// begun though nobody waits for it any more. After an error the code stays good.
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError>;
 }
 
-port_error! {
-    /// A message could not be sent.
-    SenderError, "the message could not be sent"
+/// A message that is not known to be sent.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SenderError {
+    /// The address or the message was refused: another try would be, too.
+    #[error("the message was refused")]
+    Refused(#[source] Source),
+    /// It was not sent, for a reason that may pass.
+    #[error("the message was not sent")]
+    NotSent(#[source] Source),
+    /// It may have been sent. Whoever tries again may send it twice, so the second has the same code.
+    #[error("whether the message was sent is not known")]
+    Unknown(#[source] Source),
+}
+
+/// An adapter's own error.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+impl SenderError {
+    /// Wraps an adapter's own error as [`Refused`](Self::Refused).
+    pub fn refused(source: impl Into<Source>) -> Self {
+        Self::Refused(source.into())
+    }
+
+    /// Wraps an adapter's own error as [`NotSent`](Self::NotSent).
+    pub fn not_sent(source: impl Into<Source>) -> Self {
+        Self::NotSent(source.into())
+    }
+
+    /// Wraps an adapter's own error as [`Unknown`](Self::Unknown).
+    pub fn unknown(source: impl Into<Source>) -> Self {
+        Self::Unknown(source.into())
+    }
 }

@@ -9,7 +9,7 @@ use crate::audit::signing_key;
 use crate::cli::ConfigCommand;
 use crate::config::{Config, Problems, Settings, StoreUrl};
 use crate::key_ring::RingSource;
-use crate::{data_dir, output, storage, webhooks};
+use crate::{data_dir, email, output, storage, webhooks};
 
 pub(super) fn run(config: &Config, command: &ConfigCommand) -> Result<()> {
     match command {
@@ -25,6 +25,7 @@ fn check(config: &Config) -> Result<()> {
     found.key_ring();
     found.signing_key();
     found.webhooks();
+    found.email();
     found.certificates();
     let Found { problems, warnings, .. } = found;
     for warning in warnings {
@@ -125,6 +126,12 @@ impl Found<'_> {
             if let Err(error) = webhooks::endpoint(self.settings(), webhook) {
                 self.problem("webhook", format_args!("{error:#}"));
             }
+        }
+    }
+
+    fn email(&mut self) {
+        if let Err(error) = email::mailer(self.settings()) {
+            self.problem("email.url", format_args!("{error:#}"));
         }
     }
 

@@ -79,7 +79,7 @@ impl KnownKeys {
 
 /// Whether the option is a URL, whose errors never show it.
 fn is_url(key: &str) -> bool {
-    matches!(key, "store" | "ephemeral" | "webhook")
+    matches!(key, "store" | "ephemeral" | "webhook" | "email.url")
 }
 
 fn is_list_of_tables(value: &Value) -> bool {

@@ -11,8 +11,9 @@ use mfa_domain::policy::{
     BackupCodePolicy, EnrolmentPolicy, LockoutPolicy, StandardBackupCodes, StandardEnrolment,
     StandardLockout, StandardVerification, VerificationPolicy,
 };
+use mfa_email::check_from;
 
-use super::settings::{Argon2, Audit};
+use super::settings::{Argon2, Audit, Email};
 use super::{Settings, webhook};
 use crate::logging;
 use crate::time_server::TimeServer;
@@ -29,7 +30,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Every rule that the settings break.
 pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
-    let Settings { backup_codes, verification, argon2, throttle, postgres, audit, .. } = settings;
+    let Settings { backup_codes, verification, argon2, throttle, postgres, audit, email, .. } = settings;
     let minutes = Duration::from_mins;
     let second = SECOND;
     let patience = Duration::from_millis(10)..=minutes(1);
@@ -97,7 +98,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
             "x-forwarded-for or forwarded",
         ),
     ];
-    let own = rules.into_iter().chain(of_audit(audit)).filter(|(_, holds, _)| !holds);
+    let own = rules.into_iter().chain(of_audit(audit)).chain(of_email(email)).filter(|(_, holds, _)| !holds);
     own.map(|(key, _, rule)| Broken { key: key.to_owned(), rule }).chain(of_policies(settings)).collect()
 }
 
@@ -165,6 +166,31 @@ fn of_audit(audit: &Audit) -> [(&'static str, bool, &'static str); 5] {
             audit.retention.is_none_or(|retention| retention >= Duration::from_hours(1)),
             "forever, or at least 1h",
         ),
+    ]
+}
+
+fn of_email(email: &Email) -> [(&'static str, bool, &'static str); 6] {
+    let may_be_path = |path: &Path| path.as_os_str().is_empty() || is_path(path);
+    [
+        (
+            "email.from",
+            if email.from.is_empty() { email.url.0.is_none() } else { check_from(&email.from).is_ok() },
+            "an address such as mfa@example.com or Example <mfa@example.com>; needed where email.url is set",
+        ),
+        (
+            "email.service",
+            email.service.is_empty() || uri::check_issuer(&email.service).is_ok(),
+            "at most 256 bytes without a colon and without control characters",
+        ),
+        (
+            "email.language",
+            email.language.len() <= 12
+                && email.language.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
+            "a language such as en or pt-BR",
+        ),
+        ("email.template_dir", may_be_path(&email.template_dir), "a path, or empty"),
+        ("email.ca_file", may_be_path(&email.ca_file), "a path, or empty"),
+        ("email.connections", (1..=64).contains(&email.connections), "1 to 64"),
     ]
 }
 

@@ -11,7 +11,7 @@ use mfa_domain::{Assurance, Quota, UserCase};
 use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
 
-use super::urls::{EphemeralUrl, StoreUrl};
+use super::urls::{EphemeralUrl, MailUrl, StoreUrl};
 use super::{Webhook, duration, quota, retention};
 
 /// Everything that can be configured. The README explains each option to users.
@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     /// Where the audit trail is delivered to.
     pub(crate) webhook: Vec<Webhook>,
+    pub(crate) email: Email,
     pub(crate) users: Users,
     pub(crate) lockout: Lockout,
     pub(crate) enrolment: Enrolment,
@@ -58,6 +59,25 @@ pub(crate) struct Settings {
     pub(crate) throttle: Throttle,
     pub(crate) postgres: Postgres,
     pub(crate) audit: Audit,
+}
+
+/// How codes are sent by e-mail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Email {
+    /// Where mail is handed over; nowhere if empty.
+    pub(crate) url: MailUrl,
+    /// Who mail comes from.
+    pub(crate) from: String,
+    /// What the service is called in mails; as in `from` if empty.
+    pub(crate) service: String,
+    pub(crate) language: String,
+    /// The operator's own templates; none if empty.
+    pub(crate) template_dir: PathBuf,
+    /// Authorities besides those of the system; none if empty.
+    pub(crate) ca_file: PathBuf,
+    /// To the mail server, at most.
+    pub(crate) connections: usize,
 }
 
 /// How hosts name their users.
@@ -235,6 +255,15 @@ impl Default for Settings {
             workers: 0,
             max_connections: 10_000,
             webhook: Vec::new(),
+            email: Email {
+                url: MailUrl::default(),
+                from: String::new(),
+                service: String::new(),
+                language: "en".to_owned(),
+                template_dir: PathBuf::new(),
+                ca_file: PathBuf::new(),
+                connections: 4,
+            },
             users: Users { case: Case::Exact },
             lockout: StandardLockout::default().into(),
             enrolment: StandardEnrolment::default().into(),

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use mfa_email::{EmailUrl, InvalidEmailUrl};
 use mfa_store_postgres::{PostgresError, PostgresUrl};
 use mfa_store_redis::{RedisError, RedisUrl};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,30 @@ pub(crate) enum EphemeralUrl {
     /// Where accounts are.
     Store,
     Redis(RedisUrl),
+}
+
+/// Where mail is handed over, if it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct MailUrl(pub(crate) Option<EmailUrl>);
+
+impl TryFrom<String> for MailUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let url = text.parse().map_err(|error: InvalidEmailUrl| error.to_string())?;
+        Ok(Self(Some(url)))
+    }
+}
+
+/// For people: it shows no password, and cannot be read back.
+impl From<MailUrl> for String {
+    fn from(url: MailUrl) -> Self {
+        url.0.map(|url| url.to_string()).unwrap_or_default()
+    }
 }
 
 impl StoreUrl {

@@ -1,0 +1,299 @@
+//! One connection to a mail server.
+
+use std::fmt;
+use std::time::Duration;
+
+use lettre::transport::smtp::Error as SmtpError;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
+use mfa_domain::ports::SenderError;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::message::Mail;
+use crate::url::{Encryption, MailServer};
+
+/// What all connections to a mail server have in common.
+pub(crate) struct Smtp {
+    server: MailServer,
+    tls: TlsParameters,
+    /// How we call ourselves.
+    hello: ClientId,
+    /// How long a mail may take, from the first step of connecting to the last answer.
+    limit: Duration,
+}
+
+/// A connection that takes one mail after the other.
+pub(crate) struct Connection(AsyncSmtpConnection);
+
+/// How far a mail has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Connecting, up to the server's greeting and its list of extensions.
+    Connect,
+    /// STARTTLS.
+    Encrypt,
+    /// AUTH.
+    LogIn,
+    /// MAIL.
+    From,
+    /// RCPT.
+    To,
+    /// DATA.
+    Data,
+    /// The message, and the last answer.
+    Message,
+}
+
+/// A mail that was not taken. It says nothing of what the server said, which often repeats the address.
+#[derive(Debug, Error)]
+pub(crate) struct NotTaken {
+    stage: Stage,
+    reply: Option<u16>,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The server said no, by a code that this describes.
+    Refused,
+    /// There was no answer in time.
+    Late,
+    /// The connection broke, or never came to be.
+    Broken,
+    /// The certificate is not one for this server, or no encryption was to be had.
+    Tls,
+    /// What was asked cannot be asked of this server.
+    Client,
+    /// The answer was none that belongs there.
+    Unexpected,
+}
+
+impl Smtp {
+    /// `roots` are certificates (PEM) that are trusted besides the system's.
+    pub(crate) fn new(
+        server: MailServer,
+        roots: Option<&[u8]>,
+        hello: ClientId,
+        limit: Duration,
+    ) -> Result<Self, SmtpError> {
+        let mut tls = TlsParameters::builder(server.host.clone());
+        if let Some(roots) = roots {
+            tls = tls.add_root_certificate(Certificate::from_pem(roots)?);
+        }
+        Ok(Self { server, tls: tls.build()?, hello, limit })
+    }
+
+    /// Hands a mail over, on `open` or on a new connection. What it gives back is open for the next one.
+    pub(crate) async fn deliver(
+        &self,
+        open: Option<Connection>,
+        mail: &Mail,
+    ) -> (Result<(), NotTaken>, Option<Connection>) {
+        let mut stage = Stage::Connect;
+        let delivery = self.try_to_deliver(open, mail, &mut stage);
+        let outcome = timeout(self.limit, delivery).await;
+        match outcome {
+            Ok(Ok(connection)) => (Ok(()), Some(connection)),
+            Ok(Err(not_taken)) => (Err(not_taken), None),
+            Err(_) => (Err(NotTaken { stage, reply: None, why: Why::Late }), None),
+        }
+    }
+
+    async fn try_to_deliver(
+        &self,
+        open: Option<Connection>,
+        mail: &Mail,
+        stage: &mut Stage,
+    ) -> Result<Connection, NotTaken> {
+        let mut connection = match open {
+            Some(connection) => connection,
+            None => self.open(stage).await?,
+        };
+        let smtp = &mut connection.0;
+        *stage = Stage::From;
+        step(*stage, 250, smtp.command(MailFrom::new(mail.envelope.from().cloned(), vec![])).await)?;
+        *stage = Stage::To;
+        for recipient in mail.envelope.to() {
+            step(*stage, 250, smtp.command(Rcpt::new(recipient.clone(), vec![])).await)?;
+        }
+        *stage = Stage::Data;
+        step(*stage, 354, smtp.command(Data).await)?;
+        *stage = Stage::Message;
+        step(*stage, 250, smtp.message(&mail.bytes).await)?;
+        Ok(connection)
+    }
+
+    /// Connects, encrypts and logs in, as the URL says.
+    async fn open(&self, stage: &mut Stage) -> Result<Connection, NotTaken> {
+        let MailServer { host, port, tls, login } = &self.server;
+        let implicit = (*tls == Encryption::Implicit).then(|| self.tls.clone());
+        *stage = Stage::Connect;
+        let address = (host.as_str(), *port);
+        let connecting =
+            AsyncSmtpConnection::connect_tokio1(address, Some(self.limit), &self.hello, implicit, None);
+        let mut smtp = connecting.await.map_err(|error| NotTaken::at(*stage, &error))?;
+        if *tls == Encryption::Required || (*tls == Encryption::Opportunistic && smtp.can_starttls()) {
+            *stage = Stage::Encrypt;
+            let encrypted = smtp.starttls(self.tls.clone(), &self.hello).await;
+            encrypted.map_err(|error| NotTaken { why: Why::Tls, ..NotTaken::at(*stage, &error) })?;
+        }
+        if let Some(login) = login {
+            *stage = Stage::LogIn;
+            if *tls == Encryption::Opportunistic && !smtp.is_encrypted() {
+                return Err(NotTaken { stage: *stage, reply: None, why: Why::Tls });
+            }
+            let credentials = Credentials::new(login.user.clone(), login.password.as_str().to_owned());
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            step(*stage, 235, smtp.auth(&mechanisms, &credentials).await)?;
+        }
+        Ok(Connection(smtp))
+    }
+}
+
+impl Connection {
+    /// Says goodbye. A server that does not answer is left alone soon.
+    pub(crate) async fn close(mut self) {
+        const GOODBYE: Duration = Duration::from_secs(1);
+        let _ = timeout(GOODBYE, self.0.quit()).await;
+    }
+
+    /// Whether the server still answers.
+    pub(crate) async fn is_alive(&mut self) -> bool {
+        const ANSWER: Duration = Duration::from_secs(5);
+        timeout(ANSWER, self.0.test_connected()).await.unwrap_or(false)
+    }
+}
+
+/// Only the code that belongs there is a yes: an answer to an earlier question would be another.
+fn step(stage: Stage, expected: u16, answer: Result<Response, SmtpError>) -> Result<(), NotTaken> {
+    match answer {
+        Ok(response) if response.has_code(expected) => Ok(()),
+        Ok(response) => Err(NotTaken { stage, reply: Some(response.code().into()), why: Why::Unexpected }),
+        Err(error) => Err(NotTaken::at(stage, &error)),
+    }
+}
+
+impl NotTaken {
+    fn at(stage: Stage, error: &SmtpError) -> Self {
+        let reply = error.status().map(u16::from);
+        let why = if reply.is_some() {
+            Why::Refused
+        } else if error.is_timeout() {
+            Why::Late
+        } else if error.is_tls() {
+            Why::Tls
+        } else if error.is_client() {
+            Why::Client
+        } else {
+            Why::Broken
+        };
+        Self { stage, reply, why }
+    }
+
+    /// Whether the server, and not this mail, is the reason: all others would fare the same.
+    pub(crate) fn is_about_the_server(&self) -> bool {
+        matches!(self.stage, Stage::Connect | Stage::Encrypt | Stage::LogIn | Stage::From)
+    }
+
+    pub(crate) fn step(&self) -> &'static str {
+        match self.stage {
+            Stage::Connect => "connect",
+            Stage::Encrypt => "starttls",
+            Stage::LogIn => "auth",
+            Stage::From => "mail",
+            Stage::To => "rcpt",
+            Stage::Data => "data",
+            Stage::Message => "message",
+        }
+    }
+
+    fn is_final(&self) -> bool {
+        let is_about_this_mail = matches!(self.stage, Stage::To | Stage::Data | Stage::Message);
+        is_about_this_mail && self.reply.is_some_and(|reply| (500..600).contains(&reply))
+    }
+
+    fn may_have_been_taken(&self) -> bool {
+        self.stage == Stage::Message && self.why != Why::Refused
+    }
+}
+
+/// What a try came to, for whoever tries again.
+impl From<NotTaken> for SenderError {
+    fn from(not_taken: NotTaken) -> Self {
+        if not_taken.is_final() {
+            Self::refused(not_taken)
+        } else if not_taken.may_have_been_taken() {
+            Self::unknown(not_taken)
+        } else {
+            Self::not_sent(not_taken)
+        }
+    }
+}
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match self.stage {
+            Stage::Connect => "connecting to the mail server",
+            Stage::Encrypt => "STARTTLS",
+            Stage::LogIn => "the login at the mail server",
+            Stage::From => "the sender's address (MAIL)",
+            Stage::To => "the recipient's address (RCPT)",
+            Stage::Data => "the announcement of the message (DATA)",
+            Stage::Message => "the message",
+        };
+        match (self.why, self.reply) {
+            (Why::Refused, Some(reply)) => write!(f, "{step} was answered with {reply}"),
+            (Why::Unexpected, Some(reply)) => {
+                write!(f, "{step} was answered with {reply}, which is no answer to it")
+            }
+            (Why::Late, _) => write!(f, "{step} was not answered in time"),
+            (Why::Tls, _) => write!(f, "{step}: no encryption that can be trusted"),
+            (Why::Client, _) => write!(f, "{step}: the server does not offer what it takes"),
+            _ => write!(f, "{step}: the connection failed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn not_taken(stage: Stage, reply: Option<u16>, why: Why) -> SenderError {
+        NotTaken { stage, reply, why }.into()
+    }
+
+    #[test]
+    fn only_an_answer_about_this_mail_is_final_and_only_silence_after_the_message_is_unknown() {
+        for stage in [Stage::To, Stage::Data, Stage::Message] {
+            assert!(
+                matches!(not_taken(stage, Some(550), Why::Refused), SenderError::Refused(_)),
+                "{stage:?}"
+            );
+            assert!(
+                matches!(not_taken(stage, Some(451), Why::Refused), SenderError::NotSent(_)),
+                "{stage:?}"
+            );
+        }
+        for stage in [Stage::Connect, Stage::Encrypt, Stage::LogIn, Stage::From] {
+            assert!(
+                matches!(not_taken(stage, Some(554), Why::Refused), SenderError::NotSent(_)),
+                "{stage:?}"
+            );
+        }
+        for why in [Why::Late, Why::Broken, Why::Unexpected] {
+            assert!(matches!(not_taken(Stage::Data, None, why), SenderError::NotSent(_)), "{why:?}");
+            assert!(matches!(not_taken(Stage::Message, None, why), SenderError::Unknown(_)), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_without_what_the_server_said() {
+        let told = not_taken(Stage::LogIn, Some(535), Why::Refused);
+        let source = std::error::Error::source(&told).unwrap().to_string();
+        assert_eq!(source, "the login at the mail server was answered with 535");
+    }
+}

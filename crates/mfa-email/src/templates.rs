@@ -1,0 +1,325 @@
+//! What mails say, in each language.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The texts of this crate: `NAME.LANGUAGE.PART`.
+const BUILT_IN: [(&str, &str); 6] = [
+    ("code.de.html", include_str!("templates/code.de.html")),
+    ("code.de.subject", include_str!("templates/code.de.subject")),
+    ("code.de.txt", include_str!("templates/code.de.txt")),
+    ("code.en.html", include_str!("templates/code.en.html")),
+    ("code.en.subject", include_str!("templates/code.en.subject")),
+    ("code.en.txt", include_str!("templates/code.en.txt")),
+];
+
+/// The parts of a mail.
+const PARTS: [&str; 3] = ["subject", "txt", "html"];
+
+/// A mail whose text part has this many times the words of its HTML part, or the other way round, looks like spam.
+const MAX_WORDS_RATIO: usize = 2;
+
+/// What mails say: texts with placeholders (Jinja), for each language a subject, a plain part and an HTML part.
+///
+/// Those of this crate are English (`en`) and German (`de`). [`read`](Self::read) takes others from a folder.
+pub struct Templates {
+    environment: Environment<'static>,
+    languages: BTreeSet<String>,
+}
+
+/// Templates that cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InvalidTemplates {
+    /// The folder or a file in it cannot be read.
+    #[error("{file} cannot be read")]
+    Unreadable {
+        /// Which.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing uses a file of that name.
+    #[error(
+        "{file}: no template is called that; they are code.LANGUAGE.subject, code.LANGUAGE.txt and code.LANGUAGE.html"
+    )]
+    Name {
+        /// Which.
+        file: String,
+    },
+    /// It is no template, or names what there is not.
+    #[error("{file}, line {line}: {reason}")]
+    Syntax {
+        /// Which.
+        file: String,
+        /// Where.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A language lacks a part.
+    #[error("{file} is missing")]
+    Missing {
+        /// Which.
+        file: String,
+    },
+    /// The mail would not do what it is for.
+    #[error("{file}: {reason}")]
+    Unfit {
+        /// Which.
+        file: String,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// What placeholders stand for.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) minutes: u64,
+    /// `verify`, `enrol`, `change` or `recover`.
+    pub(crate) purpose: &'a str,
+    pub(crate) service: &'a str,
+}
+
+/// A mail in one language. Each part has the code in it.
+pub(crate) struct Rendered {
+    pub(crate) subject: Zeroizing<String>,
+    pub(crate) text: Zeroizing<String>,
+    pub(crate) html: Zeroizing<String>,
+}
+
+impl Templates {
+    /// Those of this crate.
+    ///
+    /// # Errors
+    /// Never: its tests make sure of that.
+    pub fn built_in() -> Result<Self, InvalidTemplates> {
+        Self::new(BUILT_IN.map(|(name, source)| (name.to_owned(), source.to_owned())).into())
+    }
+
+    /// Those of a folder, and those of this crate for what it lacks. A file there is called `code.LANGUAGE.PART`, with a
+    /// language such as `fr` or `pt-BR`, and the part `subject`, `txt` or `html`. It may use `code`, `minutes` (how
+    /// long the code is good), `service` (the name that mails come from) and `purpose` (`verify`, `enrol`).
+    ///
+    /// # Errors
+    /// [`InvalidTemplates`] names the file that cannot be used.
+    pub fn read(folder: &Path) -> Result<Self, InvalidTemplates> {
+        let unreadable =
+            |file: &Path, source| InvalidTemplates::Unreadable { file: file.display().to_string(), source };
+        let mut sources: BTreeMap<String, String> =
+            BUILT_IN.map(|(name, source)| (name.to_owned(), source.to_owned())).into();
+        for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
+            let path = entry.map_err(|error| unreadable(folder, error))?.path();
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if file.starts_with('.') {
+                continue;
+            }
+            if parse_name(&file).is_none() {
+                return Err(InvalidTemplates::Name { file });
+            }
+            let source = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+            sources.insert(file, source);
+        }
+        Self::new(sources)
+    }
+
+    fn new(sources: BTreeMap<String, String>) -> Result<Self, InvalidTemplates> {
+        let languages: BTreeSet<String> =
+            sources.keys().filter_map(|name| Some(parse_name(name)?.0.to_owned())).collect();
+        for language in &languages {
+            for part in PARTS {
+                let file = format!("code.{language}.{part}");
+                if !sources.contains_key(&file) {
+                    return Err(InvalidTemplates::Missing { file });
+                }
+            }
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_trim_blocks(false);
+        environment.set_auto_escape_callback(|name| match parse_name(name) {
+            Some((_, "html")) => AutoEscape::Html,
+            _ => AutoEscape::None,
+        });
+        for (name, source) in sources {
+            environment.add_template_owned(name.clone(), source).map_err(|error| syntax(&name, &error))?;
+        }
+        let templates = Self { environment, languages };
+        for language in &templates.languages {
+            for purpose in ["verify", "enrol"] {
+                templates.check(language, purpose)?;
+            }
+        }
+        Ok(templates)
+    }
+
+    /// Whether a mail in that language would do what it is for.
+    fn check(&self, language: &str, purpose: &str) -> Result<(), InvalidTemplates> {
+        let code = "31415926";
+        let values = Values { code, minutes: 10, purpose, service: "Example" };
+        let Rendered { subject, text, html } = self.render(language, values)?;
+        let unless = |holds: bool, part: &str, reason| {
+            let file = format!("code.{language}.{part}");
+            if holds { Ok(()) } else { Err(InvalidTemplates::Unfit { file, reason }) }
+        };
+        let is_one_line = !subject.is_empty() && !subject.chars().any(char::is_control);
+        unless(is_one_line && subject.chars().count() <= 78, "subject", "one line of at most 78 characters")?;
+        unless(text.lines().any(|line| line == code), "txt", "the code must stand on a line of its own")?;
+        unless(words_of_html(&html).contains(&code), "html", "the code must stand in it as one word")?;
+        let lower = html.to_ascii_lowercase();
+        let acts = ["<script", "<form", "<iframe", "<img", "src="].iter().any(|tag| lower.contains(tag));
+        unless(
+            !acts,
+            "html",
+            "no script, form, frame or picture: mail programs warn of them or leave them out",
+        )?;
+        let (plain, marked) = (text.split_whitespace().count(), words_of_html(&html).len());
+        let is_alike = plain <= MAX_WORDS_RATIO * marked && marked <= MAX_WORDS_RATIO * plain;
+        unless(
+            is_alike,
+            "txt",
+            "it and the HTML part say different things, by the number of words; that looks like spam",
+        )
+    }
+
+    /// The languages that there are.
+    pub fn languages(&self) -> impl Iterator<Item = &str> {
+        self.languages.iter().map(String::as_str)
+    }
+
+    /// The mail in `language`, which must be one of [`languages`](Self::languages).
+    pub(crate) fn render(&self, language: &str, values: Values<'_>) -> Result<Rendered, InvalidTemplates> {
+        let Values { code, minutes, purpose, service } = values;
+        let part = |part: &str| {
+            let name = format!("code.{language}.{part}");
+            let template = self.environment.get_template(&name);
+            let template = template.map_err(|_| InvalidTemplates::Missing { file: name.clone() })?;
+            let rendered = template.render(context! { code, minutes, purpose, service });
+            rendered.map(Zeroizing::new).map_err(|error| syntax(&name, &error))
+        };
+        let subject = Zeroizing::new(part("subject")?.trim().to_owned());
+        Ok(Rendered { subject, text: part("txt")?, html: part("html")? })
+    }
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates").field("languages", &self.languages).finish_non_exhaustive()
+    }
+}
+
+/// Language and part of a file's name.
+fn parse_name(file: &str) -> Option<(&str, &str)> {
+    let (language, part) = file.strip_prefix("code.")?.split_once('.')?;
+    let is_language = (2..=12).contains(&language.len())
+        && language.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        && language.starts_with(|c: char| c.is_ascii_lowercase());
+    (is_language && PARTS.contains(&part)).then_some((language, part))
+}
+
+/// What is wrong, without the values that a template was given.
+fn syntax(file: &str, error: &minijinja::Error) -> InvalidTemplates {
+    let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    InvalidTemplates::Syntax { file: file.to_owned(), line: error.line().unwrap_or(1), reason }
+}
+
+/// The words that a reader sees, as spam filters count them.
+fn words_of_html(html: &str) -> Vec<&str> {
+    let body = html.find("<body").map_or(html, |at| &html[at..]);
+    let texts = body.split('<').filter_map(|piece| Some(piece.split_once('>')?.1));
+    texts.flat_map(str::split_whitespace).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values<'a>(service: &'a str, purpose: &'a str) -> Values<'a> {
+        Values { code: "12345678", minutes: 10, purpose, service }
+    }
+
+    #[test]
+    fn every_language_says_the_code_in_every_part() {
+        let templates = Templates::built_in().unwrap();
+        assert_eq!(templates.languages().collect::<Vec<_>>(), ["de", "en"]);
+        let rendered = templates.render("en", values("A & B", "verify")).unwrap();
+        assert_eq!(*rendered.subject, "12345678 is your code");
+        assert!(
+            rendered.text.starts_with("Your code for A & B:\n\n12345678\n\nIt is good once, for 10 minutes.")
+        );
+        assert!(rendered.html.contains("Your code for A &amp; B:"), "{}", *rendered.html);
+        let rendered = templates.render("de", values("Müller", "enrol")).unwrap();
+        assert_eq!(*rendered.subject, "12345678 ist Ihr Code");
+        assert!(
+            rendered.text.starts_with("Ihr Code, um diese Adresse für Müller zu bestätigen:\n\n12345678\n\n")
+        );
+    }
+
+    #[test]
+    fn an_operators_file_takes_the_place_of_ours_and_adds_languages() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("code.en.subject", "{{ service }}: {{ code }}\n");
+        for (part, text) in [
+            ("subject", "{{ code }} est votre code"),
+            ("txt", "Votre code :\n\n{{ code }}\n"),
+            ("html", "<p>Votre code :</p><p>{{ code }}</p>"),
+        ] {
+            write(&format!("code.fr.{part}"), text);
+        }
+        write(".hidden~", "an editor's");
+        let templates = Templates::read(folder.path()).unwrap();
+        assert_eq!(templates.languages().collect::<Vec<_>>(), ["de", "en", "fr"]);
+        assert_eq!(*templates.render("en", values("X", "verify")).unwrap().subject, "X: 12345678");
+        assert_eq!(
+            *templates.render("fr", values("X", "verify")).unwrap().subject,
+            "12345678 est votre code"
+        );
+    }
+
+    #[test]
+    fn what_would_not_work_is_named_with_its_file_before_anything_is_sent() {
+        for (name, text, error) in [
+            ("mail.txt", "", "mail.txt: no template is called that"),
+            ("code.EN.txt", "", "code.EN.txt: no template is called that"),
+            ("code.fr.txt", "{{ code }}", "code.fr.subject is missing"),
+            ("code.en.txt", "{{ code", "code.en.txt, line 1: "),
+            ("code.en.txt", "\n\n{{ cod }}", "code.en.txt, line 3: "),
+            (
+                "code.en.txt",
+                "Your code is {{ code }}.",
+                "code.en.txt: the code must stand on a line of its own",
+            ),
+            ("code.en.subject", "a\nb", "code.en.subject: one line of at most 78 characters"),
+            ("code.en.subject", "", "code.en.subject: one line of at most 78 characters"),
+            ("code.en.html", "<p>123</p>", "code.en.html: the code must stand in it as one word"),
+            (
+                "code.en.html",
+                "<p>{{ code[:4] }} {{ code[4:] }}</p>",
+                "code.en.html: the code must stand in it as one word",
+            ),
+            (
+                "code.en.html",
+                "<p>{{ code }}</p><img src='https://example.com/'>",
+                "code.en.html: no script, form, frame or picture",
+            ),
+            ("code.en.html", "<p>{{ code }}</p>", "code.en.txt: it and the HTML part say different things"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(name), text).unwrap();
+            let told = Templates::read(folder.path()).unwrap_err().to_string();
+            assert!(told.starts_with(error), "{name}: {told}");
+        }
+        let told = Templates::read(Path::new("/nowhere")).unwrap_err().to_string();
+        assert_eq!(told, "/nowhere cannot be read");
+    }
+}

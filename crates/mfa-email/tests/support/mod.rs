@@ -1,0 +1,103 @@
+//! A mail server for a test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A running mail server. It stops when it is dropped.
+pub(crate) struct MailServer {
+    process: Child,
+    pub(crate) port: u16,
+    mails: Receiver<Value>,
+}
+
+impl MailServer {
+    /// Starts one with those settings, which `server.py` describes.
+    pub(crate) fn start(settings: &Value) -> Self {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = here.join("../../target/test-tools/bin/python");
+        assert!(python.exists(), "tests need aiosmtpd; `cargo xtask tools` installs it");
+        let mut process = Command::new(python)
+            .arg(here.join("tests/support/server.py"))
+            .arg(settings.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines.next().expect("the mail server does not start").unwrap().parse().unwrap();
+        let (took, mails) = channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = took.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Self { process, port, mails }
+    }
+
+    /// The next mail that it took.
+    pub(crate) fn mail(&self) -> Value {
+        self.mails.recv_timeout(Duration::from_secs(20)).expect("no mail came")
+    }
+
+    /// How many more mails it took, once it has had the time for another.
+    pub(crate) fn more(&self) -> usize {
+        thread::sleep(Duration::from_millis(200));
+        self.mails.try_iter().count()
+    }
+}
+
+impl Drop for MailServer {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An authority, and a certificate for `localhost` that it signed.
+pub(crate) struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    pub(crate) fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = r"
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
+                -keyout authority.key -out authority.crt &&
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+                -keyout server.key -out server.csr &&
+            echo subjectAltName=DNS:localhost >names &&
+            openssl x509 -req -days 2 -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial \
+                -extfile names -out server.crt";
+        let made = Command::new("sh").args(["-c", script]).current_dir(folder.path()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a server needs, with other settings.
+    pub(crate) fn with(&self, settings: &Value) -> Value {
+        let mut all = settings.clone();
+        all["certificate"] = json!(self.file("server.crt"));
+        all["key"] = json!(self.file("server.key"));
+        all
+    }
+
+    /// What a client trusts.
+    pub(crate) fn authority(&self) -> Vec<u8> {
+        std::fs::read(self.file("authority.crt")).unwrap()
+    }
+}

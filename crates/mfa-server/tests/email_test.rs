@@ -1,0 +1,86 @@
+//! `email test`
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+use std::net::TcpListener;
+
+use crate::program::Program;
+use serde_json::{Value, json};
+
+fn program(email: &str) -> Program {
+    let program = Program::new();
+    std::fs::write(program.folder.path().join("mfa.toml"), format!("[email]\n{email}\n")).unwrap();
+    program
+}
+
+#[test]
+fn a_mail_is_sent_and_told() {
+    let program = program("url = 'file:mails'\nfrom = 'Example <mfa@example.com>'\nlanguage = 'de'");
+    assert_eq!(program.run("config check --config mfa.toml").out, "OK\n");
+    let said = program.run("email test eve@example.com --config mfa.toml");
+    assert_eq!((said.code, &*said.out), (0, "the mail to e•••@example.com was sent\n"), "{said:?}");
+    let json = program.run("email test eve@example.com --config mfa.toml --json");
+    let told: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(told, json!({ "to": "e•••@example.com", "outcome": "sent", "why": null }));
+    let mails = std::fs::read_dir(program.folder.path().join("mails")).unwrap();
+    let mails: Vec<_> = mails.map(|mail| std::fs::read_to_string(mail.unwrap().path()).unwrap()).collect();
+    assert_eq!(mails.len(), 2);
+    assert!(
+        mails[0].contains("Subject: 00000000 ist Ihr Code") && mails[0].contains("To: <eve@example.com>"),
+        "{mails:?}"
+    );
+}
+
+#[test]
+fn what_keeps_a_mail_from_being_sent_is_told_without_the_password() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let program =
+        program(&format!("url = 'smtp://app:hunter2@127.0.0.1:{nobody}?tls=none'\nfrom = 'mfa@example.com'"));
+    let said = program.run("email test eve@example.com --config mfa.toml");
+    let told =
+        "the mail to e•••@example.com was not sent: connecting to the mail server: the connection failed\n";
+    assert_eq!((said.code, &*said.out), (1, told), "{said:?}");
+    let dump = program.run("config dump --config mfa.toml");
+    assert!(dump.out.contains(&format!("url = \"smtp://127.0.0.1:{nobody}?tls=none\"")), "{}", dump.out);
+    assert!(!format!("{said:?}{dump:?}").contains("hunter2"), "{said:?}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_sent() {
+    let from = "from = 'mfa@example.com'";
+    for (email, command, told) in [
+        ("", "email test eve@example.com", "email.url is not set, so no mail is sent"),
+        ("url = 'file:mails'", "config check", "email.from: must be an address such as mfa@example.com"),
+        (
+            &format!("url = 'smtp://h?tls=none'\n{from}"),
+            "config check",
+            "tls=none is for a mail server on this machine",
+        ),
+        (&format!("url = 'http://h'\n{from}"), "config check", "not smtp://HOST, smtps://HOST or file:DIR"),
+        (
+            &format!("url = 'file:mails'\nlanguage = 'fr'\n{from}"),
+            "config check",
+            "language is none that there are templates for: de, en",
+        ),
+        (
+            &format!("url = 'file:mails'\ntemplate_dir = 'texts'\n{from}"),
+            "config check",
+            "texts cannot be read",
+        ),
+        (&format!("url = 'file:mails'\nca_file = 'ca.pem'\n{from}"), "config check", "ca.pem cannot be read"),
+        (
+            &format!("url = 'file:mails'\n{from}"),
+            "email test eve",
+            "no mail can go to that address: not an e-mail address",
+        ),
+        (
+            &format!("url = 'file:mails'\n{from}"),
+            "email test zoë@example.com",
+            "letters before the @ must be ASCII",
+        ),
+    ] {
+        let program = program(email);
+        let said = program.run(&format!("{command} --config mfa.toml"));
+        assert!(said.code == 2 && said.err.contains(told), "{email}: {said:?}");
+    }
+}
