@@ -438,14 +438,7 @@ struct TlsReceiver {
 
 impl TlsReceiver {
     fn start() -> Self {
-        const CERTIFY: &str = "
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
-    -keyout authority.key -out authority.crt &&
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
-    -keyout server.key -out server.csr &&
-echo subjectAltName=DNS:localhost >names &&
-openssl x509 -req -days 2 -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial \
-    -extfile names -out server.crt";
+        const CERTIFY: &str = include_str!("certify.sh");
         const SERVE: &str = "
 import http.server, ssl
 class Handler(http.server.BaseHTTPRequestHandler):

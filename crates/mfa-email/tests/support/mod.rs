@@ -70,16 +70,9 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     pub(crate) fn make() -> Self {
+        const CERTIFY: &str = include_str!("../../../../tests/certify.sh");
         let folder = tempfile::tempdir().unwrap();
-        let script = r"
-            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
-                -keyout authority.key -out authority.crt &&
-            openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
-                -keyout server.key -out server.csr &&
-            echo subjectAltName=DNS:localhost >names &&
-            openssl x509 -req -days 2 -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial \
-                -extfile names -out server.crt";
-        let made = Command::new("sh").args(["-c", script]).current_dir(folder.path()).output().unwrap();
+        let made = Command::new("sh").args(["-c", CERTIFY]).current_dir(folder.path()).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Self { folder }
     }

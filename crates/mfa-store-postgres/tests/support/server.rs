@@ -41,20 +41,12 @@ const SMALL_DISK: [&str; 5] = [
     "#,
 ];
 
+/// Makes the certificate of a server with TLS.
+const CERTIFY: &str = include_str!("../../../../tests/certify.sh");
+
 /// Starts a server in a folder, says so, and stops and removes all of it at the end of its input.
 const WARDEN: &str = r#"
     folder=$1; shift
-    certify() {
-        cd "$1" &&
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
-            -keyout authority.key -out authority.crt &&
-        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
-            -keyout server.key -out server.csr &&
-        echo subjectAltName=DNS:localhost >names &&
-        openssl x509 -req -days 2 -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial \
-            -extfile names -out server.crt &&
-        cd /
-    }
     make() {
         if [ -n "$PRIMARY" ]; then
             pg_basebackup --pgdata="$folder/data" --dbname="$PRIMARY" --write-recovery-conf --checkpoint=fast
@@ -73,7 +65,7 @@ const WARDEN: &str = r#"
     }
     make >"$folder/make.log" 2>&1 || give_up "$folder/make.log"
     if [ -n "$TLS" ]; then
-        certify "$folder/data" >"$folder/openssl.log" 2>&1 || give_up "$folder/openssl.log"
+        (cd "$folder/data" && sh -c "$TLS") >"$folder/openssl.log" 2>&1 || give_up "$folder/openssl.log"
         cp "$folder/data/authority.crt" "$folder/authority.crt"; chmod 644 "$folder/authority.crt"
         set -- -c ssl=on "$@"
     fi
@@ -122,7 +114,7 @@ impl Server {
     /// Starts one that listens on a free port of localhost, with TLS and a certificate of its own.
     pub(crate) fn with_tls() -> (u16, Self) {
         let port = free_port();
-        (port, Self::start_as(port, &["listen_addresses=localhost"], &[("TLS", "yes")]))
+        (port, Self::start_as(port, &["listen_addresses=localhost"], &[("TLS", CERTIFY)]))
     }
 
     /// Starts one that waits for a primary for ever.
