@@ -57,7 +57,7 @@ async fn more_hashing_than_it_can_do_is_refused_in_time_and_holds_up_nobody_else
     ]);
     let server = Server::with(binary!(), options);
     let others = Load::begin(&[&server], 2).await;
-    // A hash takes 20 ms on a fast machine, so some wait for longer than they may.
+    // Even at 20 ms a hash, which is fast, some wait for longer than they may.
     let crowd = Load::of_backup_codes(&[&server], rounds(40, 80)).await;
     for _ in 0..rounds(1, 5) {
         crowd.refusals_at(0, 20).await;

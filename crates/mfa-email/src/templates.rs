@@ -145,7 +145,6 @@ impl Templates {
         }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_trim_blocks(false);
         environment.set_auto_escape_callback(|name| match parse_name(name) {
             Some((_, "html")) => AutoEscape::Html,
             _ => AutoEscape::None,
