@@ -1,5 +1,7 @@
 //! Tests of the whole program, and of the workspace.
 
+#[path = "../crates/mfa-email/tests/support/mod.rs"]
+mod mail_server;
 mod nginx;
 #[path = "../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
@@ -15,6 +17,7 @@ mod bind;
 mod clocks;
 mod constant_time;
 mod crash;
+mod email_codes;
 mod faults;
 mod http;
 mod museum;

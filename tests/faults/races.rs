@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
-use mfa_tests::{Client, Server, binary, rounds};
+use mfa_tests::{Answer, Client, Server, binary, rounds};
 
 use super::on;
 use crate::postgres;
@@ -26,7 +26,12 @@ async fn post(clients: [&Client; 2], user: &str, codes: &[String]) -> (usize, us
     let answers = join_all(codes.iter().enumerate().map(|(n, code)| clients[n % 2].verify(user, code))).await;
     let problems = |name| answers.iter().filter(|answer| answer.problem() == name).count();
     let verified = answers.iter().filter(|answer| answer.status == 200).count();
-    (verified, problems("invalid-code"), problems("locked"))
+    let counted = (verified, problems("invalid-code"), problems("locked"));
+    let known =
+        |answer: &&Answer| answer.status == 200 || matches!(answer.problem(), "invalid-code" | "locked");
+    let others: Vec<_> = answers.iter().filter(|answer| !known(answer)).collect();
+    assert!(others.is_empty(), "{counted:?}, and of {user} also {others:?}");
+    counted
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,14 @@ pub(crate) fn compile_once(cargo: &mut Command) {
     }
 }
 
+/// The same program at the lowest priority.
+pub(crate) fn patient(program: &Command) -> Command {
+    let mut patient = command("nice", &["-n", "19"]);
+    patient.arg(program.get_program()).args(program.get_args());
+    patient.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    patient
+}
+
 /// Runs it, after saying what it is; an error if it fails.
 #[expect(clippy::print_stderr, reason = "a command line")]
 pub(crate) fn run(mut command: Command) -> Result<()> {

@@ -1,36 +1,58 @@
 //! Running tests.
 
 use std::process::Command;
+use std::thread::ScopedJoinHandle;
+use std::{panic, thread};
 
 use anyhow::Result;
 
 use crate::databases::Databases;
 use crate::lint;
 use crate::phases::Phases;
-use crate::run::{cargo, run};
+use crate::run::{cargo, patient, run};
 use crate::tools::{self, CargoDeny};
 
 /// Runs every test, examples in documentation included. With filters, only the tests that match.
 #[expect(clippy::print_stderr, reason = "a command line")]
 pub(crate) fn test(filters: &[&str]) -> Result<()> {
     let mut phases = Phases::default();
-    phases.run("tools", tools::install)?;
-    phases.run("build", || run(tests(&["--no-run"])?))?;
+    phases.run("tools and build", || {
+        thread::scope(|scope| {
+            let tools = scope.spawn(tools::install);
+            run(tests(&["--no-run"])?)?;
+            finish(tools)
+        })
+    })?;
     let databases = Databases::start()?;
     let ran = phases.run("tests", || {
-        let mut tests = tests(filters)?;
-        databases.tell(&mut tests);
-        run(tests)
+        thread::scope(|scope| {
+            // At the lowest priority, in the time in which tests wait.
+            let examples = filters.is_empty().then(|| scope.spawn(|| run(patient(&examples()))));
+            let mut tests = tests(filters)?;
+            databases.tell(&mut tests);
+            let ran = run(tests);
+            examples.map_or(Ok(()), finish)?;
+            ran
+        })
     });
     drop(databases);
     if filters.is_empty() {
-        phases.run("examples", || run(cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])))?;
         eprintln!(
             "\nNOT RUN: faults as often as docs/reliability.md says, and the version before beside this one; \
              `cargo xtask faults` does"
         );
     }
     ran
+}
+
+/// What a thread of a phase came to.
+fn finish(thread: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
+    thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+/// A run of the examples in documentation.
+fn examples() -> Command {
+    cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])
 }
 
 /// Lints and tests, as CI does.

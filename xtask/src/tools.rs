@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 
 use anyhow::{Result, bail, ensure};
 
-use crate::run::{cargo, command, compile_once, root, run, succeeds};
+use crate::run::{cargo, command, compile_once, patient, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
 const PROGRAMS: [(&str, &str); 11] = [
@@ -183,11 +183,7 @@ pub(crate) struct CargoDeny(Option<Child>);
 
 impl CargoDeny {
     pub(crate) fn begin() -> Result<Self> {
-        let install = missing("deny").map(|install| {
-            let mut patient = command("nice", &["-n", "19"]);
-            patient.arg(install.get_program()).args(install.get_args());
-            patient.envs(install.get_envs().filter_map(|(name, value)| Some((name, value?)))).spawn()
-        });
+        let install = missing("deny").map(|install| patient(&install).spawn());
         Ok(Self(install.transpose()?))
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct FactorAnswer {
     user: Option<String>,
     /// Its id.
     id: String,
-    /// `totp` or `hotp`.
+    /// `totp`, `hotp` or `email`.
     kind: String,
     /// What the user calls it.
     label: String,
@@ -29,6 +29,9 @@ pub(crate) struct FactorAnswer {
     /// When a code of it was last accepted (RFC 3339).
     #[schema(format = DateTime, required)]
     last_used_at: Option<String>,
+    /// Where its codes are sent, masked, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
     /// Until when a pending factor can be confirmed (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -63,6 +66,7 @@ impl From<&Factor> for FactorAnswer {
             state: state.to_owned(),
             created_at: factor.created_at.to_string(),
             last_used_at: factor.last_used_at.map(|at| at.to_string()),
+            destination: factor.address().map(|address| address.destination.clone()),
             expires_at,
             ahead_until: None,
         }

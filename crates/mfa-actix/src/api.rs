@@ -7,12 +7,14 @@ use std::time::Duration;
 use actix_web::web::{Data, ServiceConfig};
 use mfa_domain::ports::{ApiKeyStore, Clock};
 use mfa_domain::{Mfa, TenantSettings};
+use tokio::sync::Semaphore;
 
 use crate::clocks::Clocks;
 use crate::key_use::KeyUses;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::openapi::{self, openapi_json};
 use crate::readiness::Readiness;
+use crate::routes::challenges::MAX_WAITING;
 use crate::routes::{self, Part};
 use crate::state::State;
 use crate::throttling::Throttling;
@@ -47,6 +49,7 @@ impl Api {
             tenants: TenantSettings::default(),
             request_timeout,
             metrics: None,
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         };
         Self { state }
     }

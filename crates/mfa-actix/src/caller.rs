@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Path;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use mfa_domain::ports::{ApiKey, Scope};
-use mfa_domain::{AccountKey, Actor, FactorId, TenantId};
+use mfa_domain::{AccountKey, Actor, ChallengeId, FactorId, TenantId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -106,6 +106,29 @@ impl FromRequest for FactorPath {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let path = Path::<FactorSegment>::extract(request).into_inner();
+        let id = path.ok().and_then(|path| path.id.parse().ok());
+        ready(id.map(Self).ok_or_else(|| ProblemCode::NotFound.into()))
+    }
+}
+
+/// The challenge that a path names. An id that nobody gave out is not there.
+pub(crate) struct ChallengePath(pub(crate) ChallengeId);
+
+/// The segment of a path that names a challenge.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ChallengeSegment {
+    /// The id of the challenge.
+    #[param(example = "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5")]
+    id: String,
+}
+
+impl FromRequest for ChallengePath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let path = Path::<ChallengeSegment>::extract(request).into_inner();
         let id = path.ok().and_then(|path| path.id.parse().ok());
         ready(id.map(Self).ok_or_else(|| ProblemCode::NotFound.into()))
     }

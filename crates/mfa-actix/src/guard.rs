@@ -66,7 +66,7 @@ async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Re
     // Who may not call spends nothing of a user's.
     let charged = if may { charged } else { Charged::Nothing };
     let account = match charged {
-        Charged::Nothing => None,
+        Charged::Nothing | Charged::Challenge => None,
         Charged::User | Charged::Change => User::extract(request.request()).await.ok(),
     };
     let keys = keys(&key, charged, account.as_ref().map(|User(account)| account));
@@ -97,9 +97,7 @@ fn keys(caller: &ApiKey, charged: Charged, account: Option<&AccountKey>) -> Vec<
         if charged == Charged::Change {
             keys.push(ThrottleKey::change(account));
         }
-        if charged != Charged::Nothing {
-            keys.push(ThrottleKey::user(account));
-        }
+        keys.push(ThrottleKey::user(account));
     }
     keys.push(ThrottleKey::api_key(&caller.tenant, &caller.id));
     keys.push(ThrottleKey::tenant(&caller.tenant));
@@ -129,7 +127,8 @@ mod tests {
             last_used_at: None,
         };
         for (charged, account, expected) in [
-            (Charged::Nothing, Some(&alice), &[][..]),
+            (Charged::Nothing, None, &[][..]),
+            (Charged::Challenge, None, &[][..]),
             (Charged::User, Some(&alice), &[ThrottleKind::User][..]),
             (Charged::Change, Some(&alice), &[ThrottleKind::Change, ThrottleKind::User][..]),
             (Charged::Change, None, &[][..]),

@@ -8,8 +8,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
 use crate::routes::{
-    Access, Row, TABLE, admin, backup_codes, confirm, enrol, events, factor, health, resynchronise, set_back,
-    status, verify,
+    Access, Row, TABLE, admin, backup_codes, challenges, confirm, enrol, events, factor, health,
+    resynchronise, set_back, status, verify,
 };
 
 mod problems;
@@ -49,6 +49,11 @@ pub(crate) fn document(title: &str) -> String {
         factor::revoke,
         resynchronise::resynchronise,
         verify::verify,
+        challenges::begin,
+        challenges::status,
+        challenges::verify,
+        challenges::resend,
+        challenges::cancel,
         backup_codes::issue,
         admin::unlock,
         admin::reset,

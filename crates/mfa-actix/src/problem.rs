@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use mfa_domain::mfa::{ChangeError, EnrolError};
 use mfa_domain::otp_core::uri::Name;
-use mfa_domain::ports::Scope;
+use mfa_domain::ports::{InvalidRecipient, Scope};
 use mfa_domain::{Assurance, CodeRejection, PolicyDenial, Timestamp, Undecided};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -49,6 +49,8 @@ pub enum ProblemCode {
     NotFound,
     /// What was answered was answered, denied or cancelled before, was guessed at too often, or has expired.
     ChallengeOver,
+    /// Nothing can be sent to the address.
+    DeliveryRefused,
     /// The change needs a fresh verification by an existing factor.
     ProofRequired,
     /// The user has as many factors as allowed.
@@ -120,7 +122,7 @@ pub(crate) struct ProblemBody<'a> {
 
 impl ProblemCode {
     /// Every kind.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::MalformedCode,
         Self::InvalidCode,
         Self::Locked,
@@ -130,6 +132,7 @@ impl ProblemCode {
         Self::AlreadyActive,
         Self::NotFound,
         Self::ChallengeOver,
+        Self::DeliveryRefused,
         Self::ProofRequired,
         Self::TooManyFactors,
         Self::HandleTaken,
@@ -169,6 +172,9 @@ impl ProblemCode {
             Self::NotFound => ("not-found", S::NOT_FOUND, "Not there"),
             Self::ChallengeOver => {
                 ("challenge-over", S::GONE, "It was answered, denied or cancelled, or has expired")
+            }
+            Self::DeliveryRefused => {
+                ("delivery-refused", S::UNPROCESSABLE_ENTITY, "Nothing can be sent to the address")
             }
             Self::ProofRequired => (
                 "proof-required",
@@ -289,6 +295,16 @@ impl Problem {
         Self::new(code)
     }
 
+    /// Why an address could not be enrolled at `now`.
+    pub(crate) fn enrolment(error: EnrolError, now: Timestamp) -> Self {
+        match error {
+            EnrolError::Refused(PolicyDenial::Locked { until }) => {
+                Self::for_now(ProblemCode::Locked, until.since(now))
+            }
+            error => error.into(),
+        }
+    }
+
     /// The problem of a response that the framework made by itself.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let code = match status {
@@ -406,6 +422,9 @@ impl From<EnrolError> for Problem {
                 Self::invalid("account_name", error)
             }
             EnrolError::Name(error) => Self::invalid("issuer", error),
+            EnrolError::Address(InvalidRecipient(why)) => {
+                Self { detail: Some(why), ..Self::new(ProblemCode::DeliveryRefused) }
+            }
             EnrolError::Undecided(undecided) => undecided.into(),
             _ => ProblemCode::Internal.into(),
         }

@@ -17,6 +17,7 @@ use crate::state::State;
 
 pub(crate) mod admin;
 pub(crate) mod backup_codes;
+pub(crate) mod challenges;
 pub(crate) mod confirm;
 pub(crate) mod enrol;
 pub(crate) mod events;
@@ -57,6 +58,8 @@ pub(crate) enum Charged {
     User,
     /// That, and before it their quota for what the audit trail keeps for good.
     Change,
+    /// As `User`, once the challenge is read: the path does not say whose it is.
+    Challenge,
 }
 
 /// How long a call may take.
@@ -64,6 +67,8 @@ pub(crate) enum Charged {
 pub(crate) enum TimeClass {
     /// It reads, or makes one change.
     Usual,
+    /// It may be asked to wait until something changes.
+    Waiting,
     /// It gives out backup codes. Each of them takes a slow hash, and many users may enrol at the same time.
     Hashing,
 }
@@ -95,12 +100,15 @@ impl TimeClass {
     pub(crate) fn limit(self, usual: Duration) -> Duration {
         match self {
             Self::Usual => usual,
+            Self::Waiting => usual + challenges::MAX_WAIT,
             Self::Hashing => usual * 5,
         }
     }
 }
 
 const VERIFY: &[Scope] = &[Scope::Verify];
+/// A challenge is begun by a login or an enrolment.
+const EITHER: &[Scope] = &[Scope::Verify, Scope::Enrol];
 const ENROL: &[Scope] = &[Scope::Enrol];
 const ADMIN: &[Scope] = &[Scope::Admin];
 const AUDIT: &[Scope] = &[Scope::Audit];
@@ -108,8 +116,8 @@ const AUDIT: &[Scope] = &[Scope::Audit];
 /// Every route. One that is not here is not there.
 pub(crate) static TABLE: &[Row] = {
     use Access::{Key, Open};
-    use Charged::{Change, Nothing, User};
-    use TimeClass::{Hashing, Usual};
+    use Charged::{Challenge, Change, Nothing, User};
+    use TimeClass::{Hashing, Usual, Waiting};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const PATCH: Method = Method::PATCH;
@@ -132,6 +140,15 @@ pub(crate) static TABLE: &[Row] = {
         }),
         row(POST, "/v1/users/{user}/factors/{id}/set-back", Key(ADMIN, Nothing), Usual, || {
             post().to(set_back::set_back)
+        }),
+        row(POST, "/v1/users/{user}/challenges", Key(VERIFY, User), Usual, || post().to(challenges::begin)),
+        row(GET, "/v1/challenges/{id}", Key(EITHER, Nothing), Waiting, || get().to(challenges::status)),
+        row(DELETE, "/v1/challenges/{id}", Key(EITHER, Challenge), Usual, || delete().to(challenges::cancel)),
+        row(POST, "/v1/challenges/{id}/verify", Key(VERIFY, Challenge), Usual, || {
+            post().to(challenges::verify)
+        }),
+        row(POST, "/v1/challenges/{id}/resend", Key(EITHER, Challenge), Usual, || {
+            post().to(challenges::resend)
         }),
         row(POST, "/v1/users/{user}/backup-codes", Key(ENROL, Change), Hashing, || {
             post().to(backup_codes::issue)
@@ -269,7 +286,12 @@ mod tests {
         for row in TABLE {
             let changes = row.method != Method::GET && row.path.contains("{user}");
             let expected = match row.access {
-                Access::Key(scopes, charged) if changes && scopes != ADMIN => charged != Charged::Nothing,
+                Access::Key(scopes, charged) if changes && scopes != ADMIN => {
+                    matches!(charged, Charged::User | Charged::Change)
+                }
+                Access::Key(_, charged) if row.path.contains("/challenges/") => {
+                    (charged == Charged::Challenge) == (row.method != Method::GET)
+                }
                 Access::Key(_, charged) => charged == Charged::Nothing,
                 Access::Open => true,
             };

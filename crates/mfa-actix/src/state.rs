@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use mfa_domain::ports::{ApiKeyStore, Clock};
 use mfa_domain::{Mfa, TenantSettings};
+use tokio::sync::Semaphore;
 
 use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
@@ -26,4 +27,6 @@ pub(crate) struct State {
     pub(crate) tenants: TenantSettings,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,
+    /// Room for calls that wait for a change.
+    pub(crate) waiting: Arc<Semaphore>,
 }

@@ -28,7 +28,10 @@ const THROTTLE_TIMEOUT: Duration = Duration::from_millis(250);
 /// hashed. The narrowest bucket is charged first: what is refused for one user
 /// costs the API key and the tenant nothing, so a flood of one user leaves the others theirs.
 ///
-/// If the throttle fails, or takes longer than a quarter of a second, the request goes on: what
+/// Messages are charged apart from requests: to the user, the address and the tenant. If the throttle fails, none is sent,
+/// since each costs somebody money or patience.
+///
+/// Otherwise, if the throttle fails, or takes longer than a quarter of a second, the request goes on: what
 /// guards codes is the account's own budget. The throttle is then left alone for a second, so that a
 /// throttle that hangs does not slow every request down, and is tried by one request before all others.
 ///
@@ -64,6 +67,13 @@ pub struct Quotas {
     /// Backup codes that are tried for one user, right or wrong, each of which costs a slow hash.
     /// Default 20 in an hour: one in three minutes.
     pub backup_code: Quota,
+    /// Messages to one user. Default 20 in an hour: one in three minutes.
+    pub message: Quota,
+    /// Messages to one address, whoever's it is; two addresses that differ in case are one. Default 20 in an hour: one in
+    /// three minutes.
+    pub recipient: Quota,
+    /// Messages to all users of one tenant. Default 10,000 in an hour: some three a second.
+    pub tenant_messages: Quota,
     /// Requests without a valid API key from one client address. Default 1,000 in a quarter of an
     /// hour: one a second. Requests with a valid key are not counted, wherever they are from.
     pub address: Quota,
@@ -115,6 +125,21 @@ impl Throttling {
             metrics::counter!("mfa_throttle_skipped_total").increment(1);
             return Ok(());
         }
+        match self.try_charge(now, keys).await {
+            Ok(verdict) => verdict,
+            Err(failure) => {
+                tracing::error!(error = %Chain(&failure), "could not throttle; the request goes on");
+                Ok(())
+            }
+        }
+    }
+
+    /// The same; an error if the throttle failed, which is then left alone for a while.
+    async fn try_charge(
+        &self,
+        now: Timestamp,
+        keys: &[ThrottleKey],
+    ) -> Result<Result<(), Problem>, StoreError> {
         let charges = async {
             for key in keys {
                 let quota = self.quotas.of(key.kind());
@@ -128,15 +153,38 @@ impl Throttling {
         let failure = match tokio::time::timeout(THROTTLE_TIMEOUT, charges).await {
             Ok(Ok(verdict)) => {
                 self.breaker.close();
-                return verdict;
+                return Ok(verdict);
             }
             Ok(Err(error)) => error,
             Err(late) => StoreError::new(late),
         };
         self.breaker.open();
         metrics::counter!("mfa_throttle_errors_total").increment(1);
-        tracing::error!(error = %Chain(&failure), "could not throttle; the request goes on");
-        Ok(())
+        Err(failure)
+    }
+
+    /// Charges a call about a challenge to the user whose it is.
+    pub(crate) async fn charge_user(&self, now: Timestamp, account: &AccountKey) -> Result<(), Problem> {
+        self.charge(now, &[ThrottleKey::user(account)]).await
+    }
+
+    /// Charges a message that is to be sent; without the throttle none is.
+    pub(crate) async fn charge_message(
+        &self,
+        now: Timestamp,
+        account: &AccountKey,
+        recipient: ThrottleKey,
+    ) -> Result<(), Problem> {
+        let keys = [ThrottleKey::message(account), recipient, ThrottleKey::tenant_messages(&account.tenant)];
+        let charged = if self.breaker.admits() {
+            self.try_charge(now, &keys).await
+        } else {
+            Err(StoreError::new("the throttle failed within the last second"))
+        };
+        charged.unwrap_or_else(|failure| {
+            tracing::error!(error = %Chain(&failure), "could not throttle; nothing is sent");
+            Err(ProblemCode::Unavailable.into())
+        })
     }
 
     /// Charges a backup code that is tried.
@@ -177,6 +225,9 @@ impl Quotas {
             ThrottleKind::ApiKey => self.api_key,
             ThrottleKind::Change | ThrottleKind::Replay => self.change,
             ThrottleKind::BackupCode => self.backup_code,
+            ThrottleKind::Message => self.message,
+            ThrottleKind::Recipient => self.recipient,
+            ThrottleKind::TenantMessages => self.tenant_messages,
             ThrottleKind::Address => self.address,
             _ => self.user,
         }
@@ -198,6 +249,9 @@ impl Default for Quotas {
                 user: quota(6000, Duration::from_mins(10)),
                 change: quota(60, Duration::from_hours(1)),
                 backup_code: quota(20, Duration::from_hours(1)),
+                message: quota(20, Duration::from_hours(1)),
+                recipient: quota(20, Duration::from_hours(1)),
+                tenant_messages: quota(10_000, Duration::from_hours(1)),
                 address: quota(1000, Duration::from_mins(15)),
             }
         }

@@ -156,7 +156,8 @@ fn address(request: &Request, factors: &[String]) -> String {
 /// What no schema says: which members belong together, what a secret is worth, and which ids were given out.
 fn is_of_the_form(error: &Value) -> bool {
     let message = error["message"].as_str().unwrap();
-    let together = message.contains("belongs to") || (error["field"] == "reason" && message == "is missing");
+    let needed = error["field"] == "reason" || error["field"] == "address";
+    let together = message.contains("belongs to") || (needed && message == "is missing");
     !together && message != "is no id of an event of this tenant" && error["field"] != "secret"
 }
 

@@ -59,6 +59,31 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
+/// An address, and what is done with the codes that are sent there.
+async fn challenges(host: &mut Host) {
+    let address = json!({ "kind": "email", "label": "Mail", "address": "eve@example.com" });
+    let offered = host.call(FACTORS, Some(address), 201).await.json();
+    let (id, code) = (text(&offered["factor"]["id"]), host.world.sent_code().await);
+    host.call_at(CONFIRM, &[("{id}", &id)], Some(json!({ "code": code })), 200).await;
+    host.call("GET /v1/users/{user}", None, 200).await;
+    for body in [json!({ "factor": id }), json!({ "kind": "email", "purpose": "verify" })] {
+        let begun = host.call("POST /v1/users/{user}/challenges", Some(body), 201).await.json();
+        let challenge = text(&begun["challenge"]["id"]);
+        let at = [("{id}", challenge.as_str())];
+        host.call_at("GET /v1/challenges/{id}", &at, None, 200).await;
+        host.call_at("POST /v1/challenges/{id}/resend", &at, None, 202).await;
+        let code = host.world.sent_code().await;
+        let verify = "POST /v1/challenges/{id}/verify";
+        host.call_at(verify, &at, Some(json!({ "code": code })), 200).await;
+        host.call_at(verify, &at, Some(json!({ "code": code })), 410).await;
+        host.call_at("DELETE /v1/challenges/{id}", &at, None, 410).await;
+    }
+    let begun = host.call("POST /v1/users/{user}/challenges", Some(json!({ "factor": id })), 201).await;
+    let challenge = text(&begun.json()["challenge"]["id"]);
+    host.call_at("DELETE /v1/challenges/{id}", &[("{id}", &challenge)], None, 204).await;
+    host.call_at("DELETE /v1/users/{user}/factors/{id}", &[("{id}", &id)], None, 204).await;
+}
+
 #[actix_web::test]
 async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     let mut world = world().await;
@@ -100,6 +125,7 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     host.call_at(set_back, &[("{id}", &id)], Some(json!({ "reason": "a wrong clock" })), 200).await;
     let user = host.call("GET /v1/users/{user}", None, 200).await.json();
     assert_eq!(user["factors"][0]["ahead_until"], Value::Null, "{user}");
+    challenges(&mut host).await;
     let token = json!({ "kind": "hotp", "label": "Token", "counter": 5, "secret_encoding": "hex",
         "secret": "3132333435363738393031323334353637383930", "imported": true, "reason": "bought" });
     let imported = host.call(FACTORS, Some(token), 201).await.json();

@@ -10,10 +10,10 @@ use actix_web::{App, web};
 use mfa_actix::Api;
 use mfa_actix::api_key::PlainApiKey;
 use mfa_actix::throttling::Throttling;
-use mfa_domain::TenantId;
 use mfa_domain::ports::{ApiKeyStore, Clock, Scope};
-use mfa_store_memory::{MemoryStore, MemoryThrottle};
-use mfa_testkit::{FailingStore, FakeVault, ManualClock, ports};
+use mfa_domain::{Actor, Mfa, Policies, TenantId};
+use mfa_store_memory::{MemoryChallenges, MemoryStore, MemoryThrottle};
+use mfa_testkit::{FailingStore, FakeVault, ListSender, ManualClock, ports};
 use serde_json::Value;
 
 pub(crate) struct World {
@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<FailingStore>,
     pub(crate) vault: Arc<FakeVault>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) sender: Arc<ListSender>,
+    pub(crate) mfa: Arc<Mfa>,
 }
 
 /// What was answered.
@@ -48,11 +50,23 @@ pub(crate) async fn world_with(throttling: Throttling) -> World {
     memory.insert(&record).await.unwrap();
     // Refusals are hardly held back, or tests would wait for them.
     let throttling = throttling.refusal_delay(Duration::from_millis(10));
-    let api = Api::new(Arc::new(test.mfa()), memory, throttling);
-    World { api, key: plain.expose().to_owned(), store, vault: test.vault, clock: test.clock }
+    let sender = Arc::new(ListSender::default());
+    let ports = test.ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
+    let mfa = Arc::new(Mfa::new(ports, Policies::default()).unwrap());
+    let api = Api::new(Arc::clone(&mfa), memory, throttling);
+    let (key, vault, clock) = (plain.expose().to_owned(), test.vault, test.clock);
+    World { api, key, store, vault, clock, sender, mfa }
 }
 
 impl World {
+    /// Sends what is queued; the code of the latest message.
+    pub(crate) async fn sent_code(&self) -> String {
+        for message in self.mfa.claim_messages(100).await.unwrap() {
+            self.mfa.deliver(&Actor::admin("courier"), message).await.unwrap();
+        }
+        self.sender.sent().last().unwrap().code.clone()
+    }
+
     /// Calls an application that embeds the API below `/mfa`.
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let api = self.api.clone();

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::audit::{AuditEvent, AuditHead, EventKind};
 use crate::policy::{GuardedChange, Proof};
-use crate::{AccountKey, Actor, Data, FactorId, Handle, Label, Policies, Timestamp};
+use crate::{AccountKey, Actor, Data, FactorId, Handle, Label, Message, Policies, Timestamp};
 
 pub mod answers;
 pub mod attempts;
@@ -170,6 +170,7 @@ pub struct Delta {
     answers: KeptAnswers,
     answers_changed: bool,
     handles: Vec<HandleChange>,
+    messages: Vec<Message>,
     data: Option<Data>,
 }
 
@@ -213,6 +214,7 @@ impl Account {
             answers: self.answers.at(context.now),
             answers_before: self.answers.len(),
             handles: Vec::new(),
+            messages: Vec::new(),
             data: None,
         }
     }
@@ -230,11 +232,13 @@ impl Account {
             answers_changed: answers.len() != self.answers.len(),
             answers,
             handles: Vec::new(),
+            messages: Vec::new(),
             data: None,
         }
     }
 
-    /// Makes the change. This is what every store's `commit` amounts to, but for handles, which are in no account.
+    /// Makes the change. This is what every store's `commit` amounts to, but for handles and messages, which are in no
+    /// account.
     pub fn apply(&mut self, delta: &Delta) {
         if let Some(factors) = &delta.factors {
             self.factors.clone_from(factors);
@@ -347,6 +351,17 @@ impl Delta {
         &self.handles
     }
 
+    /// The messages to queue, or to put in the place of those of the same ids.
+    #[must_use]
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Queues a message in the same commit.
+    pub(crate) fn queue(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+
     /// The account's [data](Account::data) from now on, if they are others than before.
     #[must_use]
     pub const fn data(&self) -> Option<&Data> {
@@ -390,6 +405,7 @@ pub struct Draft<'a> {
     /// How many there were: a draft only takes some away.
     answers_before: usize,
     handles: Vec<HandleChange>,
+    messages: Vec<Message>,
     data: Option<Data>,
 }
 
@@ -414,6 +430,12 @@ impl Draft<'_> {
     /// Gives up a handle of the account.
     pub fn release(&mut self, handle: Handle) {
         self.handles.push(HandleChange::Release(handle));
+    }
+
+    /// Queues a message, or puts it in the place of the one of the same id.
+    pub fn message(&mut self, message: Message) {
+        self.messages.retain(|other| other.id != message.id);
+        self.messages.push(message);
     }
 
     /// Puts other [data](Account::data) in the place of the account's.
@@ -465,6 +487,7 @@ impl Draft<'_> {
             answers,
             answers_before,
             handles,
+            messages,
             data,
         } = self;
         let answers_changed = answers.len() != answers_before;
@@ -480,6 +503,7 @@ impl Draft<'_> {
             answers,
             answers_changed,
             handles,
+            messages,
             data,
         })
     }

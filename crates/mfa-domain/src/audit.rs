@@ -73,8 +73,10 @@ pub enum EventKind {
     FactorAhead,
     /// A factor's secret was sealed anew with the newest key.
     SecretResealed,
-    /// A code was made, and is sent to an address of the user.
+    /// A code was made, and is queued for an address of the user.
     CodeSent,
+    /// A code that was to be sent was given up: refused, or its time was over.
+    CodeNotSent,
     /// A code was accepted.
     Verified,
     /// A code was evaluated and refused; the only event that costs an attempt.
@@ -98,7 +100,7 @@ pub enum EventKind {
 }
 
 /// The kinds and their names, in one place.
-const KINDS: [(EventKind, &str); 20] = [
+const KINDS: [(EventKind, &str); 21] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
     (EventKind::FactorActivated, "factor_activated"),
@@ -110,6 +112,7 @@ const KINDS: [(EventKind, &str); 20] = [
     (EventKind::FactorAhead, "factor_ahead"),
     (EventKind::SecretResealed, "secret_resealed"),
     (EventKind::CodeSent, "code_sent"),
+    (EventKind::CodeNotSent, "code_not_sent"),
     (EventKind::Verified, "verified"),
     (EventKind::VerificationFailed, "verification_failed"),
     (EventKind::Replayed, "replayed"),

@@ -227,6 +227,23 @@ impl ChallengeKind {
         }
     }
 
+    /// The name of the kind of factor that answers it.
+    #[must_use]
+    pub fn factor_kind(&self) -> &str {
+        match self {
+            Self::EmailCode => "email",
+            Self::SmsCode => "sms",
+            Self::WebauthnRegistration | Self::WebauthnAuthentication => "passkey",
+            Self::Push | Self::Other(_) => self.as_str(),
+        }
+    }
+
+    /// Whether a code is sent for it.
+    #[must_use]
+    pub const fn is_sent(&self) -> bool {
+        matches!(self, Self::EmailCode | Self::SmsCode)
+    }
+
     /// The kind of that name; [`ChallengeKind::Other`] if this version knows none.
     #[must_use]
     pub fn from_name(name: &str) -> Self {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use event_listener::Event;
 use otp_core::{SecretError, UriError};
 use thiserror::Error;
 
@@ -11,7 +12,7 @@ use crate::audit::{AuditEvent, EventKind};
 use crate::keyed_lock::{KeyGuard, KeyedLock};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{
-    Commit, EntropyError, EventPage, EventQuery, HasherError, Ports, SenderError, StoreError, VaultError,
+    Commit, EntropyError, EventPage, EventQuery, HasherError, InvalidRecipient, Ports, StoreError, VaultError,
 };
 use crate::{AccountKey, Actor, Delta, SubmittedCode, Timestamp, Version, Versioned};
 
@@ -19,6 +20,7 @@ mod administer;
 mod backup_codes;
 mod call;
 mod challenges;
+mod deliver;
 mod enrol;
 mod enrol_address;
 mod latest_commit;
@@ -30,6 +32,7 @@ mod verify;
 pub use backup_codes::PlainBackupCodes;
 pub use call::{Call, Earlier, Keep, Reply};
 pub use challenges::{BegunChallenge, ChallengeStatus};
+pub use deliver::Delivered;
 pub use enrol::{Confirmation, Enrolment, EnrolmentWarning, NewFactor};
 pub use enrol_address::{AddressEnrolment, NewAddress};
 pub use status::Status;
@@ -38,7 +41,7 @@ pub use status::Status;
 ///
 /// Within one process requests for one account queue, so this many other processes must have won
 /// in the meantime.
-const MAX_TRIES: usize = 16;
+const MAX_TRIES: usize = 64;
 
 /// Multi-factor authentication for the users of one or more tenants.
 ///
@@ -52,6 +55,7 @@ pub struct Mfa {
     policies: Policies,
     turns: KeyedLock<AccountKey>,
     latest_commit: LatestCommit,
+    queued: Event,
 }
 
 /// It could not be decided, or nobody can tell whether what was decided was recorded: either way
@@ -74,9 +78,6 @@ pub enum Undecided {
     /// There was no randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// A code could not be sent.
-    #[error(transparent)]
-    Sender(#[from] SenderError),
     /// Somebody else changed the account each time that it was tried, or the same call came first.
     #[error("too many others changed the account at the same time")]
     Busy,
@@ -98,6 +99,9 @@ pub enum EnrolError {
     /// The issuer or account name cannot be in an `otpauth` URI.
     #[error(transparent)]
     Name(#[from] UriError),
+    /// Nothing can be sent to the address.
+    #[error(transparent)]
+    Address(#[from] InvalidRecipient),
     /// It could not be decided.
     #[error(transparent)]
     Undecided(#[from] Undecided),
@@ -123,7 +127,8 @@ impl Mfa {
     /// cannot be reached is no budget.
     pub fn new(ports: Ports, policies: Policies) -> Result<Self, InvalidPolicy> {
         policies.validate()?;
-        Ok(Self { ports, policies, turns: KeyedLock::new(), latest_commit: LatestCommit::default() })
+        let (turns, latest_commit, queued) = (KeyedLock::new(), LatestCommit::default(), Event::new());
+        Ok(Self { ports, policies, turns, latest_commit, queued })
     }
 
     /// The ports it works on.
@@ -253,12 +258,17 @@ impl<'a> Transaction<'a> {
             delta.keep(kept);
         }
         self.mfa.reseal_answers(self.key, &mut delta).await;
-        let Mfa { ports, latest_commit, .. } = self.mfa;
+        let Mfa { ports, latest_commit, queued, .. } = self.mfa;
         let commit = ports.accounts.commit(self.key, self.version, &delta).await;
         latest_commit.record(commit.is_err().then(|| ports.clock.now()));
         let commit = commit?;
         match commit {
-            Commit::Won => tell(delta.events()),
+            Commit::Won => {
+                tell(delta.events());
+                if !delta.messages().is_empty() {
+                    queued.notify(1);
+                }
+            }
             Commit::Conflict => {}
             Commit::HandleTaken => return Err(Undecided::HandleTaken),
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::account::CallId;
-use crate::{AccountKey, Challenge, FactorId, FactorKind, UserId};
+use crate::{AccountKey, Challenge, FactorId, FactorKind, MessageId, UserId};
 
 /// An encrypted secret, and the name of the key that opens it.
 ///
@@ -44,6 +44,13 @@ pub enum SealContext<'a> {
     /// What a challenge holds, such as the digest of the code that was sent. All that the challenge is bound to is part
     /// of it; its progress and when it was made are not.
     Challenge(&'a Challenge),
+    /// What a message says, and where it goes.
+    Message {
+        /// Whose account it is about.
+        account: &'a AccountKey,
+        /// Which message.
+        id: MessageId,
+    },
 }
 
 impl SealContext<'_> {
@@ -64,6 +71,10 @@ impl SealContext<'_> {
             Self::Answer { account: AccountKey { tenant, user }, call } => {
                 parts(b"mfa answer v1", &[tenant.as_str().as_bytes(), user.as_str().as_bytes(), &call.0])
             }
+            Self::Message { account: AccountKey { tenant, user }, id } => parts(
+                b"mfa message v1",
+                &[tenant.as_str().as_bytes(), user.as_str().as_bytes(), id.as_bytes()],
+            ),
             Self::Challenge(challenge) => {
                 let Challenge { id, tenant, user, factor, kind, purpose, caller, expires_at, .. } = challenge;
                 parts(
@@ -134,7 +145,8 @@ mod tests {
             let factor = FactorId::fresh(Timestamp::default(), &[0; 10]);
             let secret = SealContext::Factor { account: &account, factor, kind: &FactorKind::Totp };
             let answer = SealContext::Answer { account: &account, call: CallId([0; 32]) };
-            [secret, answer].map(|context| context.associated_data())
+            let message = SealContext::Message { account: &account, id: MessageId::from_entropy([0; 16]) };
+            [secret, answer, message].map(|context| context.associated_data())
         };
         let (all, others) = (data("ab", "c"), data("a", "bc"));
         let all: Vec<_> = all.iter().chain(&others).collect();

@@ -3,7 +3,9 @@
 use mfa_domain::mfa::{NewAddress, NewFactor};
 use mfa_domain::otp_core::Code;
 use mfa_domain::ports::EventQuery;
-use mfa_domain::{AccountKey, Actor, ChallengeId, FactorId, Label, Mfa, Reason, SubmittedCode};
+use mfa_domain::{
+    AccountKey, Actor, ChallengeId, FactorId, Label, Message, Mfa, Reason, SubmittedCode, Versioned,
+};
 
 const fn send<T: Send>(_: &T) {}
 
@@ -26,6 +28,7 @@ fn use_cases(
     label: &Label,
     reason: &Reason,
     query: &EventQuery,
+    message: Versioned<Message>,
 ) {
     send(&mfa.begin_enrolment(key, actor, new));
     send(&mfa.import_factor(key, actor, known, reason));
@@ -42,6 +45,9 @@ fn use_cases(
     send(&mfa.answer_challenge(&key.tenant, actor, challenge, codes[0]));
     send(&mfa.resend_challenge(&key.tenant, actor, challenge));
     send(&mfa.cancel_challenge(&key.tenant, actor, challenge));
+    send(&mfa.claim_messages(1));
+    send(&mfa.deliver(actor, message));
+    send(&mfa.message_queued());
     send(&mfa.status(key));
     send(&mfa.check_ready());
     send(&mfa.unlock(key, actor, reason));

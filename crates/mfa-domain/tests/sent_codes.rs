@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::account::CallId;
-use mfa_domain::mfa::{Call, Earlier, EnrolError, Keep, NewAddress, Reply};
+use mfa_domain::mfa::{Call, Delivered, Earlier, EnrolError, Keep, NewAddress, Reply};
 use mfa_domain::otp_core::Code;
+use mfa_domain::policy::StandardEnrolment;
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ChallengeStore, CodeMessage, Commit, EventPage, EventQuery,
-    Sender, SenderError, StoreError,
+    InvalidRecipient, Outbox, Sender, SenderError, StoreError,
 };
 use mfa_domain::{
     Account, AccountKey, Actor, Address, AuditHead, Challenge, ChallengeId, CodeRejection, Delta, EventKind,
-    FactorId, Handle, KeyId, Label, Mfa, Policies, Progress, TenantId, Undecided, UserId, Verdict, Version,
-    Versioned,
+    FactorId, FactorKind, Handle, KeyId, Label, Message, Mfa, Policies, PolicyDenial, Progress, TenantId,
+    Timestamp, Undecided, UserId, Verdict, Version, Versioned,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
-use mfa_testkit::{EveryKind, FailingStore, Fault, ListSender, TotpUser, ports, submitted};
+use mfa_testkit::mocks::MockAccountStore;
+use mfa_testkit::{
+    EveryKind, FailingStore, Fault, ListSender, ManualClock, SendFailure, TotpUser, ports, submitted,
+};
 
 fn alice() -> AccountKey {
     AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap())
@@ -78,6 +82,7 @@ struct World {
     accounts: Arc<FailingStore>,
     challenges: Arc<Flaky>,
     sender: Arc<ListSender>,
+    clock: Arc<ManualClock>,
     mfa: Mfa,
     factor: FactorId,
 }
@@ -86,21 +91,56 @@ struct World {
 async fn world() -> World {
     let accounts = Arc::new(FailingStore::new(Arc::new(MemoryStore::default())));
     let (challenges, sender) = (Arc::new(Flaky::default()), Arc::new(ListSender::default()));
-    let ports = ports(accounts.clone()).ports.challenges(challenges.clone()).sender(sender.clone());
+    let test = ports(accounts.clone());
+    let ports = test.ports.challenges(challenges.clone()).sender(sender.clone());
     let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
     let mfa = Mfa::new(ports, policies).unwrap();
     let factor = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap().factor.id;
+    assert_eq!(deliver(&mfa).await, [Delivered::Sent]);
     let code = sender.latest(&alice()).unwrap().code;
     let confirmed = mfa.confirm(&alice(), &shop(), factor, &submitted(&code)).await.unwrap();
     assert!(matches!(confirmed, Verdict::Accepted(_)), "{confirmed:?}");
-    World { accounts, challenges, sender, mfa, factor }
+    World { accounts, challenges, sender, clock: test.clock, mfa, factor }
+}
+
+/// Delivers all that is queued and due; gives what became of each.
+async fn deliver(mfa: &Mfa) -> Vec<Delivered> {
+    let mut delivered = Vec::new();
+    for message in mfa.claim_messages(1000).await.unwrap() {
+        delivered.push(mfa.deliver(&courier(), message).await.unwrap());
+    }
+    delivered
+}
+
+fn courier() -> Actor {
+    Actor::admin("courier")
 }
 
 impl World {
     async fn begin(&self) -> (ChallengeId, Code) {
+        let id = self.queue().await;
+        assert_eq!(deliver(&self.mfa).await, [Delivered::Sent]);
+        (id, Code::parse(&self.sender.latest(&alice()).unwrap().code).unwrap())
+    }
+
+    /// Begins a challenge whose code nobody has sent yet.
+    async fn queue(&self) -> ChallengeId {
         let begun = self.mfa.begin_challenge(&alice(), &shop(), self.factor).await.unwrap();
         let Verdict::Accepted(begun) = begun else { panic!("{begun:?}") };
-        (begun.challenge.id, Code::parse(&self.sender.latest(&alice()).unwrap().code).unwrap())
+        begun.challenge.id
+    }
+
+    /// Claims the only message that is due.
+    async fn claim(&self) -> Versioned<Message> {
+        let mut claimed = self.mfa.claim_messages(1000).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        claimed.remove(0)
+    }
+
+    /// The codes that were sent for a challenge.
+    fn codes_of(&self, id: ChallengeId) -> Vec<String> {
+        let sent = self.sender.sent().into_iter();
+        sent.filter(|message| message.challenge == id).map(|message| message.code).collect()
     }
 
     async fn answer(&self, id: ChallengeId, code: &Code) -> Result<Verdict, Undecided> {
@@ -146,11 +186,11 @@ async fn whatever_fails_under_an_answer_accepts_nothing() {
 }
 
 #[tokio::test]
-async fn what_fails_before_the_commit_sends_nothing() {
+async fn what_fails_before_the_commit_queues_nothing() {
     let world = world().await;
     let sent = world.sender.sent().len();
     let try_it = async || world.mfa.begin_challenge(&alice(), &shop(), world.factor).await;
-    for fault in [Fault::Load, Fault::Commit, Fault::LostAnswer, Fault::Conflict] {
+    for fault in [Fault::Load, Fault::Commit, Fault::Conflict] {
         world.accounts.set(fault);
         let begun = try_it().await;
         assert!(begun.is_err(), "{fault:?}: {begun:?}");
@@ -159,39 +199,200 @@ async fn what_fails_before_the_commit_sends_nothing() {
     world.challenges.fails.store(PUT, Ordering::SeqCst);
     let begun = try_it().await;
     assert!(matches!(begun, Err(Undecided::Store(_))), "{begun:?}");
-    assert_eq!(world.sender.sent().len(), sent);
+    assert!(deliver(&world.mfa).await.is_empty());
+    // A commit whose answer is lost has queued a code: it is sent, and nobody knows what it answers.
+    world.challenges.fails.store(NOTHING, Ordering::SeqCst);
+    world.accounts.set(Fault::LostAnswer);
+    let begun = try_it().await;
+    assert!(matches!(begun, Err(Undecided::Store(_))), "{begun:?}");
+    world.accounts.set(None);
+    assert_eq!(deliver(&world.mfa).await, [Delivered::Sent]);
+    assert_eq!(world.sender.sent().len(), sent + 1);
+}
+
+/// Whoever has sent a code and cannot say so leaves it to the next, who sends the same one.
+#[tokio::test]
+async fn what_fails_under_a_delivery_is_made_up_for() {
+    // How often it is delivered again, and sent in all: without the account nothing is sent.
+    for (fault, again, sent) in [(Fault::Commit, 1, 2), (Fault::Everything, 1, 1), (Fault::LostAnswer, 0, 1)]
+    {
+        let world = world().await;
+        let id = world.queue().await;
+        let claimed = world.claim().await;
+        world.accounts.set(fault);
+        let delivered = world.mfa.deliver(&courier(), claimed).await;
+        assert!(matches!(delivered, Err(Undecided::Store(_))), "{fault:?}: {delivered:?}");
+        world.accounts.set(None);
+        assert!(deliver(&world.mfa).await.is_empty(), "{fault:?}: it is claimed");
+        world.clock.advance(Message::CLAIM);
+        assert_eq!(deliver(&world.mfa).await, vec![Delivered::Sent; again], "{fault:?}");
+        let codes = world.codes_of(id);
+        assert_eq!(codes, vec![codes[0].clone(); sent], "{fault:?}");
+        let verdict = world.answer(id, &Code::parse(&codes[0]).unwrap()).await.unwrap();
+        assert!(matches!(verdict, Verdict::Accepted(_)), "{fault:?}: {verdict:?}");
+    }
 }
 
 #[tokio::test]
-async fn without_the_two_ports_such_a_factor_is_undecided() {
+async fn a_claim_that_fails_loses_nothing() {
+    let world = world().await;
+    for (fault, claimed) in [(Fault::Commit, false), (Fault::Everything, false), (Fault::LostAnswer, true)] {
+        world.queue().await;
+        world.accounts.set(fault);
+        let failed = world.mfa.claim_messages(1000).await;
+        assert!(matches!(failed, Err(Undecided::Store(_))), "{fault:?}: {failed:?}");
+        world.accounts.set(None);
+        if claimed {
+            assert!(deliver(&world.mfa).await.is_empty(), "{fault:?}");
+            world.clock.advance(Message::CLAIM);
+        }
+        assert_eq!(deliver(&world.mfa).await, [Delivered::Sent], "{fault:?}");
+    }
+}
+
+/// It is given up in one commit with its event: there are both or neither.
+#[tokio::test]
+async fn what_is_given_up_while_the_store_fails_is_given_up_once() {
+    for fault in [Fault::Load, Fault::Commit, Fault::Conflict, Fault::Everything, Fault::LostAnswer] {
+        let world = world().await;
+        let id = world.queue().await;
+        let claimed = world.claim().await;
+        world.sender.fail_with(SendFailure::Refused);
+        world.accounts.set(fault);
+        let delivered = world.mfa.deliver(&courier(), claimed).await;
+        assert!(delivered.is_err(), "{fault:?}: {delivered:?}");
+        world.accounts.set(None);
+        let (made, left) = if fault == Fault::LostAnswer { (1, 0) } else { (0, 1) };
+        assert_eq!(world.count(EventKind::CodeNotSent).await, made, "{fault:?}");
+        world.clock.advance(Message::CLAIM);
+        assert_eq!(deliver(&world.mfa).await, vec![Delivered::Failed; left], "{fault:?}");
+        assert_eq!(world.count(EventKind::CodeNotSent).await, 1, "{fault:?}");
+        assert!(world.codes_of(id).is_empty(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_messages_is_woken_by_one_that_is_queued_and_by_nothing_else() {
+    let world = world().await;
+    let queued = world.mfa.message_queued();
+    let mut queued = std::pin::pin!(queued);
+    let soon = Duration::from_millis(20);
+    let label = Label::new("Other").unwrap();
+    world.mfa.rename(&alice(), &shop(), world.factor, &label).await.unwrap();
+    assert!(tokio::time::timeout(soon, queued.as_mut()).await.is_err(), "a change without a message");
+    world.queue().await;
+    let woken = tokio::time::timeout(Duration::from_secs(30), queued).await;
+    assert!(woken.is_ok(), "nobody was woken");
+    // What was queued before is there to be claimed.
+    let later = world.mfa.message_queued();
+    assert!(tokio::time::timeout(soon, later).await.is_err(), "the same message");
+    assert_eq!(deliver(&world.mfa).await, [Delivered::Sent]);
+}
+
+#[tokio::test]
+async fn without_an_outbox_such_a_factor_is_undecided() {
+    let sender = Arc::new(ListSender::default());
+    let ports = ports(Arc::new(MockAccountStore::new())).ports;
+    let ports = ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
+    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
+    let mfa = Mfa::new(ports, policies).unwrap();
+    let offered = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap_err();
+    assert!(matches!(offered, EnrolError::Undecided(Undecided::Store(_))), "{offered:?}");
+    let factor = FactorId::fresh(Timestamp::default(), &[1; 10]);
+    let begun = mfa.begin_challenge(&alice(), &shop(), factor).await;
+    assert!(matches!(begun, Err(Undecided::Store(_))), "{begun:?}");
+    let claimed = mfa.claim_messages(1).await;
+    assert!(matches!(claimed, Err(Undecided::Store(_))), "{claimed:?}");
+    assert!(sender.sent().is_empty());
+}
+
+/// A sender that takes addresses of one domain.
+#[derive(Debug)]
+struct Picky;
+
+#[async_trait]
+impl Sender for Picky {
+    fn check(&self, kind: &FactorKind, to: &Address) -> Result<(), InvalidRecipient> {
+        assert_eq!(*kind, FactorKind::Email);
+        if to.expose().ends_with("@mail.example") {
+            Ok(())
+        } else {
+            Err(InvalidRecipient("not at mail.example".to_owned()))
+        }
+    }
+
+    async fn send(&self, _: &CodeMessage<'_>) -> Result<(), SenderError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_nothing_can_be_sent_to_is_not_enrolled() {
+    let ports = ports(Arc::new(MemoryStore::default())).ports;
+    let ports = ports.challenges(Arc::new(MemoryChallenges::default())).sender(Arc::new(Picky));
+    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
+    let mfa = Mfa::new(ports, policies).unwrap();
+    let elsewhere = Address::new("alice@example.com").unwrap();
+    let elsewhere = NewAddress::email(Label::new("Mail").unwrap(), elsewhere);
+    let offered = mfa.enrol_address(&alice(), &shop(), elsewhere).await.unwrap_err();
+    assert!(matches!(offered, EnrolError::Address(_)), "{offered:?}");
+    assert_eq!(offered.to_string(), "not at mail.example");
+    assert!(mfa.status(&alice()).await.unwrap().factors.is_empty());
+    assert!(mfa.claim_messages(1).await.unwrap().is_empty());
+    mfa.enrol_address(&alice(), &shop(), address()).await.unwrap();
+    assert_eq!(deliver(&mfa).await, [Delivered::Sent]);
+}
+
+#[tokio::test]
+async fn without_a_store_of_challenges_such_a_factor_is_undecided() {
     let accounts: Arc<dyn AccountStore> = Arc::new(MemoryStore::default());
     let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
     let mfa = Mfa::new(ports(accounts).ports, policies).unwrap();
     let offered = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap_err();
     assert!(matches!(offered, EnrolError::Undecided(Undecided::Store(_))), "{offered:?}");
     assert!(mfa.status(&alice()).await.unwrap().factors.is_empty());
+    assert!(deliver(&mfa).await.is_empty());
 }
 
 #[tokio::test]
-async fn the_default_policy_admits_no_address() {
-    let mfa = ports(Arc::new(MemoryStore::default())).mfa();
-    let offered = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap_err();
-    assert!(matches!(offered, EnrolError::Refused(mfa_domain::PolicyDenial::KindNotAdmitted)), "{offered:?}");
+async fn without_a_sender_codes_are_queued_until_they_expire() {
+    let test = ports(Arc::new(MemoryStore::default()));
+    let ports = test.ports.challenges(Arc::new(MemoryChallenges::default()));
+    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
+    let mfa = Mfa::new(ports, policies).unwrap();
+    mfa.enrol_address(&alice(), &shop(), address()).await.unwrap();
+    assert_eq!(deliver(&mfa).await, [Delivered::Queued]);
+    test.clock.advance(Duration::from_mins(10));
+    assert_eq!(deliver(&mfa).await, [Delivered::Failed]);
 }
 
-/// Its answer says that a code was sent to somewhere; whether it was is not kept.
 #[tokio::test]
-async fn an_enrolment_that_is_sent_again_is_made_once_and_its_code_can_be_asked_for() {
+async fn a_policy_may_admit_no_address() {
+    for email in [true, false] {
+        let enrolment = StandardEnrolment { email, ..StandardEnrolment::default() };
+        let policies = Policies { enrolment: Arc::new(enrolment), ..Policies::default() };
+        let ports = ports(Arc::new(MemoryStore::default())).ports;
+        let ports = ports.challenges(Arc::new(MemoryChallenges::default()));
+        let mfa = Mfa::new(ports, policies).unwrap();
+        match mfa.enrol_address(&alice(), &shop(), address()).await {
+            Ok(_) => assert!(email),
+            Err(EnrolError::Refused(PolicyDenial::KindNotAdmitted)) => assert!(!email),
+            Err(error) => panic!("{error:?}"),
+        }
+        assert_eq!(deliver(&mfa).await.len(), usize::from(email));
+    }
+}
+
+/// Its answer is kept in the commit that queues the code.
+#[tokio::test]
+async fn an_enrolment_that_is_sent_again_is_made_once_and_its_code_is_sent_once() {
     let world = world().await;
     let (id, code) = world.begin().await;
     assert!(matches!(world.answer(id, &code).await.unwrap(), Verdict::Accepted(_)));
     let (shop, reply) = (shop(), |_: &_| Some(Reply { bytes: b"201".to_vec().into(), secret: false }));
     let keep = || Keep { call: CallId([7; 32]), request: b"{}", reply: &reply };
-    world.sender.fail(true);
     let call = Call { actor: &shop, keep: Some(keep()) };
-    let offered = world.mfa.enrol_address(&alice(), call, address()).await.unwrap_err();
-    assert!(matches!(offered, EnrolError::Undecided(Undecided::Sender(_))), "{offered:?}");
-    world.sender.fail(false);
+    world.mfa.enrol_address(&alice(), call, address()).await.unwrap();
     let earlier = world.mfa.earlier(&alice(), CallId([7; 32]), b"{}").await.unwrap();
     assert!(matches!(earlier, Earlier::Answered(_)), "{earlier:?}");
     let call = Call { actor: &shop, keep: Some(keep()) };
@@ -199,6 +400,7 @@ async fn an_enrolment_that_is_sent_again_is_made_once_and_its_code_can_be_asked_
     assert!(matches!(again, EnrolError::Undecided(Undecided::Busy)), "{again:?}");
     let factors = world.mfa.status(&alice()).await.unwrap().factors;
     assert_eq!(factors.len(), 2, "{factors:?}");
+    assert_eq!(deliver(&world.mfa).await, [Delivered::Sent]);
 }
 
 /// A sender that takes as long as a test lets it.
@@ -220,33 +422,43 @@ impl Sender for Slow {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_sender_keeps_no_login_waiting() {
+async fn a_slow_sender_keeps_neither_an_enrolment_nor_a_login_waiting() {
     let test = ports(Arc::new(MemoryStore::default()));
     let sender = Arc::new(Slow::default());
     let ports = test.ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
     let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
     let mfa = Arc::new(Mfa::new(ports, policies).unwrap());
-    let app = TotpUser::enrol(&mfa, &alice()).await.unwrap();
+    let (key, shop) = (alice(), shop());
+    let app = TotpUser::enrol(&mfa, &key).await.unwrap();
     test.clock.advance(Duration::from_secs(30));
     let code = submitted(&app.code(mfa.ports().clock.now()));
-    assert!(matches!(mfa.verify(&alice(), &shop(), &code, None).await.unwrap(), Verdict::Accepted(_)));
-    let offer = tokio::spawn({
+    assert!(matches!(mfa.verify(&key, &shop, &code, None).await.unwrap(), Verdict::Accepted(_)));
+
+    let offered = in_time(mfa.enrol_address(&key, &shop, address())).await.unwrap();
+    assert!(!sender.asked.load(Ordering::SeqCst), "the enrolment asked the sender");
+    let delivery = tokio::spawn({
         let mfa = Arc::clone(&mfa);
-        async move { mfa.enrol_address(&alice(), &shop(), address()).await.map(drop) }
+        async move { deliver(&mfa).await }
     });
     while !sender.asked.load(Ordering::SeqCst) {
         tokio::task::yield_now().await;
     }
     test.clock.advance(Duration::from_secs(30));
     let code = submitted(&app.code(mfa.ports().clock.now()));
-    let (key, shop) = (alice(), shop());
-    let login = mfa.verify(&key, &shop, &code, None);
-    let login = tokio::time::timeout(Duration::from_secs(30), login).await;
-    let verdict = login.expect("it waits for the sender").unwrap();
+    let verdict = in_time(mfa.verify(&key, &shop, &code, None)).await.unwrap();
     assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
-    assert!(!offer.is_finished());
+    let id = offered.begun.challenge.id;
+    let resent = in_time(mfa.resend_challenge(&key.tenant, &shop, id)).await.unwrap();
+    assert!(matches!(resent, Verdict::Accepted(_)), "{resent:?}");
+    assert!(!delivery.is_finished());
     sender.done.store(true, Ordering::SeqCst);
-    offer.await.unwrap().unwrap();
+    assert_eq!(delivery.await.unwrap(), [Delivered::Superseded]);
+    assert_eq!(deliver(&mfa).await, [Delivered::Sent]);
+}
+
+/// What a call gives that does not wait for the sender.
+async fn in_time<T>(call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), call).await.expect("it waits for the sender")
 }
 
 /// Five wrong codes of the app come between the look at a first code and its commit.
@@ -271,6 +483,7 @@ async fn a_first_code_that_is_looked_at_just_before_a_lock_costs_what_it_costs()
         let code = submitted(&app.code(mfa.ports().clock.now()));
         assert!(matches!(mfa.verify(&alice(), &shop(), &code, None).await.unwrap(), Verdict::Accepted(_)));
         let factor = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap().factor.id;
+        assert_eq!(deliver(&mfa).await, [Delivered::Sent]);
         let sent = sender.latest(&alice()).unwrap().code;
         let other = if sent == "00000000" { "00000001" } else { "00000000" };
         *between.wrong.lock().unwrap() = app.wrong_codes(mfa.ports().clock.now(), 5);
@@ -328,6 +541,10 @@ impl AccountStore for Between {
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
         self.inner.trim(key, from, to).await
+    }
+
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        self.inner.outbox()
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

@@ -10,7 +10,7 @@ use mfa_domain::mfa::{ChangeError, Confirmation, EnrolError, NewFactor};
 use mfa_domain::otp_core::{Secret, Token, Totp};
 use mfa_domain::policy::StandardEnrolment;
 use mfa_domain::ports::{
-    AccountPage, AccountQuery, AccountStore, Clock, Commit, EventPage, EventQuery, StoreError,
+    AccountPage, AccountQuery, AccountStore, Clock, Commit, EventPage, EventQuery, Outbox, StoreError,
 };
 use mfa_domain::{
     Account, AccountKey, Actor, AuditHead, CodeRejection, Delta, FactorId, Handle, KeyId, Label, Mfa,
@@ -298,6 +298,10 @@ impl AccountStore for Interloper {
 
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError> {
         self.inner.trim(key, from, to).await
+    }
+
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        self.inner.outbox()
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

@@ -1,5 +1,6 @@
 //! Sending codes by e-mail.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +9,15 @@ use async_trait::async_trait;
 use data_encoding::BASE32_NOPAD;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::extension::ClientId;
-use mfa_domain::ports::{Clock, CodeMessage, Entropy, Sender, SenderError};
-use mfa_domain::{Address, Purpose, Timestamp};
+use mfa_domain::ports::{self, Clock, CodeMessage, Entropy, Sender, SenderError};
+use mfa_domain::{Address, FactorKind, Purpose, Timestamp};
 use thiserror::Error;
 
 use crate::connection::Smtp;
 use crate::folder::Folder;
 use crate::message::Mail;
 use crate::pool::Pool;
-use crate::recipient::{InvalidRecipient, Recipient};
+use crate::recipient::{InvalidRecipient, Recipient, check_address};
 use crate::templates::{InvalidTemplates, Templates, Values};
 use crate::url::EmailUrl;
 
@@ -169,17 +170,34 @@ impl Mailer {
     async fn hand_over(&self, mail: Mail) -> Result<(), SenderError> {
         match &self.transport {
             Transport::Pool(pool) => pool.send(mail).await,
-            Transport::Folder(folder) => folder.write(mail, self.clock.now()).await,
+            Transport::Folder(folder) => {
+                let written = folder.write(mail, self.clock.now()).await;
+                if let Err(error) = &written {
+                    let why = error.source().map(ToString::to_string);
+                    tracing::error!(why, "a mail could not be put into its folder");
+                }
+                written
+            }
         }
     }
 }
 
 #[async_trait]
 impl Sender for Mailer {
+    fn check(&self, _: &FactorKind, to: &Address) -> Result<(), ports::InvalidRecipient> {
+        check_address(to).map_err(|invalid| ports::InvalidRecipient(invalid.to_string()))
+    }
+
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError> {
         let CodeMessage { to, code, purpose, expires_at, .. } = *message;
-        let mail = self.mail(to, code.as_str(), purpose, expires_at, self.clock.now())?;
-        self.hand_over(mail).await
+        match self.mail(to, code.as_str(), purpose, expires_at, self.clock.now()) {
+            Ok(mail) => self.hand_over(mail).await,
+            Err(error) => {
+                let why = error.source().map(ToString::to_string);
+                tracing::error!(why, "a mail could not be written");
+                Err(error)
+            }
+        }
     }
 }
 

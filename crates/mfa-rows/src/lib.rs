@@ -9,6 +9,7 @@ mod column;
 mod delivery;
 mod event;
 mod factor;
+mod message;
 
 pub use account::{AccountColumns, EntryColumns, base_hash};
 pub use api_key::ApiKeyColumns;
@@ -19,6 +20,7 @@ pub use column::{ColumnError, Row, integer, millis};
 pub use delivery::DeliveryColumns;
 pub use event::EventColumns;
 pub use factor::FactorsColumns;
+pub use message::{MessageColumns, SendingColumns};
 
 /// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
 /// is not to look at all of very many.

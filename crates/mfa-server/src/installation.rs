@@ -9,12 +9,11 @@ use mfa_domain::ports::{ApiKeyStore, DeliveryStore, ReferenceClock, Throttle};
 use mfa_domain::{AccountKey, Mfa, Ports, TenantId, UserId};
 
 use crate::config::{Config, Settings, StoreUrl};
-use crate::data_dir;
 use crate::failure::Misuse;
 use crate::key_ring::{self, RingSource, Stamp};
 use crate::policies::policies;
-use crate::re_encryption;
-use crate::storage::{Absent, InstallationTurn, MAKERS, Storage};
+use crate::storage::{Absent, Ephemeral, InstallationTurn, MAKERS, Storage};
+use crate::{data_dir, email, re_encryption};
 
 /// Stores and a key ring that belong together.
 #[derive(Debug)]
@@ -133,9 +132,12 @@ impl Installation {
         self.storage.reference_clock()
     }
 
-    /// The throttle that the settings name.
-    pub(crate) async fn throttle(&self, settings: &Settings) -> Result<Arc<dyn Throttle>> {
-        self.storage.throttle(settings).await
+    /// Makes the use cases able to send codes, and gives the throttle.
+    pub(crate) async fn begin_to_serve(&mut self, settings: &Settings) -> Result<Arc<dyn Throttle>> {
+        let Ephemeral { throttle, challenges } = self.storage.ephemeral(settings).await?;
+        let ports = self.mfa.ports().clone().challenges(challenges).sender(email::sender(settings)?);
+        self.mfa = Arc::new(Mfa::new(ports, policies(settings)?)?);
+        Ok(throttle)
     }
 
     /// Closes the stores.

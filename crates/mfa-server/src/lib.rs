@@ -9,6 +9,7 @@ mod cli;
 mod clocks;
 mod command;
 mod config;
+mod courier;
 mod data_dir;
 mod email;
 mod failure;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use mfa_domain::ports::{AccountStore, ApiKeyStore, DeliveryStore, ReferenceClock, Throttle};
+use mfa_domain::ports::{AccountStore, ApiKeyStore, ChallengeStore, DeliveryStore, ReferenceClock, Throttle};
 use mfa_domain::{AccountKey, TenantId, UserCase, UserId};
-use mfa_store_memory::{MemoryStore, MemoryThrottle};
+use mfa_store_memory::{MemoryChallenges, MemoryStore, MemoryThrottle};
 use mfa_store_postgres::PostgresStore;
 use mfa_store_redis::{RedisStore, RedisUrl};
 use mfa_store_sqlite::SqliteStore;
@@ -16,9 +16,9 @@ use crate::config::{EphemeralUrl, Settings, StoreUrl};
 use crate::data_dir;
 use crate::failure::Misuse;
 
-mod redis_throttle;
+mod later_redis;
 
-use redis_throttle::RedisThrottle;
+use later_redis::LaterRedis;
 
 /// How an installation comes into being, for messages.
 pub(crate) const MAKERS: &str = "`serve` and `api-key create --init` make a new one";
@@ -47,6 +47,13 @@ enum Opened {
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
     Redis { url: RedisUrl, store: Arc<RedisStore> },
+}
+
+/// Where what is short-lived is kept.
+#[derive(Debug)]
+pub(crate) struct Ephemeral {
+    pub(crate) throttle: Arc<dyn Throttle>,
+    pub(crate) challenges: Arc<dyn ChallengeStore>,
 }
 
 /// Held by the process that makes an installation on what others share.
@@ -137,16 +144,34 @@ impl Storage {
         }
     }
 
-    /// The throttle that the settings name.
-    pub(crate) async fn throttle(&self, settings: &Settings) -> Result<Arc<dyn Throttle>> {
+    /// What is short-lived, where the settings say. Challenges are never in the memory of one server where others work on
+    /// the same database: whichever of them gets the answer has to find them.
+    pub(crate) async fn ephemeral(&self, settings: &Settings) -> Result<Ephemeral> {
+        let own = Arc::new(MemoryThrottle::default());
         Ok(match (&settings.ephemeral, &self.opened) {
-            (EphemeralUrl::Memory, _) | (EphemeralUrl::Store, Opened::Memory) => {
-                Arc::new(MemoryThrottle::default())
-            }
-            (EphemeralUrl::Store, Opened::Sqlite(sqlite)) => Arc::new(sqlite.clone()),
-            (EphemeralUrl::Store, Opened::Postgres(postgres)) => Arc::new(postgres.clone()),
             (EphemeralUrl::Redis(url), _) | (EphemeralUrl::Store, Opened::Redis { url, .. }) => {
-                Arc::new(RedisThrottle::open(url.clone()).await?)
+                let throttle = Arc::new(LaterRedis::throttle(url.clone()).await?);
+                Ephemeral { throttle, challenges: Arc::new(LaterRedis::challenges(url.clone()).await?) }
+            }
+            (EphemeralUrl::Memory, Opened::Redis { url, .. }) => {
+                Ephemeral { throttle: own, challenges: Arc::new(LaterRedis::challenges(url.clone()).await?) }
+            }
+            (_, Opened::Memory) => {
+                Ephemeral { throttle: own, challenges: Arc::new(MemoryChallenges::default()) }
+            }
+            (EphemeralUrl::Memory, Opened::Sqlite(sqlite)) => {
+                Ephemeral { throttle: own, challenges: Arc::new(sqlite.clone()) }
+            }
+            (EphemeralUrl::Memory, Opened::Postgres(postgres)) => {
+                Ephemeral { throttle: own, challenges: Arc::new(postgres.clone()) }
+            }
+            (EphemeralUrl::Store, Opened::Sqlite(sqlite)) => {
+                let sqlite = Arc::new(sqlite.clone());
+                Ephemeral { throttle: sqlite.clone(), challenges: sqlite }
+            }
+            (EphemeralUrl::Store, Opened::Postgres(postgres)) => {
+                let postgres = Arc::new(postgres.clone());
+                Ephemeral { throttle: postgres.clone(), challenges: postgres }
             }
         })
     }

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
-    EventQuery, RecordedEvent, StoreError,
+    EventQuery, Outbox, RecordedEvent, StoreError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditEvent, AuditHead, Delta, Handle, HandleChange, KeyId, StoredFactor, TenantId,
@@ -37,6 +37,7 @@ impl AccountStore for MemoryStore {
                 tables.handles.remove(&handle);
             }
         }
+        delta.messages().iter().for_each(|message| tables.outbox.put(message));
         let account = tables.accounts.entry(key.clone()).or_default();
         account.value.apply(delta);
         account.version = expected.next();
@@ -98,6 +99,10 @@ impl AccountStore for MemoryStore {
     async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError> {
         let user = self.tables().handles.get(&(tenant.clone(), handle.clone())).cloned();
         Ok(user.map(|user| AccountKey::new(tenant.clone(), user)))
+    }
+
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        Some(self)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

@@ -13,6 +13,7 @@ mod accounts;
 mod api_keys;
 mod challenges;
 mod deliveries;
+mod outbox;
 mod throttle;
 
 pub use challenges::MemoryChallenges;
@@ -34,6 +35,7 @@ struct Tables {
     events: BTreeMap<EventPosition, (AccountKey, AuditEvent)>,
     api_keys: BTreeMap<ApiKeyId, ApiKey>,
     deliveries: BTreeMap<EndpointId, Versioned<Delivery>>,
+    outbox: outbox::Messages,
 }
 
 impl MemoryStore {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mfa_store_memory::{MemoryChallenges, MemoryStore, MemoryThrottle};
 use mfa_testkit::{
-    Violation, account_store, api_key_store, challenge_store, delivery_store, sent_codes, throttle,
+    Violation, account_store, api_key_store, challenge_store, delivery_store, outbox, sent_codes, throttle,
 };
 
 #[tokio::test]
@@ -12,6 +12,8 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     let store = MemoryStore::default();
     account_store::basic(&store).await?;
     account_store::time(&store).await?;
+    outbox::basic(&store).await?;
+    outbox::time(&store).await?;
     api_key_store::basic(&store).await?;
     delivery_store::basic(&store).await?;
     delivery_store::time(&store).await
@@ -21,6 +23,7 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
 async fn for_many_callers() -> Result<(), Violation> {
     let store = MemoryStore::default();
     account_store::race(Arc::new(store.clone()), Arc::new(store.clone())).await?;
+    outbox::race(Arc::new(store.clone()), Arc::new(store.clone())).await?;
     api_key_store::race(Arc::new(store.clone()), Arc::new(store.clone())).await?;
     delivery_store::race(Arc::new(store.clone()), Arc::new(store)).await
 }

@@ -202,6 +202,41 @@ COMMENT ON COLUMN mfa.deliveries.stopped IS
 COMMENT ON COLUMN mfa.deliveries.unreadable IS
     'How many events were passed over since they cannot be read.';
 
+CREATE TABLE mfa.messages (
+    tenant_id    text   COLLATE "C" NOT NULL,
+    id           text   COLLATE "C" NOT NULL,
+    user_id      text   NOT NULL,
+    version      bigint NOT NULL CHECK (version > 0),
+    expires_at   bigint NOT NULL,
+    state        text   NOT NULL,
+    due_at       bigint NOT NULL,
+    tries        bigint NOT NULL,
+    last_failure text,
+    key          text,
+    content      bytea,
+    PRIMARY KEY (tenant_id, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+
+CREATE INDEX messages_by_due_time ON mfa.messages (due_at) WHERE state = 'queued';
+CREATE INDEX messages_by_expiry ON mfa.messages (expires_at) WHERE state <> 'queued';
+
+COMMENT ON TABLE mfa.messages IS
+    'What is to be sent, and what became of it. A row is written in the same commit as the event that tells of it, and goes an hour after it expired.';
+COMMENT ON COLUMN mfa.messages.tenant_id IS 'The customer of the installation that the user belongs to.';
+COMMENT ON COLUMN mfa.messages.id IS 'Of a code: the id of its challenge. A code that is sent again takes its place.';
+COMMENT ON COLUMN mfa.messages.user_id IS 'Whose: the host application''s own name for the user.';
+COMMENT ON COLUMN mfa.messages.version IS 'How often it was changed, and 1. Every change compares it first.';
+COMMENT ON COLUMN mfa.messages.expires_at IS
+    'From when on nobody needs it, in milliseconds since 1970-01-01T00:00:00Z.';
+COMMENT ON COLUMN mfa.messages.state IS 'queued, sent or failed.';
+COMMENT ON COLUMN mfa.messages.due_at IS
+    'Of a queued one: nobody sends it before, since it is to be tried later or somebody sends it now; in milliseconds since 1970-01-01T00:00:00Z.';
+COMMENT ON COLUMN mfa.messages.tries IS 'How often it was claimed.';
+COMMENT ON COLUMN mfa.messages.last_failure IS 'How the last try failed, in a word such as not_sent.';
+COMMENT ON COLUMN mfa.messages.key IS
+    'The name of the key that opens the content; null if nobody is to send it any more.';
+COMMENT ON COLUMN mfa.messages.content IS 'Where it goes and what it says, encrypted.';
+
 -- What is short-lived. Both tables are unlogged: after a crash of the server, and on a standby that is
 -- promoted, they are empty. So what was taken out of them never comes back.
 

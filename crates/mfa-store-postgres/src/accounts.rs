@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
-    StoreError, UnreadableAccount,
+    Outbox, StoreError, UnreadableAccount,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
@@ -149,6 +149,10 @@ impl AccountStore for PostgresStore {
             self.connections.transact(|on| Box::pin(async move { find(on, tenant, &handle).await }))
         });
         Ok(found.await?)
+    }
+
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        Some(self)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

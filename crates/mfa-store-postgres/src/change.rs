@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mfa_domain::account::{Attempts, BackupCodes, KeptAnswers};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorId, HandleChange, Version};
-use mfa_rows::{FactorsColumns, integer, millis};
+use mfa_rows::{FactorsColumns, MessageColumns, integer, millis};
 use sqlx::PgConnection;
 
 use crate::PostgresError;
@@ -41,6 +41,8 @@ pub(crate) struct ChangeRows {
     data: Option<String>,
     claimed: Vec<Vec<u8>>,
     released: Vec<Vec<u8>>,
+    /// Each id once.
+    messages: Vec<MessageColumns>,
 }
 
 enum Codes {
@@ -96,6 +98,7 @@ impl ChangeRows {
             data: delta.data().map(|data| data.as_str().to_owned()),
             claimed,
             released,
+            messages: delta.messages().iter().map(MessageColumns::of).collect(),
         })
     }
 
@@ -108,6 +111,7 @@ impl ChangeRows {
             && self.data.is_none()
             && self.claimed.is_empty()
             && self.released.is_empty()
+            && self.messages.is_empty()
     }
 }
 

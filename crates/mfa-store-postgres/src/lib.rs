@@ -10,6 +10,7 @@ mod deliveries;
 mod error;
 mod events;
 mod migrations;
+mod outbox;
 mod rows;
 mod store;
 mod throttle;

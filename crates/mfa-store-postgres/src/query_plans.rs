@@ -6,7 +6,8 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::{
-    PostgresStore, accounts, api_keys, challenges, change, deliveries, events, migrations, server, throttle,
+    PostgresStore, accounts, api_keys, challenges, change, deliveries, events, migrations, outbox, server,
+    throttle,
 };
 
 fn statements() -> Vec<(String, &'static [&'static str])> {
@@ -28,6 +29,9 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (challenges::PUT_CHALLENGE, &[]),
         (challenges::GET_CHALLENGE, &[]),
         (challenges::SWAP_CHALLENGE, &[]),
+        (outbox::FIND_MESSAGE, &[]),
+        (outbox::CLAIM_MESSAGES, &[]),
+        (outbox::SWAP_MESSAGE, &[]),
         (throttle::READ_BUCKETS, &[]),
         (throttle::WRITE_BUCKETS, &[]),
         (deliveries::FIND_DELIVERY, &[]),

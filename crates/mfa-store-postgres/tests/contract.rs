@@ -11,8 +11,8 @@ use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPa
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Version, Versioned};
 use mfa_store_postgres::PostgresStore;
 use mfa_testkit::{
-    Violation, account_store, api_key_store, challenge_store, delivery_store, reference_clock, sent_codes,
-    throttle,
+    Violation, account_store, api_key_store, challenge_store, delivery_store, outbox, reference_clock,
+    sent_codes, throttle,
 };
 
 use crate::support;
@@ -28,6 +28,8 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     let (store, _) = replicas().await;
     account_store::basic(store.as_ref()).await?;
     account_store::time(store.as_ref()).await?;
+    outbox::basic(store.as_ref()).await?;
+    outbox::time(store.as_ref()).await?;
     api_key_store::basic(store.as_ref()).await?;
     challenge_store::basic(store.as_ref()).await?;
     challenge_store::time(store.as_ref()).await?;
@@ -42,6 +44,7 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
 async fn for_many_callers_of_two_stores_on_one_database() -> Result<(), Violation> {
     let (one, other) = replicas().await;
     account_store::race(one.clone(), other.clone()).await?;
+    outbox::race(one.clone(), other.clone()).await?;
     api_key_store::race(one.clone(), other.clone()).await?;
     challenge_store::race(one.clone(), other.clone()).await?;
     delivery_store::race(one.clone(), other.clone()).await?;

@@ -246,7 +246,7 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
          GRANT SELECT ON ALL TABLES IN SCHEMA mfa TO {role};
          GRANT INSERT, UPDATE ON mfa.accounts, mfa.backup_code_sets, mfa.handles, mfa.api_keys TO {role};
          GRANT DELETE ON mfa.backup_code_sets, mfa.handles TO {role};
-         GRANT INSERT, UPDATE, DELETE ON mfa.challenges, mfa.throttles TO {role};
+         GRANT INSERT, UPDATE, DELETE ON mfa.challenges, mfa.messages, mfa.throttles TO {role};
          GRANT INSERT, UPDATE ON mfa.deliveries TO {role};
          GRANT INSERT ON mfa.events TO {role};
          GRANT SELECT ON mfa.events_id_seq TO {role};"

@@ -9,7 +9,9 @@ use mfa_domain::ports::{AccountStore, ApiKeyId, ApiKeyStore, ChallengeStore, Com
 use mfa_domain::quota::{Charge, Quota};
 use mfa_domain::{Account, Challenge, Version};
 use mfa_store_postgres::{PostgresError, PostgresStore};
-use mfa_testkit::{Violation, account_store, api_key_store, challenge_store, delivery_store, throttle};
+use mfa_testkit::{
+    Violation, account_store, api_key_store, challenge_store, delivery_store, outbox, throttle,
+};
 use sqlx::Executor;
 
 use crate::support::pgbouncer::PgBouncer;
@@ -32,6 +34,7 @@ async fn keeps_the_contracts(url: &str) -> Result<(), Violation> {
     delivery_store::basic(one.as_ref()).await?;
     throttle::basic(one.as_ref()).await?;
     account_store::race(one.clone(), other.clone()).await?;
+    outbox::race(one.clone(), other.clone()).await?;
     challenge_store::race(one.clone(), other.clone()).await?;
     delivery_store::race(one, other).await
 }

@@ -1,10 +1,11 @@
 -- A commit: all of it, or nothing.
 --
 -- KEYS: the account, the users, the sealed secrets, the events, the user's events, the last event's id; the handles, if
--- there are changes of them.
+-- there are changes of them; the messages and what is due, if there are messages.
 -- ARGV: user, expected version, next version, the last event that must be there; how many fields, each with
 -- its value; what becomes of the backup codes ('keep', 'remove', 'replace' or 'spend') and two texts for that; how
--- many changes of handles, each 'claim' or 'release' and a handle; how many events, each with eight values.
+-- many changes of handles, each 'claim' or 'release' and a handle; how many messages, each with its place in what is due,
+-- how many fields, and each of these with its value; how many events, each with eight values.
 local at = 0
 local function take()
     at = at + 1
@@ -13,14 +14,11 @@ end
 local user, expected, following, lasting = take(), take(), take(), tonumber(take())
 
 -- What a script has written stays when it fails. So whatever can fail is done before anything is written:
--- each key is read once, by which it shows that it is what it should be.
+-- each key is read once, by which it shows that it is what it should be; handles and messages where there are any.
 local version = redis.call('HGET', KEYS[1], 'version') or '0'
 redis.call('ZCARD', KEYS[2])
 redis.call('ZCARD', KEYS[3])
 redis.call('ZCARD', KEYS[5])
-if KEYS[7] then
-    redis.call('HLEN', KEYS[7])
-end
 local last = tonumber(redis.call('GET', KEYS[6]) or '0')
 local newest = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
 if not last or newest and tonumber(string.match(newest[1], '^%d+')) > last then
@@ -80,6 +78,20 @@ for _ = 1, tonumber(take()) do
         leads_here[handle] = what == 'claim'
     end
 end
+local messages, due, put = KEYS[#KEYS - 1], KEYS[#KEYS], {}
+for _ = 1, tonumber(take()) do
+    local id, place = take(), take()
+    redis.call('ZCARD', due)
+    local before = redis.call('HGET', messages, id .. ':version') or '0'
+    if not string.match(before, '^%d+$') or #before > 15 then
+        return redis.error_reply('UNREADABLE version')
+    end
+    local of = {id .. ':version', text(before + 1)}
+    for _ = 1, tonumber(take()) do
+        of[#of + 1], of[#of + 2] = id .. ':' .. take(), take()
+    end
+    put[#put + 1] = {id = id, place = place, fields = of}
+end
 
 -- From here on it is written. The first command is one that is refused when there is no memory left; once it
 -- is done, none is.
@@ -109,6 +121,12 @@ for handle, here in pairs(leads_here) do
     else
         redis.call('HDEL', KEYS[7], handle)
     end
+end
+for _, message in ipairs(put) do
+    local id = message.id
+    redis.call('HDEL', messages, id .. ':last_failure', id .. ':key', id .. ':content')
+    redis.call('HSET', messages, unpack(message.fields))
+    redis.call('ZADD', due, message.place, id)
 end
 if codes == 'remove' then
     redis.call('HDEL', KEYS[1], 'codes', 'spent')

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
-    StoreError, UnreadableAccount,
+    Outbox, StoreError, UnreadableAccount,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Timestamp, UserId, Version, Versioned,
@@ -30,8 +30,8 @@ static SEALED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../
 /// Tenants that are read at once.
 const TENANTS: u32 = 100;
 
-/// Tenants whose keys are asked for at the same time.
-const TOGETHER: usize = 64;
+/// Tenants that are asked at the same time.
+pub(crate) const TOGETHER: usize = 64;
 
 #[async_trait]
 impl AccountStore for RedisStore {
@@ -135,6 +135,10 @@ impl AccountStore for RedisStore {
         Ok(Some(AccountKey::new(tenant.clone(), user)))
     }
 
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        Some(self)
+    }
+
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let mut names = BTreeSet::new();
         let mut tenants = Tenants::from(None);
@@ -160,7 +164,13 @@ impl AccountStore for RedisStore {
 impl RedisStore {
     /// Compares what an answer shows with what was seen before. A server that shows less may also be one
     /// that another has replaced, so no connection is kept.
-    fn found(&self, tenant: &TenantId, lasting: u64, last: u64, lasts: bool) -> Result<(), RedisError> {
+    pub(crate) fn found(
+        &self,
+        tenant: &TenantId,
+        lasting: u64,
+        last: u64,
+        lasts: bool,
+    ) -> Result<(), RedisError> {
         let found = self.tenants.found(tenant, lasting, last, lasts);
         found.inspect_err(|_| self.connections.give_up(&self.keys.last(tenant), Instant::now()))
     }
@@ -289,7 +299,7 @@ impl RedisStore {
 type Found = (AccountPlace, Result<AccountEntry, RedisError>);
 
 /// A walk through the tenants, as the index names them and in that order.
-struct Tenants {
+pub(crate) struct Tenants {
     begin: Vec<u8>,
     read: std::vec::IntoIter<Vec<u8>>,
     done: bool,
@@ -297,12 +307,20 @@ struct Tenants {
 
 impl Tenants {
     /// From one on, that one included, or from the first.
-    fn from(first: Option<&[u8]>) -> Self {
-        let begin = first.map_or_else(|| b"-".to_vec(), |tenant| [b"[", tenant].concat());
+    pub(crate) fn from(first: Option<&[u8]>) -> Self {
+        Self::beginning(first.map_or_else(|| b"-".to_vec(), |tenant| [b"[", tenant].concat()))
+    }
+
+    /// From the one after a place on.
+    pub(crate) fn after(place: &[u8]) -> Self {
+        Self::beginning([b"(", place].concat())
+    }
+
+    fn beginning(begin: Vec<u8>) -> Self {
         Self { begin, read: Vec::new().into_iter(), done: false }
     }
 
-    async fn next(&mut self, store: &RedisStore) -> Result<Option<Vec<u8>>, RedisError> {
+    pub(crate) async fn next(&mut self, store: &RedisStore) -> Result<Option<Vec<u8>>, RedisError> {
         if self.read.as_slice().is_empty() && !self.done {
             let tenants = store.range(&store.keys.tenants(), &self.begin, TENANTS as usize).await?;
             self.done = tenants.len() < TENANTS as usize;
@@ -316,11 +334,11 @@ impl Tenants {
 }
 
 /// The id that a name is, if it is one.
-fn valid<T, E>(name: &[u8], id: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+pub(crate) fn valid<T, E>(name: &[u8], id: impl Fn(&str) -> Result<T, E>) -> Option<T> {
     id(str::from_utf8(name).ok()?).ok()
 }
 
-fn read<T: redis::FromRedisValue>(answer: Value, key: &'static str) -> Result<T, RedisError> {
+pub(crate) fn read<T: redis::FromRedisValue>(answer: Value, key: &'static str) -> Result<T, RedisError> {
     redis::from_redis_value(answer).map_err(|_| undecodable(key))
 }
 

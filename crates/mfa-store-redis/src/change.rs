@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use mfa_domain::account::Attempts;
-use mfa_domain::{AccountKey, BackupCodesChange, Delta, FactorId, HandleChange, Timestamp, Version};
+use mfa_domain::{AccountKey, BackupCodesChange, Delta, FactorId, HandleChange, Message, Timestamp, Version};
 
-use crate::RedisError;
 use crate::keys::Keys;
 use crate::records::{codes_record, factors_fields, json, spent_entry};
 use crate::script::{Call, Script};
+use crate::{RedisError, messages};
 
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/commit.lua")));
 
@@ -21,6 +21,9 @@ pub(crate) fn commit<'a>(
     lasting: u64,
 ) -> Result<Call<'a>, RedisError> {
     let tenant = &key.tenant;
+    // In a cluster a call that names a key that is not there yet waits for a slot that moves.
+    let handles = (!delta.handles().is_empty()).then(|| keys.handles(tenant));
+    let messages = (!delta.messages().is_empty()).then(|| [keys.messages(tenant), keys.due(tenant)]);
     let mut call = Call::new(
         &COMMIT,
         [
@@ -32,8 +35,8 @@ pub(crate) fn commit<'a>(
             keys.last(tenant),
         ]
         .into_iter()
-        // In a cluster a call that names a key that is not there yet waits for a slot that moves.
-        .chain((!delta.handles().is_empty()).then(|| keys.handles(tenant))),
+        .chain(handles)
+        .chain(messages.into_iter().flatten()),
     );
     let next = expected.0.checked_add(1).ok_or(RedisError::TooLarge { field: "version" })?;
     call.push(key.user.as_str());
@@ -43,6 +46,7 @@ pub(crate) fn commit<'a>(
     push_fields(&mut call, delta)?;
     push_codes(&mut call, delta.backup_codes())?;
     push_handles(&mut call, delta.handles());
+    push_messages(&mut call, delta.messages());
     push_events(&mut call, delta)?;
     Ok(call)
 }
@@ -96,6 +100,20 @@ fn push_handles(call: &mut Call<'_>, changes: &[HandleChange]) {
         };
         call.push(what);
         call.push(handle.as_bytes());
+    }
+}
+
+fn push_messages(call: &mut Call<'_>, messages: &[Message]) {
+    call.push(messages.len().to_string());
+    for message in messages {
+        let parts = messages::parts(message);
+        call.push(message.id.to_string());
+        call.push(messages::place(message).to_string());
+        call.push(parts.len().to_string());
+        for (part, value) in parts {
+            call.push(part);
+            call.push(value);
+        }
     }
 }
 

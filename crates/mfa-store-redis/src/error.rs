@@ -169,6 +169,8 @@ impl RedisError {
             Some("sealed_with") => ("account", "sealed_with"),
             Some("events") => ("events", "member"),
             Some("challenge") => ("challenge", "expires_at"),
+            Some("version") => ("messages", "version"),
+            Some("expires_at") => ("messages", "expires_at"),
             _ => ("throttle", "bucket"),
         };
         Self::Undecodable { key, field }

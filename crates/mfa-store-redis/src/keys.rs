@@ -92,6 +92,18 @@ impl Keys {
         self.of(tenant, "last")
     }
 
+    /// The messages of a tenant: a hash, with a field for each part of each of them.
+    pub(crate) fn messages(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "messages")
+    }
+
+    /// The ids of all these messages: a sorted set, those that are queued by when they are due, and after them the others
+    /// by when they expire. It is there as long as one message is, so that a commit names no key that is gone whenever
+    /// nothing is queued.
+    pub(crate) fn due(&self, tenant: &TenantId) -> String {
+        self.of(tenant, "due")
+    }
+
     /// Whether case tells the users of a tenant apart: a text.
     pub(crate) fn user_case(&self, tenant: &TenantId) -> String {
         self.of(tenant, "case")

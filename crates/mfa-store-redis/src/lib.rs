@@ -14,6 +14,8 @@ mod field;
 mod format;
 mod keys;
 mod link;
+mod messages;
+mod outbox;
 mod records;
 mod script;
 mod store;

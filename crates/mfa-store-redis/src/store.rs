@@ -5,10 +5,11 @@ use std::fmt;
 use crate::checks::Needs;
 use crate::connections::{Connections, RedisOptions};
 use crate::keys::Keys;
+use crate::outbox::Served;
 use crate::tenants::Tenants;
 use crate::{RedisError, RedisUrl, format};
 
-/// Accounts, events and API keys in Redis.
+/// Accounts, events, messages and API keys in Redis.
 ///
 /// A clone is another handle on the same connections. Any number of processes may have the same Redis open.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub struct RedisStore {
     pub(crate) connections: Connections,
     pub(crate) keys: Keys,
     pub(crate) tenants: Tenants,
+    pub(crate) served: Served,
 }
 
 /// Throttles and challenges in Redis: what many replicas share for minutes, and may lose.
@@ -50,7 +52,8 @@ impl RedisStore {
         let connections = Connections::open(&url, &needs, options).await?;
         let keys = Keys::new(&parts.namespace);
         format::check(&connections, &keys).await?;
-        Ok(Self { connections, keys, tenants: Tenants::new(parts.loss_accepted, parts.replicas) })
+        let tenants = Tenants::new(parts.loss_accepted, parts.replicas);
+        Ok(Self { connections, keys, tenants, served: Served::default() })
     }
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
 use mfa_domain::{Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Version, Versioned};
 use mfa_store_redis::RedisStore;
-use mfa_testkit::{Violation, account_store, api_key_store, reference_clock, sent_codes};
+use mfa_testkit::{Violation, account_store, api_key_store, outbox, reference_clock, sent_codes};
 
 use crate::support::server::{self, Cluster, DURABLE, Sentinels};
 use crate::support::{open, open_ephemeral};
@@ -25,6 +25,9 @@ async fn keeps_the_contracts(url: &str) -> Result<(), Violation> {
     reference_clock::basic(one.as_ref()).await?;
     account_store::time(one.as_ref()).await?;
     account_store::race(one.clone(), other.clone()).await?;
+    outbox::basic(one.as_ref()).await?;
+    outbox::time(one.as_ref()).await?;
+    outbox::race(one.clone(), other.clone()).await?;
     api_key_store::basic(one.as_ref()).await?;
     api_key_store::race(one, other).await
 }

@@ -4,15 +4,16 @@
 
 use std::time::Duration;
 
-use mfa_domain::Version;
-use mfa_domain::ports::{AccountStore, ChallengeStore};
+use mfa_domain::ports::{AccountStore, ChallengeStore, Outbox};
 use mfa_domain::quota::Charge;
+use mfa_domain::{Message, Version};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
 use tokio::time::Instant;
 
 use crate::support::server::{Cluster, DURABLE, Sentinels, Server, with};
 use crate::support::{
-    challenge, change, charge, end, eventually, factor, in_time, inner, key, make, now, open, open_ephemeral,
+    challenge, change, charge, end, eventually, factor, in_time, inner, key, make, message, now, open,
+    open_ephemeral,
 };
 
 #[tokio::test]
@@ -169,7 +170,13 @@ async fn a_slot_that_moves_is_followed() {
     let cluster = Cluster::start(&DURABLE);
     let store = open(&cluster.url()).await;
     let ephemeral = open_ephemeral(&cluster.url()).await;
-    make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
+    make(&store, &key("alice"), |draft| {
+        draft.put(factor(1, 20));
+        draft.message(message(1));
+    })
+    .await;
+    let claim = async || store.claim(now(), now().plus(Message::CLAIM), 10).await.unwrap().messages;
+    assert_eq!(in_time(claim()).await.len(), 1);
     let _ = charge(&ephemeral).await.unwrap();
     for slot_of in ["mfa:{acme}:last", "mfa:throttle:{acme/alice}:user"] {
         let from = &cluster.nodes[cluster.primary_of(slot_of, 0)];
@@ -189,7 +196,12 @@ async fn a_slot_that_moves_is_followed() {
             assert_ne!(in_time(charge(&ephemeral)).await.unwrap(), Charge::Admitted);
         } else {
             assert_eq!(in_time(store.load(&key("alice"))).await.unwrap().version, Version(1));
-            make(&store, &key("alice"), |draft| draft.put(factor(2, 20))).await;
+            make(&store, &key("alice"), |draft| {
+                draft.put(factor(2, 20));
+                draft.message(message(2));
+            })
+            .await;
+            assert_eq!(in_time(claim()).await.len(), 1);
         }
         for node in [to, from] {
             node.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
@@ -199,6 +211,7 @@ async fn a_slot_that_moves_is_followed() {
         } else {
             let read = in_time(store.load(&key("alice"))).await.unwrap();
             assert_eq!(read.value.factors, [factor(2, 20)]);
+            assert_eq!(in_time(claim()).await.len(), 0);
         }
     }
 }

@@ -5,6 +5,7 @@ mod contract;
 mod failover;
 mod faults;
 mod opening;
+mod outbox;
 mod records;
 mod short_lived;
 mod support;

@@ -113,6 +113,26 @@ CREATE TABLE deliveries (
     unreadable    INTEGER NOT NULL              -- how many events were passed over since they cannot be read
 ) STRICT, WITHOUT ROWID;
 
+-- What is to be sent, and what became of it. A row is written in the same commit as the event that tells of it, and goes
+-- an hour after it expired, in passing.
+CREATE TABLE messages (
+    tenant       TEXT    NOT NULL,
+    id           TEXT    NOT NULL, -- of a code: the id of its challenge
+    user         TEXT    NOT NULL, -- whose
+    version      INTEGER NOT NULL, -- every change compares it
+    expires_at   INTEGER NOT NULL, -- from then on nobody needs it
+    state        TEXT    NOT NULL, -- queued, sent, failed
+    due_at       INTEGER NOT NULL, -- of a queued one: nobody sends it before
+    tries        INTEGER NOT NULL, -- how often it was claimed
+    last_failure TEXT,             -- in a word, such as not_sent
+    key          TEXT,             -- which key opens the content; NULL if nobody is to send it any more
+    content      BLOB,             -- where it goes and what it says, encrypted
+    PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX messages_by_due_time ON messages (due_at) WHERE state = 'queued';
+CREATE INDEX messages_by_expiry ON messages (expires_at) WHERE state <> 'queued';
+
 -- What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. A row goes an hour after it
 -- expired, in passing, whatever became of it.
 CREATE TABLE challenges (

@@ -10,8 +10,8 @@ use mfa_rows::{FactorsColumns, integer, millis};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use crate::SqliteError;
 use crate::change::{Outcome, execute, json};
+use crate::{SqliteError, outbox};
 
 /// A whole wave of changes is one JSON array, and each of these statements makes all of it.
 ///
@@ -144,6 +144,9 @@ pub(crate) async fn change_accounts(
             };
             let tenant = change.key.tenant.as_str();
             execute(to, sqlx::query(statement).bind(tenant).bind(handle.as_bytes()).bind(account)).await?;
+        }
+        for message in change.delta.messages() {
+            outbox::put(to, message).await?;
         }
         for event in change.delta.events() {
             events.push(NewEvent::of(&change.key, account, event)?);

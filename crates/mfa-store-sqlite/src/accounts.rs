@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventQuery,
-    StoreError, UnreadableAccount,
+    Outbox, StoreError, UnreadableAccount,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, UserId, Version, Versioned,
@@ -156,6 +156,10 @@ impl AccountStore for SqliteStore {
         let user = row.text("user", &user).map_err(SqliteError::from)?;
         let user = row.read("user", UserId::new(user)).map_err(SqliteError::from)?;
         Ok(Some(AccountKey::new(tenant.clone(), user)))
+    }
+
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        Some(self)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

@@ -9,6 +9,7 @@ mod deliveries;
 mod error;
 mod events;
 mod open;
+mod outbox;
 mod rows;
 mod store;
 mod throttle;

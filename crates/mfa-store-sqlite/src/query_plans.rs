@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Executor, SqliteConnection};
 
-use crate::{SqliteStore, account_change, accounts, api_keys, challenges, deliveries, events, throttle};
+use crate::{
+    SqliteStore, account_change, accounts, api_keys, challenges, deliveries, events, outbox, throttle,
+};
 
 /// Each statement, and what it may read from end to end: a handful of rows.
-const STATEMENTS: [(&str, &[&str]); 38] = [
+const STATEMENTS: [(&str, &[&str]); 45] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE_END, &[]),
     (accounts::PAGE, &[]),
@@ -38,6 +40,13 @@ const STATEMENTS: [(&str, &[&str]); 38] = [
     (challenges::PUT_CHALLENGE, &[]),
     (challenges::FORGET_CHALLENGES, &[]),
     (challenges::SWAP_CHALLENGE, &[]),
+    (outbox::PUT_MESSAGE, &[]),
+    (outbox::FIND_MESSAGE, &[]),
+    (outbox::ANY_MESSAGE, &["SCAN CONSTANT ROW"]),
+    (outbox::DUE_MESSAGES, &[]),
+    (outbox::CLAIM_MESSAGE, &[]),
+    (outbox::SWAP_MESSAGE, &[]),
+    (outbox::FORGET_MESSAGES, &[]),
     (throttle::READ_BUCKETS, &[]),
     (throttle::WRITE_BUCKETS, &[]),
     (throttle::FORGET_BUCKETS, &[]),

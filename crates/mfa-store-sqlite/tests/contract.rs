@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mfa_store_sqlite::SqliteStore;
 use mfa_testkit::{
-    Violation, account_store, api_key_store, challenge_store, delivery_store, sent_codes, throttle,
+    Violation, account_store, api_key_store, challenge_store, delivery_store, outbox, sent_codes, throttle,
 };
 use tempfile::TempDir;
 
@@ -24,6 +24,8 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
     let (store, _, _folder) = replicas().await;
     account_store::basic(store.as_ref()).await?;
     account_store::time(store.as_ref()).await?;
+    outbox::basic(store.as_ref()).await?;
+    outbox::time(store.as_ref()).await?;
     api_key_store::basic(store.as_ref()).await?;
     challenge_store::basic(store.as_ref()).await?;
     challenge_store::time(store.as_ref()).await?;
@@ -37,6 +39,7 @@ async fn for_one_caller_at_a_time() -> Result<(), Violation> {
 async fn for_many_callers_of_two_stores_on_one_file() -> Result<(), Violation> {
     let (one, other, _folder) = replicas().await;
     account_store::race(one.clone(), other.clone()).await?;
+    outbox::race(one.clone(), other.clone()).await?;
     api_key_store::race(one.clone(), other.clone()).await?;
     challenge_store::race(one.clone(), other.clone()).await?;
     delivery_store::race(one.clone(), other.clone()).await?;

@@ -2,6 +2,9 @@
 //!
 //! It keeps what a database would keep, and passes the suites: `cargo run -p mfa-testkit --example own_store`. A real
 //! one has tables in the place of the maps, and a transaction in the place of the lock.
+//!
+//! It has no outbox, so no factor can be used whose codes are sent. One that has passes the suites of
+//! `mfa_testkit::outbox`, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -98,6 +101,9 @@ impl AccountStore for OwnStore {
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
+        if !delta.messages().is_empty() {
+            return Err(StoreError::new("this store has no outbox"));
+        }
         let mut tables = self.tables();
         let row = tables.accounts.get(key).cloned().unwrap_or_default();
         let Versioned { mut value, version } = row.read()?;

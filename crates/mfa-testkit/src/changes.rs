@@ -7,8 +7,8 @@ use mfa_domain::otp_core::Hotp;
 use mfa_domain::ports::{AccountStore, ChallengeStore, Commit, StoreError};
 use mfa_domain::{
     Account, AccountKey, Actor, Authenticator, Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind,
-    ChallengeState, Delta, EventKind, Factor, FactorId, FactorState, HotpDevice, KeyId, Label, Policies,
-    Progress, Purpose, Sealed, TenantId, Timestamp, UserId, Versioned,
+    ChallengeState, Delta, EventKind, Factor, FactorId, FactorState, HotpDevice, KeyId, Label, Message,
+    MessageId, Policies, Progress, Purpose, Sealed, TenantId, Timestamp, UserId, Versioned,
 };
 
 /// The key of a user of one tenant.
@@ -81,6 +81,14 @@ pub async fn change(
 ) -> Result<Commit, StoreError> {
     let Versioned { value, version } = store.load(key).await?;
     store.commit(key, version, &delta(&value, key, edit)).await
+}
+
+/// A message to alice, to be sent from `queued_at` on and good for ten minutes. Nothing opens what is under its seal.
+#[must_use]
+pub fn message(number: u8, queued_at: Timestamp) -> Message {
+    let id = MessageId::from_entropy([number; MessageId::LENGTH]);
+    let content = Sealed { key: KeyId::new("k1"), bytes: vec![number; 200] };
+    Message::queued(id, key("alice"), queued_at, queued_at.plus(Duration::from_mins(10)), content)
 }
 
 /// A challenge of alice, open for ten minutes.

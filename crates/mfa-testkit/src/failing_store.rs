@@ -3,8 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mfa_domain::ports::{AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventQuery, StoreError};
-use mfa_domain::{Account, AccountKey, AuditHead, Delta, Handle, KeyId, TenantId, Version, Versioned};
+use mfa_domain::ports::{
+    AccountPage, AccountQuery, AccountStore, Claimed, Commit, EventPage, EventQuery, Outbox, StoreError,
+};
+use mfa_domain::{
+    Account, AccountKey, AuditHead, Delta, Handle, KeyId, Message, MessageId, Sending, TenantId, Timestamp,
+    Version, Versioned,
+};
 
 /// Passes everything on to another store, but for the fault that is switched on.
 #[derive(Debug)]
@@ -22,11 +27,11 @@ pub enum Fault {
     LoadOfBackupCodes,
     /// Events cannot be read.
     Events,
-    /// Commits fail, and nothing is changed.
+    /// Commits fail, claims and changes of messages as well, and nothing is changed.
     Commit,
-    /// Commits are made, but their callers get an error.
+    /// All of these are made, but their callers get an error.
     LostAnswer,
-    /// Every commit is told that somebody else was faster.
+    /// Every commit is told that somebody else was faster, and so is every change of a message.
     Conflict,
     /// Every call fails, and nothing is changed.
     Everything,
@@ -101,8 +106,53 @@ impl AccountStore for FailingStore {
         self.inner.trim(key, from, to).await
     }
 
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        self.inner.outbox().map(|_| self as &dyn Outbox)
+    }
+
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         self.fail_on(&[Fault::Everything])?;
         self.inner.keys_in_use().await
+    }
+}
+
+impl FailingStore {
+    fn inner_outbox(&self) -> Result<&dyn Outbox, StoreError> {
+        self.inner.outbox().ok_or_else(|| StoreError::new("the store has no outbox"))
+    }
+}
+
+#[async_trait]
+impl Outbox for FailingStore {
+    async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Claimed, StoreError> {
+        self.fail_on(&[Fault::Commit, Fault::Everything])?;
+        let claimed = self.inner_outbox()?.claim(now, until, limit).await?;
+        self.fail_on(&[Fault::LostAnswer])?;
+        Ok(claimed)
+    }
+
+    async fn message(
+        &self,
+        tenant: &TenantId,
+        id: MessageId,
+    ) -> Result<Option<Versioned<Message>>, StoreError> {
+        self.fail_on(&[Fault::Everything])?;
+        self.inner_outbox()?.message(tenant, id).await
+    }
+
+    async fn swap(
+        &self,
+        tenant: &TenantId,
+        id: MessageId,
+        expected: Version,
+        next: &Sending,
+    ) -> Result<Commit, StoreError> {
+        self.fail_on(&[Fault::Commit, Fault::Everything])?;
+        if self.fault() == Some(Fault::Conflict) {
+            return Ok(Commit::Conflict);
+        }
+        let commit = self.inner_outbox()?.swap(tenant, id, expected, next).await?;
+        self.fail_on(&[Fault::LostAnswer])?;
+        Ok(commit)
     }
 }

@@ -11,6 +11,7 @@ pub mod challenge_store;
 pub mod changes;
 pub mod delivery_store;
 pub mod mocks;
+pub mod outbox;
 pub mod throttle;
 
 mod clock;
@@ -39,7 +40,7 @@ pub use every_kind::EveryKind;
 pub use failing_store::{FailingStore, Fault};
 pub use failing_throttle::FailingThrottle;
 pub use hasher::FakeHasher;
-pub use list_sender::{ListSender, SentMessage};
+pub use list_sender::{ListSender, SendFailure, SentMessage};
 pub use naive_challenges::NaiveChallenges;
 pub use naive_store::NaiveStore;
 pub use naive_throttle::NaiveThrottle;

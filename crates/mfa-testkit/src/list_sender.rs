@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use mfa_domain::ports::{CodeMessage, Sender, SenderError};
@@ -14,7 +13,18 @@ use mfa_domain::{AccountKey, ChallengeId, FactorKind, Purpose, Timestamp};
 #[derive(Default)]
 pub struct ListSender {
     sent: Mutex<Vec<SentMessage>>,
-    fails: AtomicBool,
+    failure: Mutex<Option<SendFailure>>,
+}
+
+/// How a [`ListSender`] fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendFailure {
+    /// It refuses, and sends nothing.
+    Refused,
+    /// It sends nothing, for a reason that may pass.
+    NotSent,
+    /// It sends, and does not know it.
+    Unknown,
 }
 
 /// A message of a [`ListSender`].
@@ -39,7 +49,12 @@ pub struct SentMessage {
 impl ListSender {
     /// Sends nothing and fails from now on, or works again.
     pub fn fail(&self, fails: bool) {
-        self.fails.store(fails, Ordering::SeqCst);
+        self.fail_with(fails.then_some(SendFailure::NotSent));
+    }
+
+    /// Fails in that way from now on, or works again.
+    pub fn fail_with(&self, failure: impl Into<Option<SendFailure>>) {
+        *self.failure.lock().unwrap() = failure.into();
     }
 
     /// What was sent so far, the latest last.
@@ -58,8 +73,11 @@ impl ListSender {
 #[async_trait]
 impl Sender for ListSender {
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(SenderError::not_sent("told to fail"));
+        let failure = *self.failure.lock().unwrap();
+        match failure {
+            Some(SendFailure::Refused) => return Err(SenderError::refused("told to refuse")),
+            Some(SendFailure::NotSent) => return Err(SenderError::not_sent("told to fail")),
+            Some(SendFailure::Unknown) | None => {}
         }
         self.sent.lock().unwrap().push(SentMessage {
             kind: message.kind.clone(),
@@ -70,7 +88,7 @@ impl Sender for ListSender {
             account: message.account.clone(),
             challenge: message.challenge,
         });
-        Ok(())
+        if failure.is_some() { Err(SenderError::unknown("told not to know")) } else { Ok(()) }
     }
 }
 

@@ -16,14 +16,15 @@ use async_trait::async_trait;
 use mfa_domain::account::CodeHash;
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, ChallengeStore,
-    Clock, CodeHasher, CodeMessage, Commit, DeliveryStore, Deviation, Entropy, EntropyError, EventPage,
-    EventPosition, EventQuery, HasherError, ReferenceClock, ReferenceClockError, Sender, SenderError,
-    Signature, SignatureVerifier, Signer, SignerError, StoreError, Throttle, ThrottleKey, TrailPage, Vault,
-    VaultError,
+    Claimed, Clock, CodeHasher, CodeMessage, Commit, DeliveryStore, Deviation, Entropy, EntropyError,
+    EventPage, EventPosition, EventQuery, HasherError, Outbox, ReferenceClock, ReferenceClockError, Sender,
+    SenderError, Signature, SignatureVerifier, Signer, SignerError, StoreError, Throttle, ThrottleKey,
+    TrailPage, Vault, VaultError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, BackupCode, Challenge, ChallengeId, Charge, Delivery, Delta, EndpointId,
-    EventId, Handle, KeyId, Progress, Quota, SealContext, Sealed, TenantId, Timestamp, Version, Versioned,
+    EventId, Handle, KeyId, Message, MessageId, Progress, Quota, SealContext, Sealed, Sending, TenantId,
+    Timestamp, Version, Versioned,
 };
 use mockall::mock;
 use zeroize::Zeroizing;
@@ -125,6 +126,28 @@ mock! {
         ) -> Result<Commit, StoreError>;
         async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError>;
         async fn last_event(&self) -> Result<EventPosition, StoreError>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub Outbox {}
+
+    #[async_trait]
+    impl Outbox for Outbox {
+        async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Claimed, StoreError>;
+        async fn message(
+            &self,
+            tenant: &TenantId,
+            id: MessageId,
+        ) -> Result<Option<Versioned<Message>>, StoreError>;
+        async fn swap(
+            &self,
+            tenant: &TenantId,
+            id: MessageId,
+            expected: Version,
+            next: &Sending,
+        ) -> Result<Commit, StoreError>;
     }
 }
 

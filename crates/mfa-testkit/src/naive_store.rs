@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
-    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
-    EventQuery, RecordedEvent, StoreError,
+    AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Claimed, Commit, EventPage,
+    EventPosition, EventQuery, Outbox, RecordedEvent, StoreError,
 };
 use mfa_domain::{
-    Account, AccountKey, AuditEvent, AuditHead, Delta, Handle, HandleChange, KeyId, TenantId, UserId,
-    Version, Versioned,
+    Account, AccountKey, AuditEvent, AuditHead, Delta, Handle, HandleChange, KeyId, Message, MessageId,
+    MessageState, Sending, TenantId, Timestamp, UserId, Version, Versioned,
 };
 
 /// A store that reads, compares and writes back, without a guard that holds over all three.
 ///
-/// Used by one caller at a time it does everything right, and passes the basic and the time suite.
-/// It is here because the race suite must fail it: each published bypass of the kind "fifty
+/// Used by one caller at a time it does everything right, and passes the basic and the time suite, of its messages as
+/// well. It is here because the race suites must fail it: each published bypass of the kind "fifty
 /// parallel requests with one code" was a store like this one.
 #[derive(Clone, Default)]
 pub struct NaiveStore(Arc<Mutex<Tables>>);
@@ -28,6 +28,7 @@ struct Tables {
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
     handles: BTreeMap<(TenantId, Handle), UserId>,
     events: BTreeMap<EventPosition, (AccountKey, AuditEvent)>,
+    messages: BTreeMap<(TenantId, MessageId), Versioned<Message>>,
 }
 
 #[async_trait]
@@ -53,11 +54,22 @@ impl AccountStore for NaiveStore {
                 change => handles.push(change),
             }
         }
+        let version = |message: &Message| {
+            let before = self.read_message(&message.account.tenant, message.id);
+            before.map_or(Version(1), |before| before.version.next())
+        };
+        let messages: Vec<_> = delta
+            .messages()
+            .iter()
+            .map(|message| Versioned { value: message.clone(), version: version(message) })
+            .collect();
         account.value.apply(delta);
         account.version = expected.next();
-        // What a round trip to a database takes at least.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        round_trip().await;
         let mut tables = self.0.lock().unwrap();
+        for message in messages {
+            tables.write(message);
+        }
         tables.accounts.insert(key.clone(), account);
         for change in handles {
             match change {
@@ -131,7 +143,7 @@ impl AccountStore for NaiveStore {
         if account.audit_base != from || account.audit_head.sequence <= to.sequence {
             return Ok(Commit::Conflict);
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        round_trip().await;
         let mut tables = self.0.lock().unwrap();
         tables.accounts.entry(key.clone()).or_default().value.audit_base = to;
         tables.events.retain(|_, (of, event)| of != key || event.sequence > to.sequence);
@@ -143,6 +155,10 @@ impl AccountStore for NaiveStore {
         Ok(user.map(|user| AccountKey::new(tenant.clone(), user)))
     }
 
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        Some(self)
+    }
+
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {
         let tables = self.0.lock().unwrap();
         let factors = tables.accounts.values().flat_map(|account| &account.value.factors);
@@ -150,6 +166,77 @@ impl AccountStore for NaiveStore {
             factors.filter_map(|factor| Some(factor.sealed.as_ref()?.key.clone())).collect();
         Ok(keys.into_iter().collect())
     }
+}
+
+#[async_trait]
+impl Outbox for NaiveStore {
+    async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Claimed, StoreError> {
+        let mut due = self.due(now);
+        due.truncate(limit as usize);
+        round_trip().await;
+        let mut claimed = Claimed::default();
+        for Versioned { value, version } in due {
+            let sending = value.sending.claimed(until);
+            let message = Versioned { value: Message { sending, ..value }, version: version.next() };
+            self.0.lock().unwrap().write(message.clone());
+            claimed.messages.push(message);
+        }
+        Ok(claimed)
+    }
+
+    async fn message(
+        &self,
+        tenant: &TenantId,
+        id: MessageId,
+    ) -> Result<Option<Versioned<Message>>, StoreError> {
+        Ok(self.read_message(tenant, id))
+    }
+
+    async fn swap(
+        &self,
+        tenant: &TenantId,
+        id: MessageId,
+        expected: Version,
+        next: &Sending,
+    ) -> Result<Commit, StoreError> {
+        match self.read_message(tenant, id) {
+            Some(read) if read.version == expected => {
+                round_trip().await;
+                let value = Message { sending: next.clone(), ..read.value };
+                self.0.lock().unwrap().write(Versioned { value, version: expected.next() });
+                Ok(Commit::Won)
+            }
+            _ => Ok(Commit::Conflict),
+        }
+    }
+}
+
+impl NaiveStore {
+    fn read_message(&self, tenant: &TenantId, id: MessageId) -> Option<Versioned<Message>> {
+        self.0.lock().unwrap().messages.get(&(tenant.clone(), id)).cloned()
+    }
+
+    /// What is queued and due, that which is due the longest first.
+    fn due(&self, now: Timestamp) -> Vec<Versioned<Message>> {
+        let tables = self.0.lock().unwrap();
+        let is_due = |sending: &Sending| sending.state == MessageState::Queued && sending.due_at <= now;
+        let due = tables.messages.values().filter(|message| is_due(&message.value.sending));
+        let mut due: Vec<_> = due.cloned().collect();
+        due.sort_by_key(|message| message.value.sending.due_at);
+        due
+    }
+}
+
+impl Tables {
+    fn write(&mut self, message: Versioned<Message>) {
+        let place = (message.value.account.tenant.clone(), message.value.id);
+        self.messages.insert(place, message);
+    }
+}
+
+/// What it takes to a database at least.
+async fn round_trip() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 impl fmt::Debug for NaiveStore {

@@ -1,38 +1,34 @@
-//! Codes that are sent, on an account store and a challenge store together: what must hold for them on every pair.
+//! Codes that are sent, on an account store with an outbox and a challenge store together: what must hold for them on
+//! every pair.
 //!
 //! Each check is public, so that a store author can repeat the one that fails.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::mfa::{BegunChallenge, Confirmation, EnrolError, NewAddress};
-use mfa_domain::otp_core::Code;
-use mfa_domain::ports::{AccountStore, ChallengeStore, Clock, Commit, EventQuery};
+use mfa_domain::mfa::{BegunChallenge, Confirmation};
+use mfa_domain::ports::{AccountStore, ChallengeStore, Clock, Commit};
 use mfa_domain::{
-    AccountKey, Actor, Address, ChallengeId, ChallengeState, CodeRejection, EventKind, FactorId, Label, Mfa,
-    Policies, PolicyDenial, Purpose, Reason, TenantId, Undecided, UserId, Verdict,
+    Actor, ChallengeId, ChallengeState, CodeRejection, EventKind, PolicyDenial, Purpose, TenantId, Undecided,
+    Verdict,
 };
 
+use self::replicas::{
+    ADDRESS, Recipient, accepted, denial, is_locked, key, new_address, parse, reason, rejected, shop, wrong,
+};
 use crate::race::together;
 use crate::violation::run;
-use crate::{EveryKind, ListSender, ManualClock, TotpUser, Violation, ensure, ports, submitted};
+use crate::{TotpUser, Violation, ensure, submitted};
 
-/// Two replicas: what one of them has queued for an account, the other does not know. Both write to the same stores,
-/// and what they send goes to one list.
-#[derive(Debug)]
-pub struct Replicas {
-    mfas: [Arc<Mfa>; 2],
-    clock: Arc<ManualClock>,
-    sender: Arc<ListSender>,
-}
+mod delivery;
+mod replicas;
 
-/// A user with an active address.
-struct Recipient {
-    key: AccountKey,
-    factor: FactorId,
-}
-
-const ADDRESS: &str = "eve@mail.example";
+pub use delivery::{
+    a_code_that_answers_nothing_is_not_sent, a_code_whose_place_another_took_is_not_sent,
+    two_replicas_send_a_code_once, what_cannot_be_sent_in_time_is_given_up,
+    what_cannot_be_sent_is_sent_later, what_is_queued_is_good_in_its_place_only, what_is_refused_is_given_up,
+};
+pub use replicas::Replicas;
 
 /// All of them. `accounts` and `challenges` are two handles each on the same store, as two replicas have them; use two
 /// real connections if there are any. Needs a multi-thread runtime.
@@ -58,7 +54,13 @@ pub async fn suite(
         what_a_challenge_holds_is_good_in_its_place_only(replicas),
         a_factor_that_is_gone_answers_nothing(replicas),
         what_is_cancelled_is_over(replicas),
-        what_could_not_be_sent_is_no_answer(replicas),
+        what_cannot_be_sent_is_sent_later(replicas),
+        what_is_refused_is_given_up(replicas),
+        what_cannot_be_sent_in_time_is_given_up(replicas),
+        a_code_whose_place_another_took_is_not_sent(replicas),
+        two_replicas_send_a_code_once(replicas),
+        a_code_that_answers_nothing_is_not_sent(replicas),
+        what_is_queued_is_good_in_its_place_only(replicas),
         the_trail_tells_of_codes_and_shows_none(replicas),
     ]
 }
@@ -147,7 +149,7 @@ pub async fn another_challenge_gives_no_attempt_back(replicas: &Replicas) -> Res
     let (first, code) = replicas.begin(&user).await?;
     replicas.all_wrong(&user.key, first, &wrong(&code, 2)).await?;
     accepted(replicas.mfas[1].resend_challenge(tenant, &shop(), first).await?)?;
-    let code = replicas.latest(&user.key)?;
+    let code = replicas.latest(&user.key).await?;
     replicas.all_wrong(&user.key, first, &wrong(&code, 1)).await?;
     let (second, code) = replicas.begin(&user).await?;
     replicas.all_wrong(&user.key, second, &wrong(&code, 2)).await?;
@@ -159,40 +161,50 @@ pub async fn another_challenge_gives_no_attempt_back(replicas: &Replicas) -> Res
     Ok(())
 }
 
-/// With another code for the same challenge the one before is wrong, however many are asked for at once, and the latest
-/// is right; it is wrong for the next challenge.
+/// With another code for the same challenge the one before is wrong, and the latest is right; it is wrong for the next
+/// challenge. Of many that are asked for at once one is sent, and it is right.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn another_code_kills_the_one_before(replicas: &Replicas) -> Result<(), Violation> {
-    let user = replicas.recipient("sent-again", "alice").await?;
-    let tenant = user.key.tenant.clone();
-    let (id, old) = replicas.begin(&user).await?;
-    let resent = together(8, |n| {
-        let (mfa, tenant) = (Arc::clone(&replicas.mfas[n % 2]), tenant.clone());
-        async move { mfa.resend_challenge(&tenant, &shop(), id).await }
-    });
-    for verdict in resent.await? {
-        let BegunChallenge { challenge, .. } = accepted(verdict?)?;
-        ensure!(challenge.id == id, "another code is for another challenge");
+    for round in 0..5 {
+        let user = replicas.recipient("sent-again", &format!("user-{round}")).await?;
+        let tenant = user.key.tenant.clone();
+        let (id, old) = replicas.begin(&user).await?;
+        let resent = together(8, |n| {
+            let (mfa, tenant) = (Arc::clone(&replicas.mfas[n % 2]), tenant.clone());
+            async move { mfa.resend_challenge(&tenant, &shop(), id).await }
+        });
+        for verdict in resent.await? {
+            let BegunChallenge { challenge, .. } = accepted(verdict?)?;
+            ensure!(challenge.id == id, "another code is for another challenge");
+        }
+        // None of those is sent yet, and the one that was committed last has taken the place of the others.
+        let latest = replicas.latest(&user.key).await?;
+        let sent = replicas.codes_of(id).len();
+        ensure!(sent == 2, "a code was sent, eight were asked for at once, and in the end {sent} were sent");
+        replicas.is_wrong(&user.key, id, &old, &latest).await?;
+        accepted(replicas.mfas[round % 2].resend_challenge(&tenant, &shop(), id).await?)?;
+        let (before, latest) = (latest, replicas.latest(&user.key).await?);
+        replicas.is_wrong(&user.key, id, &before, &latest).await?;
+        replicas.is_right(&user.key, id, &latest).await?;
+        let (next, code) = replicas.begin(&user).await?;
+        replicas.is_wrong(&user.key, next, &latest, &code).await?;
+        let again = replicas.mfas[1].resend_challenge(&tenant, &shop(), id).await?;
+        ensure!(again == rejected(CodeRejection::ChallengeOver), "another code after the answer: {again:?}");
+
+        // The one that is left of many is right, too.
+        let id = replicas.queue(&user).await?;
+        let resent = together(8, |n| {
+            let (mfa, tenant) = (Arc::clone(&replicas.mfas[n % 2]), tenant.clone());
+            async move { mfa.resend_challenge(&tenant, &shop(), id).await }
+        });
+        resent.await?.into_iter().try_for_each(|verdict| accepted(verdict?).map(drop))?;
+        let only = replicas.latest(&user.key).await?;
+        let sent = replicas.codes_of(id).len();
+        ensure!(sent == 1, "nine codes were asked for before any was sent, and {sent} were sent");
+        replicas.is_right(&user.key, id, &only).await?;
     }
-    let sent = replicas.sender.sent();
-    let codes: Vec<_> = sent.iter().filter(|message| message.challenge == id).map(|m| &m.code).collect();
-    ensure!(codes.len() == 9, "nine codes were asked for, and {} were sent", codes.len());
-    replicas.all_wrong(&user.key, id, &[old]).await?;
-    // Those asked for at once came out in any order; one of them is the latest.
-    accepted(replicas.mfas[0].resend_challenge(&tenant, &shop(), id).await?)?;
-    let latest = replicas.latest(&user.key)?;
-    let before = codes.last().map(|code| (*code).clone()).filter(|code| *code != latest);
-    replicas.all_wrong(&user.key, id, &before.into_iter().collect::<Vec<_>>()).await?;
-    let verdicts = replicas.answer(&user.key, id, std::slice::from_ref(&latest)).await?;
-    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "the latest code: {verdicts:?}");
-    let (next, code) = replicas.begin(&user).await?;
-    if code != latest {
-        replicas.all_wrong(&user.key, next, std::slice::from_ref(&latest)).await?;
-    }
-    let again = replicas.mfas[1].resend_challenge(&tenant, &shop(), id).await?;
-    ensure!(again == rejected(CodeRejection::ChallengeOver), "another code after the answer: {again:?}");
     Ok(())
 }
 
@@ -323,7 +335,7 @@ pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<()
         let verdict = mfa.verify(&user.key, &shop(), &submitted(&guess), None).await?;
         ensure!(verdict == rejected(CodeRejection::Invalid), "a wrong code of the app: {verdict:?}");
     }
-    let before = replicas.sender.sent().len();
+    let before = replicas.sent().await?.len();
     let begun = mfa.begin_challenge(&user.key, &shop(), factor).await?;
     ensure!(
         matches!(begun, Verdict::Rejected(CodeRejection::Locked { .. })),
@@ -336,7 +348,7 @@ pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<()
     );
     let offered = denial(mfa.enrol_address(&user.key, &shop(), new_address()).await.as_ref().err());
     ensure!(matches!(offered, Some(PolicyDenial::Locked { .. })), "offered while locked: {offered:?}");
-    ensure!(replicas.sender.sent().len() == before, "a code was sent while the account was locked");
+    ensure!(replicas.sent().await?.len() == before, "a code was sent while the account was locked");
     let verdicts = replicas.answer(&user.key, id, &[wrong(&code, 1).remove(0), code.clone()]).await?;
     ensure!(verdicts[0] == verdicts[1] && is_locked(&verdicts[0]), "answered while locked: {verdicts:?}");
     mfa.unlock(&user.key, &Actor::admin("support"), &reason()).await?;
@@ -413,12 +425,12 @@ pub async fn a_factor_that_is_gone_answers_nothing(replicas: &Replicas) -> Resul
             "reset" => mfa.reset(&user.key, &support, &reason()).await?,
             _ => mfa.erase(&user.key, &support).await?,
         }
-        let before = replicas.sender.sent().len();
+        let before = replicas.sent().await?.len();
         let verdicts = replicas.answer(&user.key, id, &[code]).await?;
         ensure!(verdicts == [rejected(CodeRejection::NotEnrolled)], "after it was {how}: {verdicts:?}");
         let resent = mfa.resend_challenge(&user.key.tenant, &shop(), id).await?;
         ensure!(resent == rejected(CodeRejection::NotEnrolled), "after it was {how}: {resent:?}");
-        ensure!(replicas.sender.sent().len() == before, "a code was sent after the factor was {how}");
+        ensure!(replicas.sent().await?.len() == before, "a code was sent after the factor was {how}");
     }
     Ok(())
 }
@@ -438,28 +450,8 @@ pub async fn what_is_cancelled_is_over(replicas: &Replicas) -> Result<(), Violat
     replicas.failures_are(&user.key, 0).await
 }
 
-/// Whoever could not be sent a code is told so, and can be sent another.
-///
-/// # Errors
-/// [`Violation`] if it does not hold.
-pub async fn what_could_not_be_sent_is_no_answer(replicas: &Replicas) -> Result<(), Violation> {
-    let user = replicas.recipient("sent-failed", "alice").await?;
-    let (id, code) = replicas.begin(&user).await?;
-    replicas.sender.fail(true);
-    let begun = replicas.mfas[0].begin_challenge(&user.key, &shop(), user.factor).await;
-    let resent = replicas.mfas[1].resend_challenge(&user.key.tenant, &shop(), id).await;
-    replicas.sender.fail(false);
-    ensure!(matches!(begun, Err(Undecided::Sender(_))), "begun without a message: {begun:?}");
-    ensure!(matches!(resent, Err(Undecided::Sender(_))), "resent without a message: {resent:?}");
-    replicas.all_wrong(&user.key, id, &[code]).await?;
-    accepted(replicas.mfas[0].resend_challenge(&user.key.tenant, &shop(), id).await?)?;
-    let verdicts = replicas.answer(&user.key, id, &[replicas.latest(&user.key)?]).await?;
-    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "another code: {verdicts:?}");
-    Ok(())
-}
-
 /// Every code that was sent has an event, and neither a code nor an address is in any of them, in the account as it is
-/// shown, or in what the challenge holds.
+/// shown, in what the challenge holds, or in what is queued.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -472,20 +464,22 @@ pub async fn the_trail_tells_of_codes_and_shows_none(replicas: &Replicas) -> Res
     let data = String::from_utf8_lossy(kept.progress.data.as_bytes()).into_owned();
     let begun = accepted(mfa.resend_challenge(&user.key.tenant, &shop(), id).await?)?;
     ensure!(begun.destination == "e•••@mail.example", "the address is shown as {}", begun.destination);
+    let queued = replicas.message(&user.key, id).await?;
+    let content = queued.value.sending.content.as_ref().map(|sealed| sealed.bytes.as_slice());
+    let queued = format!("{queued:?} {}", String::from_utf8_lossy(content.unwrap_or_default()));
     replicas.counted(&user.key, EventKind::CodeSent, 3).await?;
-    let query = EventQuery {
-        tenant: user.key.tenant.clone(),
-        user: Some(user.key.user.clone()),
-        after: None,
-        limit: 100,
-    };
-    let events = format!("{:?}", mfa.events(&query).await?);
+    let events = format!("{:?}", replicas.events(&user.key).await?);
     let shown = format!("{kept:?} {:?} {begun:?} {mfa:?}", mfa.status(&user.key).await?);
-    let sent = replicas.sender.sent();
+    let sent = replicas.sent().await?;
     let codes =
         sent.iter().filter(|message| message.account == user.key).map(|message| message.code.as_str());
     for secret in codes.chain([ADDRESS, "eve@"]) {
-        for (place, text) in [("the trail", &events), ("what is shown", &shown), ("a challenge", &data)] {
+        for (place, text) in [
+            ("the trail", &events),
+            ("what is shown", &shown),
+            ("a challenge", &data),
+            ("what is queued", &queued),
+        ] {
             ensure!(!text.contains(secret), "{place} shows {secret}: {text}");
         }
     }
@@ -493,153 +487,4 @@ pub async fn the_trail_tells_of_codes_and_shows_none(replicas: &Replicas) -> Res
     ensure!(message.is_some_and(|message| message.purpose == Purpose::Verify), "sent for something else");
     ensure!(code.digits().value() == 8, "a code has {:?}", code.digits());
     Ok(())
-}
-
-impl Replicas {
-    /// Two replicas on two handles each.
-    #[must_use]
-    pub fn new(accounts: [Arc<dyn AccountStore>; 2], challenges: [Arc<dyn ChallengeStore>; 2]) -> Self {
-        let sender = Arc::new(ListSender::default());
-        let ([one, other], [first, second]) = (accounts, challenges);
-        let fakes = ports(one);
-        let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-        let mfas =
-            [(fakes.clone(), first), (fakes.with_accounts(other), second)].map(|(fakes, challenges)| {
-                let ports = fakes.ports.challenges(challenges).sender(sender.clone());
-                Arc::new(Mfa::new(ports, policies.clone()).unwrap())
-            });
-        Self { mfas, clock: fakes.clock, sender }
-    }
-
-    /// A user whose address is the only factor.
-    async fn recipient(&self, tenant: &str, user: &str) -> Result<Recipient, Violation> {
-        let key = key(tenant, user);
-        let (factor, _, code) = self.offer(&key).await?;
-        let confirmed = self.mfas[0].confirm(&key, &shop(), factor, &submitted(&code)).await?;
-        accepted(confirmed)?;
-        Ok(Recipient { key, factor })
-    }
-
-    /// Offers the address: the factor, its challenge, and the code that was sent.
-    async fn offer(&self, key: &AccountKey) -> Result<(FactorId, ChallengeId, String), Violation> {
-        self.offer_to(key, false).await
-    }
-
-    /// The same, after a login by a code if the user has an address already.
-    async fn offer_to(
-        &self,
-        key: &AccountKey,
-        proved: bool,
-    ) -> Result<(FactorId, ChallengeId, String), Violation> {
-        if proved {
-            let status = self.mfas[0].status(key).await?;
-            let factor = status.factors.first().map(|factor| factor.id);
-            let factor = factor.ok_or_else(|| Violation::new("there is no factor to prove anything by"))?;
-            let user = Recipient { key: key.clone(), factor };
-            let (id, code) = self.begin(&user).await?;
-            self.answer(key, id, &[code]).await?;
-        }
-        let offered = self.mfas[1].enrol_address(key, &shop(), new_address()).await?;
-        Ok((offered.factor.id, offered.begun.challenge.id, self.latest(key)?))
-    }
-
-    /// Begins a challenge: its id, and the code that was sent.
-    async fn begin(&self, user: &Recipient) -> Result<(ChallengeId, String), Violation> {
-        let begun = accepted(self.mfas[0].begin_challenge(&user.key, &shop(), user.factor).await?)?;
-        let message = self.sender.latest(&user.key).filter(|message| message.to == ADDRESS);
-        let message =
-            message.ok_or_else(|| Violation::new("nothing was sent to the address of the factor"))?;
-        ensure!(message.challenge == begun.challenge.id, "the code is for another challenge");
-        ensure!(begun.challenge.state == ChallengeState::Open, "it is begun as {}", begun.challenge.state);
-        Ok((begun.challenge.id, message.code))
-    }
-
-    /// Answers with all codes at the same time, by turns on either replica.
-    async fn answer(
-        &self,
-        key: &AccountKey,
-        id: ChallengeId,
-        codes: &[String],
-    ) -> Result<Vec<Verdict>, Violation> {
-        let verdicts = together(codes.len(), |n| {
-            let (mfa, tenant, code) = (Arc::clone(&self.mfas[n % 2]), key.tenant.clone(), parse(&codes[n]));
-            async move { mfa.answer_challenge(&tenant, &shop(), id, &code).await }
-        })
-        .await?;
-        Ok(verdicts.into_iter().collect::<Result<_, _>>()?)
-    }
-
-    async fn all_wrong(&self, key: &AccountKey, id: ChallengeId, codes: &[String]) -> Result<(), Violation> {
-        for code in codes {
-            let verdicts = self.answer(key, id, std::slice::from_ref(code)).await?;
-            ensure!(verdicts == [rejected(CodeRejection::Invalid)], "a wrong code: {verdicts:?}");
-        }
-        Ok(())
-    }
-
-    fn latest(&self, key: &AccountKey) -> Result<String, Violation> {
-        let message = self.sender.latest(key);
-        Ok(message.ok_or_else(|| Violation::new("nothing was sent"))?.code)
-    }
-
-    async fn failures_are(&self, key: &AccountKey, expected: usize) -> Result<(), Violation> {
-        let failures = self.mfas[1].ports().accounts.load(key).await?.value.attempts.recent.len();
-        ensure!(failures == expected, "{failures} failures were counted, and not {expected}");
-        Ok(())
-    }
-
-    async fn counted(&self, key: &AccountKey, kind: EventKind, expected: usize) -> Result<(), Violation> {
-        let user = Some(key.user.clone());
-        let query = EventQuery { tenant: key.tenant.clone(), user, after: None, limit: 100 };
-        let events = self.mfas[0].events(&query).await?.events;
-        let count = events.iter().filter(|recorded| recorded.event.kind == kind).count();
-        ensure!(count == expected, "{count} events tell of {}, and not {expected}", kind.as_str());
-        Ok(())
-    }
-}
-
-/// The host that all of it goes through.
-fn shop() -> Actor {
-    Actor::user("shop")
-}
-
-fn key(tenant: &str, user: &str) -> AccountKey {
-    AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap())
-}
-
-fn new_address() -> NewAddress {
-    NewAddress::email(Label::new("Mail").unwrap(), Address::new(ADDRESS).unwrap())
-}
-
-fn reason() -> Reason {
-    Reason::new("the caller was identified").unwrap()
-}
-
-fn parse(code: &str) -> Code {
-    Code::parse(code).unwrap()
-}
-
-/// `count` codes of the same length that are not `right`.
-fn wrong(right: &str, count: usize) -> Vec<String> {
-    let all = (0..).map(|number| format!("{number:08}"));
-    all.filter(|code| code != right).take(count).collect()
-}
-
-fn denial(error: Option<&EnrolError>) -> Option<PolicyDenial> {
-    match error {
-        Some(EnrolError::Refused(denial)) => Some(*denial),
-        _ => None,
-    }
-}
-
-const fn rejected<T>(rejection: CodeRejection) -> Verdict<T> {
-    Verdict::Rejected(rejection)
-}
-
-fn is_locked(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Rejected(CodeRejection::Locked { .. }))
-}
-
-fn accepted<T>(verdict: Verdict<T>) -> Result<T, Violation> {
-    verdict.into_result().map_err(|rejection| Violation::new(format!("it was refused: {rejection}")))
 }

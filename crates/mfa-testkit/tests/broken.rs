@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use mfa_domain::account::{Drift, KeptAnswers};
 use mfa_domain::ports::{
     AccountEntry, AccountPage, AccountQuery, AccountStore, Commit, EventPage, EventPosition, EventQuery,
-    StoreError,
+    Outbox, StoreError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, Authenticator, Data, Delta, FactorState, Handle, HandleChange, KeyId,
@@ -17,11 +17,12 @@ use mfa_domain::{
 };
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::account_store::race;
-use mfa_testkit::{account_store, changes};
+use mfa_testkit::{Violation, account_store, changes};
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wrong {
+    Nothing,
     // What is read.
     FactorsReversed,
     LabelsTrimmedToAscii,
@@ -80,6 +81,7 @@ enum Wrong {
     AccountsWithoutSecretsToo,
     OneKeyInUse,
     KeysInUseForever,
+    MessagesAreDropped,
     // What only shows to many callers.
     ReadsAreTorn,
     ReadsAreStale,
@@ -90,7 +92,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const FOR_ONE_CALLER: [Wrong; 53] = [
+const FOR_ONE_CALLER: [Wrong; 54] = [
     FactorsReversed,
     LabelsTrimmedToAscii,
     DriftForgotten,
@@ -144,6 +146,7 @@ const FOR_ONE_CALLER: [Wrong; 53] = [
     AccountsWithoutSecretsToo,
     OneKeyInUse,
     KeysInUseForever,
+    MessagesAreDropped,
 ];
 
 #[tokio::test]
@@ -155,6 +158,12 @@ async fn whatever_is_wrong_for_one_caller_is_found() {
         }
     }
     assert_eq!(missed, [], "the basic suite does not find these");
+}
+
+#[tokio::test]
+async fn where_nothing_is_wrong_nothing_is_found() -> Result<(), Violation> {
+    account_store::basic(&BrokenStore::new(Nothing)).await?;
+    account_store::time(&BrokenStore::new(Nothing)).await
 }
 
 #[tokio::test]
@@ -496,6 +505,10 @@ impl AccountStore for BrokenStore {
             _ => {}
         }
         self.inner.trim(key, from, to).await
+    }
+
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        self.inner.outbox().filter(|_| self.wrong != MessagesAreDropped)
     }
 
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError> {

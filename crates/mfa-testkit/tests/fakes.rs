@@ -5,10 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::ports::{AccountStore, Clock, Entropy, EventQuery};
-use mfa_domain::{AccountKey, Actor, CodeRejection, TenantId, Timestamp, Undecided, UserId, Verdict};
+use mfa_domain::otp_core::Code;
+use mfa_domain::ports::{AccountStore, Clock, CodeMessage, Commit, Entropy, EventQuery, Sender};
+use mfa_domain::{
+    AccountKey, Actor, Address, ChallengeId, CodeRejection, FactorKind, Message, Purpose, TenantId,
+    Timestamp, Undecided, UserId, Verdict, Version,
+};
 use mfa_store_memory::MemoryStore;
-use mfa_testkit::{FailingStore, Fault, HotpUser, ManualClock, SeededEntropy, TotpUser, ports, submitted};
+use mfa_testkit::mocks::MockAccountStore;
+use mfa_testkit::{
+    FailingStore, Fault, HotpUser, ListSender, ManualClock, SeededEntropy, SendFailure, TotpUser, changes,
+    ports, submitted,
+};
 
 fn alice() -> AccountKey {
     AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap())
@@ -47,6 +55,63 @@ async fn a_failing_store_fails_in_the_way_it_is_told_to() {
     let query = EventQuery { tenant: key.tenant, user: None, after: None, limit: 1 };
     assert!(store.events(&query).await.is_err());
     assert!(store.keys_in_use().await.is_err());
+}
+
+#[tokio::test]
+async fn a_failing_store_fails_in_its_outbox_as_well() {
+    let inner = Arc::new(MemoryStore::default());
+    let store = FailingStore::new(inner.clone());
+    let queued = changes::message(1, changes::now());
+    let (tenant, id, sent) = (&queued.account.tenant, queued.id, queued.sending.sent());
+    let commit = changes::change(&store, &queued.account, |draft| draft.message(queued.clone()));
+    assert_eq!(commit.await.unwrap(), Commit::Won);
+    let (now, until) = (changes::now(), changes::now().plus(Message::CLAIM));
+    let (outbox, behind) = (store.outbox().unwrap(), inner.outbox().unwrap());
+    let there = async || behind.message(tenant, id).await.unwrap().unwrap();
+
+    for fault in [Fault::Commit, Fault::Everything] {
+        store.set(fault);
+        assert!(outbox.claim(now, until, 1).await.is_err(), "{fault:?}");
+        assert!(outbox.swap(tenant, id, Version(1), &sent).await.is_err(), "{fault:?}");
+        let read = outbox.message(tenant, id).await;
+        assert_eq!(read.is_err(), fault == Fault::Everything, "{fault:?}");
+        assert_eq!(there().await.version, Version(1), "{fault:?}");
+    }
+    store.set(Fault::Conflict);
+    assert_eq!(outbox.swap(tenant, id, Version(1), &sent).await.unwrap(), Commit::Conflict);
+    assert_eq!(there().await.value, queued);
+    store.set(Fault::LostAnswer);
+    assert!(outbox.claim(now, until, 1).await.is_err());
+    assert_eq!(there().await.version, Version(2));
+    assert!(outbox.swap(tenant, id, Version(2), &sent).await.is_err());
+    assert_eq!(there().await.value.sending, sent);
+
+    let without = FailingStore::new(Arc::new(MockAccountStore::new()));
+    assert!(without.outbox().is_none());
+}
+
+#[tokio::test]
+async fn a_list_sender_fails_in_the_way_it_is_told_to() {
+    let sender = ListSender::default();
+    let (kind, account) = (FactorKind::Email, alice());
+    let (to, code) = (Address::new("alice@mail.example").unwrap(), Code::parse("12345678").unwrap());
+    let challenge = ChallengeId::from_entropy([1; 16]);
+    let message = CodeMessage::new(&kind, &to, &code, Purpose::Verify, Timestamp::MAX, &account, challenge);
+    for (failure, how, sent) in [
+        (Some(SendFailure::Refused), Some("refused"), 0),
+        (Some(SendFailure::NotSent), Some("not_sent"), 0),
+        (Some(SendFailure::Unknown), Some("unknown"), 1),
+        (None, None, 2),
+    ] {
+        sender.fail_with(failure);
+        let error = sender.send(&message).await.err();
+        assert_eq!(error.map(|error| error.as_str()), how);
+        assert_eq!(sender.sent().len(), sent, "{failure:?}");
+    }
+    sender.fail(true);
+    assert_eq!(sender.send(&message).await.unwrap_err().as_str(), "not_sent");
+    sender.fail(false);
+    assert!(sender.send(&message).await.is_ok());
 }
 
 #[tokio::test]

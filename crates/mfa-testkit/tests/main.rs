@@ -4,6 +4,7 @@ mod broken;
 mod broken_challenges;
 mod broken_deliveries;
 mod broken_keys;
+mod broken_outboxes;
 mod broken_throttles;
 mod fakes;
 mod naive;

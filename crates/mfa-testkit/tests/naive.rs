@@ -3,30 +3,32 @@
 
 use std::sync::Arc;
 
-use mfa_testkit::account_store::race::{self, Stores};
-use mfa_testkit::{NaiveStore, Violation, account_store};
+use mfa_testkit::{NaiveStore, Violation, account_store, outbox};
 
 #[tokio::test]
 async fn for_one_caller_it_keeps_the_contract() -> Result<(), Violation> {
     let store = NaiveStore::default();
     account_store::basic(&store).await?;
-    account_store::time(&store).await
+    account_store::time(&store).await?;
+    outbox::basic(&store).await?;
+    outbox::time(&store).await
 }
 
 /// One test for each check that must fail, all on a store of their own.
 macro_rules! must_fail {
-    ($($check:ident: $because:literal,)+) => {$(
+    ($suite:ident, $($check:ident: $because:literal,)+) => {$(
         #[tokio::test(flavor = "multi_thread")]
         async fn $check() {
             let store = NaiveStore::default();
-            let stores: Stores = [Arc::new(store.clone()), Arc::new(store)];
-            let violation = race::$check(&stores).await.expect_err("the check passed");
+            let stores: $suite::race::Stores = [Arc::new(store.clone()), Arc::new(store)];
+            let violation = $suite::race::$check(&stores).await.expect_err("the check passed");
             assert!(violation.to_string().contains($because), "{violation}");
         }
     )+};
 }
 
 must_fail! {
+    account_store,
     one_commit_wins_each_version: "commits at one version won",
     a_totp_code_is_accepted_once: "one code was accepted",
     an_hotp_code_is_accepted_once: "one code was accepted",
@@ -36,12 +38,23 @@ must_fail! {
     every_wrong_code_is_counted: "wrong codes were evaluated before the account was locked",
 }
 
+must_fail! {
+    outbox,
+    each_message_is_given_once: "one message was given",
+    one_swap_wins_each_version: "swaps of one version won",
+    a_claim_and_a_swap_do_not_both_win: "have claimed or swapped one message at one version",
+    what_takes_a_place_is_not_lost: "a message that took the place of another is lost",
+    of_many_commits_one_puts_its_message: "commits at one version have put a message",
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_suite_as_a_whole_fails() {
-    let store = NaiveStore::default();
-    let raced = account_store::race(Arc::new(store.clone()), Arc::new(store)).await;
+async fn the_suites_as_a_whole_fail() {
+    let store = Arc::new(NaiveStore::default());
+    let raced = account_store::race(store.clone(), store.clone()).await;
     let violation = raced.expect_err("the suite passed");
     assert!(violation.to_string().starts_with("one_commit_wins_each_version"), "{violation}");
+    let violation = outbox::race(store.clone(), store).await.expect_err("the suite passed");
+    assert!(violation.to_string().starts_with("each_message_is_given_once"), "{violation}");
 }
 
 #[tokio::test]

@@ -39,6 +39,12 @@ pub(crate) fn code() -> Object {
     string(6, 256).description(Some(text)).examples(["123 456"]).build()
 }
 
+pub(crate) fn address() -> Object {
+    let text = "Of `email`: where codes are sent from then on. At most 254 bytes of UTF-8, without white space; ASCII before the `@`.";
+    let example = "eve@example.com";
+    string(1, 254).description(Some(text)).pattern(Some(visible(r"\s"))).examples([example]).build()
+}
+
 /// Two codes, for a device whose clock or counter is off.
 pub(crate) fn consecutive_codes() -> Array {
     let text = "Two codes that the device showed one right after the other.";
@@ -48,8 +54,27 @@ pub(crate) fn consecutive_codes() -> Array {
 
 /// An object with that member and no other.
 pub(crate) fn alone(name: &str, member: impl Into<RefOr<Schema>>) -> Object {
+    only(name, member).build()
+}
+
+/// An object that must have that member, and has none but those that are added.
+pub(crate) fn only(name: &str, member: impl Into<RefOr<Schema>>) -> ObjectBuilder {
     let object = ObjectBuilder::new().schema_type(Type::Object).property(name, member).required(name);
-    object.additional_properties(Some(AdditionalProperties::FreeForm(false))).build()
+    object.additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
+/// A text that must be that one.
+pub(crate) fn word(word: &str, text: &str) -> Object {
+    let pattern = format!("^{word}$");
+    let object = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+    object.description(Some(text)).examples([word]).build()
+}
+
+/// The id of a factor.
+pub(crate) fn factor() -> Object {
+    let example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21";
+    let object = ObjectBuilder::new().schema_type(Type::String);
+    object.description(Some("The factor that is to answer it.")).examples([example]).build()
 }
 
 fn string(shortest: usize, longest: usize) -> ObjectBuilder {

@@ -4,29 +4,30 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use data_encoding::BASE64;
-use mfa_domain::mfa::{Enrolment, EnrolmentWarning, NewFactor};
+use mfa_domain::mfa::{AddressEnrolment, Enrolment, EnrolmentWarning, NewAddress, NewFactor};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, SecretWarning, Token, Totp, qr};
-use mfa_domain::ports::Scope;
-use mfa_domain::{FactorKind, Label, Reason, UserId, typed};
+use mfa_domain::ports::{Scope, ThrottleKey};
+use mfa_domain::{AccountKey, Address, FactorKind, Label, Reason, UserId, typed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::challenges::ChallengeBody;
 use super::verify::named_factor;
 use crate::answer::{FactorAnswer, Warning};
 use crate::body::Body;
 use crate::caller::{Caller, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
-use crate::repeat::{RepeatHeader, Repeatable, Reply};
+use crate::repeat::{Repeat, RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
 /// A factor to enrol.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrolRequest {
-    /// `totp` or `hotp`.
-    #[schema(pattern = "^(totp|hotp)$", example = "totp")]
+    /// `totp`, `hotp` or `email`.
+    #[schema(pattern = "^(totp|hotp|email)$", example = "totp")]
     kind: String,
     #[schema(schema_with = texts::label)]
     label: String,
@@ -58,6 +59,8 @@ pub(crate) struct EnrolRequest {
     imported: bool,
     #[schema(schema_with = texts::reason, required = false)]
     reason: Option<String>,
+    #[schema(schema_with = texts::address, required = false)]
+    address: Option<Zeroizing<String>>,
     /// The active factor that goes as soon as this one is confirmed.
     #[schema(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
     replaces: Option<String>,
@@ -97,6 +100,9 @@ pub(crate) struct EnrolAnswer {
     /// For `kind: hotp`. The secret is never shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     hotp: Option<OtpAnswer>,
+    /// Of a factor whose codes are sent: what its first code answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<ChallengeBody>,
     /// What the user should know.
     warnings: Vec<Warning>,
 }
@@ -118,7 +124,8 @@ pub(crate) struct OtpAnswer {
 
 /// Offer a factor
 ///
-/// It protects nothing until its first code confirms it. With an active factor, a fresh
+/// It protects nothing until its first code confirms it. Of `email` that code is sent to the address, and `confirm` takes it
+/// from the same API key; `challenge` has the id with which another can be sent. With an active factor, a fresh
 /// verification is needed. One that an operator imports is active at once, and needs neither.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors", tag = "factors",
@@ -127,7 +134,7 @@ pub(crate) struct OtpAnswer {
     responses((status = 201, description = "The factor, its secret, URI and QR codes; shown this once", body = EnrolAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::ProofRequired, ProblemCode::NotFound,
-        ProblemCode::TooManyFactors,
+        ProblemCode::TooManyFactors, ProblemCode::DeliveryRefused, ProblemCode::Locked, ProblemCode::Disabled,
     ]))),
 )]
 pub(crate) async fn enrol(
@@ -139,6 +146,12 @@ pub(crate) async fn enrol(
     if (request.secret.is_some() || request.imported) && !caller.is_admin {
         return Err(Problem::forbidden(&[Scope::Admin]));
     }
+    if FactorKind::from_name(&request.kind) == FactorKind::Email {
+        return enrol_address(&caller, key, request, repeat, &state).await;
+    }
+    if request.address.is_some() {
+        return Err(Problem::invalid("address", "belongs to email"));
+    }
     let default_issuer = state.tenants.issuer(&caller.tenant).to_owned();
     let reason = reason(&request)?;
     let (new, tolerated) = new_factor(request, default_issuer)?;
@@ -149,6 +162,61 @@ pub(crate) async fn enrol(
         .answer_as(&state, &key, &caller.actor(), reply, drawn, async |call| match reason {
             Some(reason) => state.mfa.import_factor(&key, call, new, &reason).await,
             None => state.mfa.begin_enrolment(&key, call, new).await,
+        })
+        .await
+}
+
+/// The same for an address that codes are sent to.
+async fn enrol_address(
+    caller: &Caller,
+    key: AccountKey,
+    request: EnrolRequest,
+    repeat: Repeat,
+    state: &State,
+) -> Result<HttpResponse, Problem> {
+    let foreign = [
+        ("account_name", request.account_name.is_some()),
+        ("issuer", request.issuer.is_some()),
+        ("algorithm", request.algorithm.is_some()),
+        ("digits", request.digits.is_some()),
+        ("period", request.period.is_some()),
+        ("counter", request.counter.is_some()),
+        ("secret", request.secret.is_some()),
+        ("secret_encoding", request.secret_encoding.is_some()),
+        ("imported", request.imported),
+        ("reason", request.reason.is_some()),
+    ];
+    if let Some((field, _)) = foreign.iter().find(|(_, given)| *given) {
+        return Err(Problem::invalid(field, "belongs to totp and hotp, not to email"));
+    }
+    let label = Label::new(&request.label).map_err(|error| Problem::invalid("label", error))?;
+    let address = request.address.as_deref().ok_or_else(|| Problem::invalid("address", "is missing"))?;
+    let address = Address::new(address).map_err(|error| Problem::invalid("address", error))?;
+    let replaces = request.replaces.as_deref().map(named_factor).transpose()?;
+    let reply = |enrolment: &AddressEnrolment| {
+        let warning = Warning {
+            code: "email-only".to_owned(),
+            message: "Whoever reads the user's mail can log in; an authenticator app or a passkey is better."
+                .to_owned(),
+        };
+        let answer = EnrolAnswer {
+            user: key.user.as_str().to_owned(),
+            factor: FactorAnswer::from(&enrolment.factor),
+            totp: None,
+            hotp: None,
+            challenge: Some(ChallengeBody::of(&enrolment.begun)),
+            warnings: enrolment.is_only.then_some(warning).into_iter().collect(),
+        };
+        Reply::json(StatusCode::CREATED, &answer)
+    };
+    repeat
+        .answer(state, &key, &caller.actor(), reply, async |call| {
+            let recipient = ThrottleKey::recipient(&key.tenant, &address);
+            state.throttling.charge_message(state.clock.now(), &key, recipient).await?;
+            let mut new = NewAddress::email(label, address);
+            new.replaces = replaces;
+            let offered = state.mfa.enrol_address(&key, call, new).await;
+            offered.map_err(|error| Problem::enrolment(error, state.clock.now()))
         })
         .await
 }
@@ -217,7 +285,7 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
         }
         (FactorKind::Totp, _, Some(_)) => Err(Problem::invalid("counter", "belongs to hotp, not to totp")),
         (FactorKind::Hotp, Some(_), _) => Err(Problem::invalid("period", "belongs to totp, not to hotp")),
-        _ => Err(Problem::invalid("kind", "not a kind of factor; it must be totp or hotp")),
+        _ => Err(Problem::invalid("kind", "not a kind of factor; it must be totp, hotp or email")),
     }
 }
 
@@ -240,6 +308,7 @@ fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> 
         factor: FactorAnswer::from(&enrolment.factor),
         totp,
         hotp,
+        challenge: None,
         warnings: warnings.map(|w| Warning { code: w.code().to_owned(), message: w.to_string() }).collect(),
     }
 }

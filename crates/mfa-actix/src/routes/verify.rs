@@ -43,7 +43,7 @@ pub(crate) struct VerifiedAnswer {
     /// Which factor it was; `null` for a backup code.
     #[schema(required)]
     factor: Option<String>,
-    /// `totp`, `hotp` or `backup_code`.
+    /// `totp`, `hotp`, `email` or `backup_code`.
     kind: String,
     /// Authentication method references (RFC 8176).
     amr: Vec<&'static str>,
@@ -103,12 +103,12 @@ pub(crate) fn named_factor(id: &str) -> Result<FactorId, Problem> {
 }
 
 /// Counts what became of a code.
-fn count(result: &'static str) {
+pub(crate) fn count(result: &'static str) {
     metrics::counter!("mfa_verifications_total", "result" => result).increment(1);
 }
 
 impl VerifiedAnswer {
-    fn new(user: &UserId, verified: &Verified) -> Self {
+    pub(crate) fn new(user: &UserId, verified: &Verified) -> Self {
         let Verified { verification, backup_codes } = verified;
         let low = backup_codes.is_some_and(|left| left.low);
         let warning = Warning {

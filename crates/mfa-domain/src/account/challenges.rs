@@ -5,7 +5,7 @@ use super::{
     Finding, Verdict, Verification, Verified,
 };
 use crate::audit::EventKind;
-use crate::{Delta, FactorId, Purpose, Timestamp};
+use crate::{Delta, FactorId, FactorKind, Message, Purpose, Timestamp};
 
 impl Account {
     /// The factor that answers a challenge for `purpose`. Asked before one is made, and before an answer is looked at.
@@ -32,11 +32,40 @@ impl Account {
         Ok(factor)
     }
 
-    /// Records that a code is sent.
+    /// Queues a code, and records it.
     #[must_use]
-    pub(crate) fn send_code(&self, context: Context<'_>, factor: &Factor, purpose: Purpose) -> Option<Delta> {
+    pub(crate) fn send_code(
+        &self,
+        context: Context<'_>,
+        factor: &Factor,
+        purpose: Purpose,
+        message: Message,
+    ) -> Option<Delta> {
         let mut draft = self.draft(context);
         draft.code_sent(factor, purpose);
+        draft.message(message);
+        draft.finish()
+    }
+
+    /// Gives up a code that was queued, and records it.
+    #[must_use]
+    pub(crate) fn give_up_code(
+        &self,
+        context: Context<'_>,
+        message: &Message,
+        how: &str,
+        of: Option<(&FactorKind, FactorId, Purpose)>,
+    ) -> Option<Delta> {
+        let mut draft = self.draft(context);
+        let why = ("reason", how.to_owned());
+        if let Some((kind, factor, purpose)) = of {
+            let (kind, purpose) = (kind.as_str().to_owned(), purpose.as_str().to_owned());
+            let detail = [("factor_kind", kind), ("purpose", purpose), why];
+            draft.record(EventKind::CodeNotSent, Some(factor), detail);
+        } else {
+            draft.record(EventKind::CodeNotSent, None, [why]);
+        }
+        draft.message(Message { sending: message.sending.failed(how), ..message.clone() });
         draft.finish()
     }
 

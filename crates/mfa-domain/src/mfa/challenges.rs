@@ -1,6 +1,4 @@
-//! Factors with a first step: a code is sent, and comes back.
-
-use std::sync::Arc;
+//! Factors with a first step: a code is queued, and comes back.
 
 use otp_core::Code;
 use zeroize::Zeroizing;
@@ -8,11 +6,12 @@ use zeroize::Zeroizing;
 use super::{Call, MAX_TRIES, Mfa, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, FactorState, Finding, Verdict};
 use crate::challenge::{CodeDigest, OpenChallenge, Step, code_from_entropy};
-use crate::ports::{CodeMessage, Commit, EntropyError, StoreError, VaultError};
+use crate::outbox::Content;
+use crate::ports::{Commit, EntropyError, Outbox, StoreError, ThrottleKey, VaultError};
 use crate::sealed::SealContext;
 use crate::{
     AccountKey, Actor, Address, Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState,
-    FactorId, FactorKind, Progress, Purpose, TenantId, Timestamp, UserId, Versioned,
+    FactorId, Message, MessageId, MessageState, Progress, Purpose, TenantId, Timestamp, UserId, Versioned,
 };
 
 /// A challenge as its caller may see it. It holds nothing that answers it.
@@ -28,8 +27,12 @@ pub struct ChallengeStatus {
     pub kind: ChallengeKind,
     /// How far it is; [`ChallengeState::Over`] if it has expired, too.
     pub state: ChallengeState,
+    /// What an answer is good for.
+    pub purpose: Purpose,
     /// When it is too late for an answer.
     pub expires_at: Timestamp,
+    /// Whether its code was sent, where there is one.
+    pub delivery: Option<MessageState>,
 }
 
 /// A challenge that was just made.
@@ -37,16 +40,15 @@ pub struct ChallengeStatus {
 pub struct BegunChallenge {
     /// The challenge.
     pub challenge: ChallengeStatus,
-    /// Where its code was sent, as it may be shown.
+    /// Where its code is sent, as it may be shown.
     pub destination: String,
 }
 
-/// A code on its way out, and the challenge that it answers.
+/// A challenge that is kept, and the message with its code, which is not queued yet.
 pub(super) struct Outgoing {
     challenge: Challenge,
-    kind: FactorKind,
-    to: Arc<Address>,
-    code: Code,
+    pub(super) message: Message,
+    destination: String,
 }
 
 /// What a challenge must be for its answer to count.
@@ -60,21 +62,44 @@ pub(super) struct Asked<'a> {
 }
 
 impl Mfa {
-    /// Sends a code to the address of an active factor. [`answer_challenge`](Self::answer_challenge) takes it, once,
-    /// from the same caller.
-    ///
-    /// Each costs a message and some room for an hour: charge a [`Throttle`](crate::ports::Throttle) first.
+    /// What a code for that factor is charged to besides its user: the address. Ask before each one, so that what is not
+    /// sent is not charged.
     ///
     /// # Errors
-    /// [`Undecided`] if a port failed. If it was the sender, a code may have been sent that answers nothing.
-    pub async fn begin_challenge(
+    /// [`Undecided`] if a port failed.
+    pub async fn recipient(
         &self,
         key: &AccountKey,
         actor: &Actor,
         factor: FactorId,
+        purpose: Purpose,
+    ) -> Result<Verdict<ThrottleKey>, Undecided> {
+        let account = self.ports.accounts.load_without_backup_codes(key).await?.value;
+        let context = Context { key, actor, now: self.ports.clock.now(), policies: &self.policies };
+        let factor = match account.admit_challenge(context, factor, purpose) {
+            Ok(factor) => factor,
+            Err(rejection) => return Ok(Verdict::Rejected(rejection)),
+        };
+        let address = self.address_of(key, factor).await?;
+        Ok(Verdict::Accepted(ThrottleKey::recipient(&key.tenant, &address)))
+    }
+
+    /// Queues a code for the address of an active factor. [`answer_challenge`](Self::answer_challenge) takes it, once,
+    /// from the same caller. It is sent by whoever [claims](Self::claim_messages) it.
+    ///
+    /// Each costs a message and some room for an hour: charge a [`Throttle`](crate::ports::Throttle) first.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed. Then a code may be sent that answers nothing.
+    pub async fn begin_challenge(
+        &self,
+        key: &AccountKey,
+        call: impl Into<Call<'_, Verdict<BegunChallenge>>>,
+        factor: FactorId,
     ) -> Result<Verdict<BegunChallenge>, Undecided> {
-        let mut made = None;
-        let mut change = self.begin(key, &Call::<()>::from(actor)).await;
+        self.outbox()?;
+        let (call, mut made) = (call.into(), None);
+        let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
             let factor = match account.admit_challenge(context, factor, Purpose::Verify) {
@@ -85,28 +110,36 @@ impl Mfa {
                 outgoing
             } else {
                 let (id, to) = (self.fresh_challenge_id()?, self.address_of(key, factor).await?);
-                made.insert(self.put_challenge(context, id, factor, Purpose::Verify, to).await?)
+                made.insert(self.put_challenge(context, id, factor, Purpose::Verify, &to).await?)
             };
-            let delta = account.send_code(context, factor, Purpose::Verify);
-            if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
-                drop(change);
-                return Ok(Verdict::Accepted(self.send(outgoing).await?));
+            let delta = account.send_code(context, factor, Purpose::Verify, outgoing.message.clone());
+            let answer = Verdict::Accepted(outgoing.begun(context.now));
+            if let Some(begun) = change.commit(Decision { answer, delta }, call.keep.as_ref()).await? {
+                return Ok(begun);
             }
         }
     }
 
-    /// How far a challenge is. Ask before its answer is charged, to learn whose it is.
+    /// How far a challenge is, and its message. Ask before its answer is charged, to learn whose it is.
     ///
     /// # Errors
-    /// [`Undecided`] if the store of challenges failed.
+    /// [`Undecided`] if a store failed.
     pub async fn challenge(
         &self,
         tenant: &TenantId,
         actor: &Actor,
         id: ChallengeId,
     ) -> Result<Verdict<ChallengeStatus>, Undecided> {
-        let now = self.ports.clock.now();
-        Ok(self.find_challenge(tenant, actor, id).await?.map(|found| ChallengeStatus::of(&found.value, now)))
+        let challenge = match self.find_challenge(tenant, actor, id).await? {
+            Verdict::Accepted(Versioned { value, .. }) => value,
+            Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+        };
+        let message = match self.ports.accounts.outbox() {
+            Some(outbox) if challenge.kind.is_sent() => outbox.message(tenant, id.into()).await?,
+            _ => None,
+        };
+        let delivery = message.map(|message| message.value.sending.state);
+        Ok(Verdict::Accepted(ChallengeStatus::of(&challenge, self.ports.clock.now(), delivery)))
     }
 
     /// Takes the code that was sent for a challenge. A right one is used up: however often and wherever it is posted at
@@ -151,18 +184,21 @@ impl Mfa {
         }
     }
 
-    /// Sends another code for a challenge; the one before is dead. Its time and its wrong answers stay as they are.
+    /// Queues another code for a challenge; the one before is dead, and is sent no more unless somebody is sending it now. The time of the
+    /// challenge and its wrong answers stay as they are.
     ///
     /// Each costs a message: charge a [`Throttle`](crate::ports::Throttle) first.
     ///
     /// # Errors
-    /// [`Undecided`] if a port failed. The code before may be dead, and no other sent: ask again.
+    /// [`Undecided`] if a port failed. The code before may be dead, and no other queued: ask again.
     pub async fn resend_challenge(
         &self,
         tenant: &TenantId,
-        actor: &Actor,
+        call: impl Into<Call<'_, Verdict<BegunChallenge>>>,
         id: ChallengeId,
     ) -> Result<Verdict<BegunChallenge>, Undecided> {
+        let call = call.into();
+        let actor = call.actor;
         let challenge = match self.find_challenge(tenant, actor, id).await? {
             Verdict::Accepted(Versioned { value, .. }) => value,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
@@ -170,8 +206,9 @@ impl Mfa {
         let Some((key, factor)) = challenge.whose() else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
+        self.outbox()?;
         let purpose = challenge.purpose;
-        let mut change = self.begin(&key, &Call::<()>::from(actor)).await;
+        let mut change = self.begin(&key, &call).await;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
             let factor = match account.admit_challenge(context, factor, purpose) {
@@ -181,15 +218,16 @@ impl Mfa {
             };
             let to = self.address_of(&key, factor).await?;
             let (code, data) = self.fresh_sent_code(&challenge).await?;
+            let message = self.message(context, &challenge, factor, &to, &code).await?;
             let renew = |open: OpenChallenge| open.renew(data.clone());
             if let Verdict::Rejected(rejection) = self.step((tenant, actor, id), context.now, renew).await? {
                 return Ok(Verdict::Rejected(rejection));
             }
-            let delta = account.send_code(context, factor, purpose);
-            if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
-                drop(change);
-                let outgoing = Outgoing { kind: factor.kind(), challenge, to, code };
-                return Ok(Verdict::Accepted(self.send(&outgoing).await?));
+            let delta = account.send_code(context, factor, purpose, message);
+            let status = ChallengeStatus::of(&challenge, context.now, Some(MessageState::Queued));
+            let answer = Verdict::Accepted(BegunChallenge { challenge: status, destination: to.masked() });
+            if let Some(begun) = change.commit(Decision { answer, delta }, call.keep.as_ref()).await? {
+                return Ok(begun);
             }
         }
     }
@@ -237,16 +275,13 @@ impl Mfa {
         if code.digits() != policies.challenges.digits() {
             return Ok(Verdict::Rejected(CodeRejection::Malformed));
         }
-        let given = CodeDigest::of(code);
         for _ in 0..MAX_TRIES {
             let open = match self.open_challenge(&key.tenant, actor, id, now).await? {
                 Verdict::Accepted(open) if open.get().is_for(key, asked.factor, asked.purpose) => open,
                 Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
-            let sealed = CodeDigest::kept(&open.get().progress.data).map_err(StoreError::unreadable)?;
-            let kept = self.ports.vault.open(&sealed, &SealContext::Challenge(open.get())).await?;
-            let (finding, step) = if given.matches(&kept) {
+            let (finding, step) = if self.is_code_of(open.get(), code).await? {
                 (Finding::Right, open.end())
             } else {
                 (Finding::Wrong, open.fail(policies.challenges.max_failures()))
@@ -256,6 +291,13 @@ impl Mfa {
             }
         }
         Err(Undecided::Busy)
+    }
+
+    /// Whether `code` is the one that a challenge has.
+    pub(super) async fn is_code_of(&self, challenge: &Challenge, code: &Code) -> Result<bool, Undecided> {
+        let sealed = CodeDigest::kept(&challenge.progress.data).map_err(StoreError::unreadable)?;
+        let kept = self.ports.vault.open(&sealed, &SealContext::Challenge(challenge)).await?;
+        Ok(CodeDigest::of(code).matches(&kept))
     }
 
     /// Takes a step that needs no look at what the challenge holds.
@@ -297,14 +339,23 @@ impl Mfa {
         Ok(self.ports.challenges.swap(id, *expected, next).await? == Commit::Won)
     }
 
-    /// Keeps a new challenge for `factor`, and makes its code. It ends no later than a factor that waits for it.
+    /// Where messages are queued.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store has no outbox.
+    pub(super) fn outbox(&self) -> Result<&dyn Outbox, StoreError> {
+        self.ports.accounts.outbox().ok_or_else(|| StoreError::new("the store of accounts has no outbox"))
+    }
+
+    /// Keeps a new challenge for `factor`, and makes the message with its code. It ends no later than a factor that waits
+    /// for it.
     pub(super) async fn put_challenge(
         &self,
         context: Context<'_>,
         id: ChallengeId,
         factor: &Factor,
         purpose: Purpose,
-        to: Arc<Address>,
+        to: &Address,
     ) -> Result<Outgoing, Undecided> {
         let AccountKey { tenant, user } = context.key.clone();
         let kind =
@@ -328,20 +379,25 @@ impl Mfa {
         };
         let (code, data) = self.fresh_sent_code(&challenge).await?;
         challenge.progress.data = data;
+        let message = self.message(context, &challenge, factor, to, &code).await?;
         self.ports.challenges.put(&challenge).await?;
-        Ok(Outgoing { challenge, kind: factor.kind(), to, code })
+        Ok(Outgoing { challenge, message, destination: to.masked() })
     }
 
-    /// Sends a code whose challenge is kept and whose event is committed. It takes as long as the sender takes: nobody's
-    /// turn is to wait for it.
-    pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<BegunChallenge, Undecided> {
-        let Outgoing { challenge, kind, to, code } = outgoing;
-        let Challenge { id, purpose, expires_at, .. } = *challenge;
-        if let Some(account) = &challenge.account() {
-            let message = CodeMessage { kind, to, code, purpose, expires_at, account, challenge: id };
-            self.ports.sender.send(&message).await?;
-        }
-        Ok(outgoing.begun(challenge.created_at))
+    /// The message that takes `code` to its owner. As long as the one before is queued, it takes its place.
+    async fn message(
+        &self,
+        context: Context<'_>,
+        challenge: &Challenge,
+        factor: &Factor,
+        to: &Address,
+        code: &Code,
+    ) -> Result<Message, Undecided> {
+        let (id, account) = (MessageId::from(challenge.id), context.key);
+        let body = Content { kind: factor.kind(), factor: factor.id, purpose: challenge.purpose, to, code };
+        let bytes = body.to_bytes().map_err(VaultError::new)?;
+        let sealed = self.ports.vault.seal(&bytes, &SealContext::Message { account, id }).await?;
+        Ok(Message::queued(id, account.clone(), context.now, challenge.expires_at, sealed))
     }
 
     /// A fresh code, and what its challenge keeps of it.
@@ -362,26 +418,26 @@ impl Mfa {
     }
 
     /// The address that a factor's codes are sent to.
-    async fn address_of(&self, account: &AccountKey, factor: &Factor) -> Result<Arc<Address>, Undecided> {
+    async fn address_of(&self, account: &AccountKey, factor: &Factor) -> Result<Address, Undecided> {
         let sealed = factor.sealed.as_ref();
         let sealed = sealed.ok_or_else(|| StoreError::unreadable("the factor has no address"))?;
         let context = SealContext::Factor { account, factor: factor.id, kind: &factor.kind() };
         let bytes = self.ports.vault.open(sealed, &context).await?;
         let text = std::str::from_utf8(&bytes).map_err(StoreError::unreadable)?;
-        Ok(Arc::new(Address::new(text).map_err(StoreError::unreadable)?))
+        Ok(Address::new(text).map_err(StoreError::unreadable)?)
     }
 }
 
 impl Outgoing {
     /// What its caller is told.
     pub(super) fn begun(&self, now: Timestamp) -> BegunChallenge {
-        let challenge = ChallengeStatus::of(&self.challenge, now);
-        BegunChallenge { challenge, destination: self.to.masked() }
+        let challenge = ChallengeStatus::of(&self.challenge, now, Some(MessageState::Queued));
+        BegunChallenge { challenge, destination: self.destination.clone() }
     }
 }
 
 impl ChallengeStatus {
-    fn of(challenge: &Challenge, now: Timestamp) -> Self {
+    fn of(challenge: &Challenge, now: Timestamp, delivery: Option<MessageState>) -> Self {
         let over = challenge.is_expired(now);
         Self {
             id: challenge.id,
@@ -389,7 +445,9 @@ impl ChallengeStatus {
             factor: challenge.factor,
             kind: challenge.kind.clone(),
             state: if over { ChallengeState::Over } else { challenge.progress.state },
+            purpose: challenge.purpose,
             expires_at: challenge.expires_at,
+            delivery,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Enrolling an address that codes are sent to.
 
-use std::sync::Arc;
-
 use super::{BegunChallenge, Call, EnrolError, Mfa, Undecided};
 use crate::account::{AddressDevice, Authenticator, Factor, FactorKind, FactorState};
 use crate::ports::Commit;
@@ -29,13 +27,15 @@ pub struct NewAddress {
     pub replaces: Option<FactorId>,
 }
 
-/// An address that was offered, and the code that was sent to it.
+/// An address that was offered, and the code that is sent to it.
 #[derive(Debug)]
 pub struct AddressEnrolment {
     /// The factor, which is pending.
     pub factor: Factor,
     /// What its first code answers.
     pub begun: BegunChallenge,
+    /// Whether it would be the only kind of factor that the user has: whoever reads their mail could log in.
+    pub is_only: bool,
 }
 
 impl NewAddress {
@@ -47,15 +47,14 @@ impl NewAddress {
 }
 
 impl Mfa {
-    /// Offers an address as a factor, and sends a code there. It protects nothing until [`Mfa::confirm`] gets that code,
+    /// Offers an address as a factor, and queues a code for it. It protects nothing until [`Mfa::confirm`] gets that code,
     /// from the same caller; [`Mfa::resend_challenge`] sends another, until the challenge is over: then offer it again.
     ///
     /// Each costs a message to whatever address is named: charge a [`Throttle`](crate::ports::Throttle) first.
     ///
     /// # Errors
-    /// [`EnrolError`] if the account or a policy refuses the factor or if a port failed. If it was the sender, the factor
-    /// is pending, and its code may not have been sent. The answer that a [`Keep`](super::Keep) gives a call that is sent
-    /// again says nothing of that either.
+    /// [`EnrolError`] if nothing can be sent to the address, if the account or a policy refuses the factor, or if a port
+    /// failed.
     pub async fn enrol_address(
         &self,
         key: &AccountKey,
@@ -63,7 +62,9 @@ impl Mfa {
         new: NewAddress,
     ) -> Result<AddressEnrolment, EnrolError> {
         let call = call.into();
+        self.outbox().map_err(Undecided::from)?;
         let NewAddress { label, address, replaces } = new;
+        self.ports.sender.check(&FactorKind::Email, &address)?;
         let created_at = self.ports.clock.now();
         let (id, first) = (self.fresh_factor_id(created_at)?, self.fresh_challenge_id()?);
         let context = SealContext::Factor { account: key, factor: id, kind: &FactorKind::Email };
@@ -81,22 +82,24 @@ impl Mfa {
                 first: Some(first),
             }),
         };
-        let (address, mut made) = (Arc::new(address), None);
+        let mut made = None;
         let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
-            // Refused before anything is kept or sent.
-            let delta = account.begin_enrolment(context, factor.clone())?;
+            // Refused before anything is kept.
+            let mut delta = account.begin_enrolment(context, factor.clone())?;
             let outgoing = if let Some(outgoing) = &made {
                 outgoing
             } else {
-                let to = Arc::clone(&address);
-                made.insert(self.put_challenge(context, first, &factor, Purpose::Enrol, to).await?)
+                made.insert(self.put_challenge(context, first, &factor, Purpose::Enrol, &address).await?)
             };
-            let enrolment = AddressEnrolment { factor: factor.clone(), begun: outgoing.begun(context.now) };
+            if let Some(delta) = &mut delta {
+                delta.queue(outgoing.message.clone());
+            }
+            let is_only = account.active_factors().all(|active| active.kind() == FactorKind::Email);
+            let enrolment =
+                AddressEnrolment { factor: factor.clone(), begun: outgoing.begun(context.now), is_only };
             if change.commit_delta(delta, &enrolment, call.keep.as_ref()).await? == Commit::Won {
-                drop(change);
-                self.send(outgoing).await?;
                 return Ok(enrolment);
             }
         }

@@ -62,7 +62,7 @@ pub enum Proof {
     },
 }
 
-/// TOTP and HOTP, ten factors, ten minutes to confirm.
+/// TOTP, HOTP and codes by e-mail, ten factors, ten minutes to confirm.
 ///
 /// Whatever gives access (a new factor, new backup codes) needs a verification within the last five
 /// minutes, from an operator too: they reset instead, or import a factor on their word. Removing a
@@ -78,6 +78,9 @@ pub struct StandardEnrolment {
     /// How much that verification must prove. Default [`Assurance::Low`], so that whoever has lost a device can bind
     /// another with a backup code.
     pub proof_assurance: Assurance,
+    /// Whether codes by e-mail are admitted. Default yes; NIST SP 800-63B-4, 3.1.3.1 does not take them for an
+    /// authenticator, since whoever has the password of a mailbox has them.
+    pub email: bool,
 }
 
 impl Default for StandardEnrolment {
@@ -87,6 +90,7 @@ impl Default for StandardEnrolment {
             pending_lifetime: Duration::from_mins(10),
             proof_lifetime: Duration::from_mins(5),
             proof_assurance: Assurance::Low,
+            email: true,
         }
     }
 }
@@ -102,7 +106,11 @@ impl EnrolmentPolicy for StandardEnrolment {
     }
 
     fn admits(&self, kind: &FactorKind) -> bool {
-        matches!(kind, FactorKind::Totp | FactorKind::Hotp)
+        match kind {
+            FactorKind::Totp | FactorKind::Hotp => true,
+            FactorKind::Email => self.email,
+            FactorKind::Unknown(_) => false,
+        }
     }
 
     fn max_factors(&self) -> usize {

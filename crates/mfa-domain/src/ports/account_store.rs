@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use thiserror::Error;
 
+use super::Outbox;
 use crate::audit::{AuditEvent, AuditHead};
 use crate::identity::Escaped;
 use crate::sealed::KeyId;
@@ -46,6 +47,10 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// [`Commit::HandleTaken`]. Whatever is claimed leads here from then on, even if it did before; what leads to
     /// another account MUST NOT be released.
     ///
+    /// MUST put each message of the delta into its [`outbox`](Self::outbox) in the same operation: in the place of the one
+    /// of the same id if there is one, at a version that this one never had, and at version 1 otherwise. Without an
+    /// outbox, MUST fail and change nothing.
+    ///
     /// Of factors and of the account, MUST keep [`Data`](crate::Data) as the JSON value that it is, without reading it.
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError>;
 
@@ -75,6 +80,11 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// The account of a tenant that a handle leads to; `None` if it leads nowhere. MUST tell of every commit that was
     /// answered before the call.
     async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError>;
+
+    /// The messages that it keeps; `None` if it keeps none, and then no factor can be used whose codes are sent.
+    fn outbox(&self) -> Option<&dyn Outbox> {
+        None
+    }
 
     /// The keys that some sealed secret needs, in any order, without reading every account.
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError>;

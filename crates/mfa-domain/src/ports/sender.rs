@@ -47,12 +47,28 @@ impl<'a> CodeMessage<'a> {
 /// Sends one message to one address.
 #[async_trait]
 pub trait Sender: Debug + Send + Sync + 'static {
-    /// Sends a code, or queues it where it outlives the process.
+    /// Whether an address is one that a factor of that kind can have. Asked before one is enrolled; it sends nothing, and
+    /// waits for nobody.
+    ///
+    /// # Errors
+    /// [`InvalidRecipient`] says what is wrong with it, to whoever enrols it.
+    fn check(&self, kind: &FactorKind, to: &Address) -> Result<(), InvalidRecipient> {
+        let _ = (kind, to);
+        Ok(())
+    }
+
+    /// Sends a code.
     ///
     /// MUST NOT answer `Ok` if the message may be lost by then, MUST NOT send it anywhere else, and MUST end what it has
-    /// begun though nobody waits for it any more. After an error the code stays good.
+    /// begun though nobody waits for it any more. MUST answer within a minute, so that nobody else has claimed the message
+    /// by then; and SHOULD log why it failed, without the code and the address. After an error the code stays good.
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError>;
 }
+
+/// An address that nothing can be sent to: what is wrong with it, without the address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct InvalidRecipient(pub String);
 
 /// A message that is not known to be sent.
 #[derive(Debug, Error)]
@@ -73,6 +89,16 @@ pub enum SenderError {
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl SenderError {
+    /// What went wrong, in a word.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::NotSent(_) => "not_sent",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
     /// Wraps an adapter's own error as [`Refused`](Self::Refused).
     pub fn refused(source: impl Into<Source>) -> Self {
         Self::Refused(source.into())

@@ -4,10 +4,13 @@ use std::fmt::{self, Debug};
 use std::net::{IpAddr, Ipv6Addr};
 
 use async_trait::async_trait;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::{ApiKeyId, StoreError};
 use crate::quota::{Charge, Quota};
-use crate::{AccountKey, TenantId, Timestamp};
+use crate::{AccountKey, Address, TenantId, Timestamp};
 
 /// Counts calls, so that nobody's flood becomes everybody's.
 ///
@@ -64,6 +67,12 @@ pub enum ThrottleKind {
     BackupCode,
     /// Used codes of one user that are posted again, each of which the audit trail keeps.
     Replay,
+    /// Messages to one user.
+    Message,
+    /// Messages to one address.
+    Recipient,
+    /// Messages to the users of one tenant.
+    TenantMessages,
     /// Calls without a valid API key from one client.
     Address,
     /// Nobody's: the question whether the throttle works.
@@ -108,6 +117,29 @@ impl ThrottleKey {
         Self::of_account(ThrottleKind::Replay, account)
     }
 
+    /// Messages to a user.
+    #[must_use]
+    pub fn message(account: &AccountKey) -> Self {
+        Self::of_account(ThrottleKind::Message, account)
+    }
+
+    /// Messages to an address, of which the key holds a digest only. What is the same mailbox to most servers is the same
+    /// to it: case is not looked at.
+    #[must_use]
+    pub fn recipient(tenant: &TenantId, address: &Address) -> Self {
+        let folded = Zeroizing::new(address.expose().to_lowercase());
+        let digest =
+            Sha256::new().chain_update("mfa recipient v1").chain_update(folded.as_bytes()).finalize();
+        let subject = HEXLOWER.encode(&digest[..16]);
+        Self { kind: ThrottleKind::Recipient, tenant: Some(tenant.clone()), subject }
+    }
+
+    /// Messages to the users of a tenant.
+    #[must_use]
+    pub fn tenant_messages(tenant: &TenantId) -> Self {
+        Self { kind: ThrottleKind::TenantMessages, tenant: Some(tenant.clone()), subject: String::new() }
+    }
+
     /// Calls without a valid key from an address; of IPv6 its /64, since whoever has one address there
     /// has all of them (RFC 6177).
     #[must_use]
@@ -147,6 +179,9 @@ impl ThrottleKind {
             Self::Change => "change",
             Self::BackupCode => "backup_code",
             Self::Replay => "replay",
+            Self::Message => "message",
+            Self::Recipient => "recipient",
+            Self::TenantMessages => "tenant_messages",
             Self::Address => "address",
             Self::Probe => "probe",
         }

@@ -1,6 +1,11 @@
 //! A mail server for a test.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests, of which not all use all"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -22,11 +27,12 @@ pub(crate) struct MailServer {
 impl MailServer {
     /// Starts one with those settings, which `server.py` describes.
     pub(crate) fn start(settings: &Value) -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = here.join("../../target/test-tools/bin/python");
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists()).unwrap();
+        let python = root.join("target/test-tools/bin/python");
         assert!(python.exists(), "tests need aiosmtpd; `cargo xtask tools` installs it");
         let mut process = Command::new(python)
-            .arg(here.join("tests/support/server.py"))
+            .arg(root.join("crates/mfa-email/tests/support/server.py"))
             .arg(settings.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -46,6 +52,11 @@ impl MailServer {
     /// The next mail that it took.
     pub(crate) fn mail(&self) -> Value {
         self.mails.recv_timeout(Duration::from_secs(20)).expect("no mail came")
+    }
+
+    /// The next mail, for which a test waits that long.
+    pub(crate) fn mail_within(&self, limit: Duration) -> Value {
+        self.mails.recv_timeout(limit).expect("no mail came")
     }
 
     /// How many more mails it took, once it has had the time for another.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use mfa_actix::throttling::Proxies;
 use mfa_actix::{Api, Throttling};
-use mfa_domain::ports::{ApiKeyName, ClockBeforeEpoch, Scope, SystemClock};
+use mfa_domain::ports::{ApiKeyName, ClockBeforeEpoch, Scope, SystemClock, Throttle};
 use mfa_domain::{TenantId, TenantSettings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::{api_key, check_clock};
 use crate::audit::schedule;
 use crate::config::{Config, EphemeralUrl, Settings, StoreUrl};
+use crate::courier::Courier;
 use crate::installation::Installation;
 use crate::storage::{self, Absent};
 use crate::webhooks::Webhooks;
@@ -41,12 +42,13 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let _claim = claim(settings)?;
     let mut installation = Installation::open(config, Absent::Create).await?;
+    let throttle = installation.begin_to_serve(settings).await?;
     installation.follow_key_ring();
     if settings.re_encryption {
         installation.re_encrypt_in_background();
     }
     schedule::start(config, &installation)?;
-    let api = api(settings, &installation).await?;
+    let api = api(settings, &installation, throttle).await?;
     let stop = stop_signal()?;
 
     let listener =
@@ -55,6 +57,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     // Before the first request, so that no event of it is left out.
     let webhooks =
         Webhooks::start(settings, installation.deliveries(), &installation.mfa.ports().vault).await?;
+    let courier = Courier::start(settings, Arc::clone(&installation.mfa));
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
     installation.made().await;
@@ -66,7 +69,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     }
     info!(%address, store = %settings.store, version = env!("CARGO_PKG_VERSION"), "ready");
     server.await.context("the server failed")?;
-    webhooks.stop().await;
+    tokio::join!(courier.stop(), webhooks.stop());
     installation.close().await;
     info!("stopped");
     check_clock()
@@ -79,7 +82,7 @@ fn claim(settings: &Settings) -> Result<Option<File>> {
     data_dir::claim(&database).map(Some)
 }
 
-async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
+async fn api(settings: &Settings, installation: &Installation, throttle: Arc<dyn Throttle>) -> Result<Api> {
     let metrics = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
     let upkeep = metrics.clone();
     tokio::spawn(async move {
@@ -88,7 +91,7 @@ async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
             upkeep.run_upkeep();
         }
     });
-    let throttling = throttling(settings, installation).await?;
+    let throttling = throttling(settings, throttle)?;
     let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys), throttling)
         .request_timeout(settings.request_timeout)
         .clocks(clocks::watch(settings, installation).await)
@@ -100,7 +103,7 @@ async fn api(settings: &Settings, installation: &Installation) -> Result<Api> {
     Ok(api.tenants(tenants))
 }
 
-async fn throttling(settings: &Settings, installation: &Installation) -> Result<Throttling> {
+fn throttling(settings: &Settings, throttle: Arc<dyn Throttle>) -> Result<Throttling> {
     if settings.store.is_shared() && settings.ephemeral == EphemeralUrl::Memory {
         warn!(
             "each server on this database counts requests for itself; `ephemeral` can name where all count"
@@ -109,7 +112,7 @@ async fn throttling(settings: &Settings, installation: &Installation) -> Result<
     let trusted = settings.throttle.trusted_proxies.iter().map(|text| text.parse());
     let proxies =
         Proxies::new(trusted.collect::<Result<_, _>>()?, settings.throttle.forwarded_header.parse()?)?;
-    Ok(Throttling::new(installation.throttle(settings).await?)
+    Ok(Throttling::new(throttle)
         .quotas((&settings.throttle).into())
         .refusal_delay(settings.throttle.refusal_delay)
         .proxies(proxies))

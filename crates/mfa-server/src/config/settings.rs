@@ -121,6 +121,7 @@ pub(crate) struct Enrolment {
     #[serde(with = "duration")]
     pub(crate) proof_lifetime: Duration,
     pub(crate) proof_assurance: ProofAssurance,
+    pub(crate) email: bool,
 }
 
 /// [`Assurance`].
@@ -193,6 +194,12 @@ pub(crate) struct Throttle {
     pub(crate) change: Quota,
     #[serde(with = "quota")]
     pub(crate) backup_code: Quota,
+    #[serde(with = "quota")]
+    pub(crate) message: Quota,
+    #[serde(with = "quota")]
+    pub(crate) recipient: Quota,
+    #[serde(with = "quota")]
+    pub(crate) tenant_messages: Quota,
     #[serde(with = "quota")]
     pub(crate) address: Quota,
     /// How long a refusal is held back.
@@ -338,25 +345,26 @@ impl From<Lockout> for StandardLockout {
 
 impl From<StandardEnrolment> for Enrolment {
     fn from(policy: StandardEnrolment) -> Self {
-        let StandardEnrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance } = policy;
+        let StandardEnrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email } =
+            policy;
         let proof_assurance = match proof_assurance {
             Assurance::Low => ProofAssurance::Low,
             Assurance::Medium => ProofAssurance::Medium,
             Assurance::High => ProofAssurance::High,
         };
-        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance }
+        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email }
     }
 }
 
 impl From<Enrolment> for StandardEnrolment {
     fn from(settings: Enrolment) -> Self {
-        let Enrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance } = settings;
+        let Enrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email } = settings;
         let proof_assurance = match proof_assurance {
             ProofAssurance::Low => Assurance::Low,
             ProofAssurance::Medium => Assurance::Medium,
             ProofAssurance::High => Assurance::High,
         };
-        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance }
+        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email }
     }
 }
 
@@ -404,7 +412,17 @@ impl From<&Postgres> for PostgresOptions {
 
 impl From<Quotas> for Throttle {
     fn from(quotas: Quotas) -> Self {
-        let Quotas { tenant, api_key, user, change, backup_code, address } = quotas;
+        let Quotas {
+            tenant,
+            api_key,
+            user,
+            change,
+            backup_code,
+            message,
+            recipient,
+            tenant_messages,
+            address,
+        } = quotas;
         let forwarded_header = ForwardedHeader::default().as_str().to_owned();
         let (refusal_delay, trusted_proxies) = (Throttling::REFUSAL_DELAY, Vec::new());
         Self {
@@ -413,6 +431,9 @@ impl From<Quotas> for Throttle {
             user,
             change,
             backup_code,
+            message,
+            recipient,
+            tenant_messages,
             address,
             refusal_delay,
             trusted_proxies,
@@ -423,7 +444,18 @@ impl From<Quotas> for Throttle {
 
 impl From<&Throttle> for Quotas {
     fn from(settings: &Throttle) -> Self {
-        let Throttle { tenant, api_key, user, change, backup_code, address, .. } = *settings;
-        Self { tenant, api_key, user, change, backup_code, address }
+        let Throttle {
+            tenant,
+            api_key,
+            user,
+            change,
+            backup_code,
+            message,
+            recipient,
+            tenant_messages,
+            address,
+            ..
+        } = *settings;
+        Self { tenant, api_key, user, change, backup_code, message, recipient, tenant_messages, address }
     }
 }

@@ -108,6 +108,22 @@ pub(crate) const WHOLE: &str = concat!(
         DELETE FROM mfa.handles o
         USING unnest($41::int8[], $42::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id
+    ),
+    queued AS (
+        INSERT INTO mfa.messages AS o
+            (tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content)
+        SELECT w.tenant_id, m.id, m.user_id, 1, m.expires_at, m.state, m.due_at, m.tries, m.last_failure, m.key,
+            m.content
+        FROM unnest(
+            $43::int8[], $44::text[], $45::text[], $46::int8[], $47::text[], $48::int8[], $49::int8[], $50::text[],
+            $51::text[], $52::bytea[]
+        ) AS m (number, id, user_id, expires_at, state, due_at, tries, last_failure, key, content)
+        JOIN won w ON w.number = m.number
+        ORDER BY w.tenant_id, m.id
+        ON CONFLICT (tenant_id, id) DO UPDATE
+        SET user_id = excluded.user_id, version = o.version + 1, expires_at = excluded.expires_at,
+            state = excluded.state, due_at = excluded.due_at, tries = excluded.tries,
+            last_failure = excluded.last_failure, key = excluded.key, content = excluded.content
     )
     SELECT number FROM won"
 );
@@ -118,11 +134,22 @@ pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let query = bind_codes(bind_events(query, wave), wave);
     let claimed = numbered(wave, |change| &change.claimed);
     let released = numbered(wave, |change| &change.released);
+    let messages = numbered(wave, |change| &change.messages);
     query
         .bind(column(&claimed, |(number, _)| number))
         .bind(column(&claimed, |(_, handle)| handle.as_slice()))
         .bind(column(&released, |(number, _)| number))
         .bind(column(&released, |(_, handle)| handle.as_slice()))
+        .bind(column(&messages, |(number, _)| number))
+        .bind(column(&messages, |(_, message)| message.id.as_str()))
+        .bind(column(&messages, |(_, message)| message.user.as_str()))
+        .bind(column(&messages, |(_, message)| message.expires_at))
+        .bind(column(&messages, |(_, message)| message.sending.state.as_str()))
+        .bind(column(&messages, |(_, message)| message.sending.due_at))
+        .bind(column(&messages, |(_, message)| message.sending.tries))
+        .bind(column(&messages, |(_, message)| message.sending.last_failure.as_deref()))
+        .bind(column(&messages, |(_, message)| message.sending.key.as_deref()))
+        .bind(column(&messages, |(_, message)| message.sending.content.as_deref()))
 }
 
 fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {

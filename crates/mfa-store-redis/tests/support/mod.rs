@@ -7,10 +7,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::AccountKey;
 use mfa_domain::account::Draft;
 use mfa_domain::ports::{Commit, StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Charge, Quota};
+use mfa_domain::{AccountKey, KeyId, Message, MessageId, Sealed};
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisStore};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
@@ -60,6 +60,23 @@ pub(crate) async fn change(
 /// Changes an account as it stands, when nothing can be in the way.
 pub(crate) async fn make(store: &RedisStore, key: &AccountKey, edit: impl FnOnce(&mut Draft<'_>)) {
     assert_eq!(change(store, key, edit).await.unwrap(), Commit::Won);
+}
+
+/// A message to alice that is due at once, for ten minutes.
+pub(crate) fn message(number: u8) -> Message {
+    let id = MessageId::from_entropy([number; MessageId::LENGTH]);
+    let content = Sealed { key: KeyId::new("k1"), bytes: vec![number; 20] };
+    Message::queued(id, key("alice"), now(), now().plus(Duration::from_mins(10)), content)
+}
+
+/// Queues messages in one commit.
+pub(crate) async fn queue(store: &RedisStore, key: &AccountKey, messages: impl IntoIterator<Item = Message>) {
+    make(store, key, |draft| messages.into_iter().for_each(|message| draft.message(message))).await;
+}
+
+/// Gives a command whose answer says nothing.
+pub(crate) async fn give(shell: &mut MultiplexedConnection, command: &[&str]) {
+    redis::cmd(command[0]).arg(&command[1..]).exec_async(shell).await.unwrap();
 }
 
 /// A store that waits as long as a busy machine takes.

@@ -5,11 +5,12 @@ use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
 use mfa_domain::ports::{AccountQuery, AccountStore, Commit};
 use mfa_domain::{
     Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, Data, EventKind, Factor, FactorState,
-    HotpDevice, KeyId, Label, Sealed, Timestamp, TotpDevice, Version, Versioned,
+    HotpDevice, KeyId, Label, Message, Sealed, Timestamp, TotpDevice, Version, Versioned,
 };
 
 use super::samples::{codes, hotp, id, pending, totp, unknown};
 use super::subject::{Subject, chain, delta, key, now};
+use crate::changes::message;
 use crate::violation::run;
 use crate::{Violation, ensure};
 
@@ -30,6 +31,7 @@ pub(super) async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
         a_commit_is_guarded(store),
         versions_never_come_back(store),
         accounts_do_not_mix(store),
+        without_an_outbox_no_message_is_taken(store),
     ]
 }
 
@@ -358,4 +360,18 @@ async fn accounts_do_not_mix(store: &dyn AccountStore) -> Result<(), Violation> 
         subject.check_events().await?;
     }
     Ok(())
+}
+
+/// Nobody would ever send it. What holds with an outbox is in [`outbox`](crate::outbox).
+async fn without_an_outbox_no_message_is_taken(store: &dyn AccountStore) -> Result<(), Violation> {
+    if store.outbox().is_some() {
+        return Ok(());
+    }
+    let subject = Subject::new(store, "no-outbox", "alice");
+    let message = Message { account: subject.key.clone(), ..message(1, now()) };
+    let queues = delta(&subject.model.value, &subject.key, now(), |draft| draft.message(message));
+    let commit = store.commit(&subject.key, subject.model.version, &queues).await;
+    ensure!(commit.is_err(), "a store without an outbox has answered a commit with a message by {commit:?}");
+    subject.check().await?;
+    subject.check_events().await
 }

@@ -1,0 +1,378 @@
+//! `/v1/users/{user}/challenges` and `/v1/challenges/{id}`
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Json, Query};
+use mfa_domain::mfa::{BegunChallenge, ChallengeStatus};
+use mfa_domain::{
+    AccountKey, Actor, ChallengeId, ChallengeState, CodeRejection, FactorId, FactorKind, Purpose,
+    SubmittedCode, TenantId, UserId, Verdict,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+use zeroize::Zeroizing;
+
+use super::verify::{VerifiedAnswer, count, named_factor};
+use crate::body::{Body, NoBody};
+use crate::caller::{Caller, ChallengePath, ChallengeSegment, User, UserSegment};
+use crate::openapi::texts;
+use crate::problem::{Problem, ProblemCode};
+use crate::repeat::{RepeatHeader, Repeatable, Reply};
+use crate::state::State;
+
+/// The longest that a call waits for a change.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(25);
+
+/// How often a call that waits looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How many calls may wait at a time.
+pub(crate) const MAX_WAITING: usize = 1000;
+
+/// What to begin: either `factor` or `kind`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChallengeRequest {
+    /// The factor that is to answer it.
+    factor: Option<String>,
+    /// In its place: the first active factor of that kind.
+    kind: Option<String>,
+    /// What an answer is good for; `verify` if nothing is said.
+    purpose: Option<String>,
+}
+
+impl PartialSchema for ChallengeRequest {
+    fn schema() -> RefOr<Schema> {
+        let purpose = || texts::word("verify", "What an answer is good for: `verify`, the default.");
+        let kind = texts::word("email", "The first active factor of that kind: `email`.");
+        let either = OneOfBuilder::new()
+            .item(texts::only("factor", texts::factor()).property("purpose", purpose()))
+            .item(texts::only("kind", kind).property("purpose", purpose()));
+        either.description(Some("What to begin: either `factor` or `kind`.")).into()
+    }
+}
+
+impl ToSchema for ChallengeRequest {}
+
+/// The code that was sent.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnswerRequest {
+    #[schema(schema_with = texts::code)]
+    code: Zeroizing<String>,
+}
+
+/// How long to wait for a change.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WaitParameter {
+    /// Answer once something changes, or after so many seconds.
+    #[param(minimum = 0, maximum = 25, example = 5)]
+    wait: Option<u64>,
+}
+
+/// A challenge. The code that answers it is in no answer.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "user": "alice@example.com",
+    "challenge": {
+        "id": "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5", "kind": "email", "state": "open",
+        "expires_at": "2026-03-01T09:40:00.000Z", "destination": "e•••@example.com", "delivery": "queued",
+    },
+}))]
+pub(crate) struct ChallengeAnswer {
+    /// Whose it is.
+    user: String,
+    challenge: ChallengeBody,
+}
+
+/// A challenge.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct ChallengeBody {
+    /// Its id, to answer it by.
+    id: String,
+    /// The kind of factor that answers it.
+    kind: String,
+    /// `open` until it is answered or cancelled or has expired, then `over`.
+    state: String,
+    /// When it is too late for an answer (RFC 3339).
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// Where its code is sent, masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    /// Whether the mail server took the message: `queued`, `sent` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
+}
+
+/// Send a code
+///
+/// To the address of an active factor. It is queued, and sent within a second where the mail server takes it; `delivery`
+/// tells. Until then and after it, `resend` and a login with another factor are open.
+#[utoipa::path(
+    post, path = "/v1/users/{user}/challenges", tag = "challenges",
+    params(UserSegment, RepeatHeader),
+    request_body = ChallengeRequest,
+    responses((status = 201, description = "The challenge; its code is on its way", body = ChallengeAnswer)),
+    extensions(("x-problems" = json!([
+        ProblemCode::Locked, ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::NotFound,
+    ]))),
+)]
+pub(crate) async fn begin(
+    caller: Caller,
+    User(key): User,
+    Repeatable(Body(request), repeat): Repeatable<Body<ChallengeRequest>>,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
+    if request.purpose.as_deref().is_some_and(|purpose| purpose != "verify") {
+        return Err(Problem::invalid("purpose", "must be verify"));
+    }
+    let named = match (&request.factor, &request.kind) {
+        (Some(id), None) => Some(named_factor(id)?),
+        (None, Some(kind)) if FactorKind::from_name(kind) == FactorKind::Email => None,
+        (None, Some(_)) => return Err(Problem::invalid("kind", "must be email")),
+        (None, None) => return Err(Problem::invalid("factor", "is missing; or kind in its place")),
+        (Some(_), Some(_)) => return Err(Problem::invalid("kind", "belongs in the place of factor")),
+    };
+    let actor = caller.actor();
+    let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::CREATED);
+    repeat
+        .answer(&state, &key, &actor, reply, async |call| {
+            let factor = match named {
+                Some(factor) => factor,
+                None => email_factor(&state, &key).await?,
+            };
+            charge(&state, &key, &actor, factor, Purpose::Verify).await?;
+            accepted(&state, state.mfa.begin_challenge(&key, call, factor).await?)
+        })
+        .await
+}
+
+/// How far a challenge is
+///
+/// With `wait`, once it changes or the time is over; at once if it is over or very many wait. For the API key that began it; for any other there is none.
+#[utoipa::path(
+    get, path = "/v1/challenges/{id}", tag = "challenges",
+    params(ChallengeSegment, WaitParameter),
+    responses((status = 200, description = "How far it is", body = ChallengeAnswer)),
+    extensions(("x-problems" = json!([ProblemCode::NotFound]))),
+)]
+pub(crate) async fn status(
+    caller: Caller,
+    ChallengePath(id): ChallengePath,
+    query: Result<Query<WaitParameter>, actix_web::Error>,
+    state: Data<State>,
+) -> Result<Json<ChallengeAnswer>, Problem> {
+    let wait = query.map_err(|_| Problem::invalid("wait", "must be 0 to 25 seconds"))?.into_inner().wait;
+    let wait = Duration::from_secs(wait.unwrap_or_default());
+    if wait > MAX_WAIT {
+        return Err(Problem::invalid("wait", "must be 0 to 25 seconds"));
+    }
+    let until = Instant::now() + wait;
+    let first = find(&state, &caller.tenant, &caller.actor(), id).await?;
+    // Who comes when so many wait is answered at once.
+    let waiting = state.waiting.try_acquire();
+    let mut now = first.clone();
+    while now == first && first.state == ChallengeState::Open && Instant::now() < until && waiting.is_ok() {
+        tokio::time::sleep_until(until.min(Instant::now() + LOOK_EVERY)).await;
+        now = find(&state, &caller.tenant, &caller.actor(), id).await?;
+    }
+    Ok(Json(answer(&now, None)))
+}
+
+/// Check the code that was sent
+///
+/// However often one right code is posted at the same time, one call is answered with 200. A wrong one costs an attempt of
+/// the user, and five end the challenge.
+#[utoipa::path(
+    post, path = "/v1/challenges/{id}/verify", tag = "challenges",
+    params(ChallengeSegment),
+    request_body = AnswerRequest,
+    responses((status = 200, description = "The code was right, and is used up", body = VerifiedAnswer)),
+    extensions(("x-problems" = json!([
+        ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked, ProblemCode::Disabled,
+        ProblemCode::NotEnrolled, ProblemCode::NotFound, ProblemCode::ChallengeOver,
+    ]))),
+)]
+pub(crate) async fn verify(
+    caller: Caller,
+    ChallengePath(id): ChallengePath,
+    Body(request): Body<AnswerRequest>,
+    state: Data<State>,
+) -> Result<Json<VerifiedAnswer>, Problem> {
+    let Ok(SubmittedCode::OneTimePassword(code)) = SubmittedCode::parse(&request.code) else {
+        return Err(ProblemCode::MalformedCode.into());
+    };
+    let actor = caller.actor();
+    let (account, _) = charged(&state, &caller.tenant, &actor, id).await?;
+    match state.mfa.answer_challenge(&caller.tenant, &actor, id, &code).await? {
+        Verdict::Accepted(verified) => {
+            count("verified");
+            Ok(Json(VerifiedAnswer::new(&account.user, &verified)))
+        }
+        Verdict::Rejected(rejection) => {
+            let problem = Problem::rejection(rejection, state.clock.now());
+            count(problem.code().as_str());
+            Err(problem)
+        }
+    }
+}
+
+/// Send another code
+///
+/// The one before is dead. The time of the challenge and its wrong answers stay as they are.
+#[utoipa::path(
+    post, path = "/v1/challenges/{id}/resend", tag = "challenges",
+    params(ChallengeSegment, RepeatHeader),
+    responses((status = 202, description = "Another code is on its way", body = ChallengeAnswer)),
+    extensions(("x-problems" = json!([
+        ProblemCode::Locked, ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::AlreadyActive,
+        ProblemCode::NotFound, ProblemCode::ChallengeOver,
+    ]))),
+)]
+pub(crate) async fn resend(
+    caller: Caller,
+    ChallengePath(id): ChallengePath,
+    Repeatable(NoBody, repeat): Repeatable<NoBody>,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let actor = caller.actor();
+    let (key, status) = charged(&state, &caller.tenant, &actor, id).await?;
+    let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::ACCEPTED);
+    repeat
+        .answer(&state, &key, &actor, reply, async |call| {
+            if status.state == ChallengeState::Over {
+                return Err(ProblemCode::ChallengeOver.into());
+            }
+            let factor = status.factor.ok_or(ProblemCode::NotFound)?;
+            charge(&state, &key, &actor, factor, status.purpose).await?;
+            accepted(&state, state.mfa.resend_challenge(&caller.tenant, call, id).await?)
+        })
+        .await
+}
+
+/// Cancel a challenge
+///
+/// Its code answers nothing any more.
+#[utoipa::path(
+    delete, path = "/v1/challenges/{id}", tag = "challenges",
+    params(ChallengeSegment),
+    responses((status = 204, description = "It is over")),
+    extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ChallengeOver]))),
+)]
+pub(crate) async fn cancel(
+    caller: Caller,
+    ChallengePath(id): ChallengePath,
+    Repeatable(NoBody, _): Repeatable<NoBody>,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let actor = caller.actor();
+    charged(&state, &caller.tenant, &actor, id).await?;
+    match state.mfa.cancel_challenge(&caller.tenant, &actor, id).await? {
+        Verdict::Accepted(()) => Ok(HttpResponse::NoContent().finish()),
+        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
+    }
+}
+
+/// The first active address.
+async fn email_factor(state: &State, key: &AccountKey) -> Result<FactorId, Problem> {
+    let status = state.mfa.status(key).await?;
+    let mut active = status.factors.iter().filter(|factor| factor.is_active());
+    let found = active.find(|factor| factor.kind() == FactorKind::Email);
+    let none = if status.enrolled { ProblemCode::NotFound } else { ProblemCode::NotEnrolled };
+    found.map(|factor| factor.id).ok_or_else(|| none.into())
+}
+
+async fn find(
+    state: &State,
+    tenant: &TenantId,
+    actor: &Actor,
+    id: ChallengeId,
+) -> Result<ChallengeStatus, Problem> {
+    match state.mfa.challenge(tenant, actor, id).await? {
+        Verdict::Accepted(status) => Ok(status),
+        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
+    }
+}
+
+/// Whose challenge it is: what their calls are charged to, as soon as that is known.
+async fn charged(
+    state: &State,
+    tenant: &TenantId,
+    actor: &Actor,
+    id: ChallengeId,
+) -> Result<(AccountKey, ChallengeStatus), Problem> {
+    let status = find(state, tenant, actor, id).await?;
+    let unknown = || Problem::rejection(CodeRejection::UnknownChallenge, state.clock.now());
+    let key = AccountKey::new(tenant.clone(), status.user.clone().ok_or_else(unknown)?);
+    state.throttling.charge_user(state.clock.now(), &key).await?;
+    Ok((key, status))
+}
+
+/// Charges a code that is to be sent, if it may be.
+async fn charge(
+    state: &State,
+    key: &AccountKey,
+    actor: &Actor,
+    factor: FactorId,
+    purpose: Purpose,
+) -> Result<(), Problem> {
+    match state.mfa.recipient(key, actor, factor, purpose).await? {
+        Verdict::Accepted(recipient) => {
+            state.throttling.charge_message(state.clock.now(), key, recipient).await
+        }
+        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
+    }
+}
+
+fn accepted<T>(state: &State, verdict: Verdict<T>) -> Result<Verdict<T>, Problem> {
+    match verdict {
+        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
+        accepted @ Verdict::Accepted(_) => Ok(accepted),
+    }
+}
+
+fn begun(
+    state: &State,
+    user: &UserId,
+    verdict: &Verdict<BegunChallenge>,
+    status: StatusCode,
+) -> Result<Reply, Problem> {
+    match verdict {
+        Verdict::Accepted(begun) => {
+            let user = user.as_str().to_owned();
+            Reply::json(status, &ChallengeAnswer { user, challenge: ChallengeBody::of(begun) })
+        }
+        Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.clock.now())),
+    }
+}
+
+fn answer(status: &ChallengeStatus, destination: Option<String>) -> ChallengeAnswer {
+    let user = status.user.as_ref().map(|user| user.as_str().to_owned()).unwrap_or_default();
+    ChallengeAnswer { user, challenge: ChallengeBody::with(status, destination) }
+}
+
+impl ChallengeBody {
+    /// A challenge that was just made.
+    pub(crate) fn of(begun: &BegunChallenge) -> Self {
+        Self::with(&begun.challenge, Some(begun.destination.clone()))
+    }
+
+    fn with(status: &ChallengeStatus, destination: Option<String>) -> Self {
+        Self {
+            id: status.id.to_string(),
+            kind: status.kind.factor_kind().to_owned(),
+            state: status.state.as_str().to_owned(),
+            expires_at: status.expires_at.to_string(),
+            destination,
+            delivery: status.delivery.map(|state| state.as_str().to_owned()),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Sending what is queued.
+
+use super::{Call, Mfa, Undecided};
+use crate::account::Decision;
+use crate::challenge::OpenChallenge;
+use crate::outbox::OpenContent;
+use crate::ports::{CodeMessage, Commit, SenderError, StoreError, VaultError};
+use crate::sealed::SealContext;
+use crate::{Actor, ChallengeId, Message, MessageState, Sending, Version, Versioned};
+
+/// What became of a message that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivered {
+    /// A server took it.
+    Sent,
+    /// It was not sent, as far as is known, and is tried again.
+    Queued,
+    /// It was given up.
+    Failed,
+    /// Another one took its place, or somebody else had claimed it.
+    Superseded,
+}
+
+/// What the code of a message is good for.
+enum Answers {
+    /// Its challenge, which is open.
+    Something,
+    /// Its challenge is over, or has another code.
+    Nothing,
+    /// Its factor is gone, and perhaps all of the account.
+    NoFactor,
+}
+
+impl Mfa {
+    /// Claims up to `limit` messages that are due, of all tenants. Pass each to [`deliver`](Self::deliver) within
+    /// [`Message::CLAIM`]; whoever does not come to it leaves it to the next claim after that. What cannot be
+    /// read is named in the log.
+    ///
+    /// ```no_run
+    /// # async fn run(mfa: mfa_domain::Mfa) -> Result<(), mfa_domain::Undecided> {
+    /// use mfa_domain::Actor;
+    /// let courier = Actor::admin("courier");
+    /// loop {
+    ///     let queued = mfa.message_queued();
+    ///     for message in mfa.claim_messages(16).await? {
+    ///         if let Err(error) = mfa.deliver(&courier, message).await {
+    ///             eprintln!("it comes again in two minutes: {error}");
+    ///         }
+    ///     }
+    ///     // Or after a second, for what other replicas have queued and what is tried again.
+    ///     queued.await;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Undecided`] if the store failed. Then some may be claimed, and come again later.
+    pub async fn claim_messages(&self, limit: u32) -> Result<Vec<Versioned<Message>>, Undecided> {
+        let now = self.ports.clock.now();
+        let claimed = self.outbox()?.claim(now, now.plus(Message::CLAIM), limit).await?;
+        for what in &claimed.unreadable {
+            tracing::error!(what, "a message cannot be read and is not sent");
+        }
+        Ok(claimed.messages)
+    }
+
+    /// Sends a message that was claimed, and keeps what became of it: sent, to be tried again, or given up, of which the
+    /// trail of the account tells as `actor`'s doing. One whose code answers nothing any more, since its challenge is over
+    /// or has another code or its factor is gone, is not sent. It takes as long as the sender takes.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port other than the sender failed. Then it stays claimed, and comes again later; it may have
+    /// been sent.
+    pub async fn deliver(&self, actor: &Actor, claimed: Versioned<Message>) -> Result<Delivered, Undecided> {
+        let Versioned { value: message, version } = claimed;
+        let body = self.open_message(&message).await;
+        if message.is_expired(self.ports.clock.now()) {
+            return self.give_up(actor, &message, version, "expired", body.ok().as_ref()).await;
+        }
+        let body = body?;
+        match self.still_answers(&message, &body).await? {
+            Answers::Something => {}
+            Answers::Nothing => return self.give_up(actor, &message, version, "over", Some(&body)).await,
+            // That it went is in the trail already, if there is still one to tell.
+            Answers::NoFactor => {
+                let failed = message.sending.failed("over");
+                return self.keep(&message, version, &failed, Delivered::Failed).await;
+            }
+        }
+        let OpenContent { kind, purpose, to, code, .. } = &body;
+        let code_message = CodeMessage {
+            kind,
+            to,
+            code,
+            purpose: *purpose,
+            expires_at: message.expires_at,
+            account: &message.account,
+            challenge: ChallengeId::from_entropy(*message.id.as_bytes()),
+        };
+        let error = match self.ports.sender.send(&code_message).await {
+            Ok(()) => {
+                let sent = message.sending.sent();
+                return self.keep(&message, version, &sent, Delivered::Sent).await;
+            }
+            Err(error) => error,
+        };
+        let how = error.as_str();
+        let may_pass = !matches!(error, SenderError::Refused(_));
+        let now = self.ports.clock.now();
+        let again = may_pass.then(|| message.after_failure(how, now)).flatten();
+        match again {
+            Some(next) => self.keep(&message, version, &next, Delivered::Queued).await,
+            None => self.give_up(actor, &message, version, how, Some(&body)).await,
+        }
+    }
+
+    /// Resolves once a message is queued through this `Mfa` after the call. What other replicas queue, and what is to be
+    /// tried again, is found only by [claiming](Self::claim_messages): do so every second or so.
+    pub fn message_queued(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.queued.listen()
+    }
+
+    /// Whether the code of a message is still good for something.
+    async fn still_answers(&self, message: &Message, body: &OpenContent) -> Result<Answers, Undecided> {
+        let account = self.ports.accounts.load_without_backup_codes(&message.account).await?.value;
+        if account.factor(body.factor).is_none() {
+            return Ok(Answers::NoFactor);
+        }
+        let id = ChallengeId::from_entropy(*message.id.as_bytes());
+        let challenge = self.ports.challenges.get(&id).await?;
+        let open = challenge.and_then(|read| OpenChallenge::new(read, self.ports.clock.now()));
+        let Some(open) = open else { return Ok(Answers::Nothing) };
+        let same = self.is_code_of(open.get(), &body.code).await?;
+        Ok(if same { Answers::Something } else { Answers::Nothing })
+    }
+
+    async fn open_message(&self, message: &Message) -> Result<OpenContent, Undecided> {
+        let Message { id, account, .. } = message;
+        let sealed = message.sending.content.as_ref();
+        let sealed = sealed.ok_or_else(|| StoreError::unreadable("the message is empty"))?;
+        let bytes = self.ports.vault.open(sealed, &SealContext::Message { account, id: *id }).await?;
+        Ok(OpenContent::from_bytes(&bytes).map_err(VaultError::new)?)
+    }
+
+    async fn keep(
+        &self,
+        message: &Message,
+        version: Version,
+        next: &Sending,
+        delivered: Delivered,
+    ) -> Result<Delivered, Undecided> {
+        let kept = self.outbox()?.swap(&message.account.tenant, message.id, version, next).await?;
+        Ok(if kept == Commit::Won { delivered } else { Delivered::Superseded })
+    }
+
+    /// In one commit with its event, so that no message is given up silently.
+    async fn give_up(
+        &self,
+        actor: &Actor,
+        message: &Message,
+        version: Version,
+        how: &str,
+        body: Option<&OpenContent>,
+    ) -> Result<Delivered, Undecided> {
+        let of = body.map(|body| (&body.kind, body.factor, body.purpose));
+        let mut change = self.begin(&message.account, &Call::<()>::from(actor)).await;
+        loop {
+            let (account, context) = change.load_without_backup_codes().await?;
+            // Another code takes its place by a commit to the account: either this sees it, or the commit loses.
+            let now = self.outbox()?.message(&message.account.tenant, message.id).await?;
+            if now.is_none_or(|now| now.version != version || now.value.sending.state != MessageState::Queued)
+            {
+                return Ok(Delivered::Superseded);
+            }
+            let delta = account.give_up_code(context, message, how, of);
+            if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
+                return Ok(Delivered::Failed);
+            }
+        }
+    }
+}

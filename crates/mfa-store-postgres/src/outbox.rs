@@ -1,0 +1,141 @@
+//! The contract of an outbox.
+
+use async_trait::async_trait;
+use mfa_domain::ports::{Claimed, Commit, Outbox, StoreError};
+use mfa_domain::{Message, MessageId, Sending, TenantId, Timestamp, Version, Versioned};
+use mfa_rows::{MessageColumns, SendingColumns, millis};
+
+use crate::transaction::by_itself;
+use crate::{PostgresError, PostgresStore};
+
+/// It fails where nothing can be written: what a standby has may be old.
+pub(crate) const FIND_MESSAGE: &str = concat!(
+    "
+    SELECT tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content
+    FROM mfa.messages
+    WHERE tenant_id = $1 AND id = $2 AND ",
+    by_itself!()
+);
+
+/// Claims what is due, and forgets some of what expired long ago: no row is both. Rows that another transaction works on
+/// are left to it, so this waits for nobody, and of any number of callers one gets a message. A row that is locked stays
+/// where it is; one that somebody changed just before is not where this statement can see it, and is left to the next.
+pub(crate) const CLAIM_MESSAGES: &str = "
+    WITH forgotten AS (
+        DELETE FROM mfa.messages WHERE ctid = ANY (ARRAY (
+            SELECT ctid FROM mfa.messages WHERE state <> 'queued' AND expires_at <= $4
+            ORDER BY expires_at LIMIT 100
+            FOR UPDATE SKIP LOCKED
+        ))
+    )
+    UPDATE mfa.messages
+    SET version = version + 1, due_at = $2, tries = least(tries + 1, 4294967295)
+    WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM mfa.messages WHERE state = 'queued' AND due_at <= $1
+        ORDER BY due_at LIMIT $3
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content";
+
+/// What is compared is compared again with the newest row, if another transaction was waited for.
+pub(crate) const SWAP_MESSAGE: &str = "
+    UPDATE mfa.messages
+    SET version = version + 1, state = $4, due_at = $5, tries = $6, last_failure = $7, key = $8, content = $9
+    WHERE tenant_id = $1 AND id = $2 AND version = $3";
+
+/// A message, not yet looked at.
+#[derive(sqlx_macros::FromRow)]
+struct MessageRow {
+    tenant_id: String,
+    id: String,
+    user_id: String,
+    version: i64,
+    expires_at: i64,
+    state: String,
+    due_at: i64,
+    tries: i64,
+    last_failure: Option<String>,
+    key: Option<String>,
+    content: Option<Vec<u8>>,
+}
+
+#[async_trait]
+impl Outbox for PostgresStore {
+    async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Claimed, StoreError> {
+        let claim = sqlx::query_as(CLAIM_MESSAGES)
+            .bind(millis(now))
+            .bind(millis(until))
+            .bind(i64::from(limit))
+            .bind(MessageColumns::forgotten_at(now));
+        let rows = self.connections.transact(|on| {
+            Box::pin(async move { claim.fetch_all(on).await.map_err(PostgresError::from_driver) })
+        });
+        let rows: Vec<MessageRow> = rows.await?;
+        let mut claimed = Claimed::default();
+        for row in rows {
+            match row.read() {
+                Ok(message) => claimed.messages.push(message),
+                Err(error) => claimed.unreadable.push(error.to_string()),
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn message(
+        &self,
+        tenant: &TenantId,
+        id: MessageId,
+    ) -> Result<Option<Versioned<Message>>, StoreError> {
+        let find = || sqlx::query_as(FIND_MESSAGE).bind(tenant.as_str()).bind(id.to_string());
+        let rows: Vec<MessageRow> = self.connections.once(find).await?;
+        Ok(rows.into_iter().next().map(MessageRow::read).transpose()?)
+    }
+
+    async fn swap(
+        &self,
+        tenant: &TenantId,
+        id: MessageId,
+        expected: Version,
+        next: &Sending,
+    ) -> Result<Commit, StoreError> {
+        // No message has a version beyond.
+        let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
+        let next = SendingColumns::of(next);
+        let swap = sqlx::query(SWAP_MESSAGE)
+            .bind(tenant.as_str().to_owned())
+            .bind(id.to_string())
+            .bind(expected)
+            .bind(next.state)
+            .bind(next.due_at)
+            .bind(next.tries)
+            .bind(next.last_failure)
+            .bind(next.key)
+            .bind(next.content);
+        let swapped = self.connections.transact(|on| {
+            Box::pin(async move { swap.execute(on).await.map_err(PostgresError::from_driver) })
+        });
+        let swapped = swapped.await?.rows_affected();
+        Ok(if swapped == 1 { Commit::Won } else { Commit::Conflict })
+    }
+}
+
+impl MessageRow {
+    fn read(self) -> Result<Versioned<Message>, PostgresError> {
+        let columns = MessageColumns {
+            tenant: self.tenant_id,
+            id: self.id,
+            user: self.user_id,
+            version: self.version,
+            expires_at: self.expires_at,
+            sending: SendingColumns {
+                state: self.state,
+                due_at: self.due_at,
+                tries: self.tries,
+                last_failure: self.last_failure,
+                key: self.key,
+                content: self.content,
+            },
+        };
+        Ok(columns.read()?)
+    }
+}

@@ -1,0 +1,175 @@
+//! Claims: what is queued and due, once.
+
+use std::time::Duration;
+
+use mfa_domain::ports::{AccountStore, Commit};
+use mfa_domain::{Message, Sending, Timestamp, Version};
+
+use super::samples::{
+    claim_all, claims_exactly, due_at, keep, message, now, outbox, put, unchanged, until, with_content,
+};
+use crate::violation::run;
+use crate::{Violation, ensure};
+
+const A_MOMENT: Duration = Duration::from_millis(1);
+
+pub(super) async fn claims(store: &dyn AccountStore) -> Result<(), Violation> {
+    run![
+        what_is_queued_and_due_is_claimed(store),
+        a_claim_gives_no_more_than_it_is_asked_for(store),
+        what_is_claimed_comes_back_when_its_claim_is_over(store),
+        what_is_sent_or_failed_is_not_claimed(store),
+        a_claim_is_a_change(store),
+        what_is_tried_again_is_claimed_again(store),
+    ]
+}
+
+/// The moment before.
+fn before(time: Timestamp) -> Timestamp {
+    Timestamp::from_unix_millis(time.unix_millis() - 1)
+}
+
+async fn what_is_queued_and_due_is_claimed(store: &dyn AccountStore) -> Result<(), Violation> {
+    const CHECK: &str = "outbox-due";
+    let [in_a_moment, in_an_hour] = [A_MOMENT, Duration::from_hours(1)].map(|wait| now().plus(wait));
+    let long_ago = Timestamp::from_unix_millis(now().unix_millis() - 3_600_000);
+    let at_the_end = message(CHECK, 2);
+    let most = Some("unknown".to_owned());
+    let at_the_end = Message {
+        sending: Sending { tries: u32::MAX, last_failure: most, ..at_the_end.sending.clone() },
+        ..at_the_end
+    };
+    let due = [message(CHECK, 0), due_at(&message(CHECK, 1), long_ago), at_the_end];
+    let early = [due_at(&message(CHECK, 3), in_a_moment), due_at(&message(CHECK, 4), in_an_hour)];
+    put(store, &due).await?;
+    put(store, &early).await?;
+    let tenant = due[0].account.tenant.clone();
+    let due = due.map(|message| (message, Version(1)));
+    claims_exactly(store, &tenant, (now(), until()), &due).await?;
+    for message in &early {
+        let version = unchanged(store, message).await?;
+        ensure!(version == Version(1), "what is not due yet is at {version:?}");
+    }
+    let [next, last] = early.map(|message| (message, Version(1)));
+    claims_exactly(store, &tenant, (in_a_moment, until()), &[next]).await?;
+    claims_exactly(store, &tenant, (before(until()), until()), &[]).await?;
+    // By then the claims of the others are over, too.
+    let claimed = claim_all(store, &tenant, (in_an_hour, in_an_hour.plus(Message::CLAIM)), 100).await?;
+    let last = claimed.iter().find(|claimed| claimed.value.id == last.0.id);
+    ensure!(last.is_some_and(|last| last.version == Version(2)), "what is due last was claimed as {last:?}");
+    Ok(())
+}
+
+async fn a_claim_gives_no_more_than_it_is_asked_for(store: &dyn AccountStore) -> Result<(), Violation> {
+    const CHECK: &str = "outbox-limits";
+    let all: Vec<_> = (0..7).map(|number| message(CHECK, number)).collect();
+    put(store, &all).await?;
+    let (mut at, mut tries) = (now(), 0);
+    for limit in [1, 2, 5, 7, 1000, u32::MAX] {
+        let end = at.plus(Message::CLAIM);
+        let claimed = claim_all(store, &all[0].account.tenant, (at, end), limit).await?;
+        tries += 1;
+        ensure!(
+            claimed.len() == all.len() && claimed.iter().all(|claimed| claimed.value.sending.tries == tries),
+            "of {} messages {} were claimed, at most {limit} at a time, until there were no more",
+            all.len(),
+            claimed.len()
+        );
+        at = end;
+    }
+    Ok(())
+}
+
+async fn what_is_claimed_comes_back_when_its_claim_is_over(
+    store: &dyn AccountStore,
+) -> Result<(), Violation> {
+    let mut model = message("outbox-again", 0);
+    put(store, std::slice::from_ref(&model)).await?;
+    let tenant = model.account.tenant.clone();
+    let (mut at, mut version) = (now(), unchanged(store, &model).await?);
+    // However long its claims are.
+    for seconds in [120, 1, 60, 0] {
+        let end = at.plus(Duration::from_secs(seconds)).plus(A_MOMENT);
+        let claimed = claims_exactly(store, &tenant, (at, end), &[(model.clone(), version)]).await?;
+        (model, version) = (claimed[0].value.clone(), claimed[0].version);
+        for time in [now(), at, before(end)] {
+            claims_exactly(store, &tenant, (time, time.plus(Message::CLAIM)), &[]).await?;
+        }
+        let read = unchanged(store, &model).await?;
+        ensure!(read == version, "claims that gave nothing have made {read:?} of {version:?}");
+        at = end;
+    }
+    Ok(())
+}
+
+async fn what_is_sent_or_failed_is_not_claimed(store: &dyn AccountStore) -> Result<(), Violation> {
+    const CHECK: &str = "outbox-over";
+    let mut all: Vec<_> = (0..4).map(|number| message(CHECK, number)).collect();
+    let tenant = all[0].account.tenant.clone();
+    let ends = [all[0].sending.sent(), all[0].sending.failed("refused")];
+    // Two are put like that, two become so.
+    for (message, end) in all.iter_mut().zip(&ends) {
+        message.sending = end.clone();
+    }
+    put(store, &all).await?;
+    for (message, end) in all[2..].iter_mut().zip(ends) {
+        keep(store, message, Version(1), end).await?;
+    }
+    for later in [Duration::ZERO, Message::CLAIM, Duration::from_mins(9), Duration::from_mins(11)] {
+        let at = now().plus(later);
+        claims_exactly(store, &tenant, (at, at.plus(Message::CLAIM)), &[]).await?;
+        for message in &all {
+            unchanged(store, message).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever had read it before, or has an older claim, cannot change it any more.
+async fn a_claim_is_a_change(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut model = message("outbox-stale", 0);
+    put(store, std::slice::from_ref(&model)).await?;
+    let tenant = model.account.tenant.clone();
+    let (mut at, mut version) = (now(), unchanged(store, &model).await?);
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        let end = at.plus(Message::CLAIM);
+        let claimed = claims_exactly(store, &tenant, (at, end), &[(model.clone(), version)]).await?;
+        before.push(version);
+        (model, version) = (claimed[0].value.clone(), claimed[0].version);
+        for old in &before {
+            let commit = outbox(store)?.swap(&tenant, model.id, *old, &model.sending.sent()).await?;
+            ensure!(commit == Commit::Conflict, "a swap at {old:?} won after a claim made {version:?}");
+        }
+        let read = unchanged(store, &model).await?;
+        ensure!(read == version, "lost swaps have made {read:?} of {version:?}");
+        at = end;
+    }
+    let sent = model.sending.sent();
+    keep(store, &mut model, version, sent).await?;
+    Ok(())
+}
+
+/// At the time that was kept for it, with all that was kept; so is what takes its place.
+async fn what_is_tried_again_is_claimed_again(store: &dyn AccountStore) -> Result<(), Violation> {
+    let mut model = message("outbox-tries", 0);
+    put(store, std::slice::from_ref(&model)).await?;
+    let tenant = model.account.tenant.clone();
+    let (mut at, mut version) = (now(), unchanged(store, &model).await?);
+    for how in ["not_sent", "unknown", "not_sent"] {
+        let during = (at, at.plus(Message::CLAIM));
+        let claimed = claims_exactly(store, &tenant, during, &[(model.clone(), version)]).await?;
+        (model, version) = (claimed[0].value.clone(), claimed[0].version);
+        let next = model.after_failure(how, at);
+        let next = next.ok_or_else(|| Violation::new("the suite is wrong: its time is over"))?;
+        at = next.due_at;
+        version = keep(store, &mut model, version, next).await?;
+        claims_exactly(store, &tenant, (before(at), until()), &[]).await?;
+    }
+    // Though the one before was not due yet.
+    let another = with_content(&message("outbox-tries", 0), "another");
+    put(store, std::slice::from_ref(&another)).await?;
+    let version = unchanged(store, &another).await?;
+    claims_exactly(store, &tenant, (now(), until()), &[(another, version)]).await?;
+    Ok(())
+}
