@@ -197,15 +197,8 @@ async fn races(one: &Server, other: &Server, mails: &MailServer, rounds: usize) 
 
 /// With a long timeout: the race is between requests.
 fn racing(mails: &MailServer, store: &str) -> ServerOptions {
-    let mut options = mailing(mails.port).and([
-        ("MFA_REQUEST_TIMEOUT", "30s"),
-        ("MFA_POSTGRES_ACQUIRE_TIMEOUT", "20s"),
-        ("MFA_POSTGRES_LOCK_TIMEOUT", "20s"),
-        ("MFA_POSTGRES_STATEMENT_TIMEOUT", "25s"),
-        ("MFA_POSTGRES_CALL_TIMEOUT", "28s"),
-        ("MFA_LOG", "info"),
-        ("MFA_THROTTLE_RECIPIENT", "1000000/1h"),
-    ]);
+    let more = [("MFA_LOG", "info"), ("MFA_THROTTLE_RECIPIENT", "1000000/1h")];
+    let mut options = mailing(mails.port).patient().and(more);
     options.environment.push(("MFA_STORE".to_owned(), store.to_owned()));
     options
 }

@@ -305,7 +305,7 @@ async fn two_replicas_deliver_every_event_and_when_one_dies_the_other_goes_on() 
     let receiver = Receiver::start().await;
     let webhook = Webhook::at(&receiver, "timeout = '1s'");
     let url = postgres::database().await;
-    let mut options = webhook.options();
+    let mut options = webhook.options().patient();
     options.environment.push(("MFA_STORE".to_owned(), url));
     let mut one = Server::with(binary!(), options.clone());
     let other = Server::in_folder(binary!(), one.data(), one.client.key(), options);

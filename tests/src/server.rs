@@ -160,6 +160,18 @@ impl ServerOptions {
         Self::default().and(environment)
     }
 
+    /// The same with time for everything, where a test is about what is answered and not how soon.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        self.and([
+            ("MFA_REQUEST_TIMEOUT", "30s"),
+            ("MFA_POSTGRES_ACQUIRE_TIMEOUT", "20s"),
+            ("MFA_POSTGRES_LOCK_TIMEOUT", "20s"),
+            ("MFA_POSTGRES_STATEMENT_TIMEOUT", "25s"),
+            ("MFA_POSTGRES_CALL_TIMEOUT", "28s"),
+        ])
+    }
+
     /// The same with more variables of the environment.
     #[must_use]
     pub fn and<const N: usize>(mut self, more: [(&str, &str); N]) -> Self {

@@ -1,7 +1,5 @@
 //! The store keeps the contracts, on one handle and on two that have nothing in common but the database.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +17,8 @@ use crate::support;
 
 /// Two stores on one new database, as two processes have them.
 async fn replicas() -> (Arc<PostgresStore>, Arc<PostgresStore>) {
-    let (one, url) = support::store().await;
-    (one, Arc::new(PostgresStore::open(&url).await.unwrap()))
+    let (_, url) = support::store().await;
+    (support::patient(&url).await, support::patient(&url).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::JoinSet;
 
 use crate::support::server::{self, Server};
-use crate::support::{change, factor, inner, key, make, raw, store};
+use crate::support::{self, change, factor, inner, key, make, raw, store};
 
 async fn refusal(url: &str) -> PostgresError {
     PostgresStore::open(url).await.expect_err("it was opened")
@@ -264,11 +264,14 @@ async fn a_user_that_may_only_work_with_the_tables_is_enough_once_they_are_there
     assert_eq!(store.load(&key("alice")).await.unwrap().value.audit_base, AuditHead::default());
     let grant = format!("GRANT DELETE ON mfa.events TO {role}");
     raw(&url).await.execute(AssertSqlSafe(grant)).await.unwrap();
-    mfa_testkit::account_store::basic(&store).await.unwrap();
-    mfa_testkit::api_key_store::basic(&store).await.unwrap();
-    mfa_testkit::challenge_store::basic(&store).await.unwrap();
-    mfa_testkit::throttle::basic(&store).await.unwrap();
-    mfa_testkit::delivery_store::basic(&store).await.unwrap();
+    let store = support::patient(&format!("{scheme}//{role}:app@{host}")).await;
+    let store = store.as_ref();
+    mfa_testkit::account_store::basic(store).await.unwrap();
+    mfa_testkit::outbox::basic(store).await.unwrap();
+    mfa_testkit::api_key_store::basic(store).await.unwrap();
+    mfa_testkit::challenge_store::basic(store).await.unwrap();
+    mfa_testkit::throttle::basic(store).await.unwrap();
+    mfa_testkit::delivery_store::basic(store).await.unwrap();
 }
 
 /// Who looks at the tables finds everything explained, and nothing answered is lost by how the

@@ -5,11 +5,12 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mfa_domain::AccountKey;
 use mfa_domain::account::Draft;
 use mfa_domain::ports::{Commit, StoreError};
-use mfa_store_postgres::{PostgresError, PostgresStore};
+use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use sqlx::{Connection, PgConnection};
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
@@ -18,6 +19,20 @@ pub(crate) use mfa_testkit::changes::{challenge, delta, end, factor, key, now};
 pub(crate) mod pgbouncer;
 pub(crate) mod pooler;
 pub(crate) mod server;
+
+/// A store with time for everything, where a test is about what is promised and not how soon.
+pub(crate) async fn patient(url: &str) -> Arc<PostgresStore> {
+    let (acquire_timeout, lock_timeout) = (Duration::from_secs(20), Duration::from_secs(20));
+    let (statement_timeout, call_timeout) = (Duration::from_secs(25), Duration::from_secs(28));
+    let options = PostgresOptions {
+        acquire_timeout,
+        lock_timeout,
+        statement_timeout,
+        call_timeout,
+        ..PostgresOptions::default()
+    };
+    Arc::new(PostgresStore::open_with(url, &options).await.unwrap())
+}
 
 /// Changes an account as it stands.
 pub(crate) async fn change(
