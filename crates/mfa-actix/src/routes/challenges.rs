@@ -150,7 +150,7 @@ pub(crate) async fn begin(
                 None => email_factor(&state, &key).await?,
             };
             charge(&state, &key, &actor, factor, Purpose::Verify).await?;
-            accepted(&state, state.mfa.begin_challenge(&key, call, factor).await?)
+            accepted(&state, state.mfa.begin_challenge(&key, call, factor).await?).map(Verdict::Accepted)
         })
         .await
 }
@@ -254,6 +254,7 @@ pub(crate) async fn resend(
             let factor = status.factor.ok_or(ProblemCode::NotFound)?;
             charge(&state, &key, &actor, factor, status.purpose).await?;
             accepted(&state, state.mfa.resend_challenge(&caller.tenant, call, id).await?)
+                .map(Verdict::Accepted)
         })
         .await
 }
@@ -275,10 +276,8 @@ pub(crate) async fn cancel(
 ) -> Result<HttpResponse, Problem> {
     let actor = caller.actor();
     charged(&state, &caller.tenant, &actor, id).await?;
-    match state.mfa.cancel_challenge(&caller.tenant, &actor, id).await? {
-        Verdict::Accepted(()) => Ok(HttpResponse::NoContent().finish()),
-        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
-    }
+    accepted(&state, state.mfa.cancel_challenge(&caller.tenant, &actor, id).await?)?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// The first active address.
@@ -296,10 +295,7 @@ async fn find(
     actor: &Actor,
     id: ChallengeId,
 ) -> Result<ChallengeStatus, Problem> {
-    match state.mfa.challenge(tenant, actor, id).await? {
-        Verdict::Accepted(status) => Ok(status),
-        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
-    }
+    accepted(state, state.mfa.challenge(tenant, actor, id).await?)
 }
 
 /// Whose challenge it is: what their calls are charged to, as soon as that is known.
@@ -324,19 +320,13 @@ async fn charge(
     factor: FactorId,
     purpose: Purpose,
 ) -> Result<(), Problem> {
-    match state.mfa.recipient(key, actor, factor, purpose).await? {
-        Verdict::Accepted(recipient) => {
-            state.throttling.charge_message(state.clock.now(), key, recipient).await
-        }
-        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
-    }
+    let recipient = accepted(state, state.mfa.recipient(key, actor, factor, purpose).await?)?;
+    state.throttling.charge_message(state.clock.now(), key, recipient).await
 }
 
-fn accepted<T>(state: &State, verdict: Verdict<T>) -> Result<Verdict<T>, Problem> {
-    match verdict {
-        Verdict::Rejected(rejection) => Err(Problem::rejection(rejection, state.clock.now())),
-        accepted @ Verdict::Accepted(_) => Ok(accepted),
-    }
+/// What was accepted; what was not is a problem.
+fn accepted<T>(state: &State, verdict: Verdict<T>) -> Result<T, Problem> {
+    verdict.into_result().map_err(|rejection| Problem::rejection(rejection, state.clock.now()))
 }
 
 fn begun(
