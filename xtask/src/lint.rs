@@ -13,14 +13,14 @@ pub(crate) fn lint() -> Result<()> {
     dependencies(CargoDeny::begin()?)
 }
 
-/// All of that but dependencies.
+/// All of that but dependencies, what takes least first.
 pub(crate) fn code() -> Result<()> {
     let mut phases = Phases::default();
     phases.run("tools", tools::install)?;
     phases.run("formatting", || run(cargo(&["fmt", "--all", "--check"])))?;
+    phases.run("OpenAPI", openapi::validate)?;
     phases.run("lints", clippy)?;
-    phases.run("documentation", document)?;
-    phases.run("OpenAPI", openapi::validate)
+    phases.run("documentation", document)
 }
 
 fn clippy() -> Result<()> {

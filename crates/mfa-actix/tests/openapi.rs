@@ -1,6 +1,6 @@
 //! The OpenAPI document: checked in, whole, and with names of its own for every type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,18 @@ fn the_document_is_the_one_that_is_checked_in() {
         "docs/openapi.json is not what the code says, from line {}; `cargo xtask openapi` writes it anew",
         line.unwrap_or_default() + 1
     );
+}
+
+/// Generated clients name their methods so.
+#[test]
+fn every_call_has_an_id_of_its_own() {
+    let document = document();
+    let mut ids = BTreeSet::new();
+    for (name, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        assert!(id.contains('_'), "{name}: {id:?} is not a verb and what it is done to");
+        assert!(ids.insert(id), "{name}: another call is {id} too");
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) struct ReasonRequest {
 /// Disabled factors stay disabled: reset instead.
 #[utoipa::path(
     post, path = "/v1/users/{user}/unlock", tag = "administration",
+    operation_id = "unlock_user",
     params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 204, description = "No lock is left")),
@@ -48,6 +49,7 @@ pub(crate) async fn unlock(
 /// The user can then enrol anew.
 #[utoipa::path(
     post, path = "/v1/users/{user}/reset", tag = "administration",
+    operation_id = "reset_user",
     params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 204, description = "No factor and no backup code is left")),
@@ -69,6 +71,7 @@ pub(crate) async fn reset(
 /// Everything goes but the audit trail, which says so.
 #[utoipa::path(
     delete, path = "/v1/users/{user}", tag = "administration",
+    operation_id = "erase_user",
     params(UserSegment, RepeatHeader),
     responses((status = 204, description = "Nothing is left but the audit trail")),
 )]

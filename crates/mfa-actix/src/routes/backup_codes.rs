@@ -29,6 +29,7 @@ pub(crate) struct BackupCodesAnswer {
 /// The old ones are dead. A fresh verification is needed.
 #[utoipa::path(
     post, path = "/v1/users/{user}/backup-codes", tag = "factors",
+    operation_id = "issue_backup_codes",
     params(UserSegment, RepeatHeader),
     responses((status = 201, description = "New backup codes, shown this once; the old ones are dead", body = BackupCodesAnswer)),
     extensions(("x-problems" = json!([ProblemCode::ProofRequired, ProblemCode::NotEnrolled]))),

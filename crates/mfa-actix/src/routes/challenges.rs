@@ -118,6 +118,7 @@ pub(crate) struct ChallengeBody {
 /// tells. Until then and after it, `resend` and a login with another factor are open.
 #[utoipa::path(
     post, path = "/v1/users/{user}/challenges", tag = "challenges",
+    operation_id = "begin_challenge",
     params(UserSegment, RepeatHeader),
     request_body = ChallengeRequest,
     responses((status = 201, description = "The challenge; its code is on its way", body = ChallengeAnswer)),
@@ -160,6 +161,7 @@ pub(crate) async fn begin(
 /// With `wait`, once it changes or the time is over; at once if it is over or very many wait. For the API key that began it; for any other there is none.
 #[utoipa::path(
     get, path = "/v1/challenges/{id}", tag = "challenges",
+    operation_id = "show_challenge",
     params(ChallengeSegment, WaitParameter),
     responses((status = 200, description = "How far it is", body = ChallengeAnswer)),
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
@@ -193,6 +195,7 @@ pub(crate) async fn status(
 /// the user, and five end the challenge.
 #[utoipa::path(
     post, path = "/v1/challenges/{id}/verify", tag = "challenges",
+    operation_id = "answer_challenge",
     params(ChallengeSegment),
     request_body = AnswerRequest,
     responses((status = 200, description = "The code was right, and is used up", body = VerifiedAnswer)),
@@ -230,6 +233,7 @@ pub(crate) async fn verify(
 /// The one before is dead. The time of the challenge and its wrong answers stay as they are.
 #[utoipa::path(
     post, path = "/v1/challenges/{id}/resend", tag = "challenges",
+    operation_id = "resend_code",
     params(ChallengeSegment, RepeatHeader),
     responses((status = 202, description = "Another code is on its way", body = ChallengeAnswer)),
     extensions(("x-problems" = json!([
@@ -264,6 +268,7 @@ pub(crate) async fn resend(
 /// Its code answers nothing any more.
 #[utoipa::path(
     delete, path = "/v1/challenges/{id}", tag = "challenges",
+    operation_id = "cancel_challenge",
     params(ChallengeSegment),
     responses((status = 204, description = "It is over")),
     extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ChallengeOver]))),

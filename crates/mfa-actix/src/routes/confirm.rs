@@ -68,6 +68,7 @@ pub(crate) struct ConfirmAnswer {
 /// whoever lost the first answer has its factor, and issues new backup codes.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors",
+    operation_id = "confirm_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ConfirmRequest,
     responses((status = 200, description = "The factor is active", body = ConfirmAnswer)),

@@ -129,6 +129,7 @@ pub(crate) struct OtpAnswer {
 /// verification is needed. One that an operator imports is active at once, and needs neither.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors", tag = "factors",
+    operation_id = "enrol_factor",
     params(UserSegment, RepeatHeader),
     request_body = EnrolRequest,
     responses((status = 201, description = "The factor, its secret, URI and QR codes; shown this once", body = EnrolAnswer)),

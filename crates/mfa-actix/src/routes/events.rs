@@ -88,6 +88,7 @@ pub(crate) struct EventAnswer {
 /// What happened to a user
 #[utoipa::path(
     get, path = "/v1/users/{user}/events", tag = "audit",
+    operation_id = "list_user_events",
     params(UserSegment, PageRequest),
     responses((status = 200, description = "A page of the user's events", body = EventsAnswer)),
 )]
@@ -103,6 +104,7 @@ pub(crate) async fn of_user(
 /// What happened to all users of the tenant
 #[utoipa::path(
     get, path = "/v1/events", tag = "audit",
+    operation_id = "list_events",
     params(PageRequest),
     responses((status = 200, description = "A page of the tenant's events", body = EventsAnswer)),
 )]

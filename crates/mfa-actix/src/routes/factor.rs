@@ -29,6 +29,7 @@ pub(crate) struct RenameRequest {
 /// With the label that it has, nothing changes and nothing is recorded.
 #[utoipa::path(
     patch, path = "/v1/users/{user}/factors/{id}", tag = "factors",
+    operation_id = "rename_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = RenameRequest,
     responses((status = 200, description = "The factor with its new label", body = FactorAnswer)),
@@ -56,6 +57,7 @@ pub(crate) async fn rename(
 /// factor the backup codes go too.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/factors/{id}", tag = "factors",
+    operation_id = "revoke_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
     responses((status = 204, description = "The factor is gone")),
     extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),

@@ -13,6 +13,7 @@ use crate::state::State;
 /// Whether the process is there
 #[utoipa::path(
     get, path = "/healthz", tag = "operation",
+    operation_id = "show_health",
     responses((
         status = 200, description = "The process is there", content_type = "text/plain", body = String,
         example = "ok\n",
@@ -28,6 +29,7 @@ pub(crate) async fn healthz() -> &'static str {
 /// is told of; one that only limits how often somebody may call can fail without that.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation",
+    operation_id = "show_readiness",
     responses(
         (status = 200, description = "Codes can be checked", body = ReadyBody),
         (
@@ -63,6 +65,7 @@ pub(crate) struct ReadyBody {
 /// Metrics in the text format of Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "operation",
+    operation_id = "show_metrics",
     responses((
         status = 200, description = "The metrics", content_type = "text/plain", body = String,
         example = "mfa_verifications_total{result=\"verified\"} 1\n",
@@ -77,6 +80,7 @@ pub(crate) async fn metrics(state: Data<State>) -> Result<HttpResponse, Problem>
 /// This document
 #[utoipa::path(
     get, path = "/openapi.json", tag = "operation",
+    operation_id = "show_openapi",
     responses((
         status = 200, description = "This document", content_type = "application/json", body = Object,
         example = json!({ "openapi": "3.1.0" }),
@@ -89,6 +93,7 @@ pub(crate) async fn openapi(state: Data<State>) -> HttpResponse {
 /// What a problem code means
 #[utoipa::path(
     get, path = "/problems/{code}", tag = "operation",
+    operation_id = "show_problem",
     params(("code" = String, Path, description = "The last segment of a problem's type", example = "not-found")),
     responses((
         status = 200, description = "A sentence about the code", content_type = "text/plain", body = String,

@@ -32,6 +32,7 @@ pub(crate) struct ResynchroniseRequest {
 /// code still does. No step or counter ever falls; both codes are used up, wrong ones cost one attempt; it is no verification.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors",
+    operation_id = "resynchronise_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ResynchroniseRequest,
     responses((status = 200, description = "The factor, in step again", body = FactorAnswer)),

@@ -20,6 +20,7 @@ use crate::state::State;
 /// factor stays as it is.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/set-back", tag = "administration",
+    operation_id = "set_back_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ReasonRequest,
     responses((status = 200, description = "The factor, no longer ahead", body = FactorAnswer)),

@@ -58,6 +58,7 @@ pub(crate) struct BackupCodesStatus {
 /// A user never seen is `enrolled: false`, not 404. Any scope will do.
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "users",
+    operation_id = "show_user",
     params(UserSegment),
     responses((status = 200, description = "What the user has", body = UserAnswer)),
 )]

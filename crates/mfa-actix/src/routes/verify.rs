@@ -64,6 +64,7 @@ pub(crate) struct VerifiedAnswer {
 /// are answered like wrong codes, and cost no attempt.
 #[utoipa::path(
     post, path = "/v1/users/{user}/verify", tag = "verification",
+    operation_id = "verify_code",
     params(UserSegment),
     request_body = VerifyRequest,
     responses((status = 200, description = "The code was right, and is used up", body = VerifiedAnswer)),
