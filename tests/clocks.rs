@@ -86,6 +86,14 @@ async fn a_time_server_shows_a_clock_that_no_database_does() {
     told_by_readyz(&server, 503, "failing").await;
     let found = ahead(&server, "time_server").await;
     assert!((-20.0..=-15.0).contains(&found), "{found}");
+    // By such a clock no message is sent or given up.
+    let address = json!({ "kind": "email", "label": "Mail", "address": "eve@example.com" });
+    let offered = server.client.post("/v1/users/eve/factors", address).await.expect(201);
+    let challenge = format!("/v1/challenges/{}?wait=3", offered.json["challenge"]["id"].as_str().unwrap());
+    let status = server.client.get(&challenge).await.expect(200);
+    assert_eq!(status.json["challenge"]["delivery"], "queued");
+    let said = server.log().matches("no message is sent while the clock of this server is wrong").count();
+    assert_eq!(said, 1, "{}", server.log());
     // A time server that is of no use stops nobody.
     let server = start(TimeAnswer::Unsynchronised);
     told_by_readyz(&server, 200, "unknown").await;

@@ -357,3 +357,32 @@ async fn messages_are_charged_and_none_goes_out_while_nobody_counts() {
     offer(&server.client, "eve").await.expect_problem(503, "unavailable");
     server.client.verify("bob", &app.totp(0)).await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_has_a_few_more_codes_and_can_be_cancelled_twice() {
+    let mails = MailServer::start(&json!({}));
+    let server = Server::with(binary!(), mailing(mails.port).and([("MFA_CHALLENGE_MAX_RESENDS", "2")]));
+    let client = &server.client;
+    let factor = enrol(client, &mails, "eve").await;
+    let id = begin(client, "eve", &factor).await;
+    let mut latest = code(&mails.mail());
+    let resend = format!("/v1/challenges/{id}/resend");
+    for _ in 0..2 {
+        client.post(&resend, json!({})).await.expect(202);
+        latest = code(&mails.mail());
+    }
+    let refused = client.post(&resend, json!({})).await.expect_problem(429, "throttled");
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(mails.more(), 0);
+    answer(client, &id, &latest[..6]).await.expect_problem(401, "invalid-code");
+    answer(client, &id, &latest[..5]).await.expect_problem(422, "malformed-code");
+    answer(client, &id, &latest).await.expect(200);
+
+    let cancelled = begin(client, "eve", &factor).await;
+    code(&mails.mail());
+    for id in [&cancelled, &cancelled, &id] {
+        client.delete(&format!("/v1/challenges/{id}")).await.expect(204);
+    }
+    client.delete(&format!("/v1/challenges/{}", "0".repeat(32))).await.expect_problem(404, "not-found");
+    assert_eq!(client.count_events("eve", "verification_failed").await, 1);
+}

@@ -3,6 +3,7 @@
 //! Everywhere the same must hold, and [`load`] and [`ledger`] see to it: no code is accepted twice, no
 //! attempt is forgotten, nothing is answered with 200 without its event, every answer comes in time, and
 //! it all goes on without a restart of the server.
+//! [`mail`] has users who ask for codes by e-mail: each that was promised is sent or reported as failed.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -19,6 +20,7 @@ mod hostile;
 mod key_ring;
 mod ledger;
 mod load;
+mod mail;
 mod network;
 mod races;
 mod redis;

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod drive;
 pub mod floor;
+pub mod mail;
 pub mod population;
 pub mod postgres;
 pub mod processor;

@@ -11,7 +11,7 @@ use super::told_by_readyz;
 use crate::postgres::Server as Postgres;
 
 /// A primary, its standby, and the address that clients know, which moves.
-struct Pair {
+pub(super) struct Pair {
     primary: Postgres,
     standby: Postgres,
     address: Proxy,
@@ -19,6 +19,19 @@ struct Pair {
 }
 
 impl Pair {
+    /// A primary that commits nothing without its standby.
+    pub(super) async fn synchronous() -> Self {
+        let primary = Postgres::start(&[]);
+        drop(primary.connect().await);
+        let folder = primary.folder().to_owned();
+        let pair = Self::start(primary, &folder, 5432).await;
+        let mut shell = pair.primary.connect().await;
+        shell.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'").await.unwrap();
+        shell.execute("SELECT pg_reload_conf()").await.unwrap();
+        pair.until("SELECT sync_state = 'sync' FROM pg_stat_replication").await;
+        pair
+    }
+
     /// The standby streams from that host and port of the primary.
     async fn start(primary: Postgres, host: &Path, port: u16) -> Self {
         let url = primary.database().await;
@@ -28,9 +41,23 @@ impl Pair {
         Self { primary, standby, address, database: url.rsplit('/').next().unwrap().to_owned() }
     }
 
+    /// The database, at the address that clients know.
+    pub(super) fn url(&self) -> String {
+        format!("postgres://mfa@127.0.0.1:{}/{}", self.address.port, self.database)
+    }
+
     fn replicas(&self) -> [Server; 2] {
-        let url = format!("postgres://mfa@127.0.0.1:{}/{}", self.address.port, self.database);
-        super::replicas(&url)
+        super::replicas(&self.url())
+    }
+
+    /// The primary crashes, and the address moves to the standby. Whoever asks that one is refused: what it has may be old.
+    pub(super) fn lose_primary(&self) {
+        self.primary.crash();
+        self.address.turn_to(&self.standby.socket());
+    }
+
+    pub(super) fn promote(&self) {
+        self.standby.promote();
     }
 
     /// Waits until a query of the primary about its standby is true.
@@ -50,25 +77,16 @@ impl Pair {
 async fn a_synchronous_standby_that_takes_over_under_load_has_everything() {
     let times = rounds(1, 5);
     for _ in 0..times {
-        let primary = Postgres::start(&[]);
-        drop(primary.connect().await);
-        let folder = primary.folder().to_owned();
-        let pair = Pair::start(primary, &folder, 5432).await;
-        let mut shell = pair.primary.connect().await;
-        shell.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'").await.unwrap();
-        shell.execute("SELECT pg_reload_conf()").await.unwrap();
-        pair.until("SELECT sync_state = 'sync' FROM pg_stat_replication").await;
+        let pair = Pair::synchronous().await;
         let servers = pair.replicas();
         let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
         load.progress(50).await;
-        pair.primary.crash();
-        // Whoever asks a standby is refused: what it has may be old.
-        pair.address.turn_to(&pair.standby.socket());
+        pair.lose_primary();
         for (replica, server) in servers.iter().enumerate() {
             load.refusals_at(replica, 20).await;
             told_by_readyz(server, 503).await;
         }
-        pair.standby.promote();
+        pair.promote();
         for (replica, server) in servers.iter().enumerate() {
             load.progress_at(replica, 20).await;
             told_by_readyz(server, 200).await;
@@ -94,10 +112,9 @@ async fn an_asynchronous_standby_that_takes_over_lacks_what_had_not_reached_it_a
     for counter in 11..=20 {
         other.client.verify("alice", &token.hotp(counter)).await.expect(200);
     }
-    pair.primary.crash();
-    pair.address.turn_to(&pair.standby.socket());
+    pair.lose_primary();
     one.client.verify("alice", &token.hotp(21)).await.expect_problem(503, "unavailable");
-    pair.standby.promote();
+    pair.promote();
     told_by_readyz(&one, 200).await;
     told_by_readyz(&other, 200).await;
     assert_eq!(other.client.count_events("alice", "verified").await, 10);

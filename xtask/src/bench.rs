@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, run};
 
 /// The benchmarks, and what runs each.
-const BENCHMARKS: [(&str, &[&str]); 9] = [
+const BENCHMARKS: [(&str, &[&str]); 10] = [
     ("otp-core", &["--package", "otp-core"]),
     ("throughput", &["--package", "mfa-tests", "--bench", "throughput"]),
     ("postgres", &["--package", "mfa-store-postgres", "--bench", "together"]),
@@ -14,6 +14,7 @@ const BENCHMARKS: [(&str, &[&str]); 9] = [
     ("growth", &["--package", "mfa-tests", "--bench", "growth"]),
     ("postgres-growth", &["--package", "mfa-tests", "--bench", "postgres-growth"]),
     ("attack", &["--package", "mfa-tests", "--bench", "attack"]),
+    ("email", &["--package", "mfa-tests", "--bench", "email"]),
     ("latency", &["--package", "mfa-tests", "--bench", "latency"]),
 ];
 

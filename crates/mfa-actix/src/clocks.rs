@@ -76,12 +76,18 @@ impl Clocks {
         join_all(self.references.iter().map(|reference| reference.watch(&*self.clock))).await;
     }
 
+    /// Whether it is off by [`NOT_READY_AT`](Self::NOT_READY_AT) or more, by the last comparison with any of the others.
+    #[must_use]
+    pub fn is_far_off(&self) -> bool {
+        self.references.iter().any(|reference| reference.last() == Some(Grade::FarOff))
+    }
+
     /// `None` if there is no other clock.
     pub(crate) fn health(&self) -> Option<Health> {
-        let grades: Vec<_> = self.references.iter().map(|reference| reference.last()).collect();
-        if grades.contains(&Some(Grade::FarOff)) {
+        if self.is_far_off() {
             return Some(Health::Failing);
         }
+        let grades: Vec<_> = self.references.iter().map(|reference| reference.last()).collect();
         let known = grades.iter().any(Option::is_some);
         (!grades.is_empty()).then_some(if known { Health::Ok } else { Health::Unknown })
     }
@@ -179,6 +185,7 @@ mod tests {
     async fn health(clocks: &Clocks, other: &Other, ahead: i64) -> Option<Health> {
         other.0.store(ahead, Ordering::SeqCst);
         clocks.compare().await;
+        assert_eq!(clocks.is_far_off(), clocks.health() == Some(Health::Failing));
         clocks.health()
     }
 

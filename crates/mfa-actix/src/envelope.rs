@@ -13,7 +13,7 @@ use actix_web::http::header::{
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -21,14 +21,19 @@ use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 /// What a server holds for a request while the request is worked at, such as a place that others wait for. In the
-/// [extensions](actix_web::HttpMessage::extensions_mut) of a request it is dropped once the answer is made, and so
-/// before a refusal is held back.
+/// [extensions](actix_web::HttpMessage::extensions_mut) of a request it is dropped once the answer is made or the request
+/// begins to wait, and so before a refusal is held back.
 pub struct HeldForWork(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any>);
 
 impl HeldForWork {
     /// Holds it.
     pub fn new(held: impl Any) -> Self {
         Self(Box::new(held))
+    }
+
+    /// Drops it: nothing is done for the request from now on that others have to wait for.
+    pub(crate) fn let_go(request: &HttpRequest) {
+        drop(request.extensions_mut().remove::<Self>());
     }
 }
 
@@ -71,7 +76,7 @@ pub(crate) async fn envelope(
     span.in_scope(|| tracing::info!(status = status.as_u16(), seconds, "answered"));
     // Once all is done and counted, and nothing is held that another request could wait for.
     if let Ok(answered) = &answered {
-        drop(answered.request().extensions_mut().remove::<HeldForWork>());
+        HeldForWork::let_go(answered.request());
     }
     let response = answered.as_mut().map_or_else(|response| response, ServiceResponse::response_mut);
     let refused = response.extensions().get::<Problem>().map(Problem::code);

@@ -23,6 +23,7 @@ mod repeat;
 mod routes;
 mod state;
 mod user_segment;
+mod waiting;
 
 pub use api::Api;
 pub use body::MAX_BODY;

@@ -290,6 +290,14 @@ impl Problem {
             CodeRejection::AlreadyActive => ProblemCode::AlreadyActive,
             CodeRejection::UnknownFactor | CodeRejection::UnknownChallenge => ProblemCode::NotFound,
             CodeRejection::ChallengeOver => ProblemCode::ChallengeOver,
+            CodeRejection::NoResendLeft { until } => {
+                let detail =
+                    "as many codes as one challenge may have were asked for; begin another challenge";
+                return Self {
+                    detail: Some(detail.to_owned()),
+                    ..Self::for_now(ProblemCode::Throttled, until.since(now))
+                };
+            }
             _ => ProblemCode::Internal,
         };
         Self::new(code)
@@ -482,5 +490,8 @@ mod tests {
         assert_eq!(problem(CodeRejection::ChallengeOver), ("challenge-over", 410));
         assert_eq!(problem(CodeRejection::UnknownChallenge), ("not-found", 404));
         assert_eq!(problem(CodeRejection::UnknownFactor), ("not-found", 404));
+        let until = Timestamp::from_unix_seconds(90);
+        let refused = Problem::rejection(CodeRejection::NoResendLeft { until }, Timestamp::default());
+        assert_eq!((refused.code(), refused.retry_after()), (ProblemCode::Throttled, Some(90)));
     }
 }

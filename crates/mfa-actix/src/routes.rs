@@ -1,12 +1,14 @@
 //! The routes: what holds for each in one table, and an endpoint or a few that belong together in a file each.
 
+use std::future::{Ready, ready};
 use std::time::Duration;
 
+use actix_web::dev::Payload;
 use actix_web::guard::{Any, Get, Head};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, delete, get, patch, post, resource, scope};
-use actix_web::{HttpResponse, Route};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Route};
 use mfa_domain::ports::Scope;
 
 use crate::body::MAX_BODY;
@@ -36,6 +38,7 @@ pub(crate) struct Row {
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     pub(crate) time: TimeClass,
+    pub(crate) unthrottled: Unthrottled,
     handler: fn() -> Route,
 }
 
@@ -71,6 +74,16 @@ pub(crate) enum TimeClass {
     Waiting,
     /// It gives out backup codes. Each of them takes a slow hash, and many users may enrol at the same time.
     Hashing,
+}
+
+/// What becomes of a call while the throttle fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unthrottled {
+    /// It goes on: what guards codes is the account's own budget.
+    GoesOn,
+    /// It goes on as long as it sends no message. Then it is answered 503 and sends none, since each costs somebody money or
+    /// patience.
+    SendsNothing,
 }
 
 /// What an application can mount apart from the rest.
@@ -118,50 +131,61 @@ pub(crate) static TABLE: &[Row] = {
     use Access::{Key, Open};
     use Charged::{Challenge, Change, Nothing, User};
     use TimeClass::{Hashing, Usual, Waiting};
+    use Unthrottled::{GoesOn, SendsNothing};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const PATCH: Method = Method::PATCH;
     const DELETE: Method = Method::DELETE;
     &[
         // Paths are tried in this order, and nearly every request is for the first.
-        row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, || post().to(verify::verify)),
-        row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, || get().to(status::status)),
-        row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, || delete().to(admin::erase)),
-        row(POST, "/v1/users/{user}/factors", Key(ENROL, Change), Usual, || post().to(enrol::enrol)),
-        row(PATCH, "/v1/users/{user}/factors/{id}", Key(ENROL, Change), Usual, || patch().to(factor::rename)),
-        row(DELETE, "/v1/users/{user}/factors/{id}", Key(ENROL, Change), Usual, || {
+        row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, GoesOn, || post().to(verify::verify)),
+        row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, GoesOn, || get().to(status::status)),
+        row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, GoesOn, || delete().to(admin::erase)),
+        row(POST, "/v1/users/{user}/factors", Key(ENROL, Change), Usual, SendsNothing, || {
+            post().to(enrol::enrol)
+        }),
+        row(PATCH, "/v1/users/{user}/factors/{id}", Key(ENROL, Change), Usual, GoesOn, || {
+            patch().to(factor::rename)
+        }),
+        row(DELETE, "/v1/users/{user}/factors/{id}", Key(ENROL, Change), Usual, GoesOn, || {
             delete().to(factor::revoke)
         }),
-        row(POST, "/v1/users/{user}/factors/{id}/confirm", Key(ENROL, User), Hashing, || {
+        row(POST, "/v1/users/{user}/factors/{id}/confirm", Key(ENROL, User), Hashing, GoesOn, || {
             post().to(confirm::confirm)
         }),
-        row(POST, "/v1/users/{user}/factors/{id}/resynchronise", Key(ENROL, Change), Usual, || {
+        row(POST, "/v1/users/{user}/factors/{id}/resynchronise", Key(ENROL, Change), Usual, GoesOn, || {
             post().to(resynchronise::resynchronise)
         }),
-        row(POST, "/v1/users/{user}/factors/{id}/set-back", Key(ADMIN, Nothing), Usual, || {
+        row(POST, "/v1/users/{user}/factors/{id}/set-back", Key(ADMIN, Nothing), Usual, GoesOn, || {
             post().to(set_back::set_back)
         }),
-        row(POST, "/v1/users/{user}/challenges", Key(VERIFY, User), Usual, || post().to(challenges::begin)),
-        row(GET, "/v1/challenges/{id}", Key(EITHER, Nothing), Waiting, || get().to(challenges::status)),
-        row(DELETE, "/v1/challenges/{id}", Key(EITHER, Challenge), Usual, || delete().to(challenges::cancel)),
-        row(POST, "/v1/challenges/{id}/verify", Key(VERIFY, Challenge), Usual, || {
+        row(POST, "/v1/users/{user}/challenges", Key(VERIFY, User), Usual, SendsNothing, || {
+            post().to(challenges::begin)
+        }),
+        row(GET, "/v1/challenges/{id}", Key(EITHER, Nothing), Waiting, GoesOn, || {
+            get().to(challenges::status)
+        }),
+        row(DELETE, "/v1/challenges/{id}", Key(EITHER, Challenge), Usual, GoesOn, || {
+            delete().to(challenges::cancel)
+        }),
+        row(POST, "/v1/challenges/{id}/verify", Key(VERIFY, Challenge), Usual, GoesOn, || {
             post().to(challenges::verify)
         }),
-        row(POST, "/v1/challenges/{id}/resend", Key(EITHER, Challenge), Usual, || {
+        row(POST, "/v1/challenges/{id}/resend", Key(EITHER, Challenge), Usual, SendsNothing, || {
             post().to(challenges::resend)
         }),
-        row(POST, "/v1/users/{user}/backup-codes", Key(ENROL, Change), Hashing, || {
+        row(POST, "/v1/users/{user}/backup-codes", Key(ENROL, Change), Hashing, GoesOn, || {
             post().to(backup_codes::issue)
         }),
-        row(POST, "/v1/users/{user}/unlock", Key(ADMIN, Nothing), Usual, || post().to(admin::unlock)),
-        row(POST, "/v1/users/{user}/reset", Key(ADMIN, Nothing), Usual, || post().to(admin::reset)),
-        row(GET, "/v1/users/{user}/events", Key(AUDIT, Nothing), Usual, || get().to(events::of_user)),
-        row(GET, "/v1/events", Key(AUDIT, Nothing), Usual, || get().to(events::of_tenant)),
-        row(GET, "/healthz", Open, Usual, || get_or_head().to(health::healthz)),
-        row(GET, "/readyz", Open, Usual, || get_or_head().to(health::readyz)),
-        row(GET, "/metrics", Open, Usual, || get_or_head().to(health::metrics)),
-        row(GET, "/openapi.json", Open, Usual, || get_or_head().to(health::openapi)),
-        row(GET, "/problems/{code}", Open, Usual, || get_or_head().to(health::problem)),
+        row(POST, "/v1/users/{user}/unlock", Key(ADMIN, Nothing), Usual, GoesOn, || post().to(admin::unlock)),
+        row(POST, "/v1/users/{user}/reset", Key(ADMIN, Nothing), Usual, GoesOn, || post().to(admin::reset)),
+        row(GET, "/v1/users/{user}/events", Key(AUDIT, Nothing), Usual, GoesOn, || get().to(events::of_user)),
+        row(GET, "/v1/events", Key(AUDIT, Nothing), Usual, GoesOn, || get().to(events::of_tenant)),
+        row(GET, "/healthz", Open, Usual, GoesOn, || get_or_head().to(health::healthz)),
+        row(GET, "/readyz", Open, Usual, GoesOn, || get_or_head().to(health::readyz)),
+        row(GET, "/metrics", Open, Usual, GoesOn, || get_or_head().to(health::metrics)),
+        row(GET, "/openapi.json", Open, Usual, GoesOn, || get_or_head().to(health::openapi)),
+        row(GET, "/problems/{code}", Open, Usual, GoesOn, || get_or_head().to(health::problem)),
     ]
 };
 
@@ -175,9 +199,21 @@ const fn row(
     path: &'static str,
     access: Access,
     time: TimeClass,
+    unthrottled: Unthrottled,
     handler: fn() -> Route,
 ) -> Row {
-    Row { method, path, access, time, handler }
+    Row { method, path, access, time, unthrottled, handler }
+}
+
+/// As the row of the request says.
+impl FromRequest for Unthrottled {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let row = request.app_data::<Rows>().and_then(|rows| rows.of(request.method()));
+        ready(row.map(|row| row.unthrottled).ok_or_else(|| ProblemCode::Internal.into()))
+    }
 }
 
 /// The rows of one path, as its guard finds them.
@@ -278,6 +314,19 @@ mod tests {
         let mut paths: Vec<_> = TABLE.iter().map(|row| row.path).collect();
         paths.dedup();
         assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
+    }
+
+    /// So that a new call that sends something has to be thought of here.
+    #[test]
+    fn what_sends_messages_sends_none_while_the_throttle_fails() {
+        let sending = TABLE.iter().filter(|row| row.unthrottled == Unthrottled::SendsNothing);
+        let sending: Vec<_> = sending.map(|row| (row.method.as_str(), row.path)).collect();
+        let expected = [
+            ("POST", "/v1/users/{user}/factors"),
+            ("POST", "/v1/users/{user}/challenges"),
+            ("POST", "/v1/challenges/{id}/resend"),
+        ];
+        assert_eq!(sending, expected);
     }
 
     /// Whatever may change something of a user and is no operator's, so that a new one has to be thought of here.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use mfa_domain::ports::{ApiKeyStore, Clock};
 use mfa_domain::{Mfa, TenantSettings};
-use tokio::sync::Semaphore;
 
 use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
 use crate::readiness::Readiness;
 use crate::throttling::Throttling;
+use crate::waiting::Waiting;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -27,6 +27,5 @@ pub(crate) struct State {
     pub(crate) tenants: TenantSettings,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,
-    /// Room for calls that wait for a change.
-    pub(crate) waiting: Arc<Semaphore>,
+    pub(crate) waiting: Waiting,
 }

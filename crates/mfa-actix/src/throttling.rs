@@ -11,6 +11,7 @@ use mfa_domain::{AccountKey, Charge, Quota, Timestamp};
 use self::breaker::Breaker;
 use crate::chain::Chain;
 use crate::problem::{Problem, ProblemCode};
+use crate::routes::Unthrottled;
 
 mod breaker;
 
@@ -28,8 +29,9 @@ const THROTTLE_TIMEOUT: Duration = Duration::from_millis(250);
 /// hashed. The narrowest bucket is charged first: what is refused for one user
 /// costs the API key and the tenant nothing, so a flood of one user leaves the others theirs.
 ///
-/// Messages are charged apart from requests: to the user, the address and the tenant. If the throttle fails, none is sent,
-/// since each costs somebody money or patience.
+/// Messages are charged apart from requests: to the user, the address and the tenant. If the throttle fails, calls that
+/// send one are answered 503 and send none, since each costs somebody money or patience; the table of routes says which
+/// they are.
 ///
 /// Otherwise, if the throttle fails, or takes longer than a quarter of a second, the request goes on: what
 /// guards codes is the account's own budget. The throttle is then left alone for a second, so that a
@@ -69,8 +71,8 @@ pub struct Quotas {
     pub backup_code: Quota,
     /// Messages to one user. Default 20 in an hour: one in three minutes.
     pub message: Quota,
-    /// Messages to one address, whoever's it is; two addresses that differ in case are one. Default 20 in an hour: one in
-    /// three minutes.
+    /// Messages to one address, whoever's it is; two that differ in case, or in the form of an international domain, are
+    /// one. Default 20 in an hour: one in three minutes.
     pub recipient: Quota,
     /// Messages to all users of one tenant. Default 10,000 in an hour: some three a second.
     pub tenant_messages: Quota,
@@ -119,17 +121,37 @@ impl Throttling {
         (refused && !self.refusal_delay.is_zero()).then_some(self.refusal_delay)
     }
 
-    /// Charges one after the other, until one is refused.
+    /// Charges one after the other, until one is refused. If the throttle fails, the request goes on.
     pub(crate) async fn charge(&self, now: Timestamp, keys: &[ThrottleKey]) -> Result<(), Problem> {
-        if !self.breaker.admits() {
+        self.charge_or(now, keys, Unthrottled::GoesOn).await
+    }
+
+    /// The same for a request that may not go on if the throttle fails.
+    async fn charge_or(
+        &self,
+        now: Timestamp,
+        keys: &[ThrottleKey],
+        unthrottled: Unthrottled,
+    ) -> Result<(), Problem> {
+        let failure = if self.breaker.admits() {
+            match self.try_charge(now, keys).await {
+                Ok(verdict) => return verdict,
+                Err(failure) => failure,
+            }
+        } else if unthrottled == Unthrottled::GoesOn {
             metrics::counter!("mfa_throttle_skipped_total").increment(1);
             return Ok(());
-        }
-        match self.try_charge(now, keys).await {
-            Ok(verdict) => verdict,
-            Err(failure) => {
+        } else {
+            StoreError::new("the throttle failed within the last second")
+        };
+        match unthrottled {
+            Unthrottled::GoesOn => {
                 tracing::error!(error = %Chain(&failure), "could not throttle; the request goes on");
                 Ok(())
+            }
+            Unthrottled::SendsNothing => {
+                tracing::error!(error = %Chain(&failure), "could not throttle; nothing is sent");
+                Err(ProblemCode::Unavailable.into())
             }
         }
     }
@@ -168,23 +190,16 @@ impl Throttling {
         self.charge(now, &[ThrottleKey::user(account)]).await
     }
 
-    /// Charges a message that is to be sent; without the throttle none is.
+    /// Charges a message that is to be sent.
     pub(crate) async fn charge_message(
         &self,
         now: Timestamp,
         account: &AccountKey,
         recipient: ThrottleKey,
+        unthrottled: Unthrottled,
     ) -> Result<(), Problem> {
         let keys = [ThrottleKey::message(account), recipient, ThrottleKey::tenant_messages(&account.tenant)];
-        let charged = if self.breaker.admits() {
-            self.try_charge(now, &keys).await
-        } else {
-            Err(StoreError::new("the throttle failed within the last second"))
-        };
-        charged.unwrap_or_else(|failure| {
-            tracing::error!(error = %Chain(&failure), "could not throttle; nothing is sent");
-            Err(ProblemCode::Unavailable.into())
-        })
+        self.charge_or(now, &keys, unthrottled).await
     }
 
     /// Charges a backup code that is tried.

@@ -61,7 +61,7 @@ pub(crate) async fn world_with(throttling: Throttling) -> World {
 impl World {
     /// Sends what is queued; the code of the latest message.
     pub(crate) async fn sent_code(&self) -> String {
-        for message in self.mfa.claim_messages(100).await.unwrap() {
+        for message in self.mfa.claim_messages(100).await.unwrap().messages {
             self.mfa.deliver(&Actor::admin("courier"), message).await.unwrap();
         }
         self.sender.sent().last().unwrap().code.clone()

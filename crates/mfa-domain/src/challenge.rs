@@ -13,7 +13,7 @@ use crate::{AccountKey, Caller, FactorId, TenantId, Timestamp, UserId};
 mod code_digest;
 mod open;
 
-pub(crate) use code_digest::{CodeDigest, code_from_entropy};
+pub(crate) use code_digest::{CodeDigest, KeptCode};
 pub(crate) use open::{OpenChallenge, Step};
 
 /// One first step of an authentication or enrolment that waits for its second: a code that was sent, a

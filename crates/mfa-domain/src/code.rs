@@ -1,19 +1,20 @@
 //! What people type to prove themselves, told apart by its form.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
 use otp_core::Code;
 use thiserror::Error;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::typed;
 
 /// A code as a person submitted it, parsed once at the edge.
 ///
 /// It is read as [`typed()`] says: without white space, dashes and what cannot be seen, digits of every
-/// script as the digits they are. What is left is either 6 to 8 digits or a backup code; the two forms
+/// script as the digits they are. What is left is either 6 to 10 digits or a backup code; the two forms
 /// never overlap.
 ///
 /// ```
@@ -23,8 +24,10 @@ use crate::typed;
 /// assert!(SubmittedCode::parse("12345").is_err());
 /// ```
 pub enum SubmittedCode {
-    /// Of an authenticator: TOTP or HOTP.
+    /// 6 to 8 digits: of an authenticator (TOTP or HOTP), or sent.
     OneTimePassword(Code),
+    /// 9 or 10 digits: no authenticator shows so many, so it can only have been sent.
+    Sent(SentCode),
     /// From the list of backup codes.
     Backup(BackupCode),
 }
@@ -45,15 +48,88 @@ impl SubmittedCode {
         if let Ok(code) = Code::parse(&text) {
             return Ok(Self::OneTimePassword(code));
         }
-        BackupCode::parse(&text).map(Self::Backup)
+        if let Ok(code) = BackupCode::parse(&text) {
+            return Ok(Self::Backup(code));
+        }
+        SentCode::of_digits(text).map(Self::Sent).ok_or(MalformedCode)
+    }
+
+    /// It as the answer to a challenge, if it has the form of one.
+    pub(crate) fn sent(&self) -> Option<SentCode> {
+        match self {
+            Self::OneTimePassword(code) => Some(code.into()),
+            Self::Sent(code) => Some(SentCode(code.0.clone())),
+            Self::Backup(_) => None,
+        }
     }
 
     /// The form as the audit trail names it.
     pub(crate) const fn form(&self) -> &'static str {
         match self {
-            Self::OneTimePassword(_) => "otp",
+            Self::OneTimePassword(_) | Self::Sent(_) => "otp",
             Self::Backup(_) => "backup_code",
         }
+    }
+}
+
+/// A code that is sent to its owner: 6 to 10 ASCII digits, leading zeros kept.
+///
+/// How many digits a fresh one has is for
+/// [`ChallengePolicy::digits`](crate::policy::ChallengePolicy::digits) to say. One that is typed may have any number
+/// of them: the policy may have been another when it was sent.
+///
+/// ```
+/// use mfa_domain::SentCode;
+/// assert_eq!(SentCode::parse("01234 56789")?.as_str(), "0123456789");
+/// assert!(SentCode::parse("12345").is_err());
+/// # Ok::<(), mfa_domain::code::MalformedCode>(())
+/// ```
+pub struct SentCode(Zeroizing<String>);
+
+impl SentCode {
+    /// How many digits there may be: as many as NIST SP 800-63B-4, 3.1.3.2 asks for at least, and no more than
+    /// anybody copies.
+    pub const DIGITS: RangeInclusive<u8> = 6..=10;
+
+    /// Takes what a person typed, read as [`typed()`] says.
+    ///
+    /// # Errors
+    /// [`MalformedCode`] unless it has 6 to 10 digits and nothing else.
+    pub fn parse(text: &str) -> Result<Self, MalformedCode> {
+        if text.len() > SubmittedCode::MAX_LENGTH {
+            return Err(MalformedCode);
+        }
+        Self::of_digits(typed(text)).ok_or(MalformedCode)
+    }
+
+    /// The digits. This shows the secret: it is for the message to its owner, and for tests.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The code that 64 fresh random bits give; `None` if there is none of so many digits. No code is more likely than
+    /// another by more than one in 10^9.
+    pub(crate) fn from_entropy(mut random: u64, digits: u8) -> Option<Self> {
+        if !Self::DIGITS.contains(&digits) {
+            return None;
+        }
+        let width = usize::from(digits);
+        random %= 10_u64.pow(u32::from(digits));
+        let text = Zeroizing::new(format!("{random:0width$}"));
+        random.zeroize();
+        Some(Self(text))
+    }
+
+    fn of_digits(text: Zeroizing<String>) -> Option<Self> {
+        let fits = u8::try_from(text.len()).is_ok_and(|length| Self::DIGITS.contains(&length));
+        (fits && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(Self(text))
+    }
+}
+
+impl From<&Code> for SentCode {
+    fn from(code: &Code) -> Self {
+        Self(Zeroizing::new(code.as_str().to_owned()))
     }
 }
 
@@ -109,15 +185,22 @@ static CROCKFORD: LazyLock<Encoding> = LazyLock::new(|| {
 
 /// A text that is not the form of any code that there could be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a code has 6 to 8 digits, a backup code 16 letters and digits")]
+#[error("a code has 6 to 10 digits, a backup code 16 letters and digits")]
 pub struct MalformedCode;
 
 impl fmt::Debug for SubmittedCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OneTimePassword(_) => "SubmittedCode::OneTimePassword(..)",
+            Self::Sent(_) => "SubmittedCode::Sent(..)",
             Self::Backup(_) => "SubmittedCode::Backup(..)",
         })
+    }
+}
+
+impl fmt::Debug for SentCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentCode(..)")
     }
 }
 
@@ -158,6 +241,9 @@ mod tests {
         for text in ["0123456", "01234567"] {
             assert!(matches!(SubmittedCode::parse(text), Ok(SubmittedCode::OneTimePassword(_))), "{text}");
         }
+        for text in ["012345678", "01234 56789"] {
+            assert!(matches!(SubmittedCode::parse(text), Ok(SubmittedCode::Sent(_))), "{text}");
+        }
         for text in
             ["OIL0-1234-abcd-EFGH", "OIL0–1234\u{a0}abcd\tEFGH\n", "ｏｉｌ０－１２３４－ａｂｃｄ－ＥＦＧＨ"]
         {
@@ -173,7 +259,7 @@ mod tests {
             "",
             " ",
             "12345",
-            "123456789",
+            "12345678901",
             "+12345",
             "12345\n",
             "12345a",
@@ -189,7 +275,28 @@ mod tests {
             spaces.as_str(),
         ] {
             assert!(SubmittedCode::parse(text).is_err(), "{text:.40}");
+            assert!(SentCode::parse(text).is_err(), "{text:.40}");
         }
+        assert!(SentCode::parse("abcd-efgh-jkmn-pqrs").is_err());
+    }
+
+    #[test]
+    fn a_code_that_is_sent_has_as_many_digits_as_it_is_asked_for() {
+        for (random, digits, text) in [
+            (7, 6, "000007"),
+            (1_000_042, 6, "000042"),
+            (7, 8, "00000007"),
+            (12_345_678_901, 10, "2345678901"),
+        ] {
+            let code = SentCode::from_entropy(random, digits).unwrap();
+            assert_eq!(code.as_str(), text);
+            assert_eq!(SubmittedCode::parse(text).unwrap().sent().unwrap().as_str(), text);
+        }
+        for digits in [0, 5, 11, 255] {
+            assert!(SentCode::from_entropy(7, digits).is_none(), "{digits}");
+        }
+        assert!(SubmittedCode::parse("abcd-efgh-jkmn-pqrs").unwrap().sent().is_none());
+        assert_eq!(format!("{:?}", SentCode::parse("123456").unwrap()), "SentCode(..)");
     }
 
     proptest! {

@@ -28,9 +28,9 @@ mod unicode;
 pub use otp_core;
 
 pub use account::{
-    Account, Assurance, Authenticator, BackupCodes, BackupCodesChange, CodeRejection, Context, Delta, Draft,
-    Factor, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial, StoredFactor, TotpDevice,
-    Verdict, Verification, Verified, Version, Versioned,
+    Account, AddressDevice, Assurance, Authenticator, BackupCodes, BackupCodesChange, CodeRejection, Context,
+    Delta, Draft, Factor, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial, StoredFactor,
+    TotpDevice, Verdict, Verification, Verified, Version, Versioned,
 };
 pub use actor::{Actor, Authority, Caller};
 pub use address::Address;
@@ -38,7 +38,7 @@ pub use audit::{AuditEvent, AuditHead, EventKind};
 pub use challenge::{
     Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState, Progress, Purpose,
 };
-pub use code::{BackupCode, SubmittedCode};
+pub use code::{BackupCode, SentCode, SubmittedCode};
 pub use data::Data;
 pub use delivery::{Delivery, EndpointId};
 pub use event_id::EventId;

@@ -14,7 +14,7 @@ use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{
     Commit, EntropyError, EventPage, EventQuery, HasherError, InvalidRecipient, Ports, StoreError, VaultError,
 };
-use crate::{AccountKey, Actor, Delta, SubmittedCode, Timestamp, Version, Versioned};
+use crate::{AccountKey, Actor, Delta, MessageState, SubmittedCode, Timestamp, Version, Versioned};
 
 mod administer;
 mod backup_codes;
@@ -25,6 +25,7 @@ mod enrol;
 mod enrol_address;
 mod latest_commit;
 mod manage;
+mod resend;
 mod secrets;
 mod status;
 mod verify;
@@ -265,7 +266,8 @@ impl<'a> Transaction<'a> {
         match commit {
             Commit::Won => {
                 tell(delta.events());
-                if !delta.messages().is_empty() {
+                // One that is given up is put as well.
+                if delta.messages().iter().any(|message| message.sending.state == MessageState::Queued) {
                     queued.notify(1);
                 }
             }

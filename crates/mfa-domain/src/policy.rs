@@ -137,12 +137,14 @@ mod tests {
             ),
             (
                 StandardChallenges {
+                    digits: 11,
                     lifetime: Duration::from_secs(601),
                     max_failures: 0,
-                    ..StandardChallenges::default()
+                    max_resends: 11,
                 }
                 .validate(),
-                "lifetime must be 1s to 10min; max_failures must be 1 to 10",
+                "digits must be 6 to 10; lifetime must be 1s to 10m; max_failures must be 1 to 10; \
+                 max_resends must be 0 to 10",
             ),
         ] {
             assert_eq!(valid.map_err(|error| error.to_string()), Err(message.to_owned()));

@@ -34,7 +34,7 @@ pub use clock::{Clock, ClockBeforeEpoch, SystemClock};
 pub use code_hasher::{CodeHasher, HasherError};
 pub use delivery_store::{DeliveryStore, TrailEvent, TrailPage};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
-pub use outbox::{Claimed, Outbox};
+pub use outbox::{Claimed, Outbox, UnreadableMessage};
 pub use reference_clock::{Deviation, ReferenceClock, ReferenceClockError};
 pub use sender::{CodeMessage, InvalidRecipient, Sender, SenderError};
 pub use signer::{Signature, SignatureVerifier, Signer, SignerError};

@@ -4,7 +4,8 @@ use mfa_domain::mfa::{NewAddress, NewFactor};
 use mfa_domain::otp_core::Code;
 use mfa_domain::ports::EventQuery;
 use mfa_domain::{
-    AccountKey, Actor, ChallengeId, FactorId, Label, Message, Mfa, Reason, SubmittedCode, Versioned,
+    AccountKey, Actor, ChallengeId, FactorId, Label, Message, Mfa, Purpose, Reason, SentCode, SubmittedCode,
+    Versioned,
 };
 
 const fn send<T: Send>(_: &T) {}
@@ -24,7 +25,7 @@ fn use_cases(
     [new, known]: [NewFactor; 2],
     (address, challenge): (NewAddress, ChallengeId),
     code: &SubmittedCode,
-    codes: [&Code; 2],
+    (codes, sent): ([&Code; 2], &SentCode),
     label: &Label,
     reason: &Reason,
     query: &EventQuery,
@@ -42,10 +43,13 @@ fn use_cases(
     send(&mfa.enrol_address(key, actor, address));
     send(&mfa.begin_challenge(key, actor, factor));
     send(&mfa.challenge(&key.tenant, actor, challenge));
-    send(&mfa.answer_challenge(&key.tenant, actor, challenge, codes[0]));
+    send(&mfa.answer_challenge(&key.tenant, actor, challenge, sent));
+    send(&mfa.recipient(key, actor, factor, Purpose::Verify));
+    send(&mfa.resend_recipient(&key.tenant, actor, challenge));
     send(&mfa.resend_challenge(&key.tenant, actor, challenge));
     send(&mfa.cancel_challenge(&key.tenant, actor, challenge));
     send(&mfa.claim_messages(1));
+    send(&mfa.claim_recent_messages(1));
     send(&mfa.deliver(actor, message));
     send(&mfa.message_queued());
     send(&mfa.status(key));

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::account::CallId;
-use mfa_domain::mfa::{Call, Delivered, Earlier, EnrolError, Keep, NewAddress, Reply};
-use mfa_domain::otp_core::Code;
+use mfa_domain::mfa::{BegunChallenge, Call, Delivered, Earlier, EnrolError, Keep, NewAddress, Reply};
 use mfa_domain::policy::StandardEnrolment;
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ChallengeStore, CodeMessage, Commit, EventPage, EventQuery,
@@ -17,8 +16,8 @@ use mfa_domain::ports::{
 };
 use mfa_domain::{
     Account, AccountKey, Actor, Address, AuditHead, Challenge, ChallengeId, CodeRejection, Delta, EventKind,
-    FactorId, FactorKind, Handle, KeyId, Label, Message, Mfa, Policies, PolicyDenial, Progress, TenantId,
-    Timestamp, Undecided, UserId, Verdict, Version, Versioned,
+    FactorId, FactorKind, Handle, KeyId, Label, Message, Mfa, Policies, PolicyDenial, Progress, SentCode,
+    TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
 use mfa_testkit::mocks::MockAccountStore;
@@ -49,6 +48,8 @@ const NOTHING: u8 = 0;
 const PUT: u8 = 1;
 const GET: u8 = 2;
 const SWAP: u8 = 3;
+/// From the second on.
+const LATER_SWAPS: u8 = 4;
 
 impl Flaky {
     fn fail_on(&self, operation: u8) -> Result<(), StoreError> {
@@ -74,6 +75,9 @@ impl ChallengeStore for Flaky {
 
     async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
         self.fail_on(SWAP)?;
+        if self.fails.load(Ordering::SeqCst) == LATER_SWAPS {
+            self.fails.store(SWAP, Ordering::SeqCst);
+        }
         self.inner.swap(id, expected, next).await
     }
 }
@@ -106,7 +110,7 @@ async fn world() -> World {
 /// Delivers all that is queued and due; gives what became of each.
 async fn deliver(mfa: &Mfa) -> Vec<Delivered> {
     let mut delivered = Vec::new();
-    for message in mfa.claim_messages(1000).await.unwrap() {
+    for message in mfa.claim_messages(1000).await.unwrap().messages {
         delivered.push(mfa.deliver(&courier(), message).await.unwrap());
     }
     delivered
@@ -117,10 +121,10 @@ fn courier() -> Actor {
 }
 
 impl World {
-    async fn begin(&self) -> (ChallengeId, Code) {
+    async fn begin(&self) -> (ChallengeId, SentCode) {
         let id = self.queue().await;
         assert_eq!(deliver(&self.mfa).await, [Delivered::Sent]);
-        (id, Code::parse(&self.sender.latest(&alice()).unwrap().code).unwrap())
+        (id, SentCode::parse(&self.sender.latest(&alice()).unwrap().code).unwrap())
     }
 
     /// Begins a challenge whose code nobody has sent yet.
@@ -132,7 +136,7 @@ impl World {
 
     /// Claims the only message that is due.
     async fn claim(&self) -> Versioned<Message> {
-        let mut claimed = self.mfa.claim_messages(1000).await.unwrap();
+        let mut claimed = self.mfa.claim_messages(1000).await.unwrap().messages;
         assert_eq!(claimed.len(), 1);
         claimed.remove(0)
     }
@@ -143,8 +147,12 @@ impl World {
         sent.filter(|message| message.challenge == id).map(|message| message.code).collect()
     }
 
-    async fn answer(&self, id: ChallengeId, code: &Code) -> Result<Verdict, Undecided> {
+    async fn answer(&self, id: ChallengeId, code: &SentCode) -> Result<Verdict, Undecided> {
         self.mfa.answer_challenge(&alice().tenant, &shop(), id, code).await
+    }
+
+    async fn resend(&self, id: ChallengeId) -> Result<Verdict<BegunChallenge>, Undecided> {
+        self.mfa.resend_challenge(&alice().tenant, &shop(), id).await
     }
 
     async fn count(&self, kind: EventKind) -> usize {
@@ -210,6 +218,58 @@ async fn what_fails_before_the_commit_queues_nothing() {
     assert_eq!(world.sender.sent().len(), sent + 1);
 }
 
+/// The code before is good until another is queued; from then on, or from its delivery at the latest, that one.
+#[tokio::test]
+async fn whatever_fails_under_a_resend_leaves_one_code_that_is_good_and_is_sent() {
+    for (fault, operation) in [
+        (Some(Fault::Load), NOTHING),
+        (Some(Fault::Commit), NOTHING),
+        (Some(Fault::Conflict), NOTHING),
+        (None, GET),
+        (None, SWAP),
+    ] {
+        let world = world().await;
+        let (id, code) = world.begin().await;
+        world.accounts.set(fault);
+        world.challenges.fails.store(operation, Ordering::SeqCst);
+        let resent = world.resend(id).await;
+        assert!(resent.is_err(), "{fault:?} {operation}: {resent:?}");
+        world.accounts.set(None);
+        world.challenges.fails.store(NOTHING, Ordering::SeqCst);
+        assert!(deliver(&world.mfa).await.is_empty(), "{fault:?} {operation}");
+        let verdict = world.answer(id, &code).await.unwrap();
+        assert!(matches!(verdict, Verdict::Accepted(_)), "{fault:?} {operation}: {verdict:?}");
+    }
+    for (fault, operation, answers_first) in [
+        (Some(Fault::LostAnswer), NOTHING, true),
+        (Some(Fault::LostAnswer), NOTHING, false),
+        (None, LATER_SWAPS, true),
+        (None, LATER_SWAPS, false),
+    ] {
+        let world = world().await;
+        let (id, before) = world.begin().await;
+        world.accounts.set(fault);
+        world.challenges.fails.store(operation, Ordering::SeqCst);
+        let resent = world.resend(id).await;
+        assert!(resent.is_err(), "{fault:?} {operation}: {resent:?}");
+        world.accounts.set(None);
+        world.challenges.fails.store(NOTHING, Ordering::SeqCst);
+        if answers_first {
+            let verdict = world.answer(id, &before).await.unwrap();
+            assert!(matches!(verdict, Verdict::Accepted(_)), "{fault:?} {operation}: {verdict:?}");
+            assert_eq!(deliver(&world.mfa).await, [Delivered::Failed], "{fault:?} {operation}");
+            assert_eq!(world.codes_of(id).len(), 1, "{fault:?} {operation}");
+        } else {
+            assert_eq!(deliver(&world.mfa).await, [Delivered::Sent], "{fault:?} {operation}");
+            let refused = world.answer(id, &before).await.unwrap();
+            assert_eq!(refused, Verdict::Rejected(CodeRejection::Invalid), "{fault:?} {operation}");
+            let after = SentCode::parse(&world.codes_of(id)[1]).unwrap();
+            let verdict = world.answer(id, &after).await.unwrap();
+            assert!(matches!(verdict, Verdict::Accepted(_)), "{fault:?} {operation}: {verdict:?}");
+        }
+    }
+}
+
 /// Whoever has sent a code and cannot say so leaves it to the next, who sends the same one.
 #[tokio::test]
 async fn what_fails_under_a_delivery_is_made_up_for() {
@@ -228,7 +288,7 @@ async fn what_fails_under_a_delivery_is_made_up_for() {
         assert_eq!(deliver(&world.mfa).await, vec![Delivered::Sent; again], "{fault:?}");
         let codes = world.codes_of(id);
         assert_eq!(codes, vec![codes[0].clone(); sent], "{fault:?}");
-        let verdict = world.answer(id, &Code::parse(&codes[0]).unwrap()).await.unwrap();
+        let verdict = world.answer(id, &SentCode::parse(&codes[0]).unwrap()).await.unwrap();
         assert!(matches!(verdict, Verdict::Accepted(_)), "{fault:?}: {verdict:?}");
     }
 }
@@ -338,7 +398,7 @@ async fn an_address_that_nothing_can_be_sent_to_is_not_enrolled() {
     assert!(matches!(offered, EnrolError::Address(_)), "{offered:?}");
     assert_eq!(offered.to_string(), "not at mail.example");
     assert!(mfa.status(&alice()).await.unwrap().factors.is_empty());
-    assert!(mfa.claim_messages(1).await.unwrap().is_empty());
+    assert!(mfa.claim_messages(1).await.unwrap().messages.is_empty());
     mfa.enrol_address(&alice(), &shop(), address()).await.unwrap();
     assert_eq!(deliver(&mfa).await, [Delivered::Sent]);
 }

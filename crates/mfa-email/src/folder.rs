@@ -1,13 +1,13 @@
 //! Mails as files, for trying things out.
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mfa_domain::Timestamp;
 use mfa_domain::ports::SenderError;
-use tempfile::{Builder, NamedTempFile};
+use tempfile::Builder;
 use tokio::task::spawn_blocking;
 
 use crate::message::Mail;
@@ -19,15 +19,21 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, for its owner only, and tries to write to it.
+    /// Changes nothing: the folder is made for its first mail.
+    ///
+    /// # Errors
+    /// If what is there is no folder or cannot be written to, or if it is not there and cannot be made.
     pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
-        if !path.is_dir() {
-            let mut builder = fs::DirBuilder::new();
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.recursive(true).create(&path)?;
+        // A link that leads nowhere is there.
+        let is_there = |place: &&Path| place.symlink_metadata().is_ok();
+        let above =
+            path.ancestors().map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place });
+        let nearest = above.into_iter().find(is_there).unwrap_or(Path::new("/"));
+        if !nearest.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
         }
-        NamedTempFile::new_in(&path)?;
+        #[cfg(unix)]
+        rustix::fs::access(nearest, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
         Ok(Self { path, written: AtomicU32::new(0) })
     }
 
@@ -37,11 +43,45 @@ impl Folder {
         let name = format!("{}-{number:04}.eml", now.unix_millis());
         let path = self.path.clone();
         let written = spawn_blocking(move || {
+            make(&path)?;
             let mut file = Builder::new().prefix(".").suffix(".part").tempfile_in(&path)?;
             file.write_all(&mail.bytes)?;
             file.persist_noclobber(path.join(name)).map_err(|error| error.error)?;
             io::Result::Ok(())
         });
         written.await.map_err(SenderError::not_sent)?.map_err(SenderError::not_sent)
+    }
+}
+
+/// Makes the folder if it is not there, for its owner only.
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_not_made_before_its_first_mail_and_what_is_none_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let place = |name: &str| root.path().join(name);
+        fs::write(place("file"), "").unwrap();
+        fs::create_dir(place("there")).unwrap();
+        for good in ["there", "new", "new/below"] {
+            assert!(Folder::new(place(good)).is_ok(), "{good}");
+        }
+        for bad in ["file", "file/below"] {
+            assert!(Folder::new(place(bad)).is_err(), "{bad}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", place("link")).unwrap();
+            assert!(Folder::new(place("link")).is_err());
+        }
+        assert!(!place("new").exists());
     }
 }

@@ -8,6 +8,7 @@ use lettre::message::{Mailbox, MultiPart};
 use mfa_domain::Timestamp;
 use zeroize::Zeroizing;
 
+use crate::dkim::{DkimSigner, Unsigned};
 use crate::recipient::Recipient;
 use crate::templates::Rendered;
 
@@ -46,5 +47,10 @@ impl Mail {
                 html.as_str().to_owned(),
             ))?;
         Ok(Self { envelope: message.envelope().clone(), bytes: Zeroizing::new(message.formatted()) })
+    }
+
+    /// The same mail, signed.
+    pub(crate) fn signed(self, signer: &DkimSigner, at: Timestamp) -> Result<Self, Unsigned> {
+        Ok(Self { bytes: signer.sign(&self.bytes, at)?, ..self })
     }
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::ports::{Clock, CodeMessage, Sender, SenderError, SystemClock, SystemEntropy};
-use mfa_domain::{AccountKey, Address, ChallengeId, FactorKind, Purpose, TenantId, UserId};
+use mfa_domain::{AccountKey, Address, ChallengeId, FactorKind, Purpose, SentCode, TenantId, UserId};
 use mfa_email::{EmailSettings, EmailUrl, Mailer};
-use otp_core::Code;
 use serde_json::{Value, json};
 
 mod support;
@@ -31,7 +30,7 @@ fn plain(server: &MailServer) -> String {
 
 async fn send_for(mailer: &Mailer, to: &str, purpose: Purpose) -> Result<(), SenderError> {
     let account = AccountKey::new(TenantId::new("shop").unwrap(), UserId::new("eve").unwrap());
-    let (to, code) = (Address::new(to).unwrap(), Code::parse(CODE).unwrap());
+    let (to, code) = (Address::new(to).unwrap(), SentCode::parse(CODE).unwrap());
     let expires_at = SystemClock.now().plus(Duration::from_mins(10));
     let challenge = ChallengeId::from_entropy([7; ChallengeId::LENGTH]);
     let message = CodeMessage::new(&FactorKind::Email, &to, &code, purpose, expires_at, &account, challenge);

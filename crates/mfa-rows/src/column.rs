@@ -17,7 +17,7 @@ pub enum ColumnError {
         account: i64,
     },
     /// What is to be kept cannot be held by the column.
-    #[error("what is to be kept in column {column} is no JSON")]
+    #[error("what is to be kept has no form that column {column} holds")]
     Unwritable {
         /// In which column.
         column: &'static str,

@@ -1,5 +1,6 @@
 //! Messages on their way.
 
+use mfa_domain::ports::{Claimed, UnreadableMessage};
 use mfa_domain::{
     AccountKey, KeyId, Message, Sealed, Sending, TenantId, Timestamp, UserId, Version, Versioned,
 };
@@ -51,6 +52,22 @@ impl MessageColumns {
         millis(now).saturating_sub(millis(Timestamp::default().plus(Message::KEPT)))
     }
 
+    /// What was claimed, of the rows as they are since.
+    #[must_use]
+    pub fn claimed(rows: impl IntoIterator<Item = Self>) -> Claimed {
+        let mut claimed = Claimed::default();
+        for row in rows {
+            let known = row.known();
+            match row.read() {
+                Ok(message) => claimed.messages.push(message),
+                Err(error) => {
+                    claimed.unreadable.push(UnreadableMessage { what: error.to_string(), ..known });
+                }
+            }
+        }
+        claimed
+    }
+
     /// The message, and its version.
     ///
     /// # Errors
@@ -66,6 +83,18 @@ impl MessageColumns {
             sending: self.sending.read(row)?,
         };
         Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
+    }
+
+    /// What is told of it if it cannot be read.
+    fn known(&self) -> UnreadableMessage {
+        let row = Row::of("messages");
+        UnreadableMessage {
+            tenant: TenantId::new(&self.tenant).ok(),
+            id: self.id.parse().ok(),
+            version: row.number("version", self.version).ok().map(Version),
+            expires_at: row.time("expires_at", self.expires_at).ok(),
+            what: String::new(),
+        }
     }
 }
 
@@ -97,5 +126,56 @@ impl SendingColumns {
             last_failure: self.last_failure,
             content,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mfa_domain::MessageId;
+
+    use super::*;
+
+    /// The row of a message, which some change makes unreadable.
+    fn row(spoil: impl Fn(&mut MessageColumns)) -> MessageColumns {
+        let account = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap());
+        let content = Sealed { key: KeyId::new("k1"), bytes: vec![7] };
+        let [now, later] = [1_000, 1_600].map(Timestamp::from_unix_seconds);
+        let id = MessageId::from_entropy([7; 16]);
+        let mut row = MessageColumns::of(&Message::queued(id, account, now, later, content));
+        spoil(&mut row);
+        row
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_as_much_as_is_known_and_keeps_no_other_out() {
+        let whole = row(|_| ()).known();
+        let later = Timestamp::from_unix_seconds(1_600);
+        assert_eq!((whole.version, whole.expires_at), (Some(Version(1)), Some(later)));
+        let id = row(|_| ()).id;
+        assert_eq!(whole.id.map(|id| id.to_string()), Some(id));
+        for (spoilt, column, known) in [
+            (row(|row| row.user = String::new()), "user", whole.clone()),
+            (row(|row| row.sending.tries = -1), "tries", whole.clone()),
+            (row(|row| row.sending.key = None), "content", whole.clone()),
+            (row(|row| row.sending.state = "lost".to_owned()), "state", whole.clone()),
+            (
+                row(|row| row.tenant = "A".to_owned()),
+                "tenant",
+                UnreadableMessage { tenant: None, ..whole.clone() },
+            ),
+            (row(|row| row.id = "x".to_owned()), "id", UnreadableMessage { id: None, ..whole.clone() }),
+            (row(|row| row.version = -1), "version", UnreadableMessage { version: None, ..whole.clone() }),
+            (
+                row(|row| row.expires_at = i64::MAX),
+                "expires_at",
+                UnreadableMessage { expires_at: None, ..whole.clone() },
+            ),
+        ] {
+            let claimed = MessageColumns::claimed([spoilt, row(|_| ())]);
+            assert_eq!(claimed.messages.len(), 1, "{column}");
+            let what = claimed.unreadable[0].what.clone();
+            assert!(what.contains(&format!("column {column} ")), "{what}");
+            assert_eq!(claimed.unreadable, [UnreadableMessage { what, ..known }], "{column}");
+        }
     }
 }

@@ -74,6 +74,9 @@ pub(crate) struct TryArgs {
     /// What the authenticator app calls the account
     #[arg(long, default_value = "you", value_parser = UserId::new)]
     pub(crate) user: UserId,
+    /// Try codes by e-mail; mails are shown here, and none is sent
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) email: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mfa_actix::Clocks;
 use mfa_domain::mfa::Delivered;
+use mfa_domain::ports::Claimed;
 use mfa_domain::{Actor, Message, Mfa, Undecided, Versioned};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{error, warn};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
 
 use crate::config::Settings;
 
@@ -27,9 +30,9 @@ pub(crate) struct Courier {
 
 impl Courier {
     /// Starts to send, as many messages at a time as there are connections to send them on.
-    pub(crate) fn start(settings: &Settings, mfa: Arc<Mfa>) -> Self {
+    pub(crate) fn start(settings: &Settings, mfa: Arc<Mfa>, clocks: Clocks) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run(mfa, settings.email.connections, stopped));
+        let task = tokio::spawn(run(mfa, clocks, settings.email.connections, stopped));
         Self { task, stop, patience: settings.shutdown_timeout }
     }
 
@@ -45,55 +48,134 @@ impl Courier {
     }
 }
 
-async fn run(mfa: Arc<Mfa>, most: usize, mut stopped: watch::Receiver<bool>) {
+async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Receiver<bool>) {
     let mut sending = JoinSet::new();
-    let mut failing = false;
+    let mut claims = Claims::new(Arc::clone(&mfa), clocks);
+    let mut queued = Box::pin(mfa.message_queued());
     while !*stopped.borrow() {
-        // Before the claim, so that what is queued meanwhile is not missed.
-        let queued = mfa.message_queued();
         while sending.try_join_next().is_some() {}
-        let room = most.saturating_sub(sending.len());
-        let claimed = if room == 0 { Ok(Vec::new()) } else { claim(&mfa, room).await };
-        // While the store is down, once.
-        if let Err(error) = &claimed
-            && !failing
-        {
-            warn!(%error, "no message can be sent: none can be claimed");
-        }
-        failing = claimed.is_err();
-        let claimed = claimed.unwrap_or_default();
-        let more = !claimed.is_empty() && claimed.len() == room;
-        for message in claimed {
+        for message in claims.claim(most.saturating_sub(sending.len())).await {
             let mfa = Arc::clone(&mfa);
             sending.spawn(async move { deliver(&mfa, message).await });
         }
-        if more && sending.len() < most {
+        let has_room = sending.len() < most;
+        if has_room && (claims.queued || claims.more) {
             continue;
         }
         tokio::select! {
-            () = queued, if sending.len() < most => {}
+            () = &mut queued => {
+                // Before the claim, so that what is queued meanwhile is not missed.
+                queued = Box::pin(mfa.message_queued());
+                claims.queued = true;
+            }
             Some(_) = sending.join_next() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep_until(claims.next_look), if has_room => {}
             _ = stopped.wait_for(|stop| *stop) => {}
         }
     }
     while sending.join_next().await.is_some() {}
 }
 
-async fn claim(mfa: &Mfa, room: usize) -> Result<Vec<Versioned<Message>>, Undecided> {
-    mfa.claim_messages(u32::try_from(room).unwrap_or(u32::MAX)).await
+/// Claims messages: all that are due once a second, since a store may have to look in many places for them, and in between
+/// those that this server queues.
+struct Claims {
+    mfa: Arc<Mfa>,
+    clocks: Clocks,
+    next_look: Instant,
+    /// Whether the latest look found as many as there was room for.
+    more: bool,
+    /// Whether this server has queued something that may not be claimed yet.
+    queued: bool,
+    /// What keeps it from claiming, as it is in the log.
+    obstacle: Option<Obstacle>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// By a clock that is far off, messages would be given up that are still good, or held back.
+    Clock,
+    Store,
+}
+
+impl Claims {
+    fn new(mfa: Arc<Mfa>, clocks: Clocks) -> Self {
+        Self { mfa, clocks, next_look: Instant::now(), more: false, queued: false, obstacle: None }
+    }
+
+    /// Claims as many as there is room for, if it is time.
+    async fn claim(&mut self, room: usize) -> Vec<Versioned<Message>> {
+        // What this server queued comes before more of all the others.
+        let all = Instant::now() >= self.next_look || (self.more && !self.queued);
+        if room == 0 || !(all || self.queued) {
+            return Vec::new();
+        }
+        let claimed = self.ask(all, u32::try_from(room).unwrap_or(u32::MAX)).await;
+        let full = claimed.messages.len() + claimed.unreadable.len() >= room;
+        if all {
+            self.next_look = Instant::now() + LOOK_EVERY;
+            self.more = full;
+        }
+        self.queued &= full;
+        for _ in &claimed.unreadable {
+            count("unreadable");
+        }
+        claimed.messages
+    }
+
+    /// Claims, or says once why it cannot.
+    async fn ask(&mut self, all: bool, limit: u32) -> Claimed {
+        if self.clocks.is_far_off() {
+            if self.obstacle.replace(Obstacle::Clock) != Some(Obstacle::Clock) {
+                error!("no message is sent while the clock of this server is wrong");
+            }
+            return Claimed::default();
+        }
+        let claimed = if all {
+            self.mfa.claim_messages(limit).await
+        } else {
+            self.mfa.claim_recent_messages(limit).await
+        };
+        match claimed {
+            Ok(claimed) => {
+                if self.obstacle.take().is_some() {
+                    info!("messages are sent again");
+                }
+                claimed
+            }
+            Err(error) => {
+                if self.obstacle.replace(Obstacle::Store) != Some(Obstacle::Store) {
+                    warn!(%error, "no message can be sent: none can be claimed");
+                }
+                Claimed::default()
+            }
+        }
+    }
 }
 
 async fn deliver(mfa: &Mfa, message: Versioned<Message>) {
-    let result = match mfa.deliver(&Actor::admin(ACTOR), message).await {
+    let (tenant, id) = (message.value.account.tenant.clone(), message.value.id);
+    count(match mfa.deliver(&Actor::admin(ACTOR), message).await {
         Ok(Delivered::Sent) => "sent",
         Ok(Delivered::Queued) => "queued",
         Ok(Delivered::Failed) => "failed",
         Ok(_) => "superseded",
         Err(error) => {
-            error!(%error, "what became of a message could not be kept, or it could not be opened");
-            "undecided"
+            let tenant = tenant.as_str();
+            error!(tenant, %id, %error, "what became of a message could not be kept, or it could not be opened");
+            if is_unreadable(&error) { "unreadable" } else { "undecided" }
         }
-    };
+    });
+}
+
+/// Whether the message does not open, so that nothing is sent until it expires.
+fn is_unreadable(error: &Undecided) -> bool {
+    match error {
+        Undecided::Vault(_) => true,
+        Undecided::Store(error) => error.is_unreadable(),
+        _ => false,
+    }
+}
+
+fn count(result: &'static str) {
     metrics::counter!("mfa_messages_total", "result" => result).increment(1);
 }

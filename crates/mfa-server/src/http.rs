@@ -51,6 +51,11 @@ pub(crate) fn serve(
     };
     let server = Server::build();
     let stopping = server.graceful_shutdown_signal();
+    let waiting = api.clone();
+    let stop = async move {
+        stop.await;
+        waiting.end_waits();
+    };
     let worker = move || {
         let (api, stopping) = (api.clone(), stopping.clone());
         fn_factory(move || {

@@ -6,7 +6,9 @@ use anyhow::Result;
 use mfa_crypto::Argon2Settings;
 use mfa_domain::Policies;
 use mfa_domain::otp_core::{LookAhead, ResyncSteps, ResyncWindow, Window};
-use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
+use mfa_domain::policy::{
+    StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout, StandardVerification,
+};
 
 use crate::config::Settings;
 use crate::config::settings::{Argon2, Verification};
@@ -18,7 +20,7 @@ pub(crate) fn policies(settings: &Settings) -> Result<Policies> {
         enrolment: Arc::new(StandardEnrolment::from(settings.enrolment.clone())),
         backup_codes: Arc::new(StandardBackupCodes::from(settings.backup_codes.clone())),
         verification: Arc::new(verification(&settings.verification)?),
-        ..Policies::default()
+        challenges: Arc::new(StandardChallenges::from(settings.challenge.clone())),
     })
 }
 

@@ -156,6 +156,9 @@ fn no_part_of_a_password_is_shown_however_it_is_written() {
             ("email.language", url),
             ("email.template_dir", url),
             ("email.ca_file", url),
+            ("email.dkim_key_file", url),
+            ("email.dkim_selector", url),
+            ("email.dkim_domain", url),
         ] {
             for command in ["config check", "config dump"] {
                 let said = Said::of(

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{Program, Server};
 
@@ -194,4 +194,56 @@ fn a_server_that_stops_closes_idle_connections_and_answers_open_requests() {
     assert!(status.success());
     assert_eq!(statuses(&rest(held)), ["429"]);
     assert_eq!(rest(idle), "");
+}
+
+/// A server of one thread, and a request to it that waits for 20 seconds.
+fn waiting(program: &Program) -> (Server, String) {
+    let key = program.json("api-key create --init --scope verify enrol");
+    let key = key["key"].as_str().unwrap();
+    std::fs::write(program.folder.path().join("mfa.toml"), "workers = 1\n").unwrap();
+    let server = program.serve("--config mfa.toml");
+    let address = json!({ "kind": "email", "label": "Mail", "address": "alice@example.com" });
+    let (status, offered) = server.call(key, "POST", "/v1/users/alice/factors", &address);
+    assert_eq!(status, 201, "{offered}");
+    let path = format!("/v1/challenges/{}", offered["challenge"]["id"].as_str().unwrap());
+    // Without a mail server the message fails, and nothing changes from then on.
+    let delivery = || server.call(key, "GET", &path, &Value::Null).1["challenge"]["delivery"].clone();
+    for _ in 0..600 {
+        if delivery() == "failed" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(delivery(), "failed");
+    let request = format!("GET {path}?wait=20 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n");
+    (server, request)
+}
+
+/// A request that was sent ahead has the only place for such requests, and gives it back while it waits.
+#[test]
+fn a_call_that_waits_keeps_no_other_waiting() {
+    let program = Program::new();
+    let (server, request) = waiting(&program);
+    let mut waits = sent(&server, &format!("{HEALTH}{request}"));
+    assert_eq!(statuses(&one(&mut waits)), ["200"]);
+    std::thread::sleep(Duration::from_millis(500));
+    let ahead = format!("{HEALTH}{}", HEALTH.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    // Who gets no place within five seconds is cut off.
+    assert_eq!(statuses(&rest(sent(&server, &ahead))), ["200", "200"]);
+    waits.set_nonblocking(true).unwrap();
+    assert!(waits.peek(&mut [0]).is_err(), "it has not waited");
+}
+
+/// Open requests have eight seconds, and this one would take longer.
+#[test]
+fn a_server_that_stops_answers_calls_that_wait() {
+    let program = Program::new();
+    let (server, request) = waiting(&program);
+    let waits = sent(&server, &request);
+    std::thread::sleep(Duration::from_millis(500));
+    let (status, _) = server.stop("-TERM");
+    assert!(status.success());
+    let answer = rest(waits);
+    assert_eq!(statuses(&answer), ["200"]);
+    assert!(answer.contains("\"delivery\":\"failed\""), "{answer}");
 }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use crate::program::Program;
 use serde_json::{Value, json};
@@ -17,11 +18,12 @@ fn program(email: &str) -> Program {
 fn a_mail_is_sent_and_told() {
     let program = program("url = 'file:mails'\nfrom = 'Example <mfa@example.com>'\nlanguage = 'de'");
     assert_eq!(program.run("config check --config mfa.toml").out, "OK\n");
+    assert!(!program.folder.path().join("mails").exists(), "a check changes nothing");
     let said = program.run("email test eve@example.com --config mfa.toml");
     assert_eq!((said.code, &*said.out), (0, "the mail to e•••@example.com was sent\n"), "{said:?}");
     let json = program.run("email test eve@example.com --config mfa.toml --json");
     let told: Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!(told, json!({ "to": "e•••@example.com", "outcome": "sent", "why": null }));
+    assert_eq!(told, json!({ "to": "e•••@example.com", "outcome": "sent", "why": null, "dkim": null }));
     let mails = std::fs::read_dir(program.folder.path().join("mails")).unwrap();
     let mails: Vec<_> = mails.map(|mail| std::fs::read_to_string(mail.unwrap().path()).unwrap()).collect();
     assert_eq!(mails.len(), 2);
@@ -29,6 +31,40 @@ fn a_mail_is_sent_and_told() {
         mails[0].contains("Subject: 00000000 ist Ihr Code") && mails[0].contains("To: <eve@example.com>"),
         "{mails:?}"
     );
+}
+
+#[test]
+fn a_signed_mail_is_told_with_the_record_to_publish() {
+    let program = program(
+        "url = 'file:mails'\nfrom = 'mfa@mail.example.com'\ndkim_key_file = 'dkim.pem'\ndkim_selector = 'mfa1'",
+    );
+    let missing = program.run("config check --config mfa.toml");
+    assert!(missing.code == 2 && missing.err.contains("dkim.pem is not there"), "{missing:?}");
+    let openssl = |line: &str| {
+        let mut openssl = Command::new("openssl");
+        let made = openssl.args(line.split(' ')).current_dir(program.folder.path()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    };
+    openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out dkim.pem");
+    let weak = program.run("config check --config mfa.toml");
+    let told = "email.dkim_key_file: dkim.pem: an RSA key must have 2048, 3072 or 4096 bits";
+    assert!(weak.code == 2 && weak.err.contains(told), "{weak:?}");
+    openssl("genpkey -algorithm ED25519 -out dkim.pem");
+    assert_eq!(program.run("config check --config mfa.toml").out, "OK\n");
+
+    let record = |domain: &str| format!("\nmfa1._domainkey.{domain}\nv=DKIM1; k=ed25519; p=");
+    let said = program.run("email test eve@example.com --config mfa.toml");
+    assert!(said.code == 0 && said.out.contains(&record("mail.example.com")), "{said:?}");
+    let above = "--config mfa.toml --set email.dkim_domain=example.com";
+    let said = program.run(&format!("email test eve@example.com {above}"));
+    assert!(said.code == 0 && said.out.contains(&record("example.com")), "{said:?}");
+    let json = program.json(&format!("email test eve@example.com {above}"));
+    assert_eq!(json["dkim"]["name"], "mfa1._domainkey.example.com");
+    for mail in std::fs::read_dir(program.folder.path().join("mails")).unwrap() {
+        let mail = std::fs::read_to_string(mail.unwrap().path()).unwrap();
+        assert!(mail.starts_with("DKIM-Signature: v=1; a=ed25519-sha256; "), "{mail}");
+    }
+    assert!(!format!("{weak:?}{said:?}{json}").contains("PRIVATE KEY"));
 }
 
 #[test]
@@ -66,6 +102,33 @@ fn what_cannot_work_is_refused_before_anything_is_sent() {
             &format!("url = 'file:mails'\ntemplate_dir = 'texts'\n{from}"),
             "config check",
             "texts cannot be read",
+        ),
+        (&format!("url = 'file:mfa.toml'\n{from}"), "config check", "mfa.toml is not a folder"),
+        (&format!("url = 'file:mfa.toml/mails'\n{from}"), "config check", "mfa.toml/mails is not a folder"),
+        (
+            &format!("dkim_key_file = 'dkim.pem'\n{from}"),
+            "config check",
+            "email.dkim_selector: must be a DNS name such as mfa1 where email.dkim_key_file is set",
+        ),
+        (
+            &format!("dkim_selector = 'mfa1'\n{from}"),
+            "config check",
+            "email.dkim_selector (mfa.toml, line 2): must be a DNS name",
+        ),
+        (
+            &format!("dkim_key_file = 'dkim.pem'\ndkim_selector = 'mfa_1'\n{from}"),
+            "config check",
+            "email.dkim_selector (mfa.toml, line 3): must be a DNS name",
+        ),
+        (
+            &format!("dkim_key_file = 'dkim.pem'\ndkim_selector = 'a'\ndkim_domain = 'com'\n{from}"),
+            "config check",
+            "email.dkim_domain (mfa.toml, line 4): must be the domain of email.from or one above it",
+        ),
+        (
+            &format!("dkim_domain = 'example.com'\n{from}"),
+            "config check",
+            "email.dkim_domain (mfa.toml, line 2): must be the domain of email.from or one above it",
         ),
         (&format!("url = 'file:mails'\nca_file = 'ca.pem'\n{from}"), "config check", "ca.pem cannot be read"),
         (

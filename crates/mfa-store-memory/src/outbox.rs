@@ -56,7 +56,8 @@ impl Messages {
     }
 
     fn claim(&mut self, now: Timestamp, until: Timestamp, limit: u32) -> Vec<Versioned<Message>> {
-        let due = self.due.iter().take_while(|(due_at, _)| *due_at <= now).take(limit as usize);
+        // Those first that became due last.
+        let due = self.due.iter().rev().skip_while(|(due_at, _)| *due_at > now).take(limit as usize);
         let due: Vec<Place> = due.map(|(_, place)| place.clone()).collect();
         let claim = |place: &Place| {
             let Versioned { value, version } = self.of.get(place)?;

@@ -9,10 +9,10 @@ CREATE TABLE mfa.accounts (
     verified_medium bigint,
     verified_high   bigint,
     audit_sequence  bigint   NOT NULL,
-    audit_base_sequence bigint NOT NULL DEFAULT 0,
+    audit_base_sequence bigint,
     tenant_id       text     COLLATE "C" NOT NULL,
     user_id         text     COLLATE "C" NOT NULL,
-    recent_failures bigint[] NOT NULL,
+    recent_failures bigint[],
     audit_hash      bytea    NOT NULL,
     audit_base_hash bytea,
     factors         json     NOT NULL,
@@ -33,7 +33,7 @@ COMMENT ON COLUMN mfa.accounts.version IS 'How often the account was changed. Ev
 COMMENT ON COLUMN mfa.accounts.failures IS 'Failed attempts in a row.';
 COMMENT ON COLUMN mfa.accounts.forgiven IS 'How many of those an operator''s unlock forgave.';
 COMMENT ON COLUMN mfa.accounts.recent_failures IS
-    'When the latest attempts failed, oldest first, in milliseconds since 1970-01-01T00:00:00Z.';
+    'When the latest attempts failed, oldest first, in milliseconds since 1970-01-01T00:00:00Z; null if none did.';
 COMMENT ON COLUMN mfa.accounts.verified_low IS
     'The last success with a code that others may have seen, in milliseconds since 1970-01-01T00:00:00Z; null if there was none.';
 COMMENT ON COLUMN mfa.accounts.verified_medium IS
@@ -43,7 +43,7 @@ COMMENT ON COLUMN mfa.accounts.verified_high IS
 COMMENT ON COLUMN mfa.accounts.audit_sequence IS 'The sequence number of the account''s last event.';
 COMMENT ON COLUMN mfa.accounts.audit_hash IS 'The hash of that event: the head of the audit chain.';
 COMMENT ON COLUMN mfa.accounts.audit_base_sequence IS
-    'The sequence number of the last event that was removed by age; 0 if none was. The trail begins after it.';
+    'The sequence number of the last event that was removed by age; null if none was. The trail begins after it.';
 COMMENT ON COLUMN mfa.accounts.audit_base_hash IS 'The hash of that event; null if none was removed.';
 COMMENT ON COLUMN mfa.accounts.factors IS
     'What the user proves themselves with, and removed factors that have used codes: an array in the order of creation. The view mfa.factors has a row for each. Who changes a key by hand changes sealed_with as well.';
@@ -98,18 +98,20 @@ CREATE TABLE mfa.backup_code_sets (
     account_id bigint   PRIMARY KEY REFERENCES mfa.accounts (id),
     scheme     text     NOT NULL,
     issued_at  bigint   NOT NULL,
-    hashes     bytea[]  NOT NULL,
-    spent_at   bigint[] NOT NULL
+    count      smallint NOT NULL,
+    hashes     bytea    NOT NULL,
+    spent_at   bigint[]
 );
 
 COMMENT ON TABLE mfa.backup_code_sets IS 'The current backup codes of each user, at most one set.';
 COMMENT ON COLUMN mfa.backup_code_sets.account_id IS 'Whose: accounts.id.';
 COMMENT ON COLUMN mfa.backup_code_sets.scheme IS 'How the codes are hashed: algorithm, costs, salt.';
 COMMENT ON COLUMN mfa.backup_code_sets.issued_at IS 'In milliseconds since 1970-01-01T00:00:00Z.';
+COMMENT ON COLUMN mfa.backup_code_sets.count IS 'How many codes there are, spent ones included.';
 COMMENT ON COLUMN mfa.backup_code_sets.hashes IS
-    'The codes, spent ones included, hashed under the scheme. The place of one never changes.';
+    'All of them, hashed under the scheme, one after the other and of one length. The place of one never changes.';
 COMMENT ON COLUMN mfa.backup_code_sets.spent_at IS
-    'When the code at the same place was used, in milliseconds since 1970-01-01T00:00:00Z; null if it still can be.';
+    'When the code at the same place was used, in milliseconds since 1970-01-01T00:00:00Z, or null if it still can be; null if all can.';
 
 CREATE TABLE mfa.events (
     id         bigint GENERATED ALWAYS AS IDENTITY,

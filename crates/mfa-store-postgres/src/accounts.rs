@@ -31,7 +31,7 @@ pub(crate) const LOAD: &str = concat!(
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
         a.verified_low, a.verified_medium, a.verified_high, a.audit_sequence, a.audit_hash, a.audit_base_sequence,
         a.audit_base_hash, a.factors::text AS factors, a.answers, a.data::text AS data,
-        s.scheme, s.issued_at, s.hashes, s.spent_at
+        s.scheme, s.issued_at, s.count, s.hashes, s.spent_at
     FROM unnest($1::text[], $2::text[], $3::bool[]) WITH ORDINALITY
         AS asked (tenant_id, user_id, backup_codes, number)
     JOIN mfa.accounts a ON a.tenant_id = asked.tenant_id AND a.user_id = asked.user_id
@@ -54,7 +54,7 @@ pub(crate) const PAGE: &str = "
       AND ($3::text IS NULL OR a.sealed_with <> $3)
       AND ($5::int8 IS NULL
         OR EXISTS (SELECT FROM mfa.events e
-            WHERE e.account_id = a.id AND e.sequence = a.audit_base_sequence + 2 AND e.at < $5))
+            WHERE e.account_id = a.id AND e.sequence = coalesce(a.audit_base_sequence, 0) + 2 AND e.at < $5))
     ORDER BY a.tenant_id, a.user_id LIMIT $4";
 
 /// How long a statement of a walk may take.
@@ -68,7 +68,7 @@ const AFTER_ALL: &str = "\u{7f}";
 pub(crate) const TRIM: &str = "
     WITH moved AS (
         UPDATE mfa.accounts SET audit_base_sequence = $1, audit_base_hash = $2
-        WHERE tenant_id = $3 AND user_id = $4 AND audit_base_sequence = $5
+        WHERE tenant_id = $3 AND user_id = $4 AND audit_base_sequence IS NOT DISTINCT FROM $5
           AND audit_base_hash IS NOT DISTINCT FROM $6
           AND audit_sequence > $1
         RETURNING id
@@ -276,7 +276,7 @@ async fn trim(
         .bind(base_hash(&to))
         .bind(key.tenant.as_str())
         .bind(key.user.as_str())
-        .bind(integer("audit_base_sequence", from.sequence)?)
+        .bind(base_hash(&from).and(Some(integer("audit_base_sequence", from.sequence)?)))
         .bind(base_hash(&from))
         // All rows, and so the end of the transaction.
         .fetch_all(on)
@@ -293,7 +293,7 @@ struct EntryRow {
     user_id: String,
     audit_sequence: i64,
     audit_hash: Vec<u8>,
-    audit_base_sequence: i64,
+    audit_base_sequence: Option<i64>,
     audit_base_hash: Option<Vec<u8>>,
 }
 
@@ -308,7 +308,7 @@ impl EntryRow {
             user: &self.user_id,
             audit_sequence: self.audit_sequence,
             audit_hash: &self.audit_hash,
-            audit_base_sequence: self.audit_base_sequence,
+            audit_base_sequence: self.audit_base_sequence.unwrap_or_default(),
             audit_base_hash: self.audit_base_hash.as_deref(),
         };
         Ok(columns.read(Row { table: "accounts", account: self.id })?)

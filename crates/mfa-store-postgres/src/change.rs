@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::account::{Attempts, BackupCodes, KeptAnswers};
+use mfa_domain::account::{Attempts, BackupCodes, HashedCode, KeptAnswers};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorId, HandleChange, Version};
-use mfa_rows::{FactorsColumns, MessageColumns, integer, millis};
+use mfa_rows::{ColumnError, FactorsColumns, MessageColumns, integer, millis};
 use sqlx::PgConnection;
 
 use crate::PostgresError;
@@ -48,16 +48,18 @@ pub(crate) struct ChangeRows {
 enum Codes {
     Kept,
     Removed,
-    Replaced {
-        scheme: String,
-        issued_at: i64,
-        /// The hash of each, and when it was spent.
-        codes: Vec<(Vec<u8>, Option<i64>)>,
-    },
-    Spent {
-        place: i32,
-        at: i64,
-    },
+    Replaced(CodeSetRow),
+    Spent { place: i32, at: i64 },
+}
+
+struct CodeSetRow {
+    scheme: String,
+    issued_at: i64,
+    count: i16,
+    /// One after the other.
+    hashes: Vec<u8>,
+    /// Empty if none is spent.
+    spent_at: Vec<Option<i64>>,
 }
 
 struct EventRow {
@@ -137,11 +139,24 @@ impl Codes {
                     i32::try_from(*place).map_err(|_| PostgresError::TooLarge { column: "spent_at" })?;
                 Self::Spent { place, at: millis(*at) }
             }
-            Some(BackupCodesChange::Replace(BackupCodes { scheme, codes, issued_at })) => Self::Replaced {
-                scheme: scheme.clone(),
-                issued_at: millis(*issued_at),
-                codes: codes.iter().map(|code| (code.hash.0.clone(), code.spent_at.map(millis))).collect(),
-            },
+            Some(BackupCodesChange::Replace(set)) => Self::Replaced(CodeSetRow::of(set)?),
+        })
+    }
+}
+
+impl CodeSetRow {
+    fn of(BackupCodes { scheme, codes, issued_at }: &BackupCodes) -> Result<Self, PostgresError> {
+        let length = |code: &HashedCode| code.hash.0.len();
+        if codes.windows(2).any(|pair| matches!(pair, [one, next] if length(one) != length(next))) {
+            return Err(ColumnError::Unwritable { column: "hashes" }.into());
+        }
+        let spent = codes.iter().any(|code| code.spent_at.is_some());
+        Ok(Self {
+            scheme: scheme.clone(),
+            issued_at: millis(*issued_at),
+            count: i16::try_from(codes.len()).map_err(|_| PostgresError::TooLarge { column: "count" })?,
+            hashes: codes.iter().flat_map(|code| code.hash.0.iter().copied()).collect(),
+            spent_at: codes.iter().filter(|_| spent).map(|code| code.spent_at.map(millis)).collect(),
         })
     }
 }

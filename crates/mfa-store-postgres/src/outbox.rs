@@ -17,9 +17,10 @@ pub(crate) const FIND_MESSAGE: &str = concat!(
     by_itself!()
 );
 
-/// Claims what is due, and forgets some of what expired long ago: no row is both. Rows that another transaction works on
-/// are left to it, so this waits for nobody, and of any number of callers one gets a message. A row that is locked stays
-/// where it is; one that somebody changed just before is not where this statement can see it, and is left to the next.
+/// Claims what is due, that first which became due last, and forgets some of what expired long ago: no row is both. Rows
+/// that another transaction works on are left to it, so this waits for nobody, and of any number of callers one gets a
+/// message. A row that is locked stays where it is; one that somebody changed just before is not where this statement can
+/// see it, and is left to the next.
 pub(crate) const CLAIM_MESSAGES: &str = "
     WITH forgotten AS (
         DELETE FROM mfa.messages WHERE ctid = ANY (ARRAY (
@@ -32,7 +33,7 @@ pub(crate) const CLAIM_MESSAGES: &str = "
     SET version = version + 1, due_at = $2, tries = least(tries + 1, 4294967295)
     WHERE ctid = ANY (ARRAY (
         SELECT ctid FROM mfa.messages WHERE state = 'queued' AND due_at <= $1
-        ORDER BY due_at LIMIT $3
+        ORDER BY due_at DESC LIMIT $3
         FOR UPDATE SKIP LOCKED
     ))
     RETURNING tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content";
@@ -71,14 +72,7 @@ impl Outbox for PostgresStore {
             Box::pin(async move { claim.fetch_all(on).await.map_err(PostgresError::from_driver) })
         });
         let rows: Vec<MessageRow> = rows.await?;
-        let mut claimed = Claimed::default();
-        for row in rows {
-            match row.read() {
-                Ok(message) => claimed.messages.push(message),
-                Err(error) => claimed.unreadable.push(error.to_string()),
-            }
-        }
-        Ok(claimed)
+        Ok(MessageColumns::claimed(rows.into_iter().map(MessageColumns::from)))
     }
 
     async fn message(
@@ -121,21 +115,26 @@ impl Outbox for PostgresStore {
 
 impl MessageRow {
     fn read(self) -> Result<Versioned<Message>, PostgresError> {
-        let columns = MessageColumns {
-            tenant: self.tenant_id,
-            id: self.id,
-            user: self.user_id,
-            version: self.version,
-            expires_at: self.expires_at,
+        Ok(MessageColumns::from(self).read()?)
+    }
+}
+
+impl From<MessageRow> for MessageColumns {
+    fn from(row: MessageRow) -> Self {
+        Self {
+            tenant: row.tenant_id,
+            id: row.id,
+            user: row.user_id,
+            version: row.version,
+            expires_at: row.expires_at,
             sending: SendingColumns {
-                state: self.state,
-                due_at: self.due_at,
-                tries: self.tries,
-                last_failure: self.last_failure,
-                key: self.key,
-                content: self.content,
+                state: row.state,
+                due_at: row.due_at,
+                tries: row.tries,
+                last_failure: row.last_failure,
+                key: row.key,
+                content: row.content,
             },
-        };
-        Ok(columns.read()?)
+        }
     }
 }

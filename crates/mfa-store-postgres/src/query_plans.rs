@@ -110,10 +110,10 @@ async fn fill(connection: &mut PgConnection) {
     let fill = r"
         INSERT INTO mfa.accounts (tenant_id, user_id, version, failures, forgiven, recent_failures,
                 audit_sequence, audit_hash, factors, sealed_with)
-            SELECT 't' || n % 4, 'u' || n, 1, 0, 0, '{}', 1, '', '[]', json_build_array('k' || n % 2)
+            SELECT 't' || n % 4, 'u' || n, 1, 0, 0, NULL, 1, '', '[]', json_build_array('k' || n % 2)
             FROM generate_series(1, 20000) n;
         INSERT INTO mfa.handles SELECT tenant_id, user_id::bytea, id FROM mfa.accounts;
-        INSERT INTO mfa.backup_code_sets SELECT id, 's', 0, '{}', '{}' FROM mfa.accounts;
+        INSERT INTO mfa.backup_code_sets SELECT id, 's', 0, 0, '', NULL FROM mfa.accounts;
         INSERT INTO mfa.deliveries SELECT 'e' || id, 1, 0, NULL, 0, 0, 0, NULL, false, 0 FROM mfa.accounts;
         INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
             SELECT tenant_id, id, 1, 0, 'verified', 'a', '{}', '', '' FROM mfa.accounts;

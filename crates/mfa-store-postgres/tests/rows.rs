@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use crate::support::{delta, factor, inner, key, make, now, raw, store};
 
 /// What makes a row unreadable, and the column that must be named. The field of a factor is a column of the view.
-const UNREADABLE: [(&str, &str); 14] = [
+const UNREADABLE: [(&str, &str); 17] = [
     ("UPDATE mfa.accounts SET failures = 4294967296", "failures"),
     ("UPDATE mfa.accounts SET forgiven = -1", "forgiven"),
     ("UPDATE mfa.accounts SET recent_failures = '{-1}'", "recent_failures"),
@@ -29,6 +29,9 @@ const UNREADABLE: [(&str, &str); 14] = [
     ("UPDATE mfa.backup_code_sets SET issued_at = -1", "issued_at"),
     ("UPDATE mfa.backup_code_sets SET spent_at = '{-1}'", "spent_at"),
     ("UPDATE mfa.backup_code_sets SET spent_at = '{}'", "spent_at"),
+    ("UPDATE mfa.backup_code_sets SET count = -1", "count"),
+    ("UPDATE mfa.backup_code_sets SET count = 3", "hashes"),
+    ("UPDATE mfa.backup_code_sets SET hashes = ''", "hashes"),
 ];
 
 /// The same for the only factor of a user: what it is merged with.

@@ -1,4 +1,4 @@
--- Claims messages of a tenant, those first that are due the longest, and forgets some of those that expired long ago.
+-- Claims messages of a tenant, those first that became due last, and forgets some of those that expired long ago.
 --
 -- KEYS: the messages, what is due, the last event's id.
 -- ARGV: the last event that must be there; up to when a message is due, until when it is claimed, how many at most;
@@ -17,7 +17,7 @@ local function is_number(text)
 end
 -- As in commit.lua, what fails if it is of another kind comes before anything is written.
 redis.call('HLEN', KEYS[1])
-local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, count)
+local due = redis.call('ZREVRANGEBYSCORE', KEYS[2], now, '-inf', 'LIMIT', 0, count)
 local over = redis.call('ZRANGEBYSCORE', KEYS[2], from, to, 'LIMIT', 0, 100)
 local last = redis.call('GET', KEYS[3]) or '0'
 if not tonumber(last) then

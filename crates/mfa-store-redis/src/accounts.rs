@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::connections::Effect;
 use crate::records::{self, key_name, key_named};
 use crate::script::{Call, Script};
-use crate::{LONGEST_PAGE, RedisError, RedisStore, change, events};
+use crate::{LONGEST_PAGE, RedisError, RedisStore, change, events, messages};
 
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/load.lua")));
 static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/find.lua")));
@@ -56,6 +56,9 @@ impl AccountStore for RedisStore {
             2 => Commit::HandleTaken,
             _ => return Err(undecodable("account").into()),
         };
+        if commit == Commit::Won && delta.messages().iter().any(messages::is_queued) {
+            self.claim_order.queued(&key.tenant);
+        }
         self.found(&key.tenant, lasting, last, commit == Commit::Won)?;
         Ok(commit)
     }

@@ -1,6 +1,7 @@
 //! Messages as fields of a hash: each has one for each of its parts, named `ID:part`. So a script reads and changes what it
 //! must, and every number stays the text that it is.
 
+use mfa_domain::ports::UnreadableMessage;
 use mfa_domain::{
     AccountKey, KeyId, Message, MessageId, MessageState, Sealed, Sending, TenantId, Timestamp, UserId,
     Version, Versioned,
@@ -35,6 +36,11 @@ pub(crate) fn place(message: &Message) -> u64 {
 /// The same, if it is queued.
 pub(crate) fn queued_place(sending: &Sending) -> Option<u64> {
     (sending.state == MessageState::Queued).then(|| sending.due_at.unix_millis())
+}
+
+/// Whether somebody is to send it.
+pub(crate) fn is_queued(message: &Message) -> bool {
+    message.sending.state == MessageState::Queued
 }
 
 /// From and to which place messages may be forgotten.
@@ -114,6 +120,26 @@ pub(crate) fn read_claimed(tenant: &TenantId, mut row: Row) -> Result<Versioned<
     read(tenant, id, parts)?.ok_or(unknown)
 }
 
+/// What is told of a message if it cannot be read; its row begins with its id.
+pub(crate) fn known(tenant: &TenantId, row: &[Option<Vec<u8>>]) -> UnreadableMessage {
+    let text = |at: usize| str::from_utf8(row.get(at)?.as_deref()?).ok();
+    let number = |name: &str| -> Option<u64> {
+        let at = PARTS.iter().position(|part| *part == name)?;
+        text(at + 1)?.parse().ok()
+    };
+    let expires_at = number("expires_at").and_then(|millis| {
+        let time = Timestamp::from_unix_millis(millis);
+        (time.unix_millis() == millis).then_some(time)
+    });
+    UnreadableMessage {
+        tenant: Some(tenant.clone()),
+        id: text(0).and_then(|id| id.parse().ok()),
+        version: number("version").map(Version),
+        expires_at,
+        what: String::new(),
+    }
+}
+
 pub(crate) fn millis(at: Timestamp) -> String {
     at.unix_millis().to_string()
 }
@@ -162,6 +188,35 @@ mod tests {
             assert!(read_claimed(&tenant, [vec![first], nothing.clone()].concat()).is_err());
         }
         assert!(read_claimed(&tenant, Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_known_of_a_message_does_not_depend_on_the_rest() {
+        let tenant = TenantId::new("acme").unwrap();
+        let id = MessageId::from_entropy([1; 16]);
+        let row = |id: &str, version: &str, expires_at: &str| -> Row {
+            let part = |part: &&str| -> Option<Vec<u8>> {
+                match *part {
+                    "version" => Some(version.into()),
+                    "expires_at" => Some(expires_at.into()),
+                    _ => None,
+                }
+            };
+            [Some(id.into())].into_iter().chain(PARTS.iter().map(part)).collect()
+        };
+        let whole = known(&tenant, &row(&id.to_string(), "7", "600000"));
+        let expires_at = Timestamp::from_unix_seconds(600);
+        assert_eq!((whole.tenant.as_ref(), whole.id), (Some(&tenant), Some(id)));
+        assert_eq!((whole.version, whole.expires_at), (Some(Version(7)), Some(expires_at)));
+        for (row, expected) in [
+            (row("x", "7", "600000"), UnreadableMessage { id: None, ..whole.clone() }),
+            (row(&id.to_string(), "x", "600000"), UnreadableMessage { version: None, ..whole.clone() }),
+            (row(&id.to_string(), "7", "-1"), UnreadableMessage { expires_at: None, ..whole.clone() }),
+            (row(&id.to_string(), "7", "999999999999999"), UnreadableMessage { expires_at: None, ..whole }),
+            (Vec::new(), UnreadableMessage { tenant: Some(tenant.clone()), ..UnreadableMessage::default() }),
+        ] {
+            assert_eq!(known(&tenant, &row), expected);
+        }
     }
 
     /// Scripts have doubles.

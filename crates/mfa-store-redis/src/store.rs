@@ -5,7 +5,7 @@ use std::fmt;
 use crate::checks::Needs;
 use crate::connections::{Connections, RedisOptions};
 use crate::keys::Keys;
-use crate::outbox::Served;
+use crate::outbox::ClaimOrder;
 use crate::tenants::Tenants;
 use crate::{RedisError, RedisUrl, format};
 
@@ -17,7 +17,7 @@ pub struct RedisStore {
     pub(crate) connections: Connections,
     pub(crate) keys: Keys,
     pub(crate) tenants: Tenants,
-    pub(crate) served: Served,
+    pub(crate) claim_order: ClaimOrder,
 }
 
 /// Throttles and challenges in Redis: what many replicas share for minutes, and may lose.
@@ -53,7 +53,7 @@ impl RedisStore {
         let keys = Keys::new(&parts.namespace);
         format::check(&connections, &keys).await?;
         let tenants = Tenants::new(parts.loss_accepted, parts.replicas);
-        Ok(Self { connections, keys, tenants, served: Served::default() })
+        Ok(Self { connections, keys, tenants, claim_order: ClaimOrder::default() })
     }
 }
 

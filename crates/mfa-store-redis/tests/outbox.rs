@@ -57,7 +57,9 @@ async fn a_message_that_cannot_be_read_is_named_and_keeps_no_other_out() {
         let claimed = claim(&store, 10).await;
         assert_eq!(ids(&claimed), [good.id], "{part} {value:?}");
         assert_eq!(claimed.unreadable.len(), 1, "{part} {value:?}: {claimed:?}");
-        assert!(claimed.unreadable[0].contains(named), "{part} {value:?}: {claimed:?}");
+        let told = &claimed.unreadable[0];
+        assert!(told.what.contains(named), "{part} {value:?}: {claimed:?}");
+        assert_eq!((told.tenant.as_ref(), told.id), (Some(&key("alice").tenant), Some(spoilt.id)));
         // It is claimed as well, and comes again no sooner than others.
         let claimed = claim(&store, 10).await;
         assert!(
@@ -82,6 +84,29 @@ async fn keys_of_another_kind_keep_only_their_tenant_out() {
         assert_eq!((claimed.messages.len(), claimed.unreadable.len()), (1, 1), "{spoilt}: {claimed:?}");
         assert_eq!(claimed.messages[0].value.account.tenant.as_str(), "zebra");
     }
+}
+
+/// Of whatever another process queues only a claim of all knows.
+#[tokio::test]
+async fn what_this_process_queued_is_claimed_without_a_look_at_all_tenants() {
+    let (store, url) = store().await;
+    let other = open(&url).await;
+    let recent = async |limit: u32| {
+        let claimed = store.claim_recent(now(), now().plus(Message::CLAIM), limit).await.unwrap();
+        let tenants = claimed.messages.into_iter().map(|message| message.value.account.tenant);
+        tenants.map(|tenant| tenant.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(recent(10).await, [""; 0]);
+    queue_of(&other, "theirs", 3).await;
+    for (tenant, count) in [("b", 3), ("a", 1), ("c", 1)] {
+        queue_of(&store, tenant, count).await;
+    }
+    // Who has more comes after those who had no turn yet.
+    for (limit, expected) in [(2, vec!["b", "b"]), (2, vec!["a", "c"]), (10, vec!["b"]), (10, vec![])] {
+        assert_eq!(recent(limit).await, expected);
+    }
+    assert_eq!(claim(&store, 10).await.messages.len(), 3);
+    assert_eq!(recent(10).await, [""; 0]);
 }
 
 /// Whichever tenant it is that has very many.
@@ -185,11 +210,13 @@ async fn messages_of_a_tenant_that_went_back_are_left_alone_and_those_of_others_
     let (acme, id) = (key("alice").tenant, message(0).id);
     let queued = store.message(&acme, id).await.unwrap().unwrap();
     give(&mut shell, &["SET", &format!("{namespace}:{{acme}}:last"), "0"]).await;
-    for left in [1, 0] {
-        let claimed = claim(&store, 10).await;
-        assert_eq!((claimed.messages.len(), claimed.unreadable.len()), (left, 1), "{claimed:?}");
-        assert!(claimed.unreadable[0].contains("acme"), "{claimed:?}");
-    }
+    let claimed = claim(&store, 10).await;
+    assert_eq!((claimed.messages.len(), claimed.unreadable.len()), (1, 1), "{claimed:?}");
+    assert_eq!(claimed.unreadable[0].tenant.as_ref(), Some(&acme));
+    assert!(claimed.unreadable[0].what.contains("has lost changes of tenant acme"), "{claimed:?}");
+    // It is named once in two minutes, and no message is queued there any more.
+    let claimed = claim(&store, 10).await;
+    assert_eq!((claimed.messages.len(), claimed.unreadable.len()), (0, 0), "{claimed:?}");
     let sent = queued.value.sending.sent();
     for error in [
         store.message(&acme, id).await.unwrap_err(),

@@ -25,9 +25,9 @@ pub(crate) const FIND_MESSAGE: &str = "
     SELECT tenant, id, user, version, expires_at, state, due_at, tries, last_failure, key, content
     FROM messages WHERE tenant = ? AND id = ?";
 
-/// In the order of the index, so that nothing is sorted.
+/// Those first that became due last. In the order of the index, backwards, so that nothing is sorted.
 pub(crate) const DUE_MESSAGES: &str = "
-    SELECT tenant, id FROM messages WHERE state = 'queued' AND due_at <= ? ORDER BY due_at LIMIT ?";
+    SELECT tenant, id FROM messages WHERE state = 'queued' AND due_at <= ? ORDER BY due_at DESC LIMIT ?";
 
 pub(crate) const CLAIM_MESSAGE: &str = "
     UPDATE messages SET version = version + 1, due_at = ?3, tries = min(tries + 1, 4294967295)
@@ -78,14 +78,7 @@ impl Outbox for SqliteStore {
         let claim = Claim { now, until, limit, rows: Arc::clone(&rows) };
         self.writer.make(claim).await?;
         let rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut claimed = Claimed::default();
-        for row in rows {
-            match row.read() {
-                Ok(message) => claimed.messages.push(message),
-                Err(error) => claimed.unreadable.push(error.to_string()),
-            }
-        }
-        Ok(claimed)
+        Ok(MessageColumns::claimed(rows.into_iter().map(MessageColumns::from)))
     }
 
     async fn message(
@@ -114,22 +107,27 @@ impl Outbox for SqliteStore {
 
 impl MessageRow {
     fn read(self) -> Result<Versioned<Message>, SqliteError> {
-        let columns = MessageColumns {
-            tenant: self.tenant,
-            id: self.id,
-            user: self.user,
-            version: self.version,
-            expires_at: self.expires_at,
+        Ok(MessageColumns::from(self).read()?)
+    }
+}
+
+impl From<MessageRow> for MessageColumns {
+    fn from(row: MessageRow) -> Self {
+        Self {
+            tenant: row.tenant,
+            id: row.id,
+            user: row.user,
+            version: row.version,
+            expires_at: row.expires_at,
             sending: SendingColumns {
-                state: self.state,
-                due_at: self.due_at,
-                tries: self.tries,
-                last_failure: self.last_failure,
-                key: self.key,
-                content: self.content,
+                state: row.state,
+                due_at: row.due_at,
+                tries: row.tries,
+                last_failure: row.last_failure,
+                key: row.key,
+                content: row.content,
             },
-        };
-        Ok(columns.read()?)
+        }
     }
 }
 

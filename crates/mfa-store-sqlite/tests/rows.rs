@@ -1,5 +1,8 @@
 //! Rows that this version cannot read, and numbers that it cannot write.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use mfa_domain::account::{CodeHash, HashedCode};
 use mfa_domain::ports::{
     AccountQuery, AccountStore, ApiKey, ApiKeyHash, ApiKeyId, ApiKeyStore, DeliveryStore, EventPosition,
@@ -7,6 +10,7 @@ use mfa_domain::ports::{
 };
 use mfa_domain::{BackupCodes, BackupCodesChange, EventKind, FactorId, FactorState, UserCase, Version};
 use mfa_store_sqlite::{SqliteError, SqliteStore};
+use mfa_testkit::changes::message;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::{delta, factor, inner, key, make, now, raw};
@@ -90,6 +94,36 @@ async fn names_of_keys_that_cannot_be_read_are_an_error() {
     let named =
         matches!(inner(&error), SqliteError::Undecodable { table: "accounts", column: "sealed_with", .. });
     assert!(named, "{error:?}");
+}
+
+/// Until then a newer version may read it.
+#[tokio::test]
+async fn a_message_that_cannot_be_read_comes_again_until_it_expires_and_has_failed_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mfa.db");
+    let store = Arc::new(SqliteStore::open(&path).await.unwrap());
+    let test = mfa_testkit::ports(store.clone());
+    let mfa = test.mfa();
+    let (spoilt, good) = (message(1, now()), message(2, now()));
+    make(&store, &key("alice"), |draft| {
+        draft.message(spoilt.clone());
+        draft.message(good.clone());
+    })
+    .await;
+    let mut shell = raw(&path).await;
+    let spoil = format!("UPDATE messages SET user = '' WHERE id = '{}'", spoilt.id);
+    shell.execute(AssertSqlSafe(spoil)).await.unwrap();
+    for (minute, unreadable, state) in
+        [(0, 1, "queued"), (2, 1, "queued"), (9, 1, "queued"), (11, 1, "failed"), (13, 0, "failed")]
+    {
+        test.clock.set(now().plus(Duration::from_mins(minute)));
+        let claimed = mfa.claim_messages(10).await.unwrap();
+        assert_eq!((claimed.messages.len(), claimed.unreadable.len()), (1, unreadable), "{claimed:?}");
+        assert!(claimed.unreadable.iter().all(|message| message.id == Some(spoilt.id)), "{claimed:?}");
+        let row = sqlx::query_as("SELECT state, content IS NULL FROM messages WHERE user = ''");
+        let found: (String, bool) = row.fetch_one(&mut shell).await.unwrap();
+        assert_eq!(found, (state.to_owned(), state == "failed"), "{minute}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The store that most people write first.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -216,13 +217,13 @@ impl NaiveStore {
         self.0.lock().unwrap().messages.get(&(tenant.clone(), id)).cloned()
     }
 
-    /// What is queued and due, that which is due the longest first.
+    /// What is queued and due, that which became due last first.
     fn due(&self, now: Timestamp) -> Vec<Versioned<Message>> {
         let tables = self.0.lock().unwrap();
         let is_due = |sending: &Sending| sending.state == MessageState::Queued && sending.due_at <= now;
         let due = tables.messages.values().filter(|message| is_due(&message.value.sending));
         let mut due: Vec<_> = due.cloned().collect();
-        due.sort_by_key(|message| message.value.sending.due_at);
+        due.sort_by_key(|message| Reverse(message.value.sending.due_at));
         due
     }
 }

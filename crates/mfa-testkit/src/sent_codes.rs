@@ -46,6 +46,8 @@ pub async fn suite(
         five_guesses_end_a_challenge(replicas),
         another_challenge_gives_no_attempt_back(replicas),
         another_code_kills_the_one_before(replicas),
+        no_more_codes_are_sent_than_a_challenge_may_have(replicas),
+        a_code_outlives_a_change_of_their_length(replicas),
         a_code_is_good_for_what_it_was_sent_for(replicas),
         a_code_is_good_for_ten_minutes(replicas),
         an_address_protects_nothing_before_its_first_code(replicas),
@@ -162,48 +164,107 @@ pub async fn another_challenge_gives_no_attempt_back(replicas: &Replicas) -> Res
 }
 
 /// With another code for the same challenge the one before is wrong, and the latest is right; it is wrong for the next
-/// challenge. Of many that are asked for at once one is sent, and it is right.
+/// challenge.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn another_code_kills_the_one_before(replicas: &Replicas) -> Result<(), Violation> {
-    for round in 0..5 {
-        let user = replicas.recipient("sent-again", &format!("user-{round}")).await?;
-        let tenant = user.key.tenant.clone();
-        let (id, old) = replicas.begin(&user).await?;
-        let resent = together(8, |n| {
-            let (mfa, tenant) = (Arc::clone(&replicas.mfas[n % 2]), tenant.clone());
-            async move { mfa.resend_challenge(&tenant, &shop(), id).await }
-        });
-        for verdict in resent.await? {
-            let BegunChallenge { challenge, .. } = accepted(verdict?)?;
-            ensure!(challenge.id == id, "another code is for another challenge");
-        }
-        // None of those is sent yet, and the one that was committed last has taken the place of the others.
-        let latest = replicas.latest(&user.key).await?;
-        let sent = replicas.codes_of(id).len();
-        ensure!(sent == 2, "a code was sent, eight were asked for at once, and in the end {sent} were sent");
-        replicas.is_wrong(&user.key, id, &old, &latest).await?;
-        accepted(replicas.mfas[round % 2].resend_challenge(&tenant, &shop(), id).await?)?;
-        let (before, latest) = (latest, replicas.latest(&user.key).await?);
-        replicas.is_wrong(&user.key, id, &before, &latest).await?;
-        replicas.is_right(&user.key, id, &latest).await?;
-        let (next, code) = replicas.begin(&user).await?;
-        replicas.is_wrong(&user.key, next, &latest, &code).await?;
-        let again = replicas.mfas[1].resend_challenge(&tenant, &shop(), id).await?;
-        ensure!(again == rejected(CodeRejection::ChallengeOver), "another code after the answer: {again:?}");
+    let user = replicas.recipient("sent-again", "alice").await?;
+    let tenant = &user.key.tenant;
+    let (id, mut latest) = replicas.begin(&user).await?;
+    for mfa in &replicas.mfas {
+        let BegunChallenge { challenge, .. } = accepted(mfa.resend_challenge(tenant, &shop(), id).await?)?;
+        ensure!(challenge.id == id, "another code is for another challenge");
+        // Though the other is not sent yet.
+        replicas.all_wrong(&user.key, id, &[latest]).await?;
+        latest = replicas.latest(&user.key).await?;
+    }
+    replicas.is_right(&user.key, id, &latest).await?;
+    let (next, code) = replicas.begin(&user).await?;
+    replicas.is_wrong(&user.key, next, &latest, &code).await?;
+    let again = replicas.mfas[1].resend_challenge(tenant, &shop(), id).await?;
+    ensure!(again == rejected(CodeRejection::ChallengeOver), "another code after the answer: {again:?}");
+    Ok(())
+}
 
-        // The one that is left of many is right, too.
-        let id = replicas.queue(&user).await?;
+/// Of eight more codes that are asked for at once three are made. Of those that nobody had sent the last is sent, and it is
+/// right; no further one is made.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn no_more_codes_are_sent_than_a_challenge_may_have(replicas: &Replicas) -> Result<(), Violation> {
+    for (round, first_is_sent) in [true, false, true, false].into_iter().enumerate() {
+        let user = replicas.recipient("sent-resends", &format!("user-{round}")).await?;
+        let tenant = user.key.tenant.clone();
+        let (id, old) = if first_is_sent {
+            replicas.begin(&user).await.map(|(id, code)| (id, Some(code)))?
+        } else {
+            (replicas.queue(&user).await?, None)
+        };
         let resent = together(8, |n| {
             let (mfa, tenant) = (Arc::clone(&replicas.mfas[n % 2]), tenant.clone());
             async move { mfa.resend_challenge(&tenant, &shop(), id).await }
         });
-        resent.await?.into_iter().try_for_each(|verdict| accepted(verdict?).map(drop))?;
-        let only = replicas.latest(&user.key).await?;
-        let sent = replicas.codes_of(id).len();
-        ensure!(sent == 1, "nine codes were asked for before any was sent, and {sent} were sent");
-        replicas.is_right(&user.key, id, &only).await?;
+        let mut made = 0;
+        for verdict in resent.await? {
+            match verdict? {
+                Verdict::Accepted(_) => made += 1,
+                Verdict::Rejected(CodeRejection::NoResendLeft { .. }) => {}
+                Verdict::Rejected(rejection) => {
+                    return Err(Violation::new(format!("another code was refused: {rejection}")));
+                }
+            }
+        }
+        ensure!(made == 3, "of eight more codes for one challenge {made} were made");
+        let latest = replicas.latest(&user.key).await?;
+        let (sent, expected) = (replicas.codes_of(id).len(), usize::from(first_is_sent) + 1);
+        ensure!(sent == expected, "{sent} codes were sent, and not {expected}");
+        // Two for the enrolment and the challenge.
+        replicas.counted(&user.key, EventKind::CodeSent, 2 + made).await?;
+        let again = replicas.mfas[0].resend_challenge(&tenant, &shop(), id).await?;
+        ensure!(
+            matches!(again, Verdict::Rejected(CodeRejection::NoResendLeft { .. })),
+            "a further code: {again:?}"
+        );
+        let charged = replicas.mfas[1].resend_recipient(&tenant, &shop(), id).await?;
+        ensure!(
+            matches!(charged, Verdict::Rejected(CodeRejection::NoResendLeft { .. })),
+            "a further code would be charged: {charged:?}"
+        );
+        ensure!(replicas.deliver().await?.is_empty(), "a code was queued that was refused");
+        if let Some(old) = old {
+            replicas.is_wrong(&user.key, id, &old, &latest).await?;
+        }
+        replicas.is_right(&user.key, id, &latest).await?;
+    }
+    Ok(())
+}
+
+/// What was sent before a change of the policy is right after it, though codes have another length by then; one of any
+/// length is a guess.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_code_outlives_a_change_of_their_length(replicas: &Replicas) -> Result<(), Violation> {
+    for digits in [6, 9, 10] {
+        let user = replicas.recipient("sent-digits", &format!("user-{digits}")).await?;
+        let (id, code) = replicas.begin(&user).await?;
+        let changed = replicas.with_digits(digits);
+        let guess = parse(&"0".repeat(usize::from(digits)));
+        let verdict = changed.answer_challenge(&user.key.tenant, &shop(), id, &guess).await?;
+        ensure!(verdict == rejected(CodeRejection::Invalid), "a guess of {digits} digits: {verdict:?}");
+        let verdict = changed.answer_challenge(&user.key.tenant, &shop(), id, &parse(&code)).await?;
+        ensure!(matches!(verdict, Verdict::Accepted(_)), "a code from before the change: {verdict:?}");
+        replicas.failures_are(&user.key, 1).await?;
+
+        // And the other way round; a first code of an address as well.
+        let begun = accepted(changed.begin_challenge(&user.key, &shop(), user.factor).await?)?;
+        let code = replicas.latest(&user.key).await?;
+        ensure!(code.len() == usize::from(digits), "a code of {digits} digits has {}", code.len());
+        replicas.is_right(&user.key, begun.challenge.id, &code).await?;
+        let first = changed.enrol_address(&user.key, &shop(), new_address()).await?.factor.id;
+        let code = submitted(&replicas.latest(&user.key).await?);
+        accepted(replicas.mfas[0].confirm(&user.key, &shop(), first, &code).await?)?;
     }
     Ok(())
 }
@@ -234,8 +295,6 @@ pub async fn a_code_is_good_for_what_it_was_sent_for(replicas: &Replicas) -> Res
         let ended = mfa.cancel_challenge(tenant, &actor, id).await?;
         ensure!(ended == rejected(CodeRejection::UnknownChallenge), "ended by another caller: {ended:?}");
     }
-    let short = mfa.answer_challenge(&alice.key.tenant, &shop(), id, &parse("123456")).await?;
-    ensure!(short == rejected(CodeRejection::Malformed), "a code of another length: {short:?}");
     // It is no code of an authenticator, and none for another's challenge.
     let verdict = mfa.verify(&alice.key, &shop(), &submitted(&code), None).await?;
     ensure!(
@@ -435,7 +494,8 @@ pub async fn a_factor_that_is_gone_answers_nothing(replicas: &Replicas) -> Resul
     Ok(())
 }
 
-/// A challenge that its caller ended takes no answer, and cannot be ended twice.
+/// A challenge that its caller ended takes no answer. To end it once more changes nothing, and nor does it to end one that
+/// was answered.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -446,7 +506,14 @@ pub async fn what_is_cancelled_is_over(replicas: &Replicas) -> Result<(), Violat
     let verdicts = replicas.answer(&user.key, id, &[code]).await?;
     ensure!(verdicts == [rejected(CodeRejection::ChallengeOver)], "after it was cancelled: {verdicts:?}");
     let again = replicas.mfas[1].cancel_challenge(&user.key.tenant, &shop(), id).await?;
-    ensure!(again == rejected(CodeRejection::ChallengeOver), "cancelled twice: {again:?}");
+    ensure!(again == Verdict::Accepted(()), "cancelled twice: {again:?}");
+    let (answered, code) = replicas.begin(&user).await?;
+    replicas.is_right(&user.key, answered, &code).await?;
+    for id in [id, answered] {
+        accepted(replicas.mfas[0].cancel_challenge(&user.key.tenant, &shop(), id).await?)?;
+        let verdicts = replicas.answer(&user.key, id, std::slice::from_ref(&code)).await?;
+        ensure!(verdicts == [rejected(CodeRejection::ChallengeOver)], "once it is over: {verdicts:?}");
+    }
     replicas.failures_are(&user.key, 0).await
 }
 
@@ -485,6 +552,6 @@ pub async fn the_trail_tells_of_codes_and_shows_none(replicas: &Replicas) -> Res
     }
     let (code, message) = (parse(&code), replicas.sender.latest(&user.key));
     ensure!(message.is_some_and(|message| message.purpose == Purpose::Verify), "sent for something else");
-    ensure!(code.digits().value() == 8, "a code has {:?}", code.digits());
+    ensure!(code.as_str().len() == 8, "a code has {} digits", code.as_str().len());
     Ok(())
 }

@@ -53,6 +53,7 @@ enum Wrong {
     NothingIsClaimed,
     OneTooManyIsClaimed,
     LargeLimitsAreNone,
+    TheOldestComeFirst,
     ClaimedBeforeTheirTime,
     ClaimedAfterTheirTime,
     TheSentAreClaimed,
@@ -90,7 +91,7 @@ enum Wrong {
 
 use Wrong::*;
 
-const OF_BASIC: [Wrong; 51] = [
+const OF_BASIC: [Wrong; 52] = [
     NoOutbox,
     CommitsPutNothing,
     CommitsPutTheFirst,
@@ -117,6 +118,7 @@ const OF_BASIC: [Wrong; 51] = [
     NothingIsClaimed,
     OneTooManyIsClaimed,
     LargeLimitsAreNone,
+    TheOldestComeFirst,
     ClaimedBeforeTheirTime,
     ClaimedAfterTheirTime,
     TheSentAreClaimed,
@@ -331,7 +333,12 @@ impl Outbox for Broken {
         };
         let mut claimed = Claimed::default();
         let due = messages.values_mut().filter(|stored| self.is_due(&stored.value, now));
-        for stored in due.take(limit as usize) {
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|stored| stored.value.sending.due_at);
+        if !self.is(TheOldestComeFirst) {
+            due.reverse();
+        }
+        for stored in due.into_iter().take(limit as usize) {
             let next = self.claimed(stored, until);
             let before = std::mem::replace(stored, next.clone());
             claimed.messages.push(if self.is(ClaimsGiveWhatWas) { before } else { next });

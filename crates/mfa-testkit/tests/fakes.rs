@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::otp_core::Code;
 use mfa_domain::ports::{AccountStore, Clock, CodeMessage, Commit, Entropy, EventQuery, Sender};
 use mfa_domain::{
-    AccountKey, Actor, Address, ChallengeId, CodeRejection, FactorKind, Message, Purpose, TenantId,
+    AccountKey, Actor, Address, ChallengeId, CodeRejection, FactorKind, Message, Purpose, SentCode, TenantId,
     Timestamp, Undecided, UserId, Verdict, Version,
 };
 use mfa_store_memory::MemoryStore;
@@ -94,7 +93,7 @@ async fn a_failing_store_fails_in_its_outbox_as_well() {
 async fn a_list_sender_fails_in_the_way_it_is_told_to() {
     let sender = ListSender::default();
     let (kind, account) = (FactorKind::Email, alice());
-    let (to, code) = (Address::new("alice@mail.example").unwrap(), Code::parse("12345678").unwrap());
+    let (to, code) = (Address::new("alice@mail.example").unwrap(), SentCode::parse("12345678").unwrap());
     let challenge = ChallengeId::from_entropy([1; 16]);
     let message = CodeMessage::new(&kind, &to, &code, Purpose::Verify, Timestamp::MAX, &account, challenge);
     for (failure, how, sent) in [

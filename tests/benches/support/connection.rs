@@ -23,9 +23,25 @@ impl Connection {
 
     /// Posts a code. Gives the status.
     pub async fn verify(&mut self, user: &str, code: &str) -> u16 {
-        let body = format!("{{\"code\":\"{code}\"}}");
-        let request =
-            format!("POST /v1/users/{user}/verify {}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
+        self.post(&format!("/v1/users/{user}/verify"), &format!("{{\"code\":\"{code}\"}}")).await
+    }
+
+    /// Has a code sent to a user. Gives the id of the challenge.
+    pub async fn begin_challenge(&mut self, user: &str) -> String {
+        let status = self.post(&format!("/v1/users/{user}/challenges"), "{\"kind\":\"email\"}").await;
+        let answer = String::from_utf8_lossy(&self.buffer);
+        assert_eq!(status, 201, "{answer}");
+        let id = answer.split_once("\"id\":\"").and_then(|(_, rest)| rest.split_once('"'));
+        id.expect("an id").0.to_owned()
+    }
+
+    /// Posts the code that was sent for a challenge. Gives the status.
+    pub async fn answer_challenge(&mut self, challenge: &str, code: &str) -> u16 {
+        self.post(&format!("/v1/challenges/{challenge}/verify"), &format!("{{\"code\":\"{code}\"}}")).await
+    }
+
+    async fn post(&mut self, path: &str, body: &str) -> u16 {
+        let request = format!("POST {path} {}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
         self.stream.write_all(request.as_bytes()).await.expect("a request");
         self.buffer.clear();
         loop {

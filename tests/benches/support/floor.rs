@@ -21,7 +21,7 @@ WHERE a.tenant_id = ':tenant' AND a.user_id = 'user-' || lpad(:n::text, 8, '0') 
 /// the codes of the same users are good for the server's turn.
 const COMMIT: &str = "
 WITH won AS (
-    UPDATE mfa.accounts SET version = version + 1, failures = 0, forgiven = 0, recent_failures = '{}',
+    UPDATE mfa.accounts SET version = version + 1, failures = 0, forgiven = 0, recent_failures = NULL,
         verified_medium = 1800000000000, audit_sequence = audit_sequence + 1, audit_hash = decode(:hash, 'hex'),
         factors = :factors
     WHERE id = :id AND version = :version

@@ -9,9 +9,9 @@ use mfa_domain::account::{CodeHash, Context, HashedCode};
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
 use mfa_domain::ports::{ApiKey, Clock, Entropy, Scope, SystemClock, SystemEntropy, Vault};
 use mfa_domain::{
-    Account, AccountKey, Actor, Authenticator, BackupCodes, BackupCodesChange, Delta, EventKind, Factor,
-    FactorId, FactorKind, FactorState, HotpDevice, Label, Policies, SealContext, TenantId, TotpDevice,
-    UserId,
+    Account, AccountKey, Actor, Address, AddressDevice, Authenticator, BackupCodes, BackupCodesChange, Delta,
+    EventKind, Factor, FactorId, FactorKind, FactorState, HotpDevice, Label, Policies, SealContext, TenantId,
+    TotpDevice, UserId,
 };
 
 /// Everybody's tenant.
@@ -34,6 +34,11 @@ pub fn hotp(number: u32, counter: u64) -> String {
 pub fn totp(number: u32) -> String {
     let now = SystemClock.now().unix_seconds();
     Totp::default().generate(&secret(number), now).expect("a time").as_str().to_owned()
+}
+
+/// Where a user's codes are sent.
+pub fn address(number: u32) -> Address {
+    Address::new(&format!("{}@example.com", user(number))).expect("an address")
 }
 
 /// The secret of a user's only factor.
@@ -80,8 +85,14 @@ pub async fn enrolled(
     SystemEntropy.fill(&mut random).expect("randomness");
     let id = FactorId::fresh(now, &random);
     let context = SealContext::Factor { account: &key, factor: id, kind };
-    let secret = vault.seal(secret(number).expose(), &context).await.expect("sealed");
+    let (token, address) = (secret(number), address(number));
+    let secret = match kind {
+        FactorKind::Email => address.expose().as_bytes(),
+        _ => token.expose(),
+    };
+    let secret = vault.seal(secret, &context).await.expect("sealed");
     let authenticator = match kind {
+        FactorKind::Email => Authenticator::Email(AddressDevice::confirmed(address.masked())),
         FactorKind::Hotp => Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), counter: 0 }),
         _ => Authenticator::Totp(TotpDevice::new(Totp::default())),
     };

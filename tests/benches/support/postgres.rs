@@ -39,9 +39,8 @@ const TOGETHER: u32 = 2000;
 
 /// What a row of each table is made of, as `COPY` takes it.
 const TABLES: [&str; 3] = [
-    "mfa.accounts (id, tenant_id, user_id, version, failures, forgiven, recent_failures, audit_sequence, audit_hash, \
-     factors, sealed_with)",
-    "mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)",
+    "mfa.accounts (id, tenant_id, user_id, version, failures, forgiven, audit_sequence, audit_hash, factors, sealed_with)",
+    "mfa.backup_code_sets (account_id, scheme, issued_at, count, hashes)",
     "mfa.events (tenant_id, account_id, sequence, at, kind, factor_id, actor, detail, previous, hash)",
 ];
 
@@ -155,17 +154,14 @@ impl Rows {
         let factors = StoredFactor::to_document(factors).expect("JSON");
         writeln!(
             accounts,
-            "{id}\t{tenant}\t{user}\t1\t0\t0\t{{}}\t{}\t{hash}\t{factors}\t[\"{key}\"]",
+            "{id}\t{tenant}\t{user}\t1\t0\t0\t{}\t{hash}\t{factors}\t[\"{key}\"]",
             head.sequence
         )
         .expect("text");
         if let Some(BackupCodesChange::Replace(set)) = delta.backup_codes() {
-            // Within an array, a backslash begins an escape as well.
-            let hashes: Vec<_> =
-                set.codes.iter().map(|code| format!("\\\\{}", bytes(&code.hash.0))).collect();
-            let (hashes, spent) = (hashes.join(","), vec!["NULL"; set.codes.len()].join(","));
-            let issued_at = millis(set.issued_at);
-            writeln!(sets, "{id}\t{}\t{issued_at}\t{{{hashes}}}\t{{{spent}}}", set.scheme).expect("text");
+            let hashes: Vec<_> = set.codes.iter().flat_map(|code| code.hash.0.iter().copied()).collect();
+            let (issued_at, count, hashes) = (millis(set.issued_at), set.codes.len(), bytes(&hashes));
+            writeln!(sets, "{id}\t{}\t{issued_at}\t{count}\t{hashes}", set.scheme).expect("text");
         }
         for event in delta.events() {
             let factor = event.factor.map_or_else(|| "\\N".to_owned(), |id| id.to_string());

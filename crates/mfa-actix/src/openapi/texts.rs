@@ -34,9 +34,16 @@ pub(crate) fn issuer() -> Object {
 }
 
 pub(crate) fn code() -> Object {
-    let text = "A code as it was typed: 6 to 8 digits of an authenticator, or a backup code, in at most 256 bytes of UTF-8; \
-                white space, dashes and characters that cannot be seen do not matter, and digits may be of any script.";
-    string(6, 256).description(Some(text)).examples(["123 456"]).build()
+    typed_code("6 to 8 digits of an authenticator, or a backup code", "123 456")
+}
+
+/// What confirms a factor.
+pub(crate) fn first_code() -> Object {
+    typed_code("6 to 8 digits of an authenticator, or the 6 to 10 digits that were sent", "123 456")
+}
+
+pub(crate) fn sent_code() -> Object {
+    typed_code("the 6 to 10 digits that were sent", "1234 5678")
 }
 
 pub(crate) fn address() -> Object {
@@ -75,6 +82,14 @@ pub(crate) fn factor() -> Object {
     let example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21";
     let object = ObjectBuilder::new().schema_type(Type::String);
     object.description(Some("The factor that is to answer it.")).examples([example]).build()
+}
+
+fn typed_code(form: &str, example: &str) -> Object {
+    let text = format!(
+        "A code as it was typed: {form}, in at most 256 bytes of UTF-8; white space, dashes and characters that cannot be \
+         seen do not matter, and digits may be of any script."
+    );
+    string(6, 256).description(Some(text)).examples([example]).build()
 }
 
 fn string(shortest: usize, longest: usize) -> ObjectBuilder {

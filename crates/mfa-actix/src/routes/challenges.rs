@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use mfa_domain::mfa::{BegunChallenge, ChallengeStatus};
 use mfa_domain::{
-    AccountKey, Actor, ChallengeId, ChallengeState, CodeRejection, FactorId, FactorKind, Purpose,
-    SubmittedCode, TenantId, UserId, Verdict,
+    AccountKey, Actor, ChallengeId, ChallengeState, CodeRejection, FactorId, FactorKind, Purpose, SentCode,
+    TenantId, UserId, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -17,9 +17,11 @@ use utoipa::openapi::schema::{OneOfBuilder, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use zeroize::Zeroizing;
 
+use super::Unthrottled;
 use super::verify::{VerifiedAnswer, count, named_factor};
 use crate::body::{Body, NoBody};
 use crate::caller::{Caller, ChallengePath, ChallengeSegment, User, UserSegment};
+use crate::envelope::HeldForWork;
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
@@ -30,9 +32,6 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(25);
 
 /// How often a call that waits looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// How many calls may wait at a time.
-pub(crate) const MAX_WAITING: usize = 1000;
 
 /// What to begin: either `factor` or `kind`.
 #[derive(Deserialize)]
@@ -63,7 +62,7 @@ impl ToSchema for ChallengeRequest {}
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnswerRequest {
-    #[schema(schema_with = texts::code)]
+    #[schema(schema_with = texts::sent_code)]
     code: Zeroizing<String>,
 }
 
@@ -130,6 +129,7 @@ pub(crate) async fn begin(
     caller: Caller,
     User(key): User,
     Repeatable(Body(request), repeat): Repeatable<Body<ChallengeRequest>>,
+    unthrottled: Unthrottled,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     if request.purpose.as_deref().is_some_and(|purpose| purpose != "verify") {
@@ -150,7 +150,9 @@ pub(crate) async fn begin(
                 Some(factor) => factor,
                 None => email_factor(&state, &key).await?,
             };
-            charge(&state, &key, &actor, factor, Purpose::Verify).await?;
+            let recipient = state.mfa.recipient(&key, &actor, factor, Purpose::Verify).await?;
+            let recipient = accepted(&state, recipient)?;
+            state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
             accepted(&state, state.mfa.begin_challenge(&key, call, factor).await?).map(Verdict::Accepted)
         })
         .await
@@ -158,7 +160,8 @@ pub(crate) async fn begin(
 
 /// How far a challenge is
 ///
-/// With `wait`, once it changes or the time is over; at once if it is over or very many wait. For the API key that began it; for any other there is none.
+/// With `wait`, once it changes or that time has passed; at once if the challenge is over, or if very many calls wait. Only
+/// the API key that began a challenge sees it.
 #[utoipa::path(
     get, path = "/v1/challenges/{id}", tag = "challenges",
     operation_id = "show_challenge",
@@ -171,6 +174,7 @@ pub(crate) async fn status(
     ChallengePath(id): ChallengePath,
     query: Result<Query<WaitParameter>, actix_web::Error>,
     state: Data<State>,
+    request: HttpRequest,
 ) -> Result<Json<ChallengeAnswer>, Problem> {
     let wait = query.map_err(|_| Problem::invalid("wait", "must be 0 to 25 seconds"))?.into_inner().wait;
     let wait = Duration::from_secs(wait.unwrap_or_default());
@@ -180,10 +184,18 @@ pub(crate) async fn status(
     let until = Instant::now() + wait;
     let first = find(&state, &caller.tenant, &caller.actor(), id).await?;
     // Who comes when so many wait is answered at once.
-    let waiting = state.waiting.try_acquire();
+    let mut waiter = state.waiting.enter();
     let mut now = first.clone();
-    while now == first && first.state == ChallengeState::Open && Instant::now() < until && waiting.is_ok() {
-        tokio::time::sleep_until(until.min(Instant::now() + LOOK_EVERY)).await;
+    while now == first
+        && first.state == ChallengeState::Open
+        && Instant::now() < until
+        && let Some(waiter) = &mut waiter
+    {
+        // Others do not wait with it.
+        HeldForWork::let_go(&request);
+        if !waiter.until(until.min(Instant::now() + LOOK_EVERY)).await {
+            break;
+        }
         now = find(&state, &caller.tenant, &caller.actor(), id).await?;
     }
     Ok(Json(answer(&now, None)))
@@ -192,7 +204,8 @@ pub(crate) async fn status(
 /// Check the code that was sent
 ///
 /// However often one right code is posted at the same time, one call is answered with 200. A wrong one costs an attempt of
-/// the user, and five end the challenge.
+/// the user, and too many of them end the challenge: by default five. A code with another number of digits than was sent
+/// is a wrong one; with fewer than 6 or more than 10 it is malformed, and costs nothing.
 #[utoipa::path(
     post, path = "/v1/challenges/{id}/verify", tag = "challenges",
     operation_id = "answer_challenge",
@@ -210,11 +223,9 @@ pub(crate) async fn verify(
     Body(request): Body<AnswerRequest>,
     state: Data<State>,
 ) -> Result<Json<VerifiedAnswer>, Problem> {
-    let Ok(SubmittedCode::OneTimePassword(code)) = SubmittedCode::parse(&request.code) else {
-        return Err(ProblemCode::MalformedCode.into());
-    };
+    let code = SentCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
     let actor = caller.actor();
-    let (account, _) = charged(&state, &caller.tenant, &actor, id).await?;
+    let account = charged(&state, &caller.tenant, &actor, id).await?;
     match state.mfa.answer_challenge(&caller.tenant, &actor, id, &code).await? {
         Verdict::Accepted(verified) => {
             count("verified");
@@ -230,7 +241,9 @@ pub(crate) async fn verify(
 
 /// Send another code
 ///
-/// The one before is dead. The time of the challenge and its wrong answers stay as they are.
+/// The one before is dead. The time of the challenge and its wrong answers stay as they are. A challenge
+/// has no more than a few of them, by default three. After that the call is `throttled` and sends nothing; another
+/// challenge can be begun.
 #[utoipa::path(
     post, path = "/v1/challenges/{id}/resend", tag = "challenges",
     operation_id = "resend_code",
@@ -245,18 +258,17 @@ pub(crate) async fn resend(
     caller: Caller,
     ChallengePath(id): ChallengePath,
     Repeatable(NoBody, repeat): Repeatable<NoBody>,
+    unthrottled: Unthrottled,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let actor = caller.actor();
-    let (key, status) = charged(&state, &caller.tenant, &actor, id).await?;
+    let key = charged(&state, &caller.tenant, &actor, id).await?;
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::ACCEPTED);
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
-            if status.state == ChallengeState::Over {
-                return Err(ProblemCode::ChallengeOver.into());
-            }
-            let factor = status.factor.ok_or(ProblemCode::NotFound)?;
-            charge(&state, &key, &actor, factor, status.purpose).await?;
+            let recipient = state.mfa.resend_recipient(&caller.tenant, &actor, id).await?;
+            let recipient = accepted(&state, recipient)?;
+            state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
             accepted(&state, state.mfa.resend_challenge(&caller.tenant, call, id).await?)
                 .map(Verdict::Accepted)
         })
@@ -265,13 +277,14 @@ pub(crate) async fn resend(
 
 /// Cancel a challenge
 ///
-/// Its code answers nothing any more.
+/// Its code answers nothing any more. A challenge that is over already stays as it is, so the call can be sent again without
+/// an `Idempotency-Key`.
 #[utoipa::path(
     delete, path = "/v1/challenges/{id}", tag = "challenges",
     operation_id = "cancel_challenge",
     params(ChallengeSegment),
     responses((status = 204, description = "It is over")),
-    extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ChallengeOver]))),
+    extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]
 pub(crate) async fn cancel(
     caller: Caller,
@@ -309,24 +322,12 @@ async fn charged(
     tenant: &TenantId,
     actor: &Actor,
     id: ChallengeId,
-) -> Result<(AccountKey, ChallengeStatus), Problem> {
+) -> Result<AccountKey, Problem> {
     let status = find(state, tenant, actor, id).await?;
     let unknown = || Problem::rejection(CodeRejection::UnknownChallenge, state.clock.now());
-    let key = AccountKey::new(tenant.clone(), status.user.clone().ok_or_else(unknown)?);
+    let key = AccountKey::new(tenant.clone(), status.user.ok_or_else(unknown)?);
     state.throttling.charge_user(state.clock.now(), &key).await?;
-    Ok((key, status))
-}
-
-/// Charges a code that is to be sent, if it may be.
-async fn charge(
-    state: &State,
-    key: &AccountKey,
-    actor: &Actor,
-    factor: FactorId,
-    purpose: Purpose,
-) -> Result<(), Problem> {
-    let recipient = accepted(state, state.mfa.recipient(key, actor, factor, purpose).await?)?;
-    state.throttling.charge_message(state.clock.now(), key, recipient).await
+    Ok(key)
 }
 
 /// What was accepted; what was not is a problem.

@@ -33,7 +33,7 @@ pub(crate) struct ConfirmRequest {
 impl PartialSchema for ConfirmRequest {
     fn schema() -> RefOr<Schema> {
         let either = OneOfBuilder::new()
-            .item(texts::alone("code", texts::code()))
+            .item(texts::alone("code", texts::first_code()))
             .item(texts::alone("codes", texts::consecutive_codes()));
         let text = "The first code of a factor, or its first two: either `code` or `codes`.";
         either.description(Some(text)).into()

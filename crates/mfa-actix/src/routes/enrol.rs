@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::Unthrottled;
 use super::challenges::ChallengeBody;
 use super::verify::named_factor;
 use crate::answer::{FactorAnswer, Warning};
@@ -142,13 +143,14 @@ pub(crate) async fn enrol(
     caller: Caller,
     User(key): User,
     Repeatable(Body(request), repeat): Repeatable<Body<EnrolRequest>>,
+    unthrottled: Unthrottled,
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     if (request.secret.is_some() || request.imported) && !caller.is_admin {
         return Err(Problem::forbidden(&[Scope::Admin]));
     }
     if FactorKind::from_name(&request.kind) == FactorKind::Email {
-        return enrol_address(&caller, key, request, repeat, &state).await;
+        return enrol_address(&caller, key, request, repeat, unthrottled, &state).await;
     }
     if request.address.is_some() {
         return Err(Problem::invalid("address", "belongs to email"));
@@ -173,6 +175,7 @@ async fn enrol_address(
     key: AccountKey,
     request: EnrolRequest,
     repeat: Repeat,
+    unthrottled: Unthrottled,
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let foreign = [
@@ -213,7 +216,7 @@ async fn enrol_address(
     repeat
         .answer(state, &key, &caller.actor(), reply, async |call| {
             let recipient = ThrottleKey::recipient(&key.tenant, &address);
-            state.throttling.charge_message(state.clock.now(), &key, recipient).await?;
+            state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
             let mut new = NewAddress::email(label, address);
             new.replaces = replaces;
             let offered = state.mfa.enrol_address(&key, call, new).await;

@@ -2,7 +2,7 @@
 
 use otp_core::Code;
 
-use crate::{BackupCode, ChallengeKind, SubmittedCode};
+use crate::{BackupCode, ChallengeKind, SentCode, SubmittedCode};
 
 /// What somebody shows to prove themselves.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +10,8 @@ use crate::{BackupCode, ChallengeKind, SubmittedCode};
 pub enum Claim<'a> {
     /// A code of an authenticator.
     OneTimePassword(&'a Code),
+    /// A code that can only have been sent: it is longer than those of authenticators.
+    SentCode(&'a SentCode),
     /// One of the backup codes.
     BackupCode(&'a BackupCode),
     /// An answer to a challenge of that kind.
@@ -22,7 +24,7 @@ impl Claim<'_> {
     #[must_use]
     pub const fn can_be_guessed(&self) -> bool {
         match self {
-            Self::OneTimePassword(_) | Self::BackupCode(_) => true,
+            Self::OneTimePassword(_) | Self::SentCode(_) | Self::BackupCode(_) => true,
             Self::Response(kind) => kind.is_guessable(),
         }
     }
@@ -32,6 +34,7 @@ impl<'a> From<&'a SubmittedCode> for Claim<'a> {
     fn from(code: &'a SubmittedCode) -> Self {
         match code {
             SubmittedCode::OneTimePassword(code) => Self::OneTimePassword(code),
+            SubmittedCode::Sent(code) => Self::SentCode(code),
             SubmittedCode::Backup(code) => Self::BackupCode(code),
         }
     }

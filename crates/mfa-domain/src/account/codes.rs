@@ -3,7 +3,7 @@
 use otp_core::Code;
 
 use super::{Claim, Context, Evidence, Factor, Finding, OpenSecret};
-use crate::SubmittedCode;
+use crate::{SentCode, SubmittedCode};
 
 /// What confirms a factor.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub enum Codes<'a> {
 }
 
 impl Codes<'_> {
-    /// Whether they have the form of those of `factor`. How long a code that was sent must be is looked at with its challenge.
+    /// Whether they have the form of those of `factor`. One that was sent may have any number of digits.
     pub(super) fn fit(self, factor: &Factor) -> bool {
         match self {
             Self::One(SubmittedCode::OneTimePassword(_)) if factor.challenge_kind().is_some() => true,
@@ -35,9 +35,10 @@ impl Codes<'_> {
     ) -> Option<Factor> {
         let policy = context.policies.verification.as_ref();
         match (self, evidence) {
-            (Self::One(SubmittedCode::OneTimePassword(_)), Evidence::Finding(Finding::Right)) => {
-                factor.answered(context.now)
-            }
+            (
+                Self::One(SubmittedCode::OneTimePassword(_) | SubmittedCode::Sent(_)),
+                Evidence::Finding(Finding::Right),
+            ) => factor.answered(context.now),
             (Self::One(SubmittedCode::OneTimePassword(code)), Evidence::Secrets(secrets)) => {
                 let open = OpenSecret::of(secrets, factor)?;
                 factor.accepting(code, &open.secret, context.now, policy)
@@ -58,11 +59,11 @@ impl Codes<'_> {
         }
     }
 
-    /// The one code of an authenticator or a message that they are, if they are that.
-    pub(crate) const fn one(&self) -> Option<&Code> {
+    /// They as the answer to a challenge, if they have the form of one.
+    pub(crate) fn sent(self) -> Option<SentCode> {
         match self {
-            Self::One(SubmittedCode::OneTimePassword(code)) => Some(code),
-            Self::One(SubmittedCode::Backup(_)) | Self::Two(_) => None,
+            Self::One(code) => code.sent(),
+            Self::Two(_) => None,
         }
     }
 

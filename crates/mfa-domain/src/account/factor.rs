@@ -168,6 +168,7 @@ impl Factor {
     pub fn takes(&self, claim: &Claim<'_>) -> bool {
         match claim {
             Claim::OneTimePassword(code) => self.digits() == Some(code.digits()),
+            Claim::SentCode(_) => self.challenge_kind().is_some_and(|kind| kind.is_sent()),
             Claim::BackupCode(_) => false,
             Claim::Response(kind) => self.challenge_kind().as_ref() == Some(*kind),
         }

@@ -51,7 +51,7 @@ impl Codes<'_> {
             Self::One(SubmittedCode::OneTimePassword(code)) => {
                 factor.has_used(code, &open.secret, context.now, policy)
             }
-            Self::One(SubmittedCode::Backup(_)) => false,
+            Self::One(SubmittedCode::Sent(_) | SubmittedCode::Backup(_)) => false,
             Self::Two(codes) => factor.has_used_pair(codes, &open.secret, context.now, policy),
         }
     }

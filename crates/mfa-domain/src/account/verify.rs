@@ -102,6 +102,14 @@ pub enum CodeRejection {
     /// The challenge was answered, denied or cancelled, was guessed at too often, or has expired.
     #[error("the challenge is over")]
     ChallengeOver,
+    /// As many codes were asked for as one challenge may have
+    /// ([`ChallengePolicy::max_resends`](crate::policy::ChallengePolicy::max_resends)). The last one is still good;
+    /// for another one, begin another challenge.
+    #[error("no further code is sent for this challenge")]
+    NoResendLeft {
+        /// When the challenge is over.
+        until: Timestamp,
+    },
 }
 
 /// What a code is to be evaluated against.
@@ -191,6 +199,8 @@ impl Account {
                     Ok(Candidates::Factors(factors))
                 }
             }
+            // It answers a challenge, and is nothing without it.
+            SubmittedCode::Sent(_) => Err(CodeRejection::Malformed),
             SubmittedCode::Backup(_) => match &self.backup_codes {
                 Some(codes) if named.is_none() => Ok(Candidates::BackupCodes(codes)),
                 _ => Err(CodeRejection::Malformed),

@@ -55,7 +55,7 @@ impl OpenChallenge {
         self.step(Progress { state: ChallengeState::Open, failures, data })
     }
 
-    /// It waits for another answer from now on. The wrong ones so far still count.
+    /// It holds `data` from now on, as for another code. The wrong answers so far still count.
     pub(crate) fn renew(self, data: ChallengeData) -> Step {
         let failures = self.challenge.progress.failures;
         self.step(Progress { state: ChallengeState::Open, failures, data })

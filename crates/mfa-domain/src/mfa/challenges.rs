@@ -1,17 +1,17 @@
 //! Factors with a first step: a code is queued, and comes back.
 
-use otp_core::Code;
 use zeroize::Zeroizing;
 
 use super::{Call, MAX_TRIES, Mfa, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, FactorState, Finding, Verdict};
-use crate::challenge::{CodeDigest, OpenChallenge, Step, code_from_entropy};
+use crate::challenge::{CodeDigest, KeptCode, OpenChallenge, Step};
 use crate::outbox::Content;
 use crate::ports::{Commit, EntropyError, Outbox, StoreError, ThrottleKey, VaultError};
 use crate::sealed::SealContext;
 use crate::{
     AccountKey, Actor, Address, Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState,
-    FactorId, Message, MessageId, MessageState, Progress, Purpose, TenantId, Timestamp, UserId, Versioned,
+    FactorId, Message, MessageId, MessageState, Progress, Purpose, Sealed, SentCode, TenantId, Timestamp,
+    UserId, Versioned,
 };
 
 /// A challenge as its caller may see it. It holds nothing that answers it.
@@ -144,7 +144,8 @@ impl Mfa {
 
     /// Takes the code that was sent for a challenge. A right one is used up: however often and wherever it is posted at
     /// the same time, one caller gets [`Verdict::Accepted`]. A wrong one costs an attempt of the account, and the last of
-    /// [`ChallengePolicy::max_failures`](crate::policy::ChallengePolicy::max_failures) ends the challenge.
+    /// [`ChallengePolicy::max_failures`](crate::policy::ChallengePolicy::max_failures) ends the challenge. A code with
+    /// another number of digits than codes have now is as wrong as any other: the challenge may be older than the policy.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; nothing was accepted. The code may be used up.
@@ -153,7 +154,7 @@ impl Mfa {
         tenant: &TenantId,
         actor: &Actor,
         id: ChallengeId,
-        code: &Code,
+        code: &SentCode,
     ) -> Result<Verdict, Undecided> {
         let challenge = match self.find_challenge(tenant, actor, id).await? {
             Verdict::Accepted(Versioned { value, .. }) => value,
@@ -184,55 +185,8 @@ impl Mfa {
         }
     }
 
-    /// Queues another code for a challenge; the one before is dead, and is sent no more unless somebody is sending it now. The time of the
-    /// challenge and its wrong answers stay as they are.
-    ///
-    /// Each costs a message: charge a [`Throttle`](crate::ports::Throttle) first.
-    ///
-    /// # Errors
-    /// [`Undecided`] if a port failed. The code before may be dead, and no other queued: ask again.
-    pub async fn resend_challenge(
-        &self,
-        tenant: &TenantId,
-        call: impl Into<Call<'_, Verdict<BegunChallenge>>>,
-        id: ChallengeId,
-    ) -> Result<Verdict<BegunChallenge>, Undecided> {
-        let call = call.into();
-        let actor = call.actor;
-        let challenge = match self.find_challenge(tenant, actor, id).await? {
-            Verdict::Accepted(Versioned { value, .. }) => value,
-            Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
-        };
-        let Some((key, factor)) = challenge.whose() else {
-            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
-        };
-        self.outbox()?;
-        let purpose = challenge.purpose;
-        let mut change = self.begin(&key, &call).await;
-        loop {
-            let (account, context) = change.load_without_backup_codes().await?;
-            let factor = match account.admit_challenge(context, factor, purpose) {
-                Ok(factor) if challenge.is_for(&key, factor, purpose) => factor,
-                Ok(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
-                Err(rejection) => return Ok(Verdict::Rejected(rejection)),
-            };
-            let to = self.address_of(&key, factor).await?;
-            let (code, data) = self.fresh_sent_code(&challenge).await?;
-            let message = self.message(context, &challenge, factor, &to, &code).await?;
-            let renew = |open: OpenChallenge| open.renew(data.clone());
-            if let Verdict::Rejected(rejection) = self.step((tenant, actor, id), context.now, renew).await? {
-                return Ok(Verdict::Rejected(rejection));
-            }
-            let delta = account.send_code(context, factor, purpose, message);
-            let status = ChallengeStatus::of(&challenge, context.now, Some(MessageState::Queued));
-            let answer = Verdict::Accepted(BegunChallenge { challenge: status, destination: to.masked() });
-            if let Some(begun) = change.commit(Decision { answer, delta }, call.keep.as_ref()).await? {
-                return Ok(begun);
-            }
-        }
-    }
-
-    /// Ends a challenge without an answer.
+    /// Ends a challenge without an answer. For one that is over already there is nothing left to do: whoever asks twice
+    /// hears the same twice.
     ///
     /// # Errors
     /// [`Undecided`] if the store of challenges failed.
@@ -242,11 +196,21 @@ impl Mfa {
         actor: &Actor,
         id: ChallengeId,
     ) -> Result<Verdict<()>, Undecided> {
-        self.step((tenant, actor, id), self.ports.clock.now(), OpenChallenge::end).await
+        for _ in 0..MAX_TRIES {
+            let open = match self.open_challenge(tenant, actor, id, self.ports.clock.now()).await? {
+                Verdict::Accepted(open) => open,
+                Verdict::Rejected(CodeRejection::ChallengeOver) => return Ok(Verdict::Accepted(())),
+                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
+            if self.swap(&open.end()).await? {
+                return Ok(Verdict::Accepted(()));
+            }
+        }
+        Err(Undecided::Busy)
     }
 
     /// The challenge, if this caller began it in that tenant. Any other is as unknown as one that never was.
-    async fn find_challenge(
+    pub(super) async fn find_challenge(
         &self,
         tenant: &TenantId,
         actor: &Actor,
@@ -266,15 +230,12 @@ impl Mfa {
         &self,
         asked: &Asked<'_>,
         context: Context<'_>,
-        code: Option<&Code>,
+        code: Option<&SentCode>,
     ) -> Result<Verdict<Finding>, Undecided> {
         let (Some(id), Some(code)) = (asked.id, code) else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
         let Context { key, actor, now, policies } = context;
-        if code.digits() != policies.challenges.digits() {
-            return Ok(Verdict::Rejected(CodeRejection::Malformed));
-        }
         for _ in 0..MAX_TRIES {
             let open = match self.open_challenge(&key.tenant, actor, id, now).await? {
                 Verdict::Accepted(open) if open.get().is_for(key, asked.factor, asked.purpose) => open,
@@ -294,33 +255,14 @@ impl Mfa {
     }
 
     /// Whether `code` is the one that a challenge has.
-    pub(super) async fn is_code_of(&self, challenge: &Challenge, code: &Code) -> Result<bool, Undecided> {
-        let sealed = CodeDigest::kept(&challenge.progress.data).map_err(StoreError::unreadable)?;
-        let kept = self.ports.vault.open(&sealed, &SealContext::Challenge(challenge)).await?;
-        Ok(CodeDigest::of(code).matches(&kept))
-    }
-
-    /// Takes a step that needs no look at what the challenge holds.
-    async fn step(
-        &self,
-        (tenant, actor, id): (&TenantId, &Actor, ChallengeId),
-        now: Timestamp,
-        step: impl Fn(OpenChallenge) -> Step + Send,
-    ) -> Result<Verdict<()>, Undecided> {
-        for _ in 0..MAX_TRIES {
-            let open = match self.open_challenge(tenant, actor, id, now).await? {
-                Verdict::Accepted(open) => open,
-                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
-            };
-            if self.swap(&step(open)).await? {
-                return Ok(Verdict::Accepted(()));
-            }
-        }
-        Err(Undecided::Busy)
+    pub(super) async fn is_code_of(&self, challenge: &Challenge, code: &SentCode) -> Result<bool, Undecided> {
+        let kept = KeptCode::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
+        let opened = self.ports.vault.open(&kept.sealed, &SealContext::Challenge(challenge)).await?;
+        Ok(CodeDigest::of(code).matches(&opened))
     }
 
     /// The challenge, if this caller began it in that tenant and it is open.
-    async fn open_challenge(
+    pub(super) async fn open_challenge(
         &self,
         tenant: &TenantId,
         actor: &Actor,
@@ -335,7 +277,7 @@ impl Mfa {
     }
 
     /// Whether the step was taken: nobody else took one first.
-    async fn swap(&self, Step { id, expected, next }: &Step) -> Result<bool, Undecided> {
+    pub(super) async fn swap(&self, Step { id, expected, next }: &Step) -> Result<bool, Undecided> {
         Ok(self.ports.challenges.swap(id, *expected, next).await? == Commit::Won)
     }
 
@@ -377,21 +319,22 @@ impl Mfa {
             expires_at,
             progress: Progress::new(ChallengeData::default()),
         };
-        let (code, data) = self.fresh_sent_code(&challenge).await?;
-        challenge.progress.data = data;
+        let code = self.fresh_sent_code()?;
+        let kept = KeptCode { sealed: self.seal_sent_code(&challenge, &code).await?, resends: 0 };
+        challenge.progress.data = kept.to_data().map_err(VaultError::new)?;
         let message = self.message(context, &challenge, factor, to, &code).await?;
         self.ports.challenges.put(&challenge).await?;
         Ok(Outgoing { challenge, message, destination: to.masked() })
     }
 
     /// The message that takes `code` to its owner. As long as the one before is queued, it takes its place.
-    async fn message(
+    pub(super) async fn message(
         &self,
         context: Context<'_>,
         challenge: &Challenge,
         factor: &Factor,
         to: &Address,
-        code: &Code,
+        code: &SentCode,
     ) -> Result<Message, Undecided> {
         let (id, account) = (MessageId::from(challenge.id), context.key);
         let body = Content { kind: factor.kind(), factor: factor.id, purpose: challenge.purpose, to, code };
@@ -400,15 +343,21 @@ impl Mfa {
         Ok(Message::queued(id, account.clone(), context.now, challenge.expires_at, sealed))
     }
 
-    /// A fresh code, and what its challenge keeps of it.
-    async fn fresh_sent_code(&self, challenge: &Challenge) -> Result<(Code, ChallengeData), Undecided> {
+    pub(super) fn fresh_sent_code(&self) -> Result<SentCode, Undecided> {
         let mut random = Zeroizing::new([0; 8]);
         self.ports.entropy.fill(random.as_mut_slice())?;
-        let code = code_from_entropy(u64::from_be_bytes(*random), self.policies.challenges.digits());
-        let code = code.ok_or_else(|| EntropyError::new("no code could be made"))?;
-        let context = SealContext::Challenge(challenge);
-        let sealed = self.ports.vault.seal(CodeDigest::of(&code).as_bytes(), &context).await?;
-        Ok((code, CodeDigest::keep(&sealed).map_err(VaultError::new)?))
+        let code = SentCode::from_entropy(u64::from_be_bytes(*random), self.policies.challenges.digits());
+        Ok(code.ok_or_else(|| EntropyError::new("the policy asks for a number of digits that no code has"))?)
+    }
+
+    /// What a challenge keeps of its code.
+    pub(super) async fn seal_sent_code(
+        &self,
+        challenge: &Challenge,
+        code: &SentCode,
+    ) -> Result<Sealed, Undecided> {
+        let digest = CodeDigest::of(code);
+        Ok(self.ports.vault.seal(digest.as_bytes(), &SealContext::Challenge(challenge)).await?)
     }
 
     pub(super) fn fresh_challenge_id(&self) -> Result<ChallengeId, Undecided> {
@@ -418,7 +367,11 @@ impl Mfa {
     }
 
     /// The address that a factor's codes are sent to.
-    async fn address_of(&self, account: &AccountKey, factor: &Factor) -> Result<Address, Undecided> {
+    pub(super) async fn address_of(
+        &self,
+        account: &AccountKey,
+        factor: &Factor,
+    ) -> Result<Address, Undecided> {
         let sealed = factor.sealed.as_ref();
         let sealed = sealed.ok_or_else(|| StoreError::unreadable("the factor has no address"))?;
         let context = SealContext::Factor { account, factor: factor.id, kind: &factor.kind() };
@@ -437,7 +390,7 @@ impl Outgoing {
 }
 
 impl ChallengeStatus {
-    fn of(challenge: &Challenge, now: Timestamp, delivery: Option<MessageState>) -> Self {
+    pub(super) fn of(challenge: &Challenge, now: Timestamp, delivery: Option<MessageState>) -> Self {
         let over = challenge.is_expired(now);
         Self {
             id: challenge.id,

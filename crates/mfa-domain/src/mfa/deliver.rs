@@ -1,12 +1,12 @@
 //! Sending what is queued.
 
+use super::resend::Installed;
 use super::{Call, Mfa, Undecided};
 use crate::account::Decision;
-use crate::challenge::OpenChallenge;
 use crate::outbox::OpenContent;
-use crate::ports::{CodeMessage, Commit, SenderError, StoreError, VaultError};
+use crate::ports::{Claimed, CodeMessage, Commit, SenderError, StoreError, UnreadableMessage, VaultError};
 use crate::sealed::SealContext;
-use crate::{Actor, ChallengeId, Message, MessageState, Sending, Version, Versioned};
+use crate::{Actor, ChallengeId, Message, MessageState, Sending, TenantId, Timestamp, Version, Versioned};
 
 /// What became of a message that was claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,16 +26,18 @@ pub enum Delivered {
 enum Answers {
     /// Its challenge, which is open.
     Something,
-    /// Its challenge is over, or has another code.
+    /// Its challenge is over.
     Nothing,
     /// Its factor is gone, and perhaps all of the account.
     NoFactor,
+    /// Another code took its place.
+    Superseded,
 }
 
 impl Mfa {
     /// Claims up to `limit` messages that are due, of all tenants. Pass each to [`deliver`](Self::deliver) within
     /// [`Message::CLAIM`]; whoever does not come to it leaves it to the next claim after that. What cannot be
-    /// read is named in the log.
+    /// read is named in the log, comes again as often as what is not delivered, and has failed once it expired.
     ///
     /// ```no_run
     /// # async fn run(mfa: mfa_domain::Mfa) -> Result<(), mfa_domain::Undecided> {
@@ -43,7 +45,7 @@ impl Mfa {
     /// let courier = Actor::admin("courier");
     /// loop {
     ///     let queued = mfa.message_queued();
-    ///     for message in mfa.claim_messages(16).await? {
+    ///     for message in mfa.claim_messages(16).await?.messages {
     ///         if let Err(error) = mfa.deliver(&courier, message).await {
     ///             eprintln!("it comes again in two minutes: {error}");
     ///         }
@@ -56,18 +58,29 @@ impl Mfa {
     ///
     /// # Errors
     /// [`Undecided`] if the store failed. Then some may be claimed, and come again later.
-    pub async fn claim_messages(&self, limit: u32) -> Result<Vec<Versioned<Message>>, Undecided> {
+    pub async fn claim_messages(&self, limit: u32) -> Result<Claimed, Undecided> {
         let now = self.ports.clock.now();
         let claimed = self.outbox()?.claim(now, now.plus(Message::CLAIM), limit).await?;
-        for what in &claimed.unreadable {
-            tracing::error!(what, "a message cannot be read and is not sent");
-        }
-        Ok(claimed.messages)
+        self.end_unreadable(&claimed.unreadable, now).await;
+        Ok(claimed)
+    }
+
+    /// The same for whoever was just [told](Self::message_queued) that a message was queued: it may leave out what was not
+    /// queued through this `Mfa`, where that is faster. So it does not take the place of
+    /// [`claim_messages`](Self::claim_messages) once a second.
+    ///
+    /// # Errors
+    /// As [`claim_messages`](Self::claim_messages).
+    pub async fn claim_recent_messages(&self, limit: u32) -> Result<Claimed, Undecided> {
+        let now = self.ports.clock.now();
+        let claimed = self.outbox()?.claim_recent(now, now.plus(Message::CLAIM), limit).await?;
+        self.end_unreadable(&claimed.unreadable, now).await;
+        Ok(claimed)
     }
 
     /// Sends a message that was claimed, and keeps what became of it: sent, to be tried again, or given up, of which the
     /// trail of the account tells as `actor`'s doing. One whose code answers nothing any more, since its challenge is over
-    /// or has another code or its factor is gone, is not sent. It takes as long as the sender takes.
+    /// or its factor is gone or another code took its place, is not sent. It takes as long as the sender takes.
     ///
     /// # Errors
     /// [`Undecided`] if a port other than the sender failed. Then it stays claimed, and comes again later; it may have
@@ -81,6 +94,7 @@ impl Mfa {
         let body = body?;
         match self.still_answers(&message, &body).await? {
             Answers::Something => {}
+            Answers::Superseded => return Ok(Delivered::Superseded),
             Answers::Nothing => return self.give_up(actor, &message, version, "over", Some(&body)).await,
             // That it went is in the trail already, if there is still one to tell.
             Answers::NoFactor => {
@@ -121,18 +135,50 @@ impl Mfa {
         self.queued.listen()
     }
 
-    /// Whether the code of a message is still good for something.
+    /// Names what cannot be read, and ends what of it has expired. Claims go on if that fails: it comes again.
+    async fn end_unreadable(&self, unreadable: &[UnreadableMessage], now: Timestamp) {
+        for message in unreadable {
+            let tenant = message.tenant.as_ref().map(TenantId::as_str);
+            let (id, what) = (message.id.map(|id| id.to_string()), &message.what);
+            tracing::error!(tenant, id, what, "a message cannot be read and is not sent");
+            if let Err(error) = self.end_expired(message, now).await {
+                tracing::error!(tenant, id, %error, "a message that cannot be read could not be ended");
+            }
+        }
+    }
+
+    /// The trail tells nothing of it: whose message it is may be what cannot be read.
+    async fn end_expired(&self, message: &UnreadableMessage, now: Timestamp) -> Result<(), StoreError> {
+        let UnreadableMessage { tenant, id, version, expires_at, .. } = message;
+        let (Some(tenant), Some(id), Some(version), Some(expires_at)) = (tenant, id, version, expires_at)
+        else {
+            return Ok(());
+        };
+        if now < *expires_at {
+            return Ok(());
+        }
+        let failed = Sending {
+            state: MessageState::Failed,
+            due_at: *expires_at,
+            tries: 0,
+            last_failure: Some("unreadable".to_owned()),
+            content: None,
+        };
+        self.outbox()?.swap(tenant, *id, *version, &failed).await.map(drop)
+    }
+
+    /// Whether the code of a message is good for something. It is from here on, if it was queued and nobody came to put
+    /// it into its challenge.
     async fn still_answers(&self, message: &Message, body: &OpenContent) -> Result<Answers, Undecided> {
         let account = self.ports.accounts.load_without_backup_codes(&message.account).await?.value;
         if account.factor(body.factor).is_none() {
             return Ok(Answers::NoFactor);
         }
-        let id = ChallengeId::from_entropy(*message.id.as_bytes());
-        let challenge = self.ports.challenges.get(&id).await?;
-        let open = challenge.and_then(|read| OpenChallenge::new(read, self.ports.clock.now()));
-        let Some(open) = open else { return Ok(Answers::Nothing) };
-        let same = self.is_code_of(open.get(), &body.code).await?;
-        Ok(if same { Answers::Something } else { Answers::Nothing })
+        Ok(match self.install(message, &body.code).await? {
+            Installed::Yes => Answers::Something,
+            Installed::Over => Answers::Nothing,
+            Installed::Superseded => Answers::Superseded,
+        })
     }
 
     async fn open_message(&self, message: &Message) -> Result<OpenContent, Undecided> {

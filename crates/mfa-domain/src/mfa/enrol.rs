@@ -225,6 +225,7 @@ impl Mfa {
         codes: impl Into<Codes<'_>>,
     ) -> Result<Verdict<Confirmation>, Undecided> {
         let (call, codes) = (call.into(), codes.into());
+        let sent_code = codes.sent();
         let mut secrets = OpenSecrets::default();
         let (mut found, mut fresh) = (None, None);
         let mut change = self.begin(key, &call).await;
@@ -239,7 +240,7 @@ impl Mfa {
             if let (None, Some(pending), Some(address)) = (found, pending, pending.and_then(Factor::address))
             {
                 let asked = Asked { id: address.first, factor: pending, purpose: Purpose::Enrol };
-                match self.check_code(&asked, context, codes.one()).await? {
+                match self.check_code(&asked, context, sent_code.as_ref()).await? {
                     Verdict::Accepted(finding) => found = Some(finding),
                     Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
                 }

@@ -43,7 +43,9 @@ impl Mfa {
                 (Candidates::Factors(factors), _) => {
                     Some(Evidence::Secrets(secrets.open(self, key, factors).await?))
                 }
-                (Candidates::BackupCodes(_), SubmittedCode::OneTimePassword(_)) => None,
+                (Candidates::BackupCodes(_), SubmittedCode::OneTimePassword(_) | SubmittedCode::Sent(_)) => {
+                    None
+                }
             };
             let evidence = evidence.unwrap_or(Evidence::Secrets(&[]));
             let decision = account.verify(context, code, factor, &evidence);

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::otp_core::Code;
-use crate::{Address, FactorId, FactorKind, Purpose};
+use crate::{Address, FactorId, FactorKind, Purpose, SentCode};
 
 /// A code, and where it goes.
 pub(crate) struct Content<'a> {
@@ -13,7 +12,7 @@ pub(crate) struct Content<'a> {
     pub(crate) factor: FactorId,
     pub(crate) purpose: Purpose,
     pub(crate) to: &'a Address,
-    pub(crate) code: &'a Code,
+    pub(crate) code: &'a SentCode,
 }
 
 /// The same as it is read.
@@ -22,7 +21,7 @@ pub(crate) struct OpenContent {
     pub(crate) factor: FactorId,
     pub(crate) purpose: Purpose,
     pub(crate) to: Address,
-    pub(crate) code: Code,
+    pub(crate) code: SentCode,
 }
 
 /// Which form of it this version writes and reads.
@@ -76,7 +75,7 @@ impl OpenContent {
             factor: form.factor.parse().map_err(|_| UnreadableContent)?,
             purpose: form.purpose.parse().map_err(|_| UnreadableContent)?,
             to: Address::new(&form.to).map_err(|_| UnreadableContent)?,
-            code: Code::parse(&form.code).map_err(|_| UnreadableContent)?,
+            code: SentCode::parse(&form.code).map_err(|_| UnreadableContent)?,
         })
     }
 }
@@ -89,7 +88,7 @@ mod tests {
     #[test]
     fn it_is_read_back_and_nothing_else_is() {
         let to = &Address::new("\"e\\\"v\"@example.com").unwrap();
-        let code = &Code::parse("00123456").unwrap();
+        let code = &SentCode::parse("00123456").unwrap();
         let factor = FactorId::fresh(Timestamp::default(), &[1; 10]);
         let content = Content { kind: FactorKind::Email, factor, purpose: Purpose::Enrol, to, code };
         let bytes = content.to_bytes().unwrap();

@@ -3,9 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use otp_core::Digits;
-
 use super::InvalidPolicy;
+use crate::SentCode;
 
 /// Rules for challenges.
 pub trait ChallengePolicy: Debug + Send + Sync + 'static {
@@ -17,31 +16,38 @@ pub trait ChallengePolicy: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// How many digits a code has that is sent.
-    fn digits(&self) -> Digits;
+    /// How many digits a code has that is sent: 6 to 10. Of any other number none can be made, and nothing is sent. Codes
+    /// that are under way stay good when it changes.
+    fn digits(&self) -> u8;
 
     /// How long a challenge can be answered.
     fn lifetime(&self) -> Duration;
 
     /// How many wrong codes end a challenge. Each costs an attempt of the account as well.
     fn max_failures(&self) -> u32;
+
+    /// How many times another code may be asked for, for one challenge.
+    fn max_resends(&self) -> u32;
 }
 
-/// Codes of eight digits, good for ten minutes, and five wrong ones. These are the limits of NIST SP 800-63B-4, 3.1.3.2 for
-/// secrets that are sent (at least six digits, at most ten minutes); e-mail itself is no authenticator there (3.1.3.1).
+/// Codes of eight digits, good for ten minutes, five wrong ones, and three more of them. These are within the limits of
+/// NIST SP 800-63B-4, 3.1.3.2 for secrets that are sent (at least six digits, at most ten minutes); e-mail itself is no
+/// authenticator there (3.1.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardChallenges {
-    /// How many digits a code has. Default 8; 6 to 8.
-    pub digits: Digits,
+    /// How many digits a code has. Default 8; 6 to 10.
+    pub digits: u8,
     /// How long it is good. Default 10 minutes; 1 second to 10 minutes.
     pub lifetime: Duration,
     /// How many wrong codes end a challenge. Default 5; 1 to 10.
     pub max_failures: u32,
+    /// How many more codes may be asked for. Default 3; 0 to 10.
+    pub max_resends: u32,
 }
 
 impl Default for StandardChallenges {
     fn default() -> Self {
-        Self { digits: Digits::EIGHT, lifetime: Duration::from_mins(10), max_failures: 5 }
+        Self { digits: 8, lifetime: Duration::from_mins(10), max_failures: 5, max_resends: 3 }
     }
 }
 
@@ -49,12 +55,14 @@ impl ChallengePolicy for StandardChallenges {
     fn validate(&self) -> Result<(), InvalidPolicy> {
         let lifetimes = Duration::from_secs(1)..=Duration::from_mins(10);
         InvalidPolicy::unless(&[
-            ("lifetime", lifetimes.contains(&self.lifetime), "1s to 10min"),
+            ("digits", SentCode::DIGITS.contains(&self.digits), "6 to 10"),
+            ("lifetime", lifetimes.contains(&self.lifetime), "1s to 10m"),
             ("max_failures", (1..=10).contains(&self.max_failures), "1 to 10"),
+            ("max_resends", self.max_resends <= 10, "0 to 10"),
         ])
     }
 
-    fn digits(&self) -> Digits {
+    fn digits(&self) -> u8 {
         self.digits
     }
 
@@ -64,5 +72,9 @@ impl ChallengePolicy for StandardChallenges {
 
     fn max_failures(&self) -> u32 {
         self.max_failures
+    }
+
+    fn max_resends(&self) -> u32 {
+        self.max_resends
     }
 }

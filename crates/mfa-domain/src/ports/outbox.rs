@@ -22,12 +22,26 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// Of those of all tenants with [`due_at`](Sending::due_at) up to `now` MUST give at most `limit`, which is at least
     /// 1, and make each of them [`claimed`](Sending::claimed) until `until`, at its next version, in the same atomic
     /// operation that selects it: of any number of callers at the same time, one gets it. It is given as it is from then
-    /// on. SHOULD give those first that are due the longest.
+    /// on. Of one tenant, MUST give those first that became due last: a code that somebody waits for must not wait
+    /// behind a backlog that nobody needs any more.
     ///
     /// `until` is later than `now`. As long as something is due, MUST give something; it need not give all of it.
     ///
     /// A message that cannot be read MUST be named in [`Claimed::unreadable`] in its place, and MUST NOT keep the others out.
     async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Claimed, StoreError>;
+
+    /// Claims in the same way, but MAY leave out what was not queued through this handle since it was last asked.
+    ///
+    /// It is for whoever has just heard that something was queued here, and has claimed by [`claim`](Self::claim) a
+    /// moment ago: where a look at all that is due takes long, this one does not. By default it leaves nothing out.
+    async fn claim_recent(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Claimed, StoreError> {
+        self.claim(now, until, limit).await
+    }
 
     /// Reads one message of a tenant as it is now.
     async fn message(
@@ -56,6 +70,21 @@ pub trait Outbox: Debug + Send + Sync + 'static {
 pub struct Claimed {
     /// The messages.
     pub messages: Vec<Versioned<Message>>,
-    /// What is wrong with those that cannot be read. Holds no stored value.
-    pub unreadable: Vec<String>,
+    /// Those that cannot be read.
+    pub unreadable: Vec<UnreadableMessage>,
+}
+
+/// A message that cannot be read, with what can be told of it; or that the messages of a tenant cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnreadableMessage {
+    /// The tenant.
+    pub tenant: Option<TenantId>,
+    /// The message.
+    pub id: Option<MessageId>,
+    /// Its version, once it is claimed.
+    pub version: Option<Version>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// What is wrong. Holds no stored value.
+    pub what: String,
 }

@@ -3,10 +3,9 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use otp_core::Code;
 use thiserror::Error;
 
-use crate::{AccountKey, Address, ChallengeId, FactorKind, Purpose, Timestamp};
+use crate::{AccountKey, Address, ChallengeId, FactorKind, Purpose, SentCode, Timestamp};
 
 /// A code on its way to its owner.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub struct CodeMessage<'a> {
     /// Where it goes.
     pub to: &'a Address,
     /// The code. It MUST NOT be kept or logged.
-    pub code: &'a Code,
+    pub code: &'a SentCode,
     /// What it is good for.
     pub purpose: Purpose,
     /// Until when.
@@ -34,7 +33,7 @@ impl<'a> CodeMessage<'a> {
     pub fn new(
         kind: &'a FactorKind,
         to: &'a Address,
-        code: &'a Code,
+        code: &'a SentCode,
         purpose: Purpose,
         expires_at: Timestamp,
         account: &'a AccountKey,

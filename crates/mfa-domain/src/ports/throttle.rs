@@ -123,13 +123,18 @@ impl ThrottleKey {
         Self::of_account(ThrottleKind::Message, account)
     }
 
-    /// Messages to an address, of which the key holds a digest only. What is the same mailbox to most servers is the same
-    /// to it: case is not looked at.
+    /// Messages to an address. What is the same mailbox to most servers is the same to it: neither case nor the form of an
+    /// international domain (RFC 5891) tells two apart.
+    ///
+    /// It holds a digest of the address, so that a throttle's store shows none. That has no key: whoever reads the store
+    /// can find out whether an address that they guess got messages within the last hours.
     #[must_use]
     pub fn recipient(tenant: &TenantId, address: &Address) -> Self {
-        let folded = Zeroizing::new(address.expose().to_lowercase());
-        let digest =
-            Sha256::new().chain_update("mfa recipient v1").chain_update(folded.as_bytes()).finalize();
+        let (name, domain) = address.expose().rsplit_once('@').unwrap_or((address.expose(), ""));
+        let name = Zeroizing::new(name.to_lowercase());
+        let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
+        let digest = Sha256::new().chain_update("mfa recipient v1").chain_update(name.as_bytes());
+        let digest = digest.chain_update("@").chain_update(domain).finalize();
         let subject = HEXLOWER.encode(&digest[..16]);
         Self { kind: ThrottleKind::Recipient, tenant: Some(tenant.clone()), subject }
     }
@@ -213,5 +218,27 @@ mod tests {
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
         assert_eq!(key("::ffff:192.0.2.1"), "address//192.0.2.1");
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_mailbox_is_one_recipient_however_its_address_is_written() {
+        let key = |tenant: &str, address: &str| {
+            ThrottleKey::recipient(&TenantId::new(tenant).unwrap(), &Address::new(address).unwrap())
+        };
+        let one = key("acme", "eve@bücher.example");
+        for same in ["EVE@BÜCHER.example", "eve@xn--bcher-kva.example", "Eve@XN--BCHER-KVA.Example"] {
+            assert_eq!(key("acme", same), one, "{same}");
+        }
+        for (tenant, other) in [
+            ("other", "eve@bücher.example"),
+            ("acme", "eva@bücher.example"),
+            ("acme", "eve@bucher.example"),
+            ("acme", "eve"),
+            ("acme", "eve@exa_mple..example"),
+        ] {
+            assert_ne!(key(tenant, other), one, "{other}");
+        }
+        assert_eq!(key("acme", "+4915112345678"), key("acme", "+4915112345678"));
+        assert!(!one.to_string().contains("eve"), "{one}");
     }
 }

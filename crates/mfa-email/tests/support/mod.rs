@@ -27,12 +27,8 @@ pub(crate) struct MailServer {
 impl MailServer {
     /// Starts one with those settings, which `server.py` describes.
     pub(crate) fn start(settings: &Value) -> Self {
-        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists()).unwrap();
-        let python = root.join("target/test-tools/bin/python");
-        assert!(python.exists(), "tests need aiosmtpd; `cargo xtask tools` installs it");
-        let mut process = Command::new(python)
-            .arg(root.join("crates/mfa-email/tests/support/server.py"))
+        let mut process = Command::new(python())
+            .arg(root().join("crates/mfa-email/tests/support/server.py"))
             .arg(settings.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -104,4 +100,17 @@ impl Certificates {
     pub(crate) fn authority(&self) -> Vec<u8> {
         std::fs::read(self.file("authority.crt")).unwrap()
     }
+}
+
+/// A Python that has the packages of the tests.
+pub(crate) fn python() -> PathBuf {
+    let python = root().join("target/test-tools/bin/python");
+    assert!(python.exists(), "tests need Python packages; `cargo xtask test` installs them");
+    python
+}
+
+/// The top of the repository.
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().find(|folder| folder.join("Cargo.lock").exists()).unwrap().to_owned()
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use anyhow::Result;
 use mfa_domain::Address;
 use mfa_domain::ports::SenderError;
-use mfa_email::check_address;
+use mfa_email::{DkimRecord, check_address};
 use serde_json::json;
 
 use crate::cli::{EmailCommand, Json};
@@ -31,13 +31,16 @@ async fn test(config: &Config, address: &str, json: Json) -> Result<Exit> {
         Ok(()) => ("sent", None),
         Err(error) => (outcome(&error), error.source().map(ToString::to_string)),
     };
-    let to = address.masked();
+    let (to, record) = (address.masked(), mailer.dkim_record());
     if json.json {
-        output::say_json(&json!({ "to": to, "outcome": outcome, "why": why }))?;
-    } else if let Some(why) = &why {
-        output::say(format_args!("the mail to {to} was {outcome}: {why}"))?;
+        let dkim = record.map(|DkimRecord { name, value }| json!({ "name": name, "value": value }));
+        output::say_json(&json!({ "to": to, "outcome": outcome, "why": why, "dkim": dkim }))?;
     } else {
-        output::say(format_args!("the mail to {to} was {outcome}"))?;
+        let reason = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        output::say(format_args!("the mail to {to} was {outcome}{reason}"))?;
+        if let Some(DkimRecord { name, value }) = record {
+            output::say(format_args!("its DKIM signature needs this TXT record in DNS:\n{name}\n{value}"))?;
+        }
     }
     Ok(if why.is_none() { Exit::Done } else { Exit::Failed })
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use mfa_actix::throttling::Proxies;
-use mfa_actix::{Api, Throttling};
+use mfa_actix::{Api, Clocks, Throttling};
 use mfa_domain::ports::{ApiKeyName, ClockBeforeEpoch, Scope, SystemClock, Throttle};
 use mfa_domain::{TenantId, TenantSettings};
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,7 +48,10 @@ pub(super) async fn run(config: &Config) -> Result<()> {
         installation.re_encrypt_in_background();
     }
     schedule::start(config, &installation)?;
-    let api = api(settings, &installation, throttle).await?;
+    let metrics = metrics()?;
+    let clocks = clocks::watch(settings, &installation).await;
+    let api =
+        api(settings, &installation, throttle, clocks.clone())?.metrics(Arc::new(move || metrics.render()));
     let stop = stop_signal()?;
 
     let listener =
@@ -57,7 +60,7 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     // Before the first request, so that no event of it is left out.
     let webhooks =
         Webhooks::start(settings, installation.deliveries(), &installation.mfa.ports().vault).await?;
-    let courier = Courier::start(settings, Arc::clone(&installation.mfa));
+    let courier = Courier::start(settings, Arc::clone(&installation.mfa), clocks);
     // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
     let welcome = first_start(settings, &installation, address).await?;
     installation.made().await;
@@ -82,7 +85,8 @@ fn claim(settings: &Settings) -> Result<Option<File>> {
     data_dir::claim(&database).map(Some)
 }
 
-async fn api(settings: &Settings, installation: &Installation, throttle: Arc<dyn Throttle>) -> Result<Api> {
+/// What is counted and measured from here on.
+fn metrics() -> Result<PrometheusHandle> {
     let metrics = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
     let upkeep = metrics.clone();
     tokio::spawn(async move {
@@ -91,11 +95,19 @@ async fn api(settings: &Settings, installation: &Installation, throttle: Arc<dyn
             upkeep.run_upkeep();
         }
     });
+    Ok(metrics)
+}
+
+fn api(
+    settings: &Settings,
+    installation: &Installation,
+    throttle: Arc<dyn Throttle>,
+    clocks: Clocks,
+) -> Result<Api> {
     let throttling = throttling(settings, throttle)?;
     let api = Api::new(Arc::clone(&installation.mfa), Arc::clone(&installation.api_keys), throttling)
         .request_timeout(settings.request_timeout)
-        .clocks(clocks::watch(settings, installation).await)
-        .metrics(Arc::new(move || metrics.render()));
+        .clocks(clocks);
     let mut tenants = TenantSettings::default();
     if !settings.issuer.is_empty() {
         tenants = tenants.with_issuer(&settings.issuer);

@@ -5,11 +5,16 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use mfa_crypto::{AesGcmVault, KeyRing};
+use mfa_domain::code::MalformedCode;
 use mfa_domain::mfa::{Confirmation, Enrolment, NewFactor, PlainBackupCodes};
 use mfa_domain::otp_core::{Token, Totp, qr};
 use mfa_domain::ports::{Clock, SystemClock, SystemEntropy};
-use mfa_domain::{AccountKey, Actor, CodeRejection, Label, Mfa, SubmittedCode, TenantId, Verdict, Verified};
+use mfa_domain::{
+    AccountKey, Actor, CodeRejection, FactorId, Label, Mfa, SubmittedCode, TenantId, Verdict, Verified,
+};
 use zeroize::Zeroizing;
+
+mod email;
 
 use crate::cli::TryArgs;
 use crate::config::{Config, Settings, StoreUrl};
@@ -22,17 +27,25 @@ pub(super) async fn run(config: &Config, arguments: TryArgs) -> Result<()> {
     let storage = Storage::open(&settings, Absent::Create).await?;
     let ring = KeyRing::generate(&SystemEntropy, SystemClock.now())?;
     let vault = Arc::new(AesGcmVault::new(ring));
-    let mfa = use_cases(&settings, &storage, vault)?;
+    let mut mfa = use_cases(&settings, &storage, vault)?;
     let key = AccountKey::new(TenantId::new("try")?, arguments.user);
     let issuer = if settings.issuer.is_empty() { "mfa-server" } else { &settings.issuer };
+    if arguments.email {
+        mfa = email::shown(&mfa, &settings, issuer)?;
+    }
 
     let trial = Trial { mfa, key, actor: Actor::user("try") };
+    if arguments.email {
+        return trial.email().await;
+    }
     let enrolment = trial.begin(issuer).await?;
-    let code = trial.confirm(&enrolment).await?;
+    let code = trial.confirm(enrolment.factor.id, "The code that the app shows:").await?;
     output::say("\nA code counts once. The same one again:")?;
     trial.verify(&code).await?;
     trial.verify_more().await
 }
+
+const NO_CODE: &str = "no code was given";
 
 struct Trial {
     mfa: Mfa,
@@ -55,11 +68,11 @@ impl Trial {
     }
 
     /// Asks until a code confirms the factor, and gives that code.
-    async fn confirm(&self, enrolment: &Enrolment) -> Result<SubmittedCode> {
+    async fn confirm(&self, factor: FactorId, question: &str) -> Result<SubmittedCode> {
         loop {
-            let Some(text) = ask("The code that the app shows:")? else { bail!("no code was given") };
+            let Some(text) = ask(question)? else { bail!(NO_CODE) };
             let Some(code) = parse(&text)? else { continue };
-            match self.mfa.confirm(&self.key, &self.actor, enrolment.factor.id, &code).await? {
+            match self.mfa.confirm(&self.key, &self.actor, factor, &code).await? {
                 Verdict::Accepted(Confirmation { backup_codes, .. }) => {
                     output::say("Right. You are enrolled.")?;
                     say_backup_codes(backup_codes.as_ref())?;
@@ -101,7 +114,11 @@ fn ask(question: &str) -> Result<Option<Zeroizing<String>>> {
 }
 
 fn parse(text: &str) -> Result<Option<SubmittedCode>> {
-    match SubmittedCode::parse(text) {
+    or_say(SubmittedCode::parse(text))
+}
+
+fn or_say<T>(code: Result<T, MalformedCode>) -> Result<Option<T>> {
+    match code {
         Ok(code) => Ok(Some(code)),
         Err(malformed) => {
             output::say(format_args!("That is no code: {malformed}. It costs no attempt."))?;
@@ -112,7 +129,7 @@ fn parse(text: &str) -> Result<Option<SubmittedCode>> {
 
 fn say_backup_codes(codes: Option<&PlainBackupCodes>) -> Result<()> {
     let Some(codes) = codes else { return Ok(()) };
-    output::say("\nBackup codes, for when the app is not at hand; each counts once:\n")?;
+    output::say("\nBackup codes, for when there is no other; each counts once:\n")?;
     codes.codes().iter().try_for_each(|code| output::say(format_args!("  {}", code.to_display().as_str())))
 }
 

@@ -8,10 +8,10 @@ use mfa_crypto::{Argon2Settings, InvalidSettings};
 use mfa_domain::TenantId;
 use mfa_domain::otp_core::{LookAhead, ResyncSteps, ResyncWindow, Window, uri};
 use mfa_domain::policy::{
-    BackupCodePolicy, EnrolmentPolicy, LockoutPolicy, StandardBackupCodes, StandardEnrolment,
-    StandardLockout, StandardVerification, VerificationPolicy,
+    BackupCodePolicy, ChallengePolicy, EnrolmentPolicy, LockoutPolicy, StandardBackupCodes,
+    StandardChallenges, StandardEnrolment, StandardLockout, StandardVerification, VerificationPolicy,
 };
-use mfa_email::check_from;
+use mfa_email::{check_dkim_domain, check_dkim_selector, check_from};
 
 use super::settings::{Argon2, Audit, Email};
 use super::{Settings, webhook};
@@ -104,7 +104,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
 
 /// What the policies and the hasher say of their own numbers.
 fn of_policies(settings: &Settings) -> impl Iterator<Item = Broken> {
-    let Settings { lockout, enrolment, backup_codes, verification, argon2, .. } = settings;
+    let Settings { lockout, enrolment, backup_codes, verification, challenge, argon2, .. } = settings;
     let drift =
         StandardVerification { drift_bound: verification.drift_bound, ..StandardVerification::default() };
     let policies = [
@@ -113,6 +113,7 @@ fn of_policies(settings: &Settings) -> impl Iterator<Item = Broken> {
         ("backup_codes", StandardBackupCodes::from(backup_codes.clone()).validate()),
         // Its other numbers are right by their types.
         ("verification", drift.validate()),
+        ("challenge", StandardChallenges::from(challenge.clone()).validate()),
     ];
     let broken = policies.into_iter().filter_map(|(section, valid)| Some((section, valid.err()?)));
     let broken = broken.flat_map(|(section, invalid)| {
@@ -169,7 +170,7 @@ fn of_audit(audit: &Audit) -> [(&'static str, bool, &'static str); 5] {
     ]
 }
 
-fn of_email(email: &Email) -> [(&'static str, bool, &'static str); 6] {
+fn of_email(email: &Email) -> [(&'static str, bool, &'static str); 9] {
     let may_be_path = |path: &Path| path.as_os_str().is_empty() || is_path(path);
     [
         (
@@ -191,7 +192,35 @@ fn of_email(email: &Email) -> [(&'static str, bool, &'static str); 6] {
         ("email.template_dir", may_be_path(&email.template_dir), "a path, or empty"),
         ("email.ca_file", may_be_path(&email.ca_file), "a path, or empty"),
         ("email.connections", (1..=64).contains(&email.connections), "1 to 64"),
+        ("email.dkim_key_file", may_be_path(&email.dkim_key_file), "a path, or empty"),
+        (
+            "email.dkim_selector",
+            if signs(email) {
+                check_dkim_selector(&email.dkim_selector).is_ok()
+            } else {
+                email.dkim_selector.is_empty()
+            },
+            "a DNS name such as mfa1 where email.dkim_key_file is set, and empty where it is not",
+        ),
+        (
+            "email.dkim_domain",
+            may_sign(email),
+            "the domain of email.from or one above it, with a dot in it; empty where email.dkim_key_file is not set",
+        ),
     ]
+}
+
+fn signs(email: &Email) -> bool {
+    !email.dkim_key_file.as_os_str().is_empty()
+}
+
+/// Whether DMARC counts signatures of that domain for that sender. What is wrong with the sender is told of itself.
+fn may_sign(email: &Email) -> bool {
+    let domain = Some(email.dkim_domain.as_str()).filter(|domain| !domain.is_empty());
+    if !signs(email) {
+        return domain.is_none();
+    }
+    check_from(&email.from).is_err() || check_dkim_domain(domain, &email.from).is_ok()
 }
 
 /// Whether it may be the path of a file. A URL is none: it was put into the wrong place, maybe with a password.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use mfa_actix::throttling::{ForwardedHeader, Quotas, Throttling};
 use mfa_crypto::Argon2Settings;
-use mfa_domain::policy::{StandardBackupCodes, StandardEnrolment, StandardLockout, StandardVerification};
+use mfa_domain::policy::{
+    StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout, StandardVerification,
+};
 use mfa_domain::{Assurance, Quota, UserCase};
 use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) enrolment: Enrolment,
     pub(crate) backup_codes: BackupCodes,
     pub(crate) verification: Verification,
+    pub(crate) challenge: Challenge,
     pub(crate) argon2: Argon2,
     pub(crate) throttle: Throttle,
     pub(crate) postgres: Postgres,
@@ -78,6 +81,11 @@ pub(crate) struct Email {
     pub(crate) ca_file: PathBuf,
     /// To the mail server, at most.
     pub(crate) connections: usize,
+    /// The key that signs mails (DKIM); none if empty.
+    pub(crate) dkim_key_file: PathBuf,
+    pub(crate) dkim_selector: String,
+    /// The domain that signs; that of `from` if empty.
+    pub(crate) dkim_domain: String,
 }
 
 /// How hosts name their users.
@@ -153,6 +161,17 @@ pub(crate) struct Verification {
     pub(crate) look_ahead: u8,
     pub(crate) resync_steps: u8,
     pub(crate) resync_counters: u16,
+}
+
+/// [`StandardChallenges`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Challenge {
+    pub(crate) digits: u8,
+    #[serde(with = "duration")]
+    pub(crate) lifetime: Duration,
+    pub(crate) max_failures: u32,
+    pub(crate) max_resends: u32,
 }
 
 /// [`Argon2Settings`].
@@ -270,12 +289,16 @@ impl Default for Settings {
                 template_dir: PathBuf::new(),
                 ca_file: PathBuf::new(),
                 connections: 4,
+                dkim_key_file: PathBuf::new(),
+                dkim_selector: String::new(),
+                dkim_domain: String::new(),
             },
             users: Users { case: Case::Exact },
             lockout: StandardLockout::default().into(),
             enrolment: StandardEnrolment::default().into(),
             backup_codes: StandardBackupCodes::default().into(),
             verification: Verification::standard(),
+            challenge: StandardChallenges::default().into(),
             argon2: Argon2Settings::default().into(),
             throttle: Quotas::default().into(),
             postgres: PostgresOptions::default().into(),
@@ -379,6 +402,20 @@ impl From<BackupCodes> for StandardBackupCodes {
     fn from(settings: BackupCodes) -> Self {
         let BackupCodes { set_size, low } = settings;
         Self { set_size, low }
+    }
+}
+
+impl From<StandardChallenges> for Challenge {
+    fn from(policy: StandardChallenges) -> Self {
+        let StandardChallenges { digits, lifetime, max_failures, max_resends } = policy;
+        Self { digits, lifetime, max_failures, max_resends }
+    }
+}
+
+impl From<Challenge> for StandardChallenges {
+    fn from(settings: Challenge) -> Self {
+        let Challenge { digits, lifetime, max_failures, max_resends } = settings;
+        Self { digits, lifetime, max_failures, max_resends }
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) const USUAL: &str = concat!(
     WITH won AS MATERIALIZED (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = ($12::int8[])[c.first_failure:c.last_failure],
+            recent_failures = nullif(($12::int8[])[c.first_failure:c.last_failure], '{}'),
             verified_low = c.verified_low, verified_medium = c.verified_medium, verified_high = c.verified_high,
             audit_sequence = c.sequence, audit_hash = c.hash,
             factors = coalesce(c.factors::json, a.factors),

@@ -2,7 +2,7 @@
 
 use crate::transaction::by_itself;
 
-use super::{Arrays, ChangeRows, Codes, Query, bind_attempts, column, numbered};
+use super::{Arrays, ChangeRows, CodeSetRow, Codes, Query, bind_attempts, column, numbered};
 
 /// The commits of one wave: new accounts, any number of events, backup codes, handles.
 ///
@@ -31,7 +31,7 @@ pub(crate) const WHOLE: &str = concat!(
     changed AS (
         UPDATE mfa.accounts a
         SET version = a.version + 1, failures = c.failures, forgiven = c.forgiven,
-            recent_failures = ($12::int8[])[c.first_failure:c.last_failure],
+            recent_failures = nullif(($12::int8[])[c.first_failure:c.last_failure], '{}'),
             verified_low = c.verified_low, verified_medium = c.verified_medium, verified_high = c.verified_high,
             audit_sequence = c.audit_sequence, audit_hash = c.audit_hash,
             factors = coalesce(c.factors::json, a.factors),
@@ -46,7 +46,7 @@ pub(crate) const WHOLE: &str = concat!(
             (tenant_id, user_id, version, failures, forgiven, recent_failures, verified_low, verified_medium,
              verified_high, audit_sequence, audit_hash, factors, sealed_with, answers, data)
         SELECT c.tenant_id, c.user_id, 1, c.failures, c.forgiven,
-            ($12::int8[])[c.first_failure:c.last_failure], c.verified_low, c.verified_medium,
+            nullif(($12::int8[])[c.first_failure:c.last_failure], '{}'), c.verified_low, c.verified_medium,
             c.verified_high, c.audit_sequence, c.audit_hash, coalesce(c.factors, '[]')::json, c.sealed_with,
             c.answers, c.data::jsonb
         FROM asked c
@@ -80,25 +80,27 @@ pub(crate) const WHOLE: &str = concat!(
         WHERE o.account_id = w.id
     ),
     issued_sets AS (
-        INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, hashes, spent_at)
-        SELECT w.id, s.scheme, s.issued_at, ($37::bytea[])[s.first:s.last], ($38::int8[])[s.first:s.last]
-        FROM unnest($29::int8[], $30::text[], $31::int8[], $32::int4[], $33::int4[])
-            AS s (number, scheme, issued_at, first, last)
+        INSERT INTO mfa.backup_code_sets (account_id, scheme, issued_at, count, hashes, spent_at)
+        SELECT w.id, s.scheme, s.issued_at, s.count, s.hashes, nullif(($36::int8[])[s.first:s.last], '{}')
+        FROM unnest($29::int8[], $30::text[], $31::int8[], $32::int2[], $33::bytea[], $34::int4[], $35::int4[])
+            AS s (number, scheme, issued_at, count, hashes, first, last)
         JOIN won w ON w.number = s.number
         ON CONFLICT (account_id) DO UPDATE
-        SET scheme = excluded.scheme, issued_at = excluded.issued_at, hashes = excluded.hashes,
-            spent_at = excluded.spent_at
+        SET scheme = excluded.scheme, issued_at = excluded.issued_at, count = excluded.count,
+            hashes = excluded.hashes, spent_at = excluded.spent_at
     ),
     spent AS (
-        UPDATE mfa.backup_code_sets o SET spent_at[s.place + 1] = s.at
-        FROM unnest($34::int8[], $35::int4[], $36::int8[]) AS s (number, place, at)
+        UPDATE mfa.backup_code_sets o SET spent_at = (
+            SELECT b.spent_at[:s.place] || s.at || b.spent_at[s.place + 2:]
+            FROM (SELECT coalesce(o.spent_at, array_fill(NULL::int8, ARRAY[o.count::int4]))) AS b (spent_at))
+        FROM unnest($37::int8[], $38::int4[], $39::int8[]) AS s (number, place, at)
         JOIN won w ON w.number = s.number
-        WHERE o.account_id = w.id AND s.place < cardinality(o.hashes)
+        WHERE o.account_id = w.id AND s.place < o.count
     ),
     claimed AS (
         INSERT INTO mfa.handles (tenant_id, handle, account_id)
         SELECT w.tenant_id, h.handle, w.id
-        FROM unnest($39::int8[], $40::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        FROM unnest($40::int8[], $41::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE NOT EXISTS (
             SELECT FROM mfa.handles o
             WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id)
@@ -106,7 +108,7 @@ pub(crate) const WHOLE: &str = concat!(
     ),
     released AS (
         DELETE FROM mfa.handles o
-        USING unnest($41::int8[], $42::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
+        USING unnest($42::int8[], $43::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id
     ),
     queued AS (
@@ -115,8 +117,8 @@ pub(crate) const WHOLE: &str = concat!(
         SELECT w.tenant_id, m.id, m.user_id, 1, m.expires_at, m.state, m.due_at, m.tries, m.last_failure, m.key,
             m.content
         FROM unnest(
-            $43::int8[], $44::text[], $45::text[], $46::int8[], $47::text[], $48::int8[], $49::int8[], $50::text[],
-            $51::text[], $52::bytea[]
+            $44::int8[], $45::text[], $46::text[], $47::int8[], $48::text[], $49::int8[], $50::int8[], $51::text[],
+            $52::text[], $53::bytea[]
         ) AS m (number, id, user_id, expires_at, state, due_at, tries, last_failure, key, content)
         JOIN won w ON w.number = m.number
         ORDER BY w.tenant_id, m.id
@@ -178,27 +180,28 @@ fn bind_events<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
 
 fn bind_codes<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let mut no_codes: Vec<i64> = Vec::new();
-    let mut sets: Vec<(i64, &str, i64, &Vec<_>)> = Vec::new();
+    let mut sets: Vec<(i64, &CodeSetRow)> = Vec::new();
     let mut spent: Vec<(i64, i32, i64)> = Vec::new();
     for (number, change) in (1..).zip(wave) {
         match &change.codes {
             Codes::Kept => {}
             Codes::Removed => no_codes.push(number),
             Codes::Spent { place, at } => spent.push((number, *place, *at)),
-            Codes::Replaced { scheme, issued_at, codes } => sets.push((number, scheme, *issued_at, codes)),
+            Codes::Replaced(set) => sets.push((number, set)),
         }
     }
-    let codes = Arrays::of(sets.iter().map(|(.., codes)| *codes));
+    let spent_before = Arrays::of(sets.iter().map(|(_, set)| &set.spent_at));
     query
         .bind(no_codes)
-        .bind(column(&sets, |(number, ..)| number))
-        .bind(column(&sets, |(_, scheme, ..)| scheme))
-        .bind(column(&sets, |(_, _, issued_at, _)| issued_at))
-        .bind(codes.first)
-        .bind(codes.last)
+        .bind(column(&sets, |(number, _)| number))
+        .bind(column(&sets, |(_, set)| set.scheme.as_str()))
+        .bind(column(&sets, |(_, set)| set.issued_at))
+        .bind(column(&sets, |(_, set)| set.count))
+        .bind(column(&sets, |(_, set)| set.hashes.as_slice()))
+        .bind(spent_before.first)
+        .bind(spent_before.last)
+        .bind(column(&spent_before.items, |at| *at))
         .bind(column(&spent, |(number, ..)| number))
         .bind(column(&spent, |(_, place, _)| place))
         .bind(column(&spent, |(.., at)| at))
-        .bind(column(&codes.items, |(hash, _)| hash.as_slice()))
-        .bind(column(&codes.items, |(_, spent_at)| *spent_at))
 }

@@ -6,7 +6,8 @@ use mfa_domain::ports::{AccountStore, Commit};
 use mfa_domain::{Message, Sending, Timestamp, Version};
 
 use super::samples::{
-    claim_all, claims_exactly, due_at, keep, message, now, outbox, put, unchanged, until, with_content,
+    claim_all, claim_in_turn, claims_exactly, due_at, keep, message, now, outbox, put, unchanged, until,
+    with_content,
 };
 use crate::violation::run;
 use crate::{Violation, ensure};
@@ -17,6 +18,7 @@ pub(super) async fn claims(store: &dyn AccountStore) -> Result<(), Violation> {
     run![
         what_is_queued_and_due_is_claimed(store),
         a_claim_gives_no_more_than_it_is_asked_for(store),
+        what_became_due_last_comes_first(store),
         what_is_claimed_comes_back_when_its_claim_is_over(store),
         what_is_sent_or_failed_is_not_claimed(store),
         a_claim_is_a_change(store),
@@ -77,6 +79,22 @@ async fn a_claim_gives_no_more_than_it_is_asked_for(store: &dyn AccountStore) ->
         );
         at = end;
     }
+    Ok(())
+}
+
+/// A code that somebody waits for does not wait behind those of an hour in which none could be sent.
+async fn what_became_due_last_comes_first(store: &dyn AccountStore) -> Result<(), Violation> {
+    const CHECK: &str = "outbox-fresh";
+    let ago = |millis| Timestamp::from_unix_millis(now().unix_millis() - millis);
+    let all = [(0, 3_600_000), (1, 0), (2, 600_001), (3, 1), (4, 60_000)].map(|(number, millis)| {
+        let expires_at = ago(millis).plus(Duration::from_mins(10));
+        Message { expires_at, ..due_at(&message(CHECK, number), ago(millis)) }
+    });
+    put(store, &all).await?;
+    let given = claim_in_turn(store, &all[0].account.tenant, (now(), until()), 1).await?;
+    let given: Vec<_> = given.iter().map(|claimed| claimed.value.id).collect();
+    let expected = [1, 3, 4, 2, 0].map(|number: usize| all[number].id);
+    ensure!(given == expected, "what became due last does not come first: {given:?}, not {expected:?}");
     Ok(())
 }
 

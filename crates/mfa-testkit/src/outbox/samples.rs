@@ -93,6 +93,18 @@ pub(super) async fn keep(
 pub(super) async fn claim_all(
     store: &dyn AccountStore,
     tenant: &TenantId,
+    during: (Timestamp, Timestamp),
+    limit: u32,
+) -> Result<Vec<Versioned<Message>>, Violation> {
+    let mut ours = claim_in_turn(store, tenant, during, limit).await?;
+    ours.sort_by_key(|message| message.value.id);
+    Ok(ours)
+}
+
+/// The same in the order in which they are given.
+pub(super) async fn claim_in_turn(
+    store: &dyn AccountStore,
+    tenant: &TenantId,
     (now, until): (Timestamp, Timestamp),
     limit: u32,
 ) -> Result<Vec<Versioned<Message>>, Violation> {
@@ -103,7 +115,6 @@ pub(super) async fn claim_all(
         ensure!(messages.len() <= limit as usize, "a claim of at most {limit} gave {}", messages.len());
         ensure!(unreadable.is_empty(), "messages that nobody damaged cannot be read: {unreadable:?}");
         if messages.is_empty() {
-            ours.sort_by_key(|message: &Versioned<Message>| message.value.id);
             return Ok(ours);
         }
         for message in messages {

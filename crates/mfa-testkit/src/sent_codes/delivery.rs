@@ -162,7 +162,7 @@ pub async fn two_replicas_send_a_code_once(replicas: &Replicas) -> Result<(), Vi
             let mfa = Arc::clone(&replicas.mfas[n % 2]);
             async move {
                 loop {
-                    let claimed = mfa.claim_messages(3).await?;
+                    let claimed = mfa.claim_messages(3).await?.messages;
                     if claimed.is_empty() {
                         return Ok::<_, Undecided>(());
                     }

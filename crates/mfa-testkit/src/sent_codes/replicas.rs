@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use mfa_domain::mfa::{Delivered, EnrolError, NewAddress};
-use mfa_domain::otp_core::Code;
+use mfa_domain::policy::StandardChallenges;
 use mfa_domain::ports::{AccountStore, ChallengeStore, EventQuery, Outbox, RecordedEvent};
 use mfa_domain::{
     AccountKey, Actor, Address, ChallengeId, ChallengeState, CodeRejection, EventKind, FactorId, Label,
-    Message, MessageState, Mfa, Policies, PolicyDenial, Reason, TenantId, UserId, Verdict, Versioned,
+    Message, MessageState, Mfa, Policies, PolicyDenial, Reason, SentCode, TenantId, UserId, Verdict,
+    Versioned,
 };
 
 use crate::race::together;
@@ -47,6 +48,17 @@ impl Replicas {
                 Arc::new(Mfa::new(ports, policies.clone()).unwrap())
             });
         Self { mfas, clock: fakes.clock, sender }
+    }
+
+    /// A third, under a policy by which codes have that many digits.
+    pub(super) fn with_digits(&self, digits: u8) -> Mfa {
+        let challenges = StandardChallenges { digits, ..StandardChallenges::default() };
+        let policies = Policies {
+            enrolment: Arc::new(EveryKind::default()),
+            challenges: Arc::new(challenges),
+            ..Policies::default()
+        };
+        Mfa::new(self.mfas[1].ports().clone(), policies).unwrap()
     }
 
     /// A user whose address is the only factor.
@@ -107,7 +119,7 @@ impl Replicas {
     pub(super) async fn claim(&self) -> Result<Vec<Versioned<Message>>, Violation> {
         let mut claimed = Vec::new();
         loop {
-            let some = self.mfas[0].claim_messages(1000).await?;
+            let some = self.mfas[0].claim_messages(1000).await?.messages;
             if some.is_empty() {
                 return Ok(claimed);
             }
@@ -119,7 +131,7 @@ impl Replicas {
     pub(super) async fn deliver(&self) -> Result<Vec<Delivered>, Violation> {
         let mut delivered = Vec::new();
         loop {
-            let claimed = self.mfas[1].claim_messages(1000).await?;
+            let claimed = self.mfas[1].claim_messages(1000).await?.messages;
             if claimed.is_empty() {
                 return Ok(delivered);
             }
@@ -292,8 +304,8 @@ pub(super) fn reason() -> Reason {
     Reason::new("the caller was identified").unwrap()
 }
 
-pub(super) fn parse(code: &str) -> Code {
-    Code::parse(code).unwrap()
+pub(super) fn parse(code: &str) -> SentCode {
+    SentCode::parse(code).unwrap()
 }
 
 /// `count` codes of the same length that are not `right`.

@@ -13,6 +13,14 @@ pub struct AddressDevice {
     pub(crate) first: Option<ChallengeId>,
 }
 
+impl AddressDevice {
+    /// One that is confirmed: it waits for no first code.
+    #[must_use]
+    pub const fn confirmed(destination: String) -> Self {
+        Self { destination, first: None }
+    }
+}
+
 /// The same as [`Data`](crate::Data).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,108 @@
+//! What a mail says, and who it comes from.
+
+use std::fmt;
+
+use lettre::message::Mailbox;
+use mfa_domain::ports::{CodeMessage, SenderError};
+use mfa_domain::{Address, Purpose, Timestamp};
+use zeroize::Zeroizing;
+
+use crate::recipient::Recipient;
+use crate::settings::{InvalidEmail, sender};
+use crate::templates::{Rendered, Templates, Values};
+
+/// Writes the mails that [`Mailer`](crate::Mailer) sends.
+pub struct Composer {
+    from: Mailbox,
+    service: String,
+    language: String,
+    templates: Templates,
+}
+
+/// A mail as its reader sees it, without its HTML part. It has a code in it, and `Debug` shows nothing of it.
+pub struct MailText {
+    /// Who it comes from.
+    pub from: String,
+    /// Where it goes.
+    pub to: String,
+    /// Its subject.
+    pub subject: Zeroizing<String>,
+    /// Its plain part.
+    pub text: Zeroizing<String>,
+}
+
+impl Composer {
+    /// What mails from there say, in a language that there are templates for. The service is called as in `from` if it has
+    /// no other name, and the templates are those of this crate if there are none.
+    ///
+    /// # Errors
+    /// [`InvalidEmail`] names what cannot work.
+    pub fn new(
+        from: &str,
+        service: Option<String>,
+        language: String,
+        templates: Option<Templates>,
+    ) -> Result<Self, InvalidEmail> {
+        let from = sender(from)?;
+        let templates = templates.map_or_else(Templates::built_in, Ok)?;
+        if !templates.languages().any(|known| known == language) {
+            let known = templates.languages().collect::<Vec<_>>().join(", ");
+            return Err(InvalidEmail::Language(known));
+        }
+        let usual = || from.name.clone().unwrap_or_else(|| from.email.domain().to_owned());
+        let service = service.unwrap_or_else(usual);
+        Ok(Self { from, service, language, templates })
+    }
+
+    /// The mail that a code is sent in, for those who show it in the place of sending it.
+    ///
+    /// # Errors
+    /// [`SenderError`] if no mail can go to the address, or a template fails.
+    pub fn text(&self, message: &CodeMessage<'_>, now: Timestamp) -> Result<MailText, SenderError> {
+        let CodeMessage { to, code, purpose, expires_at, .. } = *message;
+        let (to, rendered) = self.write(to, code.as_str(), purpose, expires_at, now)?;
+        let Rendered { subject, text, .. } = rendered;
+        Ok(MailText { from: self.from.to_string(), to: to.address().to_string(), subject, text })
+    }
+
+    pub(crate) fn from(&self) -> &Mailbox {
+        &self.from
+    }
+
+    pub(crate) fn write(
+        &self,
+        to: &Address,
+        code: &str,
+        purpose: Purpose,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Recipient, Rendered), SenderError> {
+        let to = Recipient::of(to).map_err(SenderError::refused)?;
+        let minutes = expires_at.since(now).as_secs().div_ceil(60).max(1);
+        let values = Values { code, minutes, purpose: name(purpose), service: &self.service };
+        let rendered = self.templates.render(&self.language, values).map_err(SenderError::not_sent)?;
+        Ok((to, rendered))
+    }
+}
+
+/// As templates know it.
+fn name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Enrol => "enrol",
+        Purpose::Change => "change",
+        Purpose::Recover => "recover",
+        _ => "verify",
+    }
+}
+
+impl fmt::Debug for Composer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Composer").field("from", &self.from.to_string()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MailText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MailText(..)")
+    }
+}

@@ -1,0 +1,84 @@
+//! A mail server that takes everything, on a thread of its own, so that it can be told from what is measured.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::drive::on_a_thread;
+
+/// Who waits for the next code to an address.
+type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<String>>>>;
+
+/// What takes mails.
+#[derive(Clone)]
+pub struct MailSink {
+    pub port: u16,
+    waiting: Waiting,
+}
+
+impl MailSink {
+    pub async fn start() -> Self {
+        let waiting = Waiting::default();
+        let (port, ready) = oneshot::channel();
+        let given = Arc::clone(&waiting);
+        tokio::spawn(on_a_thread(move || async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            port.send(listener.local_addr().expect("an address").port()).expect("somebody who waits");
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&given)));
+            }
+        }));
+        Self { port: ready.await.expect("a port"), waiting }
+    }
+
+    /// The code of the next mail to that address. Ask before it is sent.
+    pub fn code_to(&self, address: &str) -> oneshot::Receiver<String> {
+        let (sender, code) = oneshot::channel();
+        self.waiting.lock().expect("no panic").insert(address.to_owned(), sender);
+        code
+    }
+}
+
+/// One connection, which says as little as SMTP asks for.
+async fn serve(mut stream: TcpStream, waiting: Waiting) {
+    stream.set_nodelay(true).expect("an option");
+    let (reader, mut writer) = stream.split();
+    let mut lines = BufReader::new(reader).lines();
+    let (mut recipient, mut code, mut in_data) = (String::new(), String::new(), false);
+    writer.write_all(b"220 sink\r\n").await.expect("a client");
+    while let Ok(Some(line)) = lines.next_line().await {
+        let answer: &[u8] = match line.as_str() {
+            "." if in_data => {
+                in_data = false;
+                if let Some(waiting) = waiting.lock().expect("no panic").remove(&recipient) {
+                    // Whoever waited may have gone.
+                    let _ = waiting.send(std::mem::take(&mut code));
+                }
+                b"250 taken\r\n"
+            }
+            _ if in_data => {
+                if let Some(subject) = line.strip_prefix("Subject: ") {
+                    code = subject.split(' ').next().unwrap_or_default().to_owned();
+                }
+                continue;
+            }
+            "DATA" => {
+                in_data = true;
+                b"354 go on\r\n"
+            }
+            "QUIT" => return,
+            _ => {
+                if let Some(to) = line.strip_prefix("RCPT TO:<") {
+                    recipient = to.split('>').next().unwrap_or_default().to_owned();
+                }
+                b"250 yes\r\n"
+            }
+        };
+        if writer.write_all(answer).await.is_err() {
+            return;
+        }
+    }
+}
