@@ -65,7 +65,7 @@ async fn delivery(client: &Client, challenge: &str) -> String {
 }
 
 /// Waits for what the status of a challenge is to tell.
-async fn delivered(client: &Client, challenge: &str, expected: &str) {
+pub(crate) async fn delivered(client: &Client, challenge: &str, expected: &str) {
     let begin = Instant::now();
     while delivery(client, challenge).await != expected {
         assert!(begin.elapsed() < Duration::from_secs(20), "it is not {expected}");
@@ -284,17 +284,66 @@ async fn a_code_that_was_promised_outlives_a_mail_server_that_is_down_and_a_kill
     assert_eq!(mails.more(), 0);
 }
 
+/// It has the mail in the end, so whoever gives up earlier sends copies and tells of a failure.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_mail_server_keeps_no_call_waiting() {
-    let mails = MailServer::start(&json!({ "slow": 3 }));
+async fn a_mail_server_that_is_slow_by_half_a_minute_keeps_no_call_waiting_and_gets_one_mail() {
+    let mails = MailServer::start(&json!({ "slow": 31 }));
     let server = Server::with(binary!(), mailing(mails.port));
     let client = &server.client;
     let (app, _) = client.enrol("bob", "totp").await;
     let begin = Instant::now();
-    offer(client, "eve").await.expect(201);
+    let offered = offer(client, "eve").await.expect(201);
     client.verify("bob", &app.totp(0)).await.expect(200);
     assert!(begin.elapsed() < Duration::from_secs(2), "it waited for the mail server");
-    code(&mails.mail());
+    let code = code(&mails.mail_within(Duration::from_mins(1)));
+    delivered(client, offered.json["challenge"]["id"].as_str().unwrap(), "sent").await;
+    let factor = offered.json["factor"]["id"].as_str().unwrap();
+    let confirm = format!("/v1/users/eve/factors/{factor}/confirm");
+    client.post(&confirm, json!({ "code": code })).await.expect(200);
+    assert_eq!(client.count_events("eve", "code_not_sent").await, 0);
+    assert_eq!(mails.more(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_one_error_in_the_log_and_mails_go_once_it_is_right() {
+    let taking = |password: &str, port: u16| {
+        MailServer::start(&json!({ "user": "app", "password": password, "plain_login": true, "port": port }))
+    };
+    let mails = taking("another", 0);
+    let port = mails.port;
+    let mut options = mailing(port);
+    let url = format!("smtp://app:hunter2@127.0.0.1:{port}?tls=none");
+    options.environment.push(("MFA_EMAIL_URL".to_owned(), url));
+    let server = Server::with(binary!(), options);
+    let client = &server.client;
+    let users = ["eve", "bob", "carol"];
+    for user in users {
+        offer(client, user).await.expect(201);
+    }
+    let begin = Instant::now();
+    while !client.get("/metrics").await.text.contains("mfa_email_failures_total{step=\"auth\"} 3") {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the password was not refused three times");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let lines = |text: &str| {
+        let log = server.log();
+        log.lines().filter(|line| line.contains(text)).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let alarms = lines("no mail is sent: the login at the mail server was answered with 535");
+    assert!(alarms.len() == 1 && alarms[0].contains("ERROR"), "{alarms:?}");
+
+    drop(mails);
+    let mails = taking("hunter2", port);
+    for _ in users {
+        // After five seconds, or after a minute if the mail server was down by then.
+        code(&mails.mail_within(Duration::from_secs(90)));
+    }
+    let begin = Instant::now();
+    while lines("mails are taken again").len() != 1 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it is not told that mails go again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!server.log().contains("hunter2"), "the password is in the log");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,14 +397,25 @@ async fn messages_are_charged_and_none_goes_out_while_nobody_counts() {
     let body = json!({ "kind": "email", "label": "Mail", "address": "EVE@Example.com" });
     client.post("/v1/users/d/factors", body).await.expect_problem(429, "throttled");
 
-    let redis = redis::Server::start(&[]);
+    let (redis, mails) = (redis::Server::start(&[]), MailServer::start(&json!({})));
     let mut options = mailing(mails.port);
     options.environment.push(("MFA_EPHEMERAL".to_owned(), redis.url()));
     let server = Server::with(binary!(), options);
-    let (app, _) = server.client.enrol("bob", "totp").await;
+    let client = &server.client;
+    let (app, _) = client.enrol("bob", "totp").await;
+    let factor = enrol(client, &mails, "eve").await;
+    let id = begin(client, "eve", &factor).await;
+    code(&mails.mail());
     redis.kill();
-    offer(&server.client, "eve").await.expect_problem(503, "unavailable");
-    server.client.verify("bob", &app.totp(0)).await.expect(200);
+    let post = async |path: &str, body: Value| client.post(path, body).await;
+    post("/v1/users/eve/challenges", json!({ "factor": factor })).await.expect_problem(503, "unavailable");
+    post(&format!("/v1/challenges/{id}/resend"), json!({})).await.expect_problem(503, "unavailable");
+    offer(client, "carol").await.expect_problem(503, "unavailable");
+    // What sends nothing anyway is told why.
+    let bad = json!({ "kind": "email", "label": "Mail", "address": "eve@exa_mple.com" });
+    post("/v1/users/carol/factors", bad).await.expect_problem(422, "delivery-refused");
+    client.verify("bob", &app.totp(0)).await.expect(200);
+    assert_eq!(mails.more(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! What a code by e-mail costs beside a TOTP code: processor time of challenge, mail and answer; logins while
-//! a thousand mails a minute are sent; memory while a million messages wait for the next try.
+//! a thousand mails a minute are sent, through a mail server that is well, slow or down; memory while a million messages
+//! are queued.
 //!
 //! `cargo xtask bench email [-- SECONDS ROUNDS MESSAGES]`
 
@@ -27,7 +28,7 @@ use mfa_tests::{Server, ServerOptions, binary};
 use sqlx::{AssertSqlSafe, Executor};
 use support::connection::Connection;
 use support::drive::{on_a_thread, open_loop, permille};
-use support::mail::MailSink;
+use support::mail::{Condition, MailSink};
 use support::postgres::{Database, settings};
 use support::{median, numbers, population, processor};
 
@@ -41,13 +42,13 @@ async fn main() {
     let mut arguments = numbers().into_iter();
     let seconds = arguments.next().unwrap_or(5);
     let rounds = arguments.next().unwrap_or(5);
-    let messages = arguments.next().unwrap_or(100_000);
+    let messages = arguments.next().unwrap_or(1_000_000);
     println!("PostgreSQL with {}", settings().join(", "));
 
     let folder = tempfile::tempdir().unwrap();
     let database = Database::start().await;
     // Each app logs in once, with the code that it shows at that moment.
-    let apps = 0..rounds * (2 * seconds * LOGINS + 4000 * seconds);
+    let apps = 0..rounds * (6 * seconds * LOGINS + 4000 * seconds);
     let addresses = apps.end..apps.end + 10_000;
     database.load(folder.path(), apps.clone(), &FactorKind::Totp, 10).await;
     database.load(folder.path(), addresses.clone(), &FactorKind::Email, 10).await;
@@ -185,18 +186,30 @@ impl All {
 
     /// How long logins by app take, alone and while mails are sent.
     async fn beside_logins(&self, seconds: u32, rounds: u32) {
-        let mut ratios = Vec::new();
-        println!("\n{LOGINS} TOTP verifications a second, alone and beside {MAILS_A_MINUTE} mails a minute:");
-        for _ in 0..rounds {
-            let mut alone = self.logins(seconds).await;
-            let mails = self.mails(seconds);
-            let mut beside = self.logins(seconds).await;
-            let sent = mails.await.unwrap();
-            let [one, other] = [&mut alone, &mut beside].map(|all| permille(all, 990).as_secs_f64() * 1e3);
-            ratios.push(other / one);
-            println!("  p99 {one:>6.2} ms   {other:>6.2} ms   {:>5.2} x   {sent} mails", other / one);
+        println!(
+            "\n{LOGINS} TOTP verifications a second, alone and beside {MAILS_A_MINUTE} mails a minute; p99 in ms"
+        );
+        println!("mail server   alone  beside   ratio   the call that sends");
+        for condition in [Condition::Well, Condition::Slow(Duration::from_secs(3)), Condition::Down] {
+            self.sink.set(condition);
+            let (mut ratios, mut all) = (Vec::new(), [const { Vec::new() }; 3]);
+            for _ in 0..rounds {
+                let mut alone = self.logins(seconds).await;
+                let mails = self.mails(seconds, matches!(condition, Condition::Well));
+                let mut beside = self.logins(seconds).await;
+                let mut calls = mails.await.unwrap();
+                let p99 =
+                    [&mut alone, &mut beside, &mut calls].map(|all| permille(all, 990).as_secs_f64() * 1e3);
+                ratios.push(p99[1] / p99[0]);
+                for (all, p99) in all.iter_mut().zip(p99) {
+                    all.push(p99);
+                }
+            }
+            let [alone, beside, calls] = all.each_ref().map(|all| median(all));
+            let condition = format!("{condition:?}");
+            println!("{condition:<11} {alone:>7.2} {beside:>7.2} {:>5.2} x {calls:>7.2}", median(&ratios));
         }
-        println!("  p99, median of the rounds: {:.2} x", median(&ratios));
+        self.sink.set(Condition::Well);
     }
 
     async fn logins(&self, seconds: u32) -> Vec<Duration> {
@@ -206,8 +219,9 @@ impl All {
         open_loop(url, api_key, CONNECTIONS, LOGINS.into(), Box::new(logins)).await
     }
 
-    /// Begins challenges and answers them, so many a minute, for so many seconds. Gives how many were answered.
-    fn mails(&self, seconds: u32) -> tokio::task::JoinHandle<usize> {
+    /// Begins challenges, so many a minute, for so many seconds, and answers them where they arrive. Gives how long each
+    /// call took that begins one.
+    fn mails(&self, seconds: u32, arrive: bool) -> tokio::task::JoinHandle<Vec<Duration>> {
         let (url, api_key) = (self.server.url.clone(), self.database.api_key.clone());
         let (sink, users) = (self.sink.clone(), self.addresses.take(seconds * MAILS_A_MINUTE / 60));
         tokio::spawn(on_a_thread(move || async move {
@@ -217,20 +231,29 @@ impl All {
                 every.tick().await;
                 let (url, api_key, sink) = (url.clone(), api_key.clone(), sink.clone());
                 answered.spawn(async move {
-                    answer_mail(&mut Connection::open(&url, &api_key).await, &sink, user).await;
+                    let mut connection = Connection::open(&url, &api_key).await;
+                    if arrive {
+                        return answer_mail(&mut connection, &sink, user).await;
+                    }
+                    let asked = Instant::now();
+                    connection.begin_challenge(&population::user(user)).await;
+                    asked.elapsed()
                 });
             }
-            answered.join_all().await.len()
+            answered.join_all().await
         }))
     }
 }
 
-/// A challenge, its mail, and the right answer.
-async fn answer_mail(connection: &mut Connection, sink: &MailSink, user: u32) {
+/// A challenge, its mail, and the right answer. Gives how long the first call took.
+async fn answer_mail(connection: &mut Connection, sink: &MailSink, user: u32) -> Duration {
     let code = sink.code_to(population::address(user).expose());
+    let asked = Instant::now();
     let challenge = connection.begin_challenge(&population::user(user)).await;
+    let took = asked.elapsed();
     let code = code.await.expect("a mail");
     assert_eq!(connection.answer_challenge(&challenge, &code).await, 200);
+    took
 }
 
 /// The memory of a server whose mail server is down: with nothing to send, and with all that.
@@ -239,11 +262,11 @@ async fn memory(data: &Path, database: &Database, messages: u32) {
     let nowhere = "smtp://127.0.0.1:1?tls=none";
     let idle = resident(data, database, nowhere).await;
     let mut shell = database.connect().await;
-    // What a message takes, and due again within the five minutes of a try that failed.
+    // As large as messages are. Each tenth is due at once, and cannot be opened; the rest after a try that failed.
     let fill = format!(
         "INSERT INTO mfa.messages (tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content)
          SELECT '{}', lpad(to_hex(n), 32, '0'), 'user-' || lpad(n::text, 8, '0'), 2, now.at + 600000, 'queued',
-             now.at + 120000 + n % 300000, 1, 'not_sent', 'k1', sha512(n::text::bytea) || sha512((n + 1)::text::bytea) || sha512((n + 2)::text::bytea)
+             now.at + CASE WHEN n % 10 = 0 THEN 0 ELSE 120000 + n % 300000 END, 1, 'not_sent', 'k1', sha512(n::text::bytea) || sha512((n + 1)::text::bytea) || sha512((n + 2)::text::bytea)
          FROM generate_series(1, {messages}) n,
              (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8) AS now (at)",
         population::TENANT
@@ -252,7 +275,7 @@ async fn memory(data: &Path, database: &Database, messages: u32) {
     shell.execute(AssertSqlSafe(fill)).await.unwrap();
     let queued = resident(data, database, nowhere).await;
     println!(
-        "\nmemory with no message {idle:.1} MiB, with {messages} that wait for their next try {queued:.1} MiB: {:.2} x",
+        "\nmemory with no message {idle:.1} MiB, with {messages} queued {queued:.1} MiB: {:.2} x",
         queued / idle
     );
 }

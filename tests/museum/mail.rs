@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::email_codes::{answer, begin, code, enrol, mailing};
+use crate::email_codes::{answer, begin, code, delivered, enrol, mailing};
 use crate::mail_server::MailServer;
 
 const ADDRESS: &str = "eve@example.com";
@@ -60,8 +60,11 @@ async fn cve_2026_43914_every_call_that_sends_is_limited() {
     let server = sending(&mails, [("MFA_THROTTLE_MESSAGE", "5/1h")]);
     let client = &server.client;
     let factor = enrol(client, &mails, "eve").await;
+    // An enrolment is refused for want of a proof otherwise.
+    let proof = begin(client, "eve", &factor).await;
+    answer(client, &proof, &code(&mails.mail())).await.expect(200);
     let id = begin(client, "eve", &factor).await;
-    for _ in 0..3 {
+    for _ in 0..2 {
         client.post(&format!("/v1/challenges/{id}/resend"), json!({})).await.expect(202);
     }
     for (path, body) in [
@@ -150,4 +153,60 @@ async fn cve_2025_48936_cve_2026_42606_no_host_of_a_call_is_in_a_mail() {
         assert!(!text.contains("http") && !text.contains("mallory"), "{text}");
     }
     assert!(!mail["raw"].as_str().unwrap().contains("mallory"), "{mail}");
+}
+
+/// Neither in a body nor in a header, whatever is asked: what was sent comes back from its owner only.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2023_2706_cve_2024_9820_no_answer_holds_a_code_that_was_mailed_or_its_address() {
+    let mails = MailServer::start(&json!({}));
+    let server = sending(&mails, []);
+    let client = &server.client;
+    let (factors, challenges) = ("/v1/users/eve/factors", "/v1/users/eve/challenges");
+    let (mut answers, mut codes) = (Vec::new(), Vec::new());
+    // Sent again, they are given what was kept of their answers.
+    let repeatable = client.with_header("idempotency-key", "1");
+    for _ in 0..2 {
+        answers.push(repeatable.post(factors, offer_of(ADDRESS)).await.expect(201));
+    }
+    let offered = &answers[0].json;
+    let factor = offered["factor"]["id"].as_str().unwrap().to_owned();
+    let first = offered["challenge"]["id"].as_str().unwrap().to_owned();
+    codes.push(code(&mails.mail()));
+    answers.push(client.post(&format!("/v1/challenges/{first}/resend"), json!({})).await.expect(202));
+    codes.push(code(&mails.mail()));
+    let confirm = format!("{factors}/{factor}/confirm");
+    for (code, status) in [(&codes[0], 401), (&codes[1], 200), (&codes[1], 409)] {
+        answers.push(client.post(&confirm, json!({ "code": code })).await.expect(status));
+    }
+    let begun = client.post(challenges, json!({ "factor": factor })).await.expect(201);
+    let id = begun.json["challenge"]["id"].as_str().unwrap().to_owned();
+    answers.push(begun);
+    codes.push(code(&mails.mail()));
+    answers.push(client.post(&format!("/v1/challenges/{id}/resend"), json!({})).await.expect(202));
+    codes.push(code(&mails.mail()));
+    delivered(client, &id, "sent").await;
+    answers.push(client.get(&format!("/v1/challenges/{id}")).await.expect(200));
+    for (code, status) in [(&codes[2], 401), (&codes[3], 200), (&codes[3], 410)] {
+        answers.push(answer(client, &id, code).await.expect(status));
+    }
+    answers.push(client.get(&format!("/v1/challenges/{id}")).await.expect(200));
+    answers.push(client.post(factors, offer_of(ADDRESS)).await.expect(201));
+    codes.push(code(&mails.mail()));
+    answers.push(client.post("/v1/users/bob/factors", offer_of("eve@exa_mple.com")).await.expect(422));
+    for path in ["/v1/users/eve", "/v1/users/eve/events", "/v1/events", "/metrics", "/healthz", "/readyz"] {
+        answers.push(client.get(path).await.expect(200));
+    }
+    answers.push(client.delete(&format!("{factors}/{factor}")).await.expect(204));
+
+    assert_eq!(codes.len(), 5);
+    for Answer { headers, text, .. } in &answers {
+        let headers_too =
+            headers.values().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        for text in headers_too.chain([text.clone()]) {
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+            assert!(!words.any(|word| codes.iter().any(|code| code == word)), "a code is in {text}");
+            assert!(!text.to_lowercase().contains("eve@"), "an address is in {text}");
+        }
+        assert!(!headers.contains_key("set-cookie"));
+    }
 }

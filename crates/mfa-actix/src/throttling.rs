@@ -71,8 +71,8 @@ pub struct Quotas {
     pub backup_code: Quota,
     /// Messages to one user. Default 20 in an hour: one in three minutes.
     pub message: Quota,
-    /// Messages to one address, whoever's it is; two that differ in case, or in the form of an international domain, are
-    /// one. Default 20 in an hour: one in three minutes.
+    /// Messages to one address, whoever's it is; two that differ in case, in what follows a `+`, in quotation marks, or in
+    /// the form of an international domain, are one. Default 20 in an hour: one in three minutes.
     pub recipient: Quota,
     /// Messages to all users of one tenant. Default 10,000 in an hour: some three a second.
     pub tenant_messages: Quota,

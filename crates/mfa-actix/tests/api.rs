@@ -1,7 +1,7 @@
 //! The API as an application embeds it, over fakes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::App;
@@ -181,6 +181,90 @@ async fn a_throttle_that_failed_is_left_alone_for_a_while() {
         assert_eq!(call(&world, "GET", "/mfa/v1/users/alice", None).await.0, 200);
     }
     assert_eq!(throttle.0.load(Ordering::Relaxed), 1);
+}
+
+/// Works until it is told to fail.
+#[derive(Debug, Default)]
+struct BreakingThrottle {
+    inner: MemoryThrottle,
+    fails: AtomicBool,
+}
+
+#[async_trait]
+impl Throttle for BreakingThrottle {
+    async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return FailingThrottle::AtOnce.charge(key, quota, now).await;
+        }
+        self.inner.charge(key, quota, now).await
+    }
+}
+
+fn address(address: &str) -> Value {
+    json!({ "kind": "email", "label": "Mail", "address": address })
+}
+
+/// A user whose address is confirmed, and who has not logged in since: the factor.
+async fn enrol_address(world: &World, user: &str) -> String {
+    let factors = format!("/mfa/v1/users/{user}/factors");
+    let offered =
+        world.call("POST", &factors, Some(address(&format!("{user}@example.com")))).await.expect(201).json();
+    let factor = offered["factor"]["id"].as_str().unwrap().to_owned();
+    let code = json!({ "code": world.sent_code().await });
+    world.call("POST", &format!("{factors}/{factor}/confirm"), Some(code)).await.expect(200);
+    factor
+}
+
+#[actix_web::test]
+async fn every_call_that_sends_is_refused_while_the_throttle_fails() {
+    let throttle = Arc::new(BreakingThrottle::default());
+    let world = world_with(Throttling::new(throttle.clone())).await;
+    let factor = enrol_address(&world, "eve").await;
+    let challenges = "/mfa/v1/users/eve/challenges";
+    let begin = || Some(json!({ "factor": factor }));
+    let begun = world.call("POST", challenges, begin()).await.expect(201).json();
+    let resend = format!("/mfa/v1/challenges/{}/resend", begun["challenge"]["id"].as_str().unwrap());
+    world.sent_code().await;
+
+    throttle.fails.store(true, Ordering::Relaxed);
+    for (path, body) in [
+        (challenges, begin()),
+        (resend.as_str(), Some(json!({}))),
+        ("/mfa/v1/users/bob/factors", Some(address("bob@example.com"))),
+    ] {
+        let refused = world.call("POST", path, body).await.expect(503);
+        assert_eq!(refused.problem(), "unavailable", "{path}");
+    }
+    assert!(world.mfa.claim_messages(100).await.unwrap().messages.is_empty());
+    // What sends nothing anyway is told why.
+    let refused = world.call("POST", "/mfa/v1/users/eve/factors", Some(address("eve@example.org"))).await;
+    assert_eq!((refused.status, refused.problem()), (403, "proof-required".to_owned()));
+
+    throttle.fails.store(false, Ordering::Relaxed);
+    // As long as a throttle that failed is left alone.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    world.call("POST", &resend, Some(json!({}))).await.expect(202);
+}
+
+/// Or whoever may send nothing to Eve could keep her from her codes.
+#[actix_web::test]
+async fn an_enrolment_that_is_refused_is_not_charged_as_a_message() {
+    let one = Quota::new(1, Duration::from_hours(1)).unwrap();
+    for quotas in [
+        Quotas { recipient: one, ..Quotas::default() },
+        // One each for the enrolments of Mallory and Eve.
+        Quotas { tenant_messages: Quota::new(2, Duration::from_hours(1)).unwrap(), ..Quotas::default() },
+    ] {
+        let throttling = Throttling::new(Arc::new(MemoryThrottle::default())).quotas(quotas);
+        let world = world_with(throttling).await;
+        enrol_address(&world, "mallory").await;
+        for _ in 0..5 {
+            let refused =
+                world.call("POST", "/mfa/v1/users/mallory/factors", Some(address("eve@example.com"))).await;
+            assert_eq!((refused.status, refused.problem()), (403, "proof-required".to_owned()));
+        }
+        world.call("POST", "/mfa/v1/users/eve/factors", Some(address("eve@example.com"))).await.expect(201);
+    }
 }
 
 #[actix_web::test]

@@ -75,7 +75,8 @@ pub enum EventKind {
     SecretResealed,
     /// A code was made, and is queued for an address of the user.
     CodeSent,
-    /// A code that was to be sent was given up: refused, or its time was over.
+    /// A code that somebody may wait for was given up. Its `reason` says why: `refused` for good, `not_sent` up to the last
+    /// try, `expired` or `over` before one; or `unknown`, if it may have arrived by a try whose end is not known.
     CodeNotSent,
     /// A code was accepted.
     Verified,

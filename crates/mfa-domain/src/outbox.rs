@@ -42,7 +42,8 @@ pub struct Sending {
     pub due_at: Timestamp,
     /// How often it was claimed.
     pub tries: u32,
-    /// How the last try failed, in a word such as `not_sent`.
+    /// How it failed so far, in a word such as `not_sent`: the last try, or `unknown` from the first one on after which it
+    /// may have arrived.
     pub last_failure: Option<String>,
     /// Where it goes and what it says, sealed; gone as soon as nobody is to send it any more.
     pub content: Option<Sealed>,
@@ -56,7 +57,8 @@ pub enum MessageState {
     Queued,
     /// A server took it.
     Sent,
-    /// It was given up: refused, or its time was over. Where the end of a try was never known, it may have arrived.
+    /// It was given up: refused, its time was over, or nobody waits for it. Where the end of a try is not known, it may
+    /// have arrived.
     Failed,
 }
 
@@ -70,7 +72,8 @@ pub struct MessageId([u8; Self::LENGTH]);
 pub struct UnknownMessageState;
 
 /// After each failed try, how long to wait before the next: at 5 seconds, and at 1, 2, 5.5 and 8.5 minutes. Servers
-/// that greylist take a message after 5 minutes, and their defaults are counted from the first try.
+/// that greylist take a message after 5 minutes, and their defaults are counted from the first try. A wait that would end
+/// too late ends [`LAST_TRY`] before the message does.
 const WAITS: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(55),
@@ -78,6 +81,13 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(210),
     Duration::from_mins(3),
 ];
+
+/// How long before a message expires it is tried for the last time: long enough to type what arrives at once.
+const LAST_TRY: Duration = Duration::from_secs(10);
+
+/// How a try failed after which the message may have arrived: that of
+/// [`SenderError::Unknown`](crate::ports::SenderError::Unknown).
+const UNKNOWN: &str = "unknown";
 
 impl Message {
     /// How long a claim lasts: longer than any try to send.
@@ -111,14 +121,15 @@ impl Message {
         now >= self.expires_at
     }
 
-    /// What follows from a try that failed: when it is tried again; `None` if its time is over by then.
+    /// What follows from a try that failed: when it is tried again; `None` if that was the last try.
     #[must_use]
     pub fn after_failure(&self, how: &str, now: Timestamp) -> Option<Sending> {
         let tries = usize::try_from(self.sending.tries).unwrap_or(usize::MAX);
         let wait = WAITS.get(tries.saturating_sub(1)).or(WAITS.last()).copied().unwrap_or_default();
-        let due_at = now.plus(wait);
-        let again = Sending { due_at, last_failure: Some(how.to_owned()), ..self.sending.clone() };
-        (due_at < self.expires_at).then_some(again)
+        let due_at = now.plus(wait).min(self.expires_at.minus(LAST_TRY));
+        let last_failure = Some(self.sending.failure(how).to_owned());
+        let again = Sending { due_at, last_failure, ..self.sending.clone() };
+        (due_at > now).then_some(again)
     }
 }
 
@@ -138,8 +149,17 @@ impl Sending {
     /// It was given up.
     #[must_use]
     pub fn failed(&self, how: &str) -> Self {
-        let last_failure = Some(how.to_owned());
+        let last_failure = Some(self.failure(how).to_owned());
         Self { state: MessageState::Failed, last_failure, content: None, ..self.clone() }
+    }
+
+    /// How it failed, all its tries together, once the one that it is claimed for has ended like that: a message that may
+    /// have arrived is never again told to be one that did not. Nor is one that was claimed before by somebody who never
+    /// said what became of it.
+    fn failure<'a>(&self, how: &'a str) -> &'a str {
+        let before = self.last_failure.as_deref();
+        let may_have_arrived = self.tries > 1 && before.is_none_or(|before| before == UNKNOWN);
+        if may_have_arrived { UNKNOWN } else { how }
     }
 }
 
@@ -220,33 +240,66 @@ impl FromStr for MessageState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::SenderError;
     use crate::{KeyId, TenantId, UserId};
 
     fn at(second: u64) -> Timestamp {
         Timestamp::from_unix_seconds(1_800_000_000 + second)
     }
 
-    fn queued() -> Message {
+    fn queued_for(seconds: u64) -> Message {
         let account = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap());
         let content = Sealed { key: KeyId::new("k1"), bytes: vec![7] };
-        Message::queued(MessageId::from_entropy([7; 16]), account, at(0), at(600), content)
+        Message::queued(MessageId::from_entropy([7; 16]), account, at(0), at(seconds), content)
+    }
+
+    fn queued() -> Message {
+        queued_for(600)
     }
 
     #[test]
     fn tries_come_in_time_for_greylisting_and_end_with_the_message() {
-        let (mut message, mut now, mut tried) = (queued(), at(0), Vec::new());
-        loop {
-            tried.push(now.since(at(0)).as_secs());
-            message.sending = message.sending.claimed(now.plus(Message::CLAIM));
-            let Some(next) = message.after_failure("not_sent", now) else { break };
-            assert_eq!((next.state, next.last_failure.as_deref()), (MessageState::Queued, Some("not_sent")));
-            assert!(next.content.is_some());
-            now = next.due_at;
-            message.sending = next;
+        for (lifetime, expected) in [
+            (600, &[0, 5, 60, 120, 330, 510, 590][..]),
+            (240, &[0, 5, 60, 120, 230]),
+            (60, &[0, 5, 50]),
+            (15, &[0, 5]),
+            (10, &[0]),
+        ] {
+            let (mut message, mut now, mut tried) = (queued_for(lifetime), at(0), Vec::new());
+            loop {
+                tried.push(now.since(at(0)).as_secs());
+                message.sending = message.sending.claimed(now.plus(Message::CLAIM));
+                let Some(next) = message.after_failure("not_sent", now) else { break };
+                assert_eq!(
+                    (next.state, next.last_failure.as_deref()),
+                    (MessageState::Queued, Some("not_sent"))
+                );
+                assert!(next.content.is_some());
+                now = next.due_at;
+                message.sending = next;
+            }
+            assert_eq!(tried, expected, "{lifetime}");
         }
-        assert_eq!(tried, [0, 5, 60, 120, 330, 510]);
+        let mut message = queued();
         message.sending.tries = u32::MAX;
         assert!(message.after_failure("unknown", at(0)).is_some());
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_never_told_to_be_not_sent() {
+        let claimed = |sending: &Sending| sending.claimed(at(120));
+        let again = |sending: &Sending, how: &str| {
+            Message { sending: claimed(sending), ..queued() }.after_failure(how, at(0)).unwrap()
+        };
+        let failure = |sending: &Sending| claimed(sending).failed("expired").last_failure.unwrap();
+        let first = queued().sending;
+        assert_eq!(failure(&first), "expired");
+        assert_eq!(failure(&again(&first, "not_sent")), "expired");
+        assert_eq!(failure(&again(&first, "unknown")), "unknown");
+        assert_eq!(failure(&again(&again(&first, "unknown"), "not_sent")), "unknown");
+        assert_eq!(failure(&claimed(&first)), "unknown", "whoever had claimed it is gone");
+        assert_eq!(SenderError::unknown("hung up").as_str(), UNKNOWN);
     }
 
     #[test]

@@ -55,6 +55,13 @@ impl Timestamp {
         Self::from_unix_millis(self.0.saturating_add(millis))
     }
 
+    /// The time `sooner` before this one, but not before the epoch.
+    #[must_use]
+    pub fn minus(self, sooner: Duration) -> Self {
+        let millis = u64::try_from(sooner.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// How long after `earlier` this is; nothing if it is before.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

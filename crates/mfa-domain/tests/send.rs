@@ -40,6 +40,7 @@ fn use_cases(
     send(&mfa.rename(key, actor, factor, label));
     send(&mfa.revoke(key, actor, factor));
     send(&mfa.resynchronise(key, actor, factor, codes));
+    send(&mfa.enrol_recipient(key, actor, &address));
     send(&mfa.enrol_address(key, actor, address));
     send(&mfa.begin_challenge(key, actor, factor));
     send(&mfa.challenge(&key.tenant, actor, challenge));

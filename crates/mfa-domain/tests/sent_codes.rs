@@ -12,12 +12,12 @@ use mfa_domain::mfa::{BegunChallenge, Call, Delivered, Earlier, EnrolError, Keep
 use mfa_domain::policy::StandardEnrolment;
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ChallengeStore, CodeMessage, Commit, EventPage, EventQuery,
-    InvalidRecipient, Outbox, Sender, SenderError, StoreError,
+    InvalidRecipient, Outbox, RecordedEvent, Sender, SenderError, StoreError, ThrottleKey,
 };
 use mfa_domain::{
     Account, AccountKey, Actor, Address, AuditHead, Challenge, ChallengeId, CodeRejection, Delta, EventKind,
-    FactorId, FactorKind, Handle, KeyId, Label, Message, Mfa, Policies, PolicyDenial, Progress, SentCode,
-    TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
+    FactorId, FactorKind, Handle, KeyId, Label, Message, Mfa, Policies, PolicyDenial, Progress, Sending,
+    SentCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
 use mfa_testkit::mocks::MockAccountStore;
@@ -155,11 +155,21 @@ impl World {
         self.mfa.resend_challenge(&alice().tenant, &shop(), id).await
     }
 
-    async fn count(&self, kind: EventKind) -> usize {
+    async fn events(&self) -> Vec<RecordedEvent> {
         let AccountKey { tenant, user } = alice();
         let query = EventQuery { tenant, user: Some(user), after: None, limit: 1000 };
-        let events = self.mfa.events(&query).await.unwrap().events;
-        events.iter().filter(|recorded| recorded.event.kind == kind).count()
+        self.mfa.events(&query).await.unwrap().events
+    }
+
+    async fn count(&self, kind: EventKind) -> usize {
+        self.events().await.iter().filter(|recorded| recorded.event.kind == kind).count()
+    }
+
+    /// Why codes were given up, as the trail tells it.
+    async fn reasons(&self) -> Vec<String> {
+        let events = self.events().await.into_iter().map(|recorded| recorded.event);
+        let given_up = events.filter(|event| event.kind == EventKind::CodeNotSent);
+        given_up.map(|event| event.detail["reason"].clone()).collect()
     }
 }
 
@@ -293,6 +303,60 @@ async fn what_fails_under_a_delivery_is_made_up_for() {
     }
 }
 
+/// Nobody could say that it was sent, and by the time that it is tried again its owner has logged in with it.
+#[tokio::test]
+async fn a_code_whose_try_had_no_end_and_that_logged_in_is_not_told_to_be_lost() {
+    for (after, is_answered) in
+        [(Message::CLAIM, true), (Duration::from_mins(10), true), (Duration::from_mins(10), false)]
+    {
+        let world = world().await;
+        let id = world.queue().await;
+        let claimed = world.claim().await;
+        world.accounts.set(Fault::Commit);
+        let delivered = world.mfa.deliver(&courier(), claimed).await;
+        assert!(matches!(delivered, Err(Undecided::Store(_))), "{delivered:?}");
+        world.accounts.set(None);
+        let codes = world.codes_of(id);
+        if is_answered {
+            let verdict = world.answer(id, &SentCode::parse(&codes[0]).unwrap()).await.unwrap();
+            assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
+        }
+        world.clock.advance(after);
+        assert_eq!(deliver(&world.mfa).await, [Delivered::Failed], "{after:?}");
+        assert_eq!(world.codes_of(id), codes, "{after:?}");
+        assert_eq!(world.reasons().await, vec!["unknown"; usize::from(!is_answered)], "{after:?}");
+    }
+}
+
+/// Its challenge is nowhere: whoever asks for it hears nothing, so the trail must tell.
+#[tokio::test]
+async fn a_code_whose_challenge_is_lost_is_reported() {
+    let world = world().await;
+    world.queue().await;
+    let ports = world.mfa.ports().clone().challenges(Arc::new(MemoryChallenges::default()));
+    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
+    let after = Mfa::new(ports, policies).unwrap();
+    assert_eq!(deliver(&after).await, [Delivered::Failed]);
+    assert_eq!(world.reasons().await, ["over"]);
+}
+
+/// Its message cannot be opened any more, so its factor is not known either.
+#[tokio::test]
+async fn a_message_of_an_erased_user_that_cannot_be_opened_ends_without_an_event() {
+    let world = world().await;
+    let id = world.queue().await;
+    world.mfa.erase(&alice(), &courier()).await.unwrap();
+    let outbox = world.accounts.outbox().unwrap();
+    let Versioned { value, version } = outbox.message(&alice().tenant, id.into()).await.unwrap().unwrap();
+    let mut sealed = value.sending.content.clone().unwrap();
+    sealed.bytes.reverse();
+    let damaged = Sending { content: Some(sealed), ..value.sending };
+    assert_eq!(outbox.swap(&alice().tenant, id.into(), version, &damaged).await.unwrap(), Commit::Won);
+    world.clock.advance(Duration::from_mins(10));
+    assert_eq!(deliver(&world.mfa).await, [Delivered::Failed]);
+    assert!(world.reasons().await.is_empty());
+}
+
 #[tokio::test]
 async fn a_claim_that_fails_loses_nothing() {
     let world = world().await;
@@ -394,13 +458,38 @@ async fn an_address_that_nothing_can_be_sent_to_is_not_enrolled() {
     let mfa = Mfa::new(ports, policies).unwrap();
     let elsewhere = Address::new("alice@example.com").unwrap();
     let elsewhere = NewAddress::email(Label::new("Mail").unwrap(), elsewhere);
+    let charged = mfa.enrol_recipient(&alice(), &shop(), &elsewhere).await.unwrap_err();
     let offered = mfa.enrol_address(&alice(), &shop(), elsewhere).await.unwrap_err();
-    assert!(matches!(offered, EnrolError::Address(_)), "{offered:?}");
-    assert_eq!(offered.to_string(), "not at mail.example");
+    for refused in [charged, offered] {
+        assert!(matches!(refused, EnrolError::Address(_)), "{refused:?}");
+        assert_eq!(refused.to_string(), "not at mail.example");
+    }
     assert!(mfa.status(&alice()).await.unwrap().factors.is_empty());
     assert!(mfa.claim_messages(1).await.unwrap().messages.is_empty());
     mfa.enrol_address(&alice(), &shop(), address()).await.unwrap();
     assert_eq!(deliver(&mfa).await, [Delivered::Sent]);
+}
+
+/// Asked before it is charged, and changes nothing.
+#[tokio::test]
+async fn whose_quota_an_enrolment_costs_is_told_only_if_it_would_be_made() {
+    let world = world().await;
+    let new = || NewAddress::email(Label::new("Other").unwrap(), Address::new("eve@mail.example").unwrap());
+    let recipient = async || world.mfa.enrol_recipient(&alice(), &shop(), &new()).await;
+    let refused = recipient().await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Refused(PolicyDenial::ProofRequired { .. })), "{refused:?}");
+    let (id, code) = world.begin().await;
+    assert!(matches!(world.answer(id, &code).await.unwrap(), Verdict::Accepted(_)));
+    let before = world.events().await.len();
+    let expected = ThrottleKey::recipient(&alice().tenant, &new().address);
+    assert_eq!(recipient().await.unwrap(), expected);
+    let unknown = FactorId::fresh(Timestamp::default(), &[1; 10]);
+    let mut replacing = new();
+    replacing.replaces = Some(unknown);
+    let refused = world.mfa.enrol_recipient(&alice(), &shop(), &replacing).await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Refused(PolicyDenial::UnknownFactor)), "{refused:?}");
+    assert_eq!(world.events().await.len(), before);
+    assert!(deliver(&world.mfa).await.is_empty());
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub struct MailText {
 
 impl Composer {
     /// What mails from there say, in a language that there are templates for. The service is called as in `from` if it has
-    /// no other name, and the templates are those of this crate if there are none.
+    /// no other name, and the templates are those of this crate if there are none. Each language is checked with that name.
     ///
     /// # Errors
     /// [`InvalidEmail`] names what cannot work.
@@ -51,6 +51,7 @@ impl Composer {
         }
         let usual = || from.name.clone().unwrap_or_else(|| from.email.domain().to_owned());
         let service = service.unwrap_or_else(usual);
+        templates.check(&service)?;
         Ok(Self { from, service, language, templates })
     }
 
@@ -78,7 +79,8 @@ impl Composer {
         now: Timestamp,
     ) -> Result<(Recipient, Rendered), SenderError> {
         let to = Recipient::of(to).map_err(SenderError::refused)?;
-        let minutes = expires_at.since(now).as_secs().div_ceil(60).max(1);
+        // Rounded down, so that no mail promises more than there is.
+        let minutes = (expires_at.since(now).as_secs() / 60).max(1);
         let values = Values { code, minutes, purpose: name(purpose), service: &self.service };
         let rendered = self.templates.render(&self.language, values).map_err(SenderError::not_sent)?;
         Ok((to, rendered))
@@ -104,5 +106,36 @@ impl fmt::Debug for Composer {
 impl fmt::Debug for MailText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MailText(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_mail_promises_no_more_time_than_there_is() {
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let to = Address::new("eve@example.com").unwrap();
+        for (language, left, told) in [
+            ("en", 0, "for one minute."),
+            ("en", 59, "for one minute."),
+            ("en", 61, "for one minute."),
+            ("en", 119, "for one minute."),
+            ("en", 120, "for 2 minutes."),
+            ("en", 600, "for 10 minutes."),
+            ("de", 61, "Er gilt einmal und eine Minute lang."),
+            ("de", 179, "Er gilt einmal und 2 Minuten lang."),
+        ] {
+            let composer = Composer::new("mfa@example.com", None, language.to_owned(), None).unwrap();
+            let expires_at = now.plus(Duration::from_secs(left));
+            let (_, Rendered { text, html, .. }) =
+                composer.write(&to, "31415926", Purpose::Verify, expires_at, now).unwrap();
+            for part in [&text, &html] {
+                assert!(part.contains(told), "{left} seconds: {}", **part);
+            }
+        }
     }
 }

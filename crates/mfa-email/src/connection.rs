@@ -123,7 +123,9 @@ impl Smtp {
         *stage = Stage::Data;
         step(*stage, 354, smtp.command(Data).await)?;
         *stage = Stage::Message;
-        step(*stage, 250, smtp.message(&mail.bytes).await)?;
+        let not_text = |_| NotTaken { stage: Stage::Message, reply: None, why: Why::Client };
+        let text = str::from_utf8(&mail.bytes).map_err(not_text)?;
+        step(*stage, 250, smtp.command(Content(text)).await)?;
         Ok(connection)
     }
 
@@ -165,6 +167,20 @@ impl Connection {
     pub(crate) async fn is_alive(&mut self) -> bool {
         const ANSWER: Duration = Duration::from_secs(5);
         timeout(ANSWER, self.0.test_connected()).await.unwrap_or(false)
+    }
+}
+
+/// A mail as it follows DATA, dots doubled (RFC 5321, 4.5.2), in one piece: the end in a piece of its own would wait 40 ms
+/// until the rest is acknowledged.
+struct Content<'a>(&'a str);
+
+impl fmt::Display for Content<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.0.split_inclusive("\r\n") {
+            f.write_str(if line.starts_with('.') { "." } else { "" })?;
+            f.write_str(line)?;
+        }
+        f.write_str(if self.0.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" })
     }
 }
 
@@ -288,6 +304,35 @@ mod tests {
             assert!(matches!(not_taken(Stage::Data, None, why), SenderError::NotSent(_)), "{why:?}");
             assert!(matches!(not_taken(Stage::Message, None, why), SenderError::Unknown(_)), "{why:?}");
         }
+    }
+
+    #[test]
+    fn no_line_of_a_mail_ends_it() {
+        for (mail, sent) in [
+            ("a\r\n.\r\n..b\r\nc.\r\n", "a\r\n..\r\n...b\r\nc.\r\n.\r\n"),
+            (".a", "..a\r\n.\r\n"),
+            ("", "\r\n.\r\n"),
+        ] {
+            assert_eq!(Content(mail).to_string(), sent, "{mail}");
+        }
+    }
+
+    #[test]
+    fn only_the_answer_that_belongs_to_a_step_is_a_yes() {
+        let answered =
+            |stage, expected, answer: &str| step(stage, expected, answer.parse()).map_err(SenderError::from);
+        assert!(answered(Stage::Message, 250, "250 2.0.0 queued\r\n").is_ok());
+        assert!(answered(Stage::Data, 354, "354 go on\r\n").is_ok());
+        // The late answer to an earlier question, or one that promises nothing.
+        for answer in ["354 go on\r\n", "251 2.1.5 will forward\r\n", "221 2.0.0 bye\r\n", "220 hello\r\n"] {
+            assert!(
+                matches!(answered(Stage::Message, 250, answer), Err(SenderError::Unknown(_))),
+                "{answer}"
+            );
+            assert!(matches!(answered(Stage::To, 250, answer), Err(SenderError::NotSent(_))), "{answer}");
+        }
+        let told = step(Stage::Data, 354, "250 2.1.5 ok\r\n".parse()).unwrap_err().to_string();
+        assert!(told.ends_with("was answered with 250, which is no answer to it"), "{told}");
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub struct DkimSettings {
     pub key: DkimKey,
     /// Tells this key from others of the domain: a DNS name, such as `mfa1`.
     pub selector: String,
-    /// The domain that signs: that of `From` or one above it, since DMARC counts no other. Default: that of `From`.
+    /// The domain that signs: that of `From`, or one above it down from the organisation's, such as `example.com` or
+    /// `example.co.uk`. DMARC counts no other; that `co.uk` is nobody's is not known here. Default: that of `From`.
     pub domain: Option<String>,
 }
 
@@ -31,7 +32,9 @@ pub enum InvalidDkim {
     #[error("the selector of the DKIM key is not a DNS name such as mfa1")]
     Selector,
     /// DMARC would not count it (RFC 7489, 3.1.1).
-    #[error("the DKIM domain is neither the domain of from nor one above it, or has no dot")]
+    #[error(
+        "the DKIM domain is neither that of from nor one above it up to the organisation's (example.com)"
+    )]
     Domain,
 }
 

@@ -6,6 +6,7 @@ mod dkim;
 mod folder;
 mod mailer;
 mod message;
+mod outage;
 mod pool;
 mod recipient;
 mod settings;

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use lettre::address::Envelope;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::header::{ContentTransferEncoding, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, MultiPart};
 use mfa_domain::Timestamp;
 use zeroize::Zeroizing;
 
@@ -42,10 +42,7 @@ impl Mail {
             // No answer of a machine to it (RFC 3834, 5).
             .raw_header(header("Auto-Submitted", "auto-generated".to_owned()))
             .envelope(Envelope::new(Some(from.email.clone()), vec![to.address().clone()])?)
-            .multipart(MultiPart::alternative_plain_html(
-                text.as_str().to_owned(),
-                html.as_str().to_owned(),
-            ))?;
+            .multipart(MultiPart::alternative_plain_html(body(&text), body(&html)))?;
         Ok(Self { envelope: message.envelope().clone(), bytes: Zeroizing::new(message.formatted()) })
     }
 
@@ -53,4 +50,13 @@ impl Mail {
     pub(crate) fn signed(self, signer: &DkimSigner, at: Timestamp) -> Result<Self, Unsigned> {
         Ok(Self { bytes: signer.sign(&self.bytes, at)?, ..self })
     }
+}
+
+/// A part in an encoding that leaves a code as it is: never base64, whatever the script.
+fn body(text: &str) -> Body {
+    let body = Body::new(text.to_owned());
+    if body.encoding() != ContentTransferEncoding::Base64 {
+        return body;
+    }
+    Body::new_with_encoding(text.to_owned(), ContentTransferEncoding::QuotedPrintable).unwrap_or(body)
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::connection::{Connection, NotTaken, Smtp};
 use crate::message::Mail;
+use crate::outage::Outage;
 
 /// Tasks that have a connection each while there is something to send. They end with the pool, after what they have
 /// begun.
@@ -34,9 +35,9 @@ impl Pool {
     pub(crate) fn new(smtp: Smtp, connections: usize) -> Self {
         // Who waits for a place in it has begun nothing yet.
         let (jobs, queue) = mpsc::channel(connections);
-        let (smtp, queue) = (Arc::new(smtp), Arc::new(Mutex::new(queue)));
+        let (smtp, queue, outage) = (Arc::new(smtp), Arc::new(Mutex::new(queue)), Arc::default());
         for _ in 0..connections {
-            tokio::spawn(work(Arc::clone(&smtp), Arc::clone(&queue)));
+            tokio::spawn(work(Arc::clone(&smtp), Arc::clone(&queue), Arc::clone(&outage)));
         }
         Self(jobs)
     }
@@ -50,7 +51,7 @@ impl Pool {
 }
 
 /// Sends one mail after the other, on one connection as long as it lasts.
-async fn work(smtp: Arc<Smtp>, queue: Arc<Mutex<mpsc::Receiver<Job>>>) {
+async fn work(smtp: Arc<Smtp>, queue: Arc<Mutex<mpsc::Receiver<Job>>>, outage: Arc<Outage>) {
     let mut open: Option<(Connection, Instant)> = None;
     loop {
         let next = async { queue.lock().await.recv().await };
@@ -79,17 +80,20 @@ async fn work(smtp: Arc<Smtp>, queue: Arc<Mutex<mpsc::Receiver<Job>>>) {
         let (outcome, connection) = smtp.deliver(connection, &mail).await;
         open = connection.map(|connection| (connection, Instant::now()));
         match &outcome {
-            Ok(()) => metrics::counter!("mfa_email_sent_total").increment(1),
-            Err(not_taken) => tell(not_taken),
+            Ok(()) => {
+                metrics::counter!("mfa_email_sent_total").increment(1);
+                outage.taken();
+            }
+            Err(not_taken) => tell(not_taken, &outage),
         }
         let _ = done.send(outcome);
     }
 }
 
-fn tell(not_taken: &NotTaken) {
+fn tell(not_taken: &NotTaken, outage: &Outage) {
     metrics::counter!("mfa_email_failures_total", "step" => not_taken.step()).increment(1);
     if not_taken.is_about_the_server() {
-        tracing::error!("no mail is sent: {not_taken}");
+        outage.failed(not_taken);
     } else {
         tracing::warn!("a mail was not taken: {not_taken}");
     }

@@ -29,7 +29,9 @@ pub struct EmailSettings {
     pub roots: Option<Vec<u8>>,
     /// How many connections are open at a time, at most. Default 4; 1 to 64.
     pub connections: usize,
-    /// How long one mail may take, from the first step of connecting to the last answer. Default 30 s.
+    /// How long one mail may take, from the first step of connecting to the last answer. Default 50 s: a mail server that
+    /// answers late has taken the mail, so giving up early makes copies. A [`Sender`](mfa_domain::ports::Sender) has a
+    /// minute, of which up to 5 s go to finding out whether an open connection still works.
     pub limit: Duration,
 }
 
@@ -73,7 +75,7 @@ impl EmailSettings {
             dkim: None,
             roots: None,
             connections: 4,
-            limit: Duration::from_secs(30),
+            limit: Duration::from_secs(50),
         }
     }
 }

@@ -8,7 +8,7 @@ use mfa_domain::mfa::Delivered;
 use mfa_domain::ports::Claimed;
 use mfa_domain::{Actor, Message, Mfa, Undecided, Versioned};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -32,7 +32,9 @@ impl Courier {
     /// Starts to send, as many messages at a time as there are connections to send them on.
     pub(crate) fn start(settings: &Settings, mfa: Arc<Mfa>, clocks: Clocks) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run(mfa, clocks, settings.email.connections, stopped));
+        let most = settings.email.connections;
+        let begin = move || run(Arc::clone(&mfa), clocks.clone(), most, stopped.clone());
+        let task = tokio::spawn(keep(begin));
         Self { task, stop, patience: settings.shutdown_timeout }
     }
 
@@ -48,12 +50,31 @@ impl Courier {
     }
 }
 
+/// Runs it until it ends by itself. If it panics it begins anew: else nothing would be sent until a restart, and nobody
+/// would be told. What was under way comes again when its claims end.
+async fn keep<F>(mut begin: impl FnMut() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(error) = tokio::spawn(begin()).await {
+        if !error.is_panic() {
+            // The runtime ends.
+            return;
+        }
+        count("panicked");
+        error!("what sends messages panicked, and begins anew");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Receiver<bool>) {
     let mut sending = JoinSet::new();
     let mut claims = Claims::new(Arc::clone(&mfa), clocks);
     let mut queued = Box::pin(mfa.message_queued());
     while !*stopped.borrow() {
-        while sending.try_join_next().is_some() {}
+        while let Some(ended) = sending.try_join_next() {
+            tell(&ended);
+        }
         for message in claims.claim(most.saturating_sub(sending.len())).await {
             let mfa = Arc::clone(&mfa);
             sending.spawn(async move { deliver(&mfa, message).await });
@@ -68,12 +89,22 @@ async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Rec
                 queued = Box::pin(mfa.message_queued());
                 claims.queued = true;
             }
-            Some(_) = sending.join_next() => {}
+            Some(ended) = sending.join_next() => tell(&ended),
             () = tokio::time::sleep_until(claims.next_look), if has_room => {}
             _ = stopped.wait_for(|stop| *stop) => {}
         }
     }
-    while sending.join_next().await.is_some() {}
+    while let Some(ended) = sending.join_next().await {
+        tell(&ended);
+    }
+}
+
+/// What became of a message is told where it is sent, unless that panicked.
+fn tell(ended: &Result<(), JoinError>) {
+    if ended.is_err() {
+        count("panicked");
+        error!("what sends a message panicked; the message comes again when its claim ends");
+    }
 }
 
 /// Claims messages: all that are due once a second, since a store may have to look in many places for them, and in between
@@ -178,4 +209,68 @@ fn is_unreadable(error: &Undecided) -> bool {
 
 fn count(result: &'static str) {
     metrics::counter!("mfa_messages_total", "result" => result).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use mfa_domain::mfa::NewAddress;
+    use mfa_domain::ports::{CodeMessage, Sender, SenderError};
+    use mfa_domain::{Address, Label, Policies};
+    use mfa_store_memory::{MemoryChallenges, MemoryStore};
+    use mfa_testkit::changes::key;
+    use mfa_testkit::ports;
+
+    use super::*;
+
+    /// Takes all messages but those to Eve.
+    #[derive(Debug)]
+    struct Panicking;
+
+    #[async_trait]
+    impl Sender for Panicking {
+        async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError> {
+            assert!(message.to.expose() != "eve@example.com", "told to panic");
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_whose_sending_panics_is_counted_and_the_others_go() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let page = recorder.handle();
+        let _counting = metrics::set_default_local_recorder(&recorder);
+        let test = ports(Arc::new(MemoryStore::default()));
+        let ports = test.ports.clone().challenges(Arc::new(MemoryChallenges::default()));
+        let mfa = Arc::new(Mfa::new(ports.sender(Arc::new(Panicking)), Policies::default()).unwrap());
+        for user in ["eve", "bob"] {
+            let address = Address::new(format!("{user}@example.com").as_str()).unwrap();
+            let new = NewAddress::email(Label::new("Mail").unwrap(), address);
+            mfa.enrol_address(&key(user), &Actor::user("test"), new).await.unwrap();
+        }
+        let (stop, stopped) = watch::channel(false);
+        let clocks = Clocks::new(test.clock.clone());
+        let sending = tokio::spawn(run(mfa, clocks, 1, stopped));
+        tokio::time::sleep(LOOK_EVERY * 3).await;
+        stop.send_replace(true);
+        sending.await.unwrap();
+        for line in ["{result=\"panicked\"} 1", "{result=\"sent\"} 1"] {
+            let page = page.render();
+            assert!(page.contains(&format!("mfa_messages_total{line}")), "{page}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_sends_messages_begins_anew_after_a_panic() {
+        let begun = AtomicU32::new(0);
+        keep(|| {
+            let number = begun.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(number == 2, "told to panic") }
+        })
+        .await;
+        assert_eq!(begun.into_inner(), 3);
+    }
 }

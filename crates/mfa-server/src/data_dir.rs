@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::failure::Refusal;
@@ -156,12 +157,12 @@ pub(crate) fn open_or_make(path: &Path) -> Result<File> {
     opened.with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Reads a file of keys, with its mode; none if it is not there.
+/// Reads a file of keys; none if it is not there. One that every user of this machine can read is warned of.
 ///
 /// # Errors
 /// A [`Refusal`] if every user of this machine can write it: whoever puts a key of their own there can read what
 /// is sealed from then on, or sign what was forged.
-pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<(Zeroizing<String>, u32)>> {
+pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<Zeroizing<String>>> {
     let read = || -> io::Result<_> {
         let mut file = File::open(path)?;
         let mode = file.metadata()?.permissions().mode();
@@ -178,7 +179,12 @@ pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<(Zeroizing
             )
             .into())
         }
-        Ok(read) => Ok(Some(read)),
+        Ok((text, mode)) => {
+            if mode & 0o007 != 0 {
+                warn!(file = %path.display(), "the {what} can be read by every user of this machine");
+            }
+            Ok(Some(text))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("the {what} {} cannot be read", path.display())),
     }

@@ -88,7 +88,7 @@ fn dkim(settings: &Email) -> Result<Option<DkimSettings>> {
     }
     let named = || format!("email.dkim_key_file: {}", file.display());
     let read = data_dir::read_key_file(file, "DKIM key").context("email.dkim_key_file")?;
-    let (pem, _) = read.with_context(|| format!("{} is not there", named()))?;
+    let pem = read.with_context(|| format!("{} is not there", named()))?;
     Ok(Some(DkimSettings {
         key: DkimKey::from_pem(pem.as_bytes()).with_context(named)?,
         selector: dkim_selector.clone(),

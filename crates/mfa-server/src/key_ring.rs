@@ -103,10 +103,7 @@ fn right(ring: KeyRing, in_use: &[KeyId]) -> Result<KeyRing> {
 
 /// Reads a ring from a file; none if it is not there.
 pub(crate) fn read_file(path: &Path) -> Result<Option<KeyRing>> {
-    let Some((text, mode)) = data_dir::read_key_file(path, "key ring")? else { return Ok(None) };
-    if mode & 0o007 != 0 {
-        warn!(file = %path.display(), "the key ring can be read by every user of this machine");
-    }
+    let Some(text) = data_dir::read_key_file(path, "key ring")? else { return Ok(None) };
     parse(&text, &path.display().to_string()).map(Some)
 }
 

@@ -2,7 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::program::Program;
@@ -65,6 +67,31 @@ fn a_signed_mail_is_told_with_the_record_to_publish() {
         assert!(mail.starts_with("DKIM-Signature: v=1; a=ed25519-sha256; "), "{mail}");
     }
     assert!(!format!("{weak:?}{said:?}{json}").contains("PRIVATE KEY"));
+}
+
+/// Whoever writes it signs as this domain later, and whoever reads it at once.
+#[test]
+fn a_dkim_key_that_everybody_can_write_is_refused_and_one_that_they_can_read_is_warned_of() {
+    let program = program(
+        "url = 'file:mails'\nfrom = 'mfa@example.com'\ndkim_key_file = 'dkim.pem'\ndkim_selector = 'mfa1'",
+    );
+    let key = program.folder.path().join("dkim.pem");
+    let mut openssl = Command::new("openssl");
+    let made = openssl.args(["genpkey", "-algorithm", "ED25519", "-out"]).arg(&key).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let allow = |mode| std::fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+    allow(0o602);
+    for line in ["config check", "email test eve@example.com", "serve --listen 127.0.0.1:0"] {
+        let said = program.run(&format!("{line} --config mfa.toml"));
+        let told = "every user of this machine can write the DKIM key dkim.pem";
+        assert!(said.code != 0 && said.err.contains(told), "{line}: {said:?}");
+    }
+    for (mode, warned) in [(0o604, true), (0o640, false)] {
+        allow(mode);
+        let log = program.serve("--config mfa.toml").log();
+        let told = log.contains("the DKIM key can be read by every user of this machine");
+        assert_eq!(told, warned, "{mode:o}: {log}");
+    }
 }
 
 #[test]

@@ -24,9 +24,10 @@ mod delivery;
 mod replicas;
 
 pub use delivery::{
-    a_code_that_answers_nothing_is_not_sent, a_code_whose_place_another_took_is_not_sent,
-    two_replicas_send_a_code_once, what_cannot_be_sent_in_time_is_given_up,
-    what_cannot_be_sent_is_sent_later, what_is_queued_is_good_in_its_place_only, what_is_refused_is_given_up,
+    a_code_that_answers_nothing_is_not_sent, a_code_that_may_have_arrived_is_not_told_to_be_lost,
+    a_code_whose_place_another_took_is_not_sent, two_replicas_send_a_code_once,
+    what_cannot_be_sent_in_time_is_given_up, what_cannot_be_sent_is_sent_later,
+    what_is_queued_is_good_in_its_place_only, what_is_refused_is_given_up,
 };
 pub use replicas::Replicas;
 
@@ -62,6 +63,7 @@ pub async fn suite(
         a_code_whose_place_another_took_is_not_sent(replicas),
         two_replicas_send_a_code_once(replicas),
         a_code_that_answers_nothing_is_not_sent(replicas),
+        a_code_that_may_have_arrived_is_not_told_to_be_lost(replicas),
         what_is_queued_is_good_in_its_place_only(replicas),
         the_trail_tells_of_codes_and_shows_none(replicas),
     ]

@@ -2,21 +2,33 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::drive::on_a_thread;
 
 /// Who waits for the next code to an address.
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<String>>>>;
 
+/// How it is with the mail server.
+#[derive(Clone, Copy, Debug)]
+pub enum Condition {
+    Well,
+    /// It thinks that long about each mail.
+    Slow(Duration),
+    /// It closes each connection at once.
+    Down,
+}
+
 /// What takes mails.
 #[derive(Clone)]
 pub struct MailSink {
     pub port: u16,
     waiting: Waiting,
+    condition: watch::Sender<Condition>,
 }
 
 impl MailSink {
@@ -24,14 +36,21 @@ impl MailSink {
         let waiting = Waiting::default();
         let (port, ready) = oneshot::channel();
         let given = Arc::clone(&waiting);
+        let (condition, condition_now) = watch::channel(Condition::Well);
         tokio::spawn(on_a_thread(move || async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             port.send(listener.local_addr().expect("an address").port()).expect("somebody who waits");
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&given)));
+                if !matches!(*condition_now.borrow(), Condition::Down) {
+                    tokio::spawn(serve(stream, Arc::clone(&given), condition_now.clone()));
+                }
             }
         }));
-        Self { port: ready.await.expect("a port"), waiting }
+        Self { port: ready.await.expect("a port"), waiting, condition }
+    }
+
+    pub fn set(&self, condition: Condition) {
+        self.condition.send_replace(condition);
     }
 
     /// The code of the next mail to that address. Ask before it is sent.
@@ -43,7 +62,7 @@ impl MailSink {
 }
 
 /// One connection, which says as little as SMTP asks for.
-async fn serve(mut stream: TcpStream, waiting: Waiting) {
+async fn serve(mut stream: TcpStream, waiting: Waiting, condition: watch::Receiver<Condition>) {
     stream.set_nodelay(true).expect("an option");
     let (reader, mut writer) = stream.split();
     let mut lines = BufReader::new(reader).lines();
@@ -53,6 +72,12 @@ async fn serve(mut stream: TcpStream, waiting: Waiting) {
         let answer: &[u8] = match line.as_str() {
             "." if in_data => {
                 in_data = false;
+                let condition = *condition.borrow();
+                match condition {
+                    Condition::Well => {}
+                    Condition::Slow(time) => tokio::time::sleep(time).await,
+                    Condition::Down => return,
+                }
                 if let Some(waiting) = waiting.lock().expect("no panic").remove(&recipient) {
                     // Whoever waited may have gone.
                     let _ = waiting.send(std::mem::take(&mut code));

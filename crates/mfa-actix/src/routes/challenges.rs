@@ -7,8 +7,8 @@ use actix_web::web::{Data, Json, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use mfa_domain::mfa::{BegunChallenge, ChallengeStatus};
 use mfa_domain::{
-    AccountKey, Actor, ChallengeId, ChallengeState, CodeRejection, FactorId, FactorKind, Purpose, SentCode,
-    TenantId, UserId, Verdict,
+    AccountKey, Actor, ChallengeId, ChallengeState, FactorId, FactorKind, Purpose, SentCode, TenantId,
+    UserId, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -106,7 +106,9 @@ pub(crate) struct ChallengeBody {
     /// Where its code is sent, masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
-    /// Whether the mail server took the message: `queued`, `sent` or `failed`.
+    /// Whether the mail server took the message: `queued`, `sent` or `failed`. A failed one was given up: refused, not sent
+    /// in time, or of a challenge that is over. It may have arrived all the same where the mail server did not say whether
+    /// it took it.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<String>,
 }
@@ -323,9 +325,7 @@ async fn charged(
     actor: &Actor,
     id: ChallengeId,
 ) -> Result<AccountKey, Problem> {
-    let status = find(state, tenant, actor, id).await?;
-    let unknown = || Problem::rejection(CodeRejection::UnknownChallenge, state.clock.now());
-    let key = AccountKey::new(tenant.clone(), status.user.ok_or_else(unknown)?);
+    let key = accepted(state, state.mfa.challenge_owner(tenant, actor, id).await?)?;
     state.throttling.charge_user(state.clock.now(), &key).await?;
     Ok(key)
 }

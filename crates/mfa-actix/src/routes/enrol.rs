@@ -6,7 +6,7 @@ use actix_web::web::Data;
 use data_encoding::BASE64;
 use mfa_domain::mfa::{AddressEnrolment, Enrolment, EnrolmentWarning, NewAddress, NewFactor};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Secret, SecretWarning, Token, Totp, qr};
-use mfa_domain::ports::{Scope, ThrottleKey};
+use mfa_domain::ports::Scope;
 use mfa_domain::{AccountKey, Address, FactorKind, Label, Reason, UserId, typed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -213,14 +213,15 @@ async fn enrol_address(
         };
         Reply::json(StatusCode::CREATED, &answer)
     };
+    let mut new = NewAddress::email(label, address);
+    new.replaces = replaces;
+    let actor = caller.actor();
     repeat
-        .answer(state, &key, &caller.actor(), reply, async |call| {
-            let recipient = ThrottleKey::recipient(&key.tenant, &address);
+        .answer(state, &key, &actor, reply, async |call| {
+            let refused = |error| Problem::enrolment(error, state.clock.now());
+            let recipient = state.mfa.enrol_recipient(&key, &actor, &new).await.map_err(refused)?;
             state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
-            let mut new = NewAddress::email(label, address);
-            new.replaces = replaces;
-            let offered = state.mfa.enrol_address(&key, call, new).await;
-            offered.map_err(|error| Problem::enrolment(error, state.clock.now()))
+            state.mfa.enrol_address(&key, call, new).await.map_err(refused)
         })
         .await
 }

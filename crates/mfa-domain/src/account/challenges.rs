@@ -5,7 +5,7 @@ use super::{
     Finding, Verdict, Verification, Verified,
 };
 use crate::audit::EventKind;
-use crate::{Delta, FactorId, FactorKind, Message, Purpose, Timestamp};
+use crate::{Delta, FactorId, FactorKind, Message, Purpose, Sending, Timestamp};
 
 impl Account {
     /// The factor that answers a challenge for `purpose`. Asked before one is made, and before an answer is looked at.
@@ -47,17 +47,17 @@ impl Account {
         draft.finish()
     }
 
-    /// Gives up a code that was queued, and records it.
+    /// Gives up a code that was queued, so that it is `failed` from then on, and records it.
     #[must_use]
     pub(crate) fn give_up_code(
         &self,
         context: Context<'_>,
         message: &Message,
-        how: &str,
+        failed: &Sending,
         of: Option<(&FactorKind, FactorId, Purpose)>,
     ) -> Option<Delta> {
         let mut draft = self.draft(context);
-        let why = ("reason", how.to_owned());
+        let why = ("reason", failed.last_failure.clone().unwrap_or_default());
         if let Some((kind, factor, purpose)) = of {
             let (kind, purpose) = (kind.as_str().to_owned(), purpose.as_str().to_owned());
             let detail = [("factor_kind", kind), ("purpose", purpose), why];
@@ -65,7 +65,7 @@ impl Account {
         } else {
             draft.record(EventKind::CodeNotSent, None, [why]);
         }
-        draft.message(Message { sending: message.sending.failed(how), ..message.clone() });
+        draft.message(Message { sending: failed.clone(), ..message.clone() });
         draft.finish()
     }
 

@@ -22,14 +22,7 @@ impl Account {
         context: Context<'_>,
         factor: Factor,
     ) -> Result<Option<Delta>, PolicyDenial> {
-        self.admit(context, &factor, GuardedChange::AddFactor)?;
-        if let Some(kind) = factor.challenge_kind() {
-            // While an account is locked, nothing is sent.
-            self.check_standing(context, &Claim::Response(&kind)).map_err(|rejection| match rejection {
-                CodeRejection::Locked { until } => PolicyDenial::Locked { until },
-                _ => PolicyDenial::Disabled,
-            })?;
-        }
+        self.admit_enrolment(context, &factor)?;
         let mut draft = self.draft(context);
         self.make_room(&mut draft, context);
         self.forget_oldest(&mut draft);
@@ -40,6 +33,20 @@ impl Account {
         }
         draft.put(factor);
         Ok(draft.finish())
+    }
+
+    /// Whether `factor` may be offered now. Asked before the message is charged that a code for it would cost.
+    ///
+    /// # Errors
+    /// As [`Account::begin_enrolment`].
+    pub(crate) fn admit_enrolment(&self, context: Context<'_>, factor: &Factor) -> Result<(), PolicyDenial> {
+        self.admit(context, factor, GuardedChange::AddFactor)?;
+        let Some(kind) = factor.challenge_kind() else { return Ok(()) };
+        // While an account is locked, nothing is sent.
+        self.check_standing(context, &Claim::Response(&kind)).map_err(|rejection| match rejection {
+            CodeRejection::Locked { until } => PolicyDenial::Locked { until },
+            _ => PolicyDenial::Disabled,
+        })
     }
 
     /// Puts in a factor that counts at once, on the word of an operator: a token whose secret the user

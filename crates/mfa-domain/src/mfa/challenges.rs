@@ -55,6 +55,8 @@ pub(super) struct Outgoing {
 pub(super) struct Asked<'a> {
     /// Which one; none if the factor names none.
     pub(super) id: Option<ChallengeId>,
+    /// It, if it was read already.
+    pub(super) read: Option<Versioned<Challenge>>,
     /// Whose answer it waits for.
     pub(super) factor: &'a Factor,
     /// What for.
@@ -120,7 +122,26 @@ impl Mfa {
         }
     }
 
-    /// How far a challenge is, and its message. Ask before its answer is charged, to learn whose it is.
+    /// Whose challenge it is. Ask before an answer to it is charged.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the store of challenges failed.
+    pub async fn challenge_owner(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ChallengeId,
+    ) -> Result<Verdict<AccountKey>, Undecided> {
+        Ok(match self.find_challenge(tenant, actor, id).await? {
+            Verdict::Accepted(read) => match read.value.whose() {
+                Some((key, _)) => Verdict::Accepted(key),
+                None => Verdict::Rejected(CodeRejection::UnknownChallenge),
+            },
+            Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
+        })
+    }
+
+    /// How far a challenge is, and its message.
     ///
     /// # Errors
     /// [`Undecided`] if a store failed.
@@ -156,14 +177,14 @@ impl Mfa {
         id: ChallengeId,
         code: &SentCode,
     ) -> Result<Verdict, Undecided> {
-        let challenge = match self.find_challenge(tenant, actor, id).await? {
-            Verdict::Accepted(Versioned { value, .. }) => value,
+        let read = match self.find_challenge(tenant, actor, id).await? {
+            Verdict::Accepted(read) => read,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
-        let (Some((key, factor)), Purpose::Verify) = (challenge.whose(), challenge.purpose) else {
+        let (Some((key, factor)), Purpose::Verify) = (read.value.whose(), read.value.purpose) else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
-        let mut found = None;
+        let (mut read, mut found) = (Some(read), None);
         let mut change = self.begin(&key, &Call::<Verdict>::from(actor)).await;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
@@ -171,8 +192,8 @@ impl Mfa {
                 // What a code that was looked at costs is for the account to say.
                 (Some(finding), _) => finding,
                 (None, Ok(factor)) => {
-                    let asked = Asked { id: Some(id), factor, purpose: Purpose::Verify };
-                    match self.check_code(&asked, context, Some(code)).await? {
+                    let asked = Asked { id: Some(id), read: read.take(), factor, purpose: Purpose::Verify };
+                    match self.check_code(asked, context, Some(code)).await? {
                         Verdict::Accepted(finding) => *found.insert(finding),
                         Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
                     }
@@ -228,17 +249,21 @@ impl Mfa {
     /// and a wrong one is one of its failures.
     pub(super) async fn check_code(
         &self,
-        asked: &Asked<'_>,
+        Asked { id, mut read, factor, purpose }: Asked<'_>,
         context: Context<'_>,
         code: Option<&SentCode>,
     ) -> Result<Verdict<Finding>, Undecided> {
-        let (Some(id), Some(code)) = (asked.id, code) else {
+        let (Some(id), Some(code)) = (id, code) else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
         let Context { key, actor, now, policies } = context;
         for _ in 0..MAX_TRIES {
-            let open = match self.open_challenge(&key.tenant, actor, id, now).await? {
-                Verdict::Accepted(open) if open.get().is_for(key, asked.factor, asked.purpose) => open,
+            let open = match read.take() {
+                Some(read) => opened(read, now),
+                None => self.open_challenge(&key.tenant, actor, id, now).await?,
+            };
+            let open = match open {
+                Verdict::Accepted(open) if open.get().is_for(key, factor, purpose) => open,
                 Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
@@ -270,8 +295,7 @@ impl Mfa {
         now: Timestamp,
     ) -> Result<Verdict<OpenChallenge>, Undecided> {
         Ok(match self.find_challenge(tenant, actor, id).await? {
-            Verdict::Accepted(read) => OpenChallenge::new(read, now)
-                .map_or(Verdict::Rejected(CodeRejection::ChallengeOver), Verdict::Accepted),
+            Verdict::Accepted(read) => opened(read, now),
             Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
         })
     }
@@ -379,6 +403,11 @@ impl Mfa {
         let text = std::str::from_utf8(&bytes).map_err(StoreError::unreadable)?;
         Ok(Address::new(text).map_err(StoreError::unreadable)?)
     }
+}
+
+/// A challenge that was read, if it is open.
+fn opened(read: Versioned<Challenge>, now: Timestamp) -> Verdict<OpenChallenge> {
+    OpenChallenge::new(read, now).map_or(Verdict::Rejected(CodeRejection::ChallengeOver), Verdict::Accepted)
 }
 
 impl Outgoing {

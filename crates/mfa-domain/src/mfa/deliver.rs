@@ -6,7 +6,10 @@ use crate::account::Decision;
 use crate::outbox::OpenContent;
 use crate::ports::{Claimed, CodeMessage, Commit, SenderError, StoreError, UnreadableMessage, VaultError};
 use crate::sealed::SealContext;
-use crate::{Actor, ChallengeId, Message, MessageState, Sending, TenantId, Timestamp, Version, Versioned};
+use crate::{
+    Actor, ChallengeId, ChallengeState, Message, MessageState, Sending, TenantId, Timestamp, Version,
+    Versioned,
+};
 
 /// What became of a message that was claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,18 +22,6 @@ pub enum Delivered {
     /// It was given up.
     Failed,
     /// Another one took its place, or somebody else had claimed it.
-    Superseded,
-}
-
-/// What the code of a message is good for.
-enum Answers {
-    /// Its challenge, which is open.
-    Something,
-    /// Its challenge is over.
-    Nothing,
-    /// Its factor is gone, and perhaps all of the account.
-    NoFactor,
-    /// Another code took its place.
     Superseded,
 }
 
@@ -80,7 +71,8 @@ impl Mfa {
 
     /// Sends a message that was claimed, and keeps what became of it: sent, to be tried again, or given up, of which the
     /// trail of the account tells as `actor`'s doing. One whose code answers nothing any more, since its challenge is over
-    /// or its factor is gone or another code took its place, is not sent. It takes as long as the sender takes.
+    /// or its factor is gone or another code took its place, is not sent. The trail tells nothing of a code that nobody
+    /// waits for: its challenge was answered or cancelled, or its factor is gone. It takes as long as the sender takes.
     ///
     /// # Errors
     /// [`Undecided`] if a port other than the sender failed. Then it stays claimed, and comes again later; it may have
@@ -93,14 +85,9 @@ impl Mfa {
         }
         let body = body?;
         match self.still_answers(&message, &body).await? {
-            Answers::Something => {}
-            Answers::Superseded => return Ok(Delivered::Superseded),
-            Answers::Nothing => return self.give_up(actor, &message, version, "over", Some(&body)).await,
-            // That it went is in the trail already, if there is still one to tell.
-            Answers::NoFactor => {
-                let failed = message.sending.failed("over");
-                return self.keep(&message, version, &failed, Delivered::Failed).await;
-            }
+            Installed::Yes => {}
+            Installed::Superseded => return Ok(Delivered::Superseded),
+            Installed::Over => return self.give_up(actor, &message, version, "over", Some(&body)).await,
         }
         let OpenContent { kind, purpose, to, code, .. } = &body;
         let code_message = CodeMessage {
@@ -110,7 +97,7 @@ impl Mfa {
             purpose: *purpose,
             expires_at: message.expires_at,
             account: &message.account,
-            challenge: ChallengeId::from_entropy(*message.id.as_bytes()),
+            challenge: challenge_of(&message),
         };
         let error = match self.ports.sender.send(&code_message).await {
             Ok(()) => {
@@ -169,16 +156,19 @@ impl Mfa {
 
     /// Whether the code of a message is good for something. It is from here on, if it was queued and nobody came to put
     /// it into its challenge.
-    async fn still_answers(&self, message: &Message, body: &OpenContent) -> Result<Answers, Undecided> {
+    async fn still_answers(&self, message: &Message, body: &OpenContent) -> Result<Installed, Undecided> {
         let account = self.ports.accounts.load_without_backup_codes(&message.account).await?.value;
         if account.factor(body.factor).is_none() {
-            return Ok(Answers::NoFactor);
+            return Ok(Installed::Over);
         }
-        Ok(match self.install(message, &body.code).await? {
-            Installed::Yes => Answers::Something,
-            Installed::Over => Answers::Nothing,
-            Installed::Superseded => Answers::Superseded,
-        })
+        self.install(message, &body.code).await
+    }
+
+    /// Whether the challenge of a message was answered, cancelled or guessed at too often. One that is lost was not, as far
+    /// as is known, and nor was one that has only expired.
+    async fn is_ended(&self, message: &Message) -> Result<bool, Undecided> {
+        let read = self.ports.challenges.get(&challenge_of(message)).await?;
+        Ok(read.is_some_and(|read| read.value.progress.state == ChallengeState::Over))
     }
 
     async fn open_message(&self, message: &Message) -> Result<OpenContent, Undecided> {
@@ -200,7 +190,9 @@ impl Mfa {
         Ok(if kept == Commit::Won { delivered } else { Delivered::Superseded })
     }
 
-    /// In one commit with its event, so that no message is given up silently.
+    /// In one commit with its event, so that no code is given up silently that somebody waits for. Nobody waits once the
+    /// challenge is ended: perhaps by this very code, which an earlier try brought though nobody knows of it. And that a
+    /// factor went is in the trail already; nothing is added to that of a user who is erased.
     async fn give_up(
         &self,
         actor: &Actor,
@@ -210,6 +202,7 @@ impl Mfa {
         body: Option<&OpenContent>,
     ) -> Result<Delivered, Undecided> {
         let of = body.map(|body| (&body.kind, body.factor, body.purpose));
+        let failed = message.sending.failed(how);
         let mut change = self.begin(&message.account, &Call::<()>::from(actor)).await;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
@@ -219,10 +212,20 @@ impl Mfa {
             {
                 return Ok(Delivered::Superseded);
             }
-            let delta = account.give_up_code(context, message, how, of);
+            let is_gone =
+                body.map_or(account.factors.is_empty(), |body| account.factor(body.factor).is_none());
+            if is_gone || self.is_ended(message).await? {
+                return self.keep(message, version, &failed, Delivered::Failed).await;
+            }
+            let delta = account.give_up_code(context, message, &failed, of);
             if change.commit(Decision { answer: (), delta }, None).await?.is_some() {
                 return Ok(Delivered::Failed);
             }
         }
     }
+}
+
+/// Which challenge the code of a message answers.
+fn challenge_of(message: &Message) -> ChallengeId {
+    ChallengeId::from_entropy(*message.id.as_bytes())
 }

@@ -239,8 +239,8 @@ impl Mfa {
             };
             if let (None, Some(pending), Some(address)) = (found, pending, pending.and_then(Factor::address))
             {
-                let asked = Asked { id: address.first, factor: pending, purpose: Purpose::Enrol };
-                match self.check_code(&asked, context, sent_code.as_ref()).await? {
+                let asked = Asked { id: address.first, read: None, factor: pending, purpose: Purpose::Enrol };
+                match self.check_code(asked, context, sent_code.as_ref()).await? {
                     Verdict::Accepted(finding) => found = Some(finding),
                     Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
                 }

@@ -123,14 +123,18 @@ impl ThrottleKey {
         Self::of_account(ThrottleKind::Message, account)
     }
 
-    /// Messages to an address. What is the same mailbox to most servers is the same to it: neither case nor the form of an
-    /// international domain (RFC 5891) tells two apart.
+    /// Messages to an address. What is the same mailbox to most servers is the same to it: neither case, nor what follows a
+    /// `+` in the name, nor quotation marks around it (RFC 5321, 4.1.2), nor the form of an international domain (RFC 5891)
+    /// tells two apart.
     ///
     /// It holds a digest of the address, so that a throttle's store shows none. That has no key: whoever reads the store
     /// can find out whether an address that they guess got messages within the last hours.
     #[must_use]
     pub fn recipient(tenant: &TenantId, address: &Address) -> Self {
-        let (name, domain) = address.expose().rsplit_once('@').unwrap_or((address.expose(), ""));
+        let (name, domain) = match address.expose().rsplit_once('@') {
+            Some((name, domain)) => (mailbox(name), domain),
+            None => (Zeroizing::new(address.expose().to_owned()), ""),
+        };
         let name = Zeroizing::new(name.to_lowercase());
         let domain = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
         let digest = Sha256::new().chain_update("mfa recipient v1").chain_update(name.as_bytes());
@@ -170,6 +174,17 @@ impl ThrottleKey {
     #[must_use]
     pub const fn kind(&self) -> ThrottleKind {
         self.kind
+    }
+}
+
+/// The name of a mailbox, as most servers read what stands before the `@`: without quotation marks, and without what
+/// follows the first `+`. A `+` at the beginning follows no name.
+fn mailbox(name: &str) -> Zeroizing<String> {
+    let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+    let unquoted = Zeroizing::new(quoted.map_or_else(|| name.to_owned(), |name| name.replace('\\', "")));
+    match unquoted.split_once('+') {
+        Some((mailbox, _)) if !mailbox.is_empty() => Zeroizing::new(mailbox.to_owned()),
+        _ => unquoted,
     }
 }
 
@@ -226,19 +241,31 @@ mod tests {
             ThrottleKey::recipient(&TenantId::new(tenant).unwrap(), &Address::new(address).unwrap())
         };
         let one = key("acme", "eve@bücher.example");
-        for same in ["EVE@BÜCHER.example", "eve@xn--bcher-kva.example", "Eve@XN--BCHER-KVA.Example"] {
+        for same in [
+            "EVE@BÜCHER.example",
+            "eve@xn--bcher-kva.example",
+            "Eve@XN--BCHER-KVA.Example",
+            "eve+1@bücher.example",
+            "Eve+2+3@bücher.example",
+            "eve+@bücher.example",
+            r#""eve"@bücher.example"#,
+            r#""e\ve+1"@bücher.example"#,
+        ] {
             assert_eq!(key("acme", same), one, "{same}");
         }
         for (tenant, other) in [
             ("other", "eve@bücher.example"),
             ("acme", "eva@bücher.example"),
             ("acme", "eve@bucher.example"),
+            ("acme", "+eve@bücher.example"),
             ("acme", "eve"),
             ("acme", "eve@exa_mple..example"),
         ] {
             assert_ne!(key(tenant, other), one, "{other}");
         }
         assert_eq!(key("acme", "+4915112345678"), key("acme", "+4915112345678"));
+        assert_ne!(key("acme", "+4915112345678"), key("acme", "+4915112345679"));
+        assert_ne!(key("acme", "+1@bücher.example"), key("acme", "+2@bücher.example"));
         assert!(!one.to_string().contains("eve"), "{one}");
     }
 }

@@ -5,6 +5,7 @@ Its argument is a JSON object:
   user, password      a login that it asks for, over TLS only unless "plain_login"
   greylist            how often it answers RCPT with 451 first
   rcpt, data          what it answers to RCPT and to the message, such as "550 no such user"
+  refuse              an address whose messages it answers with 554
   slow                seconds before its answer to the message
   drop                how often it takes a message and closes the connection without an answer first
   late                it closes a connection after each mail
@@ -43,6 +44,8 @@ class Handler:
         await asyncio.sleep(settings.get("slow", 0))
         if "data" in settings:
             return settings["data"]
+        if settings.get("refuse") in envelope.rcpt_tos:
+            return "554 5.7.1 spam"
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         took = {
             "from": envelope.mail_from,

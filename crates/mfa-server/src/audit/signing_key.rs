@@ -51,7 +51,7 @@ pub(crate) fn public(config: &Config, file: Option<&Path>) -> Result<PublicKey> 
 
 /// Reads the key; none if there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<SigningKey>> {
-    let Some((text, _)) = data_dir::read_key_file(path, "signing key")? else { return Ok(None) };
+    let Some(text) = data_dir::read_key_file(path, "signing key")? else { return Ok(None) };
     let key = SigningKey::from_pem(&text).map_err(|error| {
         let what = format!("the signing key {} is damaged: {error}", path.display());
         Refusal::new(what, "restore it from its backup, or move it away and let a new one be made")

@@ -17,7 +17,8 @@ const KEY_RING: &str = "MFA_KEY_RING";
 const KEY_RING_FILE: &str = "MFA_KEY_RING_FILE";
 
 /// Options that may hold a password: the variable that names a file with the value, and the option.
-const IN_FILES: [(&str, &str); 2] = [("MFA_STORE_FILE", "store"), ("MFA_EPHEMERAL_FILE", "ephemeral")];
+const IN_FILES: [(&str, &str); 3] =
+    [("MFA_STORE_FILE", "store"), ("MFA_EPHEMERAL_FILE", "ephemeral"), ("MFA_EMAIL_URL_FILE", "email.url")];
 
 /// What the environment says.
 #[derive(Default)]

@@ -205,7 +205,7 @@ fn of_email(email: &Email) -> [(&'static str, bool, &'static str); 9] {
         (
             "email.dkim_domain",
             may_sign(email),
-            "the domain of email.from or one above it, with a dot in it; empty where email.dkim_key_file is not set",
+            "the domain of email.from or one above it up to the organisation's, such as example.com; empty where email.dkim_key_file is not set",
         ),
     ]
 }

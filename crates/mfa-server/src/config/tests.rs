@@ -293,7 +293,7 @@ fn the_password_of_a_database_is_never_shown() {
 }
 
 #[test]
-fn the_url_of_a_database_may_come_from_a_file() {
+fn urls_with_passwords_may_come_from_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
     fs::write(&path, "postgres://mfa:hunter2@db.example.com/mfa\n").unwrap();
@@ -303,6 +303,16 @@ fn the_url_of_a_database_may_come_from_a_file() {
     assert!(config.to_string().contains("environment, MFA_STORE_FILE"), "{config}");
     let both = load("", &[("MFA_STORE_FILE", path), ("MFA_STORE", "memory:")], &[]).unwrap_err();
     assert!(both.contains("only one of them"), "{both}");
+    fs::write(path, "smtp://app:hunter2@mail.example.com\n").unwrap();
+    let from = ("MFA_EMAIL_FROM", "mfa@example.com");
+    let config = load("", &[("MFA_EMAIL_URL_FILE", path), from], &[]).unwrap();
+    let Some(mfa_email::EmailUrl::Server(server)) = &config.settings.email.url.0 else { panic!("{config}") };
+    assert_eq!(server.login.as_ref().unwrap().password.as_str(), "hunter2");
+    let shown = format!("{config} {config:?}");
+    assert!(shown.contains("environment, MFA_EMAIL_URL_FILE") && !shown.contains("hunter2"), "{shown}");
+    let url = ("MFA_EMAIL_URL", "smtp://mail.example.com");
+    let both = load("", &[("MFA_EMAIL_URL_FILE", path), url, from], &[]).unwrap_err();
+    assert!(both.contains("MFA_EMAIL_URL and MFA_EMAIL_URL_FILE (environment): only one"), "{both}");
     fs::write(path, "redis+sentinel://mfa:hunter2@one,two/main").unwrap();
     let config = load("", &[("MFA_EPHEMERAL_FILE", path)], &[]).unwrap();
     assert_eq!(config.settings.ephemeral.to_string(), "redis+sentinel://one:26379,two:26379/main/0");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mfa_domain::mfa::Delivered;
 use mfa_domain::ports::Commit;
-use mfa_domain::{Message, MessageState, Sending, Undecided};
+use mfa_domain::{EventKind, Message, MessageState, Sending, Undecided};
 
 use super::replicas::{Replicas, accepted, courier, ours, shop};
 use crate::changes::change;
@@ -82,9 +82,9 @@ pub async fn what_cannot_be_sent_in_time_is_given_up(replicas: &Replicas) -> Res
     let id = replicas.queue(&user).await?;
     replicas.sender.fail(true);
     let mut delivered = Vec::new();
-    for _ in 0..44 {
+    for _ in 0..120 {
         delivered.extend(replicas.deliver().await?);
-        replicas.clock.advance(Duration::from_secs(15));
+        replicas.clock.advance(Duration::from_secs(5));
     }
     replicas.sender.fail(false);
     let last = delivered.pop();
@@ -215,14 +215,15 @@ pub async fn what_is_queued_is_good_in_its_place_only(replicas: &Replicas) -> Re
     let delivered = replicas.deliver().await?;
     ensure!(delivered == [Delivered::Failed, Delivered::Failed], "in the end it is {delivered:?}");
     ensure!(replicas.sender.sent().len() == before, "what was moved was sent");
+    // Whoever claimed them first has not said that they were not sent.
     for user in [mallory, alice] {
-        replicas.given_up(&user.key, &["expired"]).await?;
+        replicas.given_up(&user.key, &["unknown"]).await?;
     }
     Ok(())
 }
 
-/// A code that answers nothing any more is not sent: the trail tells of one whose challenge was cancelled, and nobody
-/// of one whose user is erased.
+/// A code that nobody waits for is not sent, and the trail tells nothing of it: its challenge was cancelled, or its user is
+/// erased, in time or too late.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -232,15 +233,59 @@ pub async fn a_code_that_answers_nothing_is_not_sent(replicas: &Replicas) -> Res
     accepted(replicas.mfas[0].cancel_challenge(&user.key.tenant, &shop(), id).await?)?;
     let delivered = replicas.deliver().await?;
     ensure!(delivered == [Delivered::Failed], "once its challenge is cancelled a code is {delivered:?}");
-    replicas.given_up(&user.key, &["over"]).await?;
-    let erased = replicas.queue(&user).await?;
-    replicas.mfas[1].erase(&user.key, &courier()).await?;
-    let delivered = replicas.deliver().await?;
-    ensure!(delivered == [Delivered::Failed], "once its user is erased a code is {delivered:?}");
-    replicas.given_up(&user.key, &["over"]).await?;
-    for id in [id, erased] {
+    replicas.delivery_is(&user.key, id, MessageState::Failed).await?;
+    replicas.given_up(&user.key, &[]).await?;
+    let mut ids = vec![id];
+    for (name, after) in [("bob", Duration::ZERO), ("carol", Duration::from_mins(10))] {
+        let user = replicas.recipient("sent-over", name).await?;
+        ids.push(replicas.queue(&user).await?);
+        replicas.mfas[1].erase(&user.key, &courier()).await?;
+        replicas.clock.advance(after);
+        let delivered = replicas.deliver().await?;
+        ensure!(
+            delivered == [Delivered::Failed],
+            "{after:?} after its user was erased a code is {delivered:?}"
+        );
+        replicas.given_up(&user.key, &[]).await?;
+        let last = replicas.events(&user.key).await?.pop().map(|recorded| recorded.event.kind);
+        ensure!(last == Some(EventKind::Erased), "the trail of a user who is erased goes on with {last:?}");
+    }
+    for id in ids {
         let codes = replicas.codes_of(id);
         ensure!(codes.is_empty(), "{} codes were sent that answer nothing", codes.len());
+    }
+    Ok(())
+}
+
+/// Of a code that may have arrived nobody is told that it was not sent: nothing is said of one that was answered before it
+/// was tried again, however late that is; and of any other that its end is not known.
+///
+/// # Errors
+/// [`Violation`] if it does not hold.
+pub async fn a_code_that_may_have_arrived_is_not_told_to_be_lost(
+    replicas: &Replicas,
+) -> Result<(), Violation> {
+    let user = replicas.recipient("sent-unknown", "alice").await?;
+    for (is_answered, after) in
+        [(true, Duration::from_secs(5)), (true, Duration::from_mins(10)), (false, Duration::from_mins(10))]
+    {
+        let id = replicas.queue(&user).await?;
+        replicas.sender.fail_with(SendFailure::Unknown);
+        let delivered = replicas.deliver().await?;
+        replicas.sender.fail_with(None);
+        ensure!(delivered == [Delivered::Queued], "a code that may have arrived is {delivered:?}");
+        if is_answered {
+            replicas.is_right(&user.key, id, &replicas.codes_of(id)[0]).await?;
+        }
+        replicas.clock.advance(after);
+        let delivered = replicas.deliver().await?;
+        ensure!(delivered == [Delivered::Failed], "{after:?} later it is {delivered:?}");
+        replicas.delivery_is(&user.key, id, MessageState::Failed).await?;
+        let failure = replicas.message(&user.key, id).await?.value.sending.last_failure;
+        ensure!(failure.as_deref() == Some("unknown"), "it has failed as {failure:?}");
+        let codes = replicas.codes_of(id);
+        ensure!(codes.len() == 1, "{} messages were sent", codes.len());
+        replicas.given_up(&user.key, if is_answered { &[] } else { &["unknown"] }).await?;
     }
     Ok(())
 }

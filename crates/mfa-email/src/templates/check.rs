@@ -1,0 +1,267 @@
+//! Whether mails do what they are for, before the first of them is sent.
+
+use lettre::message::Mailbox;
+use mfa_domain::{Address, Timestamp};
+
+use super::{InvalidTemplates, Rendered, Templates, Values};
+use crate::message::Mail;
+use crate::recipient::Recipient;
+
+/// As long as a code can be.
+const CODE: &str = "3141592653";
+
+/// A mail whose text part has this many times the words of its HTML part, or the other way round, looks like spam.
+const MAX_WORDS_RATIO: usize = 2;
+
+/// Elements that are followed, fetched, run or filled in.
+const ACTIVE: [&str; 22] = [
+    "a", "applet", "area", "audio", "base", "button", "embed", "form", "frame", "iframe", "image", "img",
+    "input", "link", "math", "object", "picture", "script", "select", "svg", "textarea", "video",
+];
+
+/// What makes a mail program fetch something, wherever it stands in the HTML part.
+const FETCHED: [&str; 7] = ["http:", "https:", "//", "src=", "url(", "@import", "http-equiv"];
+
+impl Templates {
+    /// Whether mails of that service would do what they are for, in every language.
+    pub(crate) fn check(&self, service: &str) -> Result<(), InvalidTemplates> {
+        for language in &self.languages {
+            for purpose in ["verify", "enrol"] {
+                for minutes in [1, 10] {
+                    let mail = self.render(language, Values { code: CODE, minutes, purpose, service })?;
+                    check(language, mail)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(language: &str, mail: Rendered) -> Result<(), InvalidTemplates> {
+    let unless = |holds: bool, part: &str, reason| {
+        let file = format!("code.{language}.{part}");
+        if holds { Ok(()) } else { Err(InvalidTemplates::Unfit { file, reason }) }
+    };
+    let Rendered { subject, text, html } = &mail;
+    let is_one_line = !subject.is_empty() && !subject.chars().any(char::is_control);
+    unless(
+        is_one_line && subject.chars().count() <= 78,
+        "subject",
+        "one line of at most 78 characters, with a code of ten digits and the name of the service",
+    )?;
+    unless(text.lines().any(|line| line == CODE), "txt", "the code must stand on a line of its own")?;
+    unless(words_of_html(html).contains(&CODE), "html", "the code must stand in it as one word")?;
+    let first = text.lines().find(|line| !line.trim().is_empty());
+    unless(
+        subject.contains(CODE) || first == Some(CODE),
+        "txt",
+        "the code must stand in the subject or in the first line, which mail programs show in their lists",
+    )?;
+    unless(
+        !is_active(html),
+        "html",
+        "no link, script, form, frame or picture, and nothing else that is fetched or acts: mail programs warn of them \
+         or leave them out",
+    )?;
+    let (plain, marked) = (text.split_whitespace().count(), words_of_html(html).len());
+    let is_alike = plain <= MAX_WORDS_RATIO * marked && marked <= MAX_WORDS_RATIO * plain;
+    unless(
+        is_alike,
+        "txt",
+        "it and the HTML part say different things, by the number of words; that looks like spam",
+    )?;
+    let [in_subject, in_text, in_html] = [subject, text, html].map(|part| part.matches(CODE).count());
+    let raw = Raw::of(mail);
+    unless(
+        raw.subject == in_subject,
+        "subject",
+        "the code must stand in it as one word, since what touches a letter beyond ASCII is encoded",
+    )?;
+    unless(raw.text == in_text, "txt", "the code is divided where the mail is encoded")?;
+    unless(
+        raw.html == in_html,
+        "html",
+        "the code is divided where the mail is encoded; it must stand near the beginning of its line",
+    )
+}
+
+/// How often the parts of a mail have the code in them as it is, the way they go over the wire.
+#[derive(Default)]
+struct Raw {
+    subject: usize,
+    text: usize,
+    html: usize,
+}
+
+impl Raw {
+    fn of(mail: Rendered) -> Self {
+        let Some(mail) = compose(mail) else { return Self::default() };
+        let raw = String::from_utf8_lossy(&mail.bytes);
+        let (header, body) = raw.split_once("\r\n\r\n").unwrap_or((&*raw, ""));
+        let mut lines = header.lines().skip_while(|line| !line.starts_with("Subject:"));
+        let first = lines.next();
+        let subject = first.into_iter().chain(lines.take_while(|line| line.starts_with([' ', '\t'])));
+        let (text, html) = body.split_once("Content-Type: text/html").unwrap_or((body, ""));
+        Self {
+            subject: subject.map(|line| line.matches(CODE).count()).sum(),
+            text: text.matches(CODE).count(),
+            html: html.matches(CODE).count(),
+        }
+    }
+}
+
+/// The mail to somebody, from somebody: neither changes how the rest is encoded.
+fn compose(text: Rendered) -> Option<Mail> {
+    let from: Mailbox = "mfa@example.com".parse().ok()?;
+    let to = Recipient::of(&Address::new("eve@example.com").ok()?).ok()?;
+    Mail::new(&from, &to, text, Timestamp::from_unix_seconds(0), "check").ok()
+}
+
+/// The words that a reader sees, as spam filters count them.
+fn words_of_html(html: &str) -> Vec<&str> {
+    let body = html.find("<body").map_or(html, |at| &html[at..]);
+    let texts = body.split('<').filter_map(|piece| Some(piece.split_once('>')?.1));
+    texts.flat_map(str::split_whitespace).collect()
+}
+
+/// Whether there is something to follow, to fetch, to run or to fill in. It finds mistakes: templates are an operator's,
+/// who attacks nobody.
+fn is_active(html: &str) -> bool {
+    let html = html.to_ascii_lowercase();
+    let mut tags = html.split('<').skip(1).map(|piece| piece.split('>').next().unwrap_or(piece));
+    FETCHED.iter().any(|text| html.contains(text))
+        || tags.any(|tag| {
+            let end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
+            let (name, attributes) = tag.split_at(end);
+            ACTIVE.contains(&name) || has_handler(attributes)
+        })
+}
+
+/// Whether one of the attributes is a handler of events, such as `onclick`.
+fn has_handler(attributes: &str) -> bool {
+    attributes.match_indices("on").any(|(at, on)| {
+        let begins = |c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'' | '/');
+        let name = &attributes[at + on.len()..];
+        let value = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        attributes[..at].ends_with(begins) && value.len() < name.len() && value.trim_start().starts_with('=')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::composer::Composer;
+
+    /// What is said of those files beside ours, for a service of that name.
+    fn told(service: &str, files: &[(&str, &str)]) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let templates = Templates::read(folder.path()).map_err(|error| error.to_string())?;
+        let service = Some(service.to_owned());
+        let composer = Composer::new("mfa@example.com", service, "en".to_owned(), Some(templates));
+        composer.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Phones and mail programs look for it in what they show, and people for it in what was sent.
+    #[test]
+    fn no_encoding_hides_or_divides_a_code_of_ten_digits() {
+        let rest = " word".repeat(20);
+        // 75 bytes to a line of quoted-printable, and these are 66 before the code.
+        let divided = format!("<p>{}ab {{{{ code }}}}{rest}</p>", "word ".repeat(12));
+        let twice = format!("<p>{{{{ code }}}}</p>\n{divided}");
+        let whole = format!("<p>{}ab</p>\n<p>{{{{ code }}}}{rest}</p>", "word ".repeat(12));
+        for (name, text, wrong) in [
+            ("code.en.html", &*divided, Some("code.en.html: the code is divided where the mail is encoded")),
+            ("code.en.html", &*whole, None),
+            ("code.en.html", &*twice, Some("code.en.html: the code is divided")),
+            (
+                "code.de.subject",
+                "Käsehaus:{{ code }}",
+                Some("code.de.subject: the code must stand in it as one word"),
+            ),
+            ("code.de.subject", "Käsehaus: {{ code }}", None),
+            ("code.en.subject", "{{ service }}:{{ code }}", None),
+        ] {
+            let told = told("Example", &[(name, text)]).err().unwrap_or_default();
+            assert!(wrong.map_or(told.is_empty(), |wrong| told.starts_with(wrong)), "{name} {text}: {told}");
+        }
+    }
+
+    /// lettre by itself takes base64 where most letters are beyond ASCII.
+    #[test]
+    fn a_language_in_another_script_keeps_its_code_readable() {
+        let files = [
+            ("code.ru.subject", "{{ code }} — ваш код"),
+            (
+                "code.ru.txt",
+                "Ваш код для входа в {{ service }}:\n\n{{ code }}\n\nОн действует {{ minutes }} мин.\n",
+            ),
+            (
+                "code.ru.html",
+                "<p>Ваш код для входа в {{ service }}:</p>\n<p>{{ code }}</p>\n<p>Он действует {{ minutes }} мин.</p>",
+            ),
+        ];
+        assert_eq!(told("Пример", &files), Ok(()));
+    }
+
+    #[test]
+    fn the_real_name_of_the_service_counts() {
+        let subject = [("code.en.subject", "{{ service }} {{ code }}")];
+        assert_eq!(told(&"x".repeat(67), &subject), Ok(()));
+        let wrong = told(&"x".repeat(68), &subject).unwrap_err();
+        assert!(wrong.starts_with("code.en.subject: one line of at most 78 characters"), "{wrong}");
+        assert_eq!(told("Käsehaus", &subject), Ok(()));
+        let wrong = told("Käsehaus", &[("code.en.subject", "{{ service }}:{{ code }}")]).unwrap_err();
+        assert!(wrong.starts_with("code.en.subject: the code must stand in it as one word"), "{wrong}");
+        // Ours stand any name that the configuration takes.
+        for service in ["x".repeat(256), "ä ".repeat(85), "A & B <c> \"d\" // e".to_owned()] {
+            assert_eq!(told(&service, &[]), Ok(()), "{service}");
+        }
+    }
+
+    #[test]
+    fn the_code_stands_where_lists_of_mails_show_it() {
+        let subject = ("code.en.subject", "Your code");
+        let wrong = told("Example", &[subject]).unwrap_err();
+        assert!(
+            wrong.starts_with("code.en.txt: the code must stand in the subject or in the first line"),
+            "{wrong}"
+        );
+        let rest = "word ".repeat(40);
+        let text = format!("{{{{ code }}}}\n\n{rest}");
+        assert_eq!(told("Example", &[subject, ("code.en.txt", &text)]), Ok(()));
+    }
+
+    #[test]
+    fn nothing_in_a_mail_is_followed_fetched_or_run() {
+        for active in [
+            "<a href='x'>here</a>",
+            "<A\nHREF=x>here</A>",
+            "<link rel=stylesheet href=x>",
+            "<meta http-equiv='refresh' content='0'>",
+            "<object data=x></object>",
+            "<svg/onload=x>",
+            "<img alt=x>",
+            "<script>x</script>",
+            "<p onclick='x'>here</p>",
+            "<p class=\"x\"onmouseover = x>here</p>",
+            "<p style='background: url(x)'>here</p>",
+            "<style>@import 'x'</style>",
+            "Go to https://example.com",
+            "<body background='//example.com/x'>",
+        ] {
+            assert!(is_active(active), "{active}");
+        }
+        for still in [
+            "<!DOCTYPE html><html lang=en><head><meta charset='utf-8'><title>x</title></head><body style='color: #000'>",
+            "<p style='font: 1em x'>On one = two, <b>on</b> / once</p><br/><address>x</address>",
+            "<table content=on><tr><td align='center'>x</td></tr></table>",
+        ] {
+            assert!(!is_active(still), "{still}");
+        }
+    }
+}
