@@ -68,7 +68,7 @@ fn server(data: &Path, database: &Database, url: &str) -> Server {
     let quotas = ["MFA_THROTTLE_RECIPIENT", "MFA_THROTTLE_MESSAGE", "MFA_THROTTLE_TENANT_MESSAGES"];
     let mut options =
         ServerOptions::new([("MFA_LOG", "warn"), ("MFA_STORE", &database.url), ("MFA_EMAIL_URL", url)])
-            .and([("MFA_EMAIL_FROM", "Example <mfa@example.com>")]);
+            .and([("MFA_EMAIL_FROM", "Example <mfa@example.com>"), ("MFA_EMAIL_CONNECTIONS", "16")]);
     options.environment.extend(quotas.map(|quota| (quota.to_owned(), "1000000/10m".to_owned())));
     Server::in_folder(binary!(), data, &database.api_key, options)
 }

@@ -21,7 +21,8 @@ pub(crate) const FIND_MESSAGE: &str = concat!(
 /// that another transaction works on are left to it, so this waits for nobody, and of any number of callers one gets a
 /// message. A row that is locked stays where it is; one that somebody changed just before is not where this statement can
 /// see it, and is left to the next.
-pub(crate) const CLAIM_MESSAGES: &str = "
+pub(crate) const CLAIM_MESSAGES: &str = concat!(
+    "
     WITH forgotten AS (
         DELETE FROM mfa.messages WHERE ctid = ANY (ARRAY (
             SELECT ctid FROM mfa.messages WHERE state <> 'queued' AND expires_at <= $4
@@ -36,13 +37,23 @@ pub(crate) const CLAIM_MESSAGES: &str = "
         ORDER BY due_at DESC LIMIT $3
         FOR UPDATE SKIP LOCKED
     ))
-    RETURNING tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content";
+    AND (SELECT set_config('synchronous_commit', 'on', true)) = 'on' AND ",
+    by_itself!(),
+    "
+    RETURNING tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content"
+);
 
 /// What is compared is compared again with the newest row, if another transaction was waited for.
-pub(crate) const SWAP_MESSAGE: &str = "
+pub(crate) const SWAP_MESSAGE: &str = concat!(
+    "
     UPDATE mfa.messages
     SET version = version + 1, state = $4, due_at = $5, tries = $6, last_failure = $7, key = $8, content = $9
-    WHERE tenant_id = $1 AND id = $2 AND version = $3";
+    WHERE tenant_id = $1 AND id = $2 AND version = $3
+      AND (SELECT set_config('synchronous_commit', 'on', true)) = 'on' AND ",
+    by_itself!(),
+    "
+    RETURNING version"
+);
 
 /// A message, not yet looked at.
 #[derive(sqlx_macros::FromRow)]
@@ -63,15 +74,14 @@ struct MessageRow {
 #[async_trait]
 impl Outbox for PostgresStore {
     async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Claimed, StoreError> {
-        let claim = sqlx::query_as(CLAIM_MESSAGES)
-            .bind(millis(now))
-            .bind(millis(until))
-            .bind(i64::from(limit))
-            .bind(MessageColumns::forgotten_at(now));
-        let rows = self.connections.transact(|on| {
-            Box::pin(async move { claim.fetch_all(on).await.map_err(PostgresError::from_driver) })
-        });
-        let rows: Vec<MessageRow> = rows.await?;
+        let claim = || {
+            sqlx::query_as(CLAIM_MESSAGES)
+                .bind(millis(now))
+                .bind(millis(until))
+                .bind(i64::from(limit))
+                .bind(MessageColumns::forgotten_at(now))
+        };
+        let rows: Vec<MessageRow> = self.connections.once(claim).await?;
         Ok(MessageColumns::claimed(rows.into_iter().map(MessageColumns::from)))
     }
 
@@ -95,21 +105,20 @@ impl Outbox for PostgresStore {
         // No message has a version beyond.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
         let next = SendingColumns::of(next);
-        let swap = sqlx::query(SWAP_MESSAGE)
-            .bind(tenant.as_str().to_owned())
-            .bind(id.to_string())
-            .bind(expected)
-            .bind(next.state)
-            .bind(next.due_at)
-            .bind(next.tries)
-            .bind(next.last_failure)
-            .bind(next.key)
-            .bind(next.content);
-        let swapped = self.connections.transact(|on| {
-            Box::pin(async move { swap.execute(on).await.map_err(PostgresError::from_driver) })
-        });
-        let swapped = swapped.await?.rows_affected();
-        Ok(if swapped == 1 { Commit::Won } else { Commit::Conflict })
+        let swap = || {
+            sqlx::query_as(SWAP_MESSAGE)
+                .bind(tenant.as_str())
+                .bind(id.to_string())
+                .bind(expected)
+                .bind(next.state.as_str())
+                .bind(next.due_at)
+                .bind(next.tries)
+                .bind(next.last_failure.as_deref())
+                .bind(next.key.as_deref())
+                .bind(next.content.as_deref())
+        };
+        let swapped: Vec<(i64,)> = self.connections.once(swap).await?;
+        Ok(if swapped.is_empty() { Commit::Conflict } else { Commit::Won })
     }
 }
 
