@@ -76,7 +76,7 @@ pub enum EventKind {
     /// A code was made, and is queued for an address of the user.
     CodeSent,
     /// A code that somebody may wait for was given up. Its `reason` says why: `refused` for good, `not_sent` up to the last
-    /// try, `expired` or `over` before one; or `unknown`, if it may have arrived by a try whose end is not known.
+    /// try, `expired` or `over` before one; or `unknown`, if it may have arrived by a try whose end is not known (unless one before it is known to have failed).
     CodeNotSent,
     /// A code was accepted.
     Verified,

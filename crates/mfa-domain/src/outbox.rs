@@ -155,7 +155,7 @@ impl Sending {
 
     /// How it failed, all its tries together, once the one that it is claimed for has ended like that: a message that may
     /// have arrived is never again told to be one that did not. Nor is one that was claimed before by somebody who never
-    /// said what became of it.
+    /// said what became of it. Only a try that dies with its server after one that failed counts as failed like that.
     fn failure<'a>(&self, how: &'a str) -> &'a str {
         let before = self.last_failure.as_deref();
         let may_have_arrived = self.tries > 1 && before.is_none_or(|before| before == UNKNOWN);

@@ -80,7 +80,7 @@ impl Composer {
     ) -> Result<(Recipient, Rendered), SenderError> {
         let to = Recipient::of(to).map_err(SenderError::refused)?;
         // Rounded down, so that no mail promises more than there is.
-        let minutes = (expires_at.since(now).as_secs() / 60).max(1);
+        let minutes = expires_at.since(now).as_secs() / 60;
         let values = Values { code, minutes, purpose: name(purpose), service: &self.service };
         let rendered = self.templates.render(&self.language, values).map_err(SenderError::not_sent)?;
         Ok((to, rendered))
@@ -120,12 +120,13 @@ mod tests {
         let now = Timestamp::from_unix_seconds(1_800_000_000);
         let to = Address::new("eve@example.com").unwrap();
         for (language, left, told) in [
-            ("en", 0, "for one minute."),
-            ("en", 59, "for one minute."),
-            ("en", 61, "for one minute."),
+            ("en", 0, "for less than a minute."),
+            ("en", 59, "for less than a minute."),
+            ("en", 60, "for one minute."),
             ("en", 119, "for one minute."),
             ("en", 120, "for 2 minutes."),
             ("en", 600, "for 10 minutes."),
+            ("de", 59, "Er gilt einmal und weniger als eine Minute lang."),
             ("de", 61, "Er gilt einmal und eine Minute lang."),
             ("de", 179, "Er gilt einmal und 2 Minuten lang."),
         ] {

@@ -227,7 +227,8 @@ impl NotTaken {
         }
     }
 
-    fn is_final(&self) -> bool {
+    /// Whether the server refused this mail, and would again.
+    pub(crate) fn is_final(&self) -> bool {
         let is_about_this_mail = matches!(self.stage, Stage::To | Stage::Data | Stage::Message);
         is_about_this_mail && self.reply.is_some_and(|reply| (500..600).contains(&reply))
     }

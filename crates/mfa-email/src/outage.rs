@@ -1,4 +1,4 @@
-//! What the log tells of a mail server that takes no mail.
+//! What the log tells of a mail server that takes no mail, or only some.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,8 +7,11 @@ use tokio::time::Instant;
 
 use crate::connection::NotTaken;
 
-/// Tells of the first failure, then once a minute of how many there were since, and once that mails are taken again. A
-/// line for each mail would be thousands a minute, all of the same.
+/// Logs the first failure, then once a minute how many there were since, and once that mails are taken again. A line
+/// for each try would be thousands a minute, all of the same.
+///
+/// The minute goes on when mails are taken again. An outage that begins within a minute of the last failure logged is
+/// logged with its first failure after that minute, and not at all if it ends before.
 #[derive(Default)]
 pub(crate) struct Outage(Mutex<State>);
 
@@ -27,10 +30,13 @@ struct State {
 const EVERY: Duration = Duration::from_mins(1);
 
 impl Outage {
-    /// The server is the reason that a mail was not taken.
+    /// A mail was not taken, and may be later.
     pub(crate) fn failed(&self, not_taken: &NotTaken) {
-        if let Some(failures) = self.state(|state| state.failed(Instant::now())) {
+        let Some(failures) = self.state(|state| state.failed(Instant::now())) else { return };
+        if not_taken.is_about_the_server() {
             tracing::error!(failures, "no mail is sent: {not_taken}");
+        } else {
+            tracing::warn!(failures, "a mail was not taken: {not_taken}");
         }
     }
 

@@ -92,9 +92,9 @@ async fn work(smtp: Arc<Smtp>, queue: Arc<Mutex<mpsc::Receiver<Job>>>, outage: A
 
 fn tell(not_taken: &NotTaken, outage: &Outage) {
     metrics::counter!("mfa_email_failures_total", "step" => not_taken.step()).increment(1);
-    if not_taken.is_about_the_server() {
-        outage.failed(not_taken);
+    if not_taken.is_final() {
+        tracing::warn!("a mail was refused: {not_taken}");
     } else {
-        tracing::warn!("a mail was not taken: {not_taken}");
+        outage.failed(not_taken);
     }
 }

@@ -75,7 +75,7 @@ pub enum InvalidTemplates {
         /// Which.
         file: String,
         /// Why.
-        reason: &'static str,
+        reason: String,
     },
 }
 
@@ -107,7 +107,8 @@ impl Templates {
 
     /// Those of a folder, and those of this crate for what it lacks. A file there is called `code.LANGUAGE.PART`, with a
     /// language such as `fr` or `pt-BR`, and the part `subject`, `txt` or `html`. It may use `code`, `minutes` (how
-    /// long the code is good: 1 or more), `service` (the name that mails come from) and `purpose` (`verify`, `enrol`).
+    /// long the code is good, rounded down: 0 or more), `service` (the name that mails come from) and `purpose`
+    /// (`verify`, `enrol`).
     ///
     /// # Errors
     /// [`InvalidTemplates`] names the file that cannot be used.

@@ -101,7 +101,7 @@ async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Rec
 
 /// What became of a message is told where it is sent, unless that panicked.
 fn tell(ended: &Result<(), JoinError>) {
-    if ended.is_err() {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
         count("panicked");
         error!("what sends a message panicked; the message comes again when its claim ends");
     }

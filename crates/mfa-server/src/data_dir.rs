@@ -180,7 +180,7 @@ pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<Zeroizing<
             .into())
         }
         Ok((text, mode)) => {
-            if mode & 0o007 != 0 {
+            if mode & 0o004 != 0 {
                 warn!(file = %path.display(), "the {what} can be read by every user of this machine");
             }
             Ok(Some(text))

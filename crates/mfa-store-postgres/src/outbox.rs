@@ -49,7 +49,7 @@ pub(crate) const SWAP_MESSAGE: &str = concat!(
     UPDATE mfa.messages
     SET version = version + 1, state = $4, due_at = $5, tries = $6, last_failure = $7, key = $8, content = $9
     WHERE tenant_id = $1 AND id = $2 AND version = $3
-      AND (SELECT set_config('synchronous_commit', 'on', true)) = 'on' AND ",
+      AND (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $10, true)) <> '' AND ",
     by_itself!(),
     "
     RETURNING version"
@@ -105,6 +105,7 @@ impl Outbox for PostgresStore {
         // No message has a version beyond.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
         let next = SendingColumns::of(next);
+        let lock_timeout = self.connections.limits.lock.as_millis().to_string();
         let swap = || {
             sqlx::query_as(SWAP_MESSAGE)
                 .bind(tenant.as_str())
@@ -116,6 +117,7 @@ impl Outbox for PostgresStore {
                 .bind(next.last_failure.as_deref())
                 .bind(next.key.as_deref())
                 .bind(next.content.as_deref())
+                .bind(lock_timeout.as_str())
         };
         let swapped: Vec<(i64,)> = self.connections.once(swap).await?;
         Ok(if swapped.is_empty() { Commit::Conflict } else { Commit::Won })

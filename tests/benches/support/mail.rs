@@ -8,8 +8,6 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-use super::drive::on_a_thread;
-
 /// Who waits for the next code to an address.
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<String>>>>;
 
@@ -37,7 +35,7 @@ impl MailSink {
         let (port, ready) = oneshot::channel();
         let given = Arc::clone(&waiting);
         let (condition, condition_now) = watch::channel(Condition::Well);
-        tokio::spawn(on_a_thread(move || async move {
+        let take = async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             port.send(listener.local_addr().expect("an address").port()).expect("somebody who waits");
             while let Ok((stream, _)) = listener.accept().await {
@@ -45,7 +43,12 @@ impl MailSink {
                     tokio::spawn(serve(stream, Arc::clone(&given), condition_now.clone()));
                 }
             }
-        }));
+        };
+        // Not one of the runtime's, which would wait for its end.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(take);
+        });
         Self { port: ready.await.expect("a port"), waiting, condition }
     }
 

@@ -72,7 +72,7 @@ impl Mfa {
     /// Sends a message that was claimed, and keeps what became of it: sent, to be tried again, or given up, of which the
     /// trail of the account tells as `actor`'s doing. One whose code answers nothing any more, since its challenge is over
     /// or its factor is gone or another code took its place, is not sent. The trail tells nothing of a code that nobody
-    /// waits for: its challenge was answered or cancelled, or its factor is gone. It takes as long as the sender takes.
+    /// waits for: its challenge was answered, cancelled or guessed at too often, or its factor is gone. It takes as long as the sender takes.
     ///
     /// # Errors
     /// [`Undecided`] if a port other than the sender failed. Then it stays claimed, and comes again later; it may have
@@ -166,9 +166,14 @@ impl Mfa {
 
     /// Whether the challenge of a message was answered, cancelled or guessed at too often. One that is lost was not, as far
     /// as is known, and nor was one that has only expired.
-    async fn is_ended(&self, message: &Message) -> Result<bool, Undecided> {
-        let read = self.ports.challenges.get(&challenge_of(message)).await?;
-        Ok(read.is_some_and(|read| read.value.progress.state == ChallengeState::Over))
+    async fn is_ended(&self, message: &Message) -> bool {
+        match self.ports.challenges.get(&challenge_of(message)).await {
+            Ok(read) => read.is_some_and(|read| read.value.progress.state == ChallengeState::Over),
+            Err(error) => {
+                tracing::warn!(%error, "whether somebody waits for a message that is given up is not known");
+                false
+            }
+        }
     }
 
     async fn open_message(&self, message: &Message) -> Result<OpenContent, Undecided> {
@@ -214,7 +219,7 @@ impl Mfa {
             }
             let is_gone =
                 body.map_or(account.factors.is_empty(), |body| account.factor(body.factor).is_none());
-            if is_gone || self.is_ended(message).await? {
+            if is_gone || self.is_ended(message).await {
                 return self.keep(message, version, &failed, Delivered::Failed).await;
             }
             let delta = account.give_up_code(context, message, &failed, of);
