@@ -181,15 +181,26 @@ async fn torn_and_stale_reads_and_late_events_are_found() {
         [store.clone(), store]
     };
     for wrong in [ReadsAreTorn, ReadsWithoutBackupCodesAreTorn] {
-        let violation = race::reads_are_whole_and_fresh(&stores(wrong)).await.unwrap_err();
+        let violation = found(async || race::reads_are_whole_and_fresh(&stores(wrong)).await).await;
         assert!(violation.to_string().contains("parts of different versions"), "{violation}");
     }
     for wrong in [ReadsAreStale, ReadsWithoutBackupCodesAreStale] {
-        let violation = race::reads_are_whole_and_fresh(&stores(wrong)).await.unwrap_err();
+        let violation = found(async || race::reads_are_whole_and_fresh(&stores(wrong)).await).await;
         assert!(violation.to_string().contains("was read after version"), "{violation}");
     }
-    let violation = race::no_event_appears_behind_a_page(&stores(EventsAppearLate)).await.unwrap_err();
+    let violation =
+        found(async || race::no_event_appears_behind_a_page(&stores(EventsAppearLate)).await).await;
     assert!(violation.to_string().contains("who pages along saw"), "{violation}");
+}
+
+/// What is found in one of a few races: not every one meets what is wrong.
+async fn found(race: impl AsyncFn() -> Result<(), Violation>) -> Violation {
+    for _ in 0..10 {
+        if let Err(violation) = race().await {
+            return violation;
+        }
+    }
+    panic!("nothing is found");
 }
 
 #[derive(Debug)]
