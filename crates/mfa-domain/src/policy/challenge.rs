@@ -30,7 +30,7 @@ pub trait ChallengePolicy: Debug + Send + Sync + 'static {
     fn max_resends(&self) -> u32;
 }
 
-/// Codes of eight digits, good for ten minutes, five wrong ones, and three more of them. These are within the limits of
+/// Codes of eight digits, good for ten minutes; at most five wrong answers and three resends. These are within the limits of
 /// NIST SP 800-63B-4, 3.1.3.2 for secrets that are sent (at least six digits, at most ten minutes); e-mail itself is no
 /// authenticator there (3.1.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct StandardChallenges {
     pub lifetime: Duration,
     /// How many wrong codes end a challenge. Default 5; 1 to 10.
     pub max_failures: u32,
-    /// How many more codes may be asked for. Default 3; 0 to 10.
+    /// How many times another code may be asked for, for one challenge. Default 3; 0 to 10.
     pub max_resends: u32,
 }
 
