@@ -25,6 +25,7 @@ mod enrol;
 mod enrol_address;
 mod latest_commit;
 mod manage;
+mod recipient;
 mod resend;
 mod secrets;
 mod status;
@@ -32,10 +33,11 @@ mod verify;
 
 pub use backup_codes::PlainBackupCodes;
 pub use call::{Call, Earlier, Keep, Reply};
-pub use challenges::{BegunChallenge, ChallengeStatus};
+pub use challenges::{AnswerTo, BegunChallenge, ChallengeStatus, FoundChallenge};
 pub use deliver::Delivered;
 pub use enrol::{Confirmation, Enrolment, EnrolmentWarning, NewFactor};
 pub use enrol_address::{AddressEnrolment, NewAddress};
+pub use recipient::{Recipient, SendTo};
 pub use status::Status;
 
 /// How often a change is tried anew when somebody else's came first.
@@ -170,7 +172,18 @@ impl Mfa {
         let (version, now) = (Version::default(), Timestamp::default());
         let id = call.keep.as_ref().map(|keep| keep.call);
         let actor = call.actor;
-        Transaction { mfa: self, key, actor, call: id, version, now, unchanged: None, tries: 0, _turn: turn }
+        Transaction {
+            mfa: self,
+            key,
+            actor,
+            call: id,
+            read: None,
+            version,
+            now,
+            unchanged: None,
+            tries: 0,
+            _turn: turn,
+        }
     }
 }
 
@@ -181,6 +194,9 @@ struct Transaction<'a> {
     actor: &'a Actor,
     /// Which call it is, if its answer is to be kept.
     call: Option<CallId>,
+    /// The account, if it was read without its backup codes before the change began. A commit to it wins only if it is
+    /// still so.
+    read: Option<Versioned<Account>>,
     /// At which the account was read last.
     version: Version,
     /// When that was.
@@ -192,6 +208,11 @@ struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
+    /// First tries the account as it was read before.
+    fn with(self, read: Versioned<Account>) -> Self {
+        Self { read: Some(read), ..self }
+    }
+
     /// Reads the account, unless it was tried too often.
     async fn load(&mut self) -> Result<(Account, Context<'a>), Undecided> {
         self.read(true).await
@@ -214,10 +235,10 @@ impl<'a> Transaction<'a> {
         self.tries += 1;
         let Self { mfa, key, actor, .. } = *self;
         let accounts = &mfa.ports.accounts;
-        let Versioned { value: account, version } = if backup_codes {
-            accounts.load(key).await?
-        } else {
-            accounts.load_without_backup_codes(key).await?
+        let Versioned { value: account, version } = match self.read.take() {
+            Some(read) if !backup_codes => read,
+            _ if backup_codes => accounts.load(key).await?,
+            _ => accounts.load_without_backup_codes(key).await?,
         };
         self.version = version;
         self.now = mfa.ports.clock.now();

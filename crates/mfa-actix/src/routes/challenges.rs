@@ -5,10 +5,9 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use mfa_domain::mfa::{BegunChallenge, ChallengeStatus};
+use mfa_domain::mfa::{BegunChallenge, ChallengeStatus, FoundChallenge, SendTo};
 use mfa_domain::{
-    AccountKey, Actor, ChallengeId, ChallengeState, FactorId, FactorKind, Purpose, SentCode, TenantId,
-    UserId, Verdict,
+    Actor, ChallengeId, ChallengeState, FactorKind, Purpose, SentCode, TenantId, UserId, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -137,9 +136,9 @@ pub(crate) async fn begin(
     if request.purpose.as_deref().is_some_and(|purpose| purpose != "verify") {
         return Err(Problem::invalid("purpose", "must be verify"));
     }
-    let named = match (&request.factor, &request.kind) {
-        (Some(id), None) => Some(named_factor(id)?),
-        (None, Some(kind)) if FactorKind::from_name(kind) == FactorKind::Email => None,
+    let to = match (&request.factor, &request.kind) {
+        (Some(id), None) => SendTo::from(named_factor(id)?),
+        (None, Some(kind)) if FactorKind::from_name(kind) == FactorKind::Email => FactorKind::Email.into(),
         (None, Some(_)) => return Err(Problem::invalid("kind", "must be email")),
         (None, None) => return Err(Problem::invalid("factor", "is missing; or kind in its place")),
         (Some(_), Some(_)) => return Err(Problem::invalid("kind", "belongs in the place of factor")),
@@ -148,14 +147,11 @@ pub(crate) async fn begin(
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::CREATED);
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
-            let factor = match named {
-                Some(factor) => factor,
-                None => email_factor(&state, &key).await?,
-            };
-            let recipient = state.mfa.recipient(&key, &actor, factor, Purpose::Verify).await?;
+            let recipient = state.mfa.recipient(&key, &actor, to, Purpose::Verify).await?;
             let recipient = accepted(&state, recipient)?;
-            state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
-            accepted(&state, state.mfa.begin_challenge(&key, call, factor).await?).map(Verdict::Accepted)
+            let charged = recipient.throttle_key();
+            state.throttling.charge_message(state.clock.now(), &key, charged, unthrottled).await?;
+            accepted(&state, state.mfa.begin_challenge(&key, call, recipient).await?).map(Verdict::Accepted)
         })
         .await
 }
@@ -227,11 +223,12 @@ pub(crate) async fn verify(
 ) -> Result<Json<VerifiedAnswer>, Problem> {
     let code = SentCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
     let actor = caller.actor();
-    let account = charged(&state, &caller.tenant, &actor, id).await?;
-    match state.mfa.answer_challenge(&caller.tenant, &actor, id, &code).await? {
+    let found = charged(&state, &caller.tenant, &actor, id).await?;
+    let user = found.owner().user.clone();
+    match state.mfa.answer_challenge(&caller.tenant, &actor, found, &code).await? {
         Verdict::Accepted(verified) => {
             count("verified");
-            Ok(Json(VerifiedAnswer::new(&account.user, &verified)))
+            Ok(Json(VerifiedAnswer::new(&user, &verified)))
         }
         Verdict::Rejected(rejection) => {
             let problem = Problem::rejection(rejection, state.clock.now());
@@ -264,12 +261,12 @@ pub(crate) async fn resend(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let actor = caller.actor();
-    let key = charged(&state, &caller.tenant, &actor, id).await?;
+    let key = charged(&state, &caller.tenant, &actor, id).await?.owner().clone();
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::ACCEPTED);
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
             let recipient = state.mfa.resend_recipient(&caller.tenant, &actor, id).await?;
-            let recipient = accepted(&state, recipient)?;
+            let recipient = accepted(&state, recipient)?.throttle_key();
             state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
             accepted(&state, state.mfa.resend_challenge(&caller.tenant, call, id).await?)
                 .map(Verdict::Accepted)
@@ -300,15 +297,6 @@ pub(crate) async fn cancel(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The first active address.
-async fn email_factor(state: &State, key: &AccountKey) -> Result<FactorId, Problem> {
-    let status = state.mfa.status(key).await?;
-    let mut active = status.factors.iter().filter(|factor| factor.is_active());
-    let found = active.find(|factor| factor.kind() == FactorKind::Email);
-    let none = if status.enrolled { ProblemCode::NotFound } else { ProblemCode::NotEnrolled };
-    found.map(|factor| factor.id).ok_or_else(|| none.into())
-}
-
 async fn find(
     state: &State,
     tenant: &TenantId,
@@ -318,16 +306,16 @@ async fn find(
     accepted(state, state.mfa.challenge(tenant, actor, id).await?)
 }
 
-/// Whose challenge it is: what their calls are charged to, as soon as that is known.
+/// The challenge, once its owner was charged for the call.
 async fn charged(
     state: &State,
     tenant: &TenantId,
     actor: &Actor,
     id: ChallengeId,
-) -> Result<AccountKey, Problem> {
-    let key = accepted(state, state.mfa.challenge_owner(tenant, actor, id).await?)?;
-    state.throttling.charge_user(state.clock.now(), &key).await?;
-    Ok(key)
+) -> Result<FoundChallenge, Problem> {
+    let found = accepted(state, state.mfa.find_challenge(tenant, actor, id).await?)?;
+    state.throttling.charge_user(state.clock.now(), found.owner()).await?;
+    Ok(found)
 }
 
 /// What was accepted; what was not is a problem.

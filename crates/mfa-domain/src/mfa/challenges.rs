@@ -1,12 +1,14 @@
 //! Factors with a first step: a code is queued, and comes back.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
-use super::{Call, MAX_TRIES, Mfa, Undecided};
+use super::{Call, MAX_TRIES, Mfa, Recipient, SendTo, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, FactorState, Finding, Verdict};
 use crate::challenge::{CodeDigest, KeptCode, OpenChallenge, Step};
 use crate::outbox::Content;
-use crate::ports::{Commit, EntropyError, Outbox, StoreError, ThrottleKey, VaultError};
+use crate::ports::{Commit, EntropyError, Outbox, StoreError, VaultError};
 use crate::sealed::SealContext;
 use crate::{
     AccountKey, Actor, Address, Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState,
@@ -44,6 +46,25 @@ pub struct BegunChallenge {
     pub destination: String,
 }
 
+/// A challenge as [`Mfa::find_challenge`] read it.
+pub struct FoundChallenge {
+    owner: AccountKey,
+    factor: FactorId,
+    read: Versioned<Challenge>,
+}
+
+/// Which challenge an answer is for.
+///
+/// [`Mfa::answer_challenge`] takes a [`ChallengeId`] as well; a [`FoundChallenge`] spares it reading the challenge again.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnswerTo {
+    /// The one of that id.
+    Challenge(ChallengeId),
+    /// What [`Mfa::find_challenge`] found.
+    Found(Box<FoundChallenge>),
+}
+
 /// A challenge that is kept, and the message with its code, which is not queued yet.
 pub(super) struct Outgoing {
     challenge: Challenge,
@@ -64,32 +85,11 @@ pub(super) struct Asked<'a> {
 }
 
 impl Mfa {
-    /// What a code for that factor is charged to besides its user: the address. Ask before each one, so that what is not
-    /// sent is not charged.
-    ///
-    /// # Errors
-    /// [`Undecided`] if a port failed.
-    pub async fn recipient(
-        &self,
-        key: &AccountKey,
-        actor: &Actor,
-        factor: FactorId,
-        purpose: Purpose,
-    ) -> Result<Verdict<ThrottleKey>, Undecided> {
-        let account = self.ports.accounts.load_without_backup_codes(key).await?.value;
-        let context = Context { key, actor, now: self.ports.clock.now(), policies: &self.policies };
-        let factor = match account.admit_challenge(context, factor, purpose) {
-            Ok(factor) => factor,
-            Err(rejection) => return Ok(Verdict::Rejected(rejection)),
-        };
-        let address = self.address_of(key, factor).await?;
-        Ok(Verdict::Accepted(ThrottleKey::recipient(&key.tenant, &address)))
-    }
-
     /// Queues a code for the address of an active factor. [`answer_challenge`](Self::answer_challenge) takes it, once,
     /// from the same caller. It is sent by whoever [claims](Self::claim_messages) it.
     ///
-    /// Each costs a message and some room for an hour: charge a [`Throttle`](crate::ports::Throttle) first.
+    /// Each costs a message and some room for an hour: charge a [`Throttle`](crate::ports::Throttle) first, as
+    /// [`recipient`](Self::recipient) says.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed. Then a code may be sent that answers nothing.
@@ -97,11 +97,18 @@ impl Mfa {
         &self,
         key: &AccountKey,
         call: impl Into<Call<'_, Verdict<BegunChallenge>>>,
-        factor: FactorId,
+        to: impl Into<SendTo>,
     ) -> Result<Verdict<BegunChallenge>, Undecided> {
         self.outbox()?;
-        let (call, mut made) = (call.into(), None);
-        let mut change = self.begin(key, &call).await;
+        let call = call.into();
+        let Recipient { factor, address, read, .. } =
+            match self.recipient(key, call.actor, to, Purpose::Verify).await? {
+                Verdict::Accepted(to) if to.account == *key => to,
+                Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownFactor)),
+                Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+            };
+        let mut made = None;
+        let mut change = self.begin(key, &call).await.with(read);
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
             let factor = match account.admit_challenge(context, factor, Purpose::Verify) {
@@ -111,8 +118,8 @@ impl Mfa {
             let outgoing = if let Some(outgoing) = &made {
                 outgoing
             } else {
-                let (id, to) = (self.fresh_challenge_id()?, self.address_of(key, factor).await?);
-                made.insert(self.put_challenge(context, id, factor, Purpose::Verify, &to).await?)
+                let id = self.fresh_challenge_id()?;
+                made.insert(self.put_challenge(context, id, factor, Purpose::Verify, &address).await?)
             };
             let delta = account.send_code(context, factor, Purpose::Verify, outgoing.message.clone());
             let answer = Verdict::Accepted(outgoing.begun(context.now));
@@ -122,19 +129,20 @@ impl Mfa {
         }
     }
 
-    /// Whose challenge it is. Ask before an answer to it is charged.
+    /// The challenge, if this caller began it in that tenant; any other is as unknown as one that never was. Charge an
+    /// answer to its [owner](FoundChallenge::owner), then [give it](Self::answer_challenge).
     ///
     /// # Errors
     /// [`Undecided`] if the store of challenges failed.
-    pub async fn challenge_owner(
+    pub async fn find_challenge(
         &self,
         tenant: &TenantId,
         actor: &Actor,
         id: ChallengeId,
-    ) -> Result<Verdict<AccountKey>, Undecided> {
-        Ok(match self.find_challenge(tenant, actor, id).await? {
+    ) -> Result<Verdict<FoundChallenge>, Undecided> {
+        Ok(match self.read_challenge(tenant, actor, id).await? {
             Verdict::Accepted(read) => match read.value.whose() {
-                Some((key, _)) => Verdict::Accepted(key),
+                Some((owner, factor)) => Verdict::Accepted(FoundChallenge { owner, factor, read }),
                 None => Verdict::Rejected(CodeRejection::UnknownChallenge),
             },
             Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
@@ -151,7 +159,7 @@ impl Mfa {
         actor: &Actor,
         id: ChallengeId,
     ) -> Result<Verdict<ChallengeStatus>, Undecided> {
-        let challenge = match self.find_challenge(tenant, actor, id).await? {
+        let challenge = match self.read_challenge(tenant, actor, id).await? {
             Verdict::Accepted(Versioned { value, .. }) => value,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
@@ -174,16 +182,19 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         actor: &Actor,
-        id: ChallengeId,
+        to: impl Into<AnswerTo>,
         code: &SentCode,
     ) -> Result<Verdict, Undecided> {
-        let read = match self.find_challenge(tenant, actor, id).await? {
-            Verdict::Accepted(read) => read,
+        let found = match to.into() {
+            AnswerTo::Challenge(id) => self.find_challenge(tenant, actor, id).await?,
+            AnswerTo::Found(found) => Verdict::Accepted(*found),
+        };
+        let FoundChallenge { owner: key, factor, read } = match found {
+            Verdict::Accepted(found) if found.is_of(tenant, actor) => found,
+            Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
-        let (Some((key, factor)), Purpose::Verify) = (read.value.whose(), read.value.purpose) else {
-            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
-        };
+        let id = read.value.id;
         let (mut read, mut found) = (Some(read), None);
         let mut change = self.begin(&key, &Call::<Verdict>::from(actor)).await;
         loop {
@@ -230,18 +241,15 @@ impl Mfa {
         Err(Undecided::Busy)
     }
 
-    /// The challenge, if this caller began it in that tenant. Any other is as unknown as one that never was.
-    pub(super) async fn find_challenge(
+    /// The challenge, if this caller began it in that tenant.
+    pub(super) async fn read_challenge(
         &self,
         tenant: &TenantId,
         actor: &Actor,
         id: ChallengeId,
     ) -> Result<Verdict<Versioned<Challenge>>, Undecided> {
         let found = self.ports.challenges.get(&id).await?;
-        let theirs = |Versioned { value, .. }: &Versioned<Challenge>| {
-            value.tenant == *tenant && value.caller == *actor.caller()
-        };
-        let found = found.filter(theirs);
+        let found = found.filter(|read| is_of(&read.value, tenant, actor));
         Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
     }
 
@@ -294,7 +302,7 @@ impl Mfa {
         id: ChallengeId,
         now: Timestamp,
     ) -> Result<Verdict<OpenChallenge>, Undecided> {
-        Ok(match self.find_challenge(tenant, actor, id).await? {
+        Ok(match self.read_challenge(tenant, actor, id).await? {
             Verdict::Accepted(read) => opened(read, now),
             Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
         })
@@ -389,25 +397,47 @@ impl Mfa {
         self.ports.entropy.fill(&mut random)?;
         Ok(ChallengeId::from_entropy(random))
     }
+}
 
-    /// The address that a factor's codes are sent to.
-    pub(super) async fn address_of(
-        &self,
-        account: &AccountKey,
-        factor: &Factor,
-    ) -> Result<Address, Undecided> {
-        let sealed = factor.sealed.as_ref();
-        let sealed = sealed.ok_or_else(|| StoreError::unreadable("the factor has no address"))?;
-        let context = SealContext::Factor { account, factor: factor.id, kind: &factor.kind() };
-        let bytes = self.ports.vault.open(sealed, &context).await?;
-        let text = std::str::from_utf8(&bytes).map_err(StoreError::unreadable)?;
-        Ok(Address::new(text).map_err(StoreError::unreadable)?)
-    }
+/// Whether that caller began the challenge in that tenant.
+fn is_of(challenge: &Challenge, tenant: &TenantId, actor: &Actor) -> bool {
+    challenge.tenant == *tenant && challenge.caller == *actor.caller()
 }
 
 /// A challenge that was read, if it is open.
 fn opened(read: Versioned<Challenge>, now: Timestamp) -> Verdict<OpenChallenge> {
     OpenChallenge::new(read, now).map_or(Verdict::Rejected(CodeRejection::ChallengeOver), Verdict::Accepted)
+}
+
+impl FoundChallenge {
+    /// Whose challenge it is.
+    #[must_use]
+    pub const fn owner(&self) -> &AccountKey {
+        &self.owner
+    }
+
+    /// Whether that caller may answer it, for a verification in that tenant.
+    fn is_of(&self, tenant: &TenantId, actor: &Actor) -> bool {
+        self.read.value.purpose == Purpose::Verify && is_of(&self.read.value, tenant, actor)
+    }
+}
+
+impl From<ChallengeId> for AnswerTo {
+    fn from(id: ChallengeId) -> Self {
+        Self::Challenge(id)
+    }
+}
+
+impl From<FoundChallenge> for AnswerTo {
+    fn from(found: FoundChallenge) -> Self {
+        Self::Found(Box::new(found))
+    }
+}
+
+impl fmt::Debug for FoundChallenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FoundChallenge").field("id", &self.read.value.id).finish_non_exhaustive()
+    }
 }
 
 impl Outgoing {

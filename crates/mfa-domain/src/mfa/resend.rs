@@ -1,9 +1,9 @@
 //! Another code for a challenge.
 
-use super::{BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Undecided};
+use super::{BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Recipient, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, Verdict};
 use crate::challenge::{KeptCode, OpenChallenge};
-use crate::ports::{StoreError, ThrottleKey, VaultError};
+use crate::ports::{StoreError, VaultError};
 use crate::{Actor, Challenge, ChallengeId, Message, MessageState, SentCode, TenantId, Timestamp};
 
 /// Another code, and the message with it, which is not queued yet.
@@ -34,7 +34,7 @@ impl Mfa {
         tenant: &TenantId,
         actor: &Actor,
         id: ChallengeId,
-    ) -> Result<Verdict<ThrottleKey>, Undecided> {
+    ) -> Result<Verdict<Recipient>, Undecided> {
         let open = match self.open_challenge(tenant, actor, id, self.ports.clock.now()).await? {
             Verdict::Accepted(open) => open,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
@@ -67,7 +67,7 @@ impl Mfa {
     ) -> Result<Verdict<BegunChallenge>, Undecided> {
         let call = call.into();
         let actor = call.actor;
-        let challenge = match self.find_challenge(tenant, actor, id).await? {
+        let challenge = match self.read_challenge(tenant, actor, id).await? {
             Verdict::Accepted(read) => read.value,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
