@@ -1,8 +1,8 @@
-//! Checkpoints: where the chain of every account ended at one time, signed.
+//! Checkpoints: the signed heads of all chains at one time.
 //!
-//! A checkpoint is JSON Lines: a header, a line for each account in key order, a line with their number, and a
-//! signature over every byte before it. It is written and read as a stream, so the number of
-//! accounts does not matter.
+//! A checkpoint is JSON Lines: a header, a line for each account in key order, a line with their number, and
+//! a signature over every byte before it. It is written and read as a stream, so it can be larger than
+//! memory.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -23,15 +23,15 @@ pub use write::{Plan, WriteError, Written, write};
 
 pub(crate) use read::Accounts;
 
-/// The name of this form.
+/// The name of the format.
 const FORMAT: &str = "mfa-checkpoint-1";
 
-/// SHA-256 of a whole checkpoint, signature included. It prints as `sha256sum` does it.
+/// SHA-256 of a whole checkpoint, signature included. `Display` prints it as `sha256sum` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileHash([u8; 32]);
 
 impl FileHash {
-    /// Reads a checkpoint to its end, and checks nothing of it.
+    /// Hashes a checkpoint to its end without checking it.
     ///
     /// # Errors
     /// If reading fails.
@@ -60,16 +60,16 @@ impl fmt::Display for FileHash {
 #[serde(deny_unknown_fields)]
 struct Header {
     format: String,
-    /// What the operator calls this installation.
+    /// The operator's name for this installation.
     installation: String,
-    /// The id of the key that signs.
+    /// The id of the signing key.
     signed_by: String,
     begun_at: String,
-    /// The [`FileHash`] of the checkpoint before this one.
+    /// The [`FileHash`] of the previous checkpoint.
     previous: Option<String>,
 }
 
-/// Where one account's chain ended.
+/// The line of an account: the head of its chain.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -77,16 +77,16 @@ struct Line {
     user: String,
     sequence: u64,
     hash: String,
-    /// How many events had been removed by age.
+    /// How many of its events retention had removed.
     removed: u64,
 }
 
-/// An account as it was at the checkpoint.
+/// An account at the time of the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Then {
     pub(crate) key: AccountKey,
     pub(crate) head: AuditHead,
-    /// How many events had been removed by age.
+    /// How many of its events retention had removed.
     pub(crate) removed: u64,
 }
 
@@ -94,9 +94,9 @@ pub(crate) struct Then {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
-    /// How many lines there are for accounts.
+    /// The number of account lines.
     accounts: u64,
-    /// How many accounts have none, since they could not be read.
+    /// The number of accounts without a line, because they could not be read.
     unreadable: u64,
     ended_at: String,
 }
@@ -128,8 +128,8 @@ impl Line {
     }
 }
 
-/// What is signed: the name of the form, a space, and SHA-256 of all lines before the signature in
-/// hexadecimal. Short, so that tools which sign no streams can check it.
+/// The signed message: the name of the format, a space, and the hexadecimal SHA-256 of all lines before the
+/// signature. It is short, so that tools that cannot sign streams can check it.
 fn message(digest: &[u8]) -> Vec<u8> {
     format!("{FORMAT} {}", HEXLOWER.encode(digest)).into_bytes()
 }

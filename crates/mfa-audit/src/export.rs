@@ -1,4 +1,4 @@
-//! Events as JSON Lines, for other systems, and complete enough that each chain can be followed in them.
+//! Events as JSON Lines for other systems, complete enough to follow each chain in them.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ mod write;
 pub use read::Chains;
 pub use write::{ExportError, Exported, LeftOut, Selection, write};
 
-/// An event as the HTTP API shows it, with its tenant and the hash of the event before it.
+/// An event as the HTTP API shows it, with its tenant and the hash of the previous event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -52,7 +52,7 @@ impl Line {
         let at: Timestamp = self.at.parse().ok()?;
         let event = AuditEvent {
             sequence: self.sequence,
-            // Only as it was printed: what can be written in two ways could be altered unseen.
+            // Only the printed form is accepted: a value with two spellings could be altered unnoticed.
             at: (at.to_string() == self.at).then_some(at)?,
             kind: EventKind::from_name(&self.kind),
             factor: self.factor.map(|id| id.parse()).transpose().ok()?,
@@ -78,7 +78,7 @@ mod tests {
         (text, exported)
     }
 
-    /// Three tenants, of which one is the last and one is not the first in any order of users.
+    /// Three tenants. The order of tenants differs from the order of users.
     pub(super) async fn store() -> MemoryStore {
         let store = MemoryStore::default();
         let longest = "\u{1f9ff}".repeat(UserId::MAX_LENGTH / 4);

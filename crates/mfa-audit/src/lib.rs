@@ -12,7 +12,7 @@ pub use lines::LineError;
 
 use mfa_domain::ports::StoreError;
 
-/// What a store has read; none if what it keeps there cannot be read, so that asking again gives no more.
+/// The result of a read; `None` if the stored data is unreadable, so that another attempt would not help.
 fn readable<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Err(error) if error.is_unreadable() => Ok(None),

@@ -1,4 +1,4 @@
-//! Removing events by age, from the beginning of each trail.
+//! Retention: removing old events from the beginning of each trail.
 
 use std::time::Duration;
 
@@ -10,43 +10,43 @@ use thiserror::Error;
 
 use crate::readable;
 
-/// Accounts, or events of one account, that are looked at in one go; at most so many events are removed
-/// in one transaction.
+/// Accounts, or events of one account, that are read at once. One transaction removes at most this many
+/// events.
 const BATCH: u32 = 500;
 
-/// How far clocks are apart at most, and how long a change may take, when it comes to retention.
+/// The assumed limit of the difference between clocks plus the duration of a change.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
-/// Which events may go.
+/// The events that may be removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Old {
-    /// Those that happened before this.
+    /// Events before this time.
     pub before: Timestamp,
-    /// Of those, the ones whose position is not beyond this: what webhooks have still to deliver stays.
+    /// And up to this position, so that events which webhooks have yet to deliver stay.
     pub through: EventPosition,
 }
 
-/// Whether to remove events, or only to count them.
+/// Whether to remove events or only count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Remove them, for good.
+    /// Remove them permanently.
     Remove,
-    /// Count them, and change nothing.
+    /// Count them and change nothing.
     Count,
 }
 
 /// What was removed, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Accounts whose trails were shortened.
+    /// Number of accounts whose trails were shortened.
     pub accounts: u64,
-    /// Events of all of them.
+    /// Number of removed events.
     pub events: u64,
-    /// Accounts whose trails do not hold or cannot be read. They are left as they are: they are evidence.
+    /// Accounts whose trails do not hold or cannot be read. They are not changed: they are evidence.
     pub broken: Vec<AccountPlace>,
 }
 
-/// Why retention stopped. What it had removed until then stays removed.
+/// Why retention stopped. Events removed before stay removed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PruneError {
@@ -61,17 +61,17 @@ pub enum PruneError {
     Store(#[from] StoreError),
 }
 
-/// Until when events may have been removed by age, for whoever finds that they are gone.
+/// The time before which retention may have removed events, for checks that find events missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Horizon {
-    /// Until this time.
+    /// This time.
     At(Timestamp),
-    /// Until this long ago: servers go on removing what is older.
+    /// This long ago: servers continue to remove older events.
     Behind(Duration),
 }
 
 impl Old {
-    /// Everything that happened before that, delivered or not.
+    /// All events before this time, delivered or not.
     #[must_use]
     pub const fn than(before: Timestamp) -> Self {
         Self { before, through: EventPosition(u64::MAX) }
@@ -79,8 +79,8 @@ impl Old {
 }
 
 impl Horizon {
-    /// Whatever is gone by `now` was older than this. Ten minutes are added, since clocks of servers differ and what
-    /// is decided is written a little later.
+    /// The time before which all events lie that are missing at `now`. Includes 10 minutes for differences
+    /// between clocks and for the delay between decision and write.
     #[must_use]
     pub fn gone_before(self, now: Timestamp) -> Timestamp {
         match self {
@@ -91,18 +91,17 @@ impl Horizon {
     }
 }
 
-/// What happened before this is not kept any more at `now`, if events are kept for `retention`.
+/// The time before which events are not kept at `now`, if they are kept for `retention`.
 #[must_use]
 pub fn kept_since(now: Timestamp, retention: Duration) -> Timestamp {
     let millis = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
 }
 
-/// Removes what is old from the beginning of every trail, but for the last such event
-/// of each ([`AuditHead::shortened`](mfa_domain::AuditHead::shortened)). `each` is called for every account that was
-/// looked at.
+/// Removes old events from the beginning of every trail, except for the last old event of each
+/// ([`AuditHead::shortened`](mfa_domain::AuditHead::shortened)). Calls `each` for every examined account.
 ///
-/// Several may do so at once, and what was done before an interruption stays done.
+/// Several calls may run at once, and an interrupted call keeps its progress.
 ///
 /// # Errors
 /// [`PruneError`] if the store fails.
@@ -140,7 +139,7 @@ pub async fn prune(
     }
 }
 
-/// How many events of one account were removed; none if its trail does not hold.
+/// How many events of one account were removed; `None` if its trail does not hold.
 async fn shorten(
     accounts: &dyn AccountStore,
     account: &AccountEntry,
@@ -157,7 +156,7 @@ async fn shorten(
         let mine = page.events.iter().take_while(|recorded| recorded.position <= old.through);
         let events: Vec<_> = mine.map(|recorded| recorded.event.clone()).collect();
         let Ok(next) = base.shortened(key, &events, old.before) else {
-            // Somebody else may have removed the same just now; then there is nothing left to do.
+            // If another call has just removed the same events, there is nothing left to do.
             let now = readable(accounts.load(key).await)?;
             let moved = now.is_some_and(|now| now.value.audit_base != base);
             return Ok(moved.then(|| base.sequence - audit_base.sequence));
@@ -207,7 +206,7 @@ mod tests {
         let hour = Duration::from_hours(1);
         assert_eq!(Horizon::At(at(1000)).gone_before(at(0)), at(1600));
         assert_eq!(Horizon::Behind(hour).gone_before(at(10_000)), at(10_000 - 3600 + 600));
-        // No retention reaches back before 1970.
+        // No retention period reaches before 1970.
         assert_eq!(Horizon::Behind(Duration::MAX).gone_before(at(10_000)), at(600));
         assert_eq!(kept_since(at(10), hour), at(0));
     }
@@ -228,7 +227,7 @@ mod tests {
         for (user, removed) in [("all-old", 1699), ("some-old", 999), ("one-old", 0), ("young", 0)] {
             assert_eq!(base(&store, user).await, removed, "{user}");
         }
-        // Later, the rest of it.
+        // The rest is removed later.
         happen(&store, "all-old", [12_000, 12_001, 30_000]).await;
         let pruned = prune(&store, old(12_002), Mode::Remove, || ()).await.unwrap();
         assert_eq!((pruned.events, base(&store, "all-old").await), (2, 1701));
@@ -247,7 +246,7 @@ mod tests {
         }
     }
 
-    /// A store that lets others go first before each call, as one that is elsewhere does.
+    /// A store that yields to other tasks before each call, as a remote store does.
     #[derive(Debug)]
     struct Elsewhere(MemoryStore);
 
@@ -300,7 +299,7 @@ mod tests {
         let (one, other) = tokio::join!(prune(), prune());
         let (one, other) = (one.unwrap(), other.unwrap());
         assert!(one.broken.is_empty() && other.broken.is_empty());
-        // Each event is removed once, by whoever was first.
+        // Each event is removed once, by the first call.
         assert_eq!(one.events + other.events, 20 * 24);
     }
 
@@ -309,7 +308,7 @@ mod tests {
         let store = MemoryStore::default();
         happen(&store, "alice", 0..10).await;
         happen(&store, "bob", 0..10).await;
-        // A base that was moved by hand: what is left does not follow it.
+        // A base that was moved by hand: the remaining events do not follow it.
         let none = AuditHead::default();
         let wrong = AuditHead { sequence: 4, hash: none.hash };
         assert_eq!(store.trim(&key("alice"), none, wrong).await.unwrap(), Commit::Won);

@@ -1,4 +1,4 @@
-//! Checking the trail: every chain against its account, and against a checkpoint.
+//! Verification of the trail: every chain is compared with its account and with a checkpoint.
 
 use std::pin::pin;
 
@@ -17,23 +17,23 @@ pub use finding::{Finding, Wrong};
 
 use chain::Removal;
 
-/// Chains that are followed at the same time: most of it is waiting for the store.
+/// Chains that are followed at the same time: most of that time is waiting for the store.
 const AT_ONCE: usize = 8;
 
 /// How much was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Accounts.
+    /// Number of accounts.
     pub accounts: u64,
-    /// Events that are right.
+    /// Number of correct events.
     pub events: u64,
 }
 
-/// What is told while accounts are checked. A `Vec<Finding>` keeps what is found.
+/// Receives progress and findings. A `Vec<Finding>` collects the findings.
 pub trait Watch {
     /// One more account was checked.
     fn checked(&mut self);
-    /// Something is wrong. There is at most one finding for each account.
+    /// A defect was found. There is at most one finding per account.
     fn found(&mut self, finding: Finding);
 }
 
@@ -45,18 +45,18 @@ impl Watch for Vec<Finding> {
     }
 }
 
-/// What chains are checked against, besides their accounts.
+/// A checkpoint to compare chains with.
 #[derive(Debug)]
 pub struct Against<'a> {
-    /// What the accounts were at one time.
+    /// The state of the accounts at one time.
     pub checkpoint: &'a mut Checkpoint,
-    /// Until when events may have been removed by age since then; none may if none.
+    /// The time before which retention may have removed events since then; `None` if nothing may be missing.
     pub pruned: Option<Horizon>,
-    /// Tells how old events are.
+    /// Supplies the current time, for the age of events.
     pub clock: &'a dyn Clock,
 }
 
-/// Why the trail could not be checked to its end.
+/// Why the verification was not completed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -66,20 +66,20 @@ pub enum VerifyError {
     /// The store failed to load an account or to list its events.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The checkpoint could not be read once more, or was changed since it was opened.
+    /// The checkpoint could not be read again, or was changed since it was opened.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
 
-/// Checks every chain, and tells `watch` what is wrong. Both accounts and checkpoint come in key order, so that a few
-/// of each are in memory at a time.
+/// Checks every chain, and passes findings to `watch`. Accounts and checkpoint are both read in key order, so
+/// only a few of each are in memory at a time.
 ///
-/// What is appended or removed by age meanwhile is no finding: an account is read after its events,
-/// and whatever is in a checkpoint was there before.
+/// Events that are appended or removed by retention meanwhile cause no finding: an account is read after its
+/// events, and everything in a checkpoint existed before.
 ///
 /// # Errors
-/// [`VerifyError`] if the store or the checkpoint fails. What cannot be read since it was altered is no error, but a
-/// finding.
+/// [`VerifyError`] if the store or the checkpoint fails. Altered data that cannot be read is a finding, not
+/// an error.
 pub async fn verify(
     accounts: &dyn AccountStore,
     against: Option<Against<'_>>,
@@ -97,7 +97,7 @@ pub async fn verify(
         let next = pairs.next().await?;
         Ok::<_, VerifyError>(next.map(|pair| (pair, pairs)))
     });
-    // Only in a box the compiler sees that it is `Send`.
+    // The compiler needs the box to see that it is `Send`.
     let pairs = pairs.boxed();
     let mut chains = pin!(pairs.map_ok(|pair| check_pair(accounts, pair, removal)).try_buffered(AT_ONCE));
     let mut checked = Checked::default();
@@ -114,13 +114,13 @@ pub async fn verify(
     Ok(checked)
 }
 
-/// An account as it is and as it was at the checkpoint; one of them may be missing.
+/// An account now and at the checkpoint; one of them may be missing.
 struct Pair {
     now: Option<Found>,
     then: Option<Then>,
 }
 
-/// Goes through the accounts and the checkpoint side by side.
+/// Iterates over accounts and checkpoint side by side.
 struct Pairs<'a> {
     walk: Walk<'a>,
     checkpoint: Option<Accounts<'a>>,
@@ -145,7 +145,7 @@ impl Pairs<'_> {
     }
 }
 
-/// Checks one account: how many events are right, if it is there, and what is wrong.
+/// Checks one account: the number of correct events, if the account exists, and the finding.
 async fn check_pair(
     accounts: &dyn AccountStore,
     Pair { now, then }: Pair,
@@ -205,7 +205,7 @@ mod tests {
         Checkpoint::open(Cursor::new(text), &signing.public_key(), "test").unwrap()
     }
 
-    /// What is wrong with alice.
+    /// The findings for alice.
     async fn found(
         store: &MemoryStore,
         checkpoint: &mut Checkpoint,
@@ -244,7 +244,7 @@ mod tests {
         ] {
             let store = store(times.clone()).await;
             assert_eq!(found(&store, &mut checkpoint, None).await, expected, "{times:?}");
-            // By itself it holds.
+            // Without the checkpoint the chain holds.
             let mut findings = Vec::new();
             let checked = verify(&store, None, &mut findings).await.unwrap();
             assert_eq!((checked.events, findings), (times.len() as u64, vec![]), "{times:?}");

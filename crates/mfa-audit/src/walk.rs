@@ -1,6 +1,6 @@
-//! Going through all accounts, a page at a time.
+//! Iteration over all accounts, a page at a time.
 //!
-//! An account that cannot be read is named, and keeps no other out.
+//! An unreadable account is reported in its place, and does not block others.
 
 use std::vec::IntoIter;
 
@@ -11,7 +11,7 @@ use mfa_domain::ports::{
 /// Accounts that are read at a time.
 const PAGE: u32 = 500;
 
-/// Every account in key order. It holds one page of 500, however many there are.
+/// All accounts in key order. Holds one page of 500 accounts.
 ///
 /// ```
 /// use mfa_audit::walk::{Walk, place};
@@ -34,10 +34,10 @@ pub struct Walk<'a> {
     more: bool,
 }
 
-/// An account, or what is in its place.
+/// An account, or the report of an unreadable one.
 pub type Found = Result<AccountEntry, UnreadableAccount>;
 
-/// Where an account is, readable or not.
+/// The place of an account, readable or not.
 #[must_use]
 pub fn place(found: &Found) -> AccountPlace {
     match found {
@@ -58,13 +58,13 @@ pub fn in_order(page: AccountPage) -> Vec<Found> {
 }
 
 impl<'a> Walk<'a> {
-    /// Every account of every tenant.
+    /// All accounts of all tenants.
     #[must_use]
     pub fn over(accounts: &'a dyn AccountStore) -> Self {
         Self::after(accounts, AccountPlace::default())
     }
 
-    /// Every account after that place.
+    /// All accounts after this place.
     #[must_use]
     pub fn after(accounts: &'a dyn AccountStore, place: AccountPlace) -> Self {
         let after = Some(place);
@@ -72,10 +72,10 @@ impl<'a> Walk<'a> {
         Self { accounts, query, page: Vec::new().into_iter(), more: true }
     }
 
-    /// The next account; none after the last.
+    /// The next account; `None` after the last.
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails. Called again, it tries the same page again.
+    /// [`StoreError`] if the store fails. The next call tries the same page again.
     pub async fn next(&mut self) -> Result<Option<Found>, StoreError> {
         while self.page.as_slice().is_empty() && self.more {
             let page = self.accounts.page(&self.query).await?;

@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// A handle on a task that takes what is queued and works on it in batches.
+/// A handle on a task that answers queued questions in batches.
 ///
-/// The task ends after [`Batches::close`], or when the last handle is gone.
+/// The task ends after [`Batches::close`], or when the last handle is dropped.
 pub struct Batches<Q, A, E>(mpsc::Sender<Request<Q, A, E>>);
 
-/// How much may be queued and under way.
+/// Limits of the queue and of the batches.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Questions that may be queued; further callers wait. Default 1024.
     pub queued: usize,
-    /// Questions in one batch. Default 64.
+    /// Questions in one batch, at most. Default 64.
     pub together: usize,
-    /// Batches that are out at the same time. Default 1.
+    /// Batches in progress at the same time, at most. Default 1.
     pub under_way: u32,
-    /// How long a batch waits for all that are out, so that more travel together, before it leaves
-    /// beside them. Default zero. Where none is out, nothing is waited for.
+    /// How long a batch waits for all batches in progress, so that it can grow, before it starts beside them.
+    /// Default zero. If none is in progress, it starts at once.
     pub patience: Duration,
 }
 
-/// The task is gone. Of a question that was queued it is not known whether it was worked on.
+/// The task has ended. A queued question may or may not have been worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
 /// An error of the work on a batch.
 pub trait Failure: Clone + From<Closed> + Send + 'static {
-    /// Whether a single question may be the reason. Then the others are worked on without it, one by
-    /// one. Default: yes. Say no where trying again would only take time, as when nothing can be
+    /// Whether a single question may be the cause. If so, the questions of the batch are tried again one by
+    /// one. Default: true. Return false if another attempt would only take time, as when a server cannot be
     /// reached.
     fn may_be_of_one(&self) -> bool {
         true
@@ -55,8 +55,7 @@ where
     A: Send + 'static,
     E: Failure,
 {
-    /// Starts the task, on the runtime that it is called on. `work` gives an answer for each
-    /// question, in their order.
+    /// Starts the task on the current runtime. `work` returns one answer per question, in their order.
     pub fn start<W>(limits: Limits, work: impl Fn(Vec<Q>) -> W + Send + Sync + 'static) -> Self
     where
         W: Future<Output = Result<Vec<A>, E>> + Send + 'static,
@@ -66,10 +65,10 @@ where
         Self(sender)
     }
 
-    /// The answer to a question.
+    /// Asks a question and waits for its answer.
     ///
     /// # Errors
-    /// What the work on it failed with; what [`Closed`] turns into if the task is gone.
+    /// The error of the work on the question; the conversion of [`Closed`] if the task has ended.
     pub async fn ask(&self, question: Q) -> Result<A, E> {
         let (answer, answered) = oneshot::channel();
         let question = Request::Answer(Question { question, answer });
@@ -77,18 +76,18 @@ where
         answered.await.map_err(|_| Closed)?
     }
 
-    /// Ends the task once everything is answered that was queued before.
+    /// Ends the task after it has answered all questions that were queued before.
     pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();
         if self.0.send(Request::Close(answer)).await.is_ok() {
-            // An error means that the task is gone, which is what was asked for.
+            // An error means that the task has already ended.
             let _ = closed.await;
         }
     }
 }
 
-/// A slot is free before anything is taken from the queue, so that whatever arrives until then is in
-/// the batch.
+/// Runs the task. It waits for a free slot before it takes questions from the queue, so that all questions
+/// that arrive until then are in the batch.
 async fn run<Q, A, E, W, F>(mut queue: mpsc::Receiver<Request<Q, A, E>>, limits: Limits, work: Arc<F>)
 where
     Q: Clone + Send + 'static,
@@ -103,7 +102,7 @@ where
     let mut closing = Vec::new();
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         if !limits.patience.is_zero() {
-            // They are given back at once: it is only about the wait.
+            // The permits are returned at once: only the wait matters.
             let _ = tokio::time::timeout(limits.patience, slots.acquire_many(max_under_way - 1)).await;
         }
         if queue.recv_many(&mut requests, limits.together.max(1)).await == 0 {
@@ -132,7 +131,7 @@ where
     }
 }
 
-/// Answers questions together; one by one if that fails.
+/// Answers questions together, or one by one if that fails.
 async fn answer_all<Q, A, E, W>(work: &impl Fn(Vec<Q>) -> W, questions: Vec<Question<Q, A, E>>)
 where
     Q: Clone,
@@ -157,7 +156,7 @@ where
             for Question { question, answer } in questions {
                 let worked = work(vec![question]).await;
                 let worked = worked.and_then(|answers| answers.into_iter().next().ok_or(Closed.into()));
-                // Whoever asked may be gone.
+                // The caller may have stopped waiting.
                 let _ = answer.send(worked);
             }
         }
@@ -166,7 +165,7 @@ where
 
 impl<Q, A, E> Question<Q, A, E> {
     fn answer(self, answer: Result<A, E>) {
-        // Whoever asked may be gone.
+        // The caller may have stopped waiting.
         let _ = self.answer.send(answer);
     }
 }

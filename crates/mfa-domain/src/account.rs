@@ -1,8 +1,8 @@
-//! Everything that one user has for multi-factor authentication, as one aggregate.
+//! The account: everything that one user has for multi-factor authentication, as one aggregate.
 //!
-//! An [`Account`] is read at a [`Version`], decides (the methods in the files beside this one are
-//! pure: no I/O, no clock, no randomness of their own), and gives a [`Delta`] that a store commits
-//! only if the version is still the one that was read.
+//! A use case reads an [`Account`] at a [`Version`]. A method of the account decides; these methods are in the files
+//! of `account/` and are pure: no I/O, no clock, no randomness of their own. The result is a [`Delta`], which a store
+//! commits only if the version has not changed since.
 
 use std::iter;
 
@@ -49,61 +49,62 @@ pub(crate) use verify::{Candidates, Evidence, Finding, OpenSecret, Resealed};
 
 /// Everything that one user has: factors, backup codes, attempts, and the ends of the audit chain.
 ///
-/// Its fields are open to stores, which write it to rows and read it back; whoever else changes one
-/// makes a [`Delta`] with one of the methods.
+/// The fields are public for stores, which write them to rows and read them back. All other code changes an account
+/// by a method that returns a [`Delta`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// In the order of their creation; pending and [removed](FactorState::Removed) ones included.
+    /// All factors in the order of their creation, including pending and [removed](FactorState::Removed) ones.
     pub factors: Vec<Factor>,
-    /// The current set, spent codes included. `None` also where they were
-    /// [not asked for](crate::ports::AccountStore::load_without_backup_codes): such an account can
-    /// verify a code of an authenticator, and is for nothing else.
+    /// The current set of backup codes, including spent ones.
+    ///
+    /// Also `None` if the account was [read without them](crate::ports::AccountStore::load_without_backup_codes).
+    /// Such an account may only be used for decisions that need no backup codes.
     pub backup_codes: Option<BackupCodes>,
-    /// What is remembered of tries to verify.
+    /// The recorded attempts to verify.
     pub attempts: Attempts,
-    /// Where the audit chain ends.
+    /// The last event of the audit chain.
     pub audit_head: AuditHead,
-    /// After which event it begins, since those up to that one were removed by age; the default as
-    /// long as none was. Changes leave it alone: only [`AccountStore::trim`] moves it.
+    /// The last event that retention removed; default if none. No change of the account moves it, only
+    /// [`AccountStore::trim`].
     ///
     /// [`AccountStore::trim`]: crate::ports::AccountStore::trim
     pub audit_base: AuditHead,
-    /// The answers that are kept for calls that may be sent again.
+    /// The answers that are kept for repeated calls.
     pub answers: KeptAnswers,
-    /// What is kept besides, of which stores know nothing. Nothing yet, and what newer versions write stays as it is.
+    /// Further data of the domain, opaque to stores. This version has none, and keeps what newer versions write.
     pub data: Data,
 }
 
-/// How often an account was changed. It never comes back for the same key, not even after the
-/// account was erased, so that nothing stale can win.
+/// The number of changes of an account. It is never reused for the same key, not even after the account was erased,
+/// so a stale decision can never be committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(pub u64);
 
-/// A value as it was read, and the version it had.
+/// A value and its version at the time of the read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Versioned<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// Its version then.
+    /// The version of the value.
     pub version: Version,
 }
 
-/// What every decision needs to know besides the account.
+/// The inputs of a decision besides the account.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// Whose account it is.
+    /// The key of the account.
     pub key: &'a AccountKey,
-    /// Who asks.
+    /// The actor who calls.
     pub actor: &'a Actor,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
-    /// The rules.
+    /// The policies in force.
     pub policies: &'a Policies,
 }
 
-/// What an account decided: an answer, and what must be committed before anybody may hear it.
+/// A decision of an account: an answer, and the delta that must be committed before the answer is given.
 #[derive(Debug)]
-#[must_use = "an answer may be told only after its delta was committed"]
+#[must_use = "the delta must be committed before the answer is given"]
 pub(crate) struct Decision<T> {
     /// The answer.
     pub answer: T,
@@ -115,67 +116,67 @@ pub(crate) struct Decision<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PolicyDenial {
-    /// It needs a fresh verification with an existing factor.
-    #[error("this change needs a fresh verification by an existing factor")]
+    /// The change requires a recent verification with an existing factor.
+    #[error("this change needs a recent verification with an existing factor")]
     ProofRequired {
-        /// How much it must prove.
+        /// The least assurance of that verification.
         at_least: Assurance,
     },
-    /// There is no such factor, or it is another user's.
+    /// The factor does not exist, or belongs to another user.
     #[error("no such factor")]
     UnknownFactor,
-    /// There is no active factor.
+    /// The user has no active factor.
     #[error("the user has no active factor")]
     NotEnrolled,
-    /// Too many failures in a row: factors must be bound anew.
+    /// Too many failures in a row: the factors must be bound again.
     #[error("too many failures in a row; the account must be reset")]
     Disabled,
-    /// Too many wrong codes: nothing is sent for now.
-    #[error("too many wrong codes; nothing is sent for now")]
+    /// Too many wrong codes: no code is sent until the lock ends.
+    #[error("too many wrong codes; no code is sent until the lock ends")]
     Locked {
         /// When the lock ends.
         until: Timestamp,
     },
     /// The user has as many factors as the policy allows.
-    #[error("the user has as many factors as allowed: {most}")]
+    #[error("the user already has the maximum of {most} factors")]
     TooManyFactors {
-        /// How many that is.
+        /// The maximum.
         most: usize,
     },
-    /// The policy admits no factor of that kind.
-    #[error("factors of this kind are not admitted")]
+    /// The policy does not allow factors of this kind.
+    #[error("factors of this kind are not allowed")]
     KindNotAdmitted,
-    /// Only an operator may put in a factor that counts without a first code.
-    #[error("only an operator may import a factor that counts at once")]
+    /// Only an operator may import a factor that is active without a first code.
+    #[error("only an operator may import an active factor")]
     OperatorsOnly,
-    /// The counter of a token is at its end.
+    /// The counter of an HOTP token is too large.
     #[error("the counter must be below 2^63")]
     CounterTooLarge,
-    /// The secret is that of another factor of this user, so that one code would count twice.
+    /// Another factor of this user has the same secret. One code would be accepted by both.
     #[error("another factor of this user has the same secret")]
     DuplicateSecret,
 }
 
 impl Account {
-    /// The factor of that id, pending or active.
+    /// Finds a factor by its id, pending or active.
     #[must_use]
     pub fn factor(&self, id: FactorId) -> Option<&Factor> {
         self.factors.iter().find(|factor| factor.id == id && !factor.is_removed())
     }
 
-    /// The factors that protect this user: confirmed ones only.
+    /// The factors that protect this user: only confirmed ones.
     pub fn active_factors(&self) -> impl Iterator<Item = &Factor> {
         self.factors.iter().filter(|factor| factor.is_active())
     }
 
-    /// Whether there is an active factor.
+    /// Whether the user has an active factor.
     #[must_use]
     pub fn is_enrolled(&self) -> bool {
         self.active_factors().next().is_some()
     }
 
-    /// `label`, or the same with the lowest number from 2 by which no other active factor goes but the
-    /// one that `id` replaces. So two active factors never have one label.
+    /// Returns `label`, with the lowest free number from 2 appended if another active factor has it. The factor that
+    /// `id` replaces does not count. So two active factors never have the same label.
     fn own_label(&self, label: &Label, id: FactorId, replaces: Option<FactorId>) -> Label {
         let others = || self.active_factors().filter(|other| other.id != id && Some(other.id) != replaces);
         let mut labels = iter::once(label.clone()).chain((2..).map(|number| label.numbered(number)));
@@ -183,8 +184,8 @@ impl Account {
         free.unwrap_or_else(|| label.clone())
     }
 
-    /// Whether the owner has proved what `change` needs. Without an active factor there is nothing
-    /// to prove it with.
+    /// Checks that the owner has verified recently enough for `change`. An account without an active factor needs no
+    /// proof.
     fn check_proof(&self, context: Context<'_>, change: GuardedChange) -> Result<(), PolicyDenial> {
         match context.policies.enrolment.proof(change, context.actor) {
             Proof::Fresh { age, at_least } => {

@@ -1,12 +1,12 @@
-//! Who asks for a change, for the audit trail and for the policies.
+//! The actor of a change, for the audit trail and the policies.
 
 use std::fmt;
 
 use crate::text::visible;
 
-/// Who asks for a change: an authority, and a name that the audit trail keeps.
+/// The actor of a change: an authority, and a name that the audit trail keeps.
 ///
-/// The name is the host's to choose: an API key's id, a support agent, a command line.
+/// The host chooses the name: the id of an API key, a support agent, a command line.
 ///
 /// ```
 /// use mfa_domain::Actor;
@@ -21,8 +21,8 @@ pub struct Actor {
     caller: Caller,
 }
 
-/// The name of who calls, such as an API key of a host. It is cleaned of control characters and cut to 128 characters, so
-/// that it can never fail a request; what is left is compared exactly.
+/// The name of a caller, such as an API key of a host. Control characters are removed and the name is cut to 128
+/// characters, so that a name never fails a request. The result is compared exactly.
 ///
 /// ```
 /// use mfa_domain::Caller;
@@ -31,17 +31,17 @@ pub struct Actor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller(String);
 
-/// In whose right a change is asked for.
+/// The authority of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The account's owner, through the host application.
+    /// The owner of the account, through the host application.
     User,
     /// An operator or support agent.
     Admin,
 }
 
 impl Actor {
-    /// The account's owner, through `name`.
+    /// The owner of the account, through the caller `name`.
     #[must_use]
     pub fn user(name: &str) -> Self {
         Self { authority: Authority::User, caller: Caller::new(name) }
@@ -53,13 +53,13 @@ impl Actor {
         Self { authority: Authority::Admin, caller: Caller::new(name) }
     }
 
-    /// In whose right this actor asks.
+    /// The authority of the actor.
     #[must_use]
     pub const fn authority(&self) -> Authority {
         self.authority
     }
 
-    /// Through whom they ask, or as whom.
+    /// The caller through whom an owner acts, or the operator.
     #[must_use]
     pub const fn caller(&self) -> &Caller {
         &self.caller
@@ -83,7 +83,7 @@ impl fmt::Display for Actor {
 }
 
 impl Caller {
-    /// Takes a name.
+    /// Makes a name.
     #[must_use]
     pub fn new(name: &str) -> Self {
         const MAX: usize = 128;

@@ -1,4 +1,4 @@
-//! Where codes are sent.
+//! Addresses that codes are sent to.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 
 use crate::text::visible;
 
-/// An address that codes are sent to, such as one of e-mail. `Debug` shows nothing of it.
+/// An address that codes are sent to, such as an e-mail address. `Debug` shows nothing of it.
 ///
-/// 1 to 254 bytes without blanks or anything that cannot be seen. Whether it is one of its kind is for the
-/// [`Sender`](crate::ports::Sender) to say.
+/// 1 to 254 bytes without white space or invisible characters. The [`Sender`](crate::ports::Sender) checks whether it
+/// is valid for its kind.
 ///
 /// ```
 /// use mfa_domain::Address;
@@ -21,19 +21,19 @@ use crate::text::visible;
 /// ```
 pub struct Address(Zeroizing<String>);
 
-/// A text that is no address.
+/// The text is not an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("an address has 1 to 254 bytes, and no blanks or invisible characters")]
+#[error("an address must have 1 to 254 bytes and no white space or invisible characters")]
 pub struct InvalidAddress;
 
 impl Address {
     /// The longest address, in bytes (RFC 5321, 4.5.3.1.3, without the angle brackets).
     pub const MAX_LENGTH: usize = 254;
 
-    /// Takes an address.
+    /// Parses an address.
     ///
     /// # Errors
-    /// [`InvalidAddress`] if it cannot be one.
+    /// [`InvalidAddress`] if its length or a character is not allowed.
     pub fn new(text: &str) -> Result<Self, InvalidAddress> {
         let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
         if fits && text.chars().all(|c| visible(c) && !c.is_whitespace()) {
@@ -49,8 +49,8 @@ impl Address {
         &self.0
     }
 
-    /// What its owner knows it by: the domain, and the first character before it if there are more than two; or the last
-    /// two characters of what has no domain and more than four.
+    /// The masked address, which its owner recognises: the domain, and the first character before it if there are
+    /// more than two; without a domain, the last two characters if there are more than four.
     #[must_use]
     pub fn masked(&self) -> String {
         const HIDDEN: &str = "•••";

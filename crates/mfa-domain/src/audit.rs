@@ -1,4 +1,4 @@
-//! The audit trail: what happened to an account, each event chained to the one before it.
+//! The audit trail: the events of an account, each chained to the one before it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,24 +10,23 @@ use thiserror::Error;
 
 use crate::{AccountKey, Actor, FactorId, Timestamp};
 
-/// One thing that happened to one account. Never holds a secret, a code or a label.
+/// One event of one account. Never contains a secret, a code or a label.
 ///
-/// `hash` is SHA-256 over everything else in the event, the account's key and the hash of the
-/// event before it, so that an event that was changed, moved or taken out of the middle shows.
+/// `hash` is SHA-256 over everything else in the event, the key of the account and the hash of the event before it.
+/// So an event that was changed, moved or removed from the middle is detected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// 1 for the first event of the account, and one more for each after it.
+    /// 1 for the first event of the account, then ascending by 1.
     pub sequence: u64,
     /// When it was decided.
     pub at: Timestamp,
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// To which factor, if to one.
+    /// The factor that it is about; `None` if it is about no single one.
     pub factor: Option<FactorId>,
-    /// Who asked for it, as [`Actor`] prints itself.
+    /// The actor, in the form that [`Actor`] displays.
     pub actor: String,
-    /// More about it, by name: `factor_kind`, `form`, `until`, `remaining`, `reason`,
-    /// `codes`, `replaced_by`, `key`.
+    /// Details by name: `factor_kind`, `form`, `until`, `remaining`, `reason`, `codes`, `replaced_by`, `key`.
     pub detail: BTreeMap<String, String>,
     /// The hash of the event before this one; zeros for the first.
     pub previous: EventHash,
@@ -35,60 +34,60 @@ pub struct AuditEvent {
     pub hash: EventHash,
 }
 
-/// SHA-256 of an event.
+/// The SHA-256 hash of an event.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct EventHash(pub [u8; 32]);
 
-/// An end of an account's chain, which stands for every event up to it: how many they are, and the
-/// hash of the last.
+/// An end of an account's chain. It stands for every event up to it: their number, and the hash of the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditHead {
     /// The sequence number of the last event; 0 if there is none.
     pub sequence: u64,
-    /// Its hash; zeros if there is none.
+    /// The hash of that event; zeros if there is none.
     pub hash: EventHash,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
     /// A factor was offered and waits for its first code.
     EnrolmentStarted,
-    /// A pending factor was given up, or its time ran out.
+    /// A pending factor was given up or expired.
     EnrolmentAbandoned,
     /// A first code made a factor active.
     FactorActivated,
-    /// An operator put in a factor that counts at once, without a first code.
+    /// An operator imported an active factor, without a first code.
     FactorImported,
-    /// A factor got another label.
+    /// The label of a factor was changed.
     FactorRenamed,
     /// A factor was removed.
     FactorRevoked,
-    /// A counter-based factor was brought back in step.
+    /// A counter-based factor was resynchronised.
     FactorResynchronised,
-    /// An operator let a factor whose last step lay ahead of the present take codes again.
+    /// An operator let a factor whose last step was in the future accept codes again.
     FactorSetBack,
-    /// Codes were refused, and a factor can accept none before `until`: its last step lies ahead of the present.
+    /// A code was rejected, and a factor can accept none before `until`, since its last step is in the future.
     FactorAhead,
-    /// A factor's secret was sealed anew with the newest key.
+    /// The secret of a factor was sealed again with the newest key.
     SecretResealed,
-    /// A code was made, and is queued for an address of the user.
+    /// A code was generated and queued for an address of the user.
     CodeSent,
-    /// A code that somebody may wait for was given up. Its `reason` says why: `refused` for good, `not_sent` up to the last
-    /// try, `expired` or `over` before one; or `unknown`, if it may have arrived by a try whose end is not known (unless one before it is known to have failed).
+    /// A code that a user may wait for was given up. Its `reason` is `refused` by the server, `not_sent` by the last
+    /// try, `expired` or `over` before a try, or `unknown` if the message may have arrived by a try whose result is
+    /// unknown. (A try that was cut off by a crash after a failed one does not count as unknown.)
     CodeNotSent,
     /// A code was accepted.
     Verified,
-    /// A code was evaluated and refused; the only event that costs an attempt.
+    /// A code was evaluated and rejected. Only this event costs an attempt.
     VerificationFailed,
-    /// A code was posted again that is used up; as far as a quota allows.
+    /// A used code was sent again. A quota limits how many are recorded.
     Replayed,
     /// The failures so far locked the account.
     Locked,
-    /// The failures so far disabled the account's factors.
+    /// The failures so far disabled the factors of the account.
     Disabled,
-    /// Backup codes were given out; older ones are dead.
+    /// Backup codes were issued; older ones stopped working.
     BackupCodesIssued,
     /// An operator lifted a lock.
     Unlocked,
@@ -96,11 +95,11 @@ pub enum EventKind {
     Reset,
     /// Everything but this trail was erased.
     Erased,
-    /// A kind that this version does not know, as a newer one wrote it.
+    /// A kind that a newer version wrote and this version does not know.
     Other(String),
 }
 
-/// The kinds and their names, in one place.
+/// All known kinds and their names.
 const KINDS: [(EventKind, &str); 21] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
@@ -126,7 +125,7 @@ const KINDS: [(EventKind, &str); 21] = [
 ];
 
 impl EventKind {
-    /// The stable name, as stores keep it and the API shows it.
+    /// The stable name in stores and the API.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -135,7 +134,7 @@ impl EventKind {
         }
     }
 
-    /// The kind of that name; [`EventKind::Other`] if this version knows none.
+    /// The kind with this name; [`EventKind::Other`] if unknown.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         let known = KINDS.iter().find(|(_, known)| *known == name);
@@ -144,7 +143,7 @@ impl EventKind {
 }
 
 impl AuditHead {
-    /// The event that comes next in the chain of `key`.
+    /// Makes the next event in the chain of `key`.
     #[must_use]
     pub fn next(
         &self,
@@ -169,10 +168,10 @@ impl AuditHead {
         event
     }
 
-    /// The head once `event` is in the chain.
+    /// The head after `event` is appended.
     ///
     /// # Errors
-    /// [`BrokenChain`] if `event` is not what comes next in the chain of `key`, unaltered.
+    /// [`BrokenChain`] if `event` is not the unaltered next event in the chain of `key`.
     pub fn extend(&self, key: &AccountKey, event: &AuditEvent) -> Result<Self, BrokenChain> {
         let follows = event.sequence == self.sequence + 1 && event.previous == self.hash;
         if follows && event.hash == event.computed_hash(key) {
@@ -181,16 +180,15 @@ impl AuditHead {
         Err(BrokenChain { sequence: self.sequence + 1 })
     }
 
-    /// Where the chain of `key` may begin once what is older than `before` is removed, if it begins
-    /// here so far. `events` are the first of it, in order, any number of them.
+    /// The new base of the chain of `key` after removing events that are older than `before`; `self` is the current
+    /// base. `events` are the first events after it, in order, any number of them.
     ///
-    /// Of the events at the beginning that are older, all go but the last. That one stays as a
-    /// witness: every event before it is older still, so it shows that nothing was removed too
-    /// early. And whatever the age, the last event of an account is never removed.
+    /// Of the old events at the beginning, all are removed but the last. That one stays as a witness: every event
+    /// before it is older still, so it shows that nothing was removed too early. The last event of an account is
+    /// never removed, whatever its age.
     ///
     /// # Errors
-    /// [`BrokenChain`] if the chain does not hold: what does not must not be removed, since it is
-    /// evidence.
+    /// [`BrokenChain`] if the chain is not intact. Do not remove a broken chain: it is evidence.
     pub fn shortened(
         &self,
         key: &AccountKey,
@@ -210,7 +208,7 @@ impl AuditHead {
 }
 
 impl AuditEvent {
-    /// The chain's head when this is its last event.
+    /// The head of the chain when this is its last event.
     #[must_use]
     pub const fn head(&self) -> AuditHead {
         AuditHead { sequence: self.sequence, hash: self.hash }
@@ -243,7 +241,7 @@ impl AuditEvent {
     }
 }
 
-/// A chain that does not hold together.
+/// The chain is not intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the audit chain is broken at event {sequence}")]
 pub struct BrokenChain {
@@ -272,16 +270,16 @@ impl fmt::Display for EventHash {
 impl FromStr for EventHash {
     type Err = InvalidHash;
 
-    /// Reads what `Display` printed, and only that form.
+    /// Parses the form of `Display`, and no other.
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
         let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidHash)?;
         bytes.try_into().map(Self).map_err(|_| InvalidHash)
     }
 }
 
-/// The text is no SHA-256.
+/// The text is not a SHA-256 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not 64 hexadecimal digits in lower case")]
+#[error("not 64 lower-case hexadecimal digits")]
 pub struct InvalidHash;
 
 #[cfg(test)]
@@ -355,12 +353,12 @@ mod tests {
             let kept = &events[usize::try_from(removed).unwrap()..];
             let end = kept.iter().try_fold(shortened, |head, event| head.extend(&key("alice"), event));
             assert_eq!(end, Ok(events[4].head()), "before {before}");
-            // What was removed once is not looked at again, and nothing comes back.
+            // A second call removes nothing further, and nothing comes back.
             assert_eq!(shortened.shortened(&key("alice"), kept, at(before)), Ok(shortened));
             assert_eq!(shortened.shortened(&key("alice"), kept, at(0)), Ok(shortened));
         }
         assert_eq!(base.shortened(&key("alice"), &[], at(99)), Ok(base));
-        // A clock that was ahead keeps what came after it.
+        // An event of a clock that was ahead keeps all later events.
         let mut ahead = chain(1);
         let mut head = base;
         for (n, seconds) in [1, 50, 2, 3].into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Challenges: what was sent to a user or asked of their device, and is open for minutes.
+//! Challenges: sent codes and other prompts that are open for minutes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,49 +16,48 @@ mod open;
 pub(crate) use code_digest::{CodeDigest, KeptCode};
 pub(crate) use open::{OpenChallenge, Step};
 
-/// One first step of an authentication or enrolment that waits for its second: a code that was sent, a
-/// `WebAuthn` ceremony, a push prompt.
+/// The first step of an authentication or enrolment, which waits for its answer: a sent code, a `WebAuthn` ceremony,
+/// a push prompt.
 ///
-/// What it is for stays as it was made; what becomes of it is its [`Progress`].
+/// Only its [`Progress`] changes after it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// Its id, unique for all time.
+    /// The id, unique for all time.
     pub id: ChallengeId,
-    /// Of which tenant.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Whose challenge it is: nobody else may answer it. `None` where the answer will say who it is, as with a
-    /// passkey that names its user.
+    /// The user who may answer it. `None` if the answer identifies the user, as with a passkey.
     pub user: Option<UserId>,
-    /// Which factor answers it; `None` if any of the user's of that kind may, as with several passkeys.
+    /// The factor that must answer it. `None` if any factor of that kind of the user may, as with several passkeys.
     pub factor: Option<FactorId>,
-    /// What kind of answer it waits for.
+    /// The kind of answer that is expected.
     pub kind: ChallengeKind,
-    /// What the answer is good for, and nothing else.
+    /// The only purpose that an answer has.
     pub purpose: Purpose,
-    /// Who began it. An answer that comes through anybody else is to another challenge.
+    /// The caller who began it. An answer through any other caller is rejected.
     pub caller: Caller,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it is too late for an answer.
+    /// The time from which an answer is too late.
     pub expires_at: Timestamp,
-    /// What became of it so far.
+    /// The part that changes.
     pub progress: Progress,
 }
 
-/// What may change in a challenge while it is open.
+/// The part of a challenge that changes while it is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What the user said so far.
+    /// Its state.
     pub state: ChallengeState,
-    /// How many wrong answers it got. They count in the account's own budget too, which a new challenge
-    /// does not set back.
+    /// The number of wrong answers. Each also counts in the budget of the account, which a new challenge does not
+    /// reset.
     pub failures: u32,
-    /// What its kind needs to know.
+    /// The data that its kind needs.
     pub data: ChallengeData,
 }
 
-/// The opaque id of one challenge: 128 random bits, unique, never used again. It names a challenge and
-/// opens nothing.
+/// The opaque id of one challenge: 128 random bits, unique, never reused. It identifies a challenge and grants
+/// nothing.
 ///
 /// ```
 /// use mfa_domain::ChallengeId;
@@ -69,7 +68,7 @@ pub struct Progress {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChallengeId([u8; Self::LENGTH]);
 
-/// What kind of answer a challenge waits for.
+/// The kind of answer that a challenge expects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChallengeKind {
@@ -77,66 +76,66 @@ pub enum ChallengeKind {
     EmailCode,
     /// A code that was sent by SMS.
     SmsCode,
-    /// A prompt on a device of the user, to approve or to deny.
+    /// A prompt on a device of the user, to approve or deny.
     Push,
     /// The registration ceremony of a new credential (Web Authentication, 7.1).
     WebauthnRegistration,
     /// The authentication ceremony with a credential (Web Authentication, 7.2).
     WebauthnAuthentication,
-    /// A kind that this version does not know, as a newer one wrote it. It cannot be answered here.
+    /// A kind that a newer version wrote and this version does not know. It cannot be answered.
     Other(String),
 }
 
-/// What an answer to a challenge is good for. A name that a version does not know is an error to it, so that
-/// an answer never counts for what it was not given for.
+/// The purpose of an answer to a challenge. An unknown name is an error, so that an answer never counts for anything
+/// else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// To log in, or to prove oneself once more.
+    /// To log in, or to verify again.
     Verify,
-    /// To confirm the factor that is being bound.
+    /// To confirm the factor that is being enrolled.
     Enrol,
     /// To authorise one change of the account.
     Change,
-    /// To regain an account without its factors.
+    /// To recover an account without its factors.
     Recover,
 }
 
-/// How far a challenge is. A name that a version does not know is an error to it, so that
-/// nothing is taken for approval that it cannot read.
+/// The state of a challenge. An unknown name is an error, so that it is never taken for an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChallengeState {
-    /// Nothing yet.
+    /// There is no answer yet.
     Open,
-    /// Yes, on the device that was prompted.
+    /// The user approved on the prompted device.
     Approved,
-    /// No, on the device that was prompted.
+    /// The user denied on the prompted device.
     Denied,
-    /// It was answered, cancelled, or guessed at too often, and can be answered no more.
+    /// It was answered or cancelled, or failed too often, and cannot be answered any more.
     Over,
 }
 
-/// What a kind of challenge needs to know of each: the hash of a code, the state of a ceremony.
+/// The data of one challenge, as its kind needs them: the hash of a code, the state of a ceremony.
 ///
-/// 0 to 65,536 bytes, opaque to stores. Whoever puts secrets here seals them, or hashes them if they
-/// cannot be guessed; a code of six digits can, in a blink. `Debug` shows nothing of it.
+/// 0 to 65,536 bytes, opaque to stores. Seal any secret before you put it here; a hash is enough only if the secret
+/// cannot be guessed. A code of six digits can be guessed from its hash in an instant. `Debug` shows nothing of the
+/// data.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ChallengeData(Vec<u8>);
 
 impl Challenge {
-    /// Whose challenge it is, if that is known.
+    /// The account of the user, if known.
     #[must_use]
     pub fn account(&self) -> Option<AccountKey> {
         self.user.clone().map(|user| AccountKey::new(self.tenant.clone(), user))
     }
 
-    /// Whose answer it waits for, if that is one factor.
+    /// The account and factor that must answer, if it is one factor.
     pub(crate) fn whose(&self) -> Option<(AccountKey, FactorId)> {
         self.account().zip(self.factor)
     }
 
-    /// Whether an answer by that factor of that account is good for `purpose` and fits what is asked.
+    /// Whether this factor of this account may answer it for `purpose`.
     pub(crate) fn is_for(&self, account: &AccountKey, factor: &Factor, purpose: Purpose) -> bool {
         self.tenant == account.tenant
             && self.user.as_ref() == Some(&account.user)
@@ -153,7 +152,7 @@ impl Challenge {
 }
 
 impl Progress {
-    /// Of a challenge that was just made.
+    /// The progress of a new challenge.
     #[must_use]
     pub const fn new(data: ChallengeData) -> Self {
         Self { state: ChallengeState::Open, failures: 0, data }
@@ -164,7 +163,7 @@ impl ChallengeId {
     /// Random bytes in an id.
     pub const LENGTH: usize = 16;
 
-    /// The id of sixteen fresh random bytes.
+    /// Makes an id of 16 fresh random bytes.
     #[must_use]
     pub const fn from_entropy(random: [u8; Self::LENGTH]) -> Self {
         Self(random)
@@ -180,10 +179,10 @@ impl ChallengeId {
 impl FromStr for ChallengeId {
     type Err = InvalidId;
 
-    /// Reads what `Display` printed, and only that form.
+    /// Parses the form of `Display`, and no other.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or(InvalidId { what: "challenge", rule: "as it was given out" })
+        bytes.map(Self).ok_or(InvalidId { what: "challenge", rule: "32 lower-case hexadecimal digits" })
     }
 }
 
@@ -199,7 +198,7 @@ impl fmt::Debug for ChallengeId {
     }
 }
 
-/// The kinds and their names, in one place.
+/// All known kinds and their names.
 const KINDS: [(ChallengeKind, &str); 5] = [
     (ChallengeKind::EmailCode, "email_code"),
     (ChallengeKind::SmsCode, "sms_code"),
@@ -209,7 +208,7 @@ const KINDS: [(ChallengeKind, &str); 5] = [
 ];
 
 impl ChallengeKind {
-    /// The stable name, as stores keep it and the API shows it.
+    /// The stable name in stores and the API.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -218,7 +217,7 @@ impl ChallengeKind {
         }
     }
 
-    /// Whether its answer is short enough to be guessed. One that this version does not know may be.
+    /// Whether its answer is short enough to be guessed. Unknown kinds count as such.
     #[must_use]
     pub const fn is_guessable(&self) -> bool {
         match self {
@@ -244,7 +243,7 @@ impl ChallengeKind {
         matches!(self, Self::EmailCode | Self::SmsCode)
     }
 
-    /// The kind of that name; [`ChallengeKind::Other`] if this version knows none.
+    /// The kind with this name; [`ChallengeKind::Other`] if unknown.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         let known = KINDS.iter().find(|(_, known)| *known == name);
@@ -259,7 +258,7 @@ impl fmt::Display for ChallengeKind {
 }
 
 impl Purpose {
-    /// Every purpose.
+    /// All purposes.
     pub const ALL: [Self; 4] = [Self::Verify, Self::Enrol, Self::Change, Self::Recover];
 
     /// The stable name.
@@ -289,7 +288,7 @@ impl FromStr for Purpose {
 }
 
 impl ChallengeState {
-    /// Every state.
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Open, Self::Approved, Self::Denied, Self::Over];
 
     /// The stable name.
@@ -319,20 +318,19 @@ impl FromStr for ChallengeState {
 }
 
 impl ChallengeData {
-    /// The most that a challenge may hold, in bytes: the state of a ceremony with every passkey that a
-    /// user may have.
+    /// The most bytes of one challenge: enough for the state of a ceremony with every passkey that a user may have.
     pub const MAX_LENGTH: usize = 65_536;
 
-    /// Takes what a kind needs.
+    /// Wraps the data of a challenge.
     ///
     /// # Errors
-    /// [`TooMuchData`] if it is longer than [`MAX_LENGTH`](Self::MAX_LENGTH).
+    /// [`TooMuchData`] if they are longer than [`MAX_LENGTH`](Self::MAX_LENGTH).
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, TooMuchData> {
         let bytes = bytes.into();
         if bytes.len() <= Self::MAX_LENGTH { Ok(Self(bytes)) } else { Err(TooMuchData) }
     }
 
-    /// The bytes as they were given.
+    /// The unchanged bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -345,19 +343,19 @@ impl fmt::Debug for ChallengeData {
     }
 }
 
-/// A name that is no state of a challenge.
+/// The name is not a challenge state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a state of a challenge; it must be open, approved, denied or over")]
+#[error("not a challenge state; it must be open, approved, denied or over")]
 pub struct UnknownState;
 
-/// A name that is no purpose of a challenge.
+/// The name is not a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a purpose of a challenge; it must be verify, enrol, change or recover")]
+#[error("not a challenge purpose; it must be verify, enrol, change or recover")]
 pub struct UnknownPurpose;
 
-/// More than a challenge may hold.
+/// The data are too long for a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a challenge holds at most 65536 bytes")]
+#[error("the data of a challenge must have at most 65536 bytes")]
 pub struct TooMuchData;
 
 #[cfg(test)]

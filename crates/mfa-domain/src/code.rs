@@ -1,4 +1,4 @@
-//! What people type to prove themselves, told apart by its form.
+//! Codes as people type them, distinguished by their form.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,11 +11,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::typed;
 
-/// A code as a person submitted it, parsed once at the edge.
+/// A submitted code, parsed once at the edge.
 ///
-/// It is read as [`typed()`] says: without white space, dashes and what cannot be seen, digits of every
-/// script as the digits they are. What is left is either 6 to 10 digits or a backup code; the two forms
-/// never overlap.
+/// It is first normalised by [`typed()`]: white space, dashes and invisible characters are dropped, and digits of any
+/// script become ASCII. The result is either 6 to 10 digits or a backup code; the two forms never overlap.
 ///
 /// ```
 /// use mfa_domain::SubmittedCode;
@@ -24,22 +23,22 @@ use crate::typed;
 /// assert!(SubmittedCode::parse("12345").is_err());
 /// ```
 pub enum SubmittedCode {
-    /// 6 to 8 digits: of an authenticator (TOTP or HOTP), or sent.
+    /// 6 to 8 digits: a code of an authenticator (TOTP or HOTP), or a sent code.
     OneTimePassword(Code),
-    /// 9 or 10 digits: no authenticator shows so many, so it can only have been sent.
+    /// 9 or 10 digits: a sent code, since no authenticator shows so many.
     Sent(SentCode),
-    /// From the list of backup codes.
+    /// A backup code.
     Backup(BackupCode),
 }
 
 impl SubmittedCode {
-    /// The longest text that is looked at, in bytes; anything longer is malformed.
+    /// The longest text that is parsed, in bytes; anything longer is malformed.
     pub const MAX_LENGTH: usize = 256;
 
-    /// Takes what a person typed.
+    /// Parses a code as typed.
     ///
     /// # Errors
-    /// [`MalformedCode`] if it has not the form of any code.
+    /// [`MalformedCode`] if it does not have the form of any code.
     pub fn parse(text: &str) -> Result<Self, MalformedCode> {
         if text.len() > Self::MAX_LENGTH {
             return Err(MalformedCode);
@@ -54,7 +53,7 @@ impl SubmittedCode {
         SentCode::of_digits(text).map(Self::Sent).ok_or(MalformedCode)
     }
 
-    /// It as the answer to a challenge, if it has the form of one.
+    /// The code as an answer to a challenge, if it has that form.
     pub(crate) fn sent(&self) -> Option<SentCode> {
         match self {
             Self::OneTimePassword(code) => Some(code.into()),
@@ -63,7 +62,7 @@ impl SubmittedCode {
         }
     }
 
-    /// The form as the audit trail names it.
+    /// The name of the form in the audit trail.
     pub(crate) const fn form(&self) -> &'static str {
         match self {
             Self::OneTimePassword(_) | Self::Sent(_) => "otp",
@@ -72,11 +71,10 @@ impl SubmittedCode {
     }
 }
 
-/// A code that is sent to its owner: 6 to 10 ASCII digits, leading zeros kept.
+/// A code that is sent to its owner: 6 to 10 ASCII digits, including leading zeros.
 ///
-/// How many digits a fresh one has is for
-/// [`ChallengePolicy::digits`](crate::policy::ChallengePolicy::digits) to say. One that is typed may have any number
-/// of them: the policy may have been another when it was sent.
+/// [`ChallengePolicy::digits`](crate::policy::ChallengePolicy::digits) sets the number of digits of new codes. A
+/// typed code may have any number of them, since the policy may have changed after the code was sent.
 ///
 /// ```
 /// use mfa_domain::SentCode;
@@ -87,14 +85,14 @@ impl SubmittedCode {
 pub struct SentCode(Zeroizing<String>);
 
 impl SentCode {
-    /// How many digits there may be: as many as NIST SP 800-63B-4, 3.1.3.2 asks for at least, and no more than
-    /// anybody copies.
+    /// The allowed numbers of digits: at least what NIST SP 800-63B-4, 3.1.3.2 requires, at most what people can
+    /// copy.
     pub const DIGITS: RangeInclusive<u8> = 6..=10;
 
-    /// Takes what a person typed, read as [`typed()`] says.
+    /// Parses a code as typed, normalised by [`typed()`].
     ///
     /// # Errors
-    /// [`MalformedCode`] unless it has 6 to 10 digits and nothing else.
+    /// [`MalformedCode`] if it is not 6 to 10 digits.
     pub fn parse(text: &str) -> Result<Self, MalformedCode> {
         if text.len() > SubmittedCode::MAX_LENGTH {
             return Err(MalformedCode);
@@ -102,14 +100,14 @@ impl SentCode {
         Self::of_digits(typed(text)).ok_or(MalformedCode)
     }
 
-    /// The digits. This shows the secret: it is for the message to its owner, and for tests.
+    /// The digits. This exposes the secret: use it only for the message to the owner, and in tests.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The code that 64 fresh random bits give; `None` if there is none of so many digits. No code is more likely than
-    /// another by more than one in 10^9.
+    /// Makes a code from 64 fresh random bits; `None` if `digits` is not allowed. The probabilities of two codes
+    /// differ by at most one in 10^9.
     pub(crate) fn from_entropy(mut random: u64, digits: u8) -> Option<Self> {
         if !Self::DIGITS.contains(&digits) {
             return None;
@@ -135,15 +133,15 @@ impl From<&Code> for SentCode {
 
 /// One backup code: 16 characters of Crockford's base32 (80 bits), shown as `xxxx-xxxx-xxxx-xxxx`.
 ///
-/// A look-up secret of NIST SP 800-63B-4, 3.1.2. Letters are read without regard to case, and
-/// `o`, `i` and `l` as the digits that they look like.
+/// A look-up secret (NIST SP 800-63B-4, 3.1.2). Case is ignored, and `o`, `i` and `l` are read as the digits that
+/// they resemble.
 pub struct BackupCode(Zeroizing<String>);
 
 impl BackupCode {
-    /// Random bytes in a code: 80 bits, above the 64 that a look-up secret needs at least.
+    /// Random bytes in a code: 80 bits; a look-up secret needs at least 64.
     pub const ENTROPY_BYTES: usize = 10;
 
-    /// The code of ten fresh random bytes.
+    /// Makes a code from 10 fresh random bytes.
     #[must_use]
     pub fn from_entropy(random: &[u8; Self::ENTROPY_BYTES]) -> Self {
         Self(Zeroizing::new(CROCKFORD.encode(random)))
@@ -157,13 +155,13 @@ impl BackupCode {
         }
     }
 
-    /// The canonical text: 16 lower-case characters without hyphens. It is what gets hashed.
+    /// The canonical text, which is hashed: 16 lower-case characters without hyphens.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The code as it is shown to a person, in groups of four.
+    /// The code as people see it, in groups of four.
     #[must_use]
     pub fn to_display(&self) -> Zeroizing<String> {
         let (a, rest) = self.0.split_at(4);
@@ -173,7 +171,7 @@ impl BackupCode {
     }
 }
 
-/// Crockford's base32: no `i`, `l`, `o` and `u`, so that no code can be misread or spell a word.
+/// Crockford's base32: no `i`, `l`, `o` and `u`, so that no code is misread or spells a word.
 static CROCKFORD: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("0123456789abcdefghjkmnpqrstvwxyz");
@@ -183,7 +181,7 @@ static CROCKFORD: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().expect("a valid alphabet")
 });
 
-/// A text that is not the form of any code that there could be.
+/// The text does not have the form of any code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a code has 6 to 10 digits, a backup code 16 letters and digits")]
 pub struct MalformedCode;

@@ -1,14 +1,13 @@
-//! What a factor or an account keeps of which a store knows nothing.
+//! Data of a factor or an account that are opaque to stores.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// A JSON object, versioned by its member `v`. Stores keep it, and only the domain reads it.
+/// A JSON object, versioned by its member `v`. Stores keep it; only the domain reads it.
 ///
-/// It holds parameters and progress, and no secrets: an operator may read it, and `Debug` shows it.
-/// Two are equal if they are the same JSON value, since a store with a type for JSON may write the members in
-/// another order.
+/// It contains parameters and progress, and no secrets: operators may read it, and `Debug` shows it. Two are equal if
+/// they are the same JSON value, since a store with a JSON type may write the members in another order.
 ///
 /// ```
 /// use mfa_domain::Data;
@@ -18,13 +17,13 @@ use serde_json::Value;
 pub struct Data(String);
 
 impl Data {
-    /// Takes what was kept. Whether it is what it should be is seen when it is read.
+    /// Wraps a stored text. It is validated when it is read.
     #[must_use]
     pub fn new(json: impl Into<String>) -> Self {
         Self(json.into())
     }
 
-    /// The JSON text, as it was given.
+    /// The unchanged JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -36,7 +35,7 @@ impl Data {
 }
 
 impl Default for Data {
-    /// The empty object: nothing is kept.
+    /// The empty object: there are no data.
     fn default() -> Self {
         Self::new("{}")
     }

@@ -1,7 +1,8 @@
-//! Delivering the audit trail to somebody else's endpoint: how far it is, and whose turn it is to try.
+//! Delivery of the audit trail to the endpoint of another system: its progress, and when the next attempt may be
+//! made.
 //!
 //! The rules are pure. A store keeps a [`Delivery`] and swaps it at its version
-//! ([`DeliveryStore`](crate::ports::DeliveryStore)); whoever sends goes by what the store has.
+//! ([`DeliveryStore`](crate::ports::DeliveryStore)); the sender follows the stored state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,52 +24,52 @@ use crate::ports::EventPosition;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(String);
 
-/// How far an endpoint is in the trail, and whose turn it is to send.
+/// The progress of an endpoint in the trail, and who may send.
 ///
-/// Events are delivered in the order of the trail, in batches. A batch is claimed before it is sent, and
-/// `position` moves only after the endpoint took it: so each event is delivered at least once, by one
-/// replica at a time while clocks agree, and never is one left out, whatever clocks say.
+/// Events are delivered in the order of the trail, in batches. A batch is claimed before it is sent, and `position`
+/// moves only after the endpoint accepted it. So each event is delivered at least once. Only one replica sends at a
+/// time while clocks agree; with any clocks, no event is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Every event up to this one was delivered, or was not for this endpoint.
     pub position: EventPosition,
-    /// The last event of the batch that was claimed and not yet delivered. Whoever tries again sends that
-    /// batch again, so that the endpoint can tell that it is the same.
+    /// The last event of the batch that was claimed and not yet delivered. A retry sends the same batch, so that the
+    /// endpoint can recognise it.
     pub through: Option<EventPosition>,
-    /// Until then nobody else may send; the epoch if nobody has claimed it.
+    /// The end of the claim, until which no other replica may send; the epoch if there is no claim.
     pub claimed_until: Timestamp,
-    /// Until then nobody may send, after a failure; the epoch if there was none.
+    /// The time before which nobody may send, after a failure; the epoch if there was none.
     pub not_before: Timestamp,
     /// Failed attempts in a row.
     pub failures: u32,
-    /// How the last of them failed, in a word such as `timeout` or `status_503`.
+    /// How the last attempt failed, as a name such as `timeout` or `status_503`.
     pub last_failure: Option<String>,
-    /// The endpoint said that it is gone. Nothing is sent until an operator resumes it.
+    /// The endpoint answered that it is gone. Nothing is sent until an operator resumes it.
     pub stopped: bool,
-    /// How many events were passed over, since they cannot be read, after it began at this place.
+    /// The number of events that were skipped because they cannot be read, since delivery began at this position.
     pub unreadable: u64,
 }
 
 /// Whether a delivery may be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimable {
-    /// Whoever comes first.
+    /// It may be claimed now.
     Free,
-    /// By nobody for so long: it is claimed, or waits after a failure.
+    /// Claimed or backing off for this long.
     Wait(Duration),
-    /// By nobody until an operator resumes it.
+    /// Stopped until an operator resumes it.
     Stopped,
 }
 
 impl Delivery {
-    /// The longest time between an attempt and the next, whatever the endpoint asks for, and the longest
-    /// claim. What is further ahead was written by a clock that was wrong, and does not count.
+    /// The longest time between two attempts, whatever the endpoint asks for, and the longest claim. A time further
+    /// in the future was written by a wrong clock and is ignored.
     pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-    /// The longest time between an attempt and the next that we choose ourselves.
+    /// The longest time between two attempts that this program chooses itself.
     pub const LONGEST_BACKOFF: Duration = Duration::from_mins(10);
 
-    /// One that begins with the first event after `position`.
+    /// A delivery that begins with the first event after `position`.
     #[must_use]
     pub fn starting_after(position: EventPosition) -> Self {
         Self {
@@ -83,7 +84,7 @@ impl Delivery {
         }
     }
 
-    /// Whose turn it is.
+    /// Whether it may be claimed at `now`.
     #[must_use]
     pub fn turn(&self, now: Timestamp) -> Claimable {
         let waits = [self.claimed_until, self.not_before].map(|until| until.since(now));
@@ -95,25 +96,26 @@ impl Delivery {
         }
     }
 
-    /// Claimed until then, to send what is after `position` and up to `through`.
+    /// The state after a claim until `until`, to send the events after `position` up to `through`.
     #[must_use]
     pub fn claimed(&self, through: EventPosition, until: Timestamp) -> Self {
         Self { through: Some(through), claimed_until: until, ..self.clone() }
     }
 
-    /// The endpoint took the batch, or there was nothing for it, up to that event. It never moves back.
+    /// The state after the endpoint accepted the batch, or nothing up to this event was for it. The position never
+    /// moves back.
     #[must_use]
     pub fn delivered(&self, up_to: EventPosition) -> Self {
         Self { unreadable: self.unreadable, ..Self::starting_after(self.position.max(up_to)) }
     }
 
-    /// So many events more were passed over, since they cannot be read.
+    /// Adds to the number of skipped unreadable events.
     #[must_use]
     pub fn passing_over(self, unreadable: u64) -> Self {
         Self { unreadable: self.unreadable.saturating_add(unreadable), ..self }
     }
 
-    /// The endpoint did not take the batch; it is sent again, and not before `retry_at`.
+    /// The state after the endpoint did not accept the batch. It is sent again, not before `retry_at`.
     #[must_use]
     pub fn failed(&self, how: &str, retry_at: Timestamp) -> Self {
         Self {
@@ -125,27 +127,27 @@ impl Delivery {
         }
     }
 
-    /// The endpoint did not take the batch, and is not to be asked again.
+    /// The state after the endpoint rejected the batch and is not to be asked again.
     #[must_use]
     pub fn stopped(&self, how: &str) -> Self {
         Self { stopped: true, ..self.failed(how, Timestamp::default()) }
     }
 
-    /// Whoever claimed it lets go of it, and does not know whether the endpoint took the batch.
+    /// The state after the claim was released without knowing whether the endpoint accepted the batch.
     #[must_use]
     pub fn released(&self) -> Self {
         Self { claimed_until: Timestamp::default(), ..self.clone() }
     }
 
-    /// At an operator's word: it may be tried at once, whatever happened before.
+    /// The state after an operator resumed it: the next attempt may be made at once.
     #[must_use]
     pub fn resumed(&self) -> Self {
         Self { through: self.through, ..self.delivered(self.position) }
     }
 
-    /// After so many failures in a row, how long to wait before the next attempt: twice as long each time,
-    /// 1 second to [`Delivery::LONGEST_BACKOFF`], less up to half of it by `random`, so that many who
-    /// failed together do not come back together.
+    /// The wait before the next attempt after this many failures in a row. It doubles each time, from 1 second to
+    /// [`Delivery::LONGEST_BACKOFF`], less up to half of it by `random`, so that endpoints that failed together are
+    /// not retried together.
     #[must_use]
     pub fn backoff(failures: u32, random: u16) -> Duration {
         let doubled = Duration::from_secs(1 << failures.saturating_sub(1).min(16));
@@ -158,10 +160,10 @@ impl EndpointId {
     /// The longest name, in characters.
     pub const MAX_LENGTH: usize = MAX_NAME;
 
-    /// Takes a name.
+    /// Parses a name.
     ///
     /// # Errors
-    /// [`InvalidId`] if it is empty, too long or holds another character.
+    /// [`InvalidId`] if it is empty, too long or contains another character.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
         plain_name("endpoint", text).map(Self)
     }

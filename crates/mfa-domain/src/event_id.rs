@@ -1,4 +1,4 @@
-//! What a tenant knows an event by.
+//! The ids by which tenants know events.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,9 +9,9 @@ use crate::identity::InvalidId;
 
 /// The opaque id of one event of a tenant: `evt_` and 26 characters of `a-z 2-7`.
 ///
-/// A [`Vault`](crate::ports::Vault) makes it of the event's
-/// [`EventPosition`](crate::ports::EventPosition), and reads it again. Two ids tell nothing of which event came
-/// first, or of how many there are between them; events are in order where they are listed.
+/// A [`Vault`](crate::ports::Vault) makes it from the [`EventPosition`](crate::ports::EventPosition) of the event,
+/// and turns it back. Two ids reveal neither which event came first nor how many are between them; lists of events
+/// are in order.
 ///
 /// ```
 /// use mfa_domain::EventId;
@@ -24,17 +24,17 @@ use crate::identity::InvalidId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId([u8; 16]);
 
-/// What every id begins with.
+/// The prefix of every id.
 const PREFIX: &str = "evt_";
 
 impl EventId {
-    /// The id that consists of a vault's block.
+    /// Makes an id from a block of the vault.
     #[must_use]
     pub const fn from_block(block: [u8; 16]) -> Self {
         Self(block)
     }
 
-    /// The block that it consists of.
+    /// The block of the vault.
     #[must_use]
     pub const fn block(self) -> [u8; 16] {
         self.0
@@ -44,12 +44,12 @@ impl EventId {
 impl FromStr for EventId {
     type Err = InvalidId;
 
-    /// Reads what `Display` printed, and only that form.
+    /// Parses the form of `Display`, and no other.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let decode = |text: &str| BASE32_NOPAD_NOCASE.decode(text.as_bytes()).ok()?.try_into().ok();
         let id = text.strip_prefix(PREFIX).and_then(decode).map(Self);
         id.filter(|id| id.to_string() == text)
-            .ok_or(InvalidId { what: "event", rule: "evt_ and 26 characters, as it was given out" })
+            .ok_or(InvalidId { what: "event", rule: "evt_ and 26 characters of a-z 2-7" })
     }
 }
 

@@ -1,14 +1,14 @@
-//! By what an account is found without knowing the user.
+//! Handles that lead to an account without its user id.
 
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 use thiserror::Error;
 
-/// By what an account is found where the user is not known, such as the id of a passkey's credential.
+/// A value that leads to an account when the user is not known, such as the credential id of a passkey.
 ///
-/// It belongs to one account of its tenant: a [`Delta`](crate::Delta) claims and releases it, a store keeps it unique, and
-/// [`AccountStore::find`](crate::ports::AccountStore::find) leads back to the account.
+/// It belongs to one account of its tenant. A [`Delta`](crate::Delta) claims and releases it, a store keeps it
+/// unique, and [`AccountStore::find`](crate::ports::AccountStore::find) returns its account.
 ///
 /// ```
 /// use mfa_domain::Handle;
@@ -20,16 +20,17 @@ use thiserror::Error;
 pub struct Handle(Vec<u8>);
 
 impl Handle {
-    /// The longest value, in bytes: no credential id is longer (Web Authentication, 4).
+    /// The longest value, in bytes: the maximum of a credential id (Web Authentication, 4).
     pub const MAX_LENGTH: usize = 1023;
 
-    /// The longest name of a sort.
+    /// The longest name of a sort, in bytes.
     const MAX_SORT: usize = 32;
 
-    /// A handle of a sort, a name of small letters and `_`, so that handles of different sorts never meet.
+    /// Makes a handle. `sort` is a name of lower-case letters and `_`; handles of different sorts are never equal.
     ///
     /// # Errors
-    /// [`InvalidHandle`] if the sort is no such name of 1 to 32 bytes, or the value has not 1 to 1,023 bytes.
+    /// [`InvalidHandle`] if the sort is not such a name of 1 to 32 bytes, or the value does not have 1 to 1,023
+    /// bytes.
     pub fn new(sort: &str, value: &[u8]) -> Result<Self, InvalidHandle> {
         let named = (1..=Self::MAX_SORT).contains(&sort.len())
             && sort.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -45,10 +46,10 @@ impl Handle {
         &self.0
     }
 
-    /// Reads what [`as_bytes`](Self::as_bytes) gave.
+    /// Parses the bytes of [`as_bytes`](Self::as_bytes).
     ///
     /// # Errors
-    /// [`InvalidHandle`] if these are the bytes of none.
+    /// [`InvalidHandle`] if they are not a handle.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidHandle> {
         let colon = bytes.iter().position(|byte| *byte == b':').ok_or(InvalidHandle)?;
         let (sort, value) = (&bytes[..colon], &bytes[colon + 1..]);
@@ -62,9 +63,9 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// What cannot be a handle.
+/// The sort or value is not allowed in a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a handle is a name of small letters and 1 to 1023 bytes")]
+#[error("a handle must have a name of lower-case letters and a value of 1 to 1023 bytes")]
 pub struct InvalidHandle;
 
 #[cfg(test)]

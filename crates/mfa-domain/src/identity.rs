@@ -1,4 +1,4 @@
-//! Who an account belongs to, and how its factors are named.
+//! The ids of tenants, accounts and factors.
 
 mod user_case;
 mod user_id;
@@ -14,7 +14,7 @@ use crate::Timestamp;
 pub use self::user_case::{UnknownUserCase, UserCase};
 pub use self::user_id::{Escaped, UserId};
 
-/// One customer of an installation: accounts, API keys and events of different tenants never meet.
+/// One customer of an installation. Accounts, API keys and events of different tenants are separate.
 ///
 /// 1 to 64 characters of `a-z 0-9 . _ -`, beginning with a letter or digit.
 ///
@@ -30,15 +30,15 @@ impl TenantId {
     /// The longest tenant id, in characters.
     pub const MAX_LENGTH: usize = MAX_NAME;
 
-    /// Takes a tenant's name.
+    /// Parses a tenant id.
     ///
     /// # Errors
-    /// [`InvalidId`] if it is empty, too long or holds another character.
+    /// [`InvalidId`] if it is empty, too long or contains another character.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
         plain_name("tenant", text).map(Self)
     }
 
-    /// The name as text.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -48,32 +48,32 @@ impl TenantId {
 /// The key of one [`Account`](crate::Account): a user of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey {
-    /// Whose user.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Which user.
+    /// The user.
     pub user: UserId,
 }
 
 impl AccountKey {
-    /// The key of `user` at `tenant`.
+    /// The key of `user` of `tenant`.
     #[must_use]
     pub const fn new(tenant: TenantId, user: UserId) -> Self {
         Self { tenant, user }
     }
 }
 
-/// The opaque id of one factor: time-ordered, unique, never used again.
+/// The opaque id of one factor: time-ordered, unique, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FactorId(Uuid);
 
 impl FactorId {
-    /// A new id from the time and ten fresh random bytes (RFC 9562, version 7).
+    /// Makes an id from the time and 10 fresh random bytes (RFC 9562, version 7).
     #[must_use]
     pub fn fresh(now: Timestamp, random: &[u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), random).into_uuid())
     }
 
-    /// The sixteen bytes of the id.
+    /// The 16 bytes of the id.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
@@ -83,9 +83,9 @@ impl FactorId {
 impl FromStr for FactorId {
     type Err = InvalidId;
 
-    /// Reads what `Display` printed, and only that form.
+    /// Parses the form of `Display`, and no other.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = InvalidId { what: "factor", rule: "as it was given out" };
+        let invalid = InvalidId { what: "factor", rule: "a lower-case UUID with hyphens" };
         let id = Uuid::try_parse(text).map_err(|_| invalid.clone())?;
         if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) != text {
             return Err(invalid);
@@ -106,10 +106,10 @@ impl fmt::Display for FactorId {
     }
 }
 
-/// The longest name that an operator gives.
+/// The longest name that an operator chooses, in characters.
 pub(crate) const MAX_NAME: usize = 64;
 
-/// Takes a name that an operator gives: it is at home in URLs, logs and labels of metrics.
+/// Checks a name that an operator chooses. It may appear in URLs, logs and labels of metrics.
 pub(crate) fn plain_name(what: &'static str, text: &str) -> Result<String, InvalidId> {
     let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
     let starts_well = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
@@ -119,7 +119,7 @@ pub(crate) fn plain_name(what: &'static str, text: &str) -> Result<String, Inval
     Err(InvalidId { what, rule: "1 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit" })
 }
 
-/// A text that cannot be an id of that kind.
+/// The text is not an id of this kind.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("not a {what} id; it must be {rule}")]
 pub struct InvalidId {

@@ -1,4 +1,4 @@
-//! Requests for one account queue within a process.
+//! One lock per account within a process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_lock::{Mutex as AsyncMutex, MutexGuardArc};
 
-/// One asynchronous lock a key, made on demand and gone with its last user.
+/// One asynchronous lock per key, created on demand and dropped with its last user.
 ///
-/// It decides nothing: correctness rests on the store's compare-and-swap. It only keeps an attack
-/// on one account from turning into a storm of conflicts.
+/// It decides nothing: correctness depends on the store's compare-and-swap. It only prevents that an attack on one
+/// account causes a storm of conflicts.
 pub(crate) struct KeyedLock<K> {
     locks: Mutex<HashMap<K, Arc<AsyncMutex<()>>>>,
 }
 
-/// A turn for one key, until it is dropped.
+/// Holds the lock of one key until it is dropped.
 pub(crate) struct KeyGuard<'a, K: Eq + Hash> {
     lock: &'a KeyedLock<K>,
     key: &'a K,
@@ -27,9 +27,9 @@ impl<K: Eq + Hash + Clone> KeyedLock<K> {
         Self { locks: Mutex::new(HashMap::new()) }
     }
 
-    /// Waits for the key's turn.
+    /// Waits for the lock of the key.
     pub(crate) async fn lock<'a>(&'a self, key: &'a K) -> KeyGuard<'a, K> {
-        // Made first and so dropped last, so that the entry goes even if the wait is given up.
+        // Created before the wait and so dropped after it: the entry is removed even if the wait is cancelled.
         let mut turn = KeyGuard { lock: self, key, guard: None };
         let lock = Arc::clone(self.locks().entry(key.clone()).or_default());
         turn.guard = Some(lock.lock_arc().await);
@@ -47,7 +47,7 @@ impl<K: Eq + Hash> Drop for KeyGuard<'_, K> {
     fn drop(&mut self) {
         let mut locks = self.lock.locks();
         self.guard = None;
-        // Whoever waits holds a reference, taken under the same mutex.
+        // Every waiter holds a reference, taken under the same mutex.
         if locks.get(self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             locks.remove(self.key);
         }

@@ -40,19 +40,18 @@ pub use enrol_address::{AddressEnrolment, NewAddress};
 pub use recipient::{Recipient, SendTo};
 pub use status::Status;
 
-/// How often a change is tried anew when somebody else's came first.
+/// How often a use case is retried after a conflict.
 ///
-/// Within one process requests for one account queue, so this many other processes must have won
-/// in the meantime.
+/// Requests of one process for one account run one after another, so each conflict is a commit of another process.
 const MAX_TRIES: usize = 64;
 
 /// Multi-factor authentication for the users of one or more tenants.
 ///
-/// All use cases are methods of it. Its decisions depend on no state of its own: any number of them, in any number
-/// of processes, may share one store. Put it into an `Arc` and clone that.
+/// All use cases are methods of this type. No decision depends on its own state, so any number of instances, in any
+/// number of processes, may share one store. To share one instance between tasks, wrap it in an `Arc`.
 ///
-/// Every method answers only after what it decided was committed. Dropping a method's future does
-/// not undo a commit; it only means that nobody hears of it.
+/// Every method answers only after its decision is committed. Dropping the future of a method does not undo a commit;
+/// only its answer is lost.
 pub struct Mfa {
     ports: Ports,
     policies: Policies,
@@ -61,10 +60,11 @@ pub struct Mfa {
     queued: Event,
 }
 
-/// It could not be decided, or nobody can tell whether what was decided was recorded: either way
-/// nobody may be let in. A code that was sent may be used up; a fresh one may be tried.
+/// There is no decision, or it is unknown whether the decision was recorded. Let nobody in.
 ///
-/// It never turns into acceptance. Its text may be shown to anybody; what went wrong inside is in
+/// A code may be used up by the failed call; the user may try a new one.
+///
+/// An error never turns into an acceptance. Its text is safe to show to anybody. The cause is in
 /// [`source`](std::error::Error::source), for the log.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -78,14 +78,14 @@ pub enum Undecided {
     /// A backup code could not be hashed.
     #[error(transparent)]
     Hasher(#[from] HasherError),
-    /// There was no randomness.
+    /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// Somebody else changed the account each time that it was tried, or the same call came first.
-    #[error("too many others changed the account at the same time")]
+    /// Every try ended in a conflict, or an earlier copy of the same call has been answered already.
+    #[error("the account was changed by too many requests at the same time")]
     Busy,
-    /// What was to be bound is bound to another user of the tenant already, such as a passkey.
-    #[error("it is bound to another user already")]
+    /// The value to bind, such as a passkey, is bound to another user of the tenant.
+    #[error("it is already bound to another user")]
     HandleTaken,
 }
 
@@ -93,19 +93,19 @@ pub enum Undecided {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EnrolError {
-    /// The account or a policy refused it.
+    /// The account or a policy refused the factor.
     #[error(transparent)]
     Refused(#[from] PolicyDenial),
-    /// The secret that was given is not good enough.
+    /// The given secret is too weak or malformed.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The issuer or account name cannot be in an `otpauth` URI.
+    /// The issuer or account name cannot be part of an `otpauth` URI.
     #[error(transparent)]
     Name(#[from] UriError),
-    /// Nothing can be sent to the address.
+    /// The address cannot receive messages.
     #[error(transparent)]
     Address(#[from] InvalidRecipient),
-    /// It could not be decided.
+    /// There is no decision.
     #[error(transparent)]
     Undecided(#[from] Undecided),
 }
@@ -114,33 +114,33 @@ pub enum EnrolError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// The account or a policy refused it.
+    /// The account or a policy refused the change.
     #[error(transparent)]
     Refused(#[from] PolicyDenial),
-    /// It could not be decided.
+    /// There is no decision.
     #[error(transparent)]
     Undecided(#[from] Undecided),
 }
 
 impl Mfa {
-    /// Use cases on those ports under those policies.
+    /// Creates the use cases for these ports and policies.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] if a policy's numbers make no sense. Let it stop the program: a budget that
-    /// cannot be reached is no budget.
+    /// [`InvalidPolicy`] if a number of a policy is out of range. Stop the program then: a budget that can never be
+    /// spent does not limit guesses.
     pub fn new(ports: Ports, policies: Policies) -> Result<Self, InvalidPolicy> {
         policies.validate()?;
         let (turns, latest_commit, queued) = (KeyedLock::new(), LatestCommit::default(), Event::new());
         Ok(Self { ports, policies, turns, latest_commit, queued })
     }
 
-    /// The ports it works on.
+    /// The ports in use.
     #[must_use]
     pub const fn ports(&self) -> &Ports {
         &self.ports
     }
 
-    /// Pages through the audit trail.
+    /// Returns one page of the audit trail.
     ///
     /// # Errors
     /// [`Undecided`] if the store fails.
@@ -148,8 +148,7 @@ impl Mfa {
         Ok(self.ports.accounts.events(query).await?)
     }
 
-    /// The four steps of a change that needs no slow work: load, decide, commit, answer; again from
-    /// the start if somebody else's change came first.
+    /// Runs a change without slow work: load, decide, commit, answer. Starts again after a conflict.
     async fn change<T, E: From<Undecided>>(
         &self,
         key: &AccountKey,
@@ -165,8 +164,8 @@ impl Mfa {
         }
     }
 
-    /// Begins a change that needs slow work between the steps: it goes round `load` and `commit`
-    /// until there is an answer, and keeps its slow work over a retry.
+    /// Begins a change with slow work between `load` and `commit`. The caller repeats both until there is an answer,
+    /// and keeps the results of its slow work for the next try.
     async fn begin<'a, T>(&'a self, key: &'a AccountKey, call: &Call<'a, T>) -> Transaction<'a> {
         let turn = self.turns.lock(key).await;
         let (version, now) = (Version::default(), Timestamp::default());
@@ -187,43 +186,43 @@ impl Mfa {
     }
 }
 
-/// A change on its way, holding the account's turn.
+/// A change in progress. Holds the lock on the account within this process.
 struct Transaction<'a> {
     mfa: &'a Mfa,
     key: &'a AccountKey,
     actor: &'a Actor,
-    /// Which call it is, if its answer is to be kept.
+    /// The id of the call, if its answer is kept.
     call: Option<CallId>,
-    /// The account, if it was read without its backup codes before the change began. A commit to it wins only if it is
-    /// still so.
+    /// The account, if it was read before the change began, without backup codes. A commit based on it succeeds only
+    /// if the account has not changed since.
     read: Option<Versioned<Account>>,
-    /// At which the account was read last.
+    /// The version at the last read.
     version: Version,
-    /// When that was.
+    /// The time of the last read.
     now: Timestamp,
-    /// What an answer is committed with that changes nothing, if it is to be kept.
+    /// The delta that stores the answer if nothing else changes; `None` if the answer is not kept.
     unchanged: Option<Delta>,
     tries: usize,
     _turn: KeyGuard<'a, AccountKey>,
 }
 
 impl<'a> Transaction<'a> {
-    /// First tries the account as it was read before.
+    /// Uses an account that was read before for the first try.
     fn with(self, read: Versioned<Account>) -> Self {
         Self { read: Some(read), ..self }
     }
 
-    /// Reads the account, unless it was tried too often.
+    /// Reads the account. Fails with [`Undecided::Busy`] after [`MAX_TRIES`].
     async fn load(&mut self) -> Result<(Account, Context<'a>), Undecided> {
         self.read(true).await
     }
 
-    /// The same for what looks at no backup codes.
+    /// Reads the account for a decision that needs no backup codes.
     async fn load_without_backup_codes(&mut self) -> Result<(Account, Context<'a>), Undecided> {
         self.read(false).await
     }
 
-    /// The same to verify `code`, which looks at backup codes only if it may be one.
+    /// Reads the account to verify `code`. Reads backup codes only if `code` can be one.
     async fn load_for(&mut self, code: &SubmittedCode) -> Result<(Account, Context<'a>), Undecided> {
         self.read(matches!(code, SubmittedCode::Backup(_))).await
     }
@@ -242,7 +241,7 @@ impl<'a> Transaction<'a> {
         };
         self.version = version;
         self.now = mfa.ports.clock.now();
-        // The same call came first: what it did must not be done again.
+        // An earlier copy of this call is committed; its effect must not be repeated.
         if self.call.is_some_and(|call| account.answers.to(call, self.now).is_some()) {
             return Err(Undecided::Busy);
         }
@@ -250,8 +249,8 @@ impl<'a> Transaction<'a> {
         Ok((account, Context { key, actor, now: self.now, policies: &mfa.policies }))
     }
 
-    /// Commits what was decided, and with it the answer if it is to be kept. Only then is the answer to be
-    /// had; `None` after a conflict.
+    /// Commits a decision, together with its answer if that is kept. Returns the answer only after the commit, and
+    /// `None` after a conflict.
     async fn commit<T>(
         &self,
         decision: Decision<T>,
@@ -262,7 +261,8 @@ impl<'a> Transaction<'a> {
         Ok((won == Commit::Won).then_some(answer))
     }
 
-    /// The same for an answer that a conflict must not use up.
+    /// Commits a delta as [`commit`](Self::commit) does, but borrows the answer, so that the caller still has it
+    /// after a conflict.
     async fn commit_delta<T>(
         &self,
         delta: Option<Delta>,
@@ -273,7 +273,7 @@ impl<'a> Transaction<'a> {
             Some((keep, reply)) => Some(self.mfa.seal_answer(self.key, keep, reply, self.now).await?),
             None => None,
         };
-        // An answer that changed nothing is kept, too: by the time its call is sent again there may be something.
+        // An answer is kept even if nothing changed: a repeated call might find something to change.
         let delta = delta.or_else(|| self.unchanged.clone().filter(|_| kept.is_some()));
         let Some(mut delta) = delta else { return Ok(Commit::Won) };
         if let Some(kept) = kept {
@@ -287,7 +287,7 @@ impl<'a> Transaction<'a> {
         match commit {
             Commit::Won => {
                 tell(delta.events());
-                // One that is given up is put as well.
+                // The delta may also hold a message that is given up; that one is not queued.
                 if delta.messages().iter().any(|message| message.sending.state == MessageState::Queued) {
                     queued.notify(1);
                 }
@@ -299,12 +299,16 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Logs what an operator should look at.
+/// Logs events that need an operator's attention.
 fn tell(events: &[AuditEvent]) {
     for event in events.iter().filter(|event| event.kind == EventKind::FactorAhead) {
         let factor = event.factor.map(|id| id.to_string());
         let until = event.detail.get("until");
-        tracing::warn!(factor, until, "a factor accepts no code before that time: its last step lies ahead");
+        tracing::warn!(
+            factor,
+            until,
+            "the last step of a factor is in the future; it accepts no code before this time"
+        );
     }
 }
 

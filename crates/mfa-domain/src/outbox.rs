@@ -1,6 +1,6 @@
-//! Messages on their way: what is queued, whose turn it is to send it, and when it is tried again.
+//! Messages to send: their states, claims and retries.
 //!
-//! The rules are pure. A store keeps a [`Message`] in the same commit as the event that tells of it
+//! The rules are pure. A store keeps a [`Message`] in the same commit as its event
 //! ([`Outbox`](crate::ports::Outbox)); [`Mfa::claim_messages`](crate::Mfa::claim_messages) and
 //! [`Mfa::deliver`](crate::Mfa::deliver) send it.
 
@@ -18,62 +18,62 @@ mod content;
 
 pub(crate) use content::{Content, OpenContent};
 
-/// A message to a user, from the commit that queues it until an hour after it expired.
+/// A message to a user. It is kept from the commit that queues it until an hour after its expiry.
 ///
-/// Who it is for stays as it was made; how far it is, is its [`Sending`].
+/// Only its [`Sending`] changes after it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its id. A message that is put under the id of another takes its place.
+    /// The id. A new message with the id of another replaces it.
     pub id: MessageId,
-    /// Whose it is.
+    /// The account of the recipient.
     pub account: AccountKey,
-    /// From when on nobody needs it any more.
+    /// The time from which nobody needs the message any more.
     pub expires_at: Timestamp,
-    /// How far it is.
+    /// The part that changes.
     pub sending: Sending,
 }
 
-/// How far a message is.
+/// The progress of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sending {
-    /// Whether it was sent.
+    /// The state.
     pub state: MessageState,
-    /// Of a queued one: before that time nobody sends it. Whoever claims it sets this to the end of the claim.
+    /// When a queued message is due. A claim sets it to the end of the claim.
     pub due_at: Timestamp,
-    /// How often it was claimed.
+    /// The number of claims.
     pub tries: u32,
-    /// How it failed so far, in a word such as `not_sent`: the last try, or `unknown` from the first one on after which it
-    /// may have arrived.
+    /// How it failed so far, as a name such as `not_sent`: the result of the last try, or `unknown` from the first
+    /// try on that may have delivered the message.
     pub last_failure: Option<String>,
-    /// Where it goes and what it says, sealed; gone as soon as nobody is to send it any more.
+    /// Address and text, sealed; `None` once the message is not to be sent any more.
     pub content: Option<Sealed>,
 }
 
-/// Whether a message was sent.
+/// The state of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MessageState {
-    /// Not yet, as far as is known.
+    /// Not sent yet, as far as is known.
     Queued,
-    /// A server took it.
+    /// A server accepted it.
     Sent,
-    /// It was given up: refused, its time was over, or nobody waits for it. Where the end of a try is not known, it may
-    /// have arrived.
+    /// It was given up: it was refused or expired, or its code is no longer needed. It may have arrived if the result
+    /// of a try is unknown.
     Failed,
 }
 
-/// The id of one message: 128 random bits. That of a code is the id of the challenge that it answers.
+/// The id of one message: 128 random bits. The message of a code has the id of the challenge that the code answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId([u8; Self::LENGTH]);
 
-/// A name that is no state of a message.
+/// The name is not a message state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a state of a message; it must be queued, sent or failed")]
+#[error("not a message state; it must be queued, sent or failed")]
 pub struct UnknownMessageState;
 
-/// After each failed try, how long to wait before the next: at 5 seconds, and at 1, 2, 5.5 and 8.5 minutes. Servers
-/// that greylist take a message after 5 minutes, and their defaults are counted from the first try. A wait that would end
-/// too late ends [`LAST_TRY`] before the message does.
+/// The wait after each failed try: tries follow at 5 seconds, and at 1, 2, 5.5 and 8.5 minutes. Servers that greylist
+/// accept a message 5 minutes after the first try by default. A wait that would end too late ends [`LAST_TRY`] before
+/// the expiry.
 const WAITS: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(55),
@@ -82,21 +82,21 @@ const WAITS: [Duration; 5] = [
     Duration::from_mins(3),
 ];
 
-/// How long before a message expires it is tried for the last time: long enough to type what arrives at once.
+/// How long before the expiry the last try is made: long enough to type a code that arrives at once.
 const LAST_TRY: Duration = Duration::from_secs(10);
 
-/// How a try failed after which the message may have arrived: that of
+/// The name of a failure after which the message may have arrived: that of
 /// [`SenderError::Unknown`](crate::ports::SenderError::Unknown).
 const UNKNOWN: &str = "unknown";
 
 impl Message {
-    /// How long a claim lasts: longer than any try to send.
+    /// How long a claim lasts; longer than a try to send.
     pub const CLAIM: Duration = Duration::from_mins(2);
 
-    /// For so long a message is kept after it expired: whoever asks is told what became of it.
+    /// How long a message is kept after its expiry, so that its result can be queried.
     pub const KEPT: Duration = Duration::from_hours(1);
 
-    /// One that is to be sent at once.
+    /// A message that is due at once.
     #[must_use]
     pub fn queued(
         id: MessageId,
@@ -115,13 +115,13 @@ impl Message {
         Self { id, account, expires_at, sending }
     }
 
-    /// Whether nobody needs it any more.
+    /// Whether the message has expired.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at
     }
 
-    /// What follows from a try that failed: when it is tried again; `None` if that was the last try.
+    /// The sending state after a failed try, with the time of the next try; `None` if that was the last one.
     #[must_use]
     pub fn after_failure(&self, how: &str, now: Timestamp) -> Option<Sending> {
         let tries = usize::try_from(self.sending.tries).unwrap_or(usize::MAX);
@@ -134,28 +134,29 @@ impl Message {
 }
 
 impl Sending {
-    /// Claimed until then by whoever sends it.
+    /// The state after a claim until this time.
     #[must_use]
     pub fn claimed(&self, until: Timestamp) -> Self {
         Self { due_at: until, tries: self.tries.saturating_add(1), ..self.clone() }
     }
 
-    /// A server took it.
+    /// The state after a server accepted the message.
     #[must_use]
     pub fn sent(&self) -> Self {
         Self { state: MessageState::Sent, last_failure: None, content: None, ..self.clone() }
     }
 
-    /// It was given up.
+    /// The state after the message was given up.
     #[must_use]
     pub fn failed(&self, how: &str) -> Self {
         let last_failure = Some(self.failure(how).to_owned());
         Self { state: MessageState::Failed, last_failure, content: None, ..self.clone() }
     }
 
-    /// How it failed, all its tries together, once the one that it is claimed for has ended like that: a message that may
-    /// have arrived is never again told to be one that did not. Nor is one that was claimed before by somebody who never
-    /// said what became of it. Only a try that dies with its server after one that failed counts as failed like that.
+    /// The result of all tries together, when the current one failed with `how`.
+    ///
+    /// Once the message may have arrived, the result stays `unknown`. That includes an earlier claim whose result was
+    /// never recorded. Exception: a try that was cut off by a crash after a failed one does not count.
     fn failure<'a>(&self, how: &'a str) -> &'a str {
         let before = self.last_failure.as_deref();
         let may_have_arrived = self.tries > 1 && before.is_none_or(|before| before == UNKNOWN);
@@ -167,7 +168,7 @@ impl MessageId {
     /// Random bytes in an id.
     pub const LENGTH: usize = 16;
 
-    /// The id of sixteen fresh random bytes.
+    /// Makes an id of 16 fresh random bytes.
     #[must_use]
     pub const fn from_entropy(random: [u8; Self::LENGTH]) -> Self {
         Self(random)
@@ -189,10 +190,10 @@ impl From<ChallengeId> for MessageId {
 impl FromStr for MessageId {
     type Err = InvalidId;
 
-    /// Reads what `Display` printed, and only that form.
+    /// Parses the form of `Display`, and no other.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or(InvalidId { what: "message", rule: "as it was given out" })
+        bytes.map(Self).ok_or(InvalidId { what: "message", rule: "32 lower-case hexadecimal digits" })
     }
 }
 
@@ -209,7 +210,7 @@ impl fmt::Debug for MessageId {
 }
 
 impl MessageState {
-    /// Every state.
+    /// All states.
     pub const ALL: [Self; 3] = [Self::Queued, Self::Sent, Self::Failed];
 
     /// The stable name.

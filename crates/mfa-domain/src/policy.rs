@@ -1,7 +1,7 @@
-//! The rules that an application may choose: traits, each with a well-named default.
+//! Policies: the rules that an application can replace. Each is a trait with a default.
 //!
-//! Decisions are pure and stores only compare and swap, so a policy can be any Rust code that
-//! neither blocks nor keeps state of its own.
+//! Decisions are pure and stores only compare and swap, so a policy can be any Rust code that neither blocks nor
+//! keeps state.
 
 use std::error::Error;
 use std::fmt;
@@ -19,7 +19,7 @@ pub use enrolment::{EnrolmentPolicy, GuardedChange, Proof, StandardEnrolment};
 pub use lockout::{LockoutPolicy, StandardLockout, Standing};
 pub use verification::{StandardVerification, VerificationPolicy};
 
-/// The rules in force, one of each kind.
+/// The policies in force, one of each kind.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,33 +33,33 @@ pub use verification::{StandardVerification, VerificationPolicy};
 pub struct Policies {
     /// When failures lock or disable.
     pub lockout: Arc<dyn LockoutPolicy>,
-    /// Which factors, how many, and what a change needs.
+    /// Which factors are allowed, how many, and what a change requires.
     pub enrolment: Arc<dyn EnrolmentPolicy>,
-    /// How many backup codes.
+    /// How many backup codes a user gets.
     pub backup_codes: Arc<dyn BackupCodePolicy>,
     /// How far a code may be off.
     pub verification: Arc<dyn VerificationPolicy>,
-    /// How long challenges are open.
+    /// How long challenges are open, and what their codes look like.
     pub challenges: Arc<dyn ChallengePolicy>,
 }
 
-/// A policy whose numbers make no sense.
+/// A policy with numbers out of range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPolicy(Vec<(&'static str, &'static str)>);
 
 impl InvalidPolicy {
-    /// A policy with a number that is not what it must be, such as `1 to 50`.
+    /// An error about one number. `must_be` is its range, such as `1 to 50`.
     #[must_use]
     pub fn new(number: &'static str, must_be: &'static str) -> Self {
         Self(vec![(number, must_be)])
     }
 
-    /// Every number that makes no sense, and what it must be.
+    /// Each number that is out of range, and its range.
     pub fn broken(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.0.iter().copied()
     }
 
-    /// Names every number whose rule does not hold.
+    /// Collects every number whose rule does not hold.
     fn unless(rules: &[(&'static str, bool, &'static str)]) -> Result<(), Self> {
         let broken: Vec<_> =
             rules.iter().filter(|(_, holds, _)| !holds).map(|(n, _, rule)| (*n, *rule)).collect();
@@ -78,10 +78,10 @@ impl fmt::Display for InvalidPolicy {
 impl Error for InvalidPolicy {}
 
 impl Policies {
-    /// Whether the numbers of every policy make sense.
+    /// Validates the numbers of every policy.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] of the first that does not.
+    /// [`InvalidPolicy`] of the first policy with a number out of range.
     pub fn validate(&self) -> Result<(), InvalidPolicy> {
         self.lockout.validate()?;
         self.enrolment.validate()?;

@@ -1,6 +1,6 @@
-//! What the domain needs from the outside: small traits, each with its contract in MUST sentences.
+//! The ports: small traits for everything the domain needs from outside, each with its contract in MUST sentences.
 //!
-//! The suites of `mfa-testkit` are the same sentences as code; an adapter runs them in its tests.
+//! The suites of `mfa-testkit` test the same sentences. An adapter runs them in its tests.
 
 use std::sync::Arc;
 
@@ -41,10 +41,10 @@ pub use signer::{Signature, SignatureVerifier, Signer, SignerError};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
 
-/// Every port that [`Mfa`](crate::Mfa) uses. Swapping one in a test is `Ports { accounts, ..ports }`.
+/// Every port that [`Mfa`](crate::Mfa) uses. To replace one in a test, write `Ports { accounts, ..ports }`.
 #[derive(Clone, Debug)]
 pub struct Ports {
-    /// Where accounts and their events are.
+    /// Stores accounts and their events.
     pub accounts: Arc<dyn AccountStore>,
     /// Seals secrets.
     pub vault: Arc<dyn Vault>,
@@ -52,22 +52,22 @@ pub struct Ports {
     pub hasher: Arc<dyn CodeHasher>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Gives randomness.
+    /// Generates random bytes.
     pub entropy: Arc<dyn Entropy>,
-    /// Where challenges are; without one no factor with a first step can be used.
+    /// Stores challenges. Without it, factors whose codes are sent cannot be used.
     pub challenges: Arc<dyn ChallengeStore>,
-    /// Sends codes; without one none is sent.
+    /// Sends codes. Without it, no code is sent.
     pub sender: Arc<dyn Sender>,
 }
 
 impl Ports {
-    /// The ports that everybody has to choose, with the clock and the randomness of the operating system.
+    /// The required ports, with the clock and the randomness of the operating system.
     #[must_use]
     pub fn new(accounts: impl AccountStore, vault: impl Vault, hasher: impl CodeHasher) -> Self {
         Self::shared(Arc::new(accounts), Arc::new(vault), Arc::new(hasher))
     }
 
-    /// The same with adapters that others use as well.
+    /// As [`new`](Self::new), with adapters that are shared with other parts of the program.
     #[must_use]
     pub fn shared(
         accounts: Arc<dyn AccountStore>,
@@ -86,28 +86,28 @@ impl Ports {
         }
     }
 
-    /// With another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// With other randomness.
+    /// Replaces the source of randomness.
     #[must_use]
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
         self
     }
 
-    /// With a store of challenges.
+    /// Sets the challenge store.
     #[must_use]
     pub fn challenges(mut self, challenges: Arc<dyn ChallengeStore>) -> Self {
         self.challenges = challenges;
         self
     }
 
-    /// With a sender of codes.
+    /// Sets the sender of codes.
     #[must_use]
     pub fn sender(mut self, sender: Arc<dyn Sender>) -> Self {
         self.sender = sender;
@@ -115,33 +115,33 @@ impl Ports {
     }
 }
 
-/// A port that nobody has chosen: all of it fails.
+/// Stands in for a port that was not set: every call fails.
 #[derive(Debug)]
 struct Missing;
 
 #[async_trait]
 impl ChallengeStore for Missing {
     async fn put(&self, _: &Challenge) -> Result<(), StoreError> {
-        Err(StoreError::new("no store of challenges was chosen"))
+        Err(StoreError::new("no challenge store is configured"))
     }
 
     async fn get(&self, _: &ChallengeId) -> Result<Option<Versioned<Challenge>>, StoreError> {
-        Err(StoreError::new("no store of challenges was chosen"))
+        Err(StoreError::new("no challenge store is configured"))
     }
 
     async fn swap(&self, _: &ChallengeId, _: Version, _: &Progress) -> Result<Commit, StoreError> {
-        Err(StoreError::new("no store of challenges was chosen"))
+        Err(StoreError::new("no challenge store is configured"))
     }
 }
 
 #[async_trait]
 impl Sender for Missing {
     async fn send(&self, _: &CodeMessage<'_>) -> Result<(), SenderError> {
-        Err(SenderError::not_sent("no sender was chosen"))
+        Err(SenderError::not_sent("no sender is configured"))
     }
 }
 
-/// An opaque error of a port: the domain passes it on, only the adapter and the log know more.
+/// Defines an opaque error of a port. The domain passes it on; only the adapter and the log know the cause.
 macro_rules! port_error {
     ($(#[$doc:meta])* $name:ident, $message:literal) => {
         $(#[$doc])*

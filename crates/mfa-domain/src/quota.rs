@@ -1,8 +1,8 @@
-//! How many charges in how much time: the generic cell rate algorithm, as one pure function.
+//! Rate limits: the generic cell rate algorithm as one pure function.
 //!
-//! The formula is that of the virtual scheduling algorithm of ITU-T I.371, annex A: each charge takes
-//! up one *emission interval* `T`; the *theoretical arrival time* says until when a bucket is taken
-//! up; a charge is admitted while that is not further ahead than all of the burst.
+//! The formula is the virtual scheduling algorithm of ITU-T I.371, annex A. Each charge uses one *emission interval*
+//! `T`; the *theoretical arrival time* says until when the bucket is used; a charge is admitted while that is no
+//! further ahead than the whole burst.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use crate::Timestamp;
 
-/// At most `burst` charges at once, and on average `burst` in each `per`.
+/// At most `burst` charges at once, and `burst` per `per` on average.
 ///
-/// In any stretch of time there are at most `burst` admitted charges and one more for each `per / burst`
-/// of it, in whole microseconds, rounded up.
+/// In any period at most `burst` charges are admitted, and one more for each `per / burst` of it, in whole
+/// microseconds, rounded up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,43 +35,43 @@ pub struct Quota {
     per: Duration,
 }
 
-/// What became of a charge.
+/// The result of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a refused charge must stop what it was for"]
+#[must_use = "a refused charge must stop the charged operation"]
 pub enum Charge {
-    /// It is within the quota, and was counted.
+    /// The charge is within the quota and was counted.
     Admitted,
-    /// It is beyond the quota, and cost nothing.
+    /// The charge exceeds the quota and cost nothing.
     Refused {
-        /// After so long the next one is admitted, if nobody else's comes first.
+        /// When the next charge is admitted, unless another one comes first.
         retry_after: Duration,
     },
 }
 
-/// What is remembered of one key's charges: two points in time, in microseconds since the epoch. The
-/// default is a bucket that nothing was ever charged to.
+/// The state of one key's charges: two times in microseconds since the epoch. The default is a bucket that was never
+/// charged.
 ///
-/// Microseconds are fine enough for a million charges a second, and as numbers they are exact in 64
-/// bits with sign until the year 9999, and in the 53 bits of Lua and JSON until 2255.
+/// Microseconds are fine enough for a million charges a second. As numbers they are exact in signed 64-bit integers
+/// until the year 9999, and in the 53 bits of Lua and JSON until 2255.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// The theoretical arrival time: until when the bucket is taken up.
+    /// The theoretical arrival time, until which the bucket is used.
     arrival: u64,
-    /// The latest time at which a charge was admitted: for this key, time never goes back.
+    /// The latest time at which a charge was admitted. Time never goes back for this key.
     latest: u64,
 }
 
 impl Quota {
     /// The largest burst.
     pub const MAX_BURST: u32 = 10_000_000;
-    /// The longest time that a burst may be spread over.
+    /// The longest period.
     pub const MAX_PER: Duration = Duration::from_hours(30 * 24);
 
-    /// `burst` charges, 1 to [`MAX_BURST`](Self::MAX_BURST), in each `per`, 1 millisecond to
-    /// [`MAX_PER`](Self::MAX_PER); no more than one in a microsecond.
+    /// `burst` charges, 1 to [`MAX_BURST`](Self::MAX_BURST), per `per`, 1 millisecond to [`MAX_PER`](Self::MAX_PER);
+    /// at most one per microsecond.
     ///
     /// # Errors
-    /// [`InvalidQuota`] if one of them is out of its range. No quota admits nothing, and none everything.
+    /// [`InvalidQuota`] if one of them is out of range. So no quota admits nothing, and none admits everything.
     pub const fn new(burst: u32, per: Duration) -> Result<Self, InvalidQuota> {
         let micros = per.as_micros();
         let in_range = 1 <= burst
@@ -82,31 +82,30 @@ impl Quota {
         if in_range { Ok(Self { burst, per }) } else { Err(InvalidQuota) }
     }
 
-    /// How many charges at once.
+    /// How many charges are admitted at once.
     #[must_use]
     pub const fn burst(self) -> u32 {
         self.burst
     }
 
-    /// In how much time so many come back.
+    /// The period in which a whole burst is refilled.
     #[must_use]
     pub const fn per(self) -> Duration {
         self.per
     }
 
-    /// Charges one to a bucket: what becomes of it, and the bucket to remember, which is the same one
-    /// if the charge was refused.
+    /// Charges one call to a bucket. Returns the result and the bucket to store; a refused charge leaves the bucket
+    /// unchanged.
     ///
-    /// Of all charges to one bucket, whatever their quotas' order and whichever way `now` jumped, no
-    /// more are admitted than if `now` had stayed at the latest time that it had shown before. So a
-    /// clock that is set back grants nothing more, and of two replicas with different clocks the
-    /// later one counts.
+    /// However `now` jumps, and in whatever order several quotas charge one bucket, no more charges are admitted than
+    /// if `now` had stayed at the latest time seen before. So a clock that is set back grants nothing more, and of
+    /// two replicas with different clocks the later one counts.
     pub fn charge(self, bucket: Bucket, now: Timestamp) -> (Charge, Bucket) {
         let given = now.unix_millis().saturating_mul(1000);
         let now = given.max(bucket.latest);
         let interval = self.interval();
         let arrival = bucket.arrival.max(now).saturating_add(interval);
-        // When the bucket has room for this one.
+        // When the bucket has room for this charge.
         let admitted_at = arrival.saturating_sub(interval.saturating_mul(u64::from(self.burst)));
         if admitted_at <= now {
             return (Charge::Admitted, Bucket { arrival, latest: now });
@@ -122,7 +121,7 @@ impl Quota {
 }
 
 impl Bucket {
-    /// What a store has kept: the [theoretical arrival time](Self::arrival_micros) and the
+    /// Restores a stored bucket: its [theoretical arrival time](Self::arrival_micros) and
     /// [latest time](Self::latest_micros).
     #[must_use]
     pub const fn from_micros(arrival: u64, latest: u64) -> Self {
@@ -141,17 +140,16 @@ impl Bucket {
         self.latest
     }
 
-    /// From when on it is as good as a bucket that nothing was ever charged to, unless the clock is
-    /// set back.
+    /// When the bucket equals one that was never charged, unless the clock is set back.
     #[must_use]
     pub fn recovered_at(self) -> Timestamp {
         Timestamp::from_unix_millis(self.arrival.div_ceil(1000))
     }
 }
 
-/// A quota whose numbers make no sense.
+/// A number of a quota is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a quota is 1 to 10000000 charges per 1ms to 30d, and at most one in a microsecond")]
+#[error("a quota must be 1 to 10000000 charges per 1ms to 30d, at most one per microsecond")]
 pub struct InvalidQuota;
 
 fn micros(duration: Duration) -> u64 {
@@ -171,7 +169,7 @@ mod tests {
         Quota::new(burst, Duration::from_millis(millis)).unwrap()
     }
 
-    /// Charges at those milliseconds after the start; whether each was admitted.
+    /// Charges at these milliseconds after the start; returns whether each was admitted.
     fn admitted(quota: Quota, at: &[u64]) -> Vec<bool> {
         let mut bucket = Bucket::default();
         let mut charge = |millis: &u64| {
@@ -197,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_second_clock_that_is_ahead_does_not_stop_the_first() {
-        // Two replicas two minutes apart, and a burst that comes back within one.
+        // Two replicas two minutes apart, and a burst that is refilled within one.
         let at: Vec<_> = (0..1000).flat_map(|n| [120_000 + n * 10, n * 10]).collect();
         assert!(admitted(quota(60_000, 60_000), &at).iter().all(|admitted| *admitted));
     }
@@ -291,7 +289,7 @@ mod tests {
             let count = u64::try_from(verdicts.iter().filter(|ok| **ok).count()).unwrap();
             let span = at.iter().max().unwrap() - at.iter().min().unwrap();
             prop_assert!(count <= u64::from(quota.burst) + span * 1000 / quota.interval());
-            // One after the other, too: none is admitted that a clock which only goes ahead would refuse.
+            // In sequence, too: a clock that only moves forward would refuse none of the admitted ones.
             let ahead: Vec<_> = at.iter().scan(0, |max, at| { *max = (*max).max(*at); Some(*max) }).collect();
             let (mut jumping, mut steady) = (0, 0);
             for (jumped, stayed) in verdicts.iter().zip(admitted(quota, &ahead)) {

@@ -1,61 +1,61 @@
-//! Secrets as they are stored: encrypted, and bound to the place they belong to.
+//! Sealed secrets: encrypted, and bound to their place in the store.
 
 use std::fmt;
 
 use crate::account::CallId;
 use crate::{AccountKey, Challenge, FactorId, FactorKind, MessageId, UserId};
 
-/// An encrypted secret, and the name of the key that opens it.
+/// An encrypted secret, and the id of the key that opens it.
 ///
 /// Made by [`Vault::seal`](crate::ports::Vault::seal); `bytes` is the vault's own format.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
-    /// Which key of the ring opens it.
+    /// The key of the ring that opens it.
     pub key: KeyId,
-    /// Nonce, ciphertext and tag, as the vault lays them out.
+    /// Nonce, ciphertext and tag, in the vault's layout.
     pub bytes: Vec<u8>,
 }
 
-/// The name of an encryption key. It says nothing about the key.
+/// The id of an encryption key. It reveals nothing about the key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(String);
 
-/// Where something sealed belongs. A vault MUST bind it as associated data, so that a ciphertext that was
-/// moved to another place does not open.
+/// The place of a sealed value. A vault MUST bind it as associated data, so that a ciphertext that was moved to
+/// another place does not open.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SealContext<'a> {
     /// The secret of a factor.
     Factor {
-        /// Whose secret.
+        /// The account of the factor.
         account: &'a AccountKey,
-        /// Of which factor.
+        /// The factor.
         factor: FactorId,
-        /// Of which kind.
+        /// The kind of the factor.
         kind: &'a FactorKind,
     },
-    /// The answer to a call that may be sent again.
+    /// The kept answer to a repeatable call.
     Answer {
-        /// Whose account it is about.
+        /// The account that the call is about.
         account: &'a AccountKey,
-        /// To which call.
+        /// The call.
         call: CallId,
     },
-    /// What a challenge holds, such as the digest of the code that was sent. All that the challenge is bound to is part
-    /// of it; its progress and when it was made are not.
+    /// The data of a challenge, such as the digest of a sent code. The context contains everything the challenge is
+    /// bound to, but not its progress and its time of creation.
     Challenge(&'a Challenge),
-    /// What a message says, and where it goes.
+    /// Address and text of a message.
     Message {
-        /// Whose account it is about.
+        /// The account of the recipient.
         account: &'a AccountKey,
-        /// Which message.
+        /// The message.
         id: MessageId,
     },
 }
 
 impl SealContext<'_> {
-    /// The context as bytes: no two contexts give the same ones, since each begins with its sort, and every
-    /// part that can vary in length is preceded by its length.
+    /// The context as bytes. No two contexts give the same bytes: each begins with its sort, and every part of
+    /// variable length is preceded by its length.
     #[must_use]
     pub fn associated_data(&self) -> Vec<u8> {
         match self {
@@ -82,7 +82,7 @@ impl SealContext<'_> {
                     &[
                         tenant.as_str().as_bytes(),
                         id.as_bytes(),
-                        // Neither is ever empty where there is one.
+                        // A present value is never empty, so an empty part means `None`.
                         user.as_ref().map_or("", UserId::as_str).as_bytes(),
                         factor.as_ref().map_or(&[], |factor| factor.as_bytes().as_slice()),
                         kind.as_str().as_bytes(),
@@ -106,13 +106,13 @@ fn parts(sort: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 }
 
 impl KeyId {
-    /// Takes a key's name as the ring or a store gives it.
+    /// Wraps a key id from the ring or a store.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The name as text.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,8 +1,8 @@
-//! What an operator sets, and for whom.
+//! Settings of tenants.
 
 use crate::TenantId;
 
-/// The one place that says what holds for a tenant. What is set here holds for every tenant, so far.
+/// The settings that apply to a tenant. So far, every setting applies to all tenants.
 ///
 /// ```
 /// use mfa_domain::{TenantId, TenantSettings};
@@ -17,14 +17,14 @@ pub struct TenantSettings {
 }
 
 impl TenantSettings {
-    /// With that issuer, of 1 to 256 bytes and without a colon.
+    /// Sets the issuer: 1 to 256 bytes without a colon.
     #[must_use]
     pub fn with_issuer(self, issuer: impl Into<String>) -> Self {
         Self { issuer: Some(issuer.into()) }
     }
 
-    /// Who authenticator apps say that the codes of a tenant's users are for, unless the caller names somebody: what was
-    /// set, or the tenant.
+    /// The issuer that authenticator apps show for a tenant's users, unless the caller names another: the setting, or
+    /// the tenant id.
     #[must_use]
     pub fn issuer<'a>(&'a self, tenant: &'a TenantId) -> &'a str {
         self.issuer.as_deref().unwrap_or(tenant.as_str())

@@ -1,13 +1,13 @@
-//! Text that people write: labels and reasons.
+//! Texts that people write: labels and reasons.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// What a person calls one of their factors: "Work phone".
+/// A person's name for a factor, such as "Work phone".
 ///
-/// 1 to 64 characters after trimming, none of them a control or an invisible direction mark, so
-/// that a label can neither forge a log line nor show as another one.
+/// 1 to 64 characters after trimming, without control characters and invisible direction marks, so that a label can
+/// neither forge a log line nor imitate another label.
 ///
 /// ```
 /// use mfa_domain::Label;
@@ -17,7 +17,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label(String);
 
-/// Why an operator did what they did; kept in the audit trail.
+/// An operator's reason for a change; kept in the audit trail.
 ///
 /// 1 to 256 characters under the rules of [`Label`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +27,10 @@ impl Label {
     /// The longest label, in characters.
     pub const MAX_LENGTH: usize = 64;
 
-    /// Takes a label as a person typed it.
+    /// Parses a label as typed.
     ///
     /// # Errors
-    /// [`InvalidText`] if it is empty, too long or holds a control character.
+    /// [`InvalidText`] if it is empty, too long or contains a control character.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
         checked(text, Self::MAX_LENGTH).map(Self)
     }
@@ -43,7 +43,7 @@ impl Label {
 }
 
 impl Label {
-    /// The same with a number behind it: "Phone 2". Its end is cut off where there is no room.
+    /// The label with a number appended: "Phone 2". A label that is too long is cut off.
     #[must_use]
     pub fn numbered(&self, number: usize) -> Self {
         let number = format!(" {number}");
@@ -57,10 +57,10 @@ impl Reason {
     /// The longest reason, in characters.
     pub const MAX_LENGTH: usize = 256;
 
-    /// Takes a reason as a person typed it.
+    /// Parses a reason as typed.
     ///
     /// # Errors
-    /// [`InvalidText`] if it is empty, too long or holds a control character.
+    /// [`InvalidText`] if it is empty, too long or contains a control character.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
         checked(text, Self::MAX_LENGTH).map(Self)
     }
@@ -90,14 +90,14 @@ pub enum InvalidText {
     /// Nothing but white space.
     #[error("must not be empty")]
     Empty,
-    /// More characters than allowed.
+    /// Too many characters.
     #[error("must have at most {max} characters")]
     TooLong {
-        /// The most that is allowed.
+        /// The maximum.
         max: usize,
     },
     /// A control character, line break or direction mark.
-    #[error("must not hold control characters")]
+    #[error("must not contain control characters")]
     ControlCharacter,
 }
 
@@ -113,8 +113,8 @@ fn checked(text: &str, max: usize) -> Result<String, InvalidText> {
     }
 }
 
-/// Whether a character shows as itself: no control, line separator, direction mark, or anything else
-/// that is there without being seen. The joiners that scripts and emoji need are none of these.
+/// Whether a character is visible: no control, line separator, direction mark, or other invisible character. The
+/// joiners that scripts and emoji need count as visible.
 pub(crate) fn visible(c: char) -> bool {
     let unseen = matches!(
         c,

@@ -1,4 +1,4 @@
-//! Points in time, as the domain counts them.
+//! Times of the domain.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// A point in time: whole milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
 ///
-/// `Display` is RFC 3339 in UTC; `FromStr` reads RFC 3339 with any offset, and drops what is finer
-/// than a millisecond.
+/// `Display` is RFC 3339 in UTC; `FromStr` parses RFC 3339 with any offset, and drops fractions of a millisecond.
 ///
 /// ```
 /// use mfa_domain::Timestamp;
@@ -21,7 +20,7 @@ use time::format_description::well_known::Rfc3339;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The last second of the year 9999, the last that RFC 3339 can write.
+    /// The last second of the year 9999, the last time that RFC 3339 can express.
     pub const MAX: Self = Self(253_402_300_799_000);
 
     /// From milliseconds since the epoch; capped at [`Timestamp::MAX`].
@@ -42,7 +41,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the epoch, rounded down: what RFC 6238 calls the Unix time.
+    /// Whole seconds since the epoch, rounded down: the Unix time of RFC 6238.
     #[must_use]
     pub const fn unix_seconds(self) -> u64 {
         self.0 / 1000
@@ -55,14 +54,14 @@ impl Timestamp {
         Self::from_unix_millis(self.0.saturating_add(millis))
     }
 
-    /// The time `sooner` before this one, but not before the epoch.
+    /// The time `sooner` before this one; capped at the epoch.
     #[must_use]
     pub fn minus(self, sooner: Duration) -> Self {
         let millis = u64::try_from(sooner.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_sub(millis))
     }
 
-    /// How long after `earlier` this is; nothing if it is before.
+    /// The time since `earlier`; zero if this time is before it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -89,7 +88,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// The text is no point in time.
+/// The text is not a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not a time since 1970 with an offset, such as 2026-01-31T00:00:00Z")]
 pub struct InvalidTime;

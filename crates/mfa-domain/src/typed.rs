@@ -1,16 +1,16 @@
-//! Codes and secrets as people type and paste them.
+//! Normalisation of typed and pasted codes and secrets.
 
 use zeroize::Zeroizing;
 
 use crate::unicode::{decimal_digit, is_separator_or_unseen};
 
-/// What a person meant who typed or pasted a code or secret.
+/// Normalises a typed or pasted code or secret.
 ///
-/// Dropped are white space of every kind, hyphens and dashes, and characters that cannot be seen, wherever they are.
-/// Digits of every script (Unicode's general category Nd) are read as the digits they are, and full-width forms as the
-/// ASCII characters that they stand for. Everything else stays, for the parser to accept or refuse.
+/// Drops white space of any kind, hyphens and dashes, and invisible characters, wherever they are. Turns digits of
+/// any script (Unicode's general category Nd) into ASCII digits, and full-width forms into their ASCII characters.
+/// Keeps everything else, for the parser to accept or reject.
 ///
-/// Apply it once, before the text is parsed: parsers such as [`otp_core::Code::parse`] are strict.
+/// Apply it once, before parsing: parsers such as [`otp_core::Code::parse`] are strict.
 ///
 /// ```
 /// use mfa_domain::typed;
@@ -21,7 +21,7 @@ use crate::unicode::{decimal_digit, is_separator_or_unseen};
 /// ```
 #[must_use]
 pub fn typed(text: &str) -> Zeroizing<String> {
-    // No character becomes longer, so the buffer never grows and leaves no copy behind.
+    // No character becomes longer, so the buffer never grows and leaves no copy in memory.
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     for c in text.chars().filter(|c| !is_separator_or_unseen(*c)) {
         plain.push(decimal_digit(c).map_or_else(|| narrow(c), |digit| char::from(b'0' + digit)));
@@ -29,7 +29,7 @@ pub fn typed(text: &str) -> Zeroizing<String> {
     plain
 }
 
-/// The ASCII character of a full-width form, as keyboards for Chinese, Japanese and Korean type it.
+/// The ASCII character of a full-width form, which keyboards for Chinese, Japanese and Korean type.
 fn narrow(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xff00 + 0x20).unwrap_or(c),
@@ -41,7 +41,7 @@ fn narrow(c: char) -> char {
 mod tests {
     use super::*;
 
-    /// What came with codes in bug reports, and their siblings.
+    /// Characters that came with codes in bug reports, and similar ones.
     #[test]
     fn what_separates_or_cannot_be_seen_is_dropped() {
         let white = "\t\n\u{b}\u{c}\r \u{85}\u{a0}\u{1680}\u{2000}\u{2009}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}";

@@ -1,4 +1,4 @@
-//! What Unicode says of a text and its characters.
+//! Unicode properties of texts and characters.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{
@@ -6,7 +6,7 @@ use icu_properties::props::{
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// White space, a dash, or a character that nobody sees: a direction mark, a byte-order mark, a joiner, a
+/// Whether a character is white space, a dash, or invisible: a direction mark, a byte-order mark, a joiner, a
 /// variation selector.
 pub(crate) fn is_separator_or_unseen(c: char) -> bool {
     has::<WhiteSpace>(c)
@@ -22,8 +22,8 @@ pub(crate) fn decimal_digit(c: char) -> Option<u8> {
     }
     let is_digit =
         |c: &u32| CodePointMapData::<GeneralCategory>::new().get32(*c) == GeneralCategory::DecimalNumber;
-    // Unicode assigns decimal digits in runs from zero to nine, without a gap (stability policy), and some of these
-    // runs one right after the other.
+    // Unicode assigns decimal digits in runs from zero to nine, without a gap (stability policy). Some runs directly
+    // follow each other.
     let before = (0..u32::from(c)).rev().take_while(is_digit).count();
     is_digit(&u32::from(c)).then(|| (before % 10).to_le_bytes()[0])
 }
@@ -33,7 +33,7 @@ pub(crate) fn is_nfc(text: &str) -> bool {
     ComposingNormalizerBorrowed::new_nfc().is_normalized(text)
 }
 
-/// A character that shows nothing of its own (control, format), or of which nobody else knows what it is (private-use,
+/// Whether a character shows nothing of its own (control, format) or has no standard meaning (private-use,
 /// unassigned, surrogate): Unicode's general category C.
 pub(crate) fn is_unassigned_or_unseen(c: char) -> bool {
     GeneralCategoryGroup::Other.contains(category(c))

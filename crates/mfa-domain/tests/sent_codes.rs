@@ -16,8 +16,8 @@ use mfa_domain::ports::{
 };
 use mfa_domain::{
     Account, AccountKey, Actor, Address, AuditHead, Challenge, ChallengeId, CodeRejection, Delta, EventKind,
-    FactorId, FactorKind, Handle, KeyId, Label, Message, Mfa, Policies, PolicyDenial, Progress, Sending,
-    SentCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
+    FactorId, FactorKind, Handle, KeyId, Label, Message, Mfa, Policies, PolicyDenial, Progress, Purpose,
+    Reason, Sending, SentCode, TenantId, Timestamp, Undecided, UserId, Verdict, Version, Versioned,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
 use mfa_testkit::mocks::MockAccountStore;
@@ -201,6 +201,35 @@ async fn whatever_fails_under_an_answer_accepts_nothing() {
         world.challenges.fails.store(NOTHING, Ordering::SeqCst);
         assert!(matches!(world.answer(id, &code).await.unwrap(), Verdict::Accepted(_)), "{operation}");
     }
+}
+
+/// What was found for one account and purpose is good for no other.
+#[tokio::test]
+async fn a_recipient_is_one_of_its_account_and_purpose() {
+    let world = world().await;
+    let queued = world.events().await.len();
+    let find =
+        async |purpose| match world.mfa.recipient(&alice(), &shop(), world.factor, purpose).await.unwrap() {
+            Verdict::Accepted(recipient) => recipient,
+            Verdict::Rejected(rejection) => panic!("{rejection}"),
+        };
+    let bob = AccountKey { user: UserId::new("bob").unwrap(), ..alice() };
+    let moved = world.mfa.begin_challenge(&bob, &shop(), find(Purpose::Verify).await).await.unwrap();
+    assert!(matches!(moved, Verdict::Rejected(CodeRejection::UnknownFactor)), "{moved:?}");
+    let other =
+        world.mfa.recipient(&alice(), &shop(), find(Purpose::Verify).await, Purpose::Enrol).await.unwrap();
+    assert!(matches!(other, Verdict::Rejected(CodeRejection::UnknownFactor)), "{other:?}");
+    assert_eq!(world.events().await.len(), queued);
+
+    // The account changed since it was found: it is read again.
+    let found = find(Purpose::Verify).await;
+    world.queue().await;
+    let begun = world.mfa.begin_challenge(&alice(), &shop(), found).await.unwrap();
+    assert!(matches!(begun, Verdict::Accepted(_)), "{begun:?}");
+    let gone = find(Purpose::Verify).await;
+    world.mfa.reset(&alice(), &Actor::admin("ops"), &Reason::new("lost").unwrap()).await.unwrap();
+    let begun = world.mfa.begin_challenge(&alice(), &shop(), gone).await.unwrap();
+    assert!(matches!(begun, Verdict::Rejected(CodeRejection::NotEnrolled)), "{begun:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a mail says, and who it comes from.
+//! Composes mails from templates, recipient and code.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::recipient::Recipient;
 use crate::settings::{InvalidEmail, sender};
 use crate::templates::{Rendered, Templates, Values};
 
-/// Writes the mails that [`Mailer`](crate::Mailer) sends.
+/// Composes the mails that [`Mailer`](crate::Mailer) sends.
 pub struct Composer {
     from: Mailbox,
     service: String,
@@ -19,24 +19,26 @@ pub struct Composer {
     templates: Templates,
 }
 
-/// A mail as its reader sees it, without its HTML part. It has a code in it, and `Debug` shows nothing of it.
+/// A mail as its reader sees it, without the HTML part. It contains a code, so `Debug` prints no field.
 pub struct MailText {
-    /// Who it comes from.
+    /// The sender's address, as in `From`.
     pub from: String,
-    /// Where it goes.
+    /// The recipient's address.
     pub to: String,
-    /// Its subject.
+    /// The subject.
     pub subject: Zeroizing<String>,
-    /// Its plain part.
+    /// The plain-text part.
     pub text: Zeroizing<String>,
 }
 
 impl Composer {
-    /// What mails from there say, in a language that there are templates for. The service is called as in `from` if it has
-    /// no other name, and the templates are those of this crate if there are none. Each language is checked with that name.
+    /// Composes mails from `from` in `language`, which must have templates.
+    ///
+    /// `service` is the name of the service in the texts; default: the name in `from`, or its domain.
+    /// `templates` default to those of this crate. Every language is checked with that name.
     ///
     /// # Errors
-    /// [`InvalidEmail`] names what cannot work.
+    /// [`InvalidEmail`] if an argument cannot be used.
     pub fn new(
         from: &str,
         service: Option<String>,
@@ -55,10 +57,10 @@ impl Composer {
         Ok(Self { from, service, language, templates })
     }
 
-    /// The mail that a code is sent in, for those who show it in the place of sending it.
+    /// Composes the mail with this code without sending it, for programs that print it instead.
     ///
     /// # Errors
-    /// [`SenderError`] if no mail can go to the address, or a template fails.
+    /// [`SenderError`] if the address cannot receive mail, or a template fails.
     pub fn text(&self, message: &CodeMessage<'_>, now: Timestamp) -> Result<MailText, SenderError> {
         let CodeMessage { to, code, purpose, expires_at, .. } = *message;
         let (to, rendered) = self.write(to, code.as_str(), purpose, expires_at, now)?;
@@ -79,7 +81,7 @@ impl Composer {
         now: Timestamp,
     ) -> Result<(Recipient, Rendered), SenderError> {
         let to = Recipient::of(to).map_err(SenderError::refused)?;
-        // Rounded down, so that no mail promises more than there is.
+        // Rounded down, so that no mail promises more time than is left.
         let minutes = expires_at.since(now).as_secs() / 60;
         let values = Values { code, minutes, purpose: name(purpose), service: &self.service };
         let rendered = self.templates.render(&self.language, values).map_err(SenderError::not_sent)?;
@@ -87,7 +89,7 @@ impl Composer {
     }
 }
 
-/// As templates know it.
+/// The purpose as templates name it.
 fn name(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Enrol => "enrol",

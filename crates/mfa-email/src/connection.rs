@@ -16,20 +16,20 @@ use tokio::time::timeout;
 use crate::message::Mail;
 use crate::url::{Encryption, MailServer};
 
-/// What all connections to a mail server have in common.
+/// The settings that all connections to a mail server share.
 pub(crate) struct Smtp {
     server: MailServer,
     tls: TlsParameters,
-    /// How we call ourselves.
+    /// Our name in EHLO.
     hello: ClientId,
-    /// How long a mail may take, from the first step of connecting to the last answer.
+    /// Time limit of one mail, from the first step of connecting to the last reply.
     limit: Duration,
 }
 
-/// A connection that takes one mail after the other.
+/// A connection that carries one mail after the other.
 pub(crate) struct Connection(AsyncSmtpConnection);
 
-/// How far a mail has come.
+/// The step of SMTP that a mail has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Connecting, up to the server's greeting and its list of extensions.
@@ -44,11 +44,11 @@ pub(crate) enum Stage {
     To,
     /// DATA.
     Data,
-    /// The message, and the last answer.
+    /// The message, and the final reply.
     Message,
 }
 
-/// A mail that was not taken. It says nothing of what the server said, which often repeats the address.
+/// A mail that the server did not accept. It omits the server's text, which often repeats the address.
 #[derive(Debug, Error)]
 pub(crate) struct NotTaken {
     stage: Stage,
@@ -58,22 +58,22 @@ pub(crate) struct NotTaken {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
-    /// The server said no, by a code that this describes.
+    /// The server refused the step with `reply`.
     Refused,
-    /// There was no answer in time.
+    /// There was no reply in time.
     Late,
-    /// The connection broke, or never came to be.
+    /// The connection broke or could not be opened.
     Broken,
-    /// The certificate is not one for this server, or no encryption was to be had.
+    /// The certificate is not valid for this server, or encryption is not available.
     Tls,
-    /// What was asked cannot be asked of this server.
+    /// The server does not support a feature that we need.
     Client,
-    /// The answer was none that belongs there.
+    /// The reply does not belong to this step.
     Unexpected,
 }
 
 impl Smtp {
-    /// `roots` are certificates (PEM) that are trusted besides the system's.
+    /// `roots` are certificates (PEM) that are trusted in addition to the system's.
     pub(crate) fn new(
         server: MailServer,
         roots: Option<&[u8]>,
@@ -87,7 +87,7 @@ impl Smtp {
         Ok(Self { server, tls: tls.build()?, hello, limit })
     }
 
-    /// Hands a mail over, on `open` or on a new connection. What it gives back is open for the next one.
+    /// Delivers a mail over `open`, or over a new connection. Returns the connection for the next mail.
     pub(crate) async fn deliver(
         &self,
         open: Option<Connection>,
@@ -157,21 +157,21 @@ impl Smtp {
 }
 
 impl Connection {
-    /// Says goodbye. A server that does not answer is left alone soon.
+    /// Sends QUIT and closes. Does not wait long for a server that does not reply.
     pub(crate) async fn close(mut self) {
         const GOODBYE: Duration = Duration::from_secs(1);
         let _ = timeout(GOODBYE, self.0.quit()).await;
     }
 
-    /// Whether the server still answers.
+    /// Whether the server still replies.
     pub(crate) async fn is_alive(&mut self) -> bool {
         const ANSWER: Duration = Duration::from_secs(5);
         timeout(ANSWER, self.0.test_connected()).await.unwrap_or(false)
     }
 }
 
-/// A mail as it follows DATA, dots doubled (RFC 5321, 4.5.2), in one piece: the end in a piece of its own would wait 40 ms
-/// until the rest is acknowledged.
+/// A mail as it follows DATA: dots doubled (RFC 5321, 4.5.2) and the end mark included, as one write. With
+/// the end mark in a second write, Nagle's algorithm and delayed acknowledgements would cost 40 ms.
 struct Content<'a>(&'a str);
 
 impl fmt::Display for Content<'_> {
@@ -184,7 +184,7 @@ impl fmt::Display for Content<'_> {
     }
 }
 
-/// Only the code that belongs there is a yes: an answer to an earlier question would be another.
+/// Accepts only the expected code. Another one may be the late reply to an earlier step.
 fn step(stage: Stage, expected: u16, answer: Result<Response, SmtpError>) -> Result<(), NotTaken> {
     match answer {
         Ok(response) if response.has_code(expected) => Ok(()),
@@ -210,7 +210,7 @@ impl NotTaken {
         Self { stage, reply, why }
     }
 
-    /// Whether the server, and not this mail, is the reason: all others would fare the same.
+    /// Whether the cause is the server and not this mail, so that every other mail would fail as well.
     pub(crate) fn is_about_the_server(&self) -> bool {
         matches!(self.stage, Stage::Connect | Stage::Encrypt | Stage::LogIn | Stage::From)
     }
@@ -227,7 +227,7 @@ impl NotTaken {
         }
     }
 
-    /// Whether the server refused this mail, and would again.
+    /// Whether the server refused this mail for good, so that another try is useless.
     pub(crate) fn is_final(&self) -> bool {
         let is_about_this_mail = matches!(self.stage, Stage::To | Stage::Data | Stage::Message);
         is_about_this_mail && self.reply.is_some_and(|reply| (500..600).contains(&reply))
@@ -238,7 +238,7 @@ impl NotTaken {
     }
 }
 
-/// What a try came to, for whoever tries again.
+/// Maps the result of a try to what the caller needs to know to try again.
 impl From<NotTaken> for SenderError {
     fn from(not_taken: NotTaken) -> Self {
         if not_taken.is_final() {
@@ -256,20 +256,18 @@ impl fmt::Display for NotTaken {
         let step = match self.stage {
             Stage::Connect => "connecting to the mail server",
             Stage::Encrypt => "STARTTLS",
-            Stage::LogIn => "the login at the mail server",
-            Stage::From => "the sender's address (MAIL)",
-            Stage::To => "the recipient's address (RCPT)",
-            Stage::Data => "the announcement of the message (DATA)",
-            Stage::Message => "the message",
+            Stage::LogIn => "logging in to the mail server",
+            Stage::From => "the sender address (MAIL)",
+            Stage::To => "the recipient address (RCPT)",
+            Stage::Data => "starting the message (DATA)",
+            Stage::Message => "sending the message",
         };
         match (self.why, self.reply) {
-            (Why::Refused, Some(reply)) => write!(f, "{step} was answered with {reply}"),
-            (Why::Unexpected, Some(reply)) => {
-                write!(f, "{step} was answered with {reply}, which is no answer to it")
-            }
-            (Why::Late, _) => write!(f, "{step} was not answered in time"),
-            (Why::Tls, _) => write!(f, "{step}: no encryption that can be trusted"),
-            (Why::Client, _) => write!(f, "{step}: the server does not offer what it takes"),
+            (Why::Refused, Some(reply)) => write!(f, "{step}: the server replied {reply}"),
+            (Why::Unexpected, Some(reply)) => write!(f, "{step}: unexpected reply {reply}"),
+            (Why::Late, _) => write!(f, "{step}: no reply in time"),
+            (Why::Tls, _) => write!(f, "{step}: TLS failed, or the certificate is not trusted"),
+            (Why::Client, _) => write!(f, "{step}: the server lacks a required extension"),
             _ => write!(f, "{step}: the connection failed"),
         }
     }
@@ -324,7 +322,7 @@ mod tests {
             |stage, expected, answer: &str| step(stage, expected, answer.parse()).map_err(SenderError::from);
         assert!(answered(Stage::Message, 250, "250 2.0.0 queued\r\n").is_ok());
         assert!(answered(Stage::Data, 354, "354 go on\r\n").is_ok());
-        // The late answer to an earlier question, or one that promises nothing.
+        // A late reply to an earlier step, or one that promises no delivery.
         for answer in ["354 go on\r\n", "251 2.1.5 will forward\r\n", "221 2.0.0 bye\r\n", "220 hello\r\n"] {
             assert!(
                 matches!(answered(Stage::Message, 250, answer), Err(SenderError::Unknown(_))),
@@ -333,13 +331,13 @@ mod tests {
             assert!(matches!(answered(Stage::To, 250, answer), Err(SenderError::NotSent(_))), "{answer}");
         }
         let told = step(Stage::Data, 354, "250 2.1.5 ok\r\n".parse()).unwrap_err().to_string();
-        assert!(told.ends_with("was answered with 250, which is no answer to it"), "{told}");
+        assert!(told.ends_with(": unexpected reply 250"), "{told}");
     }
 
     #[test]
     fn what_went_wrong_is_told_without_what_the_server_said() {
         let told = not_taken(Stage::LogIn, Some(535), Why::Refused);
         let source = std::error::Error::source(&told).unwrap().to_string();
-        assert_eq!(source, "the login at the mail server was answered with 535");
+        assert_eq!(source, "logging in to the mail server: the server replied 535");
     }
 }

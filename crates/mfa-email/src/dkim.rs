@@ -1,4 +1,4 @@
-//! Signing mails: DKIM (RFC 6376), with RSA or Ed25519 (RFC 8463).
+//! DKIM signatures (RFC 6376) with RSA or Ed25519 (RFC 8463).
 
 use data_encoding::BASE64;
 use mfa_domain::Timestamp;
@@ -12,38 +12,39 @@ mod key;
 pub(crate) use key::Unsigned;
 pub use key::{DkimKey, InvalidDkimKey};
 
-/// How mails are signed, so that a mail server sees that the domain in `From` sent them and nobody altered them.
+/// Settings for DKIM: receiving servers verify that the domain in `From` sent a mail and that nobody altered
+/// it.
 #[derive(Debug)]
 pub struct DkimSettings {
-    /// The private key. Its public half is published in DNS.
+    /// The private key. DNS publishes its public half.
     pub key: DkimKey,
-    /// Tells this key from others of the domain: a DNS name, such as `mfa1`.
+    /// The selector, a DNS name such as `mfa1`. It distinguishes this key from others of the domain.
     pub selector: String,
-    /// The domain that signs: that of `From`, or one above it down from the organisation's, such as `example.com` or
-    /// `example.co.uk`. DMARC counts no other; that `co.uk` is nobody's is not known here. Default: that of `From`.
+    /// The domain that signs: the domain of `From` or a parent of it, up to the organisation's, such as
+    /// `example.com` or `example.co.uk`; DMARC accepts no other. Public suffixes such as `co.uk` are not
+    /// detected. Default: the domain of `From`.
     pub domain: Option<String>,
 }
 
-/// A signature that no mail server would find, or count for the sender.
+/// A DKIM setting with which receivers could not find the key, or would not count the signature for the
+/// sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidDkim {
-    /// It cannot be part of a name in DNS.
-    #[error("the selector of the DKIM key is not a DNS name such as mfa1")]
+    /// The selector cannot be part of a DNS name.
+    #[error("the DKIM selector is not a DNS name such as mfa1")]
     Selector,
-    /// DMARC would not count it (RFC 7489, 3.1.1).
-    #[error(
-        "the DKIM domain is neither that of from nor one above it up to the organisation's (example.com)"
-    )]
+    /// DMARC would not accept the domain (RFC 7489, 3.1.1).
+    #[error("the DKIM domain must be the domain of from or a parent of it, such as example.com")]
     Domain,
 }
 
-/// The TXT record by which mail servers find the public key.
+/// The TXT record that publishes the public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DkimRecord {
     /// `SELECTOR._domainkey.DOMAIN`
     pub name: String,
-    /// `v=DKIM1; k=rsa; p=…`. In a zone file it is cut into strings of at most 255 characters.
+    /// `v=DKIM1; k=rsa; p=…`. A zone file splits it into strings of at most 255 characters.
     pub value: String,
 }
 
@@ -54,15 +55,15 @@ pub(crate) struct DkimSigner {
     domain: String,
 }
 
-/// What is signed besides the body. Each is named twice, so that nobody can put a second one before the one that was
-/// signed for mail programs to show (RFC 6376, 8.15).
+/// The signed header fields. `h=` names each twice, so that nobody can insert a second field of that name,
+/// which mail programs would show instead of the signed one (RFC 6376, 8.15).
 const SIGNED: [&str; 7] = ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"];
 
-/// The longest name in DNS, written with dots.
+/// The maximum length of a DNS name, in characters with dots.
 const MAX_NAME: usize = 253;
 
 impl DkimSigner {
-    /// For mails from that domain.
+    /// Creates a signer for mails from an address at `from`, a domain.
     pub(crate) fn new(settings: DkimSettings, from: &str) -> Result<Self, InvalidDkim> {
         let DkimSettings { key, selector, domain } = settings;
         let selector = selector.to_ascii_lowercase();
@@ -82,7 +83,7 @@ impl DkimSigner {
         }
     }
 
-    /// The same mail with a signature before its other header fields. `message` is what goes on the wire.
+    /// Prepends the signature to a mail. `message` is the mail as it is transmitted.
     pub(crate) fn sign(&self, message: &[u8], at: Timestamp) -> Result<Zeroizing<Vec<u8>>, Unsigned> {
         let (header, body) = canonical::split(message);
         let Self { key, selector, domain } = self;
@@ -105,19 +106,19 @@ impl DkimSigner {
     }
 }
 
-/// Whether a key can be found by that selector, for those who read settings.
+/// Checks a DKIM selector, for programs that validate settings.
 ///
 /// # Errors
-/// [`InvalidDkim::Selector`].
+/// [`InvalidDkim::Selector`] if it is not a DNS name.
 pub fn check_dkim_selector(selector: &str) -> Result<(), InvalidDkim> {
     if is_name(selector) { Ok(()) } else { Err(InvalidDkim::Selector) }
 }
 
-/// The domain that signs mails `from` an address at that domain: `domain`, in small letters.
+/// Returns `domain` in lower case if it may sign mails from an address at the domain `from`.
 pub(crate) fn aligned(domain: &str, from: &str) -> Result<String, InvalidDkim> {
     let (domain, from) = (domain.to_ascii_lowercase(), from.to_ascii_lowercase());
     let is_above = from.strip_suffix(&domain).is_some_and(|below| below.is_empty() || below.ends_with('.'));
-    // Nobody's domain is one label (RFC 6376, 3.5: `d=`).
+    // A signing domain has more than one label (RFC 6376, 3.5: `d=`).
     if is_above && is_name(&domain) && domain.contains('.') { Ok(domain) } else { Err(InvalidDkim::Domain) }
 }
 
@@ -131,7 +132,7 @@ fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME && text.split('.').all(is_label)
 }
 
-/// The value of `h=`, in lines.
+/// The value of `h=`, folded into lines.
 fn names() -> String {
     SIGNED.map(|name| format!("{name}:{name}")).join(":\r\n  ")
 }

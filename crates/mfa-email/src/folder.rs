@@ -1,4 +1,4 @@
-//! Mails as files, for trying things out.
+//! Mails as files, for trials.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -12,19 +12,19 @@ use tokio::task::spawn_blocking;
 
 use crate::message::Mail;
 
-/// A folder in which each mail becomes a file `TIME-NUMBER.eml`, readable by its owner only.
+/// A folder that receives each mail as a file `TIME-NUMBER.eml`, readable by its owner only.
 pub(crate) struct Folder {
     path: PathBuf,
     written: AtomicU32,
 }
 
 impl Folder {
-    /// Changes nothing: the folder is made for its first mail.
+    /// Uses `path` without changing it. The folder is created with the first mail.
     ///
     /// # Errors
-    /// If what is there is no folder or cannot be written to, or if it is not there and cannot be made.
+    /// If `path` is not a writable folder, or is absent and cannot be created.
     pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
-        // A link that leads nowhere is there.
+        // A dangling link counts as present.
         let is_there = |place: &&Path| place.symlink_metadata().is_ok();
         let above =
             path.ancestors().map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place });
@@ -37,7 +37,7 @@ impl Folder {
         Ok(Self { path, written: AtomicU32::new(0) })
     }
 
-    /// Writes a mail whole or not at all.
+    /// Writes a mail completely or not at all.
     pub(crate) async fn write(&self, mail: Mail, now: Timestamp) -> Result<(), SenderError> {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number:04}.eml", now.unix_millis());
@@ -53,7 +53,7 @@ impl Folder {
     }
 }
 
-/// Makes the folder if it is not there, for its owner only.
+/// Creates the folder if it is absent, accessible to its owner only.
 fn make(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Sending codes by e-mail.
+//! Sends codes by e-mail.
 
 use std::error::Error as _;
 use std::fmt;
@@ -21,10 +21,10 @@ use crate::recipient::check_address;
 use crate::settings::{EmailSettings, InvalidEmail};
 use crate::url::EmailUrl;
 
-/// Sends codes by e-mail: the [`Sender`] of factors of kind `email`.
+/// Sends codes by e-mail: the [`Sender`] for factors of kind `email`.
 ///
-/// A mail that was begun is ended, whether anybody still waits for it or not: a connection that is left in the middle of
-/// a mail would take the answer to that one for the answer to the next.
+/// Dropping the future of a send does not interrupt a mail that was begun. A connection abandoned in the
+/// middle of a mail would take the reply to that mail for the reply to the next.
 pub struct Mailer {
     composer: Composer,
     signer: Option<DkimSigner>,
@@ -39,10 +39,10 @@ enum Transport {
 }
 
 impl Mailer {
-    /// Sends nothing, connects to nothing and changes no file yet. Call it on a Tokio runtime.
+    /// Creates a mailer. It does not connect, send or change a file yet. Requires a Tokio runtime.
     ///
     /// # Errors
-    /// [`InvalidEmail`] names what cannot work.
+    /// [`InvalidEmail`] if a setting cannot be used.
     pub fn new(
         settings: EmailSettings,
         clock: Arc<dyn Clock>,
@@ -70,16 +70,16 @@ impl Mailer {
         Ok(Self { composer, signer, transport, clock, entropy })
     }
 
-    /// What is to be published in DNS, if mails are signed.
+    /// The DNS record to publish, if mails are signed.
     #[must_use]
     pub fn dkim_record(&self) -> Option<DkimRecord> {
         self.signer.as_ref().map(DkimSigner::record)
     }
 
-    /// Sends a mail with a code that is good for nothing, so that an operator sees whether mail arrives.
+    /// Sends a mail with an invalid code, so that an operator sees whether mail arrives.
     ///
     /// # Errors
-    /// [`SenderError`] says how far it came.
+    /// [`SenderError`] with the step that failed.
     pub async fn test(&self, to: &Address) -> Result<(), SenderError> {
         let now = self.clock.now();
         let mail = self.mail(to, "00000000", Purpose::Verify, now.plus(Duration::from_mins(10)), now)?;
@@ -112,7 +112,7 @@ impl Mailer {
                 let written = folder.write(mail, self.clock.now()).await;
                 if let Err(error) = &written {
                     let why = error.source().map(ToString::to_string);
-                    tracing::error!(why, "a mail could not be put into its folder");
+                    tracing::error!(why, "could not write a mail to the folder");
                 }
                 written
             }
@@ -132,7 +132,7 @@ impl Sender for Mailer {
             Ok(mail) => self.hand_over(mail).await,
             Err(error) => {
                 let why = error.source().map(ToString::to_string);
-                tracing::error!(why, "a mail could not be written");
+                tracing::error!(why, "could not compose a mail");
                 Err(error)
             }
         }

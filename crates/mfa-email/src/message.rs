@@ -1,4 +1,4 @@
-//! One mail, as it is handed over.
+//! One mail, ready to be transmitted.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::dkim::{DkimSigner, Unsigned};
 use crate::recipient::Recipient;
 use crate::templates::Rendered;
 
-/// A mail on its way out. It has a code in it, and no `Debug`.
+/// An outgoing mail. It contains a code, so it has no `Debug`.
 pub(crate) struct Mail {
     pub(crate) envelope: Envelope,
     /// Header and body (RFC 5322).
@@ -20,10 +20,10 @@ pub(crate) struct Mail {
 }
 
 impl Mail {
-    /// Puts a mail together. `id` is unique: the left side of its `Message-ID`.
+    /// Assembles a mail. `id` is unique: the left side of `Message-ID`.
     ///
-    /// `To` is in angle brackets and `Message-ID` in the domain of `From`, since spam filters count other forms against a
-    /// mail.
+    /// `To` is in angle brackets and `Message-ID` in the domain of `From`, because spam filters penalise
+    /// other forms.
     pub(crate) fn new(
         from: &Mailbox,
         to: &Recipient,
@@ -39,20 +39,20 @@ impl Mail {
             .subject(subject.as_str())
             .date(SystemTime::UNIX_EPOCH + Duration::from_millis(at.unix_millis()))
             .message_id(Some(format!("<{id}@{}>", from.email.domain())))
-            // No answer of a machine to it (RFC 3834, 5).
+            // Asks programs not to send automatic replies (RFC 3834, 5).
             .raw_header(header("Auto-Submitted", "auto-generated".to_owned()))
             .envelope(Envelope::new(Some(from.email.clone()), vec![to.address().clone()])?)
             .multipart(MultiPart::alternative_plain_html(body(&text), body(&html)))?;
         Ok(Self { envelope: message.envelope().clone(), bytes: Zeroizing::new(message.formatted()) })
     }
 
-    /// The same mail, signed.
+    /// Signs the mail.
     pub(crate) fn signed(self, signer: &DkimSigner, at: Timestamp) -> Result<Self, Unsigned> {
         Ok(Self { bytes: signer.sign(&self.bytes, at)?, ..self })
     }
 }
 
-/// A part in an encoding that leaves a code as it is: never base64, whatever the script.
+/// A part in an encoding that leaves a code readable: never base64, whatever the script.
 fn body(text: &str) -> Body {
     let body = Body::new(text.to_owned());
     if body.encoding() != ContentTransferEncoding::Base64 {

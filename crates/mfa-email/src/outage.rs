@@ -1,4 +1,4 @@
-//! What the log tells of a mail server that takes no mail, or only some.
+//! Log lines about a mail server that accepts no mail, or only some.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,43 +7,43 @@ use tokio::time::Instant;
 
 use crate::connection::NotTaken;
 
-/// Logs the first failure, then once a minute how many there were since, and once that mails are taken again. A line
-/// for each try would be thousands a minute, all of the same.
+/// Logs the first failure, then once a minute the number of failures since, and once the recovery. A line for
+/// each try would be thousands a minute.
 ///
-/// The minute goes on when mails are taken again. An outage that begins within a minute of the last failure logged is
-/// logged with its first failure after that minute, and not at all if it ends before.
+/// The minute does not end with the recovery: if an outage begins within one minute of the last logged
+/// failure, its first failure after that minute is logged, and none if the outage ends before.
 #[derive(Default)]
 pub(crate) struct Outage(Mutex<State>);
 
-/// What was told, and what was not.
+/// The last logged failure, and the failures since.
 #[derive(Default)]
 struct State {
-    /// When a failure was last told of.
+    /// When a failure was last logged.
     told: Option<Instant>,
-    /// How many came since.
+    /// The number of failures since.
     untold: u64,
-    /// Whether the latest line tells of a failure.
+    /// Whether the latest line reports a failure.
     open: bool,
 }
 
-/// How often failures are told of, at most.
+/// The minimum interval between two lines about failures.
 const EVERY: Duration = Duration::from_mins(1);
 
 impl Outage {
-    /// A mail was not taken, and may be later.
+    /// Records that a mail was not accepted, but may be later.
     pub(crate) fn failed(&self, not_taken: &NotTaken) {
         let Some(failures) = self.state(|state| state.failed(Instant::now())) else { return };
         if not_taken.is_about_the_server() {
-            tracing::error!(failures, "no mail is sent: {not_taken}");
+            tracing::error!(failures, "the mail server accepts no mail: {not_taken}");
         } else {
-            tracing::warn!(failures, "a mail was not taken: {not_taken}");
+            tracing::warn!(failures, "the mail server did not accept a mail: {not_taken}");
         }
     }
 
-    /// A mail was taken.
+    /// Records that a mail was accepted.
     pub(crate) fn taken(&self) {
         if let Some(failures) = self.state(State::taken) {
-            tracing::info!(failures, "mails are taken again");
+            tracing::info!(failures, "the mail server accepts mail again");
         }
     }
 
@@ -53,7 +53,7 @@ impl Outage {
 }
 
 impl State {
-    /// How many failures to tell of, if it is time.
+    /// The number of failures to log, if a line is due.
     fn failed(&mut self, now: Instant) -> Option<u64> {
         self.untold += 1;
         if self.told.is_some_and(|told| now < told + EVERY) {
@@ -63,7 +63,7 @@ impl State {
         Some(std::mem::take(&mut self.untold))
     }
 
-    /// How many failures were not told of, if one was.
+    /// The number of failures that were not logged, if one was.
     fn taken(&mut self) -> Option<u64> {
         std::mem::take(&mut self.open).then(|| std::mem::take(&mut self.untold))
     }
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(state.failed(at(500)), Some(1));
     }
 
-    /// A server that takes only some of the connections at a time.
+    /// A server that accepts only some of the connections.
     #[test]
     fn one_that_comes_and_goes_is_no_flood_of_lines() {
         let (begin, mut state) = (Instant::now(), State::default());

@@ -1,4 +1,4 @@
-//! Connections to a mail server, as many as are needed.
+//! Connections to a mail server, opened on demand.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::connection::{Connection, NotTaken, Smtp};
 use crate::message::Mail;
 use crate::outage::Outage;
 
-/// Tasks that have a connection each while there is something to send. They end with the pool, after what they have
-/// begun.
+/// Tasks that each keep one connection while there is mail. When the pool is dropped, they finish the mail
+/// that they have begun and end.
 pub(crate) struct Pool(mpsc::Sender<Job>);
 
 struct Job {
@@ -21,19 +21,19 @@ struct Job {
     done: oneshot::Sender<Result<(), NotTaken>>,
 }
 
-/// How long a connection stays open with nothing to send.
+/// How long an idle connection stays open.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// After this long a connection is tried before a mail is put on it: the server may have closed it.
+/// An idle connection older than this is tested before its next mail, since the server may have closed it.
 const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
-#[error("mail is no longer sent by this program")]
+#[error("the mailer has stopped")]
 struct Stopped;
 
 impl Pool {
     pub(crate) fn new(smtp: Smtp, connections: usize) -> Self {
-        // Who waits for a place in it has begun nothing yet.
+        // The size of the queue. A caller that waits for a place in it has begun nothing yet.
         let (jobs, queue) = mpsc::channel(connections);
         let (smtp, queue, outage) = (Arc::new(smtp), Arc::new(Mutex::new(queue)), Arc::default());
         for _ in 0..connections {
@@ -45,12 +45,12 @@ impl Pool {
     pub(crate) async fn send(&self, mail: Mail) -> Result<(), SenderError> {
         let (done, outcome) = oneshot::channel();
         self.0.send(Job { mail, done }).await.map_err(|_| SenderError::not_sent(Stopped))?;
-        // A worker that went away may have handed it over.
+        // A worker that died may have delivered the mail.
         outcome.await.map_err(|_| SenderError::unknown(Stopped))?.map_err(SenderError::from)
     }
 }
 
-/// Sends one mail after the other, on one connection as long as it lasts.
+/// Sends one mail after the other, over one connection while it lasts.
 async fn work(smtp: Arc<Smtp>, queue: Arc<Mutex<mpsc::Receiver<Job>>>, outage: Arc<Outage>) {
     let mut open: Option<(Connection, Instant)> = None;
     loop {
@@ -72,7 +72,7 @@ async fn work(smtp: Arc<Smtp>, queue: Arc<Mutex<mpsc::Receiver<Job>>>, outage: A
             Ok(None) => return,
             Err(_idle) => continue,
         };
-        // Nobody waits for it, and nothing of it was begun.
+        // Nobody waits for the result, and the mail was not begun.
         if done.is_closed() {
             open = connection.map(|connection| (connection, Instant::now()));
             continue;
@@ -93,7 +93,7 @@ async fn work(smtp: Arc<Smtp>, queue: Arc<Mutex<mpsc::Receiver<Job>>>, outage: A
 fn tell(not_taken: &NotTaken, outage: &Outage) {
     metrics::counter!("mfa_email_failures_total", "step" => not_taken.step()).increment(1);
     if not_taken.is_final() {
-        tracing::warn!("a mail was refused: {not_taken}");
+        tracing::warn!("the mail server refused a mail: {not_taken}");
     } else {
         outage.failed(not_taken);
     }

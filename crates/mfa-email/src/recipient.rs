@@ -1,24 +1,24 @@
-//! An address as a mail server takes it.
+//! Recipient addresses in the form that mail servers accept.
 
 use mfa_domain::Address;
 use thiserror::Error;
 
-/// An address as a mail server takes it: all of it ASCII, an international domain in its encoded form (RFC 5891).
+/// An address in ASCII, with an international domain in its encoded form (RFC 5891).
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Recipient(lettre::Address);
 
-/// An address that no mail can go to. It shows nothing of the address.
+/// An address that cannot receive mail. The message shows nothing of the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidRecipient {
-    /// It has no name and domain.
+    /// It is not of the form `name@domain`.
     #[error("not an e-mail address, such as name@example.com")]
     Form,
-    /// Many mail servers take no such name (RFC 6531).
-    #[error("letters before the @ must be ASCII, since many mail servers take no others")]
+    /// The name has characters beyond ASCII, which many mail servers do not accept (RFC 6531).
+    #[error("letters before the @ must be ASCII, since many mail servers accept no others")]
     Name,
-    /// Its domain is none.
-    #[error("what follows the @ is not a domain")]
+    /// The part after the `@` is not a domain.
+    #[error("the part after the @ is not a domain")]
     Domain,
 }
 
@@ -40,7 +40,7 @@ impl Recipient {
     }
 }
 
-/// Whether mail can go to an address, for those who take one down.
+/// Checks whether an address can receive mail, for programs that accept addresses.
 ///
 /// ```
 /// use mfa_domain::Address;
@@ -51,7 +51,7 @@ impl Recipient {
 /// ```
 ///
 /// # Errors
-/// [`InvalidRecipient`] says why not.
+/// [`InvalidRecipient`] if it cannot.
 pub fn check_address(address: &Address) -> Result<(), InvalidRecipient> {
     Recipient::of(address).map(drop)
 }

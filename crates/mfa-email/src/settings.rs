@@ -1,4 +1,4 @@
-//! How codes are sent by e-mail, and what of it cannot work.
+//! Settings for sending codes by e-mail, and their errors.
 
 use std::time::Duration;
 
@@ -9,61 +9,62 @@ use crate::dkim::{DkimSettings, InvalidDkim, aligned};
 use crate::templates::{InvalidTemplates, Templates};
 use crate::url::EmailUrl;
 
-/// How codes are sent by e-mail.
+/// Settings for sending codes by e-mail.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EmailSettings {
-    /// Where mail is handed over.
+    /// The mail server or folder that receives the mails.
     pub url: EmailUrl,
-    /// Who it comes from: `mfa@example.com`, or `Example <mfa@example.com>`. Answers and bounces go there.
+    /// The sender: `mfa@example.com` or `Example <mfa@example.com>`. Replies and bounces go there.
     pub from: String,
-    /// What the service is called in the texts. Default: the name in `from`, or its domain.
+    /// The name of the service in the texts. Default: the name in `from`, or its domain.
     pub service: Option<String>,
-    /// Default `en`; one that there are templates for.
+    /// The language of the mails; it must have templates. Default `en`.
     pub language: String,
-    /// What mails say. Default: those of this crate.
+    /// The texts of the mails. Default: those of this crate.
     pub templates: Option<Templates>,
-    /// Signs each mail with DKIM. Default: not at all.
+    /// Signs each mail with DKIM. Default: no signature.
     pub dkim: Option<DkimSettings>,
-    /// Certificates (PEM) by which a mail server is trusted besides those of the system.
+    /// Certificates (PEM) that are trusted in addition to those of the system.
     pub roots: Option<Vec<u8>>,
-    /// How many connections are open at a time, at most. Default 4; 1 to 64.
+    /// The maximum number of open connections, 1 to 64. Default 4.
     pub connections: usize,
-    /// How long one mail may take, from the first step of connecting to the last answer. Default 50 s: a mail server that
-    /// answers late has taken the mail, so giving up early makes copies. A [`Sender`](mfa_domain::ports::Sender) has a
-    /// minute, of which up to 5 s go to finding out whether an open connection still works.
+    /// The time limit of one mail, from the first step of connecting to the last reply. Default 50 s: a
+    /// server that replies late has accepted the mail, so giving up early produces duplicates. A
+    /// [`Sender`](mfa_domain::ports::Sender) has one minute, of which up to 5 s test whether an open
+    /// connection still works.
     pub limit: Duration,
 }
 
-/// Settings that cannot work.
+/// Settings that cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InvalidEmail {
-    /// No mail can come from there.
+    /// `from` is not a valid sender address.
     #[error("from is not an address such as mfa@example.com or Example <mfa@example.com>, in ASCII")]
     From,
-    /// There is no template for it.
-    #[error("language is none that there are templates for: {0}")]
+    /// The language has no templates. The text lists the languages that have some.
+    #[error("there are no templates for the language; choose one of {0}")]
     Language(String),
-    /// There would be none, or too many.
+    /// The number of connections is out of range.
     #[error("connections must be 1 to 64")]
     Connections,
-    /// What mails say cannot be used.
+    /// The templates cannot be used.
     #[error(transparent)]
     Templates(#[from] InvalidTemplates),
-    /// The signature would count for nothing.
+    /// Receivers would not accept the DKIM signature.
     #[error(transparent)]
     Dkim(#[from] InvalidDkim),
     /// The certificates cannot be read, or the system has none.
-    #[error("the certificates of authorities cannot be used")]
+    #[error("the CA certificates cannot be used")]
     Roots,
-    /// It is no folder, or it is not there and cannot be made.
-    #[error("{0} is not a folder that can be written to")]
+    /// The path is not a writable folder, or is absent and cannot be created.
+    #[error("{0} is not a writable folder")]
     Folder(String),
 }
 
 impl EmailSettings {
-    /// Mail that is handed over there and comes from that address, and what is usual.
+    /// Settings for mail from this address through `url`, with defaults for the rest.
     #[must_use]
     pub fn new(url: EmailUrl, from: impl Into<String>) -> Self {
         Self {
@@ -80,10 +81,10 @@ impl EmailSettings {
     }
 }
 
-/// Whether mail can come from there, for those who read settings.
+/// Checks a sender address, for programs that validate settings.
 ///
 /// # Errors
-/// [`InvalidEmail::From`].
+/// [`InvalidEmail::From`] if mail cannot come from it.
 pub fn check_from(from: &str) -> Result<(), InvalidEmail> {
     sender(from).map(drop)
 }
@@ -94,7 +95,8 @@ pub(crate) fn sender(from: &str) -> Result<Mailbox, InvalidEmail> {
     if is_whole { Ok(from) } else { Err(InvalidEmail::From) }
 }
 
-/// Whether mails from there can be signed for that domain, or for their own, for those who read settings.
+/// Checks whether mails from an address can be signed for `domain`, or for its own domain if `None`; for
+/// programs that validate settings.
 ///
 /// # Errors
 /// [`InvalidEmail::From`] and [`InvalidEmail::Dkim`].

@@ -1,4 +1,4 @@
-//! What mails say, in each language.
+//! The texts of mails in each language.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 mod check;
 
-/// The texts of this crate: `NAME.LANGUAGE.PART`.
+/// The templates of this crate, as `NAME.LANGUAGE.PART`.
 const BUILT_IN: [(&str, &str); 6] = [
     ("code.de.html", include_str!("templates/code.de.html")),
     ("code.de.subject", include_str!("templates/code.de.subject")),
@@ -25,9 +25,9 @@ const BUILT_IN: [(&str, &str); 6] = [
 /// The parts of a mail.
 const PARTS: [&str; 3] = ["subject", "txt", "html"];
 
-/// What mails say: texts with placeholders (Jinja), for each language a subject, a plain part and an HTML part.
+/// The texts of mails: templates (Jinja) for subject, plain-text part and HTML part in each language.
 ///
-/// Those of this crate are English (`en`) and German (`de`). [`read`](Self::read) takes others from a folder.
+/// This crate has them in English (`en`) and German (`de`). [`read`](Self::read) reads others from a folder.
 pub struct Templates {
     environment: Environment<'static>,
     languages: BTreeSet<String>,
@@ -40,46 +40,46 @@ pub enum InvalidTemplates {
     /// The folder or a file in it cannot be read.
     #[error("{file} cannot be read")]
     Unreadable {
-        /// Which.
+        /// The folder or file.
         file: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Nothing uses a file of that name.
+    /// The file name is not that of a template.
     #[error(
-        "{file}: no template is called that; they are code.LANGUAGE.subject, code.LANGUAGE.txt and code.LANGUAGE.html"
+        "{file} is not the name of a template; use code.LANGUAGE.subject, code.LANGUAGE.txt or code.LANGUAGE.html"
     )]
     Name {
-        /// Which.
+        /// The file.
         file: String,
     },
-    /// It is no template, or names what there is not.
+    /// The file is not a valid template, or uses an unknown placeholder.
     #[error("{file}, line {line}: {reason}")]
     Syntax {
-        /// Which.
+        /// The file.
         file: String,
-        /// Where.
+        /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
     /// A language lacks a part.
     #[error("{file} is missing")]
     Missing {
-        /// Which.
+        /// The missing file.
         file: String,
     },
-    /// The mail would not do what it is for.
+    /// A mail from this template would not serve its purpose.
     #[error("{file}: {reason}")]
     Unfit {
-        /// Which.
+        /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
 }
 
-/// What placeholders stand for.
+/// The values of the placeholders.
 #[derive(Clone, Copy)]
 pub(crate) struct Values<'a> {
     pub(crate) code: &'a str,
@@ -89,7 +89,7 @@ pub(crate) struct Values<'a> {
     pub(crate) service: &'a str,
 }
 
-/// A mail in one language. Each part has the code in it.
+/// A mail in one language. Each part contains the code.
 pub(crate) struct Rendered {
     pub(crate) subject: Zeroizing<String>,
     pub(crate) text: Zeroizing<String>,
@@ -97,21 +97,22 @@ pub(crate) struct Rendered {
 }
 
 impl Templates {
-    /// Those of this crate.
+    /// The templates of this crate.
     ///
     /// # Errors
-    /// Never: its tests make sure of that.
+    /// Never; a test of this crate ensures it.
     pub fn built_in() -> Result<Self, InvalidTemplates> {
         Self::new(BUILT_IN.map(|(name, source)| (name.to_owned(), source.to_owned())).into())
     }
 
-    /// Those of a folder, and those of this crate for what it lacks. A file there is called `code.LANGUAGE.PART`, with a
-    /// language such as `fr` or `pt-BR`, and the part `subject`, `txt` or `html`. It may use `code`, `minutes` (how
-    /// long the code is good, rounded down: 0 or more), `service` (the name that mails come from) and `purpose`
-    /// (`verify`, `enrol`).
+    /// Reads the templates of a folder. Those of this crate replace the ones that it lacks.
+    ///
+    /// A file is named `code.LANGUAGE.PART`, with a language such as `fr` or `pt-BR`, and the part `subject`,
+    /// `txt` or `html`. It may use `code`, `minutes` (how long the code is valid, rounded down: 0 or more),
+    /// `service` (the name of the service) and `purpose` (`verify`, `enrol`).
     ///
     /// # Errors
-    /// [`InvalidTemplates`] names the file that cannot be used.
+    /// [`InvalidTemplates`] with the file that cannot be used.
     pub fn read(folder: &Path) -> Result<Self, InvalidTemplates> {
         let unreadable =
             |file: &Path, source| InvalidTemplates::Unreadable { file: file.display().to_string(), source };
@@ -153,17 +154,17 @@ impl Templates {
             environment.add_template_owned(name.clone(), source).map_err(|error| syntax(&name, &error))?;
         }
         let templates = Self { environment, languages };
-        // With its own name, a composer checks them again.
+        // A composer checks them again with the real name of the service.
         templates.check("Example")?;
         Ok(templates)
     }
 
-    /// The languages that there are.
+    /// The languages with templates.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
         self.languages.iter().map(String::as_str)
     }
 
-    /// The mail in `language`, which must be one of [`languages`](Self::languages).
+    /// Renders the mail in `language`, which must be one of [`languages`](Self::languages).
     pub(crate) fn render(&self, language: &str, values: Values<'_>) -> Result<Rendered, InvalidTemplates> {
         let Values { code, minutes, purpose, service } = values;
         let part = |part: &str| {
@@ -184,7 +185,7 @@ impl fmt::Debug for Templates {
     }
 }
 
-/// Language and part of a file's name.
+/// Splits a file name into language and part.
 fn parse_name(file: &str) -> Option<(&str, &str)> {
     let (language, part) = file.strip_prefix("code.")?.split_once('.')?;
     let is_language = (2..=12).contains(&language.len())
@@ -193,7 +194,7 @@ fn parse_name(file: &str) -> Option<(&str, &str)> {
     (is_language && PARTS.contains(&part)).then_some((language, part))
 }
 
-/// What is wrong, without the values that a template was given.
+/// Converts a template error, without the values that the template was given.
 fn syntax(file: &str, error: &minijinja::Error) -> InvalidTemplates {
     let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     InvalidTemplates::Syntax { file: file.to_owned(), line: error.line().unwrap_or(1), reason }
@@ -214,7 +215,7 @@ mod tests {
         let rendered = templates.render("en", values("A & B", "verify")).unwrap();
         assert_eq!(*rendered.subject, "12345678 is your code");
         assert!(
-            rendered.text.starts_with("Your code for A & B:\n\n12345678\n\nIt is good once, for 10 minutes.")
+            rendered.text.starts_with("Your code for A & B:\n\n12345678\n\nIt works once, for 10 minutes.")
         );
         assert!(rendered.html.contains("Your code for A &amp; B:"), "{}", *rendered.html);
         let rendered = templates.render("de", values("Müller", "enrol")).unwrap();
@@ -249,30 +250,34 @@ mod tests {
     #[test]
     fn what_would_not_work_is_named_with_its_file_before_anything_is_sent() {
         for (name, text, error) in [
-            ("mail.txt", "", "mail.txt: no template is called that"),
-            ("code.EN.txt", "", "code.EN.txt: no template is called that"),
+            ("mail.txt", "", "mail.txt is not the name of a template"),
+            ("code.EN.txt", "", "code.EN.txt is not the name of a template"),
             ("code.fr.txt", "{{ code }}", "code.fr.subject is missing"),
             ("code.en.txt", "{{ code", "code.en.txt, line 1: "),
             ("code.en.txt", "\n\n{{ cod }}", "code.en.txt, line 3: "),
             (
                 "code.en.txt",
                 "Your code is {{ code }}.",
-                "code.en.txt: the code must stand on a line of its own",
+                "code.en.txt: must contain the code on a line of its own",
             ),
-            ("code.en.subject", "a\nb", "code.en.subject: one line of at most 78 characters"),
-            ("code.en.subject", "", "code.en.subject: one line of at most 78 characters"),
-            ("code.en.html", "<p>123</p>", "code.en.html: the code must stand in it as one word"),
+            ("code.en.subject", "a\nb", "code.en.subject: must be one line of at most 78 characters"),
+            ("code.en.subject", "", "code.en.subject: must be one line of at most 78 characters"),
+            ("code.en.html", "<p>123</p>", "code.en.html: must contain the code as one word"),
             (
                 "code.en.html",
                 "<p>{{ code[:4] }} {{ code[4:] }}</p>",
-                "code.en.html: the code must stand in it as one word",
+                "code.en.html: must contain the code as one word",
             ),
             (
                 "code.en.html",
                 "<p>{{ code }}</p><img src='https://example.com/'>",
-                "code.en.html: no link, script, form, frame or picture",
+                "code.en.html: must not contain links, scripts, forms, frames, pictures",
             ),
-            ("code.en.html", "<p>{{ code }}</p>", "code.en.txt: it and the HTML part say different things"),
+            (
+                "code.en.html",
+                "<p>{{ code }}</p>",
+                "code.en.txt: must have about as many words as the HTML part",
+            ),
         ] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join(name), text).unwrap();

@@ -1,4 +1,4 @@
-//! Where mail is handed over.
+//! URLs of mail servers and mail folders.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use thiserror::Error;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-/// Where mail is handed over: a mail server, or a folder for trying it out. `Display` and `Debug` show no password.
+/// Where mails go: a mail server, or a folder for trials. `Display` and `Debug` show no password.
 ///
 /// ```
 /// use mfa_email::EmailUrl;
@@ -27,23 +27,23 @@ pub enum EmailUrl {
     Folder(PathBuf),
 }
 
-/// A mail server, and how it is spoken to.
+/// A mail server, and how to connect to it.
 #[derive(Clone)]
 pub struct MailServer {
-    /// Its name or address. The name is what its certificate is checked for.
+    /// Its host name or address. The certificate must be valid for it.
     pub host: String,
-    /// 587 for `smtp`, 465 for `smtps`, unless the URL has another.
+    /// The port. Default: 587 for `smtp`, 465 for `smtps`.
     pub port: u16,
     /// How the connection is encrypted.
     pub tls: Encryption,
-    /// How to log in, if it asks for that.
+    /// The login, if the server requires one.
     pub login: Option<Login>,
 }
 
-/// A name and password for a mail server.
+/// The login at a mail server.
 #[derive(Clone)]
 pub struct Login {
-    /// The name.
+    /// The user name.
     pub user: String,
     /// The password.
     pub password: Zeroizing<String>,
@@ -52,42 +52,42 @@ pub struct Login {
 /// How a connection to a mail server is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// From its first byte (RFC 8314, 3.3): `smtps`.
+    /// TLS from the first byte (RFC 8314, 3.3): `smtps`.
     Implicit,
-    /// By STARTTLS (RFC 3207); a server without it gets nothing. The default of `smtp`.
+    /// STARTTLS (RFC 3207); a server without it receives no mail. The default of `smtp`.
     Required,
-    /// By STARTTLS where the server has it. A password is only sent encrypted.
+    /// STARTTLS if the server offers it. A password is only sent encrypted.
     Opportunistic,
-    /// Not at all: on this machine only.
+    /// No encryption; only for a server on this machine.
     None,
 }
 
-/// A text that is no such URL. It shows nothing of the text, which may hold a password.
+/// A text that is not a valid mail URL. The message shows nothing of the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidEmailUrl {
-    /// It is no URL.
+    /// The text is not a URL.
     #[error(
         "not a URL; in a user name or password `#`, `/`, `?`, `@`, `:` and `%` are written %23, %2F, %3F, %40, %3A and %25"
     )]
     NoUrl,
-    /// It is none of these.
+    /// The scheme is not supported.
     #[error("not smtp://HOST, smtps://HOST or file:DIR")]
     Scheme,
-    /// The parameter is not known.
-    #[error("a parameter that is not known; there is tls")]
+    /// The URL has an unknown parameter.
+    #[error("unknown parameter; the only one is tls")]
     Parameter,
-    /// `tls` is none of these.
-    #[error("tls is not required, opportunistic or none; with smtps:// it is left out")]
+    /// The value of `tls` is not supported.
+    #[error("tls must be required, opportunistic or none, and absent with smtps://")]
     Tls,
-    /// The mail would leave the machine unencrypted.
+    /// Mail would leave the machine unencrypted.
     #[error("tls=none is for a mail server on this machine: localhost, 127.0.0.1 or [::1]")]
     NotEncrypted,
-    /// It has a name without a password, or a password without a name.
-    #[error("a user name and a password belong together")]
+    /// Only one of user name and password is given.
+    #[error("give both a user name and a password, or neither")]
     Login,
-    /// A mail server takes no path.
-    #[error("a path or fragment behind the name of the server")]
+    /// The URL of a mail server has a path or fragment.
+    #[error("the URL of a mail server has no path or fragment")]
     Path,
 }
 
@@ -113,7 +113,7 @@ impl FromStr for EmailUrl {
             return Err(InvalidEmailUrl::Path);
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(InvalidEmailUrl::NoUrl)?;
-        // A scheme that the URL standard does not know keeps a host as it is written.
+        // For a scheme that the URL standard does not define, the parser keeps the host as written.
         let host = match Host::parse(host).map_err(|_| InvalidEmailUrl::NoUrl)? {
             Host::Ipv6(address) => address.to_string(),
             host => host.to_string(),

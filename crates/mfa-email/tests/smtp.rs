@@ -77,7 +77,7 @@ async fn a_mail_has_what_people_mail_programs_and_filters_look_for() {
     assert_eq!(raw.matches(CODE).count(), 3, "{raw}");
     let text = mail["text"].as_str().unwrap();
     assert!(
-        text.starts_with(&format!("Your code for Example:\n\n{CODE}\n\nIt is good once, for 10 minutes.")),
+        text.starts_with(&format!("Your code for Example:\n\n{CODE}\n\nIt works once, for 10 minutes.")),
         "{text}"
     );
     assert!(mail["html"].as_str().unwrap().contains(&format!(">{CODE}</p>")), "{mail}");
@@ -134,7 +134,7 @@ async fn connections_are_encrypted_by_starttls_or_from_the_first_byte_and_log_in
         let wrong = mailer(&url.replace("p%40ss", "pass"), |settings| {
             settings.roots = Some(certificates.authority());
         });
-        let told = "the login at the mail server was answered with 535".to_owned();
+        let told = "logging in to the mail server: the server replied 535".to_owned();
         assert_eq!(reason(&wrong).await, ("not sent", told));
         assert_eq!(server.more(), 0);
     }
@@ -147,13 +147,13 @@ async fn nothing_is_sent_in_the_clear_that_was_to_be_encrypted() {
     let required = mailer(&format!("smtp://{address}"), |_| {});
     assert_eq!(
         reason(&required).await,
-        ("not sent", "STARTTLS: no encryption that can be trusted".to_owned())
+        ("not sent", "STARTTLS: TLS failed, or the certificate is not trusted".to_owned())
     );
     let opportunistic = mailer(&format!("smtp://{address}?tls=opportunistic"), |_| {});
     send(&opportunistic, "eve@example.com").await.unwrap();
     assert_eq!(server.mail()["tls"], false);
     let login = mailer(&format!("smtp://app:secret@{address}?tls=opportunistic"), |_| {});
-    let told = "the login at the mail server: no encryption that can be trusted".to_owned();
+    let told = "logging in to the mail server: TLS failed, or the certificate is not trusted".to_owned();
     assert_eq!(reason(&login).await, ("not sent", told));
 }
 
@@ -162,16 +162,16 @@ async fn what_the_server_refuses_for_good_is_told_from_what_passes() {
     for (settings, expected) in [
         (
             json!({ "rcpt": "550 5.1.1 <eve@example.com> is unknown" }),
-            ("refused", "the recipient's address (RCPT) was answered with 550"),
+            ("refused", "the recipient address (RCPT): the server replied 550"),
         ),
         (
             json!({ "rcpt": "452 4.2.2 full" }),
-            ("not sent", "the recipient's address (RCPT) was answered with 452"),
+            ("not sent", "the recipient address (RCPT): the server replied 452"),
         ),
-        (json!({ "data": "554 5.7.1 spam" }), ("refused", "the message was answered with 554")),
-        (json!({ "data": "451 4.3.0 later" }), ("not sent", "the message was answered with 451")),
-        (json!({ "drop": 1 }), ("unknown", "the message: the connection failed")),
-        (json!({ "slow": 3 }), ("unknown", "the message was not answered in time")),
+        (json!({ "data": "554 5.7.1 spam" }), ("refused", "sending the message: the server replied 554")),
+        (json!({ "data": "451 4.3.0 later" }), ("not sent", "sending the message: the server replied 451")),
+        (json!({ "drop": 1 }), ("unknown", "sending the message: the connection failed")),
+        (json!({ "slow": 3 }), ("unknown", "sending the message: no reply in time")),
     ] {
         let server = MailServer::start(&settings);
         let mailer = mailer(&plain(&server), |settings| settings.limit = Duration::from_secs(1));
@@ -202,7 +202,7 @@ async fn without_a_server_nothing_is_sent_and_a_greeting_that_says_no_is_no_verd
         use std::io::Write;
         listener.accept().unwrap().0.write_all(b"554 5.7.1 your address is on a list\r\n").unwrap();
     });
-    let told = "connecting to the mail server was answered with 554".to_owned();
+    let told = "connecting to the mail server: the server replied 554".to_owned();
     assert_eq!(reason(&refused).await, ("not sent", told));
     answering.join().unwrap();
     let gone = mailer(&url, |_| {});
@@ -295,16 +295,16 @@ fn settings_that_cannot_work_are_refused_by_name() {
         told(&|settings| settings.from = "mfa@bücher.example".to_owned())
             .starts_with("from is not an address")
     );
-    let languages = "language is none that there are templates for: de, en";
+    let languages = "there are no templates for the language; choose one of de, en";
     assert_eq!(told(&|settings| settings.language = "fr".to_owned()), languages);
     assert_eq!(told(&|settings| settings.connections = 0), "connections must be 1 to 64");
     assert_eq!(
         told(&|settings| settings.roots = Some(b"-----BEGIN CERTIFICATE-----\nx".to_vec())),
-        "the certificates of authorities cannot be used"
+        "the CA certificates cannot be used"
     );
     assert!(
         told(&|settings| settings.url = "file:/dev/null/x".parse().unwrap())
-            .starts_with("/dev/null/x is not a folder")
+            .starts_with("/dev/null/x is not a writable folder")
     );
 }
 

@@ -1,4 +1,4 @@
-//! Accounts.
+//! Columns of accounts.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use mfa_domain::{Account, AccountKey, AuditHead, BackupCodes, Data, TenantId, Us
 
 use crate::{ColumnError, Row, factor};
 
-/// An account without its backup codes, which have a place of their own.
+/// An account without its backup codes, which have their own table.
 #[expect(
     missing_docs,
-    reason = "each is the column of that name, and says what the field of the domain says"
+    reason = "each is the column of that name, documented at the domain's field of that name"
 )]
 pub struct AccountColumns {
     pub version: i64,
@@ -31,7 +31,7 @@ pub struct AccountColumns {
     pub data: Option<String>,
 }
 
-/// What a page tells of an account.
+/// An entry of a page of accounts.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the column of that name")]
 pub struct EntryColumns<'a> {
@@ -44,7 +44,7 @@ pub struct EntryColumns<'a> {
 }
 
 impl AccountColumns {
-    /// The account of `row`, with its backup codes.
+    /// Reads the account of `row` and joins its backup codes.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].
@@ -84,7 +84,7 @@ impl fmt::Debug for AccountColumns {
 }
 
 impl EntryColumns<'_> {
-    /// The entry of `row`.
+    /// Reads the entry of `row`.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].
@@ -116,7 +116,7 @@ fn base(row: Row, sequence: i64, hash: Option<&[u8]>) -> Result<AuditHead, Colum
     }
 }
 
-/// The hash of a base as its column has it: none where no event was removed.
+/// The hash of a base for its column: `None` if no event was removed.
 #[must_use]
 pub fn base_hash(base: &AuditHead) -> Option<&[u8]> {
     (*base != AuditHead::default()).then_some(base.hash.0.as_slice())

@@ -1,4 +1,4 @@
-//! API keys.
+//! Columns of API keys.
 
 use mfa_domain::TenantId;
 use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName};
@@ -24,7 +24,7 @@ impl ApiKeyColumns<'_> {
     /// The row of every API key.
     pub const ROW: Row = Row::of("api_keys");
 
-    /// The API key.
+    /// Reads the API key.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].

@@ -1,10 +1,11 @@
-//! Backup codes.
+//! Columns of backup codes.
 
 use mfa_domain::account::{BackupCodes, CodeHash, HashedCode};
 
 use crate::{ColumnError, Row};
 
-/// A set of backup codes: `codes` are the hashes in the order of their places, and when each was spent.
+/// Reads a set of backup codes. `codes` has each hash, in the order of places, and the time at which it was
+/// spent.
 ///
 /// # Errors
 /// [`ColumnError::Undecodable`].

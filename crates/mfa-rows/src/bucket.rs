@@ -1,11 +1,11 @@
-//! Buckets of throttles.
+//! Columns of throttle buckets.
 
 use mfa_domain::Timestamp;
 use mfa_domain::quota::Bucket;
 
 use crate::{ColumnError, Row, integer, millis};
 
-/// A bucket.
+/// A bucket of a throttle.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "each is the column of that name")]
 pub struct BucketColumns {
@@ -15,8 +15,8 @@ pub struct BucketColumns {
 }
 
 impl BucketColumns {
-    /// The columns of a bucket. It is kept until an hour after it has recovered, up to the next full hour: a time that
-    /// seldom changes, so that a charge seldom touches the index.
+    /// The columns of a bucket. It is kept until one hour after it has recovered, rounded up to a full hour.
+    /// So that time seldom changes, and a charge seldom updates its index.
     ///
     /// # Errors
     /// [`ColumnError::TooLarge`].
@@ -30,7 +30,7 @@ impl BucketColumns {
         })
     }
 
-    /// The bucket with that `arrival` and `latest`.
+    /// Reads the bucket with this `arrival` and `latest`.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].

@@ -1,4 +1,4 @@
-//! Challenges.
+//! Columns of challenges.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use mfa_domain::{
 
 use crate::{ColumnError, Row, millis};
 
-/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
+/// How long an expired challenge is kept, so that callers learn that it is over.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// A challenge.
+/// A challenge and its version.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the column of that name")]
 pub struct ChallengeColumns {
@@ -32,13 +32,13 @@ pub struct ChallengeColumns {
 }
 
 impl ChallengeColumns {
-    /// Challenges that expired by then may be forgotten when `new` is put, by the time that it was made.
+    /// Challenges that expired by this time, in milliseconds, may be deleted when `new` is inserted.
     #[must_use]
     pub fn forgotten_by(new: &Challenge) -> i64 {
         millis(new.created_at).saturating_sub(millis(Timestamp::default().plus(KEPT)))
     }
 
-    /// The challenge, and its version.
+    /// Reads the challenge and its version.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].

@@ -1,4 +1,4 @@
-//! Numbers and bytes between the domain and a column.
+//! Conversions of numbers, times and texts between the domain and a column.
 
 use mfa_domain::Timestamp;
 use thiserror::Error;
@@ -6,31 +6,33 @@ use thiserror::Error;
 /// A column that cannot be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ColumnError {
-    /// It holds what this version cannot read.
-    #[error("column {column} of table {table} holds what this version cannot read (account {account})")]
+    /// The column holds a value that this version cannot read.
+    #[error(
+        "column {column} of table {table} holds a value that this version cannot read (account {account})"
+    )]
     Undecodable {
-        /// In which table.
+        /// The table of the value.
         table: &'static str,
-        /// Which column.
+        /// The column of the value.
         column: &'static str,
-        /// The number of its account, as in `accounts.id`; 0 if it has none.
+        /// The number of the account, as in `accounts.id`; 0 if the row has none.
         account: i64,
     },
-    /// What is to be kept cannot be held by the column.
-    #[error("what is to be kept has no form that column {column} holds")]
+    /// The column cannot hold the value.
+    #[error("column {column} cannot hold the value")]
     Unwritable {
-        /// In which column.
+        /// The column of the value.
         column: &'static str,
     },
-    /// A number is beyond what a database can hold.
+    /// The number exceeds what a database can store.
     #[error("the number for column {column} is too large")]
     TooLarge {
-        /// For which column.
+        /// The column of the number.
         column: &'static str,
     },
 }
 
-/// A number for a column: integers of databases end at `i64::MAX`, and a value beyond is refused.
+/// A number for a column. Integers of databases end at `i64::MAX`; a greater value is an error.
 ///
 /// # Errors
 /// [`ColumnError::TooLarge`].
@@ -41,22 +43,22 @@ pub fn integer(column: &'static str, value: u64) -> Result<i64, ColumnError> {
 /// A time for a column, in milliseconds.
 #[must_use]
 pub fn millis(time: Timestamp) -> i64 {
-    // The last time there is, Timestamp::MAX, is far below i64::MAX.
+    // The greatest time, `Timestamp::MAX`, is far below `i64::MAX`.
     i64::try_from(time.unix_millis()).unwrap_or(i64::MAX)
 }
 
-/// A row that is being read. All its methods fail with [`ColumnError::Undecodable`].
+/// A row that is being read. All methods that return a `Result` fail with [`ColumnError::Undecodable`].
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Of which table.
+    /// The table of the row.
     pub table: &'static str,
-    /// Of which account, as in `accounts.id`; 0 if of none.
+    /// The number of the account, as in `accounts.id`; 0 if the row has none.
     pub account: i64,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "they are said once, on the type")]
+#[expect(clippy::missing_errors_doc, reason = "documented once, on the type")]
 impl Row {
-    /// A row of a table that belongs to no account.
+    /// A row of a table without accounts.
     #[must_use]
     pub const fn of(table: &'static str) -> Self {
         Self { table, account: 0 }
@@ -68,17 +70,17 @@ impl Row {
         ColumnError::Undecodable { table: self.table, column, account: self.account }
     }
 
-    /// What a column holds, if it could be read.
+    /// The parsed value of a column.
     pub fn read<T, E>(self, column: &'static str, read: Result<T, E>) -> Result<T, ColumnError> {
         read.map_err(|_| self.undecodable(column))
     }
 
-    /// A text column that was read as bytes, for databases that keep bytes that are no text as well.
+    /// A text column that was read as bytes, for databases that also store bytes which are not text.
     pub fn text<'a>(self, column: &'static str, bytes: &'a [u8]) -> Result<&'a str, ColumnError> {
         self.read(column, str::from_utf8(bytes))
     }
 
-    /// The same for a column that may hold none.
+    /// A text column that may be null, read as bytes.
     pub fn optional_text<'a>(
         self,
         column: &'static str,
@@ -87,18 +89,18 @@ impl Row {
         bytes.map(|bytes| self.text(column, bytes)).transpose()
     }
 
-    /// An integer column as any other type of number.
+    /// An integer column as another type of number.
     pub fn number<T: TryFrom<i64>>(self, column: &'static str, value: i64) -> Result<T, ColumnError> {
         self.read(column, T::try_from(value))
     }
 
-    /// A time; one beyond [`Timestamp::MAX`] is none that was ever written.
+    /// A time in milliseconds. A time beyond [`Timestamp::MAX`] is an error: it was never written.
     pub fn time(self, column: &'static str, millis: i64) -> Result<Timestamp, ColumnError> {
         let time = Timestamp::from_unix_millis(self.number(column, millis)?);
         if self::millis(time) == millis { Ok(time) } else { Err(self.undecodable(column)) }
     }
 
-    /// A time that may be missing.
+    /// A time that may be null.
     pub fn optional_time(
         self,
         column: &'static str,
@@ -107,7 +109,7 @@ impl Row {
         millis.map(|millis| self.time(column, millis)).transpose()
     }
 
-    /// A column that rows of this kind always have.
+    /// The value of a column that this kind of row always has.
     pub fn required<T>(self, column: &'static str, value: Option<T>) -> Result<T, ColumnError> {
         value.ok_or_else(|| self.undecodable(column))
     }

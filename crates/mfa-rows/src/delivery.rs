@@ -1,11 +1,11 @@
-//! How far endpoints are.
+//! Columns of the progress of endpoints.
 
 use mfa_domain::ports::EventPosition;
 use mfa_domain::{Delivery, Version, Versioned};
 
 use crate::{ColumnError, Row, integer, millis};
 
-/// How far an endpoint is.
+/// The progress of an endpoint and its version.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the column of that name")]
 pub struct DeliveryColumns {
@@ -21,7 +21,7 @@ pub struct DeliveryColumns {
 }
 
 impl DeliveryColumns {
-    /// The columns of `next`, at the version that it takes the place of.
+    /// The columns of `next`, which replaces the progress at version `expected`.
     ///
     /// # Errors
     /// [`ColumnError::TooLarge`].
@@ -39,7 +39,7 @@ impl DeliveryColumns {
         })
     }
 
-    /// How far the endpoint is, and the version of that.
+    /// Reads the progress of the endpoint and its version.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].

@@ -1,4 +1,4 @@
-//! Events of the audit trail.
+//! Columns of audit events.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use mfa_domain::{AuditEvent, EventKind, UserId};
 
 use crate::{ColumnError, Row};
 
-/// An event. The user of an account that is gone is none.
+/// An event. The user is `None` if the account's row is missing.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the column of that name")]
 pub struct EventColumns<'a> {
@@ -19,20 +19,20 @@ pub struct EventColumns<'a> {
     pub kind: &'a str,
     pub factor: Option<&'a str>,
     pub actor: &'a str,
-    /// A JSON object of texts.
+    /// A JSON object whose values are strings.
     pub detail: &'a [u8],
     pub previous: &'a [u8],
     pub hash: &'a [u8],
 }
 
 impl EventColumns<'_> {
-    /// The position of the event of that id. Ids are positive.
+    /// The position of the event with this id. Ids are positive.
     #[must_use]
     pub const fn position(id: i64) -> EventPosition {
         EventPosition(id.unsigned_abs())
     }
 
-    /// The event of `row`.
+    /// Reads the event of `row`.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].

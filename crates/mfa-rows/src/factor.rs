@@ -1,4 +1,4 @@
-//! Factors: all of an account in one column, as a JSON document.
+//! Columns of factors: all factors of an account in one column, as a JSON document.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,9 +10,9 @@ use crate::{ColumnError, Row};
 /// The factors of an account.
 #[derive(Clone)]
 pub struct FactorsColumns {
-    /// All of them, as [`StoredFactor::to_document`] writes them.
+    /// All factors, as [`StoredFactor::to_document`] writes them.
     pub factors: String,
-    /// By which keys their secrets are sealed: a JSON array of their names, in order; none if there is no secret.
+    /// The names of the keys that seal their secrets: a sorted JSON array; `None` if there is no secret.
     pub sealed_with: Option<String>,
 }
 
@@ -20,7 +20,7 @@ impl FactorsColumns {
     /// The columns of these factors.
     ///
     /// # Errors
-    /// [`ColumnError::Unwritable`] if the data of one are no JSON.
+    /// [`ColumnError::Unwritable`] if the data of a factor is not valid JSON.
     pub fn of(factors: &[Factor]) -> Result<Self, ColumnError> {
         let keys = StoredFactor::sealed_with(factors);
         Ok(Self {
@@ -30,13 +30,13 @@ impl FactorsColumns {
         })
     }
 
-    /// What `sealed_with` is where all secrets are sealed with one key.
+    /// The value of `sealed_with` if one key seals all secrets.
     #[must_use]
     pub fn sealed_with_only(key: &KeyId) -> String {
         names(std::iter::once(key))
     }
 
-    /// The keys that are named in any of these columns.
+    /// The keys that these columns name.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].
@@ -56,7 +56,7 @@ impl fmt::Debug for FactorsColumns {
     }
 }
 
-/// The factors of a column of `row`.
+/// Reads the factors of a column of `row`.
 ///
 /// # Errors
 /// [`ColumnError::Undecodable`] names the field of a factor that cannot be read, as a column of the view `factors`.

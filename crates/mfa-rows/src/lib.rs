@@ -22,6 +22,6 @@ pub use event::EventColumns;
 pub use factor::FactorsColumns;
 pub use message::{MessageColumns, SendingColumns};
 
-/// How many accounts a page looks at for each that is asked for. Few of them may be wanted, and one page
-/// is not to look at all of very many.
+/// How many accounts a page examines for each requested one. If few accounts match, this keeps a page from
+/// examining very many.
 pub const LOOKED_AT_FOR_EACH: i64 = 20;

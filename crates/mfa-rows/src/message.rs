@@ -1,4 +1,4 @@
-//! Messages on their way.
+//! Columns of queued messages.
 
 use mfa_domain::ports::{Claimed, UnreadableMessage};
 use mfa_domain::{
@@ -7,7 +7,7 @@ use mfa_domain::{
 
 use crate::{ColumnError, Row, millis};
 
-/// A message.
+/// A message and its version.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the column of that name")]
 pub struct MessageColumns {
@@ -19,7 +19,7 @@ pub struct MessageColumns {
     pub sending: SendingColumns,
 }
 
-/// What changes of a message.
+/// The columns that change while a message is sent.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is the column of that name")]
 pub struct SendingColumns {
@@ -32,7 +32,7 @@ pub struct SendingColumns {
 }
 
 impl MessageColumns {
-    /// The columns of a message that is put; its version is that of one that was never there.
+    /// The columns of a new message, with the version that an insert gives it.
     #[must_use]
     pub fn of(message: &Message) -> Self {
         let Message { id, account: AccountKey { tenant, user }, expires_at, sending } = message;
@@ -46,13 +46,13 @@ impl MessageColumns {
         }
     }
 
-    /// Messages that expired by then, and are not queued, may be forgotten at a claim.
+    /// Messages that expired by this time, in milliseconds, and are not queued may be deleted at a claim.
     #[must_use]
     pub fn forgotten_at(now: Timestamp) -> i64 {
         millis(now).saturating_sub(millis(Timestamp::default().plus(Message::KEPT)))
     }
 
-    /// What was claimed, of the rows as they are since.
+    /// The result of a claim, from the rows as the claim has updated them.
     #[must_use]
     pub fn claimed(rows: impl IntoIterator<Item = Self>) -> Claimed {
         let mut claimed = Claimed::default();
@@ -68,7 +68,7 @@ impl MessageColumns {
         claimed
     }
 
-    /// The message, and its version.
+    /// Reads the message and its version.
     ///
     /// # Errors
     /// [`ColumnError::Undecodable`].
@@ -85,7 +85,7 @@ impl MessageColumns {
         Ok(Versioned { value, version: Version(row.number("version", self.version)?) })
     }
 
-    /// What is told of it if it cannot be read.
+    /// The entry for a message that cannot be read.
     fn known(&self) -> UnreadableMessage {
         let row = Row::of("messages");
         UnreadableMessage {
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// The row of a message, which some change makes unreadable.
+    /// The row of a message after a change that makes it unreadable.
     fn row(spoil: impl Fn(&mut MessageColumns)) -> MessageColumns {
         let account = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap());
         let content = Sealed { key: KeyId::new("k1"), bytes: vec![7] };

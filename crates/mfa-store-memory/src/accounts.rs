@@ -1,4 +1,4 @@
-//! The contract of an account store at its simplest.
+//! `AccountStore` at its simplest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -115,7 +115,7 @@ impl AccountStore for MemoryStore {
 }
 
 impl Tables {
-    /// Which handles lead to the account once the changes are made, and which no longer; `None` if one is taken.
+    /// The claims and releases of handles that a change makes; `None` if another account has one of them.
     fn handles_after(
         &self,
         key: &AccountKey,
@@ -136,7 +136,7 @@ impl Tables {
         Some(after)
     }
 
-    /// The second event of an account that is still there.
+    /// The second of the account's remaining events.
     fn second_event(&self, key: &AccountKey, account: &Account) -> Option<&AuditEvent> {
         let sequence = account.audit_base.sequence + 2;
         let of_account = self.events.values().filter(|(of, _)| of == key).map(|(_, event)| event);
@@ -144,7 +144,7 @@ impl Tables {
     }
 }
 
-/// The first `limit`, and whether there are more.
+/// The first `limit` items, and whether there are more.
 pub(crate) fn first<T>(mut matching: impl Iterator<Item = T>, limit: u32) -> (Vec<T>, bool) {
     let page = matching.by_ref().take(limit as usize).collect();
     (page, matching.next().is_some())

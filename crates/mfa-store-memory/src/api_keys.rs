@@ -15,7 +15,7 @@ impl ApiKeyStore for MemoryStore {
         let of_tenant = tables.api_keys.values().find(|other| other.tenant == key.tenant);
         let user_case = of_tenant.map_or(key.user_case, |other| other.user_case);
         match tables.api_keys.entry(key.id.clone()) {
-            Entry::Occupied(_) => Err(StoreError::new("there is an API key of that id already")),
+            Entry::Occupied(_) => Err(StoreError::new("an API key with this id already exists")),
             Entry::Vacant(place) => {
                 place.insert(ApiKey { user_case, ..key.clone() });
                 Ok(())

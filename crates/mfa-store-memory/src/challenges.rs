@@ -10,28 +10,28 @@ use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{Challenge, ChallengeId, Progress, Timestamp, Version, Versioned};
 
-/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
+/// How long an expired challenge is kept, so that callers learn that it is over.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// Challenges in memory: shared by all clones, gone with the process, so that users start again.
+/// Challenges in memory: shared by all clones, lost with the process. Users then start again.
 #[derive(Clone, Default)]
 pub struct MemoryChallenges(Arc<Mutex<Challenges>>);
 
 #[derive(Default)]
 struct Challenges {
     of: BTreeMap<ChallengeId, Versioned<Challenge>>,
-    /// The same ids by when they expire, the first to expire first.
+    /// The same ids by time of expiry, the first to expire first.
     in_order: BTreeSet<(Timestamp, ChallengeId)>,
 }
 
 impl MemoryChallenges {
-    /// How many challenges it remembers, those that are over included.
+    /// The number of stored challenges, including those that are over.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.challenges().of.len()
     }
 
-    /// For one whole operation, which cannot panic half way.
+    /// Locked for one whole operation, which cannot panic half way.
     fn challenges(&self) -> MutexGuard<'_, Challenges> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,7 +43,7 @@ impl ChallengeStore for MemoryChallenges {
         let mut challenges = self.challenges();
         challenges.forget(challenge.created_at);
         match challenges.of.entry(challenge.id) {
-            Entry::Occupied(_) => return Err(StoreError::new("there is a challenge of that id already")),
+            Entry::Occupied(_) => return Err(StoreError::new("a challenge with this id already exists")),
             Entry::Vacant(place) => place.insert(Versioned { value: challenge.clone(), version: Version(1) }),
         };
         challenges.in_order.insert((challenge.expires_at, challenge.id));
@@ -67,7 +67,7 @@ impl ChallengeStore for MemoryChallenges {
 }
 
 impl Challenges {
-    /// Drops what expired long ago.
+    /// Deletes challenges that expired long ago.
     fn forget(&mut self, now: Timestamp) {
         while let Some((expires_at, id)) = self.in_order.first() {
             if expires_at.plus(KEPT) > now {
@@ -93,7 +93,7 @@ mod tests {
 
     const START: u64 = 1_700_000_000;
 
-    /// Open for a minute.
+    /// A challenge that is open for a minute.
     fn challenge(number: u8, second: u64) -> Challenge {
         let created_at = Timestamp::from_unix_seconds(START + second);
         let expires_at = created_at.plus(Duration::from_mins(1));

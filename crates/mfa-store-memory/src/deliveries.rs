@@ -1,4 +1,4 @@
-//! How far endpoints are, in a map; and the trail, which is there anyway.
+//! The progress of endpoints in a map, and the trail.
 
 use std::ops::Bound;
 

@@ -19,19 +19,19 @@ mod throttle;
 pub use challenges::MemoryChallenges;
 pub use throttle::MemoryThrottle;
 
-/// Accounts, events and API keys in memory: gone with the process, and shared by all clones.
+/// Accounts, events and API keys in memory: shared by all clones, lost with the process.
 ///
-/// Every promise of a store follows from one mutex that is held over each whole operation.
+/// One mutex is held during each whole operation; every guarantee of the store follows from that.
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Tables>>);
 
-/// What a database would keep.
+/// The data that a database would store.
 #[derive(Default)]
 struct Tables {
-    /// No entry ever goes, not even an erased account's: its version must not come back.
+    /// No entry is ever removed, not even that of an erased account: its version must not start again.
     accounts: BTreeMap<AccountKey, Versioned<Account>>,
     handles: BTreeMap<(TenantId, Handle), UserId>,
-    /// Positions are counted from 1. The last one is never removed, so none is given again.
+    /// Positions start at 1. The last event is never removed, so no position is assigned twice.
     events: BTreeMap<EventPosition, (AccountKey, AuditEvent)>,
     api_keys: BTreeMap<ApiKeyId, ApiKey>,
     deliveries: BTreeMap<EndpointId, Versioned<Delivery>>,
@@ -39,8 +39,8 @@ struct Tables {
 }
 
 impl MemoryStore {
-    /// The tables, for one operation. No holder can leave one half done, since nothing between the
-    /// first change and the last can panic; so a poisoned mutex is as good as any.
+    /// The tables, locked for one operation. Nothing between its first and last change can panic, so a
+    /// poisoned mutex still guards complete changes.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

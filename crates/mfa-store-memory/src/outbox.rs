@@ -10,18 +10,18 @@ use crate::MemoryStore;
 
 type Place = (TenantId, MessageId);
 
-/// All messages, by three orders.
+/// All messages, in three orders.
 #[derive(Default)]
 pub(crate) struct Messages {
     of: BTreeMap<Place, Versioned<Message>>,
-    /// The queued ones, those that are due the longest first.
+    /// The queued messages, the first due first.
     due: BTreeSet<(Timestamp, Place)>,
-    /// The others, the first to expire first.
+    /// The other messages, the first to expire first.
     over: BTreeSet<(Timestamp, Place)>,
 }
 
 impl Messages {
-    /// Puts a message in the place of any other of its id.
+    /// Stores a message; replaces one with the same id.
     pub(crate) fn put(&mut self, message: &Message) {
         let place = (message.account.tenant.clone(), message.id);
         let version = self.remove(&place).map_or(Version(1), |before| before.version.next());
@@ -56,7 +56,7 @@ impl Messages {
     }
 
     fn claim(&mut self, now: Timestamp, until: Timestamp, limit: u32) -> Vec<Versioned<Message>> {
-        // Those first that became due last.
+        // The latest due first.
         let due = self.due.iter().rev().skip_while(|(due_at, _)| *due_at > now).take(limit as usize);
         let due: Vec<Place> = due.map(|(_, place)| place.clone()).collect();
         let claim = |place: &Place| {
@@ -67,7 +67,7 @@ impl Messages {
         due.iter().filter_map(claim).collect()
     }
 
-    /// Drops some of what expired long ago.
+    /// Deletes some messages that expired long ago.
     fn forget(&mut self, now: Timestamp) {
         for _ in 0..100 {
             let Some((expires_at, place)) = self.over.first() else { return };

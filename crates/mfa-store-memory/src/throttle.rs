@@ -1,4 +1,4 @@
-//! Buckets in a map, and not too many of them.
+//! Buckets in a map of limited size.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -11,16 +11,16 @@ use mfa_domain::Timestamp;
 use mfa_domain::ports::{StoreError, Throttle, ThrottleKey, ThrottleKind};
 use mfa_domain::quota::{Bucket, Charge, Quota};
 
-/// For so long a bucket is kept after it recovered: a clock that is set back by less grants nothing.
+/// How long a bucket is kept after it has recovered: setting the clock back by less gains nothing.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// A throttle in memory: shared by all clones, gone with the process.
+/// A throttle in memory: shared by all clones, lost with the process.
 ///
-/// Keys can be made up, so it remembers so many of each kind and no more. A bucket goes an hour after
-/// it recovered, or, when there are too many of its kind, when it is the next to recover. Whoever wants
-/// to be rid of a bucket that they have used up must make up as many keys as it remembers, and charge
-/// each of them more than that bucket: they pay more than they gain. Keys of one kind never push out
-/// those of another, so that strangers, who can only make up addresses, touch nobody's user or key.
+/// An attacker can make up keys, so the number of buckets of each kind is limited. A bucket is dropped an
+/// hour after it has recovered, or, if there are too many of its kind, when it is the next to recover. To
+/// have a used-up bucket dropped, an attacker must make up as many keys as the limit, and charge each of them
+/// more than that bucket: this costs more than it gains. Keys of one kind never displace those of another, so
+/// strangers, who can only make up addresses, affect no bucket of a user or an API key.
 #[derive(Clone)]
 pub struct MemoryThrottle {
     kinds: Arc<Mutex<BTreeMap<ThrottleKind, Buckets>>>,
@@ -31,21 +31,21 @@ pub struct MemoryThrottle {
 #[derive(Default)]
 struct Buckets {
     of: HashMap<Arc<ThrottleKey>, Bucket>,
-    /// The same keys by when their bucket recovers, the first to recover first.
+    /// The same keys by the time at which their bucket recovers, the first first.
     in_order: BTreeSet<(u64, Arc<ThrottleKey>)>,
 }
 
 impl MemoryThrottle {
-    /// Buckets of each kind that the default remembers: some 40 megabytes of them, if all are there.
+    /// The default limit of buckets of each kind; all of them take about 40 MB.
     pub const DEFAULT_MOST: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
-    /// Remembers at most so many buckets of each kind.
+    /// A throttle that keeps at most `most` buckets of each kind.
     #[must_use]
     pub fn new(most: NonZeroUsize) -> Self {
         Self { kinds: Arc::default(), most }
     }
 
-    /// How many buckets of a kind it remembers.
+    /// The number of stored buckets of a kind.
     #[must_use]
     pub fn remembered(&self, kind: ThrottleKind) -> usize {
         let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ impl MemoryThrottle {
 #[async_trait]
 impl Throttle for MemoryThrottle {
     async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError> {
-        // Held over the whole operation, which cannot panic half way.
+        // Locked for the whole operation, which cannot panic half way.
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(kinds.entry(key.kind()).or_default().charge(key, quota, now, self.most))
     }
@@ -76,7 +76,7 @@ impl Buckets {
         charge
     }
 
-    /// Drops who recovered long ago, and who is the next to, while there are too many.
+    /// Deletes buckets that recovered long ago, and the next to recover while there are too many.
     fn forget(&mut self, now: Timestamp, most: NonZeroUsize) {
         while let Some((_, key)) = self.in_order.first() {
             let long_ago = self.of.get(key).is_none_or(|bucket| now.since(bucket.recovered_at()) >= KEPT);
@@ -114,7 +114,7 @@ mod tests {
         ThrottleKey::user(&AccountKey::new(tenant, UserId::new(name).unwrap()))
     }
 
-    /// One a second, and at most ten at once.
+    /// Charges with a quota of one per second and a burst of ten.
     async fn charge(throttle: &MemoryThrottle, key: &ThrottleKey, second: u64) -> bool {
         let quota = Quota::new(10, Duration::from_secs(10)).unwrap();
         let now = Timestamp::from_unix_seconds(START + second);

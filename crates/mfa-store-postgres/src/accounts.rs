@@ -1,4 +1,4 @@
-//! The contract of an account store; reading accounts.
+//! `AccountStore` for PostgreSQL; reading accounts.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::store::reading;
 use crate::transaction::{TimeLimits, by_itself};
 use crate::{PostgresError, PostgresStore, events};
 
-/// Whole accounts: one statement sees one state, and takes one round trip however many are asked for. Without a
-/// number to look for, no set of backup codes is looked for.
+/// Reads whole accounts: one statement sees one state and takes one round trip for any number of accounts.
+/// Backup codes are read only where they are asked for.
 ///
-/// It fails where nothing can be written: what a standby has may be old.
+/// It fails on a server that cannot write: the data of a standby may be stale.
 pub(crate) const LOAD: &str = concat!(
     "
     SELECT asked.number, a.id AS account_id, a.version, a.failures, a.forgiven, a.recent_failures,
@@ -40,12 +40,12 @@ pub(crate) const LOAD: &str = concat!(
     by_itself!()
 );
 
-/// Where a page ends that looks at so many accounts, if there are that many.
+/// The account at which a page ends that examines `$3` + 1 accounts, if there are that many.
 pub(crate) const PAGE_END: &str = "
     SELECT a.tenant_id, a.user_id FROM mfa.accounts a WHERE (a.tenant_id, a.user_id) > ($1, $2)
     ORDER BY a.tenant_id, a.user_id OFFSET $3 LIMIT 1";
 
-/// No tenant is empty, so nothing comes before `('', '')`.
+/// A page of accounts. No tenant is empty, so `('', '')` precedes every account.
 pub(crate) const PAGE: &str = "
     SELECT a.id, a.tenant_id, a.user_id, a.audit_sequence, a.audit_hash, a.audit_base_sequence,
         a.audit_base_hash
@@ -57,14 +57,14 @@ pub(crate) const PAGE: &str = "
             WHERE e.account_id = a.id AND e.sequence = coalesce(a.audit_base_sequence, 0) + 2 AND e.at < $5))
     ORDER BY a.tenant_id, a.user_id LIMIT $4";
 
-/// How long a statement of a walk may take.
+/// Time limit of one statement of a walk.
 const WALK_STATEMENT: Duration = Duration::from_mins(5);
 
-/// No tenant begins with that, or with what comes after it.
+/// Sorts after every tenant: no tenant id begins with this character or a greater one.
 const AFTER_ALL: &str = "\u{7f}";
 
-/// Moves the beginning of a trail, and removes what is before it. What goes is older than the statement,
-/// so that all parts see it.
+/// Moves the base of a trail, and removes the events up to it. The removed rows are older than the statement,
+/// so all its parts see them.
 pub(crate) const TRIM: &str = "
     WITH moved AS (
         UPDATE mfa.accounts SET audit_base_sequence = $1, audit_base_hash = $2
@@ -82,7 +82,7 @@ pub(crate) const FIND: &str = "
     SELECT a.id, a.user_id FROM mfa.handles h JOIN mfa.accounts a ON a.id = h.account_id
     WHERE h.tenant_id = $1 AND h.handle = $2";
 
-/// Jumps through the index from each set of keys to the next, however many accounts have it.
+/// Reads each distinct set of keys with one jump through the index, however many accounts share it.
 pub(crate) const KEYS_IN_USE: &str = "
     WITH RECURSIVE used (sealed_with) AS (
         SELECT min(sealed_with) FROM mfa.accounts
@@ -178,14 +178,14 @@ impl PostgresStore {
     }
 }
 
-/// An account that is asked for.
+/// A requested account.
 #[derive(Clone)]
 pub(crate) struct Wanted {
     key: AccountKey,
     backup_codes: bool,
 }
 
-/// A page of accounts up to `end`, or to the last one.
+/// Reads a page of accounts up to `end`, or to the last one.
 async fn page(
     on: &mut PgConnection,
     query: &AccountQuery,
@@ -220,15 +220,15 @@ async fn page(
     Ok(page)
 }
 
-/// A place as the columns have it: PostgreSQL keeps valid text only.
+/// A place as text parameters: PostgreSQL stores only valid text.
 fn texts(place: Option<&AccountPlace>) -> (Cow<'_, str>, Cow<'_, str>) {
     place.map_or_else(Default::default, |place| {
         (String::from_utf8_lossy(&place.tenant), String::from_utf8_lossy(&place.user))
     })
 }
 
-/// A page for re-encryption or retention, which may have to look at many accounts to find few. Whoever
-/// asks has time.
+/// Reads a page for re-encryption or retention, which may examine many accounts and find few. These callers
+/// accept long waits.
 async fn walk(on: &mut PgConnection, query: &AccountQuery) -> Result<AccountPage, PostgresError> {
     let end = page_end(on, query).await?;
     page(on, query, end).await
@@ -278,14 +278,14 @@ async fn trim(
         .bind(key.user.as_str())
         .bind(base_hash(&from).and(Some(integer("audit_base_sequence", from.sequence)?)))
         .bind(base_hash(&from))
-        // All rows, and so the end of the transaction.
+        // Fetches all rows, and so waits for the end of the transaction.
         .fetch_all(on)
         .await
         .map_err(PostgresError::from_driver)?;
     Ok(!moved.is_empty())
 }
 
-/// What a page tells of an account.
+/// A row of a page of accounts.
 #[derive(sqlx_macros::FromRow)]
 struct EntryRow {
     id: i64,
@@ -315,7 +315,7 @@ impl EntryRow {
     }
 }
 
-/// Reads accounts together, in the order in which they are asked for; nothing of those that are not there.
+/// Reads accounts together, in the order of `wanted`. An account that does not exist is `None`.
 pub(crate) async fn load(
     connections: &Connections,
     wanted: &[Wanted],
@@ -359,7 +359,7 @@ mod tests {
         };
         assert_eq!(change(&store, &alice, with_both).await.unwrap(), Commit::Won);
 
-        // Asked for at the same time, so that they may travel together.
+        // Both calls run at the same time, so that they can share a batch.
         let (whole, without) = tokio::join!(store.load(&alice), store.load_without_backup_codes(&alice));
         let (whole, without) = (whole.unwrap(), without.unwrap());
         assert_eq!(whole.value.backup_codes, Some(codes));
@@ -379,7 +379,7 @@ mod tests {
         }
     }
 
-    /// How many pages a plan that was carried out took of a table and its indexes.
+    /// How many pages of a table and its indexes an executed plan read.
     fn pages_of(table: &str, node: &Value) -> u64 {
         let pages = |name: &str| node[name].as_u64().unwrap();
         let own = if node["Relation Name"] == table {

@@ -1,4 +1,4 @@
-//! The contract of an API key store.
+//! `ApiKeyStore` for PostgreSQL.
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, StoreError, UnreadableApiKey};
@@ -10,7 +10,7 @@ use crate::connections::Connections;
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
 
-/// It fails where nothing can be written: a standby may not know yet that a key was revoked.
+/// It fails on a server that cannot write: a standby may not know yet that a key was revoked.
 pub(crate) const FIND_API_KEYS: &str = concat!(
     "
     SELECT id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM mfa.api_keys
@@ -18,7 +18,7 @@ pub(crate) const FIND_API_KEYS: &str = concat!(
     by_itself!()
 );
 
-/// There are a handful of keys, so this one reads them all.
+/// Reads the whole table: there are only a few keys.
 pub(crate) const LIST_API_KEYS: &str = concat!(
     "
     SELECT id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM mfa.api_keys
@@ -29,11 +29,11 @@ pub(crate) const LIST_API_KEYS: &str = concat!(
     ORDER BY created_at, id"
 );
 
-/// One key at a time is added, so that the next one sees what the first of its tenant had. Nobody who reads keys
-/// waits.
+/// Keys are added one at a time, so that each sees the `user_case` of its tenant's first key. Readers do not
+/// wait.
 pub(crate) const LOCK_API_KEYS: &str = "LOCK TABLE mfa.api_keys IN SHARE ROW EXCLUSIVE MODE";
 
-/// All keys of a tenant have what its first one had. There are a handful, so this one reads them all.
+/// All keys of a tenant get the `user_case` of its first one. The table is scanned: it has only a few rows.
 pub(crate) const ADD_API_KEY: &str = "
     INSERT INTO mfa.api_keys (id, name, tenant_id, user_case, scopes, hash, created_at, revoked_at, last_used_at)
     VALUES (
@@ -48,7 +48,7 @@ pub(crate) const REVOKE_API_KEY: &str =
 pub(crate) const USE_API_KEY: &str =
     "UPDATE mfa.api_keys SET last_used_at = greatest(last_used_at, $2) WHERE id = $1";
 
-/// An API key, not yet looked at.
+/// A row of `mfa.api_keys`, not parsed yet.
 #[derive(Clone, sqlx_macros::FromRow)]
 pub(crate) struct ApiKeyRow {
     id: String,
@@ -117,7 +117,7 @@ impl ApiKeyStore for PostgresStore {
     }
 }
 
-/// Executes a statement, and tells how many rows it changed.
+/// Executes a statement, and returns the number of changed rows.
 async fn execute(
     on: &mut PgConnection,
     statement: sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>,

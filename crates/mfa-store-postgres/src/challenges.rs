@@ -1,4 +1,4 @@
-//! The contract of a challenge store.
+//! `ChallengeStore` for PostgreSQL.
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
@@ -9,8 +9,8 @@ use crate::store::reading;
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
 
-/// Keeps a new challenge, and forgets some that expired long ago: more than one, so that they become
-/// fewer. Rows that another transaction works on are left to it, so this waits for nobody.
+/// Inserts a challenge and deletes up to ten that expired before `$13`: more than one, so that the table
+/// shrinks. Rows that another transaction has locked are skipped, so this never waits.
 pub(crate) const PUT_CHALLENGE: &str = concat!(
     "
     WITH forgotten AS (
@@ -30,7 +30,7 @@ pub(crate) const PUT_CHALLENGE: &str = concat!(
     RETURNING version"
 );
 
-/// It fails where nothing can be written: what a standby has may be old.
+/// It fails on a server that cannot write: the data of a standby may be stale.
 pub(crate) const GET_CHALLENGE: &str = concat!(
     "
     SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, purpose, caller, created_at, expires_at, version,
@@ -40,7 +40,7 @@ pub(crate) const GET_CHALLENGE: &str = concat!(
     by_itself!()
 );
 
-/// What is compared is compared again with the newest row, if another transaction was waited for.
+/// After waiting for another transaction, PostgreSQL evaluates the condition again with the newest row.
 pub(crate) const SWAP_CHALLENGE: &str = concat!(
     "
     UPDATE mfa.challenges SET version = version + 1, state = $3, failures = $4, data = $5
@@ -50,10 +50,10 @@ pub(crate) const SWAP_CHALLENGE: &str = concat!(
     RETURNING version"
 );
 
-/// The row that a statement returns if its guard held: a version.
+/// The row that a statement returns if its condition held: a version.
 type Held = (i64,);
 
-/// A challenge, not yet looked at.
+/// A row of `mfa.challenges`, not parsed yet.
 #[derive(sqlx_macros::FromRow)]
 struct ChallengeRow {
     id: String,
@@ -104,7 +104,7 @@ impl ChallengeStore for PostgresStore {
     }
 
     async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
-        // No challenge has a version beyond.
+        // No challenge has a greater version than an `i64` holds.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
         let swap = || {
             sqlx::query_as::<_, Held>(SWAP_CHALLENGE)

@@ -1,5 +1,5 @@
-//! Commits: many accounts in one statement. Every guard is in a WHERE clause, every verdict from what
-//! the statement returns.
+//! Commits: many accounts in one statement. Every guard is in a WHERE clause; every verdict comes from the
+//! rows that the statement returns.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -31,17 +31,17 @@ pub(crate) struct ChangeRows {
     verified_high: Option<i64>,
     audit_sequence: i64,
     audit_hash: [u8; 32],
-    /// None leaves them as they are.
+    /// `None` keeps the stored answers.
     answers: Option<Vec<u8>>,
-    /// None leaves them as they are.
+    /// `None` keeps the stored factors.
     factors: Option<FactorsColumns>,
     codes: Codes,
     events: Vec<EventRow>,
-    /// None leaves them as they are.
+    /// `None` keeps the stored data.
     data: Option<String>,
     claimed: Vec<Vec<u8>>,
     released: Vec<Vec<u8>>,
-    /// Each id once.
+    /// No id appears twice.
     messages: Vec<MessageColumns>,
 }
 
@@ -56,9 +56,9 @@ struct CodeSetRow {
     scheme: String,
     issued_at: i64,
     count: i16,
-    /// One after the other.
+    /// All hashes, concatenated.
     hashes: Vec<u8>,
-    /// Empty if none is spent.
+    /// Empty if no code is spent.
     spent_at: Vec<Option<i64>>,
 }
 
@@ -74,11 +74,11 @@ struct EventRow {
 }
 
 impl ChangeRows {
-    /// The rows of a change; of handles, what becomes of each in the end.
+    /// The rows of a change. Of several changes of one handle, only the last counts.
     pub(crate) fn of(key: &AccountKey, expected: Version, delta: &Delta) -> Result<Self, PostgresError> {
         let Attempts { failures, forgiven, recent, verified } = delta.attempts();
         let version = integer("version", expected.0)?;
-        // The next one must be a number too.
+        // The next version must be storable, too.
         version.checked_add(1).ok_or(PostgresError::TooLarge { column: "version" })?;
         let head = delta.audit_head();
         let (claimed, released) = last_of_each(delta.handles());
@@ -104,7 +104,8 @@ impl ChangeRows {
         })
     }
 
-    /// Whether it is what most are: a code was right or wrong. One event in an account that is there.
+    /// Whether it is the most frequent change: a right or wrong code, and so one event of an existing
+    /// account.
     fn is_usual(&self) -> bool {
         self.version > 0
             && self.events.len() == 1
@@ -161,8 +162,8 @@ impl CodeSetRow {
     }
 }
 
-/// Arrays of different lengths. PostgreSQL has no array of those, so their items are in one array, one
-/// after the other, and each of them is the slice of it from its first place to its last, counted from 1.
+/// Arrays of different lengths. PostgreSQL cannot pass those as one array of arrays, so `items` concatenates
+/// them, and array `n` is the slice from `first[n]` to `last[n]`, counted from 1.
 struct Arrays<'a, T> {
     items: Vec<&'a T>,
     first: Vec<i32>,
@@ -172,7 +173,7 @@ struct Arrays<'a, T> {
 impl<'a, T> Arrays<'a, T> {
     fn of(arrays: impl IntoIterator<Item = &'a Vec<T>>) -> Self {
         let mut all = Self { items: Vec::new(), first: Vec::new(), last: Vec::new() };
-        // No message could hold more.
+        // No message of the protocol can hold more items.
         let places = |items: &[&T]| i32::try_from(items.len()).unwrap_or(i32::MAX);
         for array in arrays {
             all.first.push(places(&all.items).saturating_add(1));
@@ -198,13 +199,13 @@ impl EventRow {
     }
 }
 
-/// How long a change waits for a row once it is tried alone.
+/// How long a change waits for a locked row when it is retried alone.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Makes changes, each of them whole or not at all; tells for each whether it won.
+/// Makes changes, each as a whole or not at all. Returns for each whether it won.
 ///
-/// A change that cannot be made fails alone: nobody must fail for what another one asked. But it is
-/// only tried again where the server said that it has changed nothing.
+/// A change that fails must not make others fail, so the changes of a failed statement are retried one by
+/// one, but only if the server said that the statement changed nothing.
 pub(crate) async fn commit_all(
     on: &mut PgConnection,
     changes: &[Arc<ChangeRows>],
@@ -224,13 +225,14 @@ pub(crate) async fn commit_all(
     results
 }
 
-/// Who waits for a lock has waited with the others; now nobody waits long for somebody else's.
+/// Retries changes one by one with a short lock timeout: they have waited for locks together already, and
+/// must not wait long for each other's locks now.
 async fn one_by_one(
     on: &mut PgConnection,
     changes: &[&ChangeRows],
     limits: TimeLimits,
 ) -> Vec<Result<bool, PostgresError>> {
-    // Of a limit of zero PostgreSQL makes none.
+    // A limit of zero means no limit in PostgreSQL.
     let lock = if limits.lock.is_zero() { SHORT } else { SHORT.min(limits.lock) };
     let mut results = Vec::with_capacity(changes.len());
     for change in changes {
@@ -240,8 +242,8 @@ async fn one_by_one(
     results
 }
 
-/// The changes at the beginning that can be made at once: of no account two. Of two at the same
-/// version of one account the second must see what the first has done.
+/// The longest prefix of `changes` without two changes of one account: the second of two changes at the same
+/// version must see what the first one has done.
 fn wave(changes: &[Arc<ChangeRows>]) -> Vec<&ChangeRows> {
     let mut accounts = HashSet::new();
     changes
@@ -278,7 +280,7 @@ fn unexpected() -> PostgresError {
     PostgresError::other(std::io::Error::other("the database returned a row that was not asked for"))
 }
 
-/// Its rows are the numbers of the changes that won.
+/// Returns the numbers of the changes that won.
 type Query<'q> = Statement<'q, (i64,)>;
 
 /// One column of many rows.
@@ -286,7 +288,7 @@ fn column<T: Copy, V>(rows: &[T], value: impl Fn(T) -> V) -> Vec<V> {
     rows.iter().copied().map(value).collect()
 }
 
-/// What both statements begin with, `$2` to `$12`: which accounts, and their attempts.
+/// Binds what both statements begin with, `$2` to `$12`: the accounts and their attempts.
 fn bind_attempts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
     query
@@ -303,7 +305,7 @@ fn bind_attempts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
         .bind(column(&failures.items, |at| *at))
 }
 
-/// What belongs to each change, with the number of the change as the statement counts them.
+/// The items of each change, with the number of the change in the statement.
 fn numbered<'a, T>(wave: &[&'a ChangeRows], of: impl Fn(&'a ChangeRows) -> &'a Vec<T>) -> Vec<(i64, &'a T)> {
     (1..)
         .zip(wave)

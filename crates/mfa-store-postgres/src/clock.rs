@@ -6,7 +6,7 @@ use mfa_domain::ports::{Clock, Deviation, ReferenceClock, ReferenceClockError};
 
 use crate::PostgresStore;
 
-/// The time when it is read, not when its transaction began.
+/// The current time, not the time at which the transaction began.
 const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::int8";
 
 #[async_trait]
@@ -17,7 +17,7 @@ impl ReferenceClock for PostgresStore {
         let after = clock.now();
         let told = told.map_err(ReferenceClockError::new)?;
         let millis = told.first().and_then(|(millis,)| u64::try_from(*millis).ok());
-        let millis = millis.ok_or_else(|| ReferenceClockError::new("the database told no time"))?;
+        let millis = millis.ok_or_else(|| ReferenceClockError::new("the database returned no time"))?;
         Ok(Deviation::between(before, Timestamp::from_unix_millis(millis), after))
     }
 }

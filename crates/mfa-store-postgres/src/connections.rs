@@ -1,4 +1,4 @@
-//! Connections: how they are made, kept, and given up.
+//! Connections: opening, pooling and dropping them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,20 +13,20 @@ use crate::migrations::migrate;
 use crate::transaction::{self, PLANS, Statement, TimeLimits, Work, transact};
 use crate::{PostgresError, PostgresUrl};
 
-/// How a database is opened.
+/// Limits for one store.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Connections of this process, at most. Default 16; at least 2. A quarter of them load, and a
-    /// quarter commits; the others are for pages, lists, challenges and charges.
+    /// Maximum number of connections of this process. Default 16; at least 2. A quarter of them loads
+    /// accounts and a quarter commits; the others serve pages, lists, challenges and charges.
     pub max_connections: u32,
-    /// How long a caller waits for a free connection, and for a new one to be made. Default 1 second.
+    /// How long a call waits for a free or new connection. Default 1 second.
     pub acquire_timeout: Duration,
-    /// When the server stops a statement. Default 1.5 seconds.
+    /// After this time the server stops a statement. Default 1.5 seconds.
     pub statement_timeout: Duration,
-    /// How long a statement waits for a row that another transaction keeps locked. Default 0.5 seconds.
+    /// How long a statement waits for a row that another transaction has locked. Default 0.5 seconds.
     pub lock_timeout: Duration,
-    /// When a caller gets an error, whatever is still under way; also where the network or the server
-    /// is silent. Default 1.8 seconds.
+    /// After this time a caller gets an error, whatever is still running, even if the network or the server
+    /// does not respond. Default 1.8 seconds.
     pub call_timeout: Duration,
 }
 
@@ -42,16 +42,17 @@ impl Default for PostgresOptions {
     }
 }
 
-/// The first statement of every connection, the same for all: whether it may write, so that no standby is ever read.
+/// The first statement of every connection. It fails on a server that cannot write, so that no standby is
+/// ever read.
 ///
-/// It has a name, as every statement has. So behind a pooler that gives several connections one session, and keeps no
-/// names apart, the second one is refused.
+/// It is a prepared statement with a name, as all statements are. Behind a pooler that shares one session
+/// between connections and does not separate their names, the second connection is therefore refused.
 const GREETING: &str = "SELECT set_config('transaction_read_only', 'off', true)";
 
-/// A connection that has been idle for longer is asked whether it is still there.
+/// A connection that was idle for longer is tested before use.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// A pool, and what is known of its server.
+/// A pool, and what is known about its server.
 #[derive(Clone)]
 pub(crate) struct Connections {
     pool: PgPool,
@@ -63,24 +64,24 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Seen {
-    /// When a connection was last lost. Those that were idle then may be lost as well.
+    /// When a connection was last lost. Those that were idle at that time may be lost as well.
     lost: Option<Instant>,
     /// Why the last new connection was not used.
     refusal: Option<PostgresError>,
 }
 
 impl Connections {
-    /// Connects, with an error that says what is wrong, and brings the tables up to date.
+    /// Connects and migrates the tables. The error says what is wrong.
     pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
         let url = url.parse::<PostgresUrl>()?;
         url.warn_of_losses();
         let (settings, mut first) = connect_first(&url.settings()?, options).await?;
-        // It finds out whether a pooler keeps prepared statements, before anything is changed.
+        // The second connection shows whether a pooler keeps prepared statements, before anything is changed.
         let second = connect(&settings, options.acquire_timeout).await?;
         migrate(&mut first).await?;
         warn_of_losses(&mut first).await?;
         for connection in [first, second] {
-            // Nothing depends on how it ends.
+            // Nothing depends on how the connection ends.
             let _ = connection.close().await;
         }
         Ok(Self::pool(settings, options))
@@ -121,7 +122,7 @@ impl Connections {
         }
     }
 
-    /// Makes a statement that is a transaction by itself, in time: [`transaction::once`].
+    /// Runs a statement that is its own transaction within the call timeout, see [`transaction::once`].
     pub(crate) async fn once<'q, T>(
         &self,
         statement: impl Fn() -> Statement<'q, T>,
@@ -135,7 +136,7 @@ impl Connections {
         self.release(connection, made)
     }
 
-    /// Does work in one transaction, in time: [`transaction::transact`].
+    /// Runs work in one transaction within the call timeout, see [`transaction::transact`].
     pub(crate) async fn transact<T>(
         &self,
         work: impl FnOnce(&mut PgConnection) -> Work<'_, T>,
@@ -143,7 +144,8 @@ impl Connections {
         self.transact_within(self.call_timeout, self.limits, work).await
     }
 
-    /// Whatever the server does, the caller has an error once the time is over, and the connection is given up.
+    /// Runs work in one transaction. After `timeout` the caller gets an error, whatever the server does, and
+    /// the connection is dropped.
     pub(crate) async fn transact_within<T>(
         &self,
         timeout: Duration,
@@ -171,7 +173,7 @@ impl Connections {
         }
     }
 
-    /// Gives a connection back, unless what it was used for has shown that it is of no use.
+    /// Returns a connection to the pool, or drops it if the result shows that it is broken.
     pub(crate) fn release<T>(
         &self,
         connection: PoolConnection<Postgres>,
@@ -189,7 +191,7 @@ impl Connections {
     }
 }
 
-/// What a part of a call comes to before the deadline of the call.
+/// The result of a part of a call, or a timeout at the deadline of the call.
 async fn by<T>(
     deadline: Instant,
     part: impl Future<Output = Result<T, PostgresError>>,
@@ -201,10 +203,10 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first connection, and the settings that all others are made with.
+/// The first connection, and the settings with which all others are made.
 ///
-/// A server is told at the beginning what the defaults of a session are: plans, and time limits. Nothing
-/// rests on them. A pooler refuses that (`PgBouncer`: "unsupported startup parameter"), so it is told nothing.
+/// A server gets plan settings and time limits as defaults of each session. Nothing relies on them. A pooler
+/// refuses such parameters (`PgBouncer`: "unsupported startup parameter") and then gets none.
 async fn connect_first(
     settings: &PgConnectOptions,
     options: &PostgresOptions,
@@ -220,7 +222,7 @@ async fn connect_first(
     }
 }
 
-/// A connection beside those of the pool.
+/// A connection outside of the pool.
 pub(crate) async fn connect(
     settings: &PgConnectOptions,
     patience: Duration,
@@ -248,13 +250,11 @@ async fn greet(connection: &mut PgConnection) -> Result<(), PostgresError> {
 const LOSSY: &str = "SELECT name FROM pg_catalog.pg_settings
     WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'";
 
-/// Settings of the server with which a crash can lose what was answered.
+/// Warns of server settings with which a crash can lose confirmed changes.
 async fn warn_of_losses(connection: &mut PgConnection) -> Result<(), PostgresError> {
     let lossy = || sqlx::query_as::<_, (String,)>(LOSSY);
     for (setting,) in transaction::once(connection, TimeLimits::NONE, lossy).await? {
-        tracing::warn!(
-            "{setting} is off on the database server: a crash can lose or damage what was committed"
-        );
+        tracing::warn!("{setting} is off on the database server: a crash can lose or damage committed data");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The contract of a delivery store.
+//! `DeliveryStore` for PostgreSQL.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) const FIND_DELIVERY: &str = concat!(
     by_itself!()
 );
 
-/// For version zero.
+/// Inserts the row of an endpoint: its version was zero.
 pub(crate) const NEW_DELIVERY: &str = "
     INSERT INTO mfa.deliveries
         (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version,
@@ -35,8 +35,9 @@ pub(crate) const CHANGE_DELIVERY: &str = "
         stopped = $7, version = version + 1, unreadable = $10
     WHERE endpoint = $8 AND version = $9";
 
-/// Ids are in order within each tenant only, so that commits keep one index less. So this jumps through
-/// the index from tenant to tenant, takes the next ids of each, and reads the rows of the first among them.
+/// The next events of all tenants. Ids are indexed per tenant only, which saves commits an index. So this
+/// jumps through the index from tenant to tenant, takes the next ids of each, and reads the rows of the
+/// smallest ones.
 pub(crate) const TRAIL: &str = "
     WITH RECURSIVE tenant (id) AS (
         SELECT min(tenant_id) FROM mfa.events
@@ -129,7 +130,7 @@ impl DeliveryStore for PostgresStore {
 
     async fn last_event(&self) -> Result<EventPosition, StoreError> {
         let _turn = self.turn_to_follow().await?;
-        // Not just the last id that was given: its event may be committed after the call.
+        // Not just the last assigned id: its event may be committed after this call.
         let patience = self.patience();
         let last = self.connections.transact(|on| Box::pin(settled(on, patience))).await?;
         let row = Row::of("events");
@@ -138,13 +139,13 @@ impl DeliveryStore for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Following the trail waits for whoever writes, with a connection in its hand. So few at a time do,
-    /// however many endpoints there are, and the other connections stay free.
+    /// Waits for a permit to follow the trail. Following waits for writers and holds a connection meanwhile.
+    /// So few calls may do it at a time, and the other connections stay free for any number of endpoints.
     async fn turn_to_follow(&self) -> Result<SemaphorePermit<'_>, PostgresError> {
         self.in_time(async { self.followers.acquire().await.map_err(|_| PostgresError::Closed) }).await
     }
 
-    /// How long to wait for those who write.
+    /// How long to wait for writers.
     fn patience(&self) -> Duration {
         self.options.call_timeout / 2
     }
@@ -157,7 +158,7 @@ async fn trail(
     patience: Duration,
 ) -> Result<Vec<TrailRow>, PostgresError> {
     let last = settled(on, patience).await?;
-    // What is beyond i64::MAX is after every event.
+    // A position beyond `i64::MAX` is after every event.
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
     if after >= last {
         return Ok(Vec::new());

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use crate::PostgresError;
 
-/// The last id that was given to an event. The sequence starts at 1, and says so before it has given that.
+/// The last assigned event id; 0 if there is none. `last_value` of a new sequence is 1, which is not assigned
+/// yet.
 pub(crate) const LAST_ID: &str =
     "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM mfa.events_id_seq";
 
-/// The transactions that may have written events and are not over. Whoever writes to a table keeps a
-/// lock of this kind on it from before the first row to the end.
+/// The open transactions that may have written events. A transaction that writes to a table holds a lock of
+/// this mode on it from before the first row until its end.
 pub(crate) const WRITERS: &str = "
     SELECT virtualtransaction, coalesce(pid, 0) FROM pg_catalog.pg_locks
     WHERE locktype = 'relation' AND relation = 'mfa.events'::regclass AND mode = 'RowExclusiveLock'
@@ -29,10 +30,11 @@ pub(crate) const EVENTS_OF_TENANT: &str = "
     WHERE e.tenant_id = $1 AND e.id > $2 AND e.id <= $3
     ORDER BY e.id LIMIT $4";
 
-/// Within one account sequence numbers grow as ids do, and there is an index that has them in order.
+/// A page of one account's events. Within one account, sequence numbers grow as ids do, and an index has them
+/// in order.
 ///
-/// An event that says it is another tenant's is missing here: the tenant does not see it either. It is
-/// compared in a way that no index serves, so that the one of the tenants is not chosen for it.
+/// An event whose row names another tenant is left out: that tenant does not see it either. The condition is
+/// written so that no index serves it; otherwise the planner could choose the index of tenants.
 pub(crate) const EVENTS_OF_USER: &str = "
     SELECT e.id, $5 AS user_id, e.account_id, e.sequence, e.at, e.kind, e.factor_id::text AS factor_id, e.actor,
         e.detail::text AS detail, e.previous, e.hash
@@ -41,10 +43,10 @@ pub(crate) const EVENTS_OF_USER: &str = "
       AND e.id > $2 AND e.id <= $3 AND e.tenant_id IS NOT DISTINCT FROM $1
     ORDER BY e.sequence LIMIT $4";
 
-/// How long to wait before looking again whether a transaction is over: about as long as one takes.
+/// Pause before checking again whether a transaction has ended: about the length of one transaction.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// An event as it is read. The user of an account that is gone is none.
+/// A row of an event. `user_id` is `None` if the account's row is missing.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct EventRow {
     id: i64,
@@ -60,14 +62,14 @@ pub(crate) struct EventRow {
     hash: Vec<u8>,
 }
 
-/// One page of events.
+/// Reads one page of events.
 pub(crate) async fn page(
     on: &mut PgConnection,
     query: &EventQuery,
     patience: Duration,
 ) -> Result<EventPage, PostgresError> {
     let last = settled(on, patience).await?;
-    // What is beyond i64::MAX is after every event.
+    // A position beyond `i64::MAX` is after every event.
     let after = query.after.map_or(0, |position| i64::try_from(position.0).unwrap_or(i64::MAX));
     let statement = if query.user.is_some() { EVENTS_OF_USER } else { EVENTS_OF_TENANT };
     let statement = sqlx::query_as(statement)
@@ -91,15 +93,15 @@ pub(crate) async fn page(
     Ok(page)
 }
 
-/// An id up to which every event that will ever be there is there to be read.
+/// Returns an id up to which all events are committed and visible.
 ///
-/// Ids come from a sequence, and of two transactions that overlap the one with the larger ids may
-/// commit first; whoever has passed those would never see the others. So this takes the last id that
-/// was given, and then waits for the transactions that may have been given one up to it: those that
-/// have a writer's lock on the table now. Whoever had the lock before and has it no more is over, and
-/// whoever gets it later gets larger ids. That waits for one commit, and holds up no writer.
+/// Ids come from a sequence, and of two overlapping transactions the one with the larger ids may commit
+/// first; a reader that has passed those ids would never see the others. So this reads the last assigned id,
+/// and then waits for the transactions that may have been given ids up to it: those that hold a writer's lock
+/// on the table now. A transaction that has released its lock has ended, and one that gets a lock later gets
+/// larger ids. The wait is about one commit, and delays no writer.
 pub(crate) async fn settled(on: &mut PgConnection, patience: Duration) -> Result<i64, PostgresError> {
-    // Three statements, since each must see what was true after the one before it.
+    // Three statements, since each must see the state after the one before it.
     let last: i64 =
         sqlx::query_scalar(LAST_ID).fetch_one(&mut *on).await.map_err(PostgresError::from_driver)?;
     let mut open = writers(on).await?;
@@ -136,7 +138,7 @@ impl EventRow {
         Ok(columns.read(Row { table: "events", account: self.account_id })?)
     }
 
-    /// What is told of an event that cannot be read.
+    /// The entry of a page for an event that cannot be read.
     pub(crate) fn unreadable(&self, tenant: &str, error: &PostgresError) -> UnreadableEvent {
         let user = self.user_id.as_deref().unwrap_or_default();
         let place = AccountPlace { tenant: tenant.into(), user: user.into() };

@@ -1,4 +1,4 @@
-//! Bringing the tables up to date, by one replica at a time.
+//! Migrations of the tables, made by one replica at a time.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,37 +10,38 @@ use tokio::time::Instant;
 use crate::PostgresError;
 use crate::transaction::{TimeLimits, transact};
 
-/// What makes each version of the tables, oldest first. From the first tag on append-only: one that was
-/// released is never changed.
+/// The migrations, oldest first. Append-only from the first release on: a released migration is never
+/// changed.
 ///
-/// A program makes what is missing when it opens the database. So a new minor version leaves the tables as
-/// the program before it needs them, which works beside the new one: it adds, and what it adds has a default.
+/// A program applies the missing ones when it opens the database, while the previous version of the program
+/// still runs. So a new minor version keeps the tables usable for that version: it only adds, and everything
+/// it adds has a default.
 const MIGRATIONS: [Migration; 1] =
     [Migration { to: Version { major: 1, minor: 0 }, statements: include_str!("../migrations/1.0.sql") }];
 
-/// What makes a version, in one transaction.
+/// The statements that make a version, in one transaction.
 #[derive(Clone, Copy)]
 struct Migration {
     to: Version,
     statements: &'static str,
 }
 
-/// How long a migration waits for that of another replica. Nobody waits behind it. Its work takes as long as it does.
+/// A migration waits up to 10 seconds for that of another replica, and blocks nothing meanwhile. Its own
+/// statements have no time limit.
 const LIMITS: TimeLimits = TimeLimits { statement: Duration::ZERO, lock: Duration::from_secs(10) };
 
-/// How long a migration waits for a table that others use. Whoever comes to that table meanwhile waits
-/// behind it, the program before this one included: so it is short, and not longer than they have
-/// patience for.
+/// How long a migration waits for a table in use. Every later user of that table waits behind it, including
+/// the previous version of the program. So it is short, and not longer than their own time limits.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 
-/// After either wait, how long the others are left alone before it tries again.
+/// Pause after either wait, in which others can work, before the next attempt.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// For how long it tries: about as long as a backup, a vacuum or the migration of another replica takes,
-/// after which the program is started again by whoever started it.
+/// How long attempts are repeated: about as long as a backup, a vacuum or another replica's migration takes.
+/// After it the program ends, and the service manager starts it again.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// "mfa-kit": who holds this advisory lock migrates.
+/// "mfa-kit": the key of the advisory lock that a migration holds.
 const LOCK: i64 = 0x006d_6661_2d6b_6974;
 
 const FOUNDATION: &str = "
@@ -51,10 +52,10 @@ const FOUNDATION: &str = "
         PRIMARY KEY (major, minor)
     );
     COMMENT ON TABLE mfa.migrations IS
-        'The versions that these tables went through. A program refuses a newer major version than it knows.';
-    COMMENT ON COLUMN mfa.migrations.major IS 'A program refuses a newer one than it knows.';
-    COMMENT ON COLUMN mfa.migrations.minor IS 'A program that knows the major version works with any.';
-    COMMENT ON COLUMN mfa.migrations.applied_at IS 'When the tables were brought to that version.'";
+        'The versions of these tables, one row each. A program refuses a newer major version than it supports.';
+    COMMENT ON COLUMN mfa.migrations.major IS 'A program refuses a newer version than it supports.';
+    COMMENT ON COLUMN mfa.migrations.minor IS 'A program works with any minor version of a supported major version.';
+    COMMENT ON COLUMN mfa.migrations.applied_at IS 'When the tables were migrated to this version.'";
 
 pub(crate) const LATEST: &str =
     "SELECT major, minor FROM mfa.migrations ORDER BY major DESC, minor DESC LIMIT 1";
@@ -66,12 +67,12 @@ struct Version {
     minor: i32,
 }
 
-/// Brings the tables up to date. Where they are, it needs no privilege but to read.
+/// Applies missing migrations. If there are none, the privilege to read is enough.
 pub(crate) async fn migrate(on: &mut PgConnection) -> Result<(), PostgresError> {
     bring(on, &MIGRATIONS).await
 }
 
-/// Makes one version after the other.
+/// Applies one version after the other.
 async fn bring(on: &mut PgConnection, migrations: &[Migration]) -> Result<(), PostgresError> {
     let last = migrations.iter().map(|migration| migration.to).max().unwrap_or_default();
     let begin = Instant::now();
@@ -98,8 +99,8 @@ async fn bring(on: &mut PgConnection, migrations: &[Migration]) -> Result<(), Po
     }
 }
 
-/// The version after the one that was found, so that no lock is held for longer than its own work takes; of
-/// tables that are not there, all versions, so that they are there as a whole or not at all.
+/// Applies the version after `before`, so that locks are held for one version's work only. If there are no
+/// tables, it applies all versions in one transaction, so that the tables exist as a whole or not at all.
 async fn step(on: &mut PgConnection, before: Version, migrations: &[Migration]) -> Result<(), PostgresError> {
     let mut missing: Vec<Migration> =
         migrations.iter().filter(|migration| migration.to > before).copied().collect();
@@ -112,7 +113,8 @@ async fn step(on: &mut PgConnection, before: Version, migrations: &[Migration]) 
     Ok(())
 }
 
-/// Makes some versions in one transaction, and gives them; none if another replica was faster.
+/// Applies some versions in one transaction, and returns them; none if another replica has applied them
+/// meanwhile.
 async fn make(
     on: &mut PgConnection,
     before: Version,
@@ -141,9 +143,9 @@ async fn make(
     Ok(made)
 }
 
-/// The version that the tables have; the default one if there are none.
+/// The version of the tables; the default if there are none.
 async fn found(on: &mut PgConnection) -> Result<Version, PostgresError> {
-    // Not to_regclass: it may remember from before the lock that there is none.
+    // Not `to_regclass`: it may use a result cached before the lock was taken.
     let (encoding, ours): (String, bool) = sqlx::query_as(
         "SELECT pg_catalog.current_setting('server_encoding'),
             EXISTS (SELECT FROM pg_catalog.pg_class c
@@ -164,7 +166,7 @@ async fn found(on: &mut PgConnection) -> Result<Version, PostgresError> {
     Ok(found.map_or(Version::default(), |(major, minor)| Version { major, minor }))
 }
 
-/// Makes the schema, unless an operator has made it for us.
+/// Creates the schema, unless an operator has created it.
 async fn lay_foundation(on: &mut PgConnection) -> Result<(), PostgresError> {
     let (there, tables): (bool, i64) = sqlx::query_as(
         "SELECT count(n.oid) > 0, count(c.oid) FROM pg_catalog.pg_namespace n
@@ -199,7 +201,7 @@ fn unmigrated(error: sqlx::Error) -> PostgresError {
     }
 }
 
-/// A table of that name without our columns is somebody else's.
+/// A table with this name but without our columns belongs to another program.
 fn foreign_or_driver(error: sqlx::Error) -> PostgresError {
     let code = error.as_database_error().and_then(|error| error.code().map(Cow::into_owned));
     match code.as_deref() {
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
     use crate::{PostgresStore, server};
 
-    /// What the next version may do: it needs both tables for itself.
+    /// A migration as the next version may have it: it needs exclusive locks on both tables.
     const NEXT: Migration = Migration {
         to: Version { major: 1, minor: 1 },
         statements: "
@@ -225,8 +227,8 @@ mod tests {
             ALTER TABLE mfa.accounts ADD COLUMN added text",
     };
 
-    /// A long reader of a table, and a vacuum of another, are not to make the program before this one
-    /// wait for as long as they take.
+    /// A long read of one table and a vacuum of another must not make the previous version of the program
+    /// wait as long as they take.
     #[tokio::test]
     async fn a_migration_that_must_wait_lets_others_through_and_then_goes_on() {
         for (table, held) in [("accounts", "ACCESS SHARE"), ("events", "SHARE UPDATE EXCLUSIVE")] {
@@ -238,7 +240,7 @@ mod tests {
             let hold = format!("BEGIN; LOCK TABLE mfa.{table} IN {held} MODE");
             holder.execute(sqlx::raw_sql(AssertSqlSafe(hold))).await.unwrap();
             let migration = tokio::spawn(async move { bring(&mut migrating, &[MIGRATIONS[0], NEXT]).await });
-            // Whether it has accounts for itself while it waits.
+            // Whether it holds an exclusive lock on accounts while it waits.
             let waits = "SELECT (SELECT count(*) FROM pg_locks l WHERE l.pid = waiting.pid AND l.granted
                     AND l.relation = 'mfa.accounts'::regclass AND l.mode = 'AccessExclusiveLock')
                 FROM pg_locks waiting

@@ -1,4 +1,4 @@
-//! The contract of an outbox.
+//! `Outbox` for PostgreSQL.
 
 use async_trait::async_trait;
 use mfa_domain::ports::{Claimed, Commit, Outbox, StoreError};
@@ -8,7 +8,7 @@ use mfa_rows::{MessageColumns, SendingColumns, millis};
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
 
-/// It fails where nothing can be written: what a standby has may be old.
+/// It fails on a server that cannot write: the data of a standby may be stale.
 pub(crate) const FIND_MESSAGE: &str = concat!(
     "
     SELECT tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content
@@ -17,10 +17,9 @@ pub(crate) const FIND_MESSAGE: &str = concat!(
     by_itself!()
 );
 
-/// Claims what is due, that first which became due last, and forgets some of what expired long ago: no row is both. Rows
-/// that another transaction works on are left to it, so this waits for nobody, and of any number of callers one gets a
-/// message. A row that is locked stays where it is; one that somebody changed just before is not where this statement can
-/// see it, and is left to the next.
+/// Claims due messages, the latest due first, and deletes some that expired long ago; no row is both. Rows
+/// that another transaction has locked are skipped, so this never waits, and exactly one of any number of
+/// callers gets a message. A row that was changed after this statement began is left to the next call.
 pub(crate) const CLAIM_MESSAGES: &str = concat!(
     "
     WITH forgotten AS (
@@ -43,7 +42,7 @@ pub(crate) const CLAIM_MESSAGES: &str = concat!(
     RETURNING tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content"
 );
 
-/// What is compared is compared again with the newest row, if another transaction was waited for.
+/// After waiting for another transaction, PostgreSQL evaluates the condition again with the newest row.
 pub(crate) const SWAP_MESSAGE: &str = concat!(
     "
     UPDATE mfa.messages
@@ -55,7 +54,7 @@ pub(crate) const SWAP_MESSAGE: &str = concat!(
     RETURNING version"
 );
 
-/// A message, not yet looked at.
+/// A row of `mfa.messages`, not parsed yet.
 #[derive(sqlx_macros::FromRow)]
 struct MessageRow {
     tenant_id: String,
@@ -102,7 +101,7 @@ impl Outbox for PostgresStore {
         expected: Version,
         next: &Sending,
     ) -> Result<Commit, StoreError> {
-        // No message has a version beyond.
+        // No message has a greater version than an `i64` holds.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
         let next = SendingColumns::of(next);
         let lock_timeout = self.connections.limits.lock.as_millis().to_string();

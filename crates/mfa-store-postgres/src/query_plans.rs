@@ -1,4 +1,4 @@
-//! Every query finds its rows through an index, and every index is there for a query.
+//! Every query finds its rows through an index, and every index serves a query.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ fn statements() -> Vec<(String, &'static [&'static str])> {
         (events::EVENTS_OF_USER, &[]),
         (api_keys::FIND_API_KEYS, &[]),
         (accounts::FIND, &[]),
-        // A handful of rows.
+        // A table of a few rows.
         (api_keys::LIST_API_KEYS, &["api_keys"]),
         (api_keys::ADD_API_KEY, &["api_keys"]),
         (api_keys::REVOKE_API_KEY, &[]),
@@ -52,7 +52,7 @@ async fn no_query_reads_a_whole_table_and_no_index_is_idle() {
     let store = PostgresStore::open(&server::database().await).await.unwrap();
     let mut connection = store.connections.acquire().await.unwrap();
     check(&mut connection).await;
-    // The planner thinks again once it knows how the rows are spread.
+    // The planner decides again once it knows the distribution of the rows.
     fill(&mut connection).await;
     check(&mut connection).await;
 }
@@ -66,14 +66,14 @@ async fn check(connection: &mut PgConnection) {
             nodes.extend(node["Plans"].as_array().into_iter().flatten());
             let kind = node["Node Type"].as_str().unwrap();
             let table = node["Relation Name"].as_str().unwrap_or_default();
-            // An index without a condition is read to its end as well.
+            // A scan of an index without a condition reads all of it, too.
             let whole = kind == "Seq Scan" || (kind.starts_with("Index") && node["Index Cond"].is_null());
             assert!(!whole || scanned.contains(&table), "{kind} of {table}: {statement}\n{plan:#}");
             assert!(kind != "Hash Join" && kind != "Merge Join", "{statement}\n{plan:#}");
             used.extend(node["Index Name"].as_str().map(str::to_owned));
             let arbiters = node["Conflict Arbiter Indexes"].as_array().into_iter().flatten();
             used.extend(arbiters.map(|name| name.as_str().unwrap().to_owned()));
-            // Whole pages are not to be sorted; the input of a commit is.
+            // Pages must not be sorted in whole; the input of a commit is sorted.
             let ordered =
                 [accounts::PAGE_END, accounts::PAGE, challenges::PUT_CHALLENGE, throttle::READ_BUCKETS];
             let pages = ordered.contains(&statement.as_str()) || statement.contains("e.id > $2");
@@ -90,7 +90,7 @@ async fn check(connection: &mut PgConnection) {
     assert!(idle.is_empty(), "{idle:?} are in no plan: {used:?}");
 }
 
-/// The plan that the connections of a store keep, whatever is asked.
+/// The generic plan that a store's connections use for any parameters.
 async fn plan(connection: &mut PgConnection, statement: &str) -> Value {
     let parameters = (1..100).take_while(|n| statement.contains(&format!("${n}"))).count();
     let nulls = vec!["NULL"; parameters].join(", ");
@@ -105,7 +105,7 @@ async fn plan(connection: &mut PgConnection, statement: &str) -> Value {
     plan[0].clone()
 }
 
-/// Two keys, four tenants, and as many accounts and events as make a scan look dear.
+/// Two keys, four tenants, and enough accounts and events to make a scan expensive.
 async fn fill(connection: &mut PgConnection) {
     let fill = r"
         INSERT INTO mfa.accounts (tenant_id, user_id, version, failures, forgiven, recent_failures,
@@ -121,7 +121,7 @@ async fn fill(connection: &mut PgConnection) {
             SELECT 'c' || id, tenant_id, user_id, NULL, 'push', 'verify', 'c', id, id, 1, 'open', 0, '' FROM mfa.accounts;
         INSERT INTO mfa.throttles SELECT 'user/' || tenant_id || '/' || user_id, id, id, id FROM mfa.accounts;
         ANALYZE";
-    // However busy the machine is.
+    // No time limit: the machine may be busy.
     connection.execute("SET statement_timeout = 0").await.unwrap();
     connection.execute(sqlx::raw_sql(fill)).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Accounts as rows.
+//! Rows of accounts.
 
 use mfa_domain::account::BackupCodes;
 use mfa_domain::{Account, Versioned};
@@ -6,10 +6,10 @@ use mfa_rows::{AccountColumns, Row, backup_codes};
 
 use crate::PostgresError;
 
-/// An account.
+/// A row of an account, with its backup codes.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct AccountRow {
-    /// Which of those that were asked for.
+    /// The number of the account in the request.
     pub(crate) number: i64,
     account_id: i64,
     version: i64,
@@ -69,7 +69,7 @@ impl AccountRow {
     }
 }
 
-/// The hashes of a set of `count`, all of one length.
+/// Splits the hashes of a set of `count` codes, which all have one length.
 fn split(row: Row, count: usize, hashes: &[u8]) -> Result<Vec<Vec<u8>>, PostgresError> {
     let Some(length) = hashes.len().checked_div(count) else { return Ok(Vec::new()) };
     if hashes.is_empty() || length * count != hashes.len() {

@@ -1,4 +1,4 @@
-//! The store.
+//! The store: its options, batches and calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,31 +20,29 @@ use crate::connections::{Connections, PostgresOptions};
 use crate::rows::AccountRow;
 use crate::throttle::{Asked, charge_all};
 
-/// How long a batch waits for those before it, so that more travel together. They usually take less;
-/// one that takes longer, as it waits for a lock or a slow disk, holds the others up no longer than
-/// this.
+/// How long a batch waits for the ones before it, so that it can grow. Most batches end sooner. One that
+/// waits for a lock or a slow disk delays the others no longer than this.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
-/// Accounts, events and API keys in one PostgreSQL database; challenges and throttles, too.
+/// Accounts, events, API keys, challenges and throttles in one PostgreSQL database.
 ///
-/// A clone is another handle on the same connections. Any number of processes may have the same
-/// database open.
+/// A clone uses the same connections. Any number of processes may open the same database.
 #[derive(Clone)]
 pub struct PostgresStore {
     pub(crate) connections: Connections,
     pub(crate) options: PostgresOptions,
     pub(crate) loads: Batches<Wanted, Option<AccountRow>, PostgresError>,
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, PostgresError>,
-    /// An outcome for each change: a commit must not be tried again because another one failed.
+    /// One result per change: a commit must not be retried because another one failed.
     pub(crate) commits: Batches<Arc<ChangeRows>, Result<bool, PostgresError>, PostgresError>,
-    /// One batch at a time, since two of one process would lose to each other; an outcome for each charge.
+    /// One batch at a time, since two of one process would conflict with each other. One result per charge.
     pub(crate) charges: Batches<Arc<Asked>, Result<Charge, PostgresError>, PostgresError>,
-    /// How many may follow the trail at the same time.
+    /// Limits how many calls follow the trail at the same time.
     pub(crate) followers: Arc<Semaphore>,
 }
 
 impl PostgresStore {
-    /// Opens the database at `url` with the usual options.
+    /// Opens the database at `url` with the default options.
     ///
     /// # Errors
     /// As [`PostgresStore::open_with`].
@@ -52,19 +50,18 @@ impl PostgresStore {
         Self::open_with(url, &PostgresOptions::default()).await
     }
 
-    /// Opens the database at `url` (`postgres://user:password@host:5432/database?sslmode=verify-full`)
-    /// and brings its tables up to date. Must be called on a tokio runtime, and lives no longer than
-    /// that.
+    /// Opens the database at `url` (`postgres://user:password@host:5432/database?sslmode=verify-full`) and
+    /// migrates its tables. Must be called on a tokio runtime; the store works as long as that runtime.
     ///
     /// # Errors
-    /// [`PostgresError`] says what the person who runs the program has to change. A standby is
-    /// refused, and so is a database with tables of a newer major version.
+    /// [`PostgresError`] says what the operator has to change. A standby is refused, and so is a database
+    /// whose tables have a newer major version.
     pub async fn open_with(url: &str, options: &PostgresOptions) -> Result<Self, PostgresError> {
         Ok(Self::start(Connections::open(url, options).await?, options.clone()))
     }
 
     fn start(connections: Connections, options: PostgresOptions) -> Self {
-        // Some connections stay free for pages and lists.
+        // The other connections stay free for pages and lists.
         let slots = (options.max_connections / 4).max(1);
         let limits = || Limits { under_way: slots, patience: BATCH_WAIT, ..Limits::default() };
         let (for_loads, for_keys) = (connections.clone(), connections.clone());
@@ -93,20 +90,20 @@ impl PostgresStore {
         }
     }
 
-    /// Makes the changes that are queued, and closes the connections. After it every call on any clone
-    /// is answered with [`PostgresError::Closed`].
+    /// Makes the queued changes and closes the connections. Every later call on any clone gets
+    /// [`PostgresError::Closed`].
     ///
-    /// A store that is just dropped loses nothing that was answered.
+    /// Dropping the store without closing it loses no confirmed change.
     pub async fn close(&self) {
         self.commits.close().await;
         self.charges.close().await;
         self.loads.close().await;
         self.api_keys.close().await;
-        // A walk has no end in time; it changes nothing.
+        // A walk can take minutes, and changes nothing: it is not waited for.
         let _ = tokio::time::timeout(self.options.call_timeout, self.connections.close()).await;
     }
 
-    /// What a call is answered with, in time.
+    /// Runs `call`, and returns [`PostgresError::Timeout`] after `call_timeout`.
     pub(crate) async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<T, PostgresError>>,
@@ -115,8 +112,8 @@ impl PostgresStore {
     }
 }
 
-/// Reads, and once more if the connection was lost, as when the server was restarted: that is safe,
-/// and the next connection is new.
+/// Runs `read`, and once more if the connection was lost, as after a restart of the server. Repeating a read
+/// is safe, and the second attempt uses a new connection.
 pub(crate) async fn reading<T, R>(read: impl Fn() -> R) -> Result<T, PostgresError>
 where
     R: Future<Output = Result<T, PostgresError>>,
@@ -157,7 +154,7 @@ async fn charge(
     }
 }
 
-/// The outcome of each change of a batch. The connection is given back, or given up.
+/// The result of each change of a batch. Returns the connection to the pool, or drops it if it is broken.
 fn outcomes<T: Clone>(
     connections: &Connections,
     connection: PoolConnection<Postgres>,

@@ -1,5 +1,4 @@
-//! The contract of a throttle: charges travel together, and are decided by the one function that
-//! decides them everywhere.
+//! `Throttle` for PostgreSQL: charges are batched, and decided by the function that all stores use.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use sqlx::query::QueryAs;
 use crate::transaction::{TimeLimits, by_itself, once};
 use crate::{PostgresError, PostgresStore};
 
-/// Reads the buckets of some keys, and forgets some that nobody needs any more. Rows that another
-/// transaction works on are left to it, so this waits for nobody.
+/// Reads the buckets of some keys, and deletes some that are no longer needed. Rows that another transaction
+/// has locked are skipped, so this never waits.
 pub(crate) const READ_BUCKETS: &str = concat!(
     "
     WITH forgotten AS (
@@ -29,9 +28,10 @@ pub(crate) const READ_BUCKETS: &str = concat!(
     by_itself!()
 );
 
-/// Writes each bucket that still is what was read; `(0, 0)`, which none is, where there was none.
+/// Writes each bucket that is unchanged since it was read. `(0, 0)`, which no bucket has, stands for a
+/// missing row.
 ///
-/// Rows are inserted or updated in the order that they are given in, and locked in no other.
+/// Rows are inserted, updated and locked in the order of the arguments.
 pub(crate) const WRITE_BUCKETS: &str = concat!(
     "
     INSERT INTO mfa.throttles AS t (key, arrival, latest, kept_until)
@@ -49,10 +49,10 @@ pub(crate) const WRITE_BUCKETS: &str = concat!(
     RETURNING key"
 );
 
-/// Each time that one is lost another replica's charges are made, so few are needed.
+/// Each lost attempt means that another replica's charges were made, so few attempts are needed.
 const TRIES: usize = 32;
 
-/// A charge as it is queued.
+/// A queued charge.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     key: String,
@@ -68,10 +68,10 @@ impl Throttle for PostgresStore {
     }
 }
 
-/// Charges that are not decided yet, by their key and in its order: the place of each, and what it is.
+/// The undecided charges by key, in order of the keys: the index of each in the batch, and the charge.
 type Open<'a> = BTreeMap<&'a str, Vec<(usize, &'a Asked)>>;
 
-/// What becomes of the charges of one key, if its bucket still is what was read.
+/// The results of the charges of one key, valid if its bucket is unchanged since it was read.
 struct Decided<'a> {
     key: &'a str,
     before: Bucket,
@@ -86,11 +86,11 @@ struct BucketRow {
     latest: i64,
 }
 
-/// Makes charges, as if one after the other; an outcome for each.
+/// Makes charges as if one after the other; returns one result per charge.
 ///
-/// Buckets are read, charged by the one function, and written where they still are what was read. Where
-/// another replica was faster, its charges are read and it is tried again. A batch is one process's only
-/// one, so that it never loses to itself.
+/// Buckets are read, charged by the shared function, and written if they are unchanged since they were read.
+/// If another replica wrote a bucket meanwhile, it is read and charged again. A process runs one batch at a
+/// time, so it never conflicts with itself.
 pub(crate) async fn charge_all(
     on: &mut PgConnection,
     asked: &[Arc<Asked>],
@@ -102,7 +102,7 @@ pub(crate) async fn charge_all(
         open.entry(&asked.key).or_default().push((place, asked));
     }
     if let Err(error) = settle(on, limits, &mut open, &mut outcomes).await {
-        // Nobody must fail for what another one asked, if it is known that nothing was changed.
+        // A failing charge must not make others fail if it is known that nothing was changed.
         let alone = open.len() > 1 && error.changed_nothing();
         for (key, charges) in open {
             let mut one = Open::from([(key, charges)]);
@@ -116,7 +116,7 @@ pub(crate) async fn charge_all(
     outcomes
 }
 
-/// Tries until all is decided, or too often; what was decided is taken out.
+/// Tries until everything is decided or the attempts are used up; removes decided charges from `open`.
 async fn settle(
     on: &mut PgConnection,
     limits: TimeLimits,
@@ -135,7 +135,7 @@ async fn settle(
     Ok(())
 }
 
-/// Tries once; gives the keys whose charges are decided.
+/// Tries once; returns the keys whose charges are decided.
 async fn try_once<'a>(
     on: &mut PgConnection,
     limits: TimeLimits,
@@ -158,7 +158,8 @@ async fn read(
     open: &Open<'_>,
 ) -> Result<HashMap<String, BucketRow>, PostgresError> {
     let keys: Vec<&str> = open.keys().copied().collect();
-    // More may go than can come, so that they become fewer. By the earliest time that was told.
+    // Deletes up to twice as many rows as it can add, so that the table shrinks. `now` is the earliest time
+    // of the charges.
     let most = integer("LIMIT", 2 * keys.len() as u64)?;
     let now = open.values().flatten().map(|(_, asked)| asked.now).min().unwrap_or_default();
     let buckets = || sqlx::query_as(READ_BUCKETS).bind(&keys).bind(millis(now)).bind(most);
@@ -166,7 +167,8 @@ async fn read(
     Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
 }
 
-/// Writes the buckets that still are what was read, in the order of their keys; gives their keys.
+/// Writes the buckets that are unchanged since they were read, in the order of their keys; returns their
+/// keys.
 async fn write(
     on: &mut PgConnection,
     limits: TimeLimits,

@@ -1,8 +1,8 @@
-//! Transactions that bring their own settings.
+//! Transactions that do not depend on settings of the session.
 //!
-//! Behind a pooler in transaction mode a session belongs to everybody: each transaction may have another one, and
-//! finds in it what other clients have set. So no promise rests on a setting of a session, and none is set
-//! there, where others would find it.
+//! Behind a pooler in transaction mode all clients share sessions: each transaction may run in a different
+//! one, and finds settings of other clients there. So no guarantee relies on a setting of the session, and
+//! none is changed there, where other clients would find it.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -16,16 +16,15 @@ use tokio::time::Instant;
 
 use crate::{PostgresError, PostgresOptions};
 
-/// How long a statement may take, and how much of that it may wait for a lock. Zero: for as long as it takes.
+/// How long a statement may take, and how long it may wait for a lock. Zero means no limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeLimits {
     pub(crate) statement: Duration,
     pub(crate) lock: Duration,
 }
 
-/// The plans of our statements never depend on how full the tables were when they were made: all of
-/// them find few rows by an index. So whole tables are not to be read, joins are not to be planned for
-/// that, and a plan is made once.
+/// Planner settings. All our statements find few rows by an index, whatever the size of the tables. So
+/// sequential scans and the joins that go with them are off, and each statement is planned once.
 pub(crate) const PLANS: [(&str, &str); 6] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
@@ -35,13 +34,13 @@ pub(crate) const PLANS: [(&str, &str); 6] = [
     ("jit", "off"),
 ];
 
-/// A transaction whose program is gone without a word, as when the network is cut, keeps its locks for so
-/// long after its last statement.
+/// After this time the server ends a transaction whose client has vanished, as after a network failure. Until
+/// then the transaction keeps its locks.
 const IDLE_TIMEOUT: &str = "10s";
 
-/// A condition of every statement that is a transaction by itself. It holds, or the statement fails and has changed
-/// nothing: where nothing can be written, since what a standby has may be old; and where the session was told another
-/// encoding than UTF-8, since the server then has read other texts than were sent, and sends others than it has.
+/// The condition of every statement that is its own transaction: the statement fails and changes nothing if
+/// the session is read-only, since a standby's data may be stale, or has an encoding other than UTF-8, since
+/// the server would then read and return other text than was sent and stored.
 macro_rules! by_itself {
     () => {
         "(SELECT set_config('transaction_read_only', \
@@ -51,18 +50,18 @@ macro_rules! by_itself {
 
 pub(crate) use by_itself;
 
-/// How often a transaction is begun in sessions whose statements are stopped at once.
+/// How many times a transaction is begun in sessions that stop statements at once.
 const BEGINNINGS: usize = 8;
 
 impl TimeLimits {
-    /// For work that takes as long as it does.
+    /// No limits, for work of any length.
     pub(crate) const NONE: Self = Self { statement: Duration::ZERO, lock: Duration::ZERO };
 
     pub(crate) const fn of(options: &PostgresOptions) -> Self {
         Self { statement: options.statement_timeout, lock: options.lock_timeout }
     }
 
-    /// The defaults of a session that is ours alone.
+    /// The defaults of a session that no other client uses.
     pub(crate) fn defaults(self) -> [(&'static str, String); 4] {
         [
             ("statement_timeout", self.statement.as_millis().to_string()),
@@ -72,16 +71,17 @@ impl TimeLimits {
         ]
     }
 
-    /// What a transaction begins with, in one message.
+    /// The statements that begin a transaction, as one message.
     ///
-    /// A change is on the disk before it is answered, and on a standby where the server has a synchronous one,
-    /// whatever the session was told. At a higher isolation level a statement fails where ours compare again.
+    /// A change is on the disk before it is confirmed, and on a synchronous standby if the server has one,
+    /// whatever the session is set to. The isolation level is read committed: at a higher level a statement
+    /// fails where ours compare again.
     ///
-    /// Texts are read and sent as UTF-8, by the user that the session began as.
+    /// Text is exchanged as UTF-8, and the role is the one with which the session began.
     ///
-    /// A session that somebody else made read-only does not stop us. A database that its operator made read-only does,
-    /// and the default without the session says so: a transaction may become read-only at any time, and read-write at
-    /// its beginning only, so the last line fails then.
+    /// A session that another client made read-only does not stop us. A database that its operator made
+    /// read-only does: the last line fails there, since a transaction can become read-only at any time, but
+    /// read-write only at its start.
     pub(crate) fn beginning(self) -> String {
         let plans = PLANS.map(|(name, value)| format!("SET LOCAL {name} = {value}; ")).concat();
         format!(
@@ -101,7 +101,8 @@ impl TimeLimits {
         )
     }
 
-    /// Whether a statement may have failed for what its session was told by others. Then it has changed nothing.
+    /// Whether the statement may have failed because of settings of other clients. It has then changed
+    /// nothing.
     fn are_not_why(self, error: &PostgresError, took: Duration) -> bool {
         let sooner = |limit: Duration| limit.is_zero() || took < limit;
         match error {
@@ -113,7 +114,7 @@ impl TimeLimits {
     }
 }
 
-/// A statement with its values, and what its rows are.
+/// A statement with its values and the type of its rows.
 pub(crate) type Statement<'q, T> = QueryAs<'q, Postgres, T, PgArguments>;
 
 /// Work on a connection.
@@ -138,9 +139,9 @@ pub(crate) async fn transact<T>(
     Err(PostgresError::StatementTimeout)
 }
 
-/// Makes a statement that is a transaction by itself, in one round trip. What it needs of the session it must set
-/// itself (`set_config(…, true)`), or fail without ([`by_itself`]). If it fails for what the session was told by others, it is made once
-/// more in a transaction with settings of its own.
+/// Runs a statement that is its own transaction, in one round trip. The statement must set the settings that
+/// it needs itself (`set_config(…, true)`), or fail without them ([`by_itself`]). If it fails because of
+/// settings of other clients, it is repeated once in a transaction with its own settings.
 pub(crate) async fn once<'q, T>(
     on: &mut PgConnection,
     limits: TimeLimits,
@@ -150,13 +151,13 @@ where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     let begin = Instant::now();
-    // All rows, not the first: rows may be sent before the transaction is committed, and the end of them
-    // only after it. So whoever stops reading early may take for made what never was.
+    // Fetches all rows, not only the first: rows may arrive before the commit, and their end only after it. A
+    // caller that stopped reading early could report a change that was never committed.
     let made = statement().fetch_all(&mut *on).await.map_err(PostgresError::from_driver);
     if !made.as_ref().is_err_and(|error| limits.are_not_why(error, begin.elapsed())) {
         return made;
     }
-    // In a box, since most futures need no room for it.
+    // Boxed, since most calls do not need it and should not reserve its size.
     Box::pin(once_in_a_transaction(on, limits, statement)).await
 }
 
@@ -181,10 +182,11 @@ where
     Err(PostgresError::StatementTimeout)
 }
 
-/// Commits what was done, or rolls it back at once.
+/// Commits the work, or rolls it back at once.
 ///
-/// The limits of a transaction end where it fails: to roll it back is up to those of the session, which may be too short. A
-/// rollback that is left to the connection's next statement could fail there, and that statement with it.
+/// A failed transaction no longer has its own limits: its rollback runs under those of the session, which may
+/// be too short. A rollback left to the connection's next statement could fail there, and make that statement
+/// fail.
 async fn finish<T>(
     mut transaction: Transaction<'_, Postgres>,
     done: Result<T, PostgresError>,
@@ -195,14 +197,15 @@ async fn finish<T>(
         }
         Err(error) => error,
     };
-    // Otherwise it goes with its connection.
+    // A broken connection is dropped, and its transaction with it.
     if !error.breaks_connection() {
         roll_back(&mut transaction).await?;
     }
     Err(error)
 }
 
-/// Until it is done: what is sent once more when a transaction is dropped finds none.
+/// Repeats the rollback until it succeeds. The rollback that the driver then sends on drop finds no
+/// transaction.
 async fn roll_back(on: &mut PgConnection) -> Result<(), PostgresError> {
     for left in (0..BEGINNINGS).rev() {
         let Err(error) = on.execute("ROLLBACK").await else { return Ok(()) };
@@ -215,18 +218,18 @@ async fn roll_back(on: &mut PgConnection) -> Result<(), PostgresError> {
     Ok(())
 }
 
-/// After a beginning that failed: whether another one is worth it.
+/// Decides after a failed BEGIN whether to try again.
 async fn begin_again(on: &mut PgConnection, error: sqlx::Error, left: usize) -> Result<(), PostgresError> {
     let code = error.as_database_error().and_then(|error| error.code().map(Cow::into_owned));
     let error = match code.as_deref() {
-        // A standby: no transaction may write there.
+        // A standby: no transaction can write there.
         Some("0A000") => PostgresError::ReadOnly,
         _ => PostgresError::from_driver(error),
     };
     if error.breaks_connection() {
         return Err(error);
     }
-    // The message was not carried out to its end, and may have begun one.
+    // The server did not execute the whole message, and may have begun a transaction.
     roll_back(on).await?;
     if left > 0 && matches!(error, PostgresError::StatementTimeout) { Ok(()) } else { Err(error) }
 }
@@ -238,14 +241,14 @@ mod tests {
     use super::*;
     use crate::{PostgresStore, server};
 
-    /// What a transaction finds.
+    /// The value of a setting within a transaction.
     async fn show(on: &mut PgConnection, setting: &str) -> String {
         let show = AssertSqlSafe(format!("SHOW {setting}"));
         sqlx::query_scalar(show).persistent(false).fetch_one(on).await.unwrap()
     }
 
-    /// A database may be told to be fast rather than safe, or to isolate more than is of use here; and so
-    /// may a session, by somebody else.
+    /// A database, or a session through another client, may be set to be fast rather than safe, or to an
+    /// isolation level higher than ours.
     #[tokio::test]
     async fn a_transaction_has_settings_of_its_own_and_leaves_none_to_its_session() {
         let url = server::database().await;
@@ -294,14 +297,14 @@ mod tests {
         ] {
             assert_eq!(show(&mut session, setting).await, expected, "{setting}");
         }
-        // A session that is ours alone has our limits and plans as its defaults.
+        // A session that no other client uses has our limits and plans as its defaults.
         let mut ours = store.connections.acquire().await.unwrap();
         for (setting, expected) in [("statement_timeout", "1500ms"), ("enable_seqscan", "off")] {
             assert_eq!(show(&mut ours, setting).await, expected, "{setting}");
         }
     }
 
-    /// What the operator says of the database is not overruled.
+    /// A setting that the operator made for the database is not overruled.
     #[tokio::test]
     async fn a_database_that_is_read_only_is_not_written() {
         let url = server::database().await;

@@ -1,4 +1,4 @@
-//! One process at a time makes an installation.
+//! The lock under which one process at a time creates an installation.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,30 +9,30 @@ use sqlx::{AssertSqlSafe, Executor, Postgres};
 use crate::transaction::TimeLimits;
 use crate::{PostgresError, PostgresStore};
 
-/// "mfa-kiu": who holds this advisory lock makes the installation.
+/// "mfa-kiu": the key of the advisory lock of the process that creates the installation.
 const LOCK: i64 = 0x006d_6661_2d6b_6975;
 
-/// How long a turn is waited for.
+/// How long to wait for the turn.
 const LIMITS: TimeLimits = TimeLimits { statement: Duration::from_secs(30), lock: Duration::ZERO };
 
-/// How long this waits for the server to say that it waits no longer.
+/// How long to wait for the server to report that limit.
 const TURN_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// It is held without a statement, for longer than anything else, and not for ever.
+/// The turn is held without a running statement, longer than other transactions are idle, but not forever.
 const HELD: &str = "SET LOCAL idle_in_transaction_session_timeout = '5min'";
 
-/// Held by the process that makes an installation on the database: what belongs to the database and
-/// is not in it, as a key ring. Dropping it lets the next one.
+/// Held by the process that creates an installation on the database: things that belong to the database but
+/// are stored elsewhere, such as a key ring. Dropping it admits the next process.
 ///
-/// The lock is one of a transaction, which ends with its connection.
+/// The lock belongs to a transaction, which ends with its connection.
 pub struct InstallationTurn(Option<PoolConnection<Postgres>>);
 
 impl PostgresStore {
-    /// Waits until no other process, on whatever machine, makes an installation on this database. Look
-    /// again afterwards whether there is still one to make.
+    /// Waits until no other process, on any machine, is creating an installation on this database. Check
+    /// afterwards whether it still has to be created.
     ///
     /// # Errors
-    /// [`PostgresError`] if the database fails, or another process holds the turn for half a minute.
+    /// [`PostgresError`] if the database fails, or another process holds the turn for 30 seconds.
     pub async fn turn(&self) -> Result<InstallationTurn, PostgresError> {
         let mut turn = InstallationTurn(Some(self.connections.acquire().await?));
         let Some(connection) = &mut turn.0 else { return Err(PostgresError::Closed) };

@@ -1,4 +1,4 @@
-//! Where a database is, and what opens it.
+//! The URL of a database.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::PostgresError;
 
 /// The URL of a database: `postgres://user:password@host:5432/database?sslmode=verify-full`.
 ///
-/// It may hold a password, so `Display` and `Debug` show where the database is and nothing else.
+/// It may hold a password, so `Display` and `Debug` show only host, port and database.
 ///
 /// ```
 /// use mfa_store_postgres::PostgresUrl;
@@ -27,7 +27,7 @@ pub struct PostgresUrl(Arc<str>);
 const EXAMPLE: &str = "it must be like postgres://user:password@host:5432/database?sslmode=verify-full, \
      with characters other than letters and digits in the password written as %40";
 
-/// Parameters after the question mark that are used.
+/// Parameters after the question mark that are supported.
 const USED: [&str; 13] = [
     "sslmode",
     "sslrootcert",
@@ -44,7 +44,8 @@ const USED: [&str; 13] = [
     "statement-cache-capacity",
 ];
 
-/// Parameters that hosted databases write, and what they ask for is done anyway or has no equal here.
+/// Parameters that providers of hosted databases write into URLs. What they ask for is done anyway, or has no
+/// equivalent here.
 const IGNORED: [&str; 8] = [
     "channel_binding",
     "connect_timeout",
@@ -56,25 +57,25 @@ const IGNORED: [&str; 8] = [
     "pgbouncer",
 ];
 
-/// Parameters of which only some values ask for what is done anyway.
+/// Parameters with the values that are accepted: they ask for what is done anyway.
 const FIXED: [(&str, &[&str]); 2] =
     [("target_session_attrs", &["any", "read-write", "primary"]), ("gssencmode", &["disable", "prefer"])];
 
 impl PostgresUrl {
-    /// The whole URL.
+    /// The whole URL, with its password.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The files that it names: `sslrootcert`, `sslcert` and `sslkey`.
+    /// The files that the URL names: `sslrootcert`, `sslcert` and `sslkey`.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let query = self.0.split_once('?').map_or("", |(_, query)| query);
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let named = pairs.filter(|(name, _)| matches!(*name, "sslrootcert" | "sslcert" | "sslkey"));
         let values = named.map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned());
-        // The driver takes the text of a certificate, too.
+        // The driver also accepts the text of a certificate.
         values.filter(|value| !value.starts_with("-----BEGIN")).map(PathBuf::from).collect()
     }
 
@@ -84,7 +85,7 @@ impl PostgresUrl {
         let used: Vec<_> = used.map(|(name, value)| format!("{name}={value}")).collect();
         let url = format!("{before}?{}", used.join("&"));
         let settings = PgConnectOptions::from_str(&url).map_err(|_| invalid(EXAMPLE))?;
-        // What comes after the password then ends up there.
+        // The rest of an unescaped password then ends up in the name of the database.
         if settings.get_database().is_some_and(|database| database.contains('@')) {
             return Err(invalid(EXAMPLE));
         }
@@ -92,11 +93,11 @@ impl PostgresUrl {
             Some(_) => settings,
             None => settings.application_name("mfa"),
         };
-        // No pooler lets this setting through, and no number here is a float.
+        // Poolers refuse this setting, and no number here is a float.
         Ok(settings.extra_float_digits(None).disable_statement_logging())
     }
 
-    /// Says what is asked for and not done, where somebody between could make use of it.
+    /// Warns about requested protection that is ignored and that an attacker on the network could exploit.
     pub(crate) fn warn_of_losses(&self) {
         let Ok((_, parameters)) = parts(&self.0) else { return };
         let asks = |name, value: &[&str]| {
@@ -104,7 +105,7 @@ impl PostgresUrl {
         };
         if asks("channel_binding", &["require"]) && !asks("sslmode", &["verify-ca", "verify-full"]) {
             tracing::warn!(
-                "channel_binding=require of the database's URL has no effect; sslmode=verify-full protects the connection"
+                "channel_binding=require in the database URL has no effect; sslmode=verify-full protects the connection"
             );
         }
     }
@@ -113,12 +114,12 @@ impl PostgresUrl {
 impl FromStr for PostgresUrl {
     type Err = PostgresError;
 
-    /// Never says what the text was, but for the name of a parameter.
+    /// Errors never quote the text, except for the name of a parameter.
     fn from_str(text: &str) -> Result<Self, PostgresError> {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(invalid("it must begin with postgres://"));
         }
-        // An unescaped `/`, `?` or `#` in the password ends it there, and the rest would pass for the host, the
+        // An unescaped `/`, `?` or `#` ends the password, and its rest would be taken for the host, the
         // database or a parameter, which are shown.
         let (_, rest) = text.split_once("://").unwrap_or_default();
         let after_host = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
@@ -145,7 +146,7 @@ impl FromStr for PostgresUrl {
     }
 }
 
-/// Whether it looks like the name of a parameter, and so like no part of a password.
+/// Whether it looks like the name of a parameter, and so not like a part of a password.
 fn is_name(text: &str) -> bool {
     text.len() <= 40 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '-')
 }
@@ -153,10 +154,10 @@ fn is_name(text: &str) -> bool {
 /// Names and values.
 type Parameters<'a> = Vec<(&'a str, &'a str)>;
 
-/// What is before the question mark, and the parameters after it.
+/// The text before the question mark, and the parameters after it.
 ///
 /// If the password has a question mark that is not written as `%3F`, its end and the host are among the
-/// parameters. Then no name may be told.
+/// parameters. No name may then be quoted.
 fn parts(text: &str) -> Result<(&str, Parameters<'_>), PostgresError> {
     let (before, query) = text.split_once('?').unwrap_or((text, ""));
     if text.contains('#') || query.contains('@') {
@@ -184,7 +185,7 @@ impl fmt::Debug for PostgresUrl {
     }
 }
 
-/// The database that is meant: that of the user's name if none is named.
+/// The database of the URL; by default it has the name of the user.
 pub(crate) fn database(settings: &PgConnectOptions) -> &str {
     settings.get_database().unwrap_or(settings.get_username())
 }

@@ -1,4 +1,4 @@
-//! The contract of an account store; reading accounts.
+//! `AccountStore` for Redis; reading accounts.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -27,10 +27,10 @@ static SECOND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/trim.lua")));
 static SEALED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/sealed.lua")));
 
-/// Tenants that are read at once.
+/// Tenants that are read from the index at once.
 const TENANTS: u32 = 100;
 
-/// Tenants that are asked at the same time.
+/// Tenants that are queried at the same time.
 pub(crate) const TOGETHER: usize = 64;
 
 #[async_trait]
@@ -78,7 +78,7 @@ impl AccountStore for RedisStore {
                     found.extend(self.with_heads(&tenant, users).await?);
                 }
                 None if begin.is_some() => {}
-                // It stands for its users: no key of theirs can be named.
+                // An unreadable tenant stands for its users: their keys cannot be named.
                 None => {
                     found.push((AccountPlace { tenant, user: Vec::new() }, Err(undecodable("tenants"))));
                 }
@@ -150,7 +150,7 @@ impl AccountStore for RedisStore {
             while together.len() < TOGETHER
                 && let Some(tenant) = tenants.next(self).await?
             {
-                // What such a tenant's secrets are sealed with, nobody can tell.
+                // Without the tenant's name, the encryption keys of its secrets cannot be determined.
                 let tenant = valid(&tenant, TenantId::new).ok_or(undecodable("tenants"))?;
                 together.push(self.keys_of(tenant));
             }
@@ -165,8 +165,8 @@ impl AccountStore for RedisStore {
 }
 
 impl RedisStore {
-    /// Compares what an answer shows with what was seen before. A server that shows less may also be one
-    /// that another has replaced, so no connection is kept.
+    /// Compares an answer with what was seen before. A server that shows less may be a former primary that
+    /// was replaced, so all connections are dropped.
     pub(crate) fn found(
         &self,
         tenant: &TenantId,
@@ -178,8 +178,8 @@ impl RedisStore {
         found.inspect_err(|_| self.connections.give_up(&self.keys.last(tenant), Instant::now()))
     }
 
-    /// Puts a tenant into the index before its first account is made, so that none is ever missing there.
-    /// Once for each process, which also mends an index that has lost one.
+    /// Adds a tenant to the index before its first account is created, so that it is never missing there.
+    /// Done once by each process, which also repairs an index that has lost a tenant.
     async fn list(&self, tenant: &TenantId) -> Result<(), RedisError> {
         if self.tenants.is_listed(tenant) {
             return Ok(());
@@ -192,7 +192,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// The names of the keys that some secret of a tenant is sealed with.
+    /// The names of the encryption keys of a tenant's secrets.
     async fn keys_of(&self, tenant: TenantId) -> Result<Vec<String>, RedisError> {
         let call = Call::new(&SEALED, [self.keys.sealed(&tenant)]).with("").with("").with("0");
         let answer = self.connections.call(&call, Effect::None).await?;
@@ -200,7 +200,7 @@ impl RedisStore {
         Ok(keys)
     }
 
-    /// The users of a tenant that a query asks for, as the indexes name them.
+    /// The users of a tenant that match a query, as the indexes name them.
     async fn matching(
         &self,
         query: &AccountQuery,
@@ -226,7 +226,8 @@ impl RedisStore {
         }
     }
 
-    /// Those of the users, and those whose events cannot be asked for.
+    /// Keeps the users with a matching event, and those whose events cannot be read because their id is
+    /// invalid.
     async fn with_second_event_before(
         &self,
         before: Timestamp,
@@ -266,11 +267,11 @@ impl RedisStore {
             .with(limit.to_string());
         let answer = self.connections.call(&call, Effect::None).await?;
         let (_, users): (Vec<String>, BTreeSet<Vec<u8>>) = read(answer, "sealed")?;
-        // Of each key the first ones, so the first ones of all are among them.
+        // `users` has the first ones of each encryption key, and so the first ones of all.
         Ok(users.into_iter().take(limit).collect())
     }
 
-    /// Accounts of one tenant, and where their audit chains end and begin.
+    /// Accounts of one tenant, with the heads and bases of their audit chains.
     async fn with_heads(&self, tenant: &TenantId, users: Vec<Vec<u8>>) -> Result<Vec<Found>, RedisError> {
         let key = |user: &Vec<u8>| Some(AccountKey::new(tenant.clone(), valid(user, UserId::new)?));
         let keys: Vec<_> = users.iter().filter_map(key).map(|key| self.keys.account(&key)).collect();
@@ -298,10 +299,10 @@ impl RedisStore {
     }
 }
 
-/// An account of an index, and what is kept of it.
+/// An account of an index: its place, and its entry or error.
 type Found = (AccountPlace, Result<AccountEntry, RedisError>);
 
-/// A walk through the tenants, as the index names them and in that order.
+/// Iterates over the tenants of the index, in its order.
 pub(crate) struct Tenants {
     begin: Vec<u8>,
     read: std::vec::IntoIter<Vec<u8>>,
@@ -309,12 +310,12 @@ pub(crate) struct Tenants {
 }
 
 impl Tenants {
-    /// From one on, that one included, or from the first.
+    /// Starts at a tenant, inclusive, or at the first one.
     pub(crate) fn from(first: Option<&[u8]>) -> Self {
         Self::beginning(first.map_or_else(|| b"-".to_vec(), |tenant| [b"[", tenant].concat()))
     }
 
-    /// From the one after a place on.
+    /// Starts after a tenant.
     pub(crate) fn after(place: &[u8]) -> Self {
         Self::beginning([b"(", place].concat())
     }
@@ -336,7 +337,7 @@ impl Tenants {
     }
 }
 
-/// The id that a name is, if it is one.
+/// The id with this name, if the name is valid.
 pub(crate) fn valid<T, E>(name: &[u8], id: impl Fn(&str) -> Result<T, E>) -> Option<T> {
     id(str::from_utf8(name).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! The contract of an API key store.
+//! `ApiKeyStore` for Redis.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -24,7 +24,7 @@ const KEY: &str = "key";
 #[async_trait]
 impl ApiKeyStore for RedisStore {
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError> {
-        // First into the index: an id there without a key means nothing, a key without an id would be missed.
+        // The index first: an id without a key is ignored, but a key without an id would be missed.
         let index = self.keys.api_keys();
         let mut add = redis::cmd("ZADD");
         add.arg(&index).arg(0).arg(key.id.as_str());
@@ -60,7 +60,7 @@ impl ApiKeyStore for RedisStore {
     }
 
     async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError> {
-        // There are a handful of keys, so all of them are read.
+        // There are only a few keys, so all are read.
         let index = self.keys.api_keys();
         let mut range = redis::cmd("ZRANGE");
         range.arg(&index).arg(0).arg(-1);
@@ -95,7 +95,7 @@ impl ApiKeyStore for RedisStore {
 }
 
 impl RedisStore {
-    /// What all keys of the tenant have: that of the first one that came here.
+    /// The `user_case` of all keys of the tenant: that of its first key.
     async fn user_case(&self, key: &ApiKey) -> Result<UserCase, RedisError> {
         let place = self.keys.user_case(&key.tenant);
         let mut first = redis::cmd("SET");
@@ -109,7 +109,7 @@ impl RedisStore {
         kept.parse().map_err(|_| undecodable())
     }
 
-    /// The key that the index names so.
+    /// The key of a member of the index.
     async fn listed(&self, id: &[u8]) -> Result<Option<ApiKey>, RedisError> {
         let id = str::from_utf8(id).ok().and_then(|id| ApiKeyId::new(id).ok());
         let id = id.ok_or(RedisError::Undecodable { key: "keys", field: "all" })?;

@@ -1,4 +1,4 @@
-//! The contract of a challenge store.
+//! `ChallengeStore` for Redis.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use crate::field::Fields;
 use crate::script::{Call, Script};
 use crate::{RedisEphemeral, RedisError};
 
-/// For so long a challenge is kept after it expired: whoever asks is told that it is over.
+/// How long an expired challenge is kept, so that callers learn that it is over.
 const KEPT: Duration = Duration::from_hours(1);
 
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/put.lua")));

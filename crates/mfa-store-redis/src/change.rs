@@ -1,4 +1,4 @@
-//! Commits: what the script is called with.
+//! Commits: the arguments of the script.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use crate::{RedisError, messages};
 
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/commit.lua")));
 
-/// The call that makes a change, unless the tenant's last event is one before `lasting`.
+/// The call that makes a change, unless the tenant's last event id is less than `lasting`.
 pub(crate) fn commit<'a>(
     keys: &Keys,
     key: &AccountKey,
@@ -21,7 +21,8 @@ pub(crate) fn commit<'a>(
     lasting: u64,
 ) -> Result<Call<'a>, RedisError> {
     let tenant = &key.tenant;
-    // In a cluster a call that names a key that is not there yet waits for a slot that moves.
+    // In a cluster, a call that names a missing key must wait while its slot moves. So keys are named only if
+    // used.
     let handles = (!delta.handles().is_empty()).then(|| keys.handles(tenant));
     let messages = (!delta.messages().is_empty()).then(|| [keys.messages(tenant), keys.due(tenant)]);
     let mut call = Call::new(

@@ -1,4 +1,4 @@
-//! What a server must be and do before anything is entrusted to it.
+//! Checks of a server's version, role and settings before it is used.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,17 @@ use crate::RedisError;
 use crate::cluster::every_node;
 use crate::error::Failure;
 
-/// The oldest version that has all that the scripts use, and tells errors in them as it is understood here.
+/// The oldest supported version: it has all that the scripts use, and reports script errors in the form
+/// expected here.
 const OLDEST: (u32, u32) = (7, 0);
 const OLDEST_TEXT: &str = "7.0";
 
-/// What is needed of every server.
+/// What every server must guarantee.
 #[derive(Clone, Debug)]
 pub(crate) enum Needs {
-    /// It may lose everything at any time, but drop nothing that has not expired.
+    /// It may lose everything at any time, but must not evict keys that have not expired.
     Passing { replicas: u32 },
-    /// What it has answered must last, unless its operator accepts the loss.
+    /// Confirmed changes must last, unless the operator accepts their loss.
     Lasting { replicas: u32, loss_accepted: bool },
 }
 
@@ -29,7 +30,7 @@ impl Needs {
         *replicas
     }
 
-    /// Looks at the server of a new connection, which must be a primary.
+    /// Checks the server of a new connection, which must be a primary.
     pub(crate) async fn check(&self, on: &mut (impl ConnectionLike + Send)) -> Result<(), RedisError> {
         let info = text(ask(on, &redis::cmd("INFO")).await?)?;
         if found(&info, "role") != "master" {
@@ -43,7 +44,7 @@ impl Needs {
         Ok(())
     }
 
-    /// Looks at every node of a cluster.
+    /// Checks every node of a cluster.
     pub(crate) async fn check_all(&self, on: &mut ClusterConnection) -> Result<(), RedisError> {
         for info in everywhere(on, redis::cmd("INFO")).await? {
             self.check_info(&text(info)?)?;
@@ -56,7 +57,7 @@ impl Needs {
         Ok(())
     }
 
-    /// The settings that `INFO` does not tell.
+    /// The required settings that `INFO` does not contain.
     fn settings(&self) -> &'static [&'static str] {
         match self {
             Self::Lasting { loss_accepted: false, replicas: 0 } => &["appendfsync"],
@@ -102,7 +103,7 @@ fn cannot_be_checked(error: RedisError) -> RedisError {
         RedisError::Privilege(said) => {
             RedisError::Privilege(format!("{said} (CONFIG GET, unless loss=accepted)"))
         }
-        RedisError::Other(_) => not_durable("let CONFIG GET tell whether it can"),
+        RedisError::Other(_) => not_durable("allow CONFIG GET, so that this can be checked"),
         error => error,
     }
 }
@@ -118,7 +119,7 @@ async fn ask(on: &mut (impl ConnectionLike + Send), command: &Cmd) -> Result<Val
     answer.map_err(|error| final_of(&error))
 }
 
-/// What every node answers.
+/// The answer of every node.
 async fn everywhere(on: &mut ClusterConnection, command: Cmd) -> Result<Vec<Value>, RedisError> {
     let answers = on.route_command(command, every_node()).await.and_then(Value::extract_error);
     match answers.map_err(|error| final_of(&error))? {
@@ -142,7 +143,7 @@ fn text(answer: Value) -> Result<String, RedisError> {
     redis::from_redis_value(answer).map_err(|_| unexpected())
 }
 
-/// The value in an answer of `CONFIG GET`: a name and a value.
+/// The value in an answer of `CONFIG GET`, which is a name and a value.
 fn value(answer: Value) -> String {
     let values: HashMap<String, String> = redis::from_redis_value(answer).unwrap_or_default();
     values.into_values().next().unwrap_or_default()

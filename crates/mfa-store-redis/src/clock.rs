@@ -1,4 +1,4 @@
-//! The clock of the server; of a cluster, that of one of its servers.
+//! The clock of the server, or of one server of a cluster.
 
 use async_trait::async_trait;
 use mfa_domain::Timestamp;

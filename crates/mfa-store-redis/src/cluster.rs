@@ -1,4 +1,4 @@
-//! A cluster: each call goes to the primary that has its key.
+//! Connections to a cluster: each call goes to the primary that has its key.
 
 use std::time::Duration;
 
@@ -32,18 +32,18 @@ impl Cluster {
         Ok(Self(connection))
     }
 
-    /// Asks the primary that has the key.
+    /// Sends a command to the primary that has the key.
     pub(crate) async fn ask(&self, command: Cmd, key: &str) -> RedisResult<Value> {
         self.0.clone().route_command(command, RoutingInfo::SingleNode(primary_of(key))).await
     }
 
-    /// Several commands, one directly after the other on one connection.
+    /// Sends several commands one directly after the other on one connection.
     pub(crate) async fn ask_all(&self, commands: Pipeline, key: &str) -> RedisResult<Vec<Value>> {
         let count = commands.len();
         self.0.clone().route_pipeline(commands, 0, count, primary_of(key)).await
     }
 
-    /// Asks the node that a slot moves to.
+    /// Sends a command to the node that imports a moving slot.
     pub(crate) async fn ask_at(&self, host: String, port: u16, command: Cmd) -> RedisResult<Value> {
         let mut commands = redis::pipe();
         commands.cmd("ASKING");
@@ -53,22 +53,23 @@ impl Cluster {
         Ok(answers.pop().unwrap_or(Value::Nil))
     }
 
-    /// Looks for the primary of a key that does not answer: it may be another one by now.
+    /// Looks for the primary of a key that does not answer: another node may have replaced it.
     ///
-    /// A node that hangs never says so. Any other primary does, and then all nodes are found anew.
+    /// A node that hangs never reports that. Any other primary redirects the question, and then the client
+    /// discovers all nodes again.
     pub(crate) fn look_for(&self, key: &str) {
         let mut connection = self.0.clone();
         let mut question = redis::cmd("EXISTS");
         question.arg(key);
         tokio::spawn(async move {
             let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::RandomPrimary);
-            // That it has to be asked elsewhere is all that it is for.
+            // The result does not matter: the redirection alone makes the client discover the nodes.
             let _ = connection.route_command(question, anyone).await;
         });
     }
 }
 
-/// It tries nothing again by itself: it would do so after a lost connection too, when it is not known
+/// A client that never retries by itself: it would also retry after a lost connection, when it is unknown
 /// whether a change was made.
 fn client(parts: &Parts, timeout: Duration) -> Result<ClusterClient, RedisError> {
     let mut builder = ClusterClientBuilder::new(parts.servers()?)
@@ -91,7 +92,7 @@ fn primary_of(key: &str) -> SingleNodeRoutingInfo {
     SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master))
 }
 
-/// Every node, replicas included.
+/// Every node, including replicas.
 pub(crate) fn every_node() -> RoutingInfo {
     RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllNodes, None))
 }

@@ -1,4 +1,4 @@
-//! What is asked of Redis: once, in time, and again only where nothing was done.
+//! Calls to Redis: each has a deadline, and is repeated only if nothing was done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +16,13 @@ use crate::script::Call;
 use crate::url::Kind;
 use crate::{RedisError, RedisUrl};
 
-/// How long calls take at most.
+/// Time limits of calls.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// When a caller gets an error, whatever is still under way. Default 1 second.
+    /// After this time a caller gets an error, whatever is still running. Default 1 second.
     pub call_timeout: Duration,
-    /// How long a change waits for the replicas that must have it, if there are any. Default 0.5 seconds;
-    /// it must be shorter than `call_timeout`.
+    /// How long a change waits for the required replicas, if any. Default 0.5 seconds; must be shorter than
+    /// `call_timeout`.
     pub replica_timeout: Duration,
 }
 
@@ -32,25 +32,24 @@ impl Default for RedisOptions {
     }
 }
 
-/// What a call does.
+/// The effect of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing, so it may be asked again.
+    /// None: it can be repeated.
     None,
-    /// It changes something that need not last.
+    /// It changes data that may be lost.
     Passing,
-    /// It changes something that must last: as many replicas as were asked for must have it.
+    /// It changes data that must last: the required number of replicas must have it.
     Lasting,
 }
 
-/// A change that waits for replicas keeps its connection from everybody else meanwhile, so there are
-/// several of those.
+/// The number of connections for changes that wait for replicas: each is blocked while it waits.
 const WAITING: usize = 8;
 
-/// Before it is asked again whether a server works by now.
+/// Pause before an unavailable server is asked again.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// A Redis, however many servers it has.
+/// The connections to a Redis of one or more servers.
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<Inner>);
 
@@ -68,7 +67,7 @@ enum Route {
 }
 
 impl Connections {
-    /// Connects once, with an error that says what is wrong.
+    /// Connects once. The error says what is wrong.
     pub(crate) async fn open(
         url: &RedisUrl,
         needs: &Needs,
@@ -92,7 +91,7 @@ impl Connections {
         self.ask(call.key(), effect, |whole| call.command(whole)).await
     }
 
-    /// Gives a command that has that key.
+    /// Sends a command for `key`.
     pub(crate) async fn command(
         &self,
         command: &Cmd,
@@ -112,7 +111,8 @@ impl Connections {
         self.attempts(key, effect, command, deadline).await
     }
 
-    /// What one connection has found out the hard way, the others need not: they look where the primary is.
+    /// Makes all connections look for the primary again: when one finds that it has changed, the others need
+    /// not find out by failing themselves.
     pub(crate) fn give_up(&self, key: &str, made_before: Instant) {
         for route in std::iter::once(&self.0.shared).chain(&self.0.waiting) {
             match route {
@@ -122,7 +122,8 @@ impl Connections {
         }
     }
 
-    /// A cluster's connections find by themselves what they are told; a node that hangs tells nothing.
+    /// Drops connections after a failure. Those of a cluster follow redirections by themselves, but a node
+    /// that hangs sends none.
     fn learn_from(&self, failure: &Failure, key: &str, began: Instant) {
         let (Failure::Final(error) | Failure::NotNow(error)) = failure else { return };
         let in_cluster = matches!(self.0.shared, Route::Cluster(_));
@@ -131,7 +132,7 @@ impl Connections {
         }
     }
 
-    /// Asks until there is an answer, or an error after which it is not known whether something was done.
+    /// Repeats a call until it is answered, or fails in a way that leaves its effect unknown.
     async fn attempts(
         &self,
         key: &str,
@@ -188,7 +189,8 @@ impl Connections {
         let Some(wanted) = replicas else {
             return route.ask(command, key, elsewhere, deadline).await;
         };
-        // Directly behind it, and on the same connection: it waits for what was written on that.
+        // Directly after the change and on the same connection: `WAIT` waits for the writes of its own
+        // connection.
         let within = self.0.options.replica_timeout;
         let mut both = redis::pipe();
         both.add_command(command);
@@ -260,7 +262,7 @@ impl Route {
                 in_time(deadline, asked).await.inspect_err(|failure| give_up(failure, &lost))
             }
         };
-        answers?.try_into().map_err(|_| Failure::Final(RedisError::other("not as many answers as commands")))
+        answers?.try_into().map_err(|_| Failure::Final(RedisError::other("the number of answers is wrong")))
     }
 }
 
@@ -291,10 +293,10 @@ fn give_up(failure: &Failure, lost: &Lost) {
     }
 }
 
-/// TLS needs an implementation of its primitives; one that the program has chosen stays.
+/// Installs an implementation of TLS primitives, unless the program has chosen one.
 fn provide_cryptography() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error says that another thread was faster.
+        // An error means that another thread has installed one.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, in words for the person who runs the program.
+//! Errors of Redis, worded for the operator of the program.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -8,150 +8,149 @@ use mfa_domain::ports::StoreError;
 use redis::{ErrorKind, ServerErrorKind};
 use thiserror::Error;
 
-/// Why Redis could not be opened, read or written. No text of it holds a stored value, a password or the
-/// URL.
+/// Why Redis could not be opened, read or written. No text of it holds a stored value, a password or the URL.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum RedisError {
-    /// The URL is none of Redis, or has a parameter that is not known.
+    /// The URL is not one of Redis, or has an unknown parameter.
     #[error("the URL of Redis is not valid: {0}")]
     Url(String),
-    /// No server answers there.
+    /// No server answers at the address.
     #[error("no Redis server can be reached at {server}; is it running, and is the address right?")]
     Unreachable {
-        /// Where it should be.
+        /// The address.
         server: String,
-        /// What was tried last.
+        /// The error of the last attempt.
         #[source]
         cause: Arc<dyn StdError + Send + Sync>,
     },
-    /// The server wants another user or password.
+    /// The server does not accept the user or the password.
     #[error("Redis refused the user or the password")]
     Refused,
     /// No encrypted connection could be made.
     #[error(
-        "no TLS connection could be made to Redis; has it TLS on that port, and is its certificate trusted?"
+        "no TLS connection could be made to Redis; is TLS enabled on that port, and its certificate trusted?"
     )]
     Tls(#[source] Arc<dyn StdError + Send + Sync>),
-    /// It is a replica, or was set read-only.
+    /// The server is a replica, or is set read-only.
     #[error("the Redis server is a replica, or cannot be written to; connect to the primary")]
     ReadOnly,
     /// The server is too old.
-    #[error("the Redis server has version {found}, and at least {needed} is needed")]
+    #[error("the Redis server has version {found}; at least {needed} is required")]
     TooOld {
-        /// The version that it has.
+        /// The version of the server.
         found: String,
-        /// The version that it must have.
+        /// The oldest supported version.
         needed: &'static str,
     },
-    /// What it has answered could be lost. The text says what to set.
-    #[error("Redis could lose what it has answered: {0}")]
+    /// The server could lose confirmed changes. The text says what to set.
+    #[error("Redis could lose confirmed changes: {0}")]
     NotDurable(String),
-    /// It may drop what is still needed to make room.
-    #[error("Redis may drop what is still needed: set maxmemory-policy to noeviction (it is {found})")]
+    /// The server may evict data that is still needed.
+    #[error("Redis may evict data that is still needed: set maxmemory-policy to noeviction (it is {found})")]
     Evicting {
-        /// The policy that it has.
+        /// The policy of the server.
         found: String,
     },
-    /// The keys of the namespace belong to somebody else. Nothing was changed.
-    #[error("the keys {namespace}:… of this Redis are another program's, or parts of ours are gone")]
+    /// The keys of the namespace belong to another program. Nothing was changed.
+    #[error("the keys {namespace}:… of this Redis belong to another program, or some of ours are missing")]
     Foreign {
-        /// Which namespace.
+        /// The namespace.
         namespace: String,
     },
-    /// A newer, incompatible version of this program has written here. Nothing was changed.
+    /// A newer, incompatible version of this program has written the keys. Nothing was changed.
     #[error(
-        "a newer version of this program wrote here: the keys have version {found}, \
-         and this version works with {known} only"
+        "a newer version of this program wrote the keys: they have version {found}, \
+         and this program supports only version {known}"
     )]
     TooNew {
-        /// The major version that they have.
+        /// The major version of the keys.
         found: u32,
-        /// The one that this version knows.
+        /// The major version that this program supports.
         known: u32,
     },
-    /// The user may not do that.
-    #[error("the user of Redis lacks a right: {0}")]
+    /// The Redis user lacks a permission.
+    #[error("the Redis user lacks a permission: {0}")]
     Privilege(String),
-    /// The connection was lost. Of a change it is then unknown whether it was made.
+    /// The connection was lost. A change may or may not have been made.
     #[error("the connection to Redis was lost")]
     ConnectionLost(#[source] Arc<dyn StdError + Send + Sync>),
-    /// It took too long. Of a change it is then unknown whether it was made.
+    /// The call took too long. A change may or may not have been made.
     #[error("Redis did not answer in time")]
     Timeout,
-    /// Too few replicas had a change in time. It may have been made, and may be lost.
-    #[error("{got} of {wanted} replicas had the change within {} ms", .within.as_millis())]
+    /// Too few replicas confirmed a change in time. It may have been made, and may be lost.
+    #[error("{got} of {wanted} replicas confirmed the change within {} ms", .within.as_millis())]
     Unacknowledged {
-        /// How many were asked for.
+        /// How many replicas must confirm.
         wanted: u32,
-        /// How many had it.
+        /// How many confirmed.
         got: u32,
-        /// How long was waited.
+        /// How long the call waited.
         within: Duration,
     },
-    /// The server, or the part of the cluster that has the key, does not work at the moment. Nothing was
+    /// The server, or the part of the cluster that has the key, is temporarily out of service. Nothing was
     /// changed.
-    #[error("Redis cannot answer at the moment: {0}")]
+    #[error("Redis is temporarily unavailable: {0}")]
     Unavailable(String),
-    /// There is no memory left. Nothing was changed.
+    /// The memory is used up. Nothing was changed.
     #[error("Redis has no memory left; raise maxmemory")]
     OutOfMemory,
-    /// Nothing can be written to its disk. Nothing was changed.
+    /// The server cannot write to its disk. Nothing was changed.
     #[error("Redis cannot write to its disk: {0}")]
     DiskFailed(String),
-    /// What is stored is older than what was seen before: the server lost changes that it had answered.
+    /// The server shows older data than before: it lost confirmed changes.
     #[error(
-        "Redis has lost changes of tenant {tenant} that it had answered, as after a failover or a restart; \
-         check what is there, and restart this program to go on with it"
+        "Redis has lost changes of tenant {tenant} that it had confirmed, as after a failover or a restart; \
+         check its data, and restart this program to continue with it"
     )]
     WentBack {
-        /// Whose.
+        /// The tenant.
         tenant: String,
     },
-    /// Nothing is left of what was there when the store was opened.
-    #[error("Redis has lost all that was kept; restore its files, or restart this program to begin anew")]
+    /// All data that existed when the store was opened is gone.
+    #[error("Redis has lost all data; restore its files, or restart this program to start empty")]
     Emptied,
-    /// A key holds what this version cannot read.
-    #[error("field {field} of a key {key} holds what this version cannot read")]
+    /// A key holds a value that this version cannot read.
+    #[error("field {field} of a key {key} holds a value that this version cannot read")]
     Undecodable {
-        /// Which kind of key.
+        /// The kind of key.
         key: &'static str,
-        /// Which field of it.
+        /// The field of the key.
         field: &'static str,
     },
-    /// A number is beyond what can be kept.
+    /// A number is too large to be stored.
     #[error("the number for field {field} is too large")]
     TooLarge {
-        /// For which field.
+        /// The field of the number.
         field: &'static str,
     },
-    /// The API key was not kept, since there is one of that id already.
-    #[error("there is an API key of that id already")]
+    /// An API key with this id already exists. The new one was not stored.
+    #[error("an API key with this id already exists")]
     DuplicateApiKey,
-    /// The challenge was not kept, since there is one of that id already.
-    #[error("there is a challenge of that id already")]
+    /// A challenge with this id already exists. The new one was not stored.
+    #[error("a challenge with this id already exists")]
     DuplicateChallenge,
-    /// Anything else.
+    /// Any other error.
     #[error("Redis failed")]
     Other(#[source] Arc<dyn StdError + Send + Sync>),
 }
 
-/// What an error of the driver means for the call that met it.
+/// The consequence of a driver error for the call that got it.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The server does not know the script by its name.
+    /// The server does not have the script of this hash.
     NoScript,
-    /// The key is elsewhere while its slot moves there.
+    /// The key is on another node while its slot moves there.
     Ask {
         host: String,
         port: u16,
     },
-    /// Nothing was done, and soon it may work, perhaps elsewhere.
+    /// Nothing was done. A later attempt may succeed, perhaps on another server.
     NotNow(RedisError),
     Final(RedisError),
 }
 
-/// What a server said, or an attempt to speak with it ended in.
+/// A message of a server, or of a failed attempt to connect.
 #[derive(Debug, Error)]
 #[error("{0}")]
 struct Plain(String);
@@ -161,7 +160,7 @@ impl RedisError {
         Self::Other(Arc::new(Plain(text.into())))
     }
 
-    /// What a script could not read.
+    /// The error of a script that could not read a key.
     fn unreadable(what: Option<&str>) -> Self {
         let (key, field) = match what {
             Some("last") => ("last", "id"),
@@ -176,13 +175,13 @@ impl RedisError {
         Self::Undecodable { key, field }
     }
 
-    /// Whether the connection that it came from is better not used any more. A server that hangs says
-    /// nothing, and another one may have taken its place.
+    /// Whether the connection that returned it should not be used again. A server that hangs does not answer,
+    /// and another one may have replaced it.
     pub(crate) const fn breaks_connection(&self) -> bool {
         matches!(self, Self::ConnectionLost(_) | Self::ReadOnly | Self::Refused | Self::Timeout)
     }
 
-    /// What an attempt to connect failed with.
+    /// Translates the error of a failed attempt to connect.
     pub(crate) fn of_connecting(error: &redis::RedisError, server: &str) -> Self {
         match Failure::of(error) {
             Failure::Final(Self::ConnectionLost(cause)) if is_tls(error) => Self::Tls(cause),
@@ -190,7 +189,7 @@ impl RedisError {
                 Self::Unreachable { server: server.to_owned(), cause }
             }
             Failure::Final(Self::Timeout) => {
-                let cause = Arc::new(Plain("nothing was heard in time".to_owned()));
+                let cause = Arc::new(Plain("the server did not answer in time".to_owned()));
                 Self::Unreachable { server: server.to_owned(), cause }
             }
             Failure::Final(error) | Failure::NotNow(error) => error,
@@ -199,14 +198,14 @@ impl RedisError {
     }
 }
 
-/// TLS is told as an I/O error of its own kind.
+/// Whether an I/O error wraps one of TLS.
 fn is_tls(error: &redis::RedisError) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
             return true;
         }
-        // Neither shows what it holds as its source.
+        // Neither type returns the wrapped error as its source.
         let shared = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>();
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = match (shared, inner) {
@@ -219,8 +218,8 @@ fn is_tls(error: &redis::RedisError) -> bool {
 }
 
 impl Failure {
-    /// The driver's own error is not kept as a source: what a server says of a command that it does not
-    /// know can repeat what it was called with, a password included.
+    /// The driver's own error is not kept as the source: a server's message about an unknown command can
+    /// repeat its arguments, a password included.
     pub(crate) fn of(error: &redis::RedisError) -> Self {
         let said = plain(error);
         let final_of = |error| Self::Final(error);
@@ -262,14 +261,14 @@ impl Failure {
             | ServerErrorKind::BusyLoading => Self::NotNow(RedisError::Unavailable(said)),
             ServerErrorKind::ReadOnly => Self::NotNow(RedisError::ReadOnly),
             ServerErrorKind::NoPerm => Self::Final(RedisError::Privilege(said)),
-            // What a script is refused for is told with the script's own words around it.
+            // A failure within a script is reported with the script's own words around it.
             ServerErrorKind::ResponseError if said.contains("OOM") => Self::Final(RedisError::OutOfMemory),
             _ => Self::Final(RedisError::other(said)),
         }
     }
 }
 
-/// What a server said, without what it was asked.
+/// The message of a server without the arguments of the command.
 fn plain(error: &redis::RedisError) -> String {
     let said = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),

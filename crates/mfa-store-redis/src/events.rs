@@ -17,7 +17,7 @@ static EVENTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../
 
 const EVENT: &str = "events";
 
-/// The id of an entry of a stream, and its fields.
+/// The id of a stream entry, and its fields.
 type Entry = (String, Value);
 
 /// The call that reads a page.
@@ -30,7 +30,7 @@ pub(crate) fn page<'a>(keys: &Keys, query: &EventQuery) -> Call<'a> {
         .with((query.limit.min(LONGEST_PAGE) + 1).to_string())
 }
 
-/// The last id of the tenant, and the page.
+/// Returns the tenant's last event id, and the page.
 pub(crate) fn read(answer: Value, query: &EventQuery) -> Result<(u64, EventPage), RedisError> {
     let undecodable = RedisError::Undecodable { key: EVENT, field: "entry" };
     let (last, entries): (u64, Vec<Entry>) = redis::from_redis_value(answer).map_err(|_| undecodable)?;
@@ -40,7 +40,7 @@ pub(crate) fn read(answer: Value, query: &EventQuery) -> Result<(u64, EventPage)
     for (id, fields) in entries.into_iter().take(limit) {
         let position = id.split('-').next().and_then(|id| id.parse().ok()).map(EventPosition);
         let position = position.ok_or(RedisError::Undecodable { key: EVENT, field: "id" })?;
-        // Whatever is no text has a name that is none of ours.
+        // Fields whose names are not text are not ours.
         let fields: HashMap<Vec<u8>, Vec<u8>> = redis::from_redis_value(fields).unwrap_or_default();
         let fields =
             fields.into_iter().filter_map(|(name, value)| Some((String::from_utf8(name).ok()?, value)));
@@ -53,7 +53,8 @@ pub(crate) fn read(answer: Value, query: &EventQuery) -> Result<(u64, EventPage)
     Ok((last, page))
 }
 
-/// One event. What is in the list of a user and says that it is another's would be shown as both's.
+/// Parses one event. An event in a user's list that names another user is an error: otherwise it would be
+/// shown as an event of both.
 fn event(position: EventPosition, fields: &Fields, of: Option<&UserId>) -> Result<RecordedEvent, RedisError> {
     let user = fields.read("user", UserId::new(fields.text("user")?))?;
     if of.is_some_and(|of| *of != user) {

@@ -1,4 +1,4 @@
-//! Fields that are being read.
+//! Reading of fields.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use mfa_domain::Timestamp;
 
 use crate::RedisError;
 
-/// The fields of a hash, or of an entry of a stream, and which kind of key they are from.
+/// The fields of a hash or of an entry of a stream, and the kind of key that they belong to.
 pub(crate) struct Fields {
     pub(crate) key: &'static str,
     pub(crate) fields: HashMap<String, Vec<u8>>,
@@ -19,12 +19,12 @@ impl Fields {
         RedisError::Undecodable { key: self.key, field }
     }
 
-    /// What a field holds, if it could be read.
+    /// The parsed value of a field.
     pub(crate) fn read<T, E>(&self, field: &'static str, read: Result<T, E>) -> Result<T, RedisError> {
         read.map_err(|_| self.undecodable(field))
     }
 
-    /// What must be there.
+    /// The value of a required field.
     pub(crate) fn required<T>(&self, field: &'static str, value: Option<T>) -> Result<T, RedisError> {
         value.ok_or_else(|| self.undecodable(field))
     }
@@ -49,14 +49,14 @@ impl Fields {
         self.read(field, self.text(field)?.parse())
     }
 
-    /// A time in milliseconds; one beyond [`Timestamp::MAX`] is none that was ever written.
+    /// A time in milliseconds. A time beyond [`Timestamp::MAX`] is an error: it was never written.
     pub(crate) fn time(&self, field: &'static str, millis: Option<u64>) -> Result<Timestamp, RedisError> {
         let millis = self.required(field, millis)?;
         let time = Timestamp::from_unix_millis(millis);
         if time.unix_millis() == millis { Ok(time) } else { Err(self.undecodable(field)) }
     }
 
-    /// A time that is an empty text, or not there, if there is none.
+    /// A time, or `None` if the field is missing or empty.
     pub(crate) fn optional_time(&self, field: &'static str) -> Result<Option<Timestamp>, RedisError> {
         if !self.has(field) || self.text(field)?.is_empty() {
             return Ok(None);

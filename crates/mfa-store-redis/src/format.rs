@@ -1,4 +1,4 @@
-//! The version of the keys that are there.
+//! The version of the stored keys.
 
 use std::sync::LazyLock;
 
@@ -9,16 +9,17 @@ use crate::connections::{Connections, Effect};
 use crate::keys::Keys;
 use crate::script::{Call, Script};
 
-/// What this program writes. A new minor version leaves the keys so that the program before it still works
-/// beside the new one; a new major version does not, and the program before it refuses them from then on.
+/// The version that this program writes. A new minor version keeps the keys usable for the previous version
+/// of the program, which still runs beside it. A new major version does not, and the previous version then
+/// refuses the keys.
 const MAJOR: u32 = 1;
 const MINOR: u32 = 0;
 
 static FORMAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/format.lua")));
 
-/// Takes note of the version of what is kept for accounts, and refuses what this program does not know.
+/// Stores the version of the accounts' keys if there is none, and refuses an unknown one.
 pub(crate) async fn check(connections: &Connections, keys: &Keys) -> Result<(), RedisError> {
-    // Tenants come after the version, so they are looked for first.
+    // Tenants are written after the version, so they are checked first.
     let has_tenants = exists(connections, &keys.tenants()).await?;
     if has_tenants && !exists(connections, &keys.format()).await? {
         return Err(RedisError::Foreign { namespace: keys.namespace().to_owned() });
@@ -26,18 +27,18 @@ pub(crate) async fn check(connections: &Connections, keys: &Keys) -> Result<(), 
     if take_note(connections, keys, keys.format()).await? {
         tracing::warn!(
             namespace = keys.namespace(),
-            "this Redis has kept no accounts so far; a new store begins"
+            "this Redis holds no accounts yet; starting with an empty store"
         );
     }
     Ok(())
 }
 
-/// The same for what is kept for throttles and challenges, which may be gone at any time.
+/// Does the same for the keys of throttles and challenges, which may vanish at any time.
 pub(crate) async fn check_ephemeral(connections: &Connections, keys: &Keys) -> Result<(), RedisError> {
     take_note(connections, keys, keys.ephemeral_format()).await.map(|_| ())
 }
 
-/// Whether there was no version.
+/// Returns whether there was no version.
 async fn take_note(connections: &Connections, keys: &Keys, format: String) -> Result<bool, RedisError> {
     let foreign = || RedisError::Foreign { namespace: keys.namespace().to_owned() };
     let call = Call::new(&FORMAT, [format]).with(MAJOR.to_string()).with(MINOR.to_string());
@@ -50,7 +51,7 @@ async fn take_note(connections: &Connections, keys: &Keys, format: String) -> Re
     Ok(is_new)
 }
 
-/// Refuses to tell what is not there where not even the version is: everything is gone.
+/// Fails if even the version is missing: all data is gone, so a missing key must not be reported as absent.
 pub(crate) async fn check_not_emptied(connections: &Connections, keys: &Keys) -> Result<(), RedisError> {
     if exists(connections, &keys.format()).await? { Ok(()) } else { Err(RedisError::Emptied) }
 }

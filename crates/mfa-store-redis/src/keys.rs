@@ -1,11 +1,11 @@
-//! The names of keys. What must change together has one hash tag, the part in braces, and so is in one slot
-//! of a cluster. No tenant has a brace in it, and every tag begins with the tenant: so whatever a user is called, a tag is
-//! never empty, and all buckets of one account have the same.
+//! Names of keys. Keys that change together share a hash tag, the part in braces, and so a slot of a cluster.
+//! No tenant id contains a brace, and every tag of a tenant begins with it. So for any user id, a tag is
+//! never empty, and all buckets of one account share one.
 
 use mfa_domain::ports::{ApiKeyId, ThrottleKey};
 use mfa_domain::{AccountKey, ChallengeId, TenantId};
 
-/// The names in one namespace.
+/// The names of keys in one namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     namespace: String,
@@ -20,44 +20,44 @@ impl Keys {
         &self.namespace
     }
 
-    /// A bucket; those of an account (`user`, `offer`) have the account's tag.
+    /// A bucket. Those of an account (`user`, `offer`) have the account's tag.
     pub(crate) fn bucket(&self, key: &ThrottleKey) -> String {
         let (kind, text) = (key.kind(), key.to_string());
         let whose = text.strip_prefix(kind.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&text);
         format!("{}:throttle:{{{whose}}}:{kind}", self.namespace)
     }
 
-    /// A challenge: a hash. Whoever asks for one knows its id and nothing else, so it has a slot of its own.
+    /// A challenge: a hash. A caller knows only its id, so it has its own slot.
     pub(crate) fn challenge(&self, id: &ChallengeId) -> String {
         format!("{}:challenge:{id}", self.namespace)
     }
 
-    /// The version of what is kept for throttles and challenges.
+    /// The version of the keys of throttles and challenges.
     pub(crate) fn ephemeral_format(&self) -> String {
         format!("{}:ephemeral", self.namespace)
     }
 
-    /// The version of what is kept for accounts.
+    /// The version of the keys of accounts.
     pub(crate) fn format(&self) -> String {
         format!("{}:format", self.namespace)
     }
 
-    /// Whose turn it is to make an installation.
+    /// The holder of the turn to create an installation.
     pub(crate) fn turn(&self) -> String {
         format!("{}:turn:{{turn}}", self.namespace)
     }
 
-    /// How many turns there were.
+    /// The number of turns so far.
     pub(crate) fn turns(&self) -> String {
         format!("{}:turns:{{turn}}", self.namespace)
     }
 
-    /// The tenants that have accounts: a sorted set, all of one score, so that it is in the order of names.
+    /// The tenants that have accounts: a sorted set with equal scores, so it is ordered by name.
     pub(crate) fn tenants(&self) -> String {
         format!("{}:tenants", self.namespace)
     }
 
-    /// Everything of one account but its events: a hash.
+    /// One account without its events: a hash.
     pub(crate) fn account(&self, key: &AccountKey) -> String {
         self.of(&key.tenant, &format!("account:{}", key.user.as_str()))
     }
@@ -67,12 +67,12 @@ impl Keys {
         self.of(tenant, "users")
     }
 
-    /// Which key some secret of which user is sealed with: a sorted set like [`tenants`](Self::tenants).
+    /// Pairs of encryption key and user whose secrets it seals: a sorted set like [`tenants`](Self::tenants).
     pub(crate) fn sealed(&self, tenant: &TenantId) -> String {
         self.of(tenant, "sealed")
     }
 
-    /// Which handle leads to which user of a tenant: a hash.
+    /// The handles of a tenant, each with its user: a hash.
     pub(crate) fn handles(&self, tenant: &TenantId) -> String {
         self.of(tenant, "handles")
     }
@@ -82,7 +82,7 @@ impl Keys {
         self.of(tenant, "events")
     }
 
-    /// The ids of a user's events: a sorted set of them.
+    /// The ids of a user's events: a sorted set.
     pub(crate) fn events_of(&self, key: &AccountKey) -> String {
         self.of(&key.tenant, &format!("events:{}", key.user.as_str()))
     }
@@ -92,19 +92,19 @@ impl Keys {
         self.of(tenant, "last")
     }
 
-    /// The messages of a tenant: a hash, with a field for each part of each of them.
+    /// The messages of a tenant: a hash with a field for each part of each message.
     pub(crate) fn messages(&self, tenant: &TenantId) -> String {
         self.of(tenant, "messages")
     }
 
-    /// The ids of all these messages: a sorted set, those that are queued by when they are due, and after them the others
-    /// by when they expire. It is there as long as one message is, so that a commit names no key that is gone whenever
+    /// The ids of a tenant's messages: a sorted set of the queued ones by due time, followed by the others by
+    /// time of expiry. It exists as long as a message does, so a commit never names a missing key when
     /// nothing is queued.
     pub(crate) fn due(&self, tenant: &TenantId) -> String {
         self.of(tenant, "due")
     }
 
-    /// Whether case tells the users of a tenant apart: a text.
+    /// Whether user ids of a tenant are case-sensitive: a text.
     pub(crate) fn user_case(&self, tenant: &TenantId) -> String {
         self.of(tenant, "case")
     }
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// As Redis finds it: between the first brace and the first that closes after it.
+    /// The tag as Redis finds it: between the first opening brace and the next closing one.
     fn tag(key: &str) -> &str {
         let (_, rest) = key.split_once('{').unwrap();
         rest.split_once('}').map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap()

@@ -30,5 +30,5 @@ pub use store::{RedisEphemeral, RedisStore};
 pub use turn::InstallationTurn;
 pub use url::RedisUrl;
 
-/// The most that one page has, since a server does nothing else while it reads one.
+/// The maximum length of a page: a server does nothing else while it reads one.
 const LONGEST_PAGE: u32 = 1000;

@@ -1,4 +1,4 @@
-//! One connection to one primary: shared by all callers, and made again when it is lost.
+//! One connection to one primary: shared by all callers, and replaced when it is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,16 +15,16 @@ use crate::RedisError;
 use crate::checks::Needs;
 use crate::url::{Kind, Parts};
 
-/// How long a connection may take, greeting included.
+/// How long an attempt to connect may take, greeting included.
 pub(crate) const CONNECTING: Duration = Duration::from_secs(1);
 
-/// When a peer that acknowledges nothing is given up, as one whose machine is gone.
+/// A peer that acknowledges no packet for this long is given up: its machine may be gone.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Commands that may wait to be written before further callers do.
+/// Commands that may wait to be written before further callers must wait.
 const QUEUED: usize = 1024;
 
-/// A connection, or what became of the attempt to make one; nothing while it is under way.
+/// A connection, or the error of the attempt; `None` while it is in progress.
 type Attempt = watch::Receiver<Option<Result<Made, RedisError>>>;
 
 #[derive(Clone)]
@@ -34,7 +34,7 @@ struct Made {
     at: Instant,
 }
 
-/// Calls that are made at the same time travel on it together, in the order in which they were made.
+/// A shared connection. Concurrent calls are pipelined on it in the order in which they were made.
 #[derive(Clone)]
 pub(crate) struct Link(Arc<Inner>);
 
@@ -47,12 +47,12 @@ struct Inner {
 
 enum Dialer {
     Server(Client),
-    /// The sentinels say where the primary is. Asked by one attempt at a time.
+    /// Sentinels report the address of the primary. Only one attempt at a time asks them.
     Sentinel(tokio::sync::Mutex<SentinelClient>),
 }
 
 impl Link {
-    /// Takes note of where the server is; nothing is connected yet.
+    /// Stores the address; does not connect yet.
     pub(crate) fn new(parts: &Parts, address: String, needs: Needs) -> Result<Self, RedisError> {
         let wrong = |error: redis::RedisError| RedisError::Url(error.to_string());
         let dialer = match &parts.kind {
@@ -70,7 +70,8 @@ impl Link {
         Ok(Self(Arc::new(Inner { dialer, address, needs, current: Mutex::default() })))
     }
 
-    /// The connection, made if there is none, and what to [give up](Self::give_up) once it is lost.
+    /// The connection, opened if there is none, and the handle with which to [give it up](Self::give_up) when
+    /// it is lost.
     pub(crate) async fn connection(&self) -> Result<(MultiplexedConnection, Lost), RedisError> {
         let mut attempt = self.attempt();
         let made = attempt.wait_for(Option::is_some).await.map(|made| made.clone());
@@ -79,7 +80,7 @@ impl Link {
         Ok((made.connection, Lost(made.lost)))
     }
 
-    /// The next call makes a new connection, unless one was made since.
+    /// Makes the next call open a new connection, unless one was opened since.
     pub(crate) fn give_up(&self, made_before: Instant) {
         let current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(attempt) = current.as_ref()
@@ -103,7 +104,7 @@ impl Link {
         }
         let (sender, attempt) = watch::channel(None);
         let inner = Arc::clone(&self.0);
-        // A task of its own, so that it goes on when a caller gives up.
+        // A separate task, so that it continues when a caller gives up.
         tokio::spawn(async move {
             let made = inner.dial().await;
             sender.send_replace(Some(made));
@@ -113,11 +114,11 @@ impl Link {
     }
 }
 
-/// Knows which connection was used, so that nobody gives up the next one.
+/// Identifies a connection that was used, so that only that one is given up.
 pub(crate) struct Lost(Arc<AtomicBool>);
 
 impl Lost {
-    /// The next call makes a new connection.
+    /// Makes the next call open a new connection.
     pub(crate) fn give_up(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -132,7 +133,7 @@ impl Inner {
                 Dialer::Server(client) => client.clone(),
                 Dialer::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await?,
             };
-            // It is told at once when the other side hangs up, be it used or not.
+            // Sent as soon as the other side closes the connection, even if it is idle.
             let notice = move |push: PushInfo| -> Result<(), SendError> {
                 if push.kind == PushKind::Disconnection {
                     noticed.store(true, Ordering::Relaxed);
@@ -146,7 +147,7 @@ impl Inner {
                 .set_pipeline_buffer_size(QUEUED);
             client.get_multiplexed_async_connection_with_config(&config).await
         };
-        // Sentinels that are not there are found out one after the other.
+        // Sentinels are tried one after the other, so several timeouts may add up.
         let made = tokio::time::timeout(CONNECTING * 3, dialling).await;
         let made = made.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
         let mut connection = made.map_err(|error| RedisError::of_connecting(&error, &self.address))?;

@@ -1,5 +1,5 @@
-//! Messages as fields of a hash: each has one for each of its parts, named `ID:part`. So a script reads and changes what it
-//! must, and every number stays the text that it is.
+//! Messages as fields of a hash. Each part of a message is a field named `ID:part`, so that a script reads
+//! and changes only what it needs, and every number stays text.
 
 use mfa_domain::ports::UnreadableMessage;
 use mfa_domain::{
@@ -14,13 +14,14 @@ use crate::field::Fields;
 pub(crate) const PARTS: [&str; 9] =
     ["version", "user", "expires_at", "state", "due_at", "tries", "last_failure", "key", "content"];
 
-/// What is due is in the order of milliseconds. Messages that are not queued come after all others: at the time when they
-/// expire, and this added to it. All of it is exact in a double.
+/// Added to the time of expiry of a message that is not queued. In the sorted set of due messages the score
+/// is in milliseconds: queued messages have their due time, and all others follow. All scores are exact in a
+/// double.
 pub(crate) const OVER: u64 = 1_000_000_000_000_000;
 
 const MESSAGES: &str = "messages";
 
-/// What is told of a message, in the order of [`PARTS`].
+/// The values of a message in the order of [`PARTS`].
 pub(crate) type Row = Vec<Option<Vec<u8>>>;
 
 /// The name of a field.
@@ -28,28 +29,28 @@ pub(crate) fn field(id: MessageId, part: &str) -> String {
     format!("{id}:{part}")
 }
 
-/// Where a message is in what is due.
+/// The score of a message in the set of due messages.
 pub(crate) fn place(message: &Message) -> u64 {
     queued_place(&message.sending).unwrap_or(OVER + message.expires_at.unix_millis())
 }
 
-/// The same, if it is queued.
+/// The score of a queued message.
 pub(crate) fn queued_place(sending: &Sending) -> Option<u64> {
     (sending.state == MessageState::Queued).then(|| sending.due_at.unix_millis())
 }
 
-/// Whether somebody is to send it.
+/// Whether it is still to be sent.
 pub(crate) fn is_queued(message: &Message) -> bool {
     message.sending.state == MessageState::Queued
 }
 
-/// From and to which place messages may be forgotten.
+/// The range of scores of messages that may be deleted.
 pub(crate) fn forgotten(now: Timestamp) -> (u64, u64) {
     let kept = Timestamp::default().plus(Message::KEPT);
     (OVER, OVER + now.unix_millis() - kept.unix_millis())
 }
 
-/// The parts of a message that is put, but for its version.
+/// All parts of a new message except its version.
 pub(crate) fn parts(message: &Message) -> Vec<(&'static str, Vec<u8>)> {
     let mut parts: Vec<(_, Vec<u8>)> = vec![
         ("user", message.account.user.as_str().into()),
@@ -59,7 +60,7 @@ pub(crate) fn parts(message: &Message) -> Vec<(&'static str, Vec<u8>)> {
     parts
 }
 
-/// The parts that tell how far it is. What has none of the last three keeps none.
+/// The parts that hold the progress. Missing values of the last three have no field.
 pub(crate) fn sending_parts(sending: &Sending) -> Vec<(&'static str, Vec<u8>)> {
     let Sending { state, due_at, tries, last_failure, content } = sending;
     let mut parts: Vec<(_, Vec<u8>)> = vec![
@@ -74,7 +75,7 @@ pub(crate) fn sending_parts(sending: &Sending) -> Vec<(&'static str, Vec<u8>)> {
     parts
 }
 
-/// The message of a row, if it is there.
+/// The message of a row, if it exists.
 pub(crate) fn read(
     tenant: &TenantId,
     id: MessageId,
@@ -111,7 +112,7 @@ pub(crate) fn read(
     Ok(Some(Versioned { value, version: Version(fields.number("version")?) }))
 }
 
-/// The message of a row that begins with its id.
+/// The message of a row that begins with the message's id.
 pub(crate) fn read_claimed(tenant: &TenantId, mut row: Row) -> Result<Versioned<Message>, RedisError> {
     let unknown = RedisError::Undecodable { key: "due", field: "member" };
     let parts = row.split_off(row.len().min(1));
@@ -120,7 +121,7 @@ pub(crate) fn read_claimed(tenant: &TenantId, mut row: Row) -> Result<Versioned<
     read(tenant, id, parts)?.ok_or(unknown)
 }
 
-/// What is told of a message if it cannot be read; its row begins with its id.
+/// The entry for a message that cannot be read. The row begins with the message's id.
 pub(crate) fn known(tenant: &TenantId, row: &[Option<Vec<u8>>]) -> UnreadableMessage {
     let text = |at: usize| str::from_utf8(row.get(at)?.as_deref()?).ok();
     let number = |name: &str| -> Option<u64> {
@@ -219,7 +220,7 @@ mod tests {
         }
     }
 
-    /// Scripts have doubles.
+    /// Scripts calculate with doubles.
     #[test]
     fn whatever_is_not_queued_comes_after_all_that_is_and_is_forgotten_an_hour_after_it_expired() {
         let (queued, sent) = (message(MessageState::Queued), message(MessageState::Sent));

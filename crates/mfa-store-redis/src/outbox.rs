@@ -1,4 +1,4 @@
-//! The contract of an outbox.
+//! `Outbox` for Redis.
 
 use std::sync::LazyLock;
 
@@ -64,7 +64,7 @@ impl Outbox for RedisStore {
         expected: Version,
         next: &Sending,
     ) -> Result<Commit, StoreError> {
-        // No message has the last of all versions.
+        // No message has the greatest possible version.
         let Some(version) = expected.0.checked_add(1) else { return Ok(Commit::Conflict) };
         let lasting = self.tenants.lasting(tenant)?;
         let place = messages::queued_place(next);

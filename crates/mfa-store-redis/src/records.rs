@@ -1,4 +1,4 @@
-//! Accounts as the fields of a hash.
+//! Accounts as fields of a hash.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::RedisError;
 use crate::field::Fields;
 
-/// A set of backup codes, in JSON; which of them are spent is told beside it.
+/// A set of backup codes as JSON, without the record of which are spent.
 #[derive(Serialize, Deserialize)]
 struct CodesRecord {
     scheme: String,
@@ -21,7 +21,7 @@ struct CodesRecord {
 
 const ACCOUNT: &str = "account";
 
-/// Puts an account together.
+/// Builds an account from its fields.
 pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account>, RedisError> {
     if fields.is_empty() {
         return Ok(Versioned::default());
@@ -49,14 +49,14 @@ pub(crate) fn read(fields: HashMap<String, Vec<u8>>) -> Result<Versioned<Account
     Ok(Versioned { value, version })
 }
 
-/// Where an audit chain ends and where it begins, from what the script told of it.
+/// The ends of an audit chain, head and base, from the values that the script returned.
 pub(crate) fn audit_ends(parts: &[Option<Vec<u8>>]) -> Result<(AuditHead, AuditHead), RedisError> {
     let names = ["audit_sequence", "audit_hash", "audit_base_sequence", "audit_base_hash"];
     let parts = names.iter().zip(parts).filter_map(|(name, part)| Some(((*name).to_owned(), part.clone()?)));
     ends(&Fields { key: ACCOUNT, fields: parts.collect() })
 }
 
-/// As long as no event was removed, there is no base.
+/// The head and base of an audit chain. The base is the default as long as no event was removed.
 fn ends(fields: &Fields) -> Result<(AuditHead, AuditHead), RedisError> {
     let end = |sequence, hash| {
         Ok(AuditHead { sequence: fields.number(sequence)?, hash: EventHash(fields.array(hash)?) })
@@ -88,7 +88,7 @@ fn backup_codes(fields: &Fields) -> Result<Option<BackupCodes>, RedisError> {
         let (place, at) = entry.split_once('=').ok_or_else(|| fields.undecodable("spent"))?;
         let place: usize = fields.read("spent", place.parse())?;
         let at = fields.time("spent", at.parse().ok())?;
-        // A place that is not in the set means nothing, as in the domain.
+        // A place outside of the set is ignored, as in the domain.
         if let Some(code) = codes.get_mut(place) {
             code.spent_at = Some(at);
         }
@@ -97,15 +97,16 @@ fn backup_codes(fields: &Fields) -> Result<Option<BackupCodes>, RedisError> {
     Ok(Some(BackupCodes { scheme: record.scheme, codes, issued_at }))
 }
 
-/// All factors of an account, and beside them the keys of their secrets, so that a script need not read the document.
+/// The document of all factors of an account, and the names of their keys, so that scripts need not parse the
+/// document.
 pub(crate) fn factors_fields(factors: &[Factor]) -> Result<[(&'static str, Vec<u8>); 2], RedisError> {
     let document = StoredFactor::to_document(factors)
-        .map_err(|_| RedisError::other("the data of a factor are no JSON"))?;
+        .map_err(|_| RedisError::other("the data of a factor is not valid JSON"))?;
     let keys: Vec<_> = StoredFactor::sealed_with(factors).into_iter().map(key_name).collect();
     Ok([("factors", document.into()), ("sealed_with", keys.join(" ").into())])
 }
 
-/// The record of a set of backup codes, and which of them are spent.
+/// The record of a set of backup codes, and the record of the spent ones.
 pub(crate) fn codes_record(set: &BackupCodes) -> Result<(String, String), RedisError> {
     let record = CodesRecord {
         scheme: set.scheme.clone(),
@@ -121,12 +122,12 @@ pub(crate) fn spent_entry(place: usize, at: Timestamp) -> String {
     format!("{place}={}", at.unix_millis())
 }
 
-/// The name of a key in the indexes.
+/// The name of an encryption key in the indexes.
 pub(crate) fn key_name(key: &KeyId) -> String {
     HEXLOWER.encode(key.as_str().as_bytes())
 }
 
-/// The key of such a name.
+/// The encryption key of such a name.
 pub(crate) fn key_named(name: &str) -> Option<KeyId> {
     let bytes = HEXLOWER.decode(name.as_bytes()).ok()?;
     String::from_utf8(bytes).ok().map(KeyId::new)

@@ -1,14 +1,14 @@
-//! Lua scripts, and what they are called with.
+//! Lua scripts and their calls.
 
 use redis::Cmd;
 
-/// A script and the name that a server knows it by once it has seen it.
+/// A script, and the hash under which a server knows it once it was sent.
 pub(crate) struct Script {
     text: &'static str,
     hash: String,
 }
 
-/// A call of a script. All of its keys are in one hash slot.
+/// A call of a script. All its keys are in one hash slot.
 pub(crate) struct Call<'a> {
     script: &'a Script,
     keys: Vec<String>,
@@ -35,12 +35,12 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// A key by which the server is found that has all of them.
+    /// A key that selects the server of all keys.
     pub(crate) fn key(&self) -> &str {
         self.keys.first().map_or("", String::as_str)
     }
 
-    /// The command that calls it by its name, or by its whole text where the name is not known.
+    /// The command that calls the script by its hash, or sends its whole text if `whole`.
     pub(crate) fn command(&self, whole: bool) -> Cmd {
         let mut command = redis::cmd(if whole { "EVAL" } else { "EVALSHA" });
         command.arg(if whole { self.script.text } else { self.script.hash.as_str() });

@@ -1,4 +1,4 @@
-//! The stores, and how they are opened.
+//! The two stores, and how to open them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::{RedisError, RedisUrl, format};
 
 /// Accounts, events, messages and API keys in Redis.
 ///
-/// A clone is another handle on the same connections. Any number of processes may have the same Redis open.
+/// A clone uses the same connections. Any number of processes may use the same Redis.
 #[derive(Clone)]
 pub struct RedisStore {
     pub(crate) connections: Connections,
@@ -20,9 +20,9 @@ pub struct RedisStore {
     pub(crate) claim_order: ClaimOrder,
 }
 
-/// Throttles and challenges in Redis: what many replicas share for minutes, and may lose.
+/// Throttles and challenges in Redis: short-lived data that replicas share and may lose.
 ///
-/// A clone is another handle on the same connections.
+/// A clone uses the same connections.
 #[derive(Clone)]
 pub struct RedisEphemeral {
     pub(crate) connections: Connections,
@@ -30,7 +30,7 @@ pub struct RedisEphemeral {
 }
 
 impl RedisStore {
-    /// Opens the Redis at `url` with the usual options. See [`RedisUrl`].
+    /// Opens the Redis at `url` with the default options. See [`RedisUrl`].
     ///
     /// # Errors
     /// As [`RedisStore::open_with`].
@@ -38,12 +38,11 @@ impl RedisStore {
         Self::open_with(url, &RedisOptions::default()).await
     }
 
-    /// Opens the Redis at `url`. Must be called on a tokio runtime, and lives no longer than that.
+    /// Opens the Redis at `url`. Must be called on a tokio runtime; the store works as long as that runtime.
     ///
     /// # Errors
-    /// [`RedisError`] says what the person who runs the program has to change. A server that may lose what it
-    /// has answered is refused, unless the URL accepts that; so are a replica, and keys of a newer major
-    /// version.
+    /// [`RedisError`] says what the operator has to change. A server that may lose confirmed changes is
+    /// refused, unless the URL accepts that; so are a replica, and keys of a newer major version.
     pub async fn open_with(url: &str, options: &RedisOptions) -> Result<Self, RedisError> {
         let url: RedisUrl = url.parse()?;
         let parts = url.parts();
@@ -58,7 +57,7 @@ impl RedisStore {
 }
 
 impl RedisEphemeral {
-    /// Opens the Redis at `url` with the usual options. See [`RedisUrl`].
+    /// Opens the Redis at `url` with the default options. See [`RedisUrl`].
     ///
     /// # Errors
     /// As [`RedisEphemeral::open_with`].
@@ -66,11 +65,11 @@ impl RedisEphemeral {
         Self::open_with(url, &RedisOptions::default()).await
     }
 
-    /// Opens the Redis at `url`. Must be called on a tokio runtime, and lives no longer than that.
+    /// Opens the Redis at `url`. Must be called on a tokio runtime; the store works as long as that runtime.
     ///
     /// # Errors
-    /// [`RedisError`] says what the person who runs the program has to change. A replica is refused, and so
-    /// is a server that may drop what has not expired, and keys of a newer major version.
+    /// [`RedisError`] says what the operator has to change. A replica is refused, and so are a
+    /// server that may evict keys which have not expired, and keys of a newer major version.
     pub async fn open_with(url: &str, options: &RedisOptions) -> Result<Self, RedisError> {
         let url: RedisUrl = url.parse()?;
         let parts = url.parts();

@@ -7,18 +7,17 @@ use mfa_domain::TenantId;
 
 use crate::RedisError;
 
-/// The last event of each tenant that is known to last, and whether it is known that the tenant is in the
+/// The last event of each tenant that is known to last, and whether this process has listed the tenant in the
 /// index.
 ///
-/// A server that has lost changes which it had answered, by a failover or a restart, shows: the last event's
-/// id has gone back. Then a code that was accepted could be accepted again, so nothing is read or changed
-/// there any more, even once further events have filled up the numbers; unless it was said that losses are
-/// accepted.
+/// If a server has lost confirmed changes by a failover or a restart, the id of the tenant's last event is
+/// smaller than before. An accepted code could then be accepted again. So nothing of that tenant is read or
+/// changed any more, even after new events have reached the old number, unless losses are accepted.
 #[derive(Clone)]
 pub(crate) struct Tenants {
     known: Arc<Mutex<HashMap<TenantId, Known>>>,
     loss_accepted: bool,
-    /// Whether what is read lasts. Where replicas are asked for, they may not have it yet.
+    /// Whether read data lasts. If replicas are required, they may not have it yet.
     reads_last: bool,
 }
 
@@ -34,7 +33,7 @@ impl Tenants {
         Self { known: Arc::default(), loss_accepted, reads_last: replicas == 0 }
     }
 
-    /// The last event of a tenant that whoever asks from now on must be shown.
+    /// The id of the last event that every later answer must include.
     pub(crate) fn lasting(&self, tenant: &TenantId) -> Result<u64, RedisError> {
         match self.known().get(tenant) {
             Some(known) if known.went_back => Err(RedisError::WentBack { tenant: tenant.to_string() }),
@@ -42,8 +41,8 @@ impl Tenants {
         }
     }
 
-    /// Compares what was found with what was [`lasting`](Self::lasting) before it was asked for, and takes
-    /// note of it if it lasts.
+    /// Compares an answer with the value of [`lasting`](Self::lasting) before the call, and remembers its
+    /// last event if it lasts.
     pub(crate) fn found(
         &self,
         tenant: &TenantId,
@@ -65,7 +64,7 @@ impl Tenants {
         Ok(())
     }
 
-    /// Whether this process has put the tenant into the index.
+    /// Whether this process has added the tenant to the index.
     pub(crate) fn is_listed(&self, tenant: &TenantId) -> bool {
         self.known().get(tenant).is_some_and(|known| known.listed)
     }

@@ -1,4 +1,4 @@
-//! The contract of a throttle.
+//! `Throttle` for Redis.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::connections::Effect;
 use crate::script::{Call, Script};
 use crate::{RedisEphemeral, RedisError};
 
-/// For so long a bucket is kept after it recovered: a clock that is set back by less grants nothing.
+/// How long a bucket is kept after it has recovered: setting the clock back by less gains nothing.
 const KEPT: Duration = Duration::from_hours(1);
 
 static CHARGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/charge.lua")));

@@ -1,4 +1,4 @@
-//! One process at a time makes an installation.
+//! The lock under which one process at a time creates an installation.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -14,25 +14,25 @@ use crate::{RedisError, RedisStore};
 static TAKE_TURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/take_turn.lua")));
 static END_TURN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../scripts/end_turn.lua")));
 
-/// When the turn of a process that has ended without a word is over.
+/// After this time the turn of a process that vanished ends.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Before the turn is asked for again.
+/// Pause before asking for the turn again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Held by the process that makes an installation on this Redis: what belongs to the accounts and is not in
-/// there, as a key ring. It is over half a minute after it began, or when it is [ended](Self::end).
+/// Held by the process that creates an installation on this Redis: things that belong to the accounts but are
+/// stored elsewhere, such as a key ring. It ends 30 seconds after it began, or when it is [ended](Self::end).
 pub struct InstallationTurn {
     store: RedisStore,
     number: String,
 }
 
 impl RedisStore {
-    /// Waits until no other process, on whatever machine, makes an installation in this namespace. Look
-    /// again afterwards whether there is still one to make.
+    /// Waits until no other process, on any machine, is creating an installation in this namespace. Check
+    /// afterwards whether it still has to be created.
     ///
     /// # Errors
-    /// [`RedisError`] if Redis fails, or others hold the turn for more than half a minute.
+    /// [`RedisError`] if Redis fails, or others hold the turn for 35 seconds.
     pub async fn turn(&self) -> Result<InstallationTurn, RedisError> {
         let deadline = Instant::now() + LEASE + LEASE / 6;
         loop {
@@ -45,7 +45,9 @@ impl RedisStore {
                 return Ok(InstallationTurn { store: self.clone(), number });
             }
             if Instant::now() >= deadline {
-                return Err(RedisError::Unavailable("another process makes an installation".to_owned()));
+                return Err(RedisError::Unavailable(
+                    "another process is creating the installation".to_owned(),
+                ));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -53,10 +55,10 @@ impl RedisStore {
 }
 
 impl InstallationTurn {
-    /// Lets the next one.
+    /// Admits the next process.
     ///
     /// # Errors
-    /// [`RedisError`] if Redis fails; the next one then has to wait.
+    /// [`RedisError`] if Redis fails; the next process then waits until the turn expires.
     pub async fn end(self) -> Result<(), RedisError> {
         let Self { store, number } = self;
         let call = Call::new(&END_TURN, [store.keys.turn()]).with(number);

@@ -1,4 +1,4 @@
-//! Where a Redis is, and what opens it.
+//! The URL of a Redis.
 
 use std::fmt;
 use std::fs;
@@ -14,7 +14,7 @@ use redis::{
 
 use crate::RedisError;
 
-/// The URL of a Redis: one server, a primary that sentinels watch, or a cluster.
+/// The URL of a Redis: one server, a primary monitored by sentinels, or a cluster.
 ///
 /// ```text
 /// redis://user:password@host:6379/0
@@ -22,16 +22,16 @@ use crate::RedisError;
 /// redis+cluster://user:password@host:6379,host:6379
 /// ```
 ///
-/// With `rediss` for `redis` everything is encrypted, and certificates are checked. `valkey` and `valkeys` are other
-/// names of `redis` and `rediss`. Parameters after a question mark:
+/// With `rediss` instead of `redis` connections use TLS, and certificates are checked. `valkey` and `valkeys`
+/// are synonyms of `redis` and `rediss`. Parameters after a question mark:
 ///
-/// - `namespace`: what all keys begin with; 1 to 32 characters of `a-z 0-9 _ -`; `mfa` if none is given
-/// - `ca`: a file (PEM) of the authorities that are trusted with TLS, instead of the usual ones
-/// - `replicas`: so many replicas must have a change before it is answered; 0 if none is given
-/// - `loss`: `accepted` if the server may lose what it has answered
-/// - `sentinel_user`, `sentinel_password`: what opens the sentinels
+/// - `namespace`: the prefix of all keys: 1 to 32 characters of `a-z 0-9 _ -`; default `mfa`
+/// - `ca`: a PEM file of the authorities to trust for TLS, instead of the usual ones
+/// - `replicas`: how many replicas must have a change before it is confirmed; default 0
+/// - `loss`: `accepted` if the server may lose confirmed changes
+/// - `sentinel_user`, `sentinel_password`: credentials for the sentinels
 ///
-/// It may hold a password, so `Display` and `Debug` show where the Redis is and nothing else.
+/// It may hold passwords, so `Display` and `Debug` show only addresses, service and database.
 ///
 /// ```
 /// use mfa_store_redis::RedisUrl;
@@ -42,7 +42,7 @@ use crate::RedisError;
 #[derive(Clone)]
 pub struct RedisUrl(Arc<Parts>);
 
-/// What a URL says.
+/// The parsed URL.
 pub(crate) struct Parts {
     text: String,
     pub(crate) kind: Kind,
@@ -59,11 +59,11 @@ pub(crate) struct Parts {
     pub(crate) sentinel_password: Option<String>,
 }
 
-/// What is at the addresses.
+/// The kind of servers at the addresses.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Server,
-    /// Sentinels that know the primary of this name.
+    /// Sentinels that monitor the primary with this name.
     Sentinel(String),
     Cluster,
 }
@@ -73,20 +73,20 @@ const FORMS: &str = "it must be like redis://user:password@host:6379/0, \
      with characters other than letters and digits in the password written as %40";
 
 impl RedisUrl {
-    /// The whole URL.
+    /// The whole URL, with its passwords.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0.text
     }
 
-    /// Whether a scheme is one of these URLs, whatever is there: `redis`, `rediss`, `valkey` or `valkeys`, and those with
-    /// `+sentinel` or `+cluster` or what is none of them.
+    /// Whether a scheme belongs to Redis: `redis`, `rediss`, `valkey` or `valkeys`, alone or with
+    /// `+sentinel`, `+cluster` or any other suffix after a plus.
     #[must_use]
     pub fn is_scheme(scheme: &str) -> bool {
         matches!(scheme.split('+').next(), Some("redis" | "rediss" | "valkey" | "valkeys"))
     }
 
-    /// The files that it names: that of `ca`.
+    /// The files that the URL names: the one of `ca`.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         self.0.authorities.iter().cloned().collect()
@@ -108,12 +108,12 @@ impl Parts {
         })
     }
 
-    /// What the servers are told when a connection is made.
+    /// The settings that a new connection sends to the server.
     pub(crate) fn greeting(&self) -> RedisConnectionInfo {
         let greeting = RedisConnectionInfo::default()
             .set_db(self.database)
             .set_skip_set_lib_name()
-            // With it a connection that is lost shows before it is used again.
+            // With RESP3 the client notices a lost connection before it is used again.
             .set_protocol(ProtocolVersion::RESP3);
         let greeting = match &self.user {
             Some(user) => greeting.set_username(user),
@@ -133,12 +133,12 @@ impl Parts {
         infos.collect()
     }
 
-    /// Another server may take over, and has only what was waited for.
+    /// Warns if another server may take over that was not waited for.
     pub(crate) fn warn_of_losses(&self) {
         if self.kind != Kind::Server && self.replicas == 0 && !self.loss_accepted {
             tracing::warn!(
-                "changes are not waited for at replicas, so a failover loses the last ones that were answered; \
-                 ask for them (replicas=1), or accept the loss (loss=accepted)"
+                "changes do not wait for replicas, so a failover loses the last confirmed ones; \
+                 set replicas=1, or accept the loss (loss=accepted)"
             );
         }
     }
@@ -161,11 +161,11 @@ impl Parts {
         let (tls, what) = match scheme.split_once('+').unwrap_or((scheme, "")) {
             ("redis" | "valkey", what) => (false, what),
             ("rediss" | "valkeys", what) => (true, what),
-            _ => return Err(invalid("it must begin with redis://, rediss://, redis+sentinel:// or such")),
+            _ => return Err(invalid("it must begin with redis://, rediss://, redis+sentinel:// or similar")),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        // What comes after the password then ends up there.
+        // The rest of an unescaped password then ends up in the path or the parameters.
         if path.contains('@') || query.contains('@') || text.contains('#') {
             return Err(invalid(FORMS));
         }
@@ -181,7 +181,9 @@ impl Parts {
             "cluster" => Kind::Cluster,
             "sentinel" => Kind::Sentinel(
                 path.next().and_then(|part| decoded(part).ok().flatten()).ok_or_else(|| {
-                    invalid("a slash and the name of the service that the sentinels watch must follow them")
+                    invalid(
+                        "the hosts must be followed by / and the name of the service that sentinels monitor",
+                    )
                 })?,
             ),
             _ => return Err(invalid(FORMS)),
@@ -225,7 +227,7 @@ impl Parts {
     fn read_parameters(&mut self, query: &str) -> Result<(), RedisError> {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decoded(value)?.ok_or_else(|| invalid("a parameter of it has no value"))?;
+            let value = decoded(value)?.ok_or_else(|| invalid("one of its parameters has no value"))?;
             match name {
                 "namespace" => self.namespace = namespace(value)?,
                 "replicas" => {
@@ -235,12 +237,12 @@ impl Parts {
                         .map_err(|_| invalid("its replicas must be a number from 0 to 255"))?;
                 }
                 "loss" if value == "accepted" => self.loss_accepted = true,
-                "loss" => return Err(invalid("its loss can be accepted, and nothing else")),
+                "loss" => return Err(invalid("its parameter loss must be accepted")),
                 "ca" if self.tls => self.authorities = Some(value.into()),
                 "ca" => return Err(invalid("its ca needs rediss://")),
                 "sentinel_user" => self.sentinel_user = Some(value),
                 "sentinel_password" => self.sentinel_password = Some(value),
-                // A misspelt one would be ignored.
+                // An ignored misspelling would lose a protection.
                 _ => return Err(invalid("it has a parameter that is not known")),
             }
         }
@@ -270,7 +272,7 @@ fn address(text: &str, default_port: u16) -> Result<(String, u16), RedisError> {
     Ok((host.to_owned(), port))
 }
 
-/// What is written in percent signs; `None` if it is empty.
+/// Decodes percent signs; `None` if the text is empty.
 fn decoded(text: &str) -> Result<Option<String>, RedisError> {
     let text = percent_decode_str(text).decode_utf8().map_err(|_| invalid(FORMS))?;
     Ok((!text.is_empty()).then(|| text.into_owned()))
@@ -283,7 +285,7 @@ fn invalid(why: &str) -> RedisError {
 impl FromStr for RedisUrl {
     type Err = RedisError;
 
-    /// Never says what the text was.
+    /// Errors never quote the text.
     fn from_str(text: &str) -> Result<Self, RedisError> {
         Parts::parse(text).map(|parts| Self(Arc::new(parts)))
     }

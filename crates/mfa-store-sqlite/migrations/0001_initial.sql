@@ -1,63 +1,63 @@
 -- Times are milliseconds since 1970-01-01T00:00:00Z; secrets are encrypted; codes are hashed.
 
--- "mfak": by this a file is known as ours, and no other program's file gets our tables.
+-- "mfak": identifies the file as ours, so that our tables are never added to the file of another program.
 PRAGMA application_id = 0x6d66616b;
 
--- A row is never deleted, not even when its user is erased: its version must not come back.
+-- A row is never deleted, not even when its user is erased: its version must not start again.
 CREATE TABLE accounts (
     id              INTEGER PRIMARY KEY,
     tenant          TEXT    NOT NULL,
     user            TEXT    NOT NULL,
     version         INTEGER NOT NULL,
-    failures        INTEGER NOT NULL, -- in a row
-    forgiven        INTEGER NOT NULL, -- of those, by an operator's unlock
+    failures        INTEGER NOT NULL, -- consecutive
+    forgiven        INTEGER NOT NULL, -- of those, forgiven by an operator's unlock
     recent_failures TEXT    NOT NULL, -- a JSON array of times, oldest first
     verified_low    INTEGER, -- the last success, for each assurance
     verified_medium INTEGER,
     verified_high   INTEGER,
     audit_sequence  INTEGER NOT NULL, -- the account's last event, and its hash
     audit_hash      BLOB    NOT NULL,
-    -- After which event the trail begins, and its hash: those up to it were removed by age. Zero and null if none was.
+    -- The last event that retention removed, and its hash; 0 and null if none. The trail begins after it.
     audit_base_sequence INTEGER NOT NULL DEFAULT 0,
     audit_base_hash BLOB,
-    sealed_with     TEXT, -- the keys that open the factors' secrets: a JSON array in order; null if there is none. One that is not named here may be removed from the ring
-    factors         TEXT    NOT NULL, -- a JSON array in the order of creation; the view of that name has a row for each
-    answers         BLOB, -- kept for calls that may be sent again, sealed; null or empty if there are none
-    data            TEXT, -- a JSON object, versioned by its member v; null if there is nothing in it
+    sealed_with     TEXT, -- the keys that open the factors' secrets: a sorted JSON array; null if there is no secret. A key that no row names may be removed from the ring
+    factors         TEXT    NOT NULL, -- a JSON array in the order of creation; the view factors has a row for each
+    answers         BLOB, -- to calls with an idempotency key, encrypted; null or empty if there are none
+    data            TEXT, -- a JSON object with its version in the member v; null if there is none
     UNIQUE (tenant, user)
 ) STRICT;
 
 CREATE INDEX accounts_by_key ON accounts (sealed_with);
 
--- What is in accounts.factors, for people to read. Old sqlite3 tools know json_extract, but no ->>, and would not open
--- the file.
+-- The contents of accounts.factors in readable form. Old sqlite3 tools know json_extract but not ->>, and would not
+-- open the file.
 CREATE VIEW factors AS
 SELECT
     a.id AS account,
     json_extract(f.value, '$.id') AS id,
-    json_extract(f.value, '$.kind') AS kind, -- totp, hotp, or what a newer version knows
+    json_extract(f.value, '$.kind') AS kind, -- such as totp, hotp or email; newer versions may add kinds
     json_extract(f.value, '$.label') AS label,
     json_extract(f.value, '$.state') AS state, -- pending, active, removed
-    json_extract(f.value, '$.expires_at') AS expires_at, -- of a pending one
-    json_extract(f.value, '$.replaces') AS replaces, -- of a pending one: the factor that goes once it is confirmed
+    json_extract(f.value, '$.expires_at') AS expires_at, -- of a pending factor
+    json_extract(f.value, '$.replaces') AS replaces, -- of a pending factor: the factor that its confirmation removes
     json_extract(f.value, '$.created_at') AS created_at,
     json_extract(f.value, '$.last_used_at') AS last_used_at,
-    json_extract(f.value, '$.key') AS key, -- which key opens the secret, if there is one
+    json_extract(f.value, '$.key') AS key, -- the key that opens the secret, if there is one
     json_extract(f.value, '$.secret') AS secret, -- in base64
-    json_extract(f.value, '$.data') AS data -- parameters and progress: a JSON object, versioned by its member v
+    json_extract(f.value, '$.data') AS data -- parameters and progress: a JSON object with its version in the member v
 FROM accounts a, json_each(CASE WHEN json_valid(a.factors) THEN a.factors ELSE '[]' END) f;
 
--- By what an account is found without knowing the user, such as the id of a passkey's credential.
+-- Values that lead to an account without its user id, such as the credential id of a passkey.
 CREATE TABLE handles (
     tenant  TEXT    NOT NULL,
-    handle  BLOB    NOT NULL, -- its sort, a colon, and its value
-    account INTEGER NOT NULL, -- where it leads; no account is ever deleted
+    handle  BLOB    NOT NULL, -- its type, a colon, and its value
+    account INTEGER NOT NULL, -- no account is ever deleted
     PRIMARY KEY (tenant, handle)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE backup_code_sets (
     account   INTEGER PRIMARY KEY REFERENCES accounts (id),
-    scheme    TEXT    NOT NULL, -- how the codes are hashed: algorithm, costs, salt
+    scheme    TEXT    NOT NULL, -- the hash function: algorithm, costs, salt
     issued_at INTEGER NOT NULL
 ) STRICT;
 
@@ -78,87 +78,87 @@ CREATE TABLE events (
     kind     TEXT    NOT NULL,
     factor   TEXT,
     actor    TEXT    NOT NULL,
-    detail   TEXT    NOT NULL, -- a JSON object of texts
-    previous BLOB    NOT NULL, -- the hash of the account's event before this one
+    detail   TEXT    NOT NULL, -- a JSON object whose values are texts
+    previous BLOB    NOT NULL, -- the hash of the previous event of the account
     hash     BLOB    NOT NULL,
     UNIQUE (account, sequence)
 ) STRICT;
 
--- Every index ends with the row's id, so this one has a tenant's events in order.
+-- Every index ends with the row's id, so this one has the events of a tenant in order.
 CREATE INDEX events_by_tenant ON events (tenant);
 
 CREATE TABLE api_keys (
     id         TEXT    NOT NULL PRIMARY KEY,
-    name       TEXT,             -- what operators call it
+    name       TEXT,             -- the operator's name for it
     tenant     TEXT    NOT NULL,
-    user_case  TEXT    NOT NULL, -- exact, fold; the same for all keys of a tenant
-    scopes     TEXT    NOT NULL, -- names with spaces between
+    user_case  TEXT    NOT NULL, -- exact or fold; the same for all keys of a tenant
+    scopes     TEXT    NOT NULL, -- names separated by spaces
     hash       BLOB    NOT NULL, -- SHA-256 of the whole key
     created_at INTEGER NOT NULL,
     revoked_at INTEGER,
-    last_used_at INTEGER         -- the beginning of that minute
+    last_used_at INTEGER         -- rounded down to the minute
 ) STRICT;
 
--- How far each endpoint is that the audit trail is delivered to: one row each.
+-- The progress of each webhook to which the audit trail is delivered.
 CREATE TABLE deliveries (
     endpoint      TEXT    NOT NULL PRIMARY KEY, -- the operator's name for it
-    version       INTEGER NOT NULL,             -- how often the row was changed; every change compares it
+    version       INTEGER NOT NULL,             -- the number of changes; every change compares it first
     position      INTEGER NOT NULL,             -- events up to this id were delivered
     through       INTEGER,                      -- the last event of the batch that is being sent
-    claimed_until INTEGER NOT NULL,             -- until then nobody else sends; 0 if nobody has claimed it
-    not_before    INTEGER NOT NULL,             -- after a failure: nobody sends before; else 0
-    failures      INTEGER NOT NULL,             -- in a row
-    last_failure  TEXT,                         -- in a word, such as timeout or status_503
-    stopped       INTEGER NOT NULL,             -- 1: the endpoint is gone, and an operator has to resume it
-    unreadable    INTEGER NOT NULL              -- how many events were passed over since they cannot be read
+    claimed_until INTEGER NOT NULL,             -- until then no other process sends; 0 if there is no claim
+    not_before    INTEGER NOT NULL,             -- after a failure, the time of the next attempt; otherwise 0
+    failures      INTEGER NOT NULL,             -- consecutive
+    last_failure  TEXT,                         -- its cause in a word, such as timeout or status_503
+    stopped       INTEGER NOT NULL,             -- 1: the endpoint answered 410 Gone, and an operator must resume it
+    unreadable    INTEGER NOT NULL              -- the number of unreadable events that were skipped
 ) STRICT, WITHOUT ROWID;
 
--- What is to be sent, and what became of it. A row is written in the same commit as the event that tells of it, and goes
--- an hour after it expired, in passing.
+-- Messages to be sent, and their outcome. A row is written in the same commit as its event. Later claims delete it once
+-- it has been expired for an hour.
 CREATE TABLE messages (
     tenant       TEXT    NOT NULL,
-    id           TEXT    NOT NULL, -- of a code: the id of its challenge
-    user         TEXT    NOT NULL, -- whose
-    version      INTEGER NOT NULL, -- every change compares it
-    expires_at   INTEGER NOT NULL, -- from then on nobody needs it
+    id           TEXT    NOT NULL, -- for a code, the id of its challenge
+    user         TEXT    NOT NULL,
+    version      INTEGER NOT NULL, -- every change compares it first
+    expires_at   INTEGER NOT NULL, -- when the message expires
     state        TEXT    NOT NULL, -- queued, sent, failed
-    due_at       INTEGER NOT NULL, -- of a queued one: nobody sends it before
-    tries        INTEGER NOT NULL, -- how often it was claimed
-    last_failure TEXT,             -- in a word, such as not_sent
-    key          TEXT,             -- which key opens the content; NULL if nobody is to send it any more
-    content      BLOB,             -- where it goes and what it says, encrypted
+    due_at       INTEGER NOT NULL, -- of a queued message: it is not sent before
+    tries        INTEGER NOT NULL, -- the number of claims
+    last_failure TEXT,             -- its cause in a word, such as not_sent
+    key          TEXT,             -- the key that opens the content; NULL if it will not be sent any more
+    content      BLOB,             -- address and text, encrypted
     PRIMARY KEY (tenant, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX messages_by_due_time ON messages (due_at) WHERE state = 'queued';
 CREATE INDEX messages_by_expiry ON messages (expires_at) WHERE state <> 'queued';
 
--- What is open for minutes: codes that were sent, WebAuthn ceremonies, push prompts. A row goes an hour after it
--- expired, in passing, whatever became of it.
+-- Challenges, which are open for minutes: sent codes, WebAuthn ceremonies, push prompts. Later challenges delete a row
+-- once it has been expired for an hour.
 CREATE TABLE challenges (
     id         TEXT    NOT NULL PRIMARY KEY,
     tenant     TEXT    NOT NULL,
-    user       TEXT,             -- whose; NULL if the answer will say who it is
-    factor     TEXT,             -- which answers it; NULL if any of the user's of that kind may
+    user       TEXT,             -- NULL if the answer will identify the user
+    factor     TEXT,             -- the one that must answer; NULL if any of this kind and user may
     kind       TEXT    NOT NULL, -- email_code, sms_code, push, webauthn_registration, webauthn_authentication
-    purpose    TEXT    NOT NULL, -- what an answer is good for: verify, enrol, change, recover
-    caller     TEXT    NOT NULL, -- who began it, and nobody else can have it answered
+    purpose    TEXT    NOT NULL, -- of the answer: verify, enrol, change, recover
+    caller     TEXT    NOT NULL, -- the one that began it; only this caller can submit answers
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     version    INTEGER NOT NULL,
     state      TEXT    NOT NULL, -- open, approved, denied, over
     failures   INTEGER NOT NULL,
-    data       BLOB    NOT NULL  -- what its kind needs, hashed or encrypted where it is secret
+    data       BLOB    NOT NULL  -- data of its kind; secret parts are hashed or encrypted
 ) STRICT;
 
 CREATE INDEX challenges_by_expiry ON challenges (expires_at);
 
--- How often who has called lately, by the generic cell rate algorithm; written up to a second late.
+-- Buckets of the throttles (generic cell rate algorithm); written up to a second late.
 CREATE TABLE throttles (
     key        TEXT    NOT NULL PRIMARY KEY, -- kind/tenant/subject
-    arrival    INTEGER NOT NULL, -- until when the quota is taken up, in microseconds
+    arrival    INTEGER NOT NULL, -- the quota is used up to this time, in microseconds
     latest     INTEGER NOT NULL, -- the latest time of a charge, in microseconds
-    kept_until INTEGER NOT NULL  -- an hour after the quota is there again, up to the next full hour
+    kept_until INTEGER NOT NULL  -- an hour after the quota is full again, rounded up to the hour
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX throttles_by_end ON throttles (kept_until);

@@ -1,5 +1,5 @@
-//! Changes of accounts, many in a few statements. Every guard is in a WHERE clause, every verdict from what the
-//! statement returns.
+//! Changes of accounts, many in a few statements. Every guard is in a WHERE clause; every verdict comes from
+//! the rows that the statement returns.
 
 use std::collections::HashMap;
 
@@ -13,9 +13,9 @@ use sqlx::SqliteConnection;
 use crate::change::{Outcome, execute, json};
 use crate::{SqliteError, outbox};
 
-/// A whole wave of changes is one JSON array, and each of these statements makes all of it.
+/// A whole wave of changes is one JSON array, and each of these statements applies all of it.
 ///
-/// For version zero: the account is new. One that is there already, at any version, is a conflict.
+/// For version zero: the account is new. An existing one, at any version, is a conflict.
 pub(crate) const NEW_ACCOUNTS: &str = "
     INSERT INTO accounts
         (tenant, user, version, failures, forgiven, recent_failures, verified_low, verified_medium, verified_high,
@@ -30,7 +30,7 @@ pub(crate) const NEW_ACCOUNTS: &str = "
     ON CONFLICT (tenant, user) DO NOTHING
     RETURNING id, tenant, user, sealed_with";
 
-/// What it returns of the keys is what they were.
+/// Returns the keys of the secrets as they were before.
 pub(crate) const CHANGE_ACCOUNTS: &str = "
     UPDATE accounts
     SET failures = c.value ->> 'failures', forgiven = c.value ->> 'forgiven',
@@ -44,8 +44,8 @@ pub(crate) const CHANGE_ACCOUNTS: &str = "
     WHERE tenant = c.value ->> 'tenant' AND user = c.value ->> 'user' AND version = c.value ->> 'version'
     RETURNING id, tenant, user, sealed_with";
 
-/// For accounts whose keys change, which are few: SQLite writes an index wherever a statement sets its column, even if
-/// to what it was.
+/// For accounts whose keys change, which are few: SQLite writes an index whenever a statement sets its
+/// column, even to the same value.
 pub(crate) const CHANGE_KEYS: &str = "
     UPDATE accounts SET sealed_with = c.value ->> 1 FROM json_each(?) c WHERE accounts.id = c.value ->> 0";
 
@@ -57,17 +57,17 @@ pub(crate) const ADD_EVENTS: &str = "
         unhex(e.value ->> 'previous'), unhex(e.value ->> 'hash')
     FROM json_each(?) e ORDER BY e.key";
 
-/// Nobody else has it: that was looked at in the same transaction.
+/// No other account has the handle: that was checked in the same transaction.
 pub(crate) const CLAIM_HANDLE: &str =
     "INSERT INTO handles (tenant, handle, account) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
 
 pub(crate) const RELEASE_HANDLE: &str = "DELETE FROM handles WHERE tenant = ? AND handle = ? AND account = ?";
 
-/// Whose handle it is.
+/// The user of a handle.
 pub(crate) const HANDLE_OWNER: &str = "
     SELECT a.user FROM handles h JOIN accounts a ON a.id = h.account WHERE h.tenant = ? AND h.handle = ?";
 
-/// The codes of the set go with it.
+/// A cascade deletes the codes of the set.
 pub(crate) const REMOVE_CODES: &str = "DELETE FROM backup_code_sets WHERE account = ?";
 
 pub(crate) const ADD_CODE_SET: &str =
@@ -83,7 +83,8 @@ pub(crate) struct AccountChange {
     pub(crate) key: AccountKey,
     expected: Version,
     pub(crate) delta: Delta,
-    /// None leaves them as they are. Not encoded by the writer, for which everybody waits.
+    /// `None` keeps the stored factors. Encoded before the change is queued, since all changes wait for the
+    /// writer.
     factors: Option<FactorsColumns>,
 }
 
@@ -93,7 +94,7 @@ impl AccountChange {
         Ok(Self { key: key.clone(), expected, delta: delta.clone(), factors })
     }
 
-    /// Makes it, unless it claims a handle that is another account's.
+    /// Makes the change, unless it claims a handle of another account.
     pub(crate) async fn make_alone(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         if self.claims_another_accounts(to).await? {
             return Ok(Outcome::HandleTaken);
@@ -116,7 +117,7 @@ impl AccountChange {
     }
 }
 
-/// Makes changes of different accounts, whose handles are known to be free; tells which were made.
+/// Makes changes of different accounts whose handles are known to be free; returns which were made.
 pub(crate) async fn change_accounts(
     to: &mut SqliteConnection,
     changes: &[&AccountChange],
@@ -159,7 +160,7 @@ pub(crate) async fn change_accounts(
     Ok(changes.iter().map(|change| won(change).is_some()).collect())
 }
 
-/// The compare-and-swap: gives the accounts whose version was the expected one.
+/// Compares and swaps versions; returns the accounts whose version was the expected one.
 async fn swap_versions(
     to: &mut SqliteConnection,
     changes: &[&AccountChange],
@@ -186,7 +187,7 @@ struct Swapped {
     sealed_with: Option<String>,
 }
 
-/// What a version is swapped with.
+/// The values of a swap.
 #[derive(Serialize)]
 struct SwapRow<'a> {
     tenant: &'a str,
@@ -200,13 +201,13 @@ struct SwapRow<'a> {
     verified_high: Option<i64>,
     audit_sequence: i64,
     audit_hash: String,
-    /// Of factors that do not change, none as well.
+    /// Also `None` if the factors do not change.
     sealed_with: Option<&'a str>,
-    /// None leaves them as they are.
+    /// `None` keeps the stored factors.
     factors: Option<&'a str>,
-    /// None leaves them as they are.
+    /// `None` keeps the stored answers.
     answers: Option<String>,
-    /// None leaves them as they are.
+    /// `None` keeps the stored data.
     data: Option<&'a str>,
 }
 

@@ -1,4 +1,4 @@
-//! The contract of an account store; reading accounts.
+//! `AccountStore` for SQLite; reading accounts.
 
 use async_trait::async_trait;
 use mfa_domain::ports::{
@@ -17,9 +17,9 @@ use crate::change::{Change, Outcome, execute};
 use crate::rows::AccountRow;
 use crate::{SqliteError, SqliteStore, events};
 
-/// Whole accounts, each as one document or null, in the order in which they are asked for: by tenant, user, and
-/// whether with backup codes. One statement sees one state, and takes one round trip however many are asked for.
-/// Factors are a text in it, so that they come as they were written.
+/// Reads accounts, each as a JSON document or null, in the order of the requests: tenant, user, and whether
+/// with backup codes. One statement sees one state and takes one round trip for any number of accounts.
+/// Factors are a text in the document, so that they are returned as they were written.
 pub(crate) const LOAD: &str = "
     SELECT json_group_array(json((SELECT json_object(
         'id', a.id, 'version', a.version, 'failures', a.failures, 'forgiven', a.forgiven,
@@ -41,13 +41,13 @@ pub(crate) const LOAD: &str = "
     FROM accounts a WHERE a.tenant = asked.value ->> 0 AND a.user = asked.value ->> 1)) ORDER BY asked.key)
     FROM json_each(?) asked";
 
-/// Where a page ends that looks at so many accounts, if there are that many.
+/// The account at which a page ends that examines `?3` + 1 accounts, if there are that many.
 pub(crate) const PAGE_END: &str = "
     SELECT a.tenant, a.user FROM accounts a WHERE (a.tenant, a.user) > (CAST(?1 AS TEXT), CAST(?2 AS TEXT))
     ORDER BY a.tenant, a.user LIMIT 1 OFFSET ?3";
 
-/// No tenant is empty, so nothing comes before `('', '')`. Places are bytes, since ids that were changed past
-/// this program may be no valid text.
+/// A page of accounts. No tenant is empty, so `('', '')` precedes every account. Places are bytes, since an
+/// id that was changed outside of this program may not be valid text.
 pub(crate) const PAGE: &str = "
     SELECT a.id, a.tenant, a.user, a.audit_sequence, a.audit_hash, a.audit_base_sequence, a.audit_base_hash
     FROM accounts a
@@ -60,14 +60,14 @@ pub(crate) const PAGE: &str = "
       ))
     ORDER BY a.tenant, a.user LIMIT ?4";
 
-/// No tenant begins with that, or with what comes after it.
+/// Sorts after every tenant: no tenant id begins with this character or a greater one.
 const AFTER_ALL: &str = "\u{7f}";
 
 pub(crate) const FIND: &str = "
     SELECT a.id, a.user FROM handles h JOIN accounts a ON a.id = h.account
     WHERE h.tenant = ? AND h.handle = ?";
 
-/// Jumps through the index from each set of keys to the next, however many accounts have it.
+/// Reads each distinct set of keys with one jump through the index, however many accounts share it.
 pub(crate) const KEYS_IN_USE: &str = "
     WITH RECURSIVE used (sealed_with) AS (
         SELECT min(sealed_with) FROM accounts
@@ -195,14 +195,14 @@ impl SqliteStore {
     }
 }
 
-/// An account that is asked for.
+/// A requested account.
 #[derive(Clone)]
 pub(crate) struct Wanted {
     key: AccountKey,
     backup_codes: bool,
 }
 
-/// What a page tells of an account.
+/// A row of a page of accounts.
 #[derive(sqlx_macros::FromRow)]
 struct EntryRow {
     id: i64,
@@ -233,7 +233,7 @@ impl EntryRow {
     }
 }
 
-/// The beginning of an account's trail goes, if it begins at `from` and does not end at `to`.
+/// Removes the beginning of an account's trail, if its base is `from` and its head is after `to`.
 struct Trim {
     key: AccountKey,
     from: AuditHead,
@@ -292,7 +292,7 @@ mod tests {
         let replaced = BackupCodesChange::Replace(codes.clone());
         assert_eq!(change(&store, &alice, |draft| draft.backup_codes(replaced)).await.unwrap(), Commit::Won);
 
-        // Asked for at the same time, so that they may travel together.
+        // Both calls run at the same time, so that they can share a batch.
         let (whole, without) = tokio::join!(store.load(&alice), store.load_without_backup_codes(&alice));
         let (whole, without) = (whole.unwrap(), without.unwrap());
         assert_eq!(whole.value.backup_codes, Some(codes));

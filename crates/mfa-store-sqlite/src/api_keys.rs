@@ -1,4 +1,4 @@
-//! The contract of an API key store.
+//! `ApiKeyStore` for SQLite.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ pub(crate) const FIND_API_KEYS: &str = "
     SELECT id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM api_keys
     WHERE id IN (SELECT value FROM json_each(?))";
 
-/// There are a handful of keys, so this one reads them all.
+/// Reads the whole table: there are only a few keys.
 pub(crate) const LIST_API_KEYS: &str = "
     SELECT id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at FROM api_keys
     WHERE ?1 IS NULL OR tenant = ?1
     ORDER BY created_at, rowid";
 
-/// All keys of a tenant have what its first one had.
+/// All keys of a tenant get the `user_case` of its first one.
 pub(crate) const ADD_API_KEY: &str = "
     INSERT INTO api_keys (id, name, tenant, user_case, scopes, hash, created_at, revoked_at, last_used_at)
     VALUES (
@@ -37,7 +37,7 @@ pub(crate) const REVOKE_API_KEY: &str =
 pub(crate) const USE_API_KEY: &str =
     "UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?";
 
-/// An API key, not yet looked at. Texts are bytes, so that the row can be told of whatever is wrong with it.
+/// A row of `api_keys`, not parsed yet. Texts are read as bytes, so that a damaged row can still be named.
 #[derive(Clone, sqlx_macros::FromRow)]
 pub(crate) struct ApiKeyRow {
     id: Vec<u8>,
@@ -93,16 +93,16 @@ impl ApiKeyStore for SqliteStore {
     }
 }
 
-/// A new API key, kept if there is none of its id.
+/// Inserts an API key if its id is new.
 struct Add(ApiKey);
 
-/// An API key is revoked, if there is one.
+/// Revokes an API key if it exists.
 struct Revoke {
     id: ApiKeyId,
     at: Timestamp,
 }
 
-/// An API key was used, if there is one.
+/// Notes the use of an API key if it exists.
 struct Use {
     id: ApiKeyId,
     at: Timestamp,

@@ -1,4 +1,4 @@
-//! The contract of a challenge store.
+//! `ChallengeStore` for SQLite.
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
@@ -20,7 +20,7 @@ pub(crate) const PUT_CHALLENGE: &str = "
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING";
 
-/// More than one for each that is put, so that they become fewer.
+/// Deletes more than one for each new challenge, so that the table shrinks.
 pub(crate) const FORGET_CHALLENGES: &str = "
     DELETE FROM challenges WHERE id IN (
         SELECT id FROM challenges WHERE expires_at <= ? ORDER BY expires_at LIMIT 10
@@ -30,7 +30,7 @@ pub(crate) const SWAP_CHALLENGE: &str = "
     UPDATE challenges SET version = version + 1, state = ?, failures = ?, data = ?
     WHERE id = ? AND version = ?";
 
-/// A challenge, not yet looked at.
+/// A row of `challenges`, not parsed yet.
 #[derive(sqlx_macros::FromRow)]
 struct ChallengeRow {
     id: String,
@@ -67,10 +67,10 @@ impl ChallengeStore for SqliteStore {
     }
 }
 
-/// A new challenge, kept if there is none of its id. Some that expired long ago are forgotten.
+/// Inserts a challenge if its id is new, and deletes some that expired long ago.
 struct PutChallenge(Challenge);
 
-/// A challenge goes on, if it is at that version.
+/// Updates a challenge if its version is unchanged.
 struct SwapChallenge {
     id: ChallengeId,
     expected: Version,
@@ -105,7 +105,7 @@ impl Change for PutChallenge {
 impl Change for SwapChallenge {
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError> {
         let Self { id, expected, next } = self;
-        // No challenge has a version beyond.
+        // No challenge has a greater version than an `i64` holds.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Outcome::Refused) };
         let swap = sqlx::query(SWAP_CHALLENGE)
             .bind(next.state.as_str())

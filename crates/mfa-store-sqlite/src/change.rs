@@ -1,24 +1,25 @@
-//! What the writer can make, and what becomes of it.
+//! Changes for the writer, and their outcomes.
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use crate::SqliteError;
 
-/// A change of the database. Its guard is in a WHERE clause, and its outcome is what the statement returns.
+/// A change of the database. Its guard is in a WHERE clause; its outcome comes from what the statement
+/// returns.
 #[async_trait]
 pub(crate) trait Change: Send + Sync {
-    /// Makes it inside a transaction. If its guard does not hold, what it is about stays as it is.
+    /// Makes the change within a transaction. If its guard does not hold, it changes nothing.
     async fn make(&self, to: &mut SqliteConnection) -> Result<Outcome, SqliteError>;
 }
 
-/// What became of a change.
+/// The outcome of a change.
 pub(crate) enum Outcome {
-    /// Its guard held, and it was made.
+    /// The guard held, and the change was made.
     Made,
-    /// Its guard did not hold, and nothing was changed.
+    /// The guard did not hold, and nothing was changed.
     Refused,
-    /// A handle that it claims is another account's, and nothing was changed.
+    /// A claimed handle belongs to another account, and nothing was changed.
     HandleTaken,
 }
 
@@ -32,7 +33,7 @@ impl Outcome {
     }
 }
 
-/// Executes a statement, and tells how many rows it changed.
+/// Executes a statement, and returns the number of changed rows.
 pub(crate) async fn execute(
     to: &mut SqliteConnection,
     statement: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,

@@ -1,4 +1,4 @@
-//! The contract of a delivery store.
+//! `DeliveryStore` for SQLite.
 
 use async_trait::async_trait;
 use mfa_domain::ports::{Commit, DeliveryStore, EventPosition, StoreError, TrailEvent, TrailPage};
@@ -14,7 +14,7 @@ pub(crate) const FIND_DELIVERY: &str = "
     SELECT version, position, through, claimed_until, not_before, failures, last_failure, stopped, unreadable
     FROM deliveries WHERE endpoint = ?";
 
-/// For version zero.
+/// Inserts the row of an endpoint: its version was zero.
 pub(crate) const NEW_DELIVERY: &str = "
     INSERT INTO deliveries
         (position, through, claimed_until, not_before, failures, last_failure, stopped, endpoint, version, unreadable)
@@ -36,7 +36,7 @@ pub(crate) const TRAIL: &str = "
 
 pub(crate) const LAST_EVENT: &str = "SELECT max(id) FROM events";
 
-/// How far an endpoint is, kept if it is at that version.
+/// Stores the progress of an endpoint if its version is unchanged.
 struct SwapDelivery {
     endpoint: EndpointId,
     expected: Version,
@@ -86,7 +86,7 @@ impl DeliveryStore for SqliteStore {
 
     async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError> {
         let rows: Vec<TrailRow> = sqlx::query_as(TRAIL)
-            // What is beyond i64::MAX is after every event.
+            // A position beyond `i64::MAX` is after every event.
             .bind(i64::try_from(after.0).unwrap_or(i64::MAX))
             .bind(i64::from(limit) + 1)
             .fetch_all(&self.readers)

@@ -1,4 +1,4 @@
-//! What can go wrong, in words for the person who runs the program.
+//! Errors of the database, worded for the operator of the program.
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
@@ -14,88 +14,90 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum SqliteError {
-    /// There is no folder to make the file in.
-    #[error("the folder {} does not exist; make it, or correct the path", .0.display())]
+    /// The folder of the file does not exist.
+    #[error("the folder {} does not exist; create it, or correct the path", .0.display())]
     FolderMissing(PathBuf),
-    /// The file, its folder or the file system allows no writing.
+    /// The file, its folder or the file system is read-only.
     #[error("the database is read-only: the file, its folder or the file system may not be written to")]
     ReadOnly,
-    /// The operating system would not open or make the file.
+    /// The operating system could not open or create the file.
     #[error("the database file cannot be opened")]
     Unopened(#[source] Arc<dyn StdError + Send + Sync>),
-    /// It is a file of another kind, or encrypted as a whole.
+    /// The file is of another kind, or encrypted as a whole.
     #[error("the file is not an SQLite database")]
     NotADatabase,
-    /// It is a database of another program. Nothing was changed in it.
+    /// The database belongs to another program. Nothing was changed in it.
     #[error("the file is another program's database")]
     Foreign,
-    /// A newer version of this program has migrated it. Nothing was changed in it.
+    /// A newer version of this program has migrated the database. Nothing was changed in it.
     #[error(
         "a newer version of this program wrote the database: it has migration {found}, \
-         and this version knows none after {known}"
+         and this program supports at most migration {known}"
     )]
     TooNew {
-        /// A migration that it has.
+        /// A migration of the database that this version does not have.
         found: i64,
-        /// The last one that this version knows.
+        /// The last migration of this version.
         known: i64,
     },
-    /// Its tables could not be brought up to date. Nothing was changed in it.
+    /// A migration of the tables failed. Nothing was changed.
     #[error("the database could not be migrated")]
     Unmigrated(#[source] Arc<dyn StdError + Send + Sync>),
-    /// Its file system has no shared memory or locks as a write-ahead log needs them.
-    #[error("the database cannot have a write-ahead log; is it on a network file system?")]
+    /// The file system lacks the shared memory or locks that a write-ahead log needs.
+    #[error("the database cannot use a write-ahead log; is it on a network file system?")]
     NoWriteAheadLog,
-    /// What is in the file contradicts itself.
+    /// The file contradicts itself.
     #[error("the database is damaged; stop the program and restore a backup")]
     Corrupt(#[source] Arc<dyn StdError + Send + Sync>),
-    /// There is no room left.
+    /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
-    /// Another process kept it locked for longer than the busy timeout.
+    /// Another process kept the database locked for longer than the busy timeout.
     #[error("another process keeps the database locked")]
     Locked,
-    /// A row holds what this version cannot read.
-    #[error("column {column} of table {table} holds what this version cannot read (account {account})")]
+    /// A row holds a value that this version cannot read.
+    #[error(
+        "column {column} of table {table} holds a value that this version cannot read (account {account})"
+    )]
     Undecodable {
-        /// In which table.
+        /// The table of the value.
         table: &'static str,
-        /// In which column.
+        /// The column of the value.
         column: &'static str,
-        /// The number of its account, as in `accounts.id`; 0 if it has none.
+        /// The number of the account, as in `accounts.id`; 0 if the row has none.
         account: i64,
     },
-    /// A number is beyond what SQLite can hold.
+    /// A number exceeds what SQLite can store.
     #[error("the number for column {column} is too large")]
     TooLarge {
-        /// For which column.
+        /// The column of the number.
         column: &'static str,
     },
-    /// The API key was not kept, since there is one of that id already.
-    #[error("there is an API key of that id already")]
+    /// An API key with this id already exists. The new one was not stored.
+    #[error("an API key with this id already exists")]
     DuplicateApiKey,
-    /// The challenge was not kept, since there is one of that id already.
-    #[error("there is a challenge of that id already")]
+    /// A challenge with this id already exists. The new one was not stored.
+    #[error("a challenge with this id already exists")]
     DuplicateChallenge,
-    /// More keys were charged than fit into memory, since they cannot be written. Nothing was charged.
-    #[error("charges cannot be written, and there is no room for more")]
+    /// More keys were charged than memory may hold, since they cannot be written. Nothing was charged.
+    #[error("charges cannot be written, and memory has no room for more of them")]
     Unwritten,
-    /// [`SqliteStore::close`](crate::SqliteStore::close) was called, or the runtime that the store
-    /// was opened on is gone. Of a change it is then unknown whether it was made.
+    /// [`SqliteStore::close`](crate::SqliteStore::close) was called, or the runtime on which the store was
+    /// opened has ended. A change may or may not have been made.
     #[error("the store is closed")]
     Closed,
-    /// Anything else.
+    /// Any other error.
     #[error("the database failed")]
     Other(#[source] Arc<dyn StdError + Send + Sync>),
 }
 
 impl SqliteError {
-    /// An error of another kind.
+    /// Wraps an error that no other variant describes.
     pub(crate) fn other(error: impl StdError + Send + Sync + 'static) -> Self {
         Self::Other(Arc::new(error))
     }
 
-    /// What an error of the driver means.
+    /// Translates an error of the driver.
     pub(crate) fn from_driver(error: sqlx::Error) -> Self {
         let code = match &error {
             sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<u32>().ok()),
@@ -104,7 +106,7 @@ impl SqliteError {
         };
         // The low byte is the primary result code: https://www.sqlite.org/rescode.html
         match code.map(|code| code & 0xff) {
-            // No room for the file of shared memory, of all the errors of input and output.
+            // The only I/O error that means a full disk: no room for the file of shared memory.
             _ if code == Some(4874) => Self::DiskFull,
             Some(5 | 6) => Self::Locked,
             Some(8) => Self::ReadOnly,
@@ -116,7 +118,7 @@ impl SqliteError {
         }
     }
 
-    /// What an error of the migrator means; `known` is the last migration of this version.
+    /// Translates an error of the migrator; `known` is the last migration of this version.
     pub(crate) fn from_migrator(error: MigrateError, known: i64) -> Self {
         match error {
             MigrateError::VersionMissing(found) if found > known => Self::TooNew { found, known },

@@ -13,10 +13,11 @@ pub(crate) const EVENTS_OF_TENANT: &str = "
     WHERE e.tenant = ? AND e.id > ?
     ORDER BY e.id LIMIT ?";
 
-/// Within one account sequence numbers grow as ids do, and there is an index that has them in order.
+/// A page of one account's events. Within one account, sequence numbers grow as ids do, and an index has them
+/// in order.
 ///
-/// An event that says it is another tenant's is missing here: the tenant does not see it either. The `+`
-/// keeps that comparison from choosing the index of the tenants.
+/// An event whose row names another tenant is left out: that tenant does not see it either. The `+` keeps
+/// that condition from using the index of tenants.
 pub(crate) const EVENTS_OF_USER: &str = "
     SELECT e.id, ?2 AS user, e.account, e.sequence, e.at, e.kind, e.factor, e.actor, e.detail, e.previous, e.hash
     FROM events e
@@ -24,8 +25,8 @@ pub(crate) const EVENTS_OF_USER: &str = "
       AND +e.tenant = ?1
     ORDER BY e.sequence LIMIT ?4";
 
-/// An event as it is read. Texts are bytes, and the user of an account that is gone is none, so that the row
-/// can be told of whatever is wrong with it.
+/// A row of an event. Texts are read as bytes, and the user is `None` if the account's row is missing, so
+/// that a damaged row can still be named.
 #[derive(sqlx_macros::FromRow)]
 pub(crate) struct EventRow {
     id: i64,
@@ -41,12 +42,12 @@ pub(crate) struct EventRow {
     hash: Vec<u8>,
 }
 
-/// One page of events.
+/// Reads one page of events.
 ///
-/// Ids are given inside the transaction that writes, and SQLite has one of those at a time, so an
-/// event never appears behind an id that a page has passed.
+/// Ids are assigned within the writing transaction, and SQLite runs only one of those at a time, so an event
+/// never appears behind an id that a page has passed.
 pub(crate) async fn page(readers: &SqlitePool, query: &EventQuery) -> Result<EventPage, SqliteError> {
-    // What is beyond i64::MAX is after every event.
+    // A position beyond `i64::MAX` is after every event.
     let after = query.after.map_or(0, |position| i64::try_from(position.0).unwrap_or(i64::MAX));
     let statement = match &query.user {
         None => sqlx::query_as(EVENTS_OF_TENANT).bind(query.tenant.as_str()),
@@ -87,7 +88,7 @@ impl EventRow {
         Ok(columns.read(row)?)
     }
 
-    /// What is told of an event that cannot be read.
+    /// The entry of a page for an event that cannot be read.
     pub(crate) fn unreadable(&self, tenant: Vec<u8>, error: &SqliteError) -> UnreadableEvent {
         let place = AccountPlace { tenant, user: self.user.clone().unwrap_or_default() };
         UnreadableEvent { position: EventColumns::position(self.id), place, what: error.to_string() }

@@ -12,10 +12,10 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::SqliteError;
 
-/// How a database is opened.
+/// Options for opening a database.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// How many connections read at the same time. Default 4; at least 1. One more writes.
+    /// Number of connections that read at the same time. Default 4; at least 1. One more connection writes.
     pub readers: u32,
     /// How long a change waits while another process writes. Default 5 seconds.
     pub busy_timeout: Duration,
@@ -27,15 +27,15 @@ impl Default for SqliteOptions {
     }
 }
 
-/// From the first tag on append-only: a migration that was released is never changed, and every one
-/// leaves the tables so that the version before it still works beside the new one.
+/// Append-only from the first release on: a released migration is never changed, and each one keeps the
+/// tables usable for the previous version of the program, which may still run.
 static MIGRATIONS: Migrator = sqlx_macros::migrate!("./migrations");
 
 /// The application id that the first migration sets: "mfak".
 const APPLICATION_ID: i64 = 0x6d66_616b;
 
-/// Makes the file if there is none, brings its tables up to date, and gives the connection that
-/// writes, the way to make another like it, and the connections that read.
+/// Creates the file if it does not exist, and migrates its tables. Returns the connection that writes, the
+/// settings to open another one like it, and the connections that read.
 pub(crate) async fn open(
     path: &Path,
     options: &SqliteOptions,
@@ -57,8 +57,8 @@ pub(crate) async fn open(
     Ok((connection, settings, readers))
 }
 
-/// Makes an empty file, which is an empty database, that nobody but its owner may read. The files
-/// beside it get the same permissions from SQLite.
+/// Creates an empty file, which is an empty database, that only its owner may read. SQLite gives the files
+/// beside it the same permissions.
 fn make_file(path: &Path) -> Result<(), SqliteError> {
     let mut new = OpenOptions::new();
     new.read(true).write(true).create_new(true);
@@ -83,7 +83,7 @@ fn make_file(path: &Path) -> Result<(), SqliteError> {
     })
 }
 
-/// A file is durable only once its entry in the folder is.
+/// A new file is durable only once its folder entry is.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
@@ -93,10 +93,10 @@ fn settings(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
         .filename(path)
         .busy_timeout(options.busy_timeout)
         .foreign_keys(true)
-        // Each commit is on the disk before it is answered; on macOS a plain fsync is not enough.
+        // Each commit is on disk before it is confirmed; on macOS a plain fsync is not enough.
         .synchronous(SqliteSynchronous::Full)
         .pragma("fullfsync", "ON")
-        // What is deleted is overwritten, so that an erased user is not left in free pages.
+        // Deleted data is overwritten, so that nothing of an erased user stays in free pages.
         .pragma("secure_delete", "ON")
         // A damaged or malicious file fails early.
         .pragma("cell_size_check", "ON")
@@ -104,7 +104,7 @@ fn settings(path: &Path, options: &SqliteOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// A wrong path must not put our tables into another program's database.
+/// Fails if the file is another program's database, so that a wrong path never adds our tables to it.
 async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), SqliteError> {
     let (application, objects): (i64, i64) = sqlx::query_as(
         "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)",
@@ -115,10 +115,10 @@ async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), SqliteE
     if objects > 0 && application != APPLICATION_ID { Err(SqliteError::Foreign) } else { Ok(()) }
 }
 
-/// Switches a new database to a write-ahead log, which stays with the file.
+/// Switches a new database to a write-ahead log. The file keeps this setting.
 ///
-/// SQLite does not always wait for the lock that this needs, so processes that make one database at
-/// the same time must try again themselves.
+/// SQLite does not always wait for the required lock, so processes that create a database at the same time
+/// must retry themselves.
 async fn write_ahead(connection: &mut SqliteConnection, patience: Duration) -> Result<(), SqliteError> {
     const PAUSE: Duration = Duration::from_millis(10);
     let mut waited = Duration::ZERO;
@@ -137,7 +137,7 @@ async fn write_ahead(connection: &mut SqliteConnection, patience: Duration) -> R
     }
 }
 
-/// All migrations that are missing, in one transaction that no other process can be in as well.
+/// Applies all missing migrations in one transaction, which excludes other processes.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteError> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(SqliteError::from_driver)?;
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// No test can pull the plug, so this one reads what SQLite was told.
+    /// A test cannot cut the power, so this one checks SQLite's settings.
     #[tokio::test]
     async fn every_connection_has_the_settings_that_durability_rests_on() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The contract of an outbox.
+//! `Outbox` for SQLite.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use sqlx::SqliteConnection;
 use crate::change::{Change, Outcome, execute};
 use crate::{SqliteError, SqliteStore};
 
-/// In the place of the one of the same id, if there is one.
+/// Replaces a message with the same id.
 pub(crate) const PUT_MESSAGE: &str = "
     INSERT INTO messages
         (tenant, id, user, version, expires_at, state, due_at, tries, last_failure, key, content)
@@ -25,7 +25,7 @@ pub(crate) const FIND_MESSAGE: &str = "
     SELECT tenant, id, user, version, expires_at, state, due_at, tries, last_failure, key, content
     FROM messages WHERE tenant = ? AND id = ?";
 
-/// Those first that became due last. In the order of the index, backwards, so that nothing is sorted.
+/// Due messages, the latest due first: the index is read backwards, so nothing is sorted.
 pub(crate) const DUE_MESSAGES: &str = "
     SELECT tenant, id FROM messages WHERE state = 'queued' AND due_at <= ? ORDER BY due_at DESC LIMIT ?";
 
@@ -39,18 +39,18 @@ pub(crate) const SWAP_MESSAGE: &str = "
     SET version = version + 1, state = ?4, due_at = ?5, tries = ?6, last_failure = ?7, key = ?8, content = ?9
     WHERE tenant = ?1 AND id = ?2 AND version = ?3";
 
-/// Some of those that expired long ago.
+/// Deletes some messages that expired long ago.
 pub(crate) const FORGET_MESSAGES: &str = "
     DELETE FROM messages WHERE (tenant, id) IN (
         SELECT tenant, id FROM messages WHERE state <> 'queued' AND expires_at <= ? ORDER BY expires_at LIMIT 100
     )";
 
-/// Whether there is something for a claim to do, so that a writer who has nothing to do is not asked.
+/// Whether a claim has work, so that the writer is not called without need.
 pub(crate) const ANY_MESSAGE: &str = "
     SELECT EXISTS (SELECT 1 FROM messages WHERE state = 'queued' AND due_at <= ?)
         OR EXISTS (SELECT 1 FROM messages WHERE state <> 'queued' AND expires_at <= ?)";
 
-/// A message, not yet looked at.
+/// A row of `messages`, not parsed yet.
 #[derive(sqlx_macros::FromRow)]
 struct MessageRow {
     tenant: String,
@@ -98,7 +98,7 @@ impl Outbox for SqliteStore {
         expected: Version,
         next: &Sending,
     ) -> Result<Commit, StoreError> {
-        // No message has a version beyond.
+        // No message has a greater version than an `i64` holds.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
         let swap = SwapMessage { tenant: tenant.clone(), id, expected, next: next.clone() };
         Ok(if self.writer.make(swap).await?.held() { Commit::Won } else { Commit::Conflict })
@@ -131,7 +131,7 @@ impl From<MessageRow> for MessageColumns {
     }
 }
 
-/// Puts a message, in the transaction of the change that queues it.
+/// Stores a message in the transaction of the change that queues it.
 pub(crate) async fn put(to: &mut SqliteConnection, message: &Message) -> Result<(), SqliteError> {
     let MessageColumns { tenant, id, user, expires_at, sending, .. } = MessageColumns::of(message);
     let put = sqlx::query(PUT_MESSAGE)
@@ -148,16 +148,16 @@ pub(crate) async fn put(to: &mut SqliteConnection, message: &Message) -> Result<
     execute(to, put).await.map(drop)
 }
 
-/// Messages that are due are claimed; those that expired long ago are forgotten.
+/// Claims due messages, and deletes some that expired long ago.
 struct Claim {
     now: Timestamp,
     until: Timestamp,
     limit: u32,
-    /// What was claimed, once the transaction is committed.
+    /// The claimed messages, once the transaction is committed.
     rows: Arc<Mutex<Vec<MessageRow>>>,
 }
 
-/// A message goes on, if it is at that version.
+/// Updates a message if its version is unchanged.
 struct SwapMessage {
     tenant: TenantId,
     id: MessageId,

@@ -1,4 +1,4 @@
-//! Every query finds its rows through an index, and every index is there for a query.
+//! Every query finds its rows through an index, and every index serves a query.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::{
     SqliteStore, account_change, accounts, api_keys, challenges, deliveries, events, outbox, throttle,
 };
 
-/// Each statement, and what it may read from end to end: a handful of rows.
+/// Each statement, and the steps of its plan that may read all rows, since there are few.
 const STATEMENTS: [(&str, &[&str]); 45] = [
     (accounts::LOAD, &[]),
     (accounts::PAGE_END, &[]),
@@ -53,11 +53,11 @@ const STATEMENTS: [(&str, &[&str]); 45] = [
     (deliveries::NEW_DELIVERY, &[]),
     (deliveries::CHANGE_DELIVERY, &[]),
     (deliveries::FIND_DELIVERY, &[]),
-    // From the event where the page begins, as far as its limit.
+    // From the first event of the page up to its limit.
     (deliveries::TRAIL, &["SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"]),
-    // Its last row.
+    // The last row.
     (deliveries::LAST_EVENT, &["SEARCH events"]),
-    // What deleting a set of codes does to the codes.
+    // The cascade from a set of codes to its codes.
     ("DELETE FROM backup_codes WHERE account = ?", &[]),
 ];
 
@@ -68,12 +68,12 @@ async fn no_query_reads_a_whole_table_and_no_index_is_idle() {
     let mut connection = store.readers.acquire().await.unwrap();
     connection.execute("PRAGMA query_only = OFF").await.unwrap();
     check(&mut connection).await;
-    // The planner thinks again once it knows how the rows are spread.
+    // The planner decides again once it knows the distribution of the rows.
     fill(&mut connection).await;
     check(&mut connection).await;
 }
 
-/// An index that every commit writes is one more page for each account.
+/// An index that every commit writes costs one more page per account.
 #[tokio::test]
 async fn a_change_of_an_account_writes_no_index() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ async fn check(connection: &mut SqliteConnection) {
             sqlx::query_as(explain).fetch_all(&mut *connection).await.unwrap();
         for (_, _, _, step) in plan {
             assert!(!scans(&step) || allowed.contains(&step.as_str()), "{step}: {statement}");
-            // Backup codes are few, and so is what comes in one batch; whole pages are not to be sorted.
+            // Backup codes and the rows of one batch are few; whole pages must not be sorted.
             let few = [accounts::LOAD, account_change::ADD_EVENTS];
             let sorts = step.contains("TEMP B-TREE") && !few.contains(&statement);
             assert!(!sorts || statement == api_keys::LIST_API_KEYS, "{step}: {statement}");
@@ -115,8 +115,8 @@ async fn check(connection: &mut SqliteConnection) {
     assert!(idle.is_empty(), "{idle:?} are in no plan:\n{used}");
 }
 
-/// Whether a step reads a table to its end: from its beginning, from some row on, or, as `min` does
-/// without an index, under the name of a search.
+/// Whether a step reads a table to its end: from its beginning, from some row on, or, as `min` without an
+/// index does, shown as a search.
 fn scans(step: &str) -> bool {
     let whole = step.starts_with("SCAN") && !step.contains("VIRTUAL TABLE") && step != "SCAN CONSTANT ROW";
     let from_a_row = step.ends_with("USING INTEGER PRIMARY KEY (rowid>?)");
@@ -124,7 +124,7 @@ fn scans(step: &str) -> bool {
     whole || from_a_row || without_index
 }
 
-/// Two keys, four tenants, and as many accounts and events as make a scan look dear.
+/// Two keys, four tenants, and enough accounts and events to make a scan expensive.
 async fn fill(connection: &mut SqliteConnection) {
     let fill = "
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000)

@@ -1,4 +1,4 @@
-//! Accounts as JSON documents, the form in which many of them travel in one statement.
+//! Accounts as JSON documents: one statement returns many of them.
 
 use data_encoding::HEXUPPER;
 use mfa_domain::account::BackupCodes;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::SqliteError;
 
-/// An account, as one statement reads it.
+/// An account as a statement returns it.
 #[derive(Deserialize)]
 pub(crate) struct AccountRow {
     id: i64,

@@ -1,4 +1,4 @@
-//! The store.
+//! The store: its connections and tasks.
 
 use std::fmt;
 use std::path::Path;
@@ -17,10 +17,9 @@ use crate::throttle::Buckets;
 use crate::writer::Writer;
 use crate::{SqliteError, SqliteOptions, throttle};
 
-/// Accounts, events and API keys in one SQLite file; challenges and throttles, too.
+/// Accounts, events, API keys, challenges and throttles in one SQLite file.
 ///
-/// A clone is another handle on the same connections. Several processes may have the same file
-/// open.
+/// A clone uses the same connections. Several processes may open the same file.
 #[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) readers: SqlitePool,
@@ -32,7 +31,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database at `path` with the usual options.
+    /// Opens the database at `path` with the default options.
     ///
     /// # Errors
     /// As [`SqliteStore::open_with`].
@@ -40,18 +39,18 @@ impl SqliteStore {
         Self::open_with(path, &SqliteOptions::default()).await
     }
 
-    /// Opens the database at `path`, makes it if there is none (for its owner only), and brings its
-    /// tables up to date. Must be called on a tokio runtime, and lives no longer than that.
+    /// Opens the database at `path`, creates it if it does not exist (readable by its owner only), and
+    /// migrates its tables. Must be called on a tokio runtime; the store works as long as that runtime.
     ///
     /// # Errors
-    /// [`SqliteError`] says what the person who runs the program has to change. A database that a
-    /// newer version has migrated is refused.
+    /// [`SqliteError`] says what the operator has to change. A database that a newer version has migrated is
+    /// refused.
     pub async fn open_with(path: &Path, options: &SqliteOptions) -> Result<Self, SqliteError> {
         let (connection, settings, readers) = open(path, options).await?;
         Ok(Self::start(connection, settings, readers))
     }
 
-    /// Starts the tasks that work on the connections.
+    /// Starts the tasks that use the connections.
     pub(crate) fn start(
         connection: SqliteConnection,
         settings: SqliteConnectOptions,
@@ -77,10 +76,10 @@ impl SqliteStore {
         }
     }
 
-    /// Makes the changes that are queued, writes what was charged, and closes the file. After it every call on any clone is
-    /// answered with [`SqliteError::Closed`].
+    /// Makes the queued changes, writes the charges, and closes the file. Every later call on any clone gets
+    /// [`SqliteError::Closed`].
     ///
-    /// A store that is just dropped loses nothing that was answered but the charges of the last second.
+    /// Dropping the store without closing it loses only the charges of the last second.
     pub async fn close(&self) {
         self.buckets.write(&self.writer).await;
         self.writer.close().await;

@@ -1,8 +1,8 @@
-//! The contract of a throttle: charged in memory, and written behind.
+//! `Throttle` for SQLite: charges are made in memory and written behind.
 //!
-//! A charge must not wait for the disk, nor the commits of accounts for charges. So the buckets that were
-//! charged lately are in memory, and are written once in a second, together with whatever else is written
-//! then. What the file is for is that a restart does not give everybody their burst again.
+//! A charge must not wait for the disk, and commits of accounts must not wait for charges. So recently
+//! charged buckets are in memory, and are written once per second, together with other changes. They are
+//! persisted so that a restart does not refill every bucket.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ use crate::{SqliteError, SqliteStore};
 pub(crate) const READ_BUCKETS: &str = "
     SELECT key, arrival, latest FROM throttles WHERE key IN (SELECT value FROM json_each(?))";
 
-/// What another process has written is not undone: neither time ever goes back.
+/// Values that another process has written are kept if they are later: neither time ever goes back.
 pub(crate) const WRITE_BUCKETS: &str = "
     INSERT INTO throttles (key, arrival, latest, kept_until)
     SELECT b.value ->> 'key', b.value ->> 'arrival', b.value ->> 'latest', b.value ->> 'kept_until'
@@ -38,30 +38,30 @@ pub(crate) const FORGET_BUCKETS: &str = "
         SELECT key FROM throttles WHERE kept_until <= ? ORDER BY kept_until LIMIT ?
     )";
 
-/// How late buckets are written.
+/// Delay before buckets are written.
 const BEHIND: Duration = Duration::from_secs(1);
 
-/// Buckets that may be in memory. There are more than are charged in a second only if none can be written,
-/// and then no account can be changed either.
+/// Maximum number of buckets in memory. More than are charged in a second accumulate only if none can be
+/// written, and then no account can be changed either.
 const MAX_BUCKETS: usize = 100_000;
 
-/// How often a bucket is read at most. Once is enough, unless some were dropped meanwhile.
+/// How many times a charge reads its bucket. Once is enough, unless buckets were dropped meanwhile.
 const TRIES: usize = 16;
 
-/// The buckets of this process that were charged lately. A clone is another handle.
+/// The recently charged buckets of this process. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Buckets {
     known: Arc<Mutex<Known>>,
-    /// Held by whoever writes: the first of two would drop what the second has yet to write.
+    /// Held while writing: the first of two writers would drop what the second has yet to write.
     writing: Arc<AsyncMutex<()>>,
 }
 
 #[derive(Default)]
 struct Known {
     of: HashMap<String, Kept>,
-    /// How often some were dropped. What was read from the file before that may be out of date.
+    /// How many times buckets were dropped. Values read from the file before that may be stale.
     dropped: u64,
-    /// Whether a task is there that will write them.
+    /// Whether a task is running that will write them.
     behind: bool,
 }
 
@@ -70,14 +70,14 @@ struct Kept {
     unwritten: bool,
 }
 
-/// A bucket as it was read from the file when so many were dropped.
+/// A bucket as read from the file, and `dropped` at the time.
 #[derive(Clone, Copy)]
 struct Read {
     bucket: Bucket,
     dropped: u64,
 }
 
-/// A bucket, as it is written.
+/// A bucket as it is written.
 #[derive(Serialize)]
 struct BucketRow {
     key: String,
@@ -108,8 +108,8 @@ impl Throttle for SqliteStore {
 }
 
 impl Buckets {
-    /// Charges a bucket that is in memory, or was read since the last were dropped. Otherwise tells how
-    /// often some were dropped so far, and it must be read.
+    /// Charges a bucket that is in memory, or was read after buckets were last dropped. Otherwise returns
+    /// `dropped`, and the caller must read the bucket.
     fn charge(
         &self,
         key: &str,
@@ -134,7 +134,7 @@ impl Buckets {
         Ok(Ok(charge))
     }
 
-    /// Sees to it that what is in memory is written in a while, unless somebody does already.
+    /// Starts a task that writes the buckets in memory after a delay, unless one is running.
     fn write_behind(&self, writer: &Writer) {
         if std::mem::replace(&mut self.known().behind, true) {
             return;
@@ -145,7 +145,7 @@ impl Buckets {
                 tokio::time::sleep(BEHIND).await;
                 let written = buckets.write(&writer).await;
                 let mut known = buckets.known();
-                // After a failure whoever comes next starts again.
+                // After a failure the next charge starts the task again.
                 known.behind = written && !known.of.is_empty();
                 if !known.behind {
                     return;
@@ -154,7 +154,8 @@ impl Buckets {
         });
     }
 
-    /// Writes what was charged, and drops what was not charged again meanwhile; tells whether it could.
+    /// Writes the charged buckets, and drops those that were not charged again meanwhile; returns whether it
+    /// succeeded.
     pub(crate) async fn write(&self, writer: &Writer) -> bool {
         let _turn = self.writing.lock().await;
         let charged: Vec<_> = {
@@ -185,13 +186,13 @@ impl Buckets {
                         kept.unwritten = true;
                     }
                 }
-                tracing::error!(buckets = charged.len(), %error, "charges could not be written; they count on");
+                tracing::error!(buckets = charged.len(), %error, "charges could not be written; they stay in memory");
                 false
             }
         }
     }
 
-    /// For a moment: nobody waits for anything while they have it, nor can panic half way.
+    /// Locked briefly: no holder waits for anything or panics half way.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,8 +205,8 @@ impl BucketRow {
     }
 }
 
-/// Buckets that were charged. Some are forgotten that nobody needs any more: up to twice as many, so that they become
-/// fewer, and by the earliest time that was told, so that a clock that is ahead makes nobody forget.
+/// Writes charged buckets, and deletes some that are no longer needed: up to twice as many, so that the table
+/// shrinks. Uses the earliest time of the charges, so that a clock which is ahead deletes nothing too early.
 struct PutBuckets(Vec<BucketRow>);
 
 #[async_trait]
@@ -220,7 +221,7 @@ impl Change for PutBuckets {
     }
 }
 
-/// Reads buckets together; the default one where there is none.
+/// Reads buckets together; a missing one is the default.
 pub(crate) async fn read(readers: &SqlitePool, keys: Vec<String>) -> Result<Vec<Bucket>, SqliteError> {
     let asked = serde_json::to_string(&keys).map_err(SqliteError::other)?;
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(READ_BUCKETS)
@@ -279,7 +280,7 @@ mod tests {
         assert!(matches!(one_at_all(&buckets, "alice", read), Ok(Err(1))));
         let read = Some(Read { bucket: Bucket::default(), dropped: 1 });
         assert!(matches!(one_at_all(&buckets, "alice", read), Ok(Ok(Charge::Admitted))));
-        // What is in memory is newer than what anybody reads.
+        // The bucket in memory is newer than any read.
         assert!(matches!(one_at_all(&buckets, "alice", read), Ok(Ok(Charge::Refused { .. }))));
     }
 

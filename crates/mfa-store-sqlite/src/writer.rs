@@ -1,7 +1,7 @@
-//! The one task that writes, and what is queued for it.
+//! The task that writes, and its queue.
 //!
-//! A commit costs one wait for the disk. Whatever was queued during that wait is committed together
-//! by the next one, so the more there is to do, the less each costs; and alone, nothing waits.
+//! A commit waits once for the disk. All changes queued meanwhile are committed together by the next one, so
+//! a higher load lowers the cost of each change. A single change waits for no other.
 
 use std::collections::HashSet;
 
@@ -16,18 +16,18 @@ use crate::change::{Change, Outcome};
 /// Changes that may be queued; further callers wait.
 const MAX_QUEUED: usize = 1024;
 
-/// Changes that are committed together.
+/// Changes that one transaction may commit.
 const MAX_TOGETHER: usize = 256;
 
-/// A handle on the task. The task ends when the last one is gone, or after [`Writer::close`].
+/// A handle on the task. The task ends when the last handle is dropped, or after [`Writer::close`].
 #[derive(Clone)]
 pub(crate) struct Writer(mpsc::Sender<Request>);
 
-/// What is to be made.
+/// A change for the writer.
 pub(crate) enum Write {
     /// A change of an account; many of these are made at once.
     Account(Box<AccountChange>),
-    /// Anything else, made by itself.
+    /// Any other change, made alone.
     Other(Box<dyn Change>),
 }
 
@@ -36,22 +36,22 @@ enum Request {
     Close(oneshot::Sender<()>),
 }
 
-/// A change, and who waits for it. If they stopped waiting before its transaction has the file, it is
-/// not made: they were told that it was not.
+/// A change and its caller. If the caller stopped waiting before the transaction began, the change is not
+/// made: the caller was told that it was not.
 struct Job {
     change: Write,
     answer: oneshot::Sender<Result<Outcome, SqliteError>>,
 }
 
 impl Writer {
-    /// Starts the task on a connection; `settings` make another one should it break.
+    /// Starts the task on a connection; `settings` open another one if it breaks.
     pub(crate) fn start(connection: SqliteConnection, settings: SqliteConnectOptions) -> Self {
         let (sender, queue) = mpsc::channel(MAX_QUEUED);
         tokio::spawn(Task { queue, settings, connection: Some(connection) }.run());
         Self(sender)
     }
 
-    /// Makes a change, durably, if its guard holds.
+    /// Makes a change durable if its guard holds.
     pub(crate) async fn make(&self, change: impl Into<Write>) -> Result<Outcome, SqliteError> {
         let (answer, answered) = oneshot::channel();
         let job = Request::Make(Box::new(Job { change: change.into(), answer }));
@@ -59,11 +59,11 @@ impl Writer {
         answered.await.map_err(|_| SqliteError::Closed)?
     }
 
-    /// Ends the task once everything is made that was queued before.
+    /// Ends the task after all changes that were queued before.
     pub(crate) async fn close(&self) {
         let (answer, closed) = oneshot::channel();
         if self.0.send(Request::Close(answer)).await.is_ok() {
-            // An error means that the task is gone, which is what was asked for.
+            // An error means that the task has already ended.
             let _ = closed.await;
         }
     }
@@ -72,15 +72,15 @@ impl Writer {
 struct Task {
     queue: mpsc::Receiver<Request>,
     settings: SqliteConnectOptions,
-    /// `None` after a failure, which may have left anything behind.
+    /// `None` after a failure, which may have left the connection in any state.
     connection: Option<SqliteConnection>,
 }
 
-/// Why changes were not made.
+/// The reason why changes were not made.
 enum Failure {
-    /// This one cannot be made; the others perhaps can.
+    /// This change cannot be made; the others may still succeed.
     Change(SqliteError),
-    /// The transaction failed, and with it all.
+    /// The transaction failed, and with it all changes.
     Transaction(SqliteError),
 }
 
@@ -107,8 +107,8 @@ impl Task {
         }
     }
 
-    /// Makes changes in one transaction; one by one if one of them cannot be made, since a caller
-    /// must not fail for another's change.
+    /// Makes changes in one transaction; one by one if one of them fails, since a change must not fail
+    /// because of another one.
     async fn make_all(&mut self, jobs: Vec<Job>) {
         match self.make_together(&jobs).await {
             Ok(made) => jobs.into_iter().zip(made).for_each(|(job, made)| job.answer(Ok(made))),
@@ -128,8 +128,8 @@ impl Task {
         }
     }
 
-    /// Makes changes in one transaction, in their order, so that of several at the same version of
-    /// one account the first wins; tells what became of each.
+    /// Makes changes in one transaction and in their order, so that the first of several at the same version
+    /// of one account wins. Returns one outcome per change.
     async fn make_together(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
@@ -144,14 +144,14 @@ impl Task {
 
     async fn disconnect(&mut self) {
         if let Some(connection) = self.connection.take() {
-            // Its transaction, if any, is rolled back. Nothing depends on how closing it ends.
+            // Its transaction, if any, is rolled back. Nothing depends on how closing ends.
             let _ = connection.close().await;
         }
     }
 }
 
-/// `IMMEDIATE` takes SQLite's one write lock at once and keeps it to the end. So no other process
-/// can come between a guard and its change, and the ids of events become visible in their order.
+/// `IMMEDIATE` takes SQLite's only write lock at once and keeps it to the end. So no other process can act
+/// between a guard and its change, and the ids of events become visible in their order.
 async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(Failure::transaction)?;
     let awaited: Vec<_> = jobs.iter().map(Job::is_awaited).collect();
@@ -163,8 +163,8 @@ async fn transaction(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<
     Ok(made.map(|made| made.unwrap_or(Outcome::Refused)).collect())
 }
 
-/// Makes changes inside a transaction, as if one after the other; tells what became of each. One whose
-/// guard did not hold changes nothing.
+/// Makes changes within a transaction as if one after the other. Returns one outcome per change; a change
+/// whose guard did not hold changes nothing.
 async fn make_in_waves(to: &mut SqliteConnection, changes: &[&Write]) -> Result<Vec<Outcome>, SqliteError> {
     let mut outcomes = Vec::with_capacity(changes.len());
     let mut rest = changes;
@@ -184,9 +184,9 @@ async fn make_in_waves(to: &mut SqliteConnection, changes: &[&Write]) -> Result<
     Ok(outcomes)
 }
 
-/// The changes at the beginning that can be made at once: those of accounts, none twice, and none that
-/// changes a handle. Of two at the same version of one account, or of one handle, the second must see what the first
-/// has done.
+/// The longest prefix of `changes` that one statement can make: changes of accounts, none twice, and none of
+/// handles. The second of two changes at the same version of one account, or of one handle, must see what the
+/// first one has done.
 fn wave<'a>(changes: &[&'a Write]) -> Vec<&'a AccountChange> {
     let mut accounts = HashSet::new();
     let of_account = changes.iter().map_while(|change| match change {
@@ -214,7 +214,7 @@ impl Job {
     }
 
     fn answer(self, made: Result<Outcome, SqliteError>) {
-        // Whoever asked may be gone.
+        // The caller may have stopped waiting.
         let _ = self.answer.send(made);
     }
 }
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use crate::{SqliteOptions, SqliteStore, open};
 
-    /// A store whose writer has a setting that no user can choose.
+    /// A store whose writer has a setting that users cannot choose.
     async fn store_with(pragma: &'static str, value: &'static str) -> (SqliteStore, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mfa.db");
@@ -271,7 +271,7 @@ mod tests {
         };
         assert!(matches!(cause(&error), Some(SqliteError::DiskFull)), "{error:?}");
         assert!(answered > 3, "{answered} fitted");
-        // It is as full as before, and the writer is still there to say so.
+        // The disk is still full, and the writer still reports it.
         let again = add(1_000_000).await.unwrap_err();
         assert!(matches!(cause(&again), Some(SqliteError::DiskFull)), "{again:?}");
         for number in 0..answered {

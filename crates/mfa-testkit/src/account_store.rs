@@ -1,7 +1,7 @@
-//! The contract of [`AccountStore`] as code.
+//! Contract suites for [`AccountStore`].
 //!
-//! Run the suites on a store that is empty or has only been through other suites of this crate,
-//! each suite once: every check uses tenants of its own, named after it.
+//! Run each suite once, on a store that is empty or was only used by other suites of this crate: every check
+//! uses tenants of its own, named after it.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ mod subject;
 mod time;
 mod trail;
 
-/// What a store does for one caller at a time: every field of every kind of change comes back, a
-/// commit is guarded by the version, versions never come back, handles lead to one account each, accounts
-/// and events are paged, trails are trimmed.
+/// Checks the contract for one caller at a time: every field of every kind of change is read back, the
+/// version guards a commit, no version is reused, each handle leads to one account, accounts and events are
+/// paged, trails are trimmed.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
     basic::basic(store).await?;
     handles::handles(store).await?;
@@ -33,23 +33,23 @@ pub async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
     retention::retention(store).await
 }
 
-/// No store consults a clock of its own: times are kept as they are given, however far they lie,
-/// and nothing that was written changes as time passes.
+/// Checks that the store uses no clock of its own: it keeps every time as given, however distant, and nothing
+/// stored changes as time passes.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn time(store: &dyn AccountStore) -> Result<(), Violation> {
     time::time(store).await
 }
 
-/// What a store does for many callers at a time.
+/// Checks the contract for concurrent callers.
 ///
-/// `one` and `other` are two handles on the same store, as two replicas would have; use two real
-/// connections if the store has any. Callers of one handle race as well. Needs a multi-thread runtime:
+/// `one` and `other` are two handles on the same store, like those of two replicas; use two real connections
+/// if the store has connections. Callers of one handle race as well. Requires a multi-thread runtime:
 /// `#[tokio::test(flavor = "multi_thread")]`.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn race(one: Arc<dyn AccountStore>, other: Arc<dyn AccountStore>) -> Result<(), Violation> {
     race::race(&[one, other]).await
 }

@@ -1,7 +1,6 @@
-//! The contract of [`ApiKeyStore`] as code.
+//! Contract suites for [`ApiKeyStore`].
 //!
-//! Run the suites on a store that is empty or has only been through other suites of this crate,
-//! each suite once.
+//! Run each suite once, on a store that is empty or was only used by other suites of this crate.
 
 use std::sync::Arc;
 
@@ -12,10 +11,10 @@ use crate::race::together;
 use crate::violation::run;
 use crate::{Violation, ensure};
 
-/// What a store does for one caller at a time.
+/// Checks the contract for one caller at a time.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn basic(store: &dyn ApiKeyStore) -> Result<(), Violation> {
     run![
         every_field_comes_back(store),
@@ -27,11 +26,11 @@ pub async fn basic(store: &dyn ApiKeyStore) -> Result<(), Violation> {
     ]
 }
 
-/// What a store does for many callers at a time; `one` and `other` are two handles on the same
-/// store. Needs a multi-thread runtime.
+/// Checks the contract for concurrent callers. `one` and `other` are two handles on the same store. Requires
+/// a multi-thread runtime.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn race(one: Arc<dyn ApiKeyStore>, other: Arc<dyn ApiKeyStore>) -> Result<(), Violation> {
     let stores = &[one, other];
     run![
@@ -81,7 +80,7 @@ async fn every_field_comes_back(store: &dyn ApiKeyStore) -> Result<(), Violation
     for key in &keys {
         store.insert(key).await?;
         let found = store.find(&key.id).await?;
-        ensure!(found.as_ref() == Some(key), "what was found is not what was inserted: {found:?}");
+        ensure!(found.as_ref() == Some(key), "the stored key is not the inserted one: {found:?}");
     }
     Ok(())
 }
@@ -90,7 +89,7 @@ async fn an_id_is_taken_once(store: &dyn ApiKeyStore) -> Result<(), Violation> {
     let key = api_key("taken", "key-taken", 1);
     store.insert(&key).await?;
     let other = ApiKey { tenant: TenantId::new("key-thief").unwrap(), ..api_key("taken", "key-taken", 2) };
-    ensure!(store.insert(&other).await.is_err(), "an id that is there was inserted again");
+    ensure!(store.insert(&other).await.is_err(), "an existing id was inserted again");
     let found = store.find(&key.id).await?;
     ensure!(found.as_ref() == Some(&key), "a refused insertion changed the key to {found:?}");
     Ok(())
@@ -115,9 +114,12 @@ async fn keys_are_listed_oldest_first(store: &dyn ApiKeyStore) -> Result<(), Vio
         Ok(ours.map(str::to_owned).collect())
     };
     let all = names(None).await?;
-    ensure!(all == ["list1", "list2", "list3", "list4"], "all keys, oldest first, are not {all:?}");
+    ensure!(all == ["list1", "list2", "list3", "list4"], "the list of all keys, oldest first, is {all:?}");
     let of_tenant = names(Some("key-list")).await?;
-    ensure!(of_tenant == ["list1", "list3", "list4"], "a tenant's keys, oldest first, are not {of_tenant:?}");
+    ensure!(
+        of_tenant == ["list1", "list3", "list4"],
+        "the list of a tenant's keys, oldest first, is {of_tenant:?}"
+    );
     let none = names(Some("key-list-3")).await?;
     ensure!(none.is_empty(), "a tenant without keys has {none:?}");
     Ok(())
@@ -129,12 +131,15 @@ async fn the_first_key_of_a_tenant_fixes_the_case_of_its_users(
     use UserCase::{Exact, Fold};
     for (tenant, first, others) in [("key-case-1", Fold, Exact), ("key-case-2", Exact, Fold)] {
         for (n, user_case) in [first, others, first, others].into_iter().enumerate() {
-            // The first one is neither the oldest nor the first by its id, and does not count less once it is revoked.
+            // The first key is neither the oldest nor the first by id, and still counts after its revocation.
             let second = [2, 1, 3, 4][n];
             let key = api_key(&format!("case{second}{}", first.as_str()), tenant, second);
             store.insert(&ApiKey { user_case, ..key.clone() }).await?;
             let found = store.find(&key.id).await?.map(|key| key.user_case);
-            ensure!(found == Some(first), "the first key of {tenant} says {first:?}, key {n} has {found:?}");
+            ensure!(
+                found == Some(first),
+                "the first key of {tenant} has {first:?}, but key {n} has {found:?}"
+            );
             store.revoke(&key.id, Timestamp::MAX).await?;
         }
         let listed = store.list(Some(&TenantId::new(tenant).unwrap())).await?.keys;
@@ -145,24 +150,27 @@ async fn the_first_key_of_a_tenant_fixes_the_case_of_its_users(
 
 async fn a_key_is_revoked_once_and_for_all(store: &dyn ApiKeyStore) -> Result<(), Violation> {
     let at = Timestamp::from_unix_millis(1_800_000_000_123);
-    ensure!(!store.revoke(&id("revoke0"), at).await?, "a key that is not there was revoked");
+    ensure!(!store.revoke(&id("revoke0"), at).await?, "a key that does not exist was revoked");
     let (key, bystander) = (api_key("revoke1", "key-revoke", 1), api_key("revoke2", "key-revoke", 1));
     store.insert(&key).await?;
     store.insert(&bystander).await?;
     for again in [at, Timestamp::default(), Timestamp::MAX] {
-        ensure!(store.revoke(&key.id, again).await?, "a key that is there was not found");
+        ensure!(store.revoke(&key.id, again).await?, "an existing key was not found");
         let found = store.find(&key.id).await?.and_then(|key| key.revoked_at);
         ensure!(found == Some(at), "a key revoked first at {at} was revoked at {found:?}");
     }
     ensure!(store.find(&bystander.id).await? == Some(bystander), "another key was revoked too");
-    ensure!(store.insert(&key).await.is_err(), "a revoked key's id was given to a new key");
+    ensure!(store.insert(&key).await.is_err(), "a new key was inserted with the id of a revoked one");
     Ok(())
 }
 
 async fn the_latest_use_of_a_key_is_kept(store: &dyn ApiKeyStore) -> Result<(), Violation> {
     let second = Timestamp::from_unix_seconds;
     store.note_use(&id("used0"), second(1)).await?;
-    ensure!(store.find(&id("used0")).await?.is_none(), "the use of a key that is not there made one");
+    ensure!(
+        store.find(&id("used0")).await?.is_none(),
+        "recording the use of a key that does not exist created one"
+    );
     let (key, bystander) = (api_key("used1", "key-use", 1), api_key("used2", "key-use", 1));
     store.insert(&key).await?;
     store.insert(&bystander).await?;
@@ -175,8 +183,8 @@ async fn the_latest_use_of_a_key_is_kept(store: &dyn ApiKeyStore) -> Result<(), 
     store.revoke(&key.id, second(6)).await?;
     store.note_use(&key.id, second(7)).await?;
     let revoked_at = store.find(&key.id).await?.and_then(|key| key.revoked_at);
-    ensure!(revoked_at == Some(second(6)), "a use changed when the key was revoked to {revoked_at:?}");
-    ensure!(store.find(&bystander.id).await? == Some(bystander), "another key was used too");
+    ensure!(revoked_at == Some(second(6)), "a use changed the time of revocation to {revoked_at:?}");
+    ensure!(store.find(&bystander.id).await? == Some(bystander), "the use of another key was recorded");
     Ok(())
 }
 
@@ -193,7 +201,7 @@ async fn the_latest_use_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), 
         let found = stores[1].find(&key.id).await?.and_then(|key| key.last_used_at);
         ensure!(
             found == Some(Timestamp::from_unix_seconds(16)),
-            "of uses up to second 16 {found:?} was kept"
+            "of uses up to second 16, {found:?} was kept as the last"
         );
     }
     Ok(())
@@ -208,9 +216,12 @@ async fn an_id_is_taken_by_one_of_many(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Re
         })
         .await?;
         let winners: Vec<_> = (0..16).filter(|n| inserted[*n]).collect();
-        ensure!(winners.len() == 1, "{} insertions of one id were answered as made", winners.len());
+        ensure!(winners.len() == 1, "{} insertions of one id were reported as successful", winners.len());
         let found = stores[0].find(&key(0).id).await?;
-        ensure!(found == Some(key(winners[0])), "another key was kept than the one that was answered");
+        ensure!(
+            found == Some(key(winners[0])),
+            "the stored key is not the one whose insertion was reported as successful"
+        );
     }
     Ok(())
 }
@@ -223,7 +234,7 @@ async fn the_first_revocation_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Resul
             let (store, id) = (Arc::clone(&stores[n % 2]), key.id.clone());
             async move {
                 let found = store.revoke(&id, Timestamp::from_unix_seconds(n as u64)).await?;
-                ensure!(found, "a key that is there was not found");
+                ensure!(found, "an existing key was not found");
                 Ok(store.find(&id).await?.and_then(|key| key.revoked_at))
             }
         })
@@ -231,7 +242,7 @@ async fn the_first_revocation_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Resul
         let seen = seen.into_iter().collect::<Result<Vec<_>, Violation>>()?;
         ensure!(
             seen.iter().all(|at| at.is_some() && *at == seen[0]),
-            "the time of revocation moved: {seen:?}"
+            "the time of revocation changed: {seen:?}"
         );
     }
     Ok(())

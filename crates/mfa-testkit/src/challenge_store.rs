@@ -1,7 +1,7 @@
-//! The contract of [`ChallengeStore`] as code.
+//! Contract suites for [`ChallengeStore`].
 //!
-//! Run the suites on a store that is empty or has only been through other suites of this crate,
-//! each suite once: every check uses tenants and ids of its own.
+//! Run each suite once, on a store that is empty or was only used by other suites of this crate: every check
+//! uses tenants and ids of its own.
 
 use std::sync::Arc;
 
@@ -14,28 +14,28 @@ pub mod race;
 mod samples;
 mod time;
 
-/// What a store does for one caller at a time: every field comes back, an id is put once, a swap is
-/// guarded by the version, and what is over stays so.
+/// Checks the contract for one caller at a time: every field is read back, an id is put once, the version
+/// guards a swap, and a challenge that is over stays over.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn basic(store: &dyn ChallengeStore) -> Result<(), Violation> {
     basic::basic(store).await
 }
 
-/// That a store goes by the time that it is told, and by no clock of its own.
+/// Checks that the store uses the time of its caller and no clock of its own.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn time(store: &dyn ChallengeStore) -> Result<(), Violation> {
     time::time(store).await
 }
 
-/// What a store does for many callers at a time; `one` and `other` are two handles on the same
-/// challenges. Needs a multi-thread runtime.
+/// Checks the contract for concurrent callers. `one` and `other` are two handles on the same challenges.
+/// Requires a multi-thread runtime.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn race(one: Arc<dyn ChallengeStore>, other: Arc<dyn ChallengeStore>) -> Result<(), Violation> {
     race::race(&[one, other]).await
 }

@@ -1,4 +1,4 @@
-//! Changes to commit, for a store author's own tests: of crashes, files, connections.
+//! Sample changes to commit, for a store author's own tests of crashes, files and connections.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use mfa_domain::{
     MessageId, Policies, Progress, Purpose, Sealed, TenantId, Timestamp, UserId, Versioned,
 };
 
-/// The key of a user of one tenant.
+/// The key of a user of the tenant `acme`.
 ///
 /// # Panics
-/// If it is no user id.
+/// If `user` is not a valid user id.
 #[must_use]
 pub fn key(user: &str) -> AccountKey {
     AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap())
 }
 
-/// When changes are made that say no other time.
+/// The time of changes without a time of their own.
 #[must_use]
 pub fn now() -> Timestamp {
     Timestamp::from_unix_seconds(1_800_000_000)
 }
 
-/// An HOTP factor; its secret is as long as it is asked to be.
+/// An HOTP factor whose secret has `secret` bytes.
 #[must_use]
 pub fn factor(counter: u64, secret: usize) -> Factor {
     Factor {
@@ -40,7 +40,7 @@ pub fn factor(counter: u64, secret: usize) -> Factor {
     }
 }
 
-/// One event at each of these times, in seconds since 1970, by as many changes.
+/// Commits one event at each of these times, in seconds since 1970, one per change.
 ///
 /// # Errors
 /// [`StoreError`] if the store fails.
@@ -60,7 +60,7 @@ pub async fn happen(
     Ok(())
 }
 
-/// A change of an account with one event, and whatever `edit` adds.
+/// A change of an account with one event and the edits of `edit`.
 #[must_use]
 pub fn delta(account: &Account, key: &AccountKey, edit: impl FnOnce(&mut Draft<'_>)) -> Delta {
     let (policies, actor) = (Policies::default(), Actor::user("test"));
@@ -70,7 +70,7 @@ pub fn delta(account: &Account, key: &AccountKey, edit: impl FnOnce(&mut Draft<'
     draft.finish().unwrap()
 }
 
-/// Changes an account as it stands.
+/// Commits a change to an account at its stored version.
 ///
 /// # Errors
 /// [`StoreError`] if the store fails.
@@ -83,7 +83,7 @@ pub async fn change(
     store.commit(key, version, &delta(&value, key, edit)).await
 }
 
-/// A message to alice, to be sent from `queued_at` on and good for ten minutes. Nothing opens what is under its seal.
+/// A message to alice, due from `queued_at` on and valid for ten minutes. No vault opens its content.
 #[must_use]
 pub fn message(number: u8, queued_at: Timestamp) -> Message {
     let id = MessageId::from_entropy([number; MessageId::LENGTH]);
@@ -109,14 +109,14 @@ pub fn challenge(number: u8, created_at: Timestamp) -> Challenge {
     }
 }
 
-/// What becomes of a challenge that was answered.
+/// The progress of a challenge that was answered.
 #[must_use]
 pub fn over() -> Progress {
     Progress { state: ChallengeState::Over, ..Progress::new(ChallengeData::default()) }
 }
 
-/// Ends a challenge as an answer does, however often others change it meanwhile; gives what it was, if it was there
-/// and not over.
+/// Ends a challenge as an answer does, retrying after concurrent changes. Returns the challenge if it existed
+/// and was not over.
 ///
 /// # Errors
 /// [`StoreError`] if the store fails.

@@ -1,4 +1,4 @@
-//! A clock that a test sets.
+//! Clocks that tests control.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{Clock, SystemClock};
 
-/// A clock that stands still until a test moves it.
+/// A clock that changes only when a test sets or advances it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,18 +22,18 @@ use mfa_domain::ports::{Clock, SystemClock};
 pub struct ManualClock(AtomicU64);
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Creates a clock that stands at `now`.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
         Self(AtomicU64::new(now.unix_millis()))
     }
 
-    /// Sets it, forwards or back.
+    /// Sets the clock, forwards or back.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.unix_millis(), Ordering::SeqCst);
     }
 
-    /// Moves it forwards.
+    /// Advances the clock.
     pub fn advance(&self, by: Duration) {
         self.set(self.now().plus(by));
     }
@@ -52,7 +52,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// The clock of this machine, so many milliseconds ahead; behind if negative.
+/// The clock of this machine, shifted ahead by this many milliseconds; back if negative.
 #[derive(Clone, Copy, Debug)]
 pub struct ShiftedClock(pub i64);
 

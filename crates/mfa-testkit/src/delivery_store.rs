@@ -1,7 +1,7 @@
-//! The contract of [`DeliveryStore`] as code.
+//! Contract suites for [`DeliveryStore`].
 //!
-//! Run the suites on a store that has only been through other suites of this crate, each suite once.
-//! The trail is made by commits, so the store must be an [`AccountStore`] too.
+//! Run each suite once, on a store that was only used by other suites of this crate. Commits create the
+//! trail, so the store must be an [`AccountStore`] too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::race::together;
 use crate::violation::run;
 use crate::{Violation, ensure};
 
-/// What a store does for one caller at a time.
+/// Checks the contract for one caller at a time.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn basic<S: DeliveryStore + AccountStore>(store: &S) -> Result<(), Violation> {
     run![
         an_endpoint_is_there_from_its_first_swap_on(store),
@@ -32,19 +32,19 @@ pub async fn basic<S: DeliveryStore + AccountStore>(store: &S) -> Result<(), Vio
     ]
 }
 
-/// That a store goes by no clock of its own: times are the sender's, and the store keeps them.
+/// Checks that the store keeps the sender's times and uses no clock of its own.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn time<S: DeliveryStore>(store: &S) -> Result<(), Violation> {
     run![times_are_kept_and_not_judged(store)]
 }
 
-/// What a store does for many callers at a time; `one` and `other` are two handles on the same store.
-/// Needs a multi-thread runtime.
+/// Checks the contract for concurrent callers. `one` and `other` are two handles on the same store. Requires
+/// a multi-thread runtime.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn race<S: DeliveryStore + AccountStore>(one: Arc<S>, other: Arc<S>) -> Result<(), Violation> {
     let stores = &[one, other];
     run![
@@ -70,7 +70,7 @@ fn fresh() -> Delivery {
     Delivery::starting_after(EventPosition(0))
 }
 
-/// Swaps where nothing can be in the way, and compares what is read afterwards.
+/// Swaps without competition, and compares the stored delivery with the swapped one.
 async fn keep(
     store: &dyn DeliveryStore,
     endpoint: &EndpointId,
@@ -83,17 +83,17 @@ async fn keep(
     let read = store.delivery(endpoint).await?;
     ensure!(
         read.as_ref() == Some(&kept),
-        "what was read is not what was kept\nread: {read:?}\nkept: {kept:?}"
+        "the stored delivery is not the swapped one\n stored: {read:?}\nswapped: {kept:?}"
     );
     Ok(kept.version)
 }
 
 async fn an_endpoint_is_there_from_its_first_swap_on<S: DeliveryStore>(store: &S) -> Result<(), Violation> {
     let endpoint = endpoint("first-swap");
-    ensure!(store.delivery(&endpoint).await?.is_none(), "an endpoint never kept is there");
+    ensure!(store.delivery(&endpoint).await?.is_none(), "an endpoint that was never stored was found");
     let commit = store.swap(&endpoint, Version(1), &fresh()).await?;
-    ensure!(commit == Commit::Conflict, "an endpoint that is not there was swapped at version 1");
-    ensure!(store.delivery(&endpoint).await?.is_none(), "a swap that did not win made an endpoint");
+    ensure!(commit == Commit::Conflict, "an endpoint that does not exist was swapped at version 1");
+    ensure!(store.delivery(&endpoint).await?.is_none(), "a swap that did not win created an endpoint");
     keep(store, &endpoint, Version::default(), fresh()).await?;
     Ok(())
 }
@@ -144,12 +144,12 @@ async fn endpoints_do_not_meet<S: DeliveryStore>(store: &S) -> Result<(), Violat
     }
     for (position, name) in (1..).map(EventPosition).zip(&names) {
         let read = store.delivery(name).await?.map(|stored| stored.value.position);
-        ensure!(read == Some(position), "{name} is at {read:?}, and was kept at {position}");
+        ensure!(read == Some(position), "{name} is at {read:?}, but {position} was stored");
     }
     Ok(())
 }
 
-/// Every page of the trail after an event, one after the other.
+/// Reads every page of the trail after an event.
 async fn walk(
     store: &dyn DeliveryStore,
     after: EventPosition,
@@ -163,11 +163,7 @@ async fn walk(
         ensure!(!page.more || !page.events.is_empty(), "a page that is not the last is empty");
         for event in page.events {
             let last = walked.last().map_or(after, |last| last.recorded.position);
-            ensure!(
-                last < event.recorded.position,
-                "event {} comes after event {last}",
-                event.recorded.position
-            );
+            ensure!(last < event.recorded.position, "event {} follows event {last}", event.recorded.position);
             walked.push(event);
         }
         if !page.more {
@@ -194,15 +190,15 @@ async fn the_trail_is_everybodys_in_order<S: DeliveryStore + AccountStore>(
         expected.extend(events.map(|recorded| TrailEvent { tenant: tenant.clone(), recorded }));
     }
     expected.sort_by_key(|event| event.recorded.position);
-    ensure!(expected.len() == 12, "12 events were committed, and {} are there", expected.len());
+    ensure!(expected.len() == 12, "12 events were committed, but {} were found", expected.len());
     for limit in [1, 5, 12, 1000] {
         let walked = walk(store, before, limit).await?;
-        ensure!(walked == expected, "by pages of {limit} the trail is not what was committed\n{walked:?}");
+        ensure!(walked == expected, "in pages of {limit}, the trail is not the committed one\n{walked:?}");
     }
     let all = walk(store, EventPosition(0), 1000).await?;
-    ensure!(all.ends_with(&expected), "the whole trail does not end with what was committed last");
+    ensure!(all.ends_with(&expected), "the whole trail does not end with the last commits");
     let beyond = store.trail(EventPosition(u64::MAX), 10).await?;
-    ensure!(beyond.events.is_empty() && !beyond.more, "there are events after the last position of all");
+    ensure!(beyond.events.is_empty() && !beyond.more, "there are events after the last possible position");
     Ok(())
 }
 
@@ -212,11 +208,14 @@ async fn whoever_begins_at_the_last_event_gets_what_comes<S: DeliveryStore + Acc
     for round in 0..3 {
         let last = store.last_event().await?;
         let page = store.trail(last, 10).await?;
-        ensure!(page.events.is_empty(), "{} events come after the last", page.events.len());
+        ensure!(page.events.is_empty(), "{} events follow the last", page.events.len());
         change(store, &key("trail-last", "alice"), |_| ()).await?.won()?;
         let page = store.trail(last, 10).await?;
         let users: Vec<_> = page.events.iter().map(|event| event.recorded.event.sequence).collect();
-        ensure!(users == [round + 1], "after one more commit there are {users:?} after what was the last");
+        ensure!(
+            users == [round + 1],
+            "after one more commit, the events after the previous last one are of {users:?}"
+        );
     }
     Ok(())
 }
@@ -237,7 +236,7 @@ async fn times_are_kept_and_not_judged<S: DeliveryStore>(store: &S) -> Result<()
 async fn one_of_many_claims_wins<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Result<(), Violation> {
     const TASKS: usize = 16;
     let endpoint = endpoint("claims");
-    // The first round races to make the endpoint.
+    // The first round races to create the endpoint.
     for round in 0..20 {
         let now = at(round * 10_000);
         let claims = together(TASKS, |n| {
@@ -258,7 +257,10 @@ async fn one_of_many_claims_wins<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Resu
         ensure!(winners.len() == 1, "{} of {TASKS} claims at once won", winners.len());
         for store in stores {
             let read = store.delivery(&endpoint).await?.map(|stored| stored.value);
-            ensure!(read.as_ref() == Some(&winners[0]), "what is stored is not the claim that won: {read:?}");
+            ensure!(
+                read.as_ref() == Some(&winners[0]),
+                "the stored delivery is not the claim that won: {read:?}"
+            );
         }
     }
     Ok(())
@@ -290,14 +292,14 @@ async fn the_position_never_moves_back<S: DeliveryStore>(stores: &[Arc<S>; 2]) -
     let last = read(stores[0].as_ref(), &endpoint).await?.value.position;
     ensure!(
         distinct.len() == TASKS * MOVES && last == EventPosition((TASKS * MOVES) as u64),
-        "{} moves by one won, over {} positions, and the last is {last}",
+        "{} moves by one position won, over {} positions, and the last position is {last}",
         TASKS * MOVES,
         distinct.len()
     );
     Ok(())
 }
 
-/// What is kept of an endpoint, or what to begin with.
+/// The stored delivery of an endpoint, or the initial one.
 async fn read(store: &dyn DeliveryStore, endpoint: &EndpointId) -> Result<Versioned<Delivery>, Violation> {
     let kept = store.delivery(endpoint).await?;
     Ok(kept.unwrap_or_else(|| Versioned { value: fresh(), version: Version::default() }))
@@ -327,7 +329,7 @@ async fn no_event_appears_behind_a_page_of_the_trail<S: DeliveryStore + AccountS
         })
     };
     let written = together(WRITERS, |n| {
-        // Each has a tenant and a user of its own, so that no commit is in another's way.
+        // Each task has a tenant and a user of its own, so that commits do not conflict.
         let (store, key) = (Arc::clone(&stores[n % 2]), key(&format!("behind-{n}"), "alice"));
         async move {
             for _ in 0..COMMITS {
@@ -342,19 +344,19 @@ async fn no_event_appears_behind_a_page_of_the_trail<S: DeliveryStore + AccountS
     written?.into_iter().collect::<Result<(), _>>()?;
     let there: Vec<_> = walk(stores[0].as_ref(), before, 1000).await?;
     let there: Vec<_> = there.into_iter().map(|event| event.recorded.position).collect();
-    ensure!(there.len() >= WRITERS * COMMITS, "only {} events are there", there.len());
-    ensure!(seen == there, "of {} events one who pages along saw {}", there.len(), seen.len());
+    ensure!(there.len() >= WRITERS * COMMITS, "only {} events were found", there.len());
+    ensure!(seen == there, "of {} events, a paging reader saw {}", there.len(), seen.len());
     Ok(())
 }
 
-/// A commit that nothing was in the way of.
+/// A commit without competition, which must win.
 trait Won {
     fn won(self) -> Result<(), Violation>;
 }
 
 impl Won for Commit {
     fn won(self) -> Result<(), Violation> {
-        ensure!(self == Self::Won, "a commit that nothing was in the way of did not win");
+        ensure!(self == Self::Won, "a commit without competition did not win");
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! Randomness that is the same in every run.
+//! Reproducible randomness.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mfa_domain::ports::{Entropy, EntropyError};
 use sha2::{Digest, Sha256};
 
-/// The same bytes for the same seed. **For tests only**: whoever knows the seed knows every secret.
+/// A source that yields the same bytes for the same seed. **For tests only**: the seed reveals every secret.
 #[derive(Debug, Default)]
 pub struct SeededEntropy {
     seed: u64,
@@ -13,7 +13,7 @@ pub struct SeededEntropy {
 }
 
 impl SeededEntropy {
-    /// The bytes of that seed, from the beginning.
+    /// Starts the bytes of `seed` from the beginning.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { seed, blocks: AtomicU64::new(0) }

@@ -1,11 +1,11 @@
-//! A policy that admits every kind of factor.
+//! An enrolment policy that admits every kind of factor.
 
 use std::time::Duration;
 
 use mfa_domain::policy::{EnrolmentPolicy, GuardedChange, Proof, StandardEnrolment};
 use mfa_domain::{Actor, FactorKind};
 
-/// The default policy, but for the kinds: all that this version knows may be enrolled.
+/// The default policy, but with every kind of this version admitted to enrolment.
 #[derive(Clone, Debug, Default)]
 pub struct EveryKind(pub StandardEnrolment);
 

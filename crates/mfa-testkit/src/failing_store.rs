@@ -1,4 +1,4 @@
-//! A store that fails when it is told to.
+//! A store that fails on demand.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,14 +11,14 @@ use mfa_domain::{
     Version, Versioned,
 };
 
-/// Passes everything on to another store, but for the fault that is switched on.
+/// A wrapper that forwards to another store, except for the fault that is switched on.
 #[derive(Debug)]
 pub struct FailingStore {
     inner: Arc<dyn AccountStore>,
     fault: Mutex<Option<Fault>>,
 }
 
-/// How a [`FailingStore`] fails.
+/// The ways in which a [`FailingStore`] fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Accounts cannot be read.
@@ -27,24 +27,24 @@ pub enum Fault {
     LoadOfBackupCodes,
     /// Events cannot be read.
     Events,
-    /// Commits fail, claims and changes of messages as well, and nothing is changed.
+    /// Commits, and claims and changes of messages, fail without an effect.
     Commit,
-    /// All of these are made, but their callers get an error.
+    /// Commits, and claims and changes of messages, take effect, but the caller gets an error.
     LostAnswer,
-    /// Every commit is told that somebody else was faster, and so is every change of a message.
+    /// Every commit, and every change of a message, is answered with a conflict.
     Conflict,
-    /// Every call fails, and nothing is changed.
+    /// Every call fails without an effect.
     Everything,
 }
 
 impl FailingStore {
-    /// A store that works until it is told not to.
+    /// Creates a wrapper without a fault.
     #[must_use]
     pub fn new(inner: Arc<dyn AccountStore>) -> Self {
         Self { inner, fault: Mutex::new(None) }
     }
 
-    /// Fails in that way from now on, or works again.
+    /// Switches a fault on, or all faults off.
     pub fn set(&self, fault: impl Into<Option<Fault>>) {
         *self.fault.lock().unwrap() = fault.into();
     }
@@ -71,7 +71,7 @@ impl AccountStore for FailingStore {
     async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
         self.fail_on(&[Fault::Load, Fault::Everything])?;
         let mut read = self.inner.load_without_backup_codes(key).await?;
-        // Nobody may count on what may be left out.
+        // No caller may rely on data that a store may omit.
         read.value.backup_codes = None;
         Ok(read)
     }

@@ -1,16 +1,16 @@
-//! A throttle that is down.
+//! A throttle that is unavailable.
 
 use async_trait::async_trait;
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Charge, Quota};
 
-/// A throttle that cannot be reached: it fails at once, or never answers.
+/// An unavailable throttle: it fails at once, or never answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailingThrottle {
-    /// Each charge is an error.
+    /// Each charge fails.
     AtOnce,
-    /// No charge ever ends.
+    /// No charge completes.
     Silently,
 }
 

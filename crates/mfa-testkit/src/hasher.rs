@@ -1,4 +1,4 @@
-//! A hasher that costs nothing and counts.
+//! A cheap hasher that counts.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ use mfa_domain::account::CodeHash;
 use mfa_domain::ports::{CodeHasher, HasherError};
 use sha2::{Digest, Sha256};
 
-/// A fast hasher that counts its evaluations, so that a test can say what an attempt costs.
+/// A fast hasher that counts its evaluations, so that a test can measure the cost of an attempt.
 #[derive(Debug, Default)]
 pub struct FakeHasher {
     schemes: AtomicUsize,
@@ -16,7 +16,7 @@ pub struct FakeHasher {
 }
 
 impl FakeHasher {
-    /// How many codes were hashed so far.
+    /// The number of codes hashed so far.
     #[must_use]
     pub fn evaluations(&self) -> usize {
         self.evaluations.load(Ordering::SeqCst)

@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
-    reason = "constants that are right, and locks that no holder leaves by a panic"
+    reason = "the constants are valid, and no holder of a lock panics"
 )]
 
 pub mod account_store;

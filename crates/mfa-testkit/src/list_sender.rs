@@ -1,4 +1,4 @@
-//! A sender whose messages a test reads.
+//! A sender whose messages a test can read.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -7,57 +7,57 @@ use async_trait::async_trait;
 use mfa_domain::ports::{CodeMessage, Sender, SenderError};
 use mfa_domain::{AccountKey, ChallengeId, FactorKind, Purpose, Timestamp};
 
-/// Keeps what it is to send in a list, from the first message to the last.
+/// A sender that keeps its messages in a list, oldest first.
 ///
-/// `Debug` shows how many there are, and nothing of them.
+/// `Debug` shows only their number.
 #[derive(Default)]
 pub struct ListSender {
     sent: Mutex<Vec<SentMessage>>,
     failure: Mutex<Option<SendFailure>>,
 }
 
-/// How a [`ListSender`] fails.
+/// The ways in which a [`ListSender`] fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendFailure {
-    /// It refuses, and sends nothing.
+    /// It sends nothing and refuses the message for good.
     Refused,
-    /// It sends nothing, for a reason that may pass.
+    /// It sends nothing, for a temporary reason.
     NotSent,
-    /// It sends, and does not know it.
+    /// It sends the message but reports that the result is unknown.
     Unknown,
 }
 
 /// A message of a [`ListSender`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentMessage {
-    /// The kind of factor whose address it went to.
+    /// The kind of factor with the recipient's address.
     pub kind: FactorKind,
-    /// Where it went.
+    /// The recipient's address.
     pub to: String,
     /// The code.
     pub code: String,
-    /// What it is good for.
+    /// The purpose of the code.
     pub purpose: Purpose,
-    /// Until when.
+    /// The expiry of the code.
     pub expires_at: Timestamp,
-    /// Whose it is.
+    /// The account of the recipient.
     pub account: AccountKey,
-    /// Which challenge it answers.
+    /// The challenge that the code answers.
     pub challenge: ChallengeId,
 }
 
 impl ListSender {
-    /// Sends nothing and fails from now on, or works again.
+    /// Sets whether sending fails; while it does, nothing is sent.
     pub fn fail(&self, fails: bool) {
         self.fail_with(fails.then_some(SendFailure::NotSent));
     }
 
-    /// Fails in that way from now on, or works again.
+    /// Sets how sending fails; `None` ends the failure.
     pub fn fail_with(&self, failure: impl Into<Option<SendFailure>>) {
         *self.failure.lock().unwrap() = failure.into();
     }
 
-    /// What was sent so far, the latest last.
+    /// All messages sent so far, oldest first.
     #[must_use]
     pub fn sent(&self) -> Vec<SentMessage> {
         self.sent.lock().unwrap().clone()

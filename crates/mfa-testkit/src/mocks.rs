@@ -1,4 +1,4 @@
-//! Mocks of every port, by `mockall`: for a test that says what is called and what is answered.
+//! Mocks of every port by `mockall`, for tests that state the expected calls and their answers.
 //!
 //! ```
 //! use mfa_domain::ports::Clock;
@@ -60,7 +60,7 @@ mock! {
 }
 
 mock! {
-    /// What borrows inside of something else is expected by value.
+    /// Mocks receive borrowed nested data by value.
     #[derive(Debug)]
     pub ApiKeyStore {
         pub fn insert(&self, key: &ApiKey) -> Result<(), StoreError>;
@@ -162,7 +162,7 @@ mock! {
 }
 
 mock! {
-    /// Contexts are expected as the bytes that they bind ([`SealContext::associated_data`]).
+    /// Mocks receive a context as the bytes that it binds ([`SealContext::associated_data`]).
     #[derive(Debug)]
     pub Vault {
         pub fn seal(&self, plain: &[u8], context: Vec<u8>) -> Result<Sealed, VaultError>;
@@ -222,7 +222,7 @@ mock! {
 }
 
 mock! {
-    /// What borrows is expected by value: where it goes, and the code.
+    /// Mocks receive borrowed data by value: the address and the code.
     #[derive(Debug)]
     pub Sender {
         pub fn send(&self, to: String, code: String) -> Result<(), SenderError>;
@@ -246,7 +246,7 @@ mock! {
 }
 
 mock! {
-    /// It is expected to be compared, with whatever clock.
+    /// Mocks expect a comparison with any clock.
     #[derive(Debug)]
     pub ReferenceClock {
         pub fn compare(&self) -> Result<Deviation, ReferenceClockError>;

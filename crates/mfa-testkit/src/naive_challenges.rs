@@ -1,4 +1,4 @@
-//! The store of challenges that most people write first.
+//! A naive challenge store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{Challenge, ChallengeId, Progress, Version, Versioned};
 
-/// A store that reads a challenge, decides, and writes it, without a guard that holds over all three. It is right for one caller at a time, and the race suite must fail it.
+/// A store that reads a challenge, decides, and writes it, with no guard across the three steps. It is
+/// correct for one caller at a time; the race suite must fail it.
 #[derive(Clone, Default)]
 pub struct NaiveChallenges(Arc<Mutex<BTreeMap<ChallengeId, Versioned<Challenge>>>>);
 
 impl NaiveChallenges {
-    /// Reads, and lets as much time go by as a round trip to a database takes at least.
+    /// Reads, and waits at least as long as a round trip to a database takes.
     async fn read(&self, id: &ChallengeId) -> Option<Versioned<Challenge>> {
         let read = self.0.lock().unwrap().get(id).cloned();
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -30,7 +31,7 @@ impl NaiveChallenges {
 impl ChallengeStore for NaiveChallenges {
     async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
         if self.read(&challenge.id).await.is_some() {
-            return Err(StoreError::new("there is a challenge of that id already"));
+            return Err(StoreError::new("a challenge with this id already exists"));
         }
         self.write(challenge.clone(), Version(1));
         Ok(())

@@ -1,4 +1,4 @@
-//! The store that most people write first.
+//! A naive account store.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,11 @@ use mfa_domain::{
     MessageState, Sending, TenantId, Timestamp, UserId, Version, Versioned,
 };
 
-/// A store that reads, compares and writes back, without a guard that holds over all three.
+/// A store that reads, compares and writes back, with no guard across the three steps.
 ///
-/// Used by one caller at a time it does everything right, and passes the basic and the time suite, of its messages as
-/// well. It is here because the race suites must fail it: each published bypass of the kind "fifty
-/// parallel requests with one code" was a store like this one.
+/// For one caller at a time it is correct, and passes the basic and time suites, including those of its
+/// outbox. The race suites must fail it: every published bypass of the kind "fifty parallel requests with one
+/// code" was a store like this.
 #[derive(Clone, Default)]
 pub struct NaiveStore(Arc<Mutex<Tables>>);
 
@@ -217,7 +217,7 @@ impl NaiveStore {
         self.0.lock().unwrap().messages.get(&(tenant.clone(), id)).cloned()
     }
 
-    /// What is queued and due, that which became due last first.
+    /// The queued and due messages, the most recently due first.
     fn due(&self, now: Timestamp) -> Vec<Versioned<Message>> {
         let tables = self.0.lock().unwrap();
         let is_due = |sending: &Sending| sending.state == MessageState::Queued && sending.due_at <= now;
@@ -235,7 +235,7 @@ impl Tables {
     }
 }
 
-/// What it takes to a database at least.
+/// The minimum duration of a round trip to a database.
 async fn round_trip() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

@@ -1,4 +1,4 @@
-//! The throttle that most people write first.
+//! A naive throttle.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,8 +10,8 @@ use mfa_domain::Timestamp;
 use mfa_domain::ports::{StoreError, Throttle, ThrottleKey};
 use mfa_domain::quota::{Bucket, Charge, Quota};
 
-/// A throttle that reads a bucket, decides, and writes it back, without a guard that holds over all
-/// three. It is right for one caller at a time, and the race suite must fail it.
+/// A throttle that reads a bucket, decides, and writes it back, with no guard across the three steps. It is
+/// correct for one caller at a time; the race suite must fail it.
 #[derive(Clone, Default)]
 pub struct NaiveThrottle(Arc<Mutex<BTreeMap<ThrottleKey, Bucket>>>);
 
@@ -20,7 +20,7 @@ impl Throttle for NaiveThrottle {
     async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError> {
         let bucket = self.0.lock().unwrap().get(key).copied().unwrap_or_default();
         let (charge, bucket) = quota.charge(bucket, now);
-        // What a round trip to a database takes at least.
+        // The minimum duration of a round trip to a database.
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.0.lock().unwrap().insert(key.clone(), bucket);
         Ok(charge)

@@ -1,8 +1,8 @@
-//! The contract of [`Outbox`](mfa_domain::ports::Outbox) as code.
+//! Contract suites for [`Outbox`](mfa_domain::ports::Outbox).
 //!
-//! Run the suites on a store that is empty or has only been through other suites of this crate,
-//! each suite once: every check uses tenants of its own. A claim takes the messages of all tenants, so nobody else may
-//! claim meanwhile. Messages get there by commits, so the store is given as an [`AccountStore`] that has an
+//! Run each suite once, on a store that is empty or was only used by other suites of this crate: every check
+//! uses tenants of its own. A claim takes the messages of all tenants, so nothing else may claim at the same
+//! time. Commits put the messages, so the argument is an [`AccountStore`] with an
 //! [`outbox`](AccountStore::outbox).
 
 use std::sync::Arc;
@@ -17,29 +17,29 @@ pub mod race;
 mod samples;
 mod time;
 
-/// What a store does for one caller at a time: every field comes back, a message is put with its commit or not at all, a
-/// swap is guarded by the version, a claim gives what is queued and due, and gives it once.
+/// Checks the contract for one caller at a time: every field is read back, a message is put with its commit
+/// or not at all, the version guards a swap, and a claim returns every queued and due message once.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
     basic::basic(store).await?;
     claims::claims(store).await
 }
 
-/// That a store goes by the time that it is told, and by no clock of its own.
+/// Checks that the store uses the time of its caller and no clock of its own.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn time(store: &dyn AccountStore) -> Result<(), Violation> {
     time::time(store).await
 }
 
-/// What a store does for many callers at a time; `one` and `other` are two handles on the same store. Needs a
-/// multi-thread runtime.
+/// Checks the contract for concurrent callers. `one` and `other` are two handles on the same store. Requires
+/// a multi-thread runtime.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn race(one: Arc<dyn AccountStore>, other: Arc<dyn AccountStore>) -> Result<(), Violation> {
     race::race(&[one, other]).await
 }

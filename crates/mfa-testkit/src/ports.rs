@@ -1,4 +1,4 @@
-//! Every port of the domain, faked around one store.
+//! All ports of the domain, faked around one store.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use mfa_domain::{Mfa, Policies, Ports};
 
 use crate::{FakeHasher, FakeVault, ManualClock, SeededEntropy};
 
-/// Ports for a test, and the fakes behind them to steer and to ask.
+/// Ports for a test, and the fakes behind them to control and inspect.
 #[derive(Clone, Debug)]
 pub struct TestPorts {
-    /// For [`Mfa::new`].
+    /// The ports for [`Mfa::new`].
     pub ports: Ports,
-    /// What `ports.clock` is.
+    /// The clock in `ports`.
     pub clock: Arc<ManualClock>,
-    /// What `ports.vault` is.
+    /// The vault in `ports`.
     pub vault: Arc<FakeVault>,
-    /// What `ports.hasher` is.
+    /// The hasher in `ports`.
     pub hasher: Arc<FakeHasher>,
 }
 
-/// Fakes around a store: swapping the store in a test is this one line.
+/// Creates fakes around a store. A test changes its store in this call.
 #[must_use]
 pub fn ports(accounts: Arc<dyn AccountStore>) -> TestPorts {
     let clock = Arc::new(ManualClock::default());

@@ -1,4 +1,4 @@
-//! Doing things at the same time, for real.
+//! Concurrent tasks for races.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tokio::task::JoinSet;
 
 use crate::{Violation, ensure};
 
-/// Runs `count` tasks that begin together; gives what they gave, in the order of their numbers.
+/// Runs `count` tasks that start together; returns their results in the order of their numbers.
 pub(crate) async fn together<T, F>(count: usize, task: impl Fn(usize) -> F) -> Result<Vec<T>, Violation>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
     let flavor = Handle::current().runtime_flavor();
-    ensure!(flavor == RuntimeFlavor::MultiThread, "a race needs a multi-thread runtime, or it is none");
+    ensure!(flavor == RuntimeFlavor::MultiThread, "a race needs a multi-thread runtime");
     let barrier = Arc::new(Barrier::new(count));
     let mut tasks = JoinSet::new();
     for number in 0..count {

@@ -1,7 +1,7 @@
-//! Codes that are sent, on an account store with an outbox and a challenge store together: what must hold for them on
-//! every pair.
+//! Contract suite for codes that are sent, on an account store with an outbox together with a challenge
+//! store.
 //!
-//! Each check is public, so that a store author can repeat the one that fails.
+//! Each check is public, so that a store author can repeat one that fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +31,11 @@ pub use delivery::{
 };
 pub use replicas::Replicas;
 
-/// All of them. `accounts` and `challenges` are two handles each on the same store, as two replicas have them; use two
-/// real connections if there are any. Needs a multi-thread runtime.
+/// Runs all checks. `accounts` and `challenges` are two handles each on the same store, like those of two
+/// replicas; use two real connections if the store has connections. Requires a multi-thread runtime.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn suite(
     accounts: [Arc<dyn AccountStore>; 2],
     challenges: [Arc<dyn ChallengeStore>; 2],
@@ -83,7 +83,7 @@ pub async fn a_code_is_accepted_once(replicas: &Replicas) -> Result<(), Violatio
             verdicts.iter().filter(|verdict| **verdict == rejected(CodeRejection::ChallengeOver)).count();
         ensure!(
             (verified, over) == (1, 63),
-            "one code was accepted {verified} times, and {over} were too late"
+            "one code was accepted {verified} times, and {over} posts were too late"
         );
         replicas.failures_are(&user.key, 0).await?;
         replicas.counted(&user.key, EventKind::Verified, 1).await?;
@@ -114,8 +114,8 @@ pub async fn a_first_code_confirms_once(replicas: &Replicas) -> Result<(), Viola
     Ok(())
 }
 
-/// Of 200 wrong codes at once for one challenge five are looked at, each costs an attempt, and the right one is refused
-/// from then on: the account is locked, and the challenge is over once it is not.
+/// Of 200 concurrent wrong codes for one challenge five are evaluated, and each costs an attempt. After that
+/// the right code is rejected: the account is locked, and once it is not, the challenge is over.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -130,20 +130,23 @@ pub async fn five_guesses_end_a_challenge(replicas: &Replicas) -> Result<(), Vio
             + verdicts.iter().filter(|verdict| **verdict == rejected(CodeRejection::ChallengeOver)).count();
         ensure!(
             (looked_at, refused) == (5, 195),
-            "of 200 guesses {looked_at} were looked at, and {refused} refused"
+            "of 200 guesses, {looked_at} were evaluated and {refused} rejected"
         );
         replicas.failures_are(&user.key, 5).await?;
         replicas.counted(&user.key, EventKind::VerificationFailed, 5).await?;
         let verdicts = replicas.answer(&user.key, id, std::slice::from_ref(&code)).await?;
-        ensure!(is_locked(&verdicts[0]), "the right code on a locked account: {verdicts:?}");
+        ensure!(is_locked(&verdicts[0]), "the right code on a locked account was answered with {verdicts:?}");
         replicas.mfas[1].unlock(&user.key, &Actor::admin("support"), &reason()).await?;
         let verdicts = replicas.answer(&user.key, id, &[code]).await?;
-        ensure!(verdicts == [rejected(CodeRejection::ChallengeOver)], "after five guesses: {verdicts:?}");
+        ensure!(
+            verdicts == [rejected(CodeRejection::ChallengeOver)],
+            "an answer after five guesses was answered with {verdicts:?}"
+        );
     }
     Ok(())
 }
 
-/// Wrong answers are the account's: neither a new challenge nor a new code sets them back.
+/// Wrong answers count for the account: neither a new challenge nor a new code resets them.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -160,13 +163,13 @@ pub async fn another_challenge_gives_no_attempt_back(replicas: &Replicas) -> Res
     replicas.failures_are(&user.key, 5).await?;
     for (id, code) in [(first, code.clone()), (second, code)] {
         let verdicts = replicas.answer(&user.key, id, &[code]).await?;
-        ensure!(is_locked(&verdicts[0]), "a code after five wrong ones: {verdicts:?}");
+        ensure!(is_locked(&verdicts[0]), "a code after five wrong ones was answered with {verdicts:?}");
     }
     Ok(())
 }
 
-/// With another code for the same challenge the one before is wrong, and the latest is right; it is wrong for the next
-/// challenge.
+/// With a further code for the same challenge the previous one becomes wrong and the latest is right; the
+/// latest is wrong for the next challenge.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -177,7 +180,7 @@ pub async fn another_code_kills_the_one_before(replicas: &Replicas) -> Result<()
     for mfa in &replicas.mfas {
         let BegunChallenge { challenge, .. } = accepted(mfa.resend_challenge(tenant, &shop(), id).await?)?;
         ensure!(challenge.id == id, "another code is for another challenge");
-        // Though the other is not sent yet.
+        // Although the further code is not sent yet.
         replicas.all_wrong(&user.key, id, &[latest]).await?;
         latest = replicas.latest(&user.key).await?;
     }
@@ -185,12 +188,15 @@ pub async fn another_code_kills_the_one_before(replicas: &Replicas) -> Result<()
     let (next, code) = replicas.begin(&user).await?;
     replicas.is_wrong(&user.key, next, &latest, &code).await?;
     let again = replicas.mfas[1].resend_challenge(tenant, &shop(), id).await?;
-    ensure!(again == rejected(CodeRejection::ChallengeOver), "another code after the answer: {again:?}");
+    ensure!(
+        again == rejected(CodeRejection::ChallengeOver),
+        "a request for another code after the answer was answered with {again:?}"
+    );
     Ok(())
 }
 
-/// Of eight more codes that are asked for at once three are made. Of those that nobody had sent the last is sent, and it is
-/// right; no further one is made.
+/// Of eight concurrent requests for a further code three succeed. Of the unsent codes the last is sent, and
+/// it is right; no further one is made.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -217,23 +223,23 @@ pub async fn no_more_codes_are_sent_than_a_challenge_may_have(replicas: &Replica
                 }
             }
         }
-        ensure!(made == 3, "of eight more codes for one challenge {made} were made");
+        ensure!(made == 3, "of eight further codes for one challenge, {made} were made");
         let latest = replicas.latest(&user.key).await?;
         let (sent, expected) = (replicas.codes_of(id).len(), usize::from(first_is_sent) + 1);
-        ensure!(sent == expected, "{sent} codes were sent, and not {expected}");
-        // Two for the enrolment and the challenge.
+        ensure!(sent == expected, "{sent} codes were sent, not {expected}");
+        // Two are those of the enrolment and of the challenge.
         replicas.counted(&user.key, EventKind::CodeSent, 2 + made).await?;
         let again = replicas.mfas[0].resend_challenge(&tenant, &shop(), id).await?;
         ensure!(
             matches!(again, Verdict::Rejected(CodeRejection::NoResendLeft { .. })),
-            "a further code: {again:?}"
+            "a request for a further code was answered with {again:?}"
         );
         let charged = replicas.mfas[1].resend_recipient(&tenant, &shop(), id).await?;
         ensure!(
             matches!(charged, Verdict::Rejected(CodeRejection::NoResendLeft { .. })),
-            "a further code would be charged: {charged:?}"
+            "the charge for a further code is {charged:?}"
         );
-        ensure!(replicas.deliver().await?.is_empty(), "a code was queued that was refused");
+        ensure!(replicas.deliver().await?.is_empty(), "a rejected request for a code queued one");
         if let Some(old) = old {
             replicas.is_wrong(&user.key, id, &old, &latest).await?;
         }
@@ -242,8 +248,8 @@ pub async fn no_more_codes_are_sent_than_a_challenge_may_have(replicas: &Replica
     Ok(())
 }
 
-/// What was sent before a change of the policy is right after it, though codes have another length by then; one of any
-/// length is a guess.
+/// A code that was sent before a change of the policy stays right, although codes then have another length. A
+/// code of any length is a guess.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -254,12 +260,18 @@ pub async fn a_code_outlives_a_change_of_their_length(replicas: &Replicas) -> Re
         let changed = replicas.with_digits(digits);
         let guess = parse(&"0".repeat(usize::from(digits)));
         let verdict = changed.answer_challenge(&user.key.tenant, &shop(), id, &guess).await?;
-        ensure!(verdict == rejected(CodeRejection::Invalid), "a guess of {digits} digits: {verdict:?}");
+        ensure!(
+            verdict == rejected(CodeRejection::Invalid),
+            "a guess of {digits} digits was answered with {verdict:?}"
+        );
         let verdict = changed.answer_challenge(&user.key.tenant, &shop(), id, &parse(&code)).await?;
-        ensure!(matches!(verdict, Verdict::Accepted(_)), "a code from before the change: {verdict:?}");
+        ensure!(
+            matches!(verdict, Verdict::Accepted(_)),
+            "a code from before the change was answered with {verdict:?}"
+        );
         replicas.failures_are(&user.key, 1).await?;
 
-        // And the other way round; a first code of an address as well.
+        // And in the other direction; also for the first code of an address.
         let begun = accepted(changed.begin_challenge(&user.key, &shop(), user.factor).await?)?;
         let code = replicas.latest(&user.key).await?;
         ensure!(code.len() == usize::from(digits), "a code of {digits} digits has {}", code.len());
@@ -271,8 +283,8 @@ pub async fn a_code_outlives_a_change_of_their_length(replicas: &Replicas) -> Re
     Ok(())
 }
 
-/// A code answers its own challenge, from the caller that began it, for what it was sent for, and nothing else. What
-/// is not a guess costs nothing.
+/// A code answers only its own challenge, from the caller that began it, for the purpose that it was sent
+/// for. An answer that is not a guess costs nothing.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -289,19 +301,25 @@ pub async fn a_code_is_good_for_what_it_was_sent_for(replicas: &Replicas) -> Res
         (&alice.key.tenant, shop(), ChallengeId::from_entropy([0; 16])),
     ] {
         let verdict = mfa.answer_challenge(tenant, &actor, id, &parse(&code)).await?;
-        ensure!(verdict == unknown, "an answer through another caller or tenant: {verdict:?}");
+        ensure!(verdict == unknown, "an answer from another caller or tenant was answered with {verdict:?}");
         let status = mfa.challenge(tenant, &actor, id).await?;
-        ensure!(status == rejected(CodeRejection::UnknownChallenge), "shown to another caller: {status:?}");
+        ensure!(status == rejected(CodeRejection::UnknownChallenge), "another caller was shown {status:?}");
         let resent = mfa.resend_challenge(tenant, &actor, id).await?;
-        ensure!(resent == rejected(CodeRejection::UnknownChallenge), "resent to another caller: {resent:?}");
+        ensure!(
+            resent == rejected(CodeRejection::UnknownChallenge),
+            "a resend for another caller was answered with {resent:?}"
+        );
         let ended = mfa.cancel_challenge(tenant, &actor, id).await?;
-        ensure!(ended == rejected(CodeRejection::UnknownChallenge), "ended by another caller: {ended:?}");
+        ensure!(
+            ended == rejected(CodeRejection::UnknownChallenge),
+            "a cancellation by another caller was answered with {ended:?}"
+        );
     }
-    // It is no code of an authenticator, and none for another's challenge.
+    // It is not a code of an authenticator, and does not answer another user's challenge.
     let verdict = mfa.verify(&alice.key, &shop(), &submitted(&code), None).await?;
     ensure!(
         verdict == rejected(CodeRejection::Malformed),
-        "a code that was sent, without its challenge: {verdict:?}"
+        "a sent code without its challenge was answered with {verdict:?}"
     );
     replicas.failures_are(&alice.key, 0).await?;
     let (bobs, bobs_code) = replicas.begin(&bob).await?;
@@ -309,22 +327,25 @@ pub async fn a_code_is_good_for_what_it_was_sent_for(replicas: &Replicas) -> Res
         replicas.all_wrong(&bob.key, bobs, std::slice::from_ref(&code)).await?;
         replicas.failures_are(&bob.key, 1).await?;
     }
-    // The first code of an address confirms it, and is no login.
+    // The first code of an address confirms it and does not log in.
     let (factor, first, first_code) = replicas.offer_to(&alice.key, true).await?;
     let begun = mfa.begin_challenge(&alice.key, &shop(), factor).await?;
-    ensure!(begun == rejected(CodeRejection::UnknownFactor), "a login by a pending address: {begun:?}");
+    ensure!(
+        begun == rejected(CodeRejection::UnknownFactor),
+        "a login with a pending address was answered with {begun:?}"
+    );
     let verdict = mfa.answer_challenge(&alice.key.tenant, &shop(), first, &parse(&first_code)).await?;
-    ensure!(verdict == unknown, "a first code as a login: {verdict:?}");
+    ensure!(verdict == unknown, "a login with a first code was answered with {verdict:?}");
     let verdict = mfa.confirm(&alice.key, &Actor::user("forum"), factor, &submitted(&first_code)).await?;
     ensure!(
         matches!(verdict, Verdict::Rejected(CodeRejection::UnknownChallenge)),
-        "a first code through another caller: {verdict:?}"
+        "a first code from another caller was answered with {verdict:?}"
     );
     accepted(mfa.confirm(&alice.key, &shop(), factor, &submitted(&first_code)).await?)?;
     Ok(())
 }
 
-/// Until ten minutes have passed, and not when they have. What is too late costs nothing.
+/// A code is valid for less than ten minutes. A late code costs nothing.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -335,21 +356,21 @@ pub async fn a_code_is_good_for_ten_minutes(replicas: &Replicas) -> Result<(), V
         replicas.clock.advance(after);
         let status = accepted(replicas.mfas[1].challenge(&user.key.tenant, &shop(), id).await?)?;
         let open = status.state == ChallengeState::Open;
-        ensure!(open == in_time, "after {after:?} it is {}", status.state);
+        ensure!(open == in_time, "after {after:?} the challenge is {}", status.state);
         let verdicts = replicas.answer(&user.key, id, &[code]).await?;
         let as_expected = match &verdicts[0] {
             Verdict::Accepted(_) => in_time,
             verdict @ Verdict::Rejected(_) => !in_time && *verdict == rejected(CodeRejection::ChallengeOver),
         };
-        ensure!(as_expected, "after {after:?}: {verdicts:?}");
+        ensure!(as_expected, "an answer after {after:?} was answered with {verdicts:?}");
         let status = accepted(replicas.mfas[0].challenge(&user.key.tenant, &shop(), id).await?)?;
-        ensure!(status.state == ChallengeState::Over, "after the answer it is {}", status.state);
+        ensure!(status.state == ChallengeState::Over, "after the answer the challenge is {}", status.state);
     }
     replicas.failures_are(&user.key, 0).await
 }
 
-/// An address that waits for its first code verifies nothing and gets no other codes; a wrong first code costs an
-/// attempt; the right one comes with backup codes. From then on another address needs a proof.
+/// An address that waits for its first code verifies nothing and gets no other codes. A wrong first code
+/// costs an attempt; the right one returns backup codes. From then on another address needs a proof.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -358,26 +379,38 @@ pub async fn an_address_protects_nothing_before_its_first_code(replicas: &Replic
     let key = key("sent-pending", "alice");
     let (factor, _, code) = replicas.offer(&key).await?;
     let begun = mfa.begin_challenge(&key, &shop(), factor).await?;
-    ensure!(begun == rejected(CodeRejection::NotEnrolled), "a login by a pending address: {begun:?}");
+    ensure!(
+        begun == rejected(CodeRejection::NotEnrolled),
+        "a login with a pending address was answered with {begun:?}"
+    );
     let wrong_first = submitted(&wrong(&code, 1)[0]);
     let verdict = mfa.confirm(&key, &shop(), factor, &wrong_first).await?;
-    ensure!(matches!(verdict, Verdict::Rejected(CodeRejection::Invalid)), "a wrong first code: {verdict:?}");
+    ensure!(
+        matches!(verdict, Verdict::Rejected(CodeRejection::Invalid)),
+        "a wrong first code was answered with {verdict:?}"
+    );
     replicas.failures_are(&key, 1).await?;
-    ensure!(!mfa.status(&key).await?.enrolled, "an address counts before its first code");
+    ensure!(!mfa.status(&key).await?.enrolled, "a user is enrolled before the first code of their address");
     let Confirmation { backup_codes, .. } =
         accepted(mfa.confirm(&key, &shop(), factor, &submitted(&code)).await?)?;
-    ensure!(backup_codes.is_some(), "the first factor came without backup codes");
-    // Beside an active factor a further one needs a proof, and a pending one no login.
+    ensure!(backup_codes.is_some(), "the first factor was confirmed without backup codes");
+    // With an active factor, a further one needs a proof; a pending address is not a login.
     replicas.clock.advance(Duration::from_mins(6));
     let denied = denial(mfa.enrol_address(&key, &shop(), new_address()).await.as_ref().err());
-    ensure!(matches!(denied, Some(PolicyDenial::ProofRequired { .. })), "a second address: {denied:?}");
+    ensure!(
+        matches!(denied, Some(PolicyDenial::ProofRequired { .. })),
+        "a second address without a proof was answered with {denied:?}"
+    );
     let again = mfa.confirm(&key, &shop(), factor, &submitted(&code)).await?;
-    ensure!(matches!(again, Verdict::Rejected(CodeRejection::AlreadyActive)), "confirmed again: {again:?}");
+    ensure!(
+        matches!(again, Verdict::Rejected(CodeRejection::AlreadyActive)),
+        "a second confirmation was answered with {again:?}"
+    );
     Ok(())
 }
 
-/// While an account is locked no code is sent, and an open challenge takes neither a wrong nor the right one; it is not
-/// used up by that.
+/// While an account is locked, no code is sent, and an open challenge accepts neither a wrong code nor the
+/// right one. Neither uses the challenge up.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -394,32 +427,44 @@ pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<()
     let (id, code) = replicas.begin(&user).await?;
     for guess in app.wrong_codes(replicas.clock.now(), 5) {
         let verdict = mfa.verify(&user.key, &shop(), &submitted(&guess), None).await?;
-        ensure!(verdict == rejected(CodeRejection::Invalid), "a wrong code of the app: {verdict:?}");
+        ensure!(
+            verdict == rejected(CodeRejection::Invalid),
+            "a wrong code of the app was answered with {verdict:?}"
+        );
     }
     let before = replicas.sent().await?.len();
     let begun = mfa.begin_challenge(&user.key, &shop(), factor).await?;
     ensure!(
         matches!(begun, Verdict::Rejected(CodeRejection::Locked { .. })),
-        "begun while locked: {begun:?}"
+        "a new challenge on a locked account was answered with {begun:?}"
     );
     let resent = mfa.resend_challenge(&user.key.tenant, &shop(), id).await?;
     ensure!(
         matches!(resent, Verdict::Rejected(CodeRejection::Locked { .. })),
-        "resent while locked: {resent:?}"
+        "a resend on a locked account was answered with {resent:?}"
     );
     let offered = denial(mfa.enrol_address(&user.key, &shop(), new_address()).await.as_ref().err());
-    ensure!(matches!(offered, Some(PolicyDenial::Locked { .. })), "offered while locked: {offered:?}");
+    ensure!(
+        matches!(offered, Some(PolicyDenial::Locked { .. })),
+        "a new address on a locked account was answered with {offered:?}"
+    );
     ensure!(replicas.sent().await?.len() == before, "a code was sent while the account was locked");
     let verdicts = replicas.answer(&user.key, id, &[wrong(&code, 1).remove(0), code.clone()]).await?;
-    ensure!(verdicts[0] == verdicts[1] && is_locked(&verdicts[0]), "answered while locked: {verdicts:?}");
+    ensure!(
+        verdicts[0] == verdicts[1] && is_locked(&verdicts[0]),
+        "answers on a locked account were answered with {verdicts:?}"
+    );
     mfa.unlock(&user.key, &Actor::admin("support"), &reason()).await?;
     let verdicts = replicas.answer(&user.key, id, &[code]).await?;
-    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "after the lock: {verdicts:?}");
+    ensure!(
+        matches!(verdicts[..], [Verdict::Accepted(_)]),
+        "the right code after the lock was answered with {verdicts:?}"
+    );
     Ok(())
 }
 
-/// While one challenge locks the account another is looked at on the other replica: whatever was looked at has cost an
-/// attempt of the account, whichever came first.
+/// While one challenge locks the account, the other replica evaluates another: every evaluated guess has cost
+/// the account an attempt, whichever came first.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -444,13 +489,13 @@ pub async fn every_guess_that_is_looked_at_is_counted(replicas: &Replicas) -> Re
             let kept = replicas.mfas[0].ports().challenges.get(&id).await?;
             looked_at += kept.map_or(0, |kept| kept.value.progress.failures as usize);
         }
-        ensure!(looked_at >= 5, "only {looked_at} guesses were looked at");
+        ensure!(looked_at >= 5, "only {looked_at} guesses were evaluated");
         replicas.failures_are(&user.key, looked_at).await?;
     }
     Ok(())
 }
 
-/// What was sealed for one challenge is no answer to another, whoever writes it there.
+/// A code that was sealed for one challenge does not answer another, even if somebody copies it there.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -462,17 +507,27 @@ pub async fn what_a_challenge_holds_is_good_in_its_place_only(replicas: &Replica
     let (hers, _) = replicas.begin(&alice).await?;
     let challenges = &mfa.ports().challenges;
     let kept = challenges.get(&id).await?.map(|kept| kept.value.progress);
-    let kept = kept.ok_or_else(|| Violation::new("the challenge is not there"))?;
+    let kept = kept.ok_or_else(|| Violation::new("the challenge was not found"))?;
     let version = challenges.get(&hers).await?.map(|read| read.version).unwrap_or_default();
-    ensure!(challenges.swap(&hers, version, &kept).await? == Commit::Won, "nobody else changes it");
+    ensure!(
+        challenges.swap(&hers, version, &kept).await? == Commit::Won,
+        "a swap without competition did not win"
+    );
     let moved = mfa.answer_challenge(&alice.key.tenant, &shop(), hers, &parse(&code)).await;
-    ensure!(matches!(moved, Err(Undecided::Vault(_))), "a code of somebody else's challenge: {moved:?}");
+    ensure!(
+        matches!(moved, Err(Undecided::Vault(_))),
+        "a code copied to another challenge was answered with {moved:?}"
+    );
     let verdicts = replicas.answer(&mallory.key, id, &[code]).await?;
-    ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "in its place: {verdicts:?}");
+    ensure!(
+        matches!(verdicts[..], [Verdict::Accepted(_)]),
+        "the code in its own challenge was answered with {verdicts:?}"
+    );
     Ok(())
 }
 
-/// An open challenge is worth nothing once its factor was removed, its account was reset, or its owner was erased.
+/// An open challenge becomes worthless once its factor is removed, its account is reset, or its owner is
+/// erased.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -488,16 +543,22 @@ pub async fn a_factor_that_is_gone_answers_nothing(replicas: &Replicas) -> Resul
         }
         let before = replicas.sent().await?.len();
         let verdicts = replicas.answer(&user.key, id, &[code]).await?;
-        ensure!(verdicts == [rejected(CodeRejection::NotEnrolled)], "after it was {how}: {verdicts:?}");
+        ensure!(
+            verdicts == [rejected(CodeRejection::NotEnrolled)],
+            "an answer after the factor was {how} was answered with {verdicts:?}"
+        );
         let resent = mfa.resend_challenge(&user.key.tenant, &shop(), id).await?;
-        ensure!(resent == rejected(CodeRejection::NotEnrolled), "after it was {how}: {resent:?}");
+        ensure!(
+            resent == rejected(CodeRejection::NotEnrolled),
+            "a resend after the factor was {how} was answered with {resent:?}"
+        );
         ensure!(replicas.sent().await?.len() == before, "a code was sent after the factor was {how}");
     }
     Ok(())
 }
 
-/// A challenge that its caller ended takes no answer. To end it once more changes nothing, and nor does it to end one that
-/// was answered.
+/// A challenge that its caller ended accepts no answer. Ending it again changes nothing, nor does ending one
+/// that was answered.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -506,21 +567,27 @@ pub async fn what_is_cancelled_is_over(replicas: &Replicas) -> Result<(), Violat
     let (id, code) = replicas.begin(&user).await?;
     accepted(replicas.mfas[0].cancel_challenge(&user.key.tenant, &shop(), id).await?)?;
     let verdicts = replicas.answer(&user.key, id, &[code]).await?;
-    ensure!(verdicts == [rejected(CodeRejection::ChallengeOver)], "after it was cancelled: {verdicts:?}");
+    ensure!(
+        verdicts == [rejected(CodeRejection::ChallengeOver)],
+        "an answer after the cancellation was answered with {verdicts:?}"
+    );
     let again = replicas.mfas[1].cancel_challenge(&user.key.tenant, &shop(), id).await?;
-    ensure!(again == Verdict::Accepted(()), "cancelled twice: {again:?}");
+    ensure!(again == Verdict::Accepted(()), "a second cancellation was answered with {again:?}");
     let (answered, code) = replicas.begin(&user).await?;
     replicas.is_right(&user.key, answered, &code).await?;
     for id in [id, answered] {
         accepted(replicas.mfas[0].cancel_challenge(&user.key.tenant, &shop(), id).await?)?;
         let verdicts = replicas.answer(&user.key, id, std::slice::from_ref(&code)).await?;
-        ensure!(verdicts == [rejected(CodeRejection::ChallengeOver)], "once it is over: {verdicts:?}");
+        ensure!(
+            verdicts == [rejected(CodeRejection::ChallengeOver)],
+            "an answer to a challenge that is over was answered with {verdicts:?}"
+        );
     }
     replicas.failures_are(&user.key, 0).await
 }
 
-/// Every code that was sent has an event, and neither a code nor an address is in any of them, in the account as it is
-/// shown, in what the challenge holds, or in what is queued.
+/// Every sent code has an event. Neither a code nor an address appears in events, in the account as shown, in
+/// the stored challenge, or in the queue.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -529,10 +596,10 @@ pub async fn the_trail_tells_of_codes_and_shows_none(replicas: &Replicas) -> Res
     let user = replicas.recipient("sent-trail", "alice").await?;
     let (id, code) = replicas.begin(&user).await?;
     let kept = mfa.ports().challenges.get(&id).await?;
-    let kept = kept.ok_or_else(|| Violation::new("the challenge is not there"))?.value;
+    let kept = kept.ok_or_else(|| Violation::new("the challenge was not found"))?.value;
     let data = String::from_utf8_lossy(kept.progress.data.as_bytes()).into_owned();
     let begun = accepted(mfa.resend_challenge(&user.key.tenant, &shop(), id).await?)?;
-    ensure!(begun.destination == "e•••@mail.example", "the address is shown as {}", begun.destination);
+    ensure!(begun.destination == "e•••@mail.example", "the masked address is {}", begun.destination);
     let queued = replicas.message(&user.key, id).await?;
     let content = queued.value.sending.content.as_ref().map(|sealed| sealed.bytes.as_slice());
     let queued = format!("{queued:?} {}", String::from_utf8_lossy(content.unwrap_or_default()));
@@ -553,7 +620,10 @@ pub async fn the_trail_tells_of_codes_and_shows_none(replicas: &Replicas) -> Res
         }
     }
     let (code, message) = (parse(&code), replicas.sender.latest(&user.key));
-    ensure!(message.is_some_and(|message| message.purpose == Purpose::Verify), "sent for something else");
+    ensure!(
+        message.is_some_and(|message| message.purpose == Purpose::Verify),
+        "the code was sent for another purpose"
+    );
     ensure!(code.as_str().len() == 8, "a code has {} digits", code.as_str().len());
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The contract of [`Throttle`] as code.
+//! Contract suites for [`Throttle`].
 //!
-//! Run the suites on a throttle that is empty or has only been through other suites of this crate,
-//! each suite once. They charge fewer than a thousand keys of a kind.
+//! Run each suite once, on a throttle that is empty or was only used by other suites of this crate. The
+//! suites charge fewer than a thousand keys of each kind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::race::together;
 use crate::violation::run;
 use crate::{Violation, ensure};
 
-/// What a throttle does for one caller at a time.
+/// Checks the contract for one caller at a time.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn basic(throttle: &dyn Throttle) -> Result<(), Violation> {
     run![
         a_burst_is_admitted_and_no_more(throttle),
@@ -27,10 +27,10 @@ pub async fn basic(throttle: &dyn Throttle) -> Result<(), Violation> {
     ]
 }
 
-/// That a throttle goes by the time that it is told, and by no clock of its own.
+/// Checks that the throttle uses the time of its caller and no clock of its own.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn time(throttle: &dyn Throttle) -> Result<(), Violation> {
     run![
         a_bucket_recovers_bit_by_bit(throttle),
@@ -41,11 +41,11 @@ pub async fn time(throttle: &dyn Throttle) -> Result<(), Violation> {
     ]
 }
 
-/// What a throttle does for many callers at a time; `one` and `other` are two handles on the same
-/// buckets. Needs a multi-thread runtime.
+/// Checks the contract for concurrent callers. `one` and `other` are two handles on the same buckets.
+/// Requires a multi-thread runtime.
 ///
 /// # Errors
-/// [`Violation`] is the first sentence of the contract that does not hold.
+/// [`Violation`] with the first part of the contract that does not hold.
 pub async fn race(one: Arc<dyn Throttle>, other: Arc<dyn Throttle>) -> Result<(), Violation> {
     let throttles = &[one, other];
     run![
@@ -61,7 +61,7 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_unix_millis(START + millis)
 }
 
-/// `burst` at once, and one a second.
+/// A burst of `burst`, refilled by one a second.
 fn one_a_second(burst: u32) -> Quota {
     Quota::new(burst, Duration::from_secs(burst.into())).unwrap()
 }
@@ -74,7 +74,7 @@ fn account(tenant: &str, name: &str) -> AccountKey {
     AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(name).unwrap())
 }
 
-/// How many of `count` charges at one time are admitted.
+/// The number of admitted charges among `count` at one time.
 async fn admitted(
     throttle: &dyn Throttle,
     key: &ThrottleKey,
@@ -102,13 +102,16 @@ async fn refused_charges_cost_nothing(throttle: &dyn Throttle) -> Result<(), Vio
     let (key, quota) = (user("throttle-refused", "alice"), one_a_second(2));
     admitted(throttle, &key, quota, at(0), 2).await?;
     let count = admitted(throttle, &key, quota, at(999), 50).await?;
-    ensure!(count == 0, "{count} charges were admitted before there was room");
+    ensure!(count == 0, "{count} charges were admitted before the refill");
     let Charge::Refused { retry_after } = throttle.charge(&key, quota, at(600)).await? else {
-        return Err(Violation::new("a charge was admitted before there was room"));
+        return Err(Violation::new("a charge was admitted before the refill"));
     };
-    ensure!(retry_after == Duration::from_millis(400), "it must be 400 ms, but it says {retry_after:?}");
+    ensure!(retry_after == Duration::from_millis(400), "retry_after is {retry_after:?} instead of 400 ms");
     let count = admitted(throttle, &key, quota, at(2000), 3).await?;
-    ensure!(count == 2, "after two seconds {count} were admitted instead of 2: refused ones were charged");
+    ensure!(
+        count == 2,
+        "after two seconds {count} charges were admitted instead of 2: rejected ones were counted"
+    );
     Ok(())
 }
 
@@ -139,7 +142,7 @@ async fn keys_do_not_share_a_bucket(throttle: &dyn Throttle) -> Result<(), Viola
     ];
     for key in &keys {
         let count = admitted(throttle, key, one_a_second(3), at(0), 5).await?;
-        ensure!(count == 3, "{key} is admitted {count} times instead of 3");
+        ensure!(count == 3, "{key} was admitted {count} times instead of 3");
     }
     Ok(())
 }
@@ -154,7 +157,7 @@ async fn the_largest_quota_is_kept(throttle: &dyn Throttle) -> Result<(), Violat
     admitted(throttle, &key, slowest, at(0), 1).await?;
     let charge = throttle.charge(&key, slowest, at(0)).await?;
     let expected = Charge::Refused { retry_after: Quota::MAX_PER };
-    ensure!(charge == expected, "one in 30 days: the second is {charge:?}");
+    ensure!(charge == expected, "with a quota of one in 30 days, the second charge is {charge:?}");
     Ok(())
 }
 
@@ -162,29 +165,29 @@ async fn a_bucket_recovers_bit_by_bit(throttle: &dyn Throttle) -> Result<(), Vio
     let (key, quota) = (user("throttle-recovers", "alice"), one_a_second(3));
     for (now, expected) in [(0, 3), (999, 0), (1000, 1), (1000, 0), (3000, 2), (60_000, 3)] {
         let count = admitted(throttle, &key, quota, at(now), 5).await?;
-        ensure!(count == expected, "{now} ms on, {count} are admitted instead of {expected}");
+        ensure!(count == expected, "after {now} ms, {count} charges were admitted instead of {expected}");
     }
     Ok(())
 }
 
 async fn whoever_waits_as_told_is_admitted(throttle: &dyn Throttle) -> Result<(), Violation> {
     let key = user("throttle-waits", "alice");
-    // Three in a second do not divide it.
+    // Three per second do not divide one second into whole milliseconds.
     let quota = Quota::new(3, Duration::from_secs(1)).unwrap();
     let mut now = at(0);
     for _ in 0..20 {
         if let Charge::Refused { retry_after } = throttle.charge(&key, quota, now).await? {
-            // Rounded up: a time has whole milliseconds.
+            // Rounded up, since a timestamp has whole milliseconds.
             let wait = Duration::from_millis(u64::try_from(retry_after.as_micros().div_ceil(1000)).unwrap());
             let early = now.plus(wait.saturating_sub(Duration::from_millis(1)));
             ensure!(
                 throttle.charge(&key, quota, early).await? != Charge::Admitted,
-                "admitted before {retry_after:?} were over"
+                "a charge was admitted before {retry_after:?} had passed"
             );
             now = now.plus(wait);
             ensure!(
                 throttle.charge(&key, quota, now).await? == Charge::Admitted,
-                "refused after {retry_after:?}"
+                "a charge was rejected after {retry_after:?}"
             );
         }
     }
@@ -199,11 +202,11 @@ async fn a_clock_set_back_grants_nothing(throttle: &dyn Throttle) -> Result<(), 
         count += admitted(throttle, &key, quota, at(minute), 5).await?;
         count += admitted(throttle, &key, quota, at(jump * 5000), 5).await?;
     }
-    ensure!(count == 5, "{count} charges were admitted by a burst of 5 and a clock that went back and forth");
-    // Others forget nothing of it either.
+    ensure!(count == 5, "{count} charges were admitted by a burst of 5 while the clock moved back and forth");
+    // Charges of other keys do not refill the bucket either.
     admitted(throttle, &user("throttle-back", "bob"), quota, at(minute * 50), 5).await?;
     let count = admitted(throttle, &key, quota, at(0), 5).await?;
-    ensure!(count == 0, "{count} more after another key was charged with a later time");
+    ensure!(count == 0, "{count} more charges were admitted after another key was charged with a later time");
     Ok(())
 }
 
@@ -212,7 +215,10 @@ async fn a_clock_that_is_ahead_does_not_stop_the_others(throttle: &dyn Throttle)
     for second in 0..5 {
         for ahead in [120_000, 0] {
             let count = admitted(throttle, &key, quota, at(ahead + 2000 * second), 1).await?;
-            ensure!(count == 1, "refused within the quota, since another clock is two minutes ahead");
+            ensure!(
+                count == 1,
+                "a charge within the quota was rejected because another clock is two minutes ahead"
+            );
         }
     }
     Ok(())
@@ -221,7 +227,7 @@ async fn a_clock_that_is_ahead_does_not_stop_the_others(throttle: &dyn Throttle)
 async fn the_ends_of_time_are_times(throttle: &dyn Throttle) -> Result<(), Violation> {
     for (name, now) in [("first", Timestamp::default()), ("last", Timestamp::MAX)] {
         let count = admitted(throttle, &user("throttle-ends", name), one_a_second(2), now, 4).await?;
-        ensure!(count == 2, "at {now} {count} are admitted instead of 2");
+        ensure!(count == 2, "at {now}, {count} charges were admitted instead of 2");
     }
     Ok(())
 }
@@ -240,7 +246,7 @@ async fn each_of_many_charges_counts(throttles: &Throttles) -> Result<(), Violat
 
 async fn each_counts_whatever_its_clock_says(throttles: &Throttles) -> Result<(), Violation> {
     let (key, quota) = (user("throttle-race-time", "alice"), one_a_second(10));
-    // Up to ten seconds apart, so ten may have come back in between.
+    // The times are up to ten seconds apart, so up to ten charges may have been refilled.
     let charges = charge_together(throttles, 64, move |number| {
         (key.clone(), quota, at(u64::try_from(number * 7919 % 10_001).unwrap()))
     });
@@ -252,7 +258,7 @@ async fn each_counts_whatever_its_clock_says(throttles: &Throttles) -> Result<()
 async fn a_flood_of_one_key_leaves_the_others(throttles: &Throttles) -> Result<(), Violation> {
     let quota = one_a_second(5);
     let charges = charge_together(throttles, 60, move |number| {
-        // Every tenth is Bob's.
+        // Every tenth charge is Bob's.
         let name = if number % 10 == 0 { "bob" } else { "alice" };
         (user("throttle-flood", name), one_a_second(if name == "bob" { 6 } else { 5 }), at(0))
     });
@@ -261,11 +267,11 @@ async fn a_flood_of_one_key_leaves_the_others(throttles: &Throttles) -> Result<(
     let refused = bobs.filter(|charge| **charge != Charge::Admitted).count();
     ensure!(refused == 0, "{refused} of another key's charges were refused in a flood of one");
     let count = admitted(throttles[0].as_ref(), &user("throttle-flood", "alice"), quota, at(0), 1).await?;
-    ensure!(count == 0, "a flood did not count");
+    ensure!(count == 0, "the flood was not counted");
     Ok(())
 }
 
-/// Charges that begin together, in turns on either handle.
+/// Charges that start together, alternating between the handles.
 async fn charge_together(
     throttles: &Throttles,
     count: usize,

@@ -9,7 +9,7 @@ use mfa_domain::ports::Clock;
 
 use crate::ShiftedClock;
 
-/// An NTP server on 127.0.0.1 that answers as a test says. It stops when it is dropped.
+/// An NTP server on 127.0.0.1 that answers as configured. It stops on drop.
 #[derive(Debug)]
 pub struct FakeTimeServer {
     address: SocketAddr,
@@ -17,21 +17,21 @@ pub struct FakeTimeServer {
     over: Arc<AtomicBool>,
 }
 
-/// How a [`FakeTimeServer`] answers.
+/// The answers of a [`FakeTimeServer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeAnswer {
-    /// With a time that is so many milliseconds ahead of this machine's.
+    /// A time that is this many milliseconds ahead of this machine's.
     Ahead(i64),
-    /// That its own clock is not synchronised.
+    /// The server reports that its own clock is not synchronised.
     Unsynchronised,
-    /// That it wants to be left alone (a kiss-o'-death packet).
+    /// The server refuses service (a kiss-o'-death packet).
     Denied,
-    /// To a request that was not asked.
+    /// An answer to a request that was not made.
     ToAnother,
 }
 
 impl FakeTimeServer {
-    /// A server whose time is right, on a free port.
+    /// Starts a server with the right time on a free port.
     ///
     /// # Panics
     /// If there is no free port.
@@ -55,13 +55,13 @@ impl FakeTimeServer {
         Self { address, answer, over }
     }
 
-    /// Where it listens.
+    /// The address of the server.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on it answers so.
+    /// Sets the answer from now on.
     pub fn set(&self, answer: TimeAnswer) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
@@ -73,7 +73,7 @@ impl Drop for FakeTimeServer {
     }
 }
 
-/// An answer (RFC 5905, 7.3).
+/// An answer packet (RFC 5905, 7.3).
 fn packet(request: &[u8; 48], answer: TimeAnswer) -> [u8; 48] {
     const VERSION_4_FROM_A_SERVER: u8 = 4 << 3 | 4;
     const ALARM: u8 = 3 << 6;
@@ -93,7 +93,7 @@ fn packet(request: &[u8; 48], answer: TimeAnswer) -> [u8; 48] {
     packet
 }
 
-/// Seconds since 1900 and the fraction of one, in 32 bits each.
+/// A timestamp: 32 bits of seconds since 1900 and 32 bits of fraction.
 fn ntp(unix_millis: u64) -> [u8; 8] {
     const UNTIL_1970: u64 = 2_208_988_800;
     let seconds = (unix_millis / 1000 + UNTIL_1970) << 32;

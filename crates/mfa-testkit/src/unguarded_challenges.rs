@@ -1,4 +1,4 @@
-//! A store of challenges whose guards are taken away.
+//! A challenge store with its guards removed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::{Challenge, ChallengeId, Progress, Version, Versioned};
 
-/// A store that compares in memory and then writes to another one, whatever is there by then: shows that
-/// the guards of that one are what the race suite rests on. It is right for one caller at a time, and the
-/// race suite must fail it.
+/// A wrapper that compares in memory and then writes to the inner store unconditionally. It shows that the
+/// race suite depends on the guards of the inner store. It is correct for one caller at a time; the race
+/// suite must fail it.
 pub struct UnguardedChallenges<S>(pub Arc<S>);
 
 #[async_trait]

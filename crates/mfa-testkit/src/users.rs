@@ -1,4 +1,4 @@
-//! Users with a device, and what they type.
+//! Test users with a device.
 
 use mfa_domain::mfa::{Confirmation, NewFactor, PlainBackupCodes};
 use mfa_domain::otp_core::{Hotp, Secret, Token, Totp};
@@ -9,44 +9,44 @@ use crate::Violation;
 /// A user with an active TOTP factor.
 #[derive(Debug)]
 pub struct TotpUser {
-    /// Whose account.
+    /// The account.
     pub key: AccountKey,
-    /// The factor. The code of the step in which it was confirmed is used up.
+    /// The factor. The code of the step in which it was confirmed is used.
     pub factor: FactorId,
-    /// What the app shows codes by.
+    /// The parameters of the app's codes.
     pub totp: Totp,
     /// The secret in the app.
     pub secret: Secret,
-    /// The backup codes that came with it, as they were shown; empty if it is not the first factor.
+    /// The backup codes as shown at enrolment; empty if this is not the first factor.
     pub backup_codes: Vec<String>,
 }
 
 /// A user with an active HOTP factor.
 #[derive(Debug)]
 pub struct HotpUser {
-    /// Whose account.
+    /// The account.
     pub key: AccountKey,
-    /// The factor. The code of counter 0 confirmed it and is used up.
+    /// The factor. The code of counter 0 confirmed it and is used.
     pub factor: FactorId,
-    /// What the token shows codes by.
+    /// The parameters of the token's codes.
     pub hotp: Hotp,
     /// The secret in the token.
     pub secret: Secret,
-    /// The backup codes that came with it, as they were shown; empty if it is not the first factor.
+    /// The backup codes as shown at enrolment; empty if this is not the first factor.
     pub backup_codes: Vec<String>,
 }
 
-/// What a person typed, as the edge parses it.
+/// Parses a code as the HTTP layer does.
 ///
 /// # Panics
-/// If it has not the form of any code.
+/// If the text has the form of no code.
 #[must_use]
 pub fn submitted(text: &str) -> SubmittedCode {
     SubmittedCode::parse(text).unwrap()
 }
 
 impl TotpUser {
-    /// Enrols a TOTP factor with the usual parameters and confirms it at the time of the clock.
+    /// Enrols a TOTP factor with default parameters and confirms it at the clock's time.
     ///
     /// # Errors
     /// [`Violation`] if a use case refuses or fails.
@@ -58,13 +58,13 @@ impl TotpUser {
         Ok(Self { key: key.clone(), factor, totp, secret, backup_codes })
     }
 
-    /// The code that the app shows at that time.
+    /// The code that the app shows at `now`.
     #[must_use]
     pub fn code(&self, now: Timestamp) -> String {
         totp_code(self.totp, &self.secret, now)
     }
 
-    /// `count` codes that are wrong at that time, and around it in any window.
+    /// `count` codes that are wrong at `now` and in any window around it.
     #[must_use]
     pub fn wrong_codes(&self, now: Timestamp, count: usize) -> Vec<String> {
         let step = self.totp.step(now.unix_seconds()).unwrap();
@@ -76,7 +76,7 @@ impl TotpUser {
 }
 
 impl HotpUser {
-    /// Enrols an HOTP factor with the usual parameters and confirms it by the code of counter 0.
+    /// Enrols an HOTP factor with default parameters and confirms it with the code of counter 0.
     ///
     /// # Errors
     /// [`Violation`] if a use case refuses or fails.
@@ -87,7 +87,7 @@ impl HotpUser {
         Ok(Self { key: key.clone(), factor, hotp, secret, backup_codes })
     }
 
-    /// The code of that counter.
+    /// The code of `counter`.
     #[must_use]
     pub fn code(&self, counter: u64) -> String {
         self.hotp.generate(&self.secret, counter).as_str().to_owned()

@@ -1,4 +1,4 @@
-//! A vault that keeps nothing secret, but everything else that a vault must.
+//! A vault without secrecy that keeps the rest of the contract.
 
 use std::sync::Mutex;
 
@@ -8,9 +8,9 @@ use mfa_domain::{EventId, KeyId, SealContext, Sealed, TenantId};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// A vault that opens only what it sealed, under the same key and in the same place, and never
-/// gives the same bytes twice. **For tests only**: the name of a key is the key, and an id of an event is a mark of
-/// the tenant and the position, so that one tells the other and a made-up id of the tenant may pass.
+/// A vault that opens only what it sealed, under the same key and in the same place, and never returns the
+/// same bytes twice. **For tests only**: the name of a key is the key, and an event id encodes tenant and
+/// position, so one id reveals others and a forged id of the tenant may be accepted.
 #[derive(Debug)]
 pub struct FakeVault(Mutex<Ring>);
 
@@ -25,12 +25,12 @@ const NONCE: usize = 8;
 const TAG: usize = 32;
 
 impl FakeVault {
-    /// Makes `key` the newest one; older ones still open.
+    /// Makes `key` the newest key. Older keys still open.
     pub fn rotate(&self, key: KeyId) {
         self.0.lock().unwrap().keys.push(key);
     }
 
-    /// Forgets every key but the newest, so that what older ones sealed is lost.
+    /// Drops every key but the newest, so that content sealed with older keys is lost.
     pub fn forget_older(&self) {
         let mut ring = self.0.lock().unwrap();
         let older = ring.keys.len() - 1;
@@ -39,7 +39,7 @@ impl FakeVault {
 }
 
 impl Default for FakeVault {
-    /// With one key, called `fake-1`.
+    /// With one key, named `fake-1`.
     fn default() -> Self {
         Self(Mutex::new(Ring { keys: vec![KeyId::new("fake-1")], sealed: 0 }))
     }
@@ -69,7 +69,7 @@ impl Vault for FakeVault {
         let end = sealed.bytes.len().checked_sub(TAG).filter(|end| *end >= NONCE);
         let (body, found) = sealed.bytes.split_at(end.ok_or_else(|| VaultError::new("too short"))?);
         if found != tag(&sealed.key, context, body) {
-            return Err(VaultError::new("altered, or in another place"));
+            return Err(VaultError::new("altered, or moved to another place"));
         }
         let (nonce, masked_secret) = body.split_at(NONCE);
         Ok(Zeroizing::new(masked(masked_secret, &sealed.key, nonce)))
@@ -98,13 +98,13 @@ impl Vault for FakeVault {
     }
 }
 
-/// By which ids of different tenants differ.
+/// The part of event ids that differs between tenants.
 fn mark(tenant: &TenantId) -> [u8; 8] {
     let hash = Sha256::digest(tenant.as_str());
     std::array::from_fn(|n| hash[n])
 }
 
-/// Masks bytes, and unmasks them again.
+/// Masks bytes, or unmasks them.
 fn masked(bytes: &[u8], key: &KeyId, nonce: &[u8]) -> Vec<u8> {
     let block = |n: usize| {
         Sha256::new().chain_update(key.as_str()).chain_update(nonce).chain_update(n.to_be_bytes()).finalize()

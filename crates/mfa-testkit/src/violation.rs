@@ -1,4 +1,4 @@
-//! How a suite says what is wrong.
+//! Errors of the suites.
 
 use std::error::Error;
 use std::fmt;
@@ -7,9 +7,9 @@ use mfa_domain::Undecided;
 use mfa_domain::mfa::{ChangeError, EnrolError};
 use mfa_domain::ports::StoreError;
 
-/// A sentence of a contract that does not hold, or an error where there must be none.
+/// A part of a contract that does not hold, or an unexpected error.
 ///
-/// Its `Debug` is its message, so that a test that returns it reads well.
+/// `Debug` prints the message, so that a test that returns it reads well.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Violation(String);
 
@@ -18,13 +18,13 @@ impl Violation {
         Self(message.into())
     }
 
-    /// The same, and in which check it was found.
+    /// Prefixes the message with the name of the check.
     pub(crate) fn found_by(self, check: &str) -> Self {
         Self(format!("{check}: {}", self.0))
     }
 }
 
-/// Ends a check unless something holds.
+/// Fails a check unless a condition holds.
 macro_rules! ensure {
     ($holds:expr, $($message:tt)+) => {
         if !$holds {
@@ -34,7 +34,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Runs checks one after the other, and names the one that fails.
+/// Runs checks in turn, and names the one that fails.
 macro_rules! run {
     ($($check:ident($($store:expr),+)),+ $(,)?) => {{
         $($check($($store),+).await.map_err(|violation| violation.found_by(stringify!($check)))?;)+
@@ -47,7 +47,7 @@ macro_rules! from_errors {
     ($($error:ty),+) => {$(
         impl From<$error> for Violation {
             fn from(error: $error) -> Self {
-                Self(format!("an error where there must be none: {}", chain(&error)))
+                Self(format!("an unexpected error: {}", chain(&error)))
             }
         }
     )+};
@@ -55,7 +55,7 @@ macro_rules! from_errors {
 
 from_errors!(StoreError, Undecided, EnrolError, ChangeError, tokio::task::JoinError);
 
-/// An error and everything below it: the outer text of a port's error tells nothing.
+/// An error and its sources. The text of a port's error alone says nothing.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();

@@ -190,7 +190,7 @@ async fn torn_and_stale_reads_and_late_events_are_found() {
     }
     let violation =
         found(async || race::no_event_appears_behind_a_page(&stores(EventsAppearLate)).await).await;
-    assert!(violation.to_string().contains("who pages along saw"), "{violation}");
+    assert!(violation.to_string().contains("a paging reader saw"), "{violation}");
 }
 
 /// What is found in one of a few races: not every one meets what is wrong.

@@ -106,7 +106,7 @@ async fn a_store_that_reads_and_then_writes_passes_alone_and_fails_the_race() ->
 async fn a_trail_that_does_not_wait_for_writers_fails_the_race() -> Result<(), Violation> {
     delivery_store::basic(&broken(TrailRunsAhead)).await?;
     let violation = race(TrailRunsAhead).await.expect_err("the suite passed").to_string();
-    assert!(violation.contains("one who pages along saw"), "{violation}");
+    assert!(violation.contains("a paging reader saw"), "{violation}");
     Ok(())
 }
 

@@ -1,11 +1,11 @@
-//! Which events are sent together.
+//! The choice of events for one message.
 
 use std::collections::HashSet;
 
 use mfa_domain::ports::{EventPosition, TrailEvent, TrailPage, UnreadableEvent};
 use mfa_domain::{EventKind, TenantId};
 
-/// Which events an endpoint is sent; an empty set is all.
+/// The events that an endpoint receives. An empty set matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Of these tenants.
@@ -20,31 +20,31 @@ impl Filter {
             && (self.kinds.is_empty() || self.kinds.contains(&event.recorded.event.kind))
     }
 
-    /// Whether an event that cannot be read may be one for the endpoint.
+    /// Whether an unreadable event may be one for the endpoint.
     fn may_take(&self, event: &UnreadableEvent) -> bool {
         let tenant = str::from_utf8(&event.place.tenant).ok().and_then(|tenant| TenantId::new(tenant).ok());
         self.tenants.is_empty() || tenant.is_none_or(|tenant| self.tenants.contains(&tenant))
     }
 }
 
-/// What is sent in one message: some events in the order of the trail; and how far the trail is done with
-/// once they were taken, which may be beyond the last of them.
+/// The contents of one message: events in the order of the trail, and the position up to which the trail is
+/// done once they are accepted, which may be beyond the last event.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<TrailEvent>,
-    /// What is passed over between them, since it cannot be read.
+    /// Unreadable events in this range, which are skipped.
     pub(crate) unreadable: Vec<UnreadableEvent>,
     pub(crate) through: EventPosition,
 }
 
 impl Batch {
-    /// So many events make about 20 kB, which is what receivers are asked to expect. More than one, since
-    /// each message costs the endpoint's round trip and two durable writes of ours.
+    /// This many events make about 20 kB, the size that receivers are asked to expect. More than one, since
+    /// each message costs a round trip to the endpoint and two durable writes.
     pub(crate) const MOST: usize = 50;
 
-    /// The batch at the beginning of a page; `None` if nothing is there. `again` is where a batch ended
-    /// that was tried before: the same events then make the same message. If all of them are gone from the
-    /// store, as after a removal by age, there is nothing to try again, and what is there comes next.
+    /// The batch at the beginning of a page; `None` if the page is empty. `again` is the end of a batch that
+    /// was tried before: the same events then make the same message. If retention has removed all of them,
+    /// the batch begins with the next events.
     pub(crate) fn next(page: TrailPage, filter: &Filter, again: Option<EventPosition>) -> Option<Self> {
         let TrailPage { mut events, mut unreadable, .. } = page;
         let positions = events
@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    /// Events 1 to `count`; every third is a failure, and every other one of tenant `b`.
+    /// Events 1 to `count`. Every third is a failure; every second belongs to tenant `b`.
     fn page(count: u64) -> TrailPage {
         let event = |position: u64| {
             let tenant = TenantId::new(if position.is_multiple_of(2) { "b" } else { "a" }).unwrap();
@@ -133,10 +133,10 @@ mod tests {
         let batch = Batch::next(spoil(page(7), &[1, 4, 7]), &Filter::default(), None).unwrap();
         assert_eq!((positions(&batch), told(&batch)), (vec![2, 3, 5, 6], vec![1, 4, 7]));
         assert_eq!(batch.through, EventPosition(7));
-        // Nothing else is there.
+        // The page contains nothing else.
         let batch = Batch::next(spoil(page(2), &[1, 2]), &Filter::default(), None).unwrap();
         assert_eq!((positions(&batch), told(&batch), batch.through), (vec![], vec![1, 2], EventPosition(2)));
-        // What comes after a full message, or was not in a batch that is tried again, is for later.
+        // Events after a full message, or outside of a batch that is tried again, come later.
         let batch = Batch::next(spoil(page(200), &[3, 60]), &Filter::default(), None).unwrap();
         assert_eq!((told(&batch), batch.through), (vec![3], EventPosition(51)));
         let batch = Batch::next(spoil(page(9), &[3, 8]), &Filter::default(), Some(EventPosition(5))).unwrap();
@@ -144,7 +144,7 @@ mod tests {
             (positions(&batch), told(&batch), batch.through),
             (vec![1, 2, 4, 5], vec![3], EventPosition(5))
         );
-        // Another tenant's are not this endpoint's.
+        // Events of other tenants are not for this endpoint.
         let filter = Filter { tenants: HashSet::from([TenantId::new("b").unwrap()]), ..Filter::default() };
         assert_eq!(told(&Batch::next(spoil(page(5), &[1, 2]), &filter, None).unwrap()), [2]);
     }
@@ -153,7 +153,7 @@ mod tests {
     fn a_batch_that_is_tried_again_is_the_same_though_more_has_happened() {
         let batch = Batch::next(page(20), &Filter::default(), Some(EventPosition(7))).unwrap();
         assert_eq!((positions(&batch), batch.through), ((1..=7).collect(), EventPosition(7)));
-        // A program with smaller pages must not pass over what it has not seen.
+        // A program with smaller pages must not skip events that it has not seen.
         let batch = Batch::next(page(5), &Filter::default(), Some(EventPosition(7))).unwrap();
         assert_eq!(batch.through, EventPosition(5));
     }

@@ -1,4 +1,4 @@
-//! One webhook, as its operator describes it.
+//! The configuration of one webhook.
 
 use std::fmt;
 use std::io;
@@ -9,38 +9,38 @@ use mfa_domain::EndpointId;
 
 use crate::{Filter, InvalidSecrets, SigningSecrets, WebhookUrl};
 
-/// A webhook: where it is, what it is sent, and what that is signed with.
+/// A webhook: its URL, its events, and its signing secrets.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its name, by which a store knows how far it is.
+    /// Its name, under which the store keeps its progress.
     pub id: EndpointId,
-    /// Where it is.
+    /// Its URL.
     pub url: WebhookUrl,
-    /// What messages are signed with.
+    /// The secrets that sign messages.
     pub secrets: Secrets,
-    /// Which events it is sent.
+    /// The events that it receives.
     pub filter: Filter,
-    /// How long an attempt may take, from the first packet to the head of the answer.
+    /// Time limit of an attempt, from the first packet to the head of the answer.
     pub timeout: Duration,
-    /// Whether it begins with the oldest event there is, and not with what happens from now on.
+    /// Whether delivery begins with the oldest event, instead of the next one that happens.
     pub from_the_beginning: bool,
 }
 
-/// Where signing secrets come from. They are asked for at each attempt, so that a secret can be replaced
-/// while the program runs, and is not kept.
+/// The source of signing secrets. It is read at each attempt, so a secret can be replaced while the program
+/// runs, and is not kept in memory.
 #[derive(Clone)]
 pub struct Secrets(Arc<dyn Fn() -> io::Result<SigningSecrets> + Send + Sync>);
 
 impl Secrets {
-    /// Secrets that `read` reads.
+    /// Secrets that `read` returns.
     pub fn new(read: impl Fn() -> io::Result<SigningSecrets> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// Reads them.
+    /// Reads the secrets.
     ///
     /// # Errors
-    /// What the source says; it must not hold a secret.
+    /// The error of the source. It must not contain a secret.
     pub fn read(&self) -> io::Result<SigningSecrets> {
         (self.0)()
     }

@@ -1,4 +1,4 @@
-//! One attempt to hand a message over.
+//! One attempt to deliver a message.
 
 use std::error::Error;
 use std::fmt;
@@ -21,50 +21,51 @@ use thiserror::Error;
 
 use crate::{Endpoint, Message, SigningSecrets};
 
-/// How long a connection may take to be made.
+/// Time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection is kept for the next message.
+/// How long an idle connection is kept for the next message.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Hands messages over by HTTP. Clones share their connections.
+/// Posts messages over HTTP. Clones share their connections.
 ///
-/// It follows no redirect, asks no proxy, sends no credentials but the signature, and reads nothing of an
-/// answer but its head. Certificates are checked by the authorities that the operating system trusts, or
-/// those in the file that `SSL_CERT_FILE` names.
+/// It follows no redirect, uses no proxy, sends no credentials except the signature, and reads only the head
+/// of an answer. Certificates are checked against the authorities that the operating system trusts, or those
+/// in the file that `SSL_CERT_FILE` names.
 #[derive(Clone)]
 pub struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 /// The authorities that the operating system trusts cannot be read.
 #[derive(Debug, Error)]
 #[error(
-    "there are no certificates of authorities to check a webhook's by; install them, or set SSL_CERT_FILE"
+    "no certificate authorities were found to check the certificates of webhooks; install them, or set SSL_CERT_FILE"
 )]
 pub struct NoRoots(#[source] io::Error);
 
-/// What became of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It was answered with 2xx: the message is the receiver's.
+    /// The endpoint answered 2xx, and has accepted the message.
     Taken,
-    /// It was not taken, or nobody knows.
+    /// The message was not accepted, or its fate is unknown.
     NotTaken {
-        /// Why, in a word: `secret`, `connect`, `tls`, `timeout`, `no_answer`, or `status_` and a number.
+        /// The reason in a word: `secret`, `connect`, `tls`, `timeout`, `no_answer`, or `status_` and a
+        /// number.
         how: String,
-        /// Why, in a sentence for people.
+        /// The reason in a sentence.
         why: String,
-        /// How long the receiver asks to be left alone.
+        /// How long the receiver asks to wait.
         retry_after: Option<Duration>,
     },
-    /// It was answered with 410: the receiver wants no message any more.
+    /// The endpoint answered 410: it wants no more messages.
     Gone,
 }
 
 impl Http {
-    /// A client; `tls` if it is to speak to any endpoint by `https`.
+    /// Creates a client. `tls` is required for endpoints with `https`.
     ///
     /// # Errors
-    /// [`NoRoots`] if certificates could not be checked.
+    /// [`NoRoots`] if `tls` is set and no certificate authorities are found.
     pub fn new(tls: bool) -> Result<Self, NoRoots> {
         let schemes = HttpsConnectorBuilder::new();
         let schemes = if tls {
@@ -84,7 +85,7 @@ impl Http {
         Ok(Self(client))
     }
 
-    /// Posts a message, signed as of `now`, and waits for the head of an answer.
+    /// Posts a message, signed at `now`, and waits for the head of the answer.
     pub async fn post(&self, endpoint: &Endpoint, message: &Message, now: Timestamp) -> Answer {
         let secrets = match endpoint.secrets.read() {
             Ok(secrets) => secrets,
@@ -112,13 +113,13 @@ impl Http {
                     )
                 }
             }
-            // The body is dropped unread, whatever its size: nothing in it is of use to us.
+            // The body is dropped unread, whatever its size: it is not needed.
             Ok(Ok(response)) => Answer::of(&response, now),
         }
     }
 }
 
-/// Settings of TLS for a client that never uses it.
+/// TLS settings for a client that never uses TLS.
 fn trusts_nobody() -> Result<ClientConfig, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions()?;
@@ -164,7 +165,7 @@ impl Answer {
     }
 }
 
-/// A number of seconds, or a date (RFC 9110, 10.2.3).
+/// Parses a number of seconds or a date (RFC 9110, 10.2.3).
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -173,7 +174,7 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
-/// What an error of the client says, from the outermost cause to the innermost. None of them names the URL.
+/// The messages of an error and its causes, outermost first. None of them contains the URL.
 fn causes(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut cause = error.source();
@@ -187,11 +188,11 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// Whether somewhere below an error there is one of that type.
+/// Whether an error of this type is among the causes of `error`.
 fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        // An error of input and output does not name what it wraps as its source.
+        // An I/O error does not return the error that it wraps as its source.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if error.is::<E>() || wrapped.is_some_and(|wrapped| has_cause::<E>(wrapped)) {
             return true;
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        // 1994-11-06T08:49:37Z, the date of the standard.
+        // 1994-11-06T08:49:37Z, the date in the standard.
         let now = Timestamp::from_unix_seconds(784_111_777);
         for (text, seconds) in [
             ("120", Some(120)),

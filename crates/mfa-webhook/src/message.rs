@@ -1,4 +1,4 @@
-//! What is sent: JSON in the form that Standard Webhooks recommends.
+//! Messages: JSON in the form that Standard Webhooks recommends.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use mfa_domain::ports::{TrailEvent, Vault};
 use mfa_domain::{EventId, FactorId, Timestamp};
 use serde::Serialize;
 
-/// A message, and the id by which a receiver knows it again.
+/// A message, and the id by which a receiver recognises duplicates.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub(crate) id: String,
@@ -26,7 +26,7 @@ struct Data<'a> {
     events: Vec<Event<'a>>,
 }
 
-/// An event as the HTTP API shows it, and whose it is.
+/// An event as the HTTP API shows it, with its tenant.
 #[derive(Serialize)]
 struct Event<'a> {
     id: String,
@@ -42,11 +42,11 @@ struct Event<'a> {
 }
 
 impl Message {
-    /// Events in their order; `None` if there are none, or they cannot be written.
+    /// A message of these events in their order; `None` if there are none, or they cannot be serialised.
     ///
-    /// The same events make the same message, byte by byte. Its id has the ids of the first and the last,
-    /// and a part of the last one's hash: so what happens after a return to a backup of the database is not
-    /// taken for what had happened before.
+    /// The same events make the same message, byte for byte. Its id contains the ids of the first and the
+    /// last event and a part of the last one's hash. So after the database was restored from a backup, new
+    /// events are not mistaken for the ones that they replace.
     pub(crate) fn of_events(events: &[TrailEvent], vault: &dyn Vault) -> Option<Self> {
         let (first, last) = (events.first()?, events.last()?);
         let [from, to] = [first, last].map(|event| id(vault, event));
@@ -61,7 +61,7 @@ impl Message {
         Some(Self { id, body: serde_json::to_vec(&body).ok()? })
     }
 
-    /// A message without events, for an operator to see whether it arrives.
+    /// A message without events, with which an operator tests an endpoint.
     #[must_use]
     pub fn test(now: Timestamp) -> Self {
         let body =

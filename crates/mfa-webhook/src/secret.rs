@@ -1,4 +1,4 @@
-//! What messages are signed with.
+//! Signing secrets.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 /// The secrets of one webhook: one, or two while it is being replaced.
 ///
-/// The text has one secret a line, each as Standard Webhooks writes it: `whsec_` and 24 to 64 random bytes
-/// in base64. A message is signed with each of them, so a receiver may know either.
+/// The text has one secret per line in the form of Standard Webhooks: `whsec_` and 24 to 64 random bytes in
+/// base64. A message is signed with each secret, so the receiver may know either.
 ///
 /// ```
 /// use mfa_webhook::SigningSecrets;
@@ -22,13 +22,13 @@ use zeroize::Zeroizing;
 /// ```
 pub struct SigningSecrets(Vec<Zeroizing<Vec<u8>>>);
 
-/// A text that is not one or two signing secrets. It never says what the text was.
+/// The text is not one or two signing secrets. The error never quotes the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidSecrets {
-    /// There are none, or more than two.
+    /// There is no secret, or more than two.
     #[error("there must be one secret, or two on two lines")]
     Number,
-    /// One of them is not in that form.
+    /// A secret does not have the required form.
     #[error("a secret must be whsec_ and 24 to 64 bytes in base64")]
     Form,
 }
@@ -36,10 +36,10 @@ pub enum InvalidSecrets {
 impl SigningSecrets {
     const PREFIX: &str = "whsec_";
 
-    /// Reads secrets, one a line; empty lines do not count.
+    /// Reads secrets, one per line; empty lines are ignored.
     ///
     /// # Errors
-    /// [`InvalidSecrets`] if there are none or too many, or one is of another form.
+    /// [`InvalidSecrets`] if there are none or too many, or one has another form.
     pub fn parse(text: &str) -> Result<Self, InvalidSecrets> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets = lines.map(Self::parse_one).collect::<Result<Vec<_>, _>>()?;
@@ -53,13 +53,13 @@ impl SigningSecrets {
         if (24..=64).contains(&bytes.len()) { Ok(bytes) } else { Err(InvalidSecrets::Form) }
     }
 
-    /// What the header `webhook-signature` says: the signature with each secret, with spaces between.
+    /// The value of the header `webhook-signature`: the signature with each secret, separated by spaces.
     ///
-    /// Neither the id nor the time may hold a full stop, or one message could pass for another.
+    /// Neither the id nor the time may contain a full stop, or one message could pass for another.
     #[must_use]
     pub fn sign(&self, id: &str, unix_seconds: u64, body: &[u8]) -> String {
         let signatures = self.0.iter().filter_map(|secret| {
-            // HMAC takes a key of any length, so this is always some.
+            // HMAC accepts a key of any length, so this is always `Some`.
             let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
             mac.update(format!("{id}.{unix_seconds}.").as_bytes());
             mac.update(body);

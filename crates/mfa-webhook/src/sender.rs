@@ -1,4 +1,4 @@
-//! The loop that delivers: look, claim, post, keep.
+//! The delivery loop: read, claim, post, store the result.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use mfa_domain::{Delivery, Timestamp, Version, Versioned};
 use crate::batch::Batch;
 use crate::{Answer, Endpoint, Http, Message};
 
-/// How long to wait before looking again, when there was nothing to do.
+/// Pause before looking again when there was nothing to do.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Events that are read at a time; more than a message holds, for endpoints that want few of them.
+/// Events that are read at a time: more than a message holds, for endpoints that match few of them.
 const PAGE: u32 = 200;
 
-/// By how much a claim outlasts an attempt: the time to keep what came of it.
+/// How long a claim outlasts an attempt: the time to store the result.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Delivers the trail to one endpoint. Any number of replicas may run one each for the same endpoint; the
-/// store sees to it that one of them sends at a time.
+/// Delivers the trail to one endpoint. Any number of replicas may run a sender for the same endpoint; claims
+/// in the store ensure that one of them sends at a time.
 #[derive(Debug)]
 pub struct Sender {
     endpoint: Endpoint,
@@ -32,25 +32,25 @@ pub struct Sender {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     http: Http,
-    /// The version of a claim of ours that is not settled yet.
+    /// The version of our claim that has no result yet.
     claim: Option<Version>,
-    /// Whether the store failed when it was last asked.
+    /// Whether the last call of the store failed.
     store_failed: bool,
 }
 
-/// What one turn of the loop came to.
+/// The result of one turn of the loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Something was done, and there may be more to do at once.
+    /// Progress was made, and there may be more to do at once.
     Moved,
-    /// There is nothing to do now: no event, somebody else's claim, or a time to wait.
+    /// There is nothing to do now: no event, another replica's claim, or a wait after a failure.
     Nothing,
-    /// The endpoint did not take a message.
+    /// The endpoint did not accept a message.
     Failed,
 }
 
 impl Sender {
-    /// A sender that is not running yet. The vault gives events the ids that the HTTP API shows.
+    /// A sender that is not running yet. The vault makes the event ids that the HTTP API shows.
     #[must_use]
     pub fn new(
         endpoint: Endpoint,
@@ -63,7 +63,7 @@ impl Sender {
         Self { endpoint, store, vault, clock, entropy, http, claim: None, store_failed: false }
     }
 
-    /// Makes sure that the store knows the endpoint: from now on no event is left out.
+    /// Registers the endpoint in the store, so that no event is missed from now on.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
@@ -74,13 +74,13 @@ impl Sender {
             } else {
                 self.store.last_event().await?
             };
-            // A conflict is another replica that was faster.
+            // A conflict means that another replica has registered it.
             let _ = self.swap(Version::default(), &Delivery::starting_after(first)).await?;
         }
         Ok(())
     }
 
-    /// Delivers until `end` is done, and lets go of what it has claimed.
+    /// Delivers until `end` completes, and releases its claim.
     pub async fn run(mut self, end: impl Future<Output = ()>) {
         let mut end = pin!(end);
         loop {
@@ -98,7 +98,7 @@ impl Sender {
             }
         }
         if let Err(error) = self.release().await {
-            tracing::warn!(endpoint = %self.endpoint.id, %error, "a claim could not be released; it ends by itself");
+            tracing::warn!(endpoint = %self.endpoint.id, %error, "a claim could not be released; it expires by itself");
         }
     }
 
@@ -110,17 +110,17 @@ impl Sender {
                 self.count_failure("store");
                 if !failed_before {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(endpoint = %self.endpoint.id, %error, cause, "events wait to be delivered");
+                    tracing::warn!(endpoint = %self.endpoint.id, %error, cause, "the store failed; events are delivered later");
                 }
                 false
             }
         }
     }
 
-    /// One turn: at most one message.
+    /// One turn: sends at most one message.
     ///
     /// # Errors
-    /// [`StoreError`] if the store fails. Whatever was sent is then sent again.
+    /// [`StoreError`] if the store fails. A message that was sent is then sent again.
     pub async fn step(&mut self) -> Result<Step, StoreError> {
         let Some(Versioned { value: delivery, version }) = self.store.delivery(&self.endpoint.id).await?
         else {
@@ -138,7 +138,7 @@ impl Sender {
             return Ok(Step::Nothing);
         }
         let Some(message) = Message::of_events(&batch.events, self.vault.as_ref()) else {
-            // Nothing of it is for this endpoint, or nothing that can be read.
+            // The batch has no readable event for this endpoint.
             let next = delivery.delivered(batch.through).passing_over(batch.unreadable.len() as u64);
             let kept = self.swap(version, &next).await?;
             self.tell_of_unreadable(kept, &batch);
@@ -155,7 +155,7 @@ impl Sender {
         let kept = self.swap(version.next(), &next).await?;
         self.claim = None;
         if kept == Commit::Conflict {
-            tracing::info!(endpoint = %self.endpoint.id, "somebody else took over; a message may arrive twice");
+            tracing::info!(endpoint = %self.endpoint.id, "another replica took over; a message may arrive twice");
         }
         if taken {
             self.tell_of_unreadable(kept, &batch);
@@ -163,7 +163,7 @@ impl Sender {
         Ok(if taken { moved(kept) } else { Step::Failed })
     }
 
-    /// What is kept after an answer.
+    /// The progress to store after an answer.
     fn after(&self, answer: Answer, claim: &Delivery, batch: &Batch) -> Delivery {
         let endpoint = &self.endpoint.id;
         match answer {
@@ -173,25 +173,25 @@ impl Sender {
                     .increment(events as u64);
                 tracing::debug!(%endpoint, events, through = %batch.through, "events were delivered");
                 if claim.failures > 0 {
-                    tracing::info!(%endpoint, failures = claim.failures, "the webhook takes events again");
+                    tracing::info!(%endpoint, failures = claim.failures, "the webhook accepts events again");
                 }
                 claim.delivered(batch.through).passing_over(batch.unreadable.len() as u64)
             }
             Answer::Gone => {
                 self.count_failure("gone");
-                tracing::error!(%endpoint, "the webhook says that it is gone; nothing is sent until it is resumed");
+                tracing::error!(%endpoint, "the webhook answered 410 Gone; nothing is sent until it is resumed");
                 claim.stopped("gone")
             }
             Answer::NotTaken { how, why, retry_after } => {
                 self.count_failure(&how);
                 let wait = self.wait(claim.failures.saturating_add(1), retry_after);
-                tracing::warn!(%endpoint, how, why, failures = claim.failures + 1, ?wait, "the webhook took no events");
+                tracing::warn!(%endpoint, how, why, failures = claim.failures + 1, ?wait, "the webhook did not accept events");
                 claim.failed(&how, self.clock.now().plus(wait))
             }
         }
     }
 
-    /// Names the events that are passed over for good.
+    /// Logs the unreadable events that are skipped permanently.
     fn tell_of_unreadable(&self, kept: Commit, Batch { unreadable, .. }: &Batch) {
         let endpoint = &self.endpoint.id;
         if kept == Commit::Won && !unreadable.is_empty() {
@@ -203,10 +203,11 @@ impl Sender {
         }
     }
 
-    /// As long as we choose, or as the receiver asks for if that is longer, within reason.
+    /// The wait before the next attempt: our own backoff, or the receiver's `Retry-After` if longer, up to a
+    /// limit.
     fn wait(&self, failures: u32, retry_after: Option<Duration>) -> Duration {
         let mut random = [u8::MAX; 2];
-        // Without randomness the whole wait is as good.
+        // Without randomness the full wait is used.
         let _ = self.entropy.fill(&mut random);
         let backoff = Delivery::backoff(failures, u16::from_be_bytes(random));
         backoff.max(retry_after.unwrap_or_default()).min(Delivery::LONGEST_WAIT)
@@ -217,18 +218,18 @@ impl Sender {
         metrics::counter!("mfa_webhook_failures_total", &labels).increment(1);
     }
 
-    /// How old the oldest event is that waits for this endpoint; 0 if none does.
+    /// Records the age of the oldest event that waits for this endpoint; 0 if there is none.
     fn measure_lag(&self, oldest: Option<Timestamp>) {
         let lag = oldest.map_or(Duration::ZERO, |at| self.clock.now().since(at));
         metrics::gauge!("mfa_webhook_lag_seconds", "endpoint" => self.endpoint.id.to_string())
             .set(lag.as_secs_f64());
     }
 
-    /// Lets go of a claim whose attempt was broken off.
+    /// Releases the claim of an interrupted attempt.
     async fn release(&mut self) -> Result<(), StoreError> {
         let Some(claim) = self.claim.take() else { return Ok(()) };
         if let Some(stored) = self.store.delivery(&self.endpoint.id).await?.filter(|it| it.version == claim) {
-            // A conflict means that it is not ours any more, which is as good.
+            // A conflict means that the claim is no longer ours, so there is nothing to release.
             let _ = self.swap(claim, &stored.value.released()).await?;
         }
         Ok(())
@@ -239,7 +240,7 @@ impl Sender {
     }
 }
 
-/// After a conflict whoever was faster is at work.
+/// After a conflict another replica is at work.
 fn moved(commit: Commit) -> Step {
     if commit == Commit::Won { Step::Moved } else { Step::Nothing }
 }

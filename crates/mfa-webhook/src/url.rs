@@ -1,4 +1,4 @@
-//! Where a webhook is.
+//! The URL of a webhook.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use hyper::Uri;
 use thiserror::Error;
 
-/// The URL of a webhook: `https`, or `http` where that stays on this machine or is asked for.
+/// The URL of a webhook: `https`, or `http` to this machine or if explicitly allowed.
 ///
-/// It shows where it leads and no path, since paths of webhooks often hold a token.
+/// `Display` shows no path, since paths of webhooks often contain a token.
 ///
 /// ```
 /// use mfa_webhook::WebhookUrl;
@@ -20,28 +20,29 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl(Uri);
 
-/// A text that is no such URL. It never says what the text was.
+/// The text is not such a URL. The error never quotes the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
-    /// It is none at all.
+    /// The text is not a URL.
     #[error("it must be a URL such as https://hooks.example.com/mfa")]
     Form,
-    /// It holds a user or a password, or what may be the rest of one.
+    /// It contains a user or a password, or what may be the rest of one.
     #[error("it must not hold a user or a password, since messages are signed; write @ and # as %40 and %23")]
     Credentials,
-    /// It is not `https`, and leads away from this machine.
+    /// It is not `https`, and leads to another machine.
     #[error("it must be https:// unless it leads to this machine, or plain http is allowed")]
     Plain,
 }
 
 impl WebhookUrl {
-    /// Takes a URL; `plain` allows `http` to other machines.
+    /// Parses a URL; `plain` allows `http` to other machines.
     ///
     /// # Errors
-    /// [`InvalidUrl`] if it is none, holds a password, or sends in the clear what it must not.
+    /// [`InvalidUrl`] if the text is not a URL, contains credentials, or would send events unencrypted
+    /// without permission.
     pub fn parse(text: &str, plain: bool) -> Result<Self, InvalidUrl> {
-        // An unescaped `/`, `?` or `#` in a password ends it there: what is before would pass for the host and
-        // be shown.
+        // An unescaped `/`, `?` or `#` ends a password: the part before it would be taken for the host and
+        // shown.
         if text.contains(['@', '#']) {
             return Err(InvalidUrl::Credentials);
         }
@@ -55,7 +56,7 @@ impl WebhookUrl {
         }
     }
 
-    /// Whether what is sent there is encrypted.
+    /// Whether messages to it are encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.0.scheme_str() == Some("https")

@@ -1,4 +1,4 @@
-//! The hash below the HMAC.
+//! Hash functions of the HMAC.
 
 use core::fmt;
 use core::str::FromStr;
@@ -6,7 +6,8 @@ use core::str::FromStr;
 /// The hash function of the HMAC: SHA-1 (RFC 4226), SHA-256 or SHA-512 (RFC 6238, section 1.2).
 ///
 /// SHA-1 is the default because authenticator apps agree on nothing else; see
-/// [`compatibility`](crate::uri::compatibility). Its collisions do not touch HMAC (RFC 4226, appendix B.2).
+/// [`compatibility`](crate::uri::compatibility). Collisions of SHA-1 do not weaken HMAC (RFC 4226, appendix
+/// B.2).
 ///
 /// ```
 /// use otp_core::Algorithm;
@@ -44,8 +45,8 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Reads the names in any case, with or without the hyphen (`SHA256`, `sha-256`). Any other name is an error: falling
-/// back to SHA-1 would give codes that never match.
+/// Parses the names in any case, with or without the hyphen (`SHA256`, `sha-256`). Any other name is an
+/// error: a default of SHA-1 would give codes that never match.
 impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 

@@ -1,4 +1,4 @@
-//! A one-time password as the user typed it.
+//! One-time passwords as users type them.
 
 use core::fmt;
 
@@ -8,9 +8,9 @@ use crate::parameters::Digits;
 
 /// A one-time password: 6 to 8 ASCII digits, leading zeros kept.
 ///
-/// A code is a string, never a number: `012345` and `12345` differ. It wipes itself on drop, prints only its name, and
-/// has no `==`; [`Totp::verify`](crate::Totp::verify) and [`Hotp::verify`](crate::Hotp::verify) compare it in constant
-/// time.
+/// A code is a string, never a number: `012345` and `12345` differ. It wipes itself on drop, prints only its
+/// name, and has no `==`; [`Totp::verify`](crate::Totp::verify) and [`Hotp::verify`](crate::Hotp::verify)
+/// compare it in constant time.
 ///
 /// ```
 /// use otp_core::{Code, Digits};
@@ -23,7 +23,7 @@ use crate::parameters::Digits;
 /// ```
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Code {
-    /// What the digits spell; together with `digits` as good as the text, and cheaper to compare.
+    /// The value of the digits. Together with `digits` it identifies the text, and it is cheaper to compare.
     value: u32,
     text: [u8; Self::MAX_LENGTH],
     #[zeroize(skip)]
@@ -31,18 +31,18 @@ pub struct Code {
 }
 
 impl Code {
-    /// The most digits that a code has.
+    /// The maximum number of digits.
     const MAX_LENGTH: usize = 8;
 
-    /// Reads exactly 6 to 8 ASCII digits and nothing else: no spaces, no sign, no digits of other scripts. What people
-    /// type around the digits is the caller's to strip.
+    /// Parses exactly 6 to 8 ASCII digits: no spaces, no sign, no digits of other scripts. Strip what people
+    /// type around the digits before the call.
     ///
-    /// The length is looked at first, so a text of any size is refused at once.
+    /// The length is checked first, so text of any size is rejected at once.
     ///
     /// # Errors
     ///
-    /// [`CodeError::Length`] unless the text is 6 to 8 bytes long, [`CodeError::Character`] at the first byte that is not
-    /// an ASCII digit.
+    /// [`CodeError::Length`] unless the text is 6 to 8 bytes long, [`CodeError::Character`] at the first byte
+    /// that is not an ASCII digit.
     pub fn parse(text: &str) -> Result<Self, CodeError> {
         let digits = u8::try_from(text.len())
             .ok()
@@ -59,7 +59,7 @@ impl Code {
         Ok(code)
     }
 
-    /// Spells `value`, which is below ten to the power of `digits`.
+    /// Formats `value`, which is less than ten to the power of `digits`.
     pub(crate) fn from_value(value: u32, digits: Digits) -> Self {
         let mut code = Self { value, text: [0; Self::MAX_LENGTH], digits };
         let mut rest = value;
@@ -71,13 +71,13 @@ impl Code {
         code
     }
 
-    /// How many digits the code has.
+    /// The number of digits.
     #[must_use]
     pub const fn digits(&self) -> Digits {
         self.digits
     }
 
-    /// The digits, 6 to 8 of them. This shows the secret: it is for the device of the user and for tests.
+    /// The digits, 6 to 8. They are secret: only the user's device and tests need them.
     #[must_use]
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "only ASCII digits are ever stored")]
     pub fn as_str(&self) -> &str {
@@ -104,10 +104,10 @@ pub enum CodeError {
     /// The text is shorter than 6 or longer than 8 bytes.
     #[error("a code has 6 to 8 digits")]
     Length,
-    /// Something else than an ASCII digit.
+    /// The text contains a byte that is not an ASCII digit.
     #[error("byte {position} of the code is not an ASCII digit")]
     Character {
-        /// Counted in bytes from 1.
+        /// The position of that byte, from 1.
         position: usize,
     },
 }

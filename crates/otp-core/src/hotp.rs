@@ -6,10 +6,10 @@ use crate::mac::Keyed;
 use crate::parameters::{Digits, LookAhead, ResyncWindow};
 use crate::secret::Secret;
 
-/// HOTP, the counter-based one-time password of RFC 4226: the parameters, without secret or counter.
+/// HOTP, the counter-based one-time password of RFC 4226: its parameters, without secret or counter.
 ///
-/// The caller keeps the counter: after a match the next expected counter is the matched one plus one, and it is never
-/// moved by a code that was refused.
+/// The caller stores the counter. After a match, the next expected counter is the matched one plus one; a
+/// rejected code never changes it.
 ///
 /// ```
 /// use otp_core::{Code, Hotp, LookAhead, Secret};
@@ -30,37 +30,38 @@ pub struct Hotp {
 }
 
 impl Hotp {
-    /// HOTP with these parameters; RFC 4226 itself is [`Algorithm::Sha1`], also [`Hotp::default`].
+    /// HOTP with these parameters. RFC 4226 itself uses [`Algorithm::Sha1`], as [`Hotp::default`] does.
     #[must_use]
     pub const fn new(algorithm: Algorithm, digits: Digits) -> Self {
         Self { algorithm, digits }
     }
 
-    /// The hash of the HMAC.
+    /// The hash function of the HMAC.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// How many digits a code has.
+    /// The number of digits of a code.
     #[must_use]
     pub const fn digits(&self) -> Digits {
         self.digits
     }
 
-    /// The code of one counter (RFC 4226, section 5.3).
+    /// The code of a counter (RFC 4226, section 5.3).
     #[must_use]
     pub fn generate(&self, secret: &Secret, counter: u64) -> Code {
         let value = Keyed::new(self.algorithm, secret).value(counter, self.digits);
         Code::from_value(value, self.digits)
     }
 
-    /// The lowest counter from `counter` to `counter + look_ahead` that gives this code (RFC 4226, section 7.4), or
-    /// `None`.
+    /// Returns the lowest counter from `counter` to `counter + look_ahead` that gives this code (RFC 4226,
+    /// section 7.4), or `None`.
     ///
-    /// Never an earlier counter: a code that was used, or skipped, stays dead. A code with another number of digits is
-    /// refused before any HMAC. At the end of the counters the search stops; `u64::MAX` can match but has no successor, so
-    /// that a caller who adds one MUST do so checked. Every counter is tried, in constant time for a given look-ahead.
+    /// Earlier counters never match, so a used or skipped code stays invalid. A code with another number of
+    /// digits is rejected before any HMAC. Every counter is evaluated, in constant time for a given
+    /// look-ahead. The search ends at `u64::MAX`, which can match but has no successor: a caller MUST use a
+    /// checked addition for the next counter.
     #[must_use]
     pub fn verify(&self, secret: &Secret, code: &Code, counter: u64, look_ahead: LookAhead) -> Option<u64> {
         if code.digits() != self.digits {
@@ -70,11 +71,12 @@ impl Hotp {
         Keyed::new(self.algorithm, secret).lowest_match(counter..=last, code, None)
     }
 
-    /// Finds a token that ran ahead by two consecutive codes (RFC 4226, section 7.4 and appendix E.4): the counter of the
-    /// *second* code, so that the next expected counter is this plus one; or `None`.
+    /// Resynchronises a token that ran ahead, by two consecutive codes (RFC 4226, section 7.4 and appendix
+    /// E.4). Returns the counter of the *second* code, so that the next expected counter is this plus one; or
+    /// `None`.
     ///
-    /// The first code is searched at `counter` and the `window` counters after it, never before it; the lowest pair
-    /// wins. Codes with another number of digits are refused before any HMAC.
+    /// The first code is searched at `counter` and at the `window` counters after it, never before it. The
+    /// lowest pair wins. Codes with another number of digits are rejected before any HMAC.
     ///
     /// ```
     /// use otp_core::{Code, Hotp, ResyncWindow, Secret};

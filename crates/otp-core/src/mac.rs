@@ -1,4 +1,4 @@
-//! HMAC keyed once, and what RFC 4226 makes of its tag.
+//! HMAC with a prepared key, and its truncation as in RFC 4226.
 
 use core::ops::RangeInclusive;
 
@@ -13,11 +13,11 @@ use crate::code::Code;
 use crate::parameters::Digits;
 use crate::secret::Secret;
 
-/// The state of an HMAC after its key went in.
+/// The state of an HMAC after its key was processed.
 ///
-/// The two key blocks cost two compressions, each counter two more: a check of three steps takes eight, where keying
-/// anew for each step takes twelve. The state goes back to the keyed one after each tag instead of being cloned for it,
-/// so that there is one copy to wipe and not four.
+/// The key costs two compressions and each counter two more: a check of three steps takes eight compressions,
+/// and would take twelve if each step processed the key. After each tag the state is reset instead of cloned,
+/// so there is one copy to wipe instead of four.
 pub(crate) enum Keyed {
     Sha1(HmacReset<Sha1>),
     Sha256(HmacReset<Sha256>),
@@ -37,7 +37,7 @@ impl Keyed {
         }
     }
 
-    /// The value of one counter, below ten to the power of `digits` (RFC 4226, section 5.3).
+    /// The value of a counter, less than ten to the power of `digits` (RFC 4226, section 5.3).
     pub(crate) fn value(&mut self, counter: u64, digits: Digits) -> u32 {
         let message = counter.to_be_bytes();
         let truncated = match self {
@@ -48,10 +48,10 @@ impl Keyed {
         digits.cut(truncated)
     }
 
-    /// The lowest of `counters` that gives `code` and is above `after`.
+    /// Returns the lowest of `counters` that gives `code` and is above `after`.
     ///
-    /// Every counter is evaluated whatever the others gave, and nothing branches on a secret, so that time tells neither
-    /// how much of a guess was right nor which counter matched.
+    /// Every counter is evaluated, and nothing branches on a secret. So the time reveals neither how much of
+    /// a guess was right nor which counter matched.
     pub(crate) fn lowest_match(
         &mut self,
         counters: RangeInclusive<u64>,
@@ -70,7 +70,8 @@ impl Keyed {
         bool::from(found).then_some(lowest)
     }
 
-    /// The lowest counter that gives `second` right after one in `counters` and above `after` that gives `first`.
+    /// Returns the lowest counter that gives `second` and directly follows one in `counters`, above `after`,
+    /// that gives `first`.
     ///
     /// Every counter is evaluated, as in [`Keyed::lowest_match`]. Both codes have the same number of digits.
     pub(crate) fn lowest_pair(
@@ -105,8 +106,8 @@ fn tag<M: Mac + FixedOutputReset>(keyed: &mut M, message: &[u8]) -> hmac::digest
     keyed.finalize_fixed_reset()
 }
 
-/// Dynamic truncation: the low nibble of the *last* byte says where the 31 bits start. RFC 4226 says "byte 19" because
-/// SHA-1 has 20; for the longer tags of RFC 6238 it is still the last one.
+/// Dynamic truncation: the low nibble of the *last* byte is the offset of the 31 bits. RFC 4226 says "byte
+/// 19" because a SHA-1 tag has 20 bytes; for the longer tags of RFC 6238 the last byte counts, too.
 fn truncate(tag: &[u8]) -> u32 {
     let offset = tag.last().map_or(0, |last| usize::from(last & 0x0f));
     let mut word = [0; 4];
@@ -123,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Google's Wycheproof vectors: keys of all lengths, and tags that were cut or tampered with.
+    /// Google's Wycheproof vectors: keys of all lengths, and tags that are truncated or altered.
     #[test]
     fn wycheproof() {
         for (name, algorithm) in [
@@ -154,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Byte 19 is the last one of SHA-1 only.
+    /// Byte 19 is the last byte for SHA-1 only.
     #[test]
     fn the_last_byte_says_where_to_cut() {
         for length in [20, 32, 64] {

@@ -1,9 +1,9 @@
-//! The bounded numbers that HOTP and TOTP are configured with. Each is made once and in range from then on.
+//! Bounded parameters of HOTP and TOTP. Each type checks its range when it is constructed.
 
-/// How many decimal digits a code has: 6, 7 or 8 (RFC 4226, section 5.3).
+/// The number of decimal digits of a code: 6, 7 or 8 (RFC 4226, section 5.3).
 ///
-/// Nine and ten digits are refused although the RFC mentions them: the truncated value has 31 bits, so a tenth digit
-/// would only ever be 0, 1 or 2, and a ninth is visibly biased.
+/// Nine and ten digits are rejected although the RFC mentions them: the truncated value has 31 bits, so a
+/// tenth digit would only be 0, 1 or 2, and a ninth is visibly biased.
 ///
 /// ```
 /// use otp_core::Digits;
@@ -15,7 +15,7 @@
 pub struct Digits(u8);
 
 impl Digits {
-    /// Six digits, what every authenticator app shows.
+    /// Six digits, the default of authenticator apps.
     pub const SIX: Self = Self(6);
     /// Seven digits.
     pub const SEVEN: Self = Self(7);
@@ -40,8 +40,8 @@ impl Digits {
         self.0
     }
 
-    /// The last so many decimal digits of a truncated tag. The divisors are constants, so that no division instruction,
-    /// whose time may depend on its operands, ever sees a secret.
+    /// The last decimal digits of a truncated tag, as many as this number. The divisors are constants, so no
+    /// division instruction, whose time may depend on its operands, processes a secret.
     pub(crate) const fn cut(self, truncated: u32) -> u32 {
         match self.0 {
             6 => truncated % 1_000_000,
@@ -57,9 +57,9 @@ impl Default for Digits {
     }
 }
 
-/// How long a TOTP step lasts: 1 to 300 seconds, 30 by default (RFC 6238, section 5.2).
+/// The length of a TOTP step: 1 to 300 seconds, default 30 (RFC 6238, section 5.2).
 ///
-/// A code can be guessed or passed on for as long as it lives; five minutes is the most that we let it.
+/// A code can be guessed or passed on during its whole lifetime, hence the limit of five minutes.
 ///
 /// ```
 /// use otp_core::Period;
@@ -73,7 +73,7 @@ pub struct Period(u64);
 impl Period {
     /// The longest period, in seconds.
     pub const MAX_SECONDS: u64 = 300;
-    /// Thirty seconds, what every authenticator app uses.
+    /// Thirty seconds, the default of authenticator apps.
     pub const THIRTY_SECONDS: Self = Self(30);
 
     /// Takes 1 to 300 seconds.
@@ -101,11 +101,11 @@ impl Default for Period {
     }
 }
 
-/// Which steps around the current one a TOTP check accepts: up to 10 past and up to 10 future ones, counted apart.
+/// The steps around the current one that a TOTP check accepts: up to 10 past and up to 10 future steps.
 ///
-/// Every step more is one more code that a guess may hit: with `n` steps and six digits, a guess succeeds with
-/// probability `n / 10^6` (RFC 6238, section 5.2). Time on the way only makes a code late, never early, so past and
-/// future are separate.
+/// Each additional step is one more code that a guess may hit: with `n` steps and six digits, a guess
+/// succeeds with probability `n / 10^6` (RFC 6238, section 5.2). Past and future are separate because
+/// transmission makes a code late, never early.
 ///
 /// ```
 /// use otp_core::Window;
@@ -122,9 +122,9 @@ pub struct Window {
 }
 
 impl Window {
-    /// The most steps on either side.
+    /// The maximum number of steps on either side.
     pub const MAX_STEPS: u8 = 10;
-    /// The current step and no other.
+    /// Only the current step.
     pub const CURRENT_ONLY: Self = Self { past: 0, future: 0 };
     /// The current step and one on either side: what users of authenticator apps expect.
     pub const ONE_EITHER_SIDE: Self = Self { past: 1, future: 1 };
@@ -133,7 +133,7 @@ impl Window {
     ///
     /// # Errors
     ///
-    /// [`ParameterError::Window`] with the first side that is above 10.
+    /// [`ParameterError::Window`] with the first side above 10.
     pub const fn new(past: u8, future: u8) -> Result<Self, ParameterError> {
         if past > Self::MAX_STEPS {
             return Err(ParameterError::Window(past));
@@ -163,7 +163,8 @@ impl Default for Window {
     }
 }
 
-/// How many counters beyond the expected one a HOTP check tries: 0 to 20, 3 by default (RFC 4226, section 7.4).
+/// The number of counters after the expected one that a HOTP check tries: 0 to 20, default 3 (RFC 4226,
+/// section 7.4).
 ///
 /// ```
 /// use otp_core::LookAhead;
@@ -175,9 +176,9 @@ impl Default for Window {
 pub struct LookAhead(u8);
 
 impl LookAhead {
-    /// The longest look-ahead.
+    /// The maximum look-ahead.
     pub const MAX: u8 = 20;
-    /// The expected counter and no other.
+    /// Only the expected counter.
     pub const NONE: Self = Self(0);
 
     /// Takes 0 to 20 counters.
@@ -205,16 +206,16 @@ impl Default for LookAhead {
     }
 }
 
-/// How far resynchronisation searches for two consecutive HOTP codes: 1 to 1000 counters, 1000 by default
+/// The range in which resynchronisation searches two consecutive HOTP codes: 1 to 1000 counters, default 1000
 /// (RFC 4226, section 7.4 and appendix E.4).
 ///
-/// Two codes of six digits match by chance with probability 10^-12 per counter, so this window may be much wider than a
-/// look-ahead; it is bounded because each counter costs an HMAC.
+/// Two codes of six digits match by chance with probability 10^-12 per counter, so this window may be much
+/// wider than a look-ahead. It is bounded because each counter costs an HMAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResyncWindow(u16);
 
 impl ResyncWindow {
-    /// The widest search.
+    /// The maximum window.
     pub const MAX: u16 = 1000;
 
     /// Takes 1 to 1000 counters.
@@ -242,11 +243,11 @@ impl Default for ResyncWindow {
     }
 }
 
-/// How far resynchronisation searches for two consecutive TOTP codes: 0 to 240 steps before and after the present, 240 by
-/// default, which are two hours of 30 seconds.
+/// The range in which resynchronisation searches two consecutive TOTP codes: 0 to 240 steps before and after
+/// the current one, default 240, which is two hours of 30-second steps.
 ///
-/// As with [`ResyncWindow`], two codes do not match by chance. The bound is for codes that somebody saw: those that a
-/// device showed in the past and that were not used are found again within it.
+/// As with [`ResyncWindow`], two codes do not match by chance. The bound limits the use of observed codes: an
+/// unused pair that a device showed in the past is accepted within it.
 ///
 /// ```
 /// use otp_core::ResyncSteps;
@@ -259,9 +260,9 @@ impl Default for ResyncWindow {
 pub struct ResyncSteps(u8);
 
 impl ResyncSteps {
-    /// The widest search.
+    /// The maximum range.
     pub const MAX: u8 = 240;
-    /// Only a pair whose second code is that of the present step.
+    /// Only a pair whose second code belongs to the current step.
     pub const NONE: Self = Self(0);
 
     /// Takes 0 to 240 steps.
@@ -289,7 +290,7 @@ impl Default for ResyncSteps {
     }
 }
 
-/// A parameter is out of its range. The message says which range.
+/// A parameter out of range. The message states the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParameterError {
@@ -308,7 +309,7 @@ pub enum ParameterError {
     /// The resynchronisation window is 0 or too wide.
     #[error("a resynchronisation window has 1 to {max} counters, not {0}", max = ResyncWindow::MAX)]
     ResyncWindow(u16),
-    /// The reach of resynchronisation is too wide.
+    /// The resynchronisation range is too wide.
     #[error("a resynchronisation reaches 0 to {max} steps either way, not {0}", max = ResyncSteps::MAX)]
     ResyncSteps(u8),
 }

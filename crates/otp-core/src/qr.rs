@@ -1,8 +1,9 @@
 //! QR codes (ISO/IEC 18004) of `otpauth` URIs, as SVG, PNG and terminal text.
 //!
-//! All three have error correction M, or L if there is no room for it, and the quiet zone of four modules that the standard asks for, and say dark and
-//! light explicitly, so that a dark page or terminal does not invert them. The results contain the secret, hence
-//! [`Zeroizing`]; what the encoder itself keeps for a moment is beyond our reach and not wiped.
+//! All three use error correction M, or L if the text does not fit with M, and the quiet zone of four modules
+//! that the standard requires. They set dark and light colours explicitly, so that a dark page or terminal
+//! does not invert them. The results contain the secret, hence [`Zeroizing`]; temporary buffers of the
+//! encoder are not wiped.
 //!
 //! ```
 //! let svg = otp_core::qr::svg("otpauth://totp/alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")?;
@@ -17,28 +18,29 @@ use core::fmt::Write;
 use qrcode::{Color, EcLevel, QrCode};
 use zeroize::Zeroizing;
 
-/// Light modules on each side, as many as ISO/IEC 18004 asks for.
+/// The quiet zone on each side, in modules, as ISO/IEC 18004 requires.
 const QUIET_ZONE: usize = 4;
 
 /// The side of a module in the PNG, in pixels.
 const PNG_SCALE: usize = 8;
 
-/// The side of a module in the SVG, in CSS pixels: as large as the PNG is on a screen of twice the density.
+/// The side of a module in the SVG, in CSS pixels. On a screen with two pixels per CSS pixel it equals that
+/// of the PNG.
 const SVG_SCALE: usize = 4;
 
-/// Renders as a standalone SVG element, one unit for a module.
+/// Renders as a standalone SVG element, with one unit per module.
 ///
-/// It has a size of its own, four pixels for a module, so that it shows as an image and in a flex box; a style sheet can give
-/// it another (`width: 100%; height: auto`).
+/// Its default size is four CSS pixels per module, which also works in a flex box; a style sheet can override
+/// it (`width: 100%; height: auto`).
 ///
 /// # Errors
 ///
-/// [`QrError::TooLong`] if the text does not fit into the largest code, some 2,900 bytes.
+/// [`QrError::TooLong`] if the text does not fit into the largest code, about 2,900 bytes.
 pub fn svg(text: &str) -> Result<Zeroizing<String>, QrError> {
     let grid = Grid::encode(text)?;
     let side = grid.side;
     let pixels = side * SVG_SCALE;
-    // A run of modules takes 20 bytes at most and has a light module after it.
+    // A dark run takes at most 20 bytes and a light module follows it.
     let mut image = Zeroizing::new(String::with_capacity(512 + side * side * 10));
     append(
         &mut image,
@@ -62,7 +64,7 @@ pub fn svg(text: &str) -> Result<Zeroizing<String>, QrError> {
     Ok(image)
 }
 
-/// Renders as a black and white PNG, eight pixels for a module.
+/// Renders as a black and white PNG, eight pixels per module.
 ///
 /// # Errors
 ///
@@ -70,7 +72,7 @@ pub fn svg(text: &str) -> Result<Zeroizing<String>, QrError> {
 pub fn png(text: &str) -> Result<Zeroizing<Vec<u8>>, QrError> {
     let grid = Grid::encode(text)?;
     let pixels = grid.side * PNG_SCALE;
-    // One bit for a pixel, and a module is a whole byte wide.
+    // One bit per pixel; a module is exactly one byte wide.
     let mut rows = Zeroizing::new(Vec::with_capacity(pixels * grid.side));
     for y in 0..pixels {
         rows.extend((0..grid.side).map(|x| if grid.is_dark(x, y / PNG_SCALE) { 0x00 } else { 0xff }));
@@ -87,10 +89,11 @@ pub fn png(text: &str) -> Result<Zeroizing<Vec<u8>>, QrError> {
     Ok(image)
 }
 
-/// Renders for a terminal: two modules to a character by half blocks, black on white by ANSI escapes.
+/// Renders for a terminal: two modules per character as half blocks, black on white through ANSI escapes.
 ///
-/// The colours are the fixed ones of the 256-colour cube (16 and 231), which themes leave alone, so that the code reads the
-/// same on dark and light terminals. A terminal needs UTF-8, 256 colours, and as many columns as the code has modules.
+/// The colours are fixed ones of the 256-colour cube (16 and 231), which themes do not change, so the code
+/// looks the same on dark and light terminals. The terminal needs UTF-8, 256 colours, and as many columns as
+/// the code has modules.
 ///
 /// # Errors
 ///
@@ -118,16 +121,16 @@ pub fn terminal(text: &str) -> Result<Zeroizing<String>, QrError> {
 
 /// The modules with their quiet zone.
 struct Grid {
-    /// Modules on a side, quiet zone included.
+    /// Modules per side, including the quiet zone.
     side: usize,
-    /// Modules on a side, without it.
+    /// Modules per side, without the quiet zone.
     width: usize,
     dark: Zeroizing<Vec<bool>>,
 }
 
 impl Grid {
     fn encode(text: &str) -> Result<Self, QrError> {
-        // The longest names and the longest secret need L.
+        // The longest names together with the longest secret only fit with L.
         let encode = |level| QrCode::with_error_correction_level(text, level);
         let code = encode(EcLevel::M).or_else(|_| encode(EcLevel::L)).map_err(|_| QrError::TooLong)?;
         let width = code.width();
@@ -135,7 +138,7 @@ impl Grid {
         Ok(Self { side: width + 2 * QUIET_ZONE, width, dark: Zeroizing::new(dark) })
     }
 
-    /// Light outside of the code, as far as one likes.
+    /// Whether a module is dark. Every module outside of the code is light.
     fn is_dark(&self, x: usize, y: usize) -> bool {
         let inside = |at: usize| at.checked_sub(QUIET_ZONE).filter(|&at| at < self.width);
         match (inside(x), inside(y)) {

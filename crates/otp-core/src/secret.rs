@@ -1,4 +1,4 @@
-//! The shared key.
+//! Shared secrets.
 
 mod strength;
 mod text;
@@ -18,8 +18,8 @@ pub use self::strength::{SecretWarning, Strength};
 
 /// The key that token and server share (RFC 4226, section 4, requirement R6): 1 to 128 bytes.
 ///
-/// It wipes its memory on drop, prints only its name, cannot be cloned or serialised, and is compared in constant time by
-/// [`Secret::matches`]. Whether it is long enough is a question of policy: [`Secret::check`].
+/// It wipes its memory on drop, prints only its name, cannot be cloned or serialised, and is compared in
+/// constant time by [`Secret::matches`]. Its required length depends on policy: [`Secret::check`].
 ///
 /// ```
 /// use otp_core::{Secret, Strength};
@@ -34,14 +34,15 @@ pub use self::strength::{SecretWarning, Strength};
 pub struct Secret(Zeroizing<Box<[u8]>>);
 
 impl Secret {
-    /// The least that a new secret has: 128 bits (RFC 4226, section 4, R6).
+    /// The minimum length of a new secret: 128 bits (RFC 4226, section 4, R6).
     pub const MIN_BYTES: usize = 16;
-    /// What RFC 4226 recommends and SHA-1 uses: 160 bits.
+    /// The length that RFC 4226 recommends, and the default for SHA-1: 160 bits.
     pub const DEFAULT_BYTES: usize = 20;
-    /// The most that any secret has: the block of SHA-512, above which HMAC hashes its key first (RFC 2104, section 3).
+    /// The maximum length: the block size of SHA-512. HMAC hashes longer keys first (RFC 2104, section 3).
     pub const MAX_BYTES: usize = 128;
 
-    /// Draws a new secret, as long as the tag of the algorithm (RFC 6238, section 5.1; [`Secret::length_for`]).
+    /// Generates a secret as long as the tag of the algorithm (RFC 6238, section 5.1;
+    /// [`Secret::length_for`]).
     ///
     /// # Errors
     ///
@@ -49,7 +50,8 @@ impl Secret {
     ///
     /// # Panics
     ///
-    /// If the secret came out with another length, which would be a defect of this crate: no weaker secret leaves here.
+    /// If the secret has another length, which would be a defect of this crate. A weaker secret is never
+    /// returned.
     pub fn generate<R: TryCryptoRng + ?Sized>(rng: &mut R, algorithm: Algorithm) -> Result<Self, R::Error> {
         let mut key = Zeroizing::new(alloc::vec![0; Self::length_for(algorithm)].into_boxed_slice());
         rng.try_fill_bytes(&mut key)?;
@@ -62,7 +64,7 @@ impl Secret {
         Ok(secret)
     }
 
-    /// How many bytes a generated secret has: 20 for SHA-1, 32 for SHA-256, 64 for SHA-512.
+    /// The length of a generated secret in bytes: 20 for SHA-1, 32 for SHA-256, 64 for SHA-512.
     #[must_use]
     pub const fn length_for(algorithm: Algorithm) -> usize {
         match algorithm {
@@ -72,7 +74,7 @@ impl Secret {
         }
     }
 
-    /// Copies 1 to 128 raw bytes. Wiping the original is the caller's part.
+    /// Copies 1 to 128 raw bytes. The caller wipes the original.
     ///
     /// # Errors
     ///
@@ -85,31 +87,32 @@ impl Secret {
         }
     }
 
-    /// Reads base32 (RFC 4648, section 6) as people type it: in either case, grouped by spaces or hyphens, with the right
-    /// padding or none.
+    /// Parses base32 (RFC 4648, section 6) as people type it: in either case, grouped by spaces or hyphens,
+    /// with correct padding or none.
     ///
-    /// Nothing is guessed: `0`, `1`, `8` and `9` are not taken for letters that look like them, and bits that the last
-    /// character has too many must be zero, because a mistyped last character looks just so.
+    /// Nothing is guessed: `0`, `1`, `8` and `9` are not read as letters that look like them, and spare bits
+    /// of the last character must be zero, because a mistyped last character often sets them.
     ///
     /// # Errors
     ///
-    /// [`SecretError::Character`] with the position of the first character outside the alphabet, and else
+    /// [`SecretError::Character`] with the position of the first character outside the alphabet; otherwise
     /// [`SecretError::Empty`], [`TooLong`](SecretError::TooLong), [`Length`](SecretError::Length),
     /// [`Padding`](SecretError::Padding) or [`TrailingBits`](SecretError::TrailingBits).
     pub fn from_base32(text: &str) -> Result<Self, SecretError> {
         text::decode_base32(text).and_then(Self::from_decoded)
     }
 
-    /// Reads base32 that another system wrote and users already carry: as [`Secret::from_base32`], but bits that the last
-    /// character has too many are dropped, and any number of `=` may end it. Gives what was tolerated, too.
+    /// Parses base32 from another system whose users have their tokens already. Like [`Secret::from_base32`],
+    /// but drops spare bits of the last character and accepts any number of `=` at the end. Also returns what
+    /// it tolerated.
     ///
-    /// Encoders that fill the last character with anything, and authenticator apps that ignore it, are common: such a token
-    /// gives right codes, and would be lost by a refusal.
+    /// Many encoders fill the last character arbitrarily, and authenticator apps ignore that. Such a token
+    /// gives correct codes, so rejecting it would lose it.
     ///
     /// # Errors
     ///
-    /// As [`Secret::from_base32`], without the trailing bits; [`Padding`](SecretError::Padding) for a `=` that is not at
-    /// the end.
+    /// As [`Secret::from_base32`], without the trailing bits; [`Padding`](SecretError::Padding) for a `=`
+    /// that is not at the end.
     ///
     /// ```
     /// use otp_core::{Secret, SecretError, SecretWarning};
@@ -126,9 +129,9 @@ impl Secret {
         Ok((Self::from_decoded(bytes)?, tolerated))
     }
 
-    /// Reads hexadecimal, two characters for each byte, in either case and without separators.
+    /// Parses hexadecimal: two characters per byte, in either case, without separators.
     ///
-    /// Hexadecimal is never recognised by its looks, since much of it is base32 too: a caller says what it has.
+    /// Hexadecimal is never detected, since much of it is also valid base32: the caller states the encoding.
     ///
     /// # Errors
     ///
@@ -137,7 +140,7 @@ impl Secret {
         text::decode_hex(text).and_then(Self::from_decoded)
     }
 
-    /// The canonical base32: upper case, no padding, no spaces.
+    /// Encodes in canonical base32: upper case, no padding, no spaces.
     #[must_use]
     pub fn to_base32(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(self.base32_length()));
@@ -145,21 +148,22 @@ impl Secret {
         text
     }
 
-    /// The raw key, for the vault that seals it.
+    /// The raw key, to seal it in a vault.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether both are the same key, in time that depends on the lengths only.
+    /// Whether both are the same key. The time depends only on the lengths.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.expose().ct_eq(other.expose()).into()
     }
 
-    /// Takes over the decoded bytes without leaving a copy behind.
+    /// Takes ownership of the decoded bytes without leaving a copy.
     fn from_decoded(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
-        // The decoders allocate exactly what they fill, so making a box of the vector does not move it.
+        // The decoders allocate exactly what they fill, so conversion to a boxed slice does not move the
+        // bytes.
         let bytes = core::mem::take(&mut *bytes).into_boxed_slice();
         match bytes.len() {
             0 => Err(SecretError::Empty),
@@ -181,43 +185,43 @@ impl fmt::Debug for Secret {
 
 impl ZeroizeOnDrop for Secret {}
 
-/// Text or bytes are not an acceptable secret. The messages never repeat any of it.
+/// A text or bytes that are not an acceptable secret. The messages never contain any of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// Nothing is there.
+    /// The secret is empty.
     #[error("the secret is empty")]
     Empty,
-    /// More than 128 bytes.
+    /// The secret has more than 128 bytes.
     #[error("the secret is longer than {max} bytes", max = Secret::MAX_BYTES)]
     TooLong,
-    /// A character outside the alphabet.
+    /// The text has a character outside the alphabet.
     #[error("character {position} of the secret is not in the alphabet{hint}", hint = if *.look_alike {
         " (base32 has no 0, 1, 8 or 9)"
     } else {
         ""
     })]
     Character {
-        /// Counted in characters from 1, spaces included.
+        /// The position of that character, from 1, spaces included.
         position: usize,
-        /// Whether it is one of the digits that base32 leaves out because they look like letters.
+        /// Whether it is a digit that base32 leaves out because it looks like a letter.
         look_alike: bool,
     },
-    /// No whole number of bytes has an encoding of this length: characters are missing or too many.
-    #[error("the secret has an impossible length: a character is missing or too many")]
+    /// No number of bytes has an encoding of this length: the text has too few or too many characters.
+    #[error("the secret has an impossible length: it has too few or too many characters")]
     Length,
-    /// The `=` at the end are not as many as base32 asks for, or not at the end.
+    /// The number of `=` at the end is wrong, or a `=` is elsewhere.
     #[error("the padding of the secret is wrong: leave out every =")]
     Padding,
-    /// The last character has bits set that belong to no byte.
+    /// The last character has spare bits set, which belong to no byte.
     #[error("the last character of the secret is wrong: it has bits that belong to no byte")]
     TrailingBits,
-    /// Too short for the policy that it was checked against.
+    /// The secret is too short for the policy.
     #[error("the secret has {bits} bits, at least {minimum} are needed")]
     TooWeak {
-        /// What it has.
+        /// The length of the secret, in bits.
         bits: usize,
-        /// What the policy asks for.
+        /// The minimum of the policy, in bits.
         minimum: usize,
     },
 }

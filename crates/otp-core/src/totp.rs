@@ -6,10 +6,10 @@ use crate::mac::Keyed;
 use crate::parameters::{Digits, Period, ResyncSteps, Window};
 use crate::secret::Secret;
 
-/// TOTP, the time-based one-time password of RFC 6238: the parameters, without secret or clock.
+/// TOTP, the time-based one-time password of RFC 6238: its parameters, without secret or clock.
 ///
-/// Times are Unix seconds and come from the caller. The default is SHA-1, 6 digits, 30 seconds and T0 = 0, the only
-/// parameters that every authenticator app gets right.
+/// Times are Unix seconds from the caller. The default is SHA-1, 6 digits, 30 seconds and T0 = 0, the only
+/// parameters that every authenticator app handles correctly.
 ///
 /// ```
 /// use otp_core::{Code, Secret, Totp, Window};
@@ -33,8 +33,8 @@ pub struct Totp {
 }
 
 impl Totp {
-    /// The last time that TOTP is computed for: the end of the year 9999, in Unix seconds. What is later is a broken clock
-    /// or milliseconds taken for seconds.
+    /// The maximum time for TOTP: the end of the year 9999, in Unix seconds. A later time comes from a broken
+    /// clock or from milliseconds passed as seconds.
     pub const MAX_TIME: u64 = 253_402_300_799;
 
     /// TOTP with these parameters and T0 = 0.
@@ -43,37 +43,37 @@ impl Totp {
         Self { algorithm, digits, period, t0: 0 }
     }
 
-    /// The same parameters, counting steps from `t0`, in Unix seconds (RFC 6238, section 4.1).
+    /// The same parameters with steps counted from `t0`, in Unix seconds (RFC 6238, section 4.1).
     #[must_use]
     pub const fn with_t0(self, t0: u64) -> Self {
         Self { t0, ..self }
     }
 
-    /// The hash of the HMAC.
+    /// The hash function of the HMAC.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// How many digits a code has.
+    /// The number of digits of a code.
     #[must_use]
     pub const fn digits(&self) -> Digits {
         self.digits
     }
 
-    /// How long a step lasts.
+    /// The length of a step.
     #[must_use]
     pub const fn period(&self) -> Period {
         self.period
     }
 
-    /// Where counting starts, in Unix seconds.
+    /// T0, the start of step 0, in Unix seconds.
     #[must_use]
     pub const fn t0(&self) -> u64 {
         self.t0
     }
 
-    /// The step that `now`, in Unix seconds, lies in: `T = (now - T0) / period`, rounded down (RFC 6238, section 4.2).
+    /// The step at `now`, in Unix seconds: `T = (now - T0) / period`, rounded down (RFC 6238, section 4.2).
     ///
     /// # Errors
     ///
@@ -97,21 +97,22 @@ impl Totp {
         Ok(self.generate_step(secret, self.step(now)?))
     }
 
-    /// The code of one step.
+    /// The code of a step.
     #[must_use]
     pub fn generate_step(&self, secret: &Secret, step: u64) -> Code {
         let value = Keyed::new(self.algorithm, secret).value(step, self.digits);
         Code::from_value(value, self.digits)
     }
 
-    /// The lowest step in the window around `now` that gives this code and is after the step `after`; or `None`.
+    /// Returns the lowest step in the window around `now` that gives this code and is after the step `after`;
+    /// or `None`.
     ///
-    /// A code is accepted once (RFC 6238, section 5.2) when the caller keeps the matched step for good and passes it as
-    /// `after` from then on: neither this code nor an older one matches again. A code that two steps of the window share
-    /// is taken for the lower one, or with `after` for the lowest that is later.
+    /// To accept each code once (RFC 6238, section 5.2), store the matched step durably and pass it as
+    /// `after` from then on: neither this code nor an older one matches again. If two steps of the window
+    /// share a code, the lower one after `after` matches.
     ///
-    /// Every step of the window is evaluated, in constant time for a given window, and the window ends at step 0 instead
-    /// of wrapping. A code with another number of digits is refused before any HMAC.
+    /// Every step of the window is evaluated, in constant time for a given window. The window ends at step 0
+    /// and does not wrap. A code with another number of digits is rejected before any HMAC.
     ///
     /// # Errors
     ///
@@ -128,8 +129,8 @@ impl Totp {
         Ok(self.verify_around(secret, code, centre, window, after))
     }
 
-    /// The same around the step `centre`, for a caller who corrects the drift of a device (RFC 6238, section 6): the window
-    /// moves, it does not widen.
+    /// Like [`Totp::verify`], but around the step `centre`, for a caller who corrects the drift of a device
+    /// (RFC 6238, section 6): the window moves and does not widen.
     #[must_use]
     pub fn verify_around(
         &self,
@@ -147,14 +148,16 @@ impl Totp {
         Keyed::new(self.algorithm, secret).lowest_match(first..=last, code, after)
     }
 
-    /// Finds a device whose clock is off by two consecutive codes: the step of the *second* one, or `None`.
+    /// Resynchronises a device whose clock is wrong, by two consecutive codes: returns the step of the
+    /// *second* one, or `None`.
     ///
-    /// It lies at most `reach` steps before or after the step `centre`, and both codes are of steps after the step
-    /// `after`, so that codes of the past that were used, or that come before a used one, are never found again. The lowest
-    /// pair wins. The caller keeps the step found as the last one, and its distance from `centre` as the drift of the device
-    /// (RFC 6238, section 6): from then on [`Totp::verify_around`] has its narrow window there.
+    /// That step is at most `reach` steps before or after the step `centre`, and both codes belong to steps
+    /// after the step `after`, so that used codes, and codes older than a used one, are never accepted again.
+    /// The lowest pair wins. Store the returned step as the last one, and its distance from `centre` as the
+    /// drift of the device (RFC 6238, section 6), for [`Totp::verify_around`] with its narrow window.
     ///
-    /// Every step of the reach is evaluated. Codes with another number of digits are refused before any HMAC.
+    /// Every step of the range is evaluated. Codes with another number of digits are rejected before any
+    /// HMAC.
     ///
     /// ```
     /// use otp_core::{Code, ResyncSteps, Secret, Totp};
@@ -182,14 +185,15 @@ impl Totp {
             return None;
         }
         let reach = u64::from(reach.value());
-        // Of the first codes; the second ones are a step later.
+        // The last step of a first code; its second code is one step later.
         let last = centre.saturating_add(reach).checked_sub(1)?;
         let start = centre.saturating_sub(reach).saturating_sub(1);
         Keyed::new(self.algorithm, secret).lowest_pair(start..=last, [first, second], after)
     }
 }
 
-/// Takes signed Unix seconds, as clocks and time libraries give them, for the unsigned ones that this crate computes with.
+/// Converts signed Unix seconds, as clocks and time libraries return them, to the unsigned ones of this
+/// crate.
 ///
 /// # Errors
 ///
@@ -203,7 +207,7 @@ pub fn unix_seconds(signed: i64) -> Result<u64, TimeError> {
     u64::try_from(signed).map_err(|_| TimeError::BeforeEpoch)
 }
 
-/// No step belongs to this time.
+/// A time without a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimeError {

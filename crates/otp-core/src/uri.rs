@@ -1,9 +1,9 @@
-//! `otpauth://` URIs: what an authenticator app reads from a QR code.
+//! `otpauth://` URIs, which authenticator apps read from QR codes.
 //!
-//! The format is the *Key URI Format* of Google Authenticator; names and values are percent-encoded by RFC 3986. Building
-//! is strict and canonical: the issuer stands in both places, every parameter is spelled out, a space is `%20` and never
-//! `+`. [`OtpauthUri::parse`] is tolerant about what other services emit, and says in [`Parsed::warnings`] what it
-//! tolerated.
+//! The format is the *Key URI Format* of Google Authenticator; names and values are percent-encoded
+//! (RFC 3986). Building is strict and canonical: the issuer appears in label and parameter, every parameter
+//! is explicit, and a space is `%20`, never `+`. [`OtpauthUri::parse`] tolerates deviations of other services
+//! and lists them in [`Parsed::warnings`].
 
 mod build;
 mod compatibility;
@@ -23,13 +23,13 @@ use crate::totp::Totp;
 pub use self::build::{build, check_issuer};
 pub use self::compatibility::{CompatibilityWarning, compatibility};
 
-/// The longest issuer or account, in bytes of UTF-8.
+/// The maximum length of issuer and account, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 256;
 
-/// The longest URI that is parsed, in bytes. Whatever is built is shorter.
+/// The maximum length of a URI to parse, in bytes. A URI built here is always shorter.
 pub const MAX_URI_BYTES: usize = 4096;
 
-/// What a URI makes the app compute.
+/// The parameters of the codes that the app computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Token {
     /// Time-based codes.
@@ -43,7 +43,7 @@ pub enum Token {
     },
 }
 
-/// An `otpauth://` URI, taken apart: a token, its secret, and the names that the app shows.
+/// A parsed `otpauth://` URI: a token, its secret, and the names that the app shows.
 ///
 /// ```
 /// use otp_core::{OtpauthUri, Secret, Totp};
@@ -70,11 +70,11 @@ pub struct OtpauthUri {
 }
 
 impl OtpauthUri {
-    /// A URI for any token. White space around the names is dropped.
+    /// Creates a URI for any token. White space around the names is dropped.
     ///
     /// # Errors
     ///
-    /// Those of [`build`], so that [`OtpauthUri::to_uri`] cannot fail.
+    /// As [`build`], so that [`OtpauthUri::to_uri`] cannot fail.
     pub fn new(token: Token, issuer: Option<&str>, account: &str, secret: Secret) -> Result<Self, UriError> {
         let names = build::Names::check(issuer, account)?;
         build::check_token(&token)?;
@@ -86,7 +86,7 @@ impl OtpauthUri {
         })
     }
 
-    /// A URI for time-based codes.
+    /// Creates a URI for time-based codes.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl OtpauthUri {
         Self::new(Token::Totp(totp), issuer, account, secret)
     }
 
-    /// A URI for counter-based codes, the first at `counter`.
+    /// Creates a URI for counter-based codes, the first at `counter`.
     ///
     /// # Errors
     ///
@@ -110,18 +110,19 @@ impl OtpauthUri {
         Self::new(Token::Hotp { hotp, counter }, issuer, account, secret)
     }
 
-    /// Reads a URI, tolerantly: names of the scheme, the type and the parameters in any case, the colon of the label
-    /// encoded or not, an issuer in either place or in both, unknown parameters ignored.
+    /// Parses a URI tolerantly: names of the scheme, the type and the parameters in any case, the colon of
+    /// the label encoded or not, an issuer in label, parameter or both. Unknown parameters are ignored.
     ///
-    /// Where label and parameter disagree about the issuer, the parameter wins. A parameter that is there but wrong is an
-    /// error and never replaced by a default: codes would not match, and nobody would know why. For the same reason what
-    /// asks for codes of another sort (`encoder=steam`) is refused. The secret is read by [`Secret::import_base32`].
+    /// If label and parameter name different issuers, the parameter wins. An invalid parameter is an error
+    /// and never replaced by a default, with which codes would fail without an explanation. For the same
+    /// reason, parameters that request codes of another kind (`encoder=steam`) are rejected.
+    /// [`Secret::import_base32`] parses the secret.
     ///
-    /// Names with a colon are read, although [`OtpauthUri::new`] and [`build`] refuse them.
+    /// Names with a colon are accepted, although [`OtpauthUri::new`] and [`build`] reject them.
     ///
     /// # Errors
     ///
-    /// [`UriError`] says what is missing, doubled, or out of range. The secret must have the 80 bits of
+    /// [`UriError`] with what is missing, duplicated, or out of range. The secret must have the 80 bits of
     /// [`Strength::Verify`](crate::Strength::Verify).
     pub fn parse(text: &str) -> Result<Parsed, UriError> {
         parse::parse(text)
@@ -137,19 +138,19 @@ impl OtpauthUri {
         )
     }
 
-    /// What the app computes.
+    /// The parameters of the codes.
     #[must_use]
     pub const fn token(&self) -> &Token {
         &self.token
     }
 
-    /// Who issued the token, as the app shows it.
+    /// The issuer, as the app shows it.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
 
-    /// Whose account it is, as the app shows it.
+    /// The account name, as the app shows it.
     #[must_use]
     pub fn account(&self) -> &str {
         &self.account
@@ -161,34 +162,35 @@ impl OtpauthUri {
         &self.secret
     }
 
-    /// Gives up everything but the shared key.
+    /// Consumes the URI and returns the shared key.
     #[must_use]
     pub fn into_secret(self) -> Secret {
         self.secret
     }
 }
 
-/// A URI, and what was tolerated to read it.
+/// A parsed URI and its warnings.
 #[derive(Debug)]
 pub struct Parsed {
     /// The URI.
     pub uri: OtpauthUri,
-    /// What a person who imports it should know, in the order found.
+    /// Deviations that a person who imports the URI should know, in the order found.
     pub warnings: Vec<UriWarning>,
 }
 
-/// Something in a URI that was tolerated.
+/// A tolerated deviation in a URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UriWarning {
-    /// Label and parameter name different issuers; the parameter was taken.
+    /// Label and parameter name different issuers; the parameter was used.
     IssuerMismatch {
-        /// What the label says.
+        /// The issuer in the label.
         label: String,
-        /// What the parameter says.
+        /// The issuer in the parameter.
         parameter: String,
     },
-    /// The issuer parameter has a bare `+`. It was kept as a plus sign (RFC 3986), but its author may have meant a space.
+    /// The issuer parameter has a bare `+`. It was kept as a plus sign (RFC 3986), but its author may have
+    /// meant a space.
     PlusInIssuer,
     /// The issuer parameter has a bare `+`. It was read as a space, since the label has a space there.
     PlusAsSpace,
@@ -196,14 +198,14 @@ pub enum UriWarning {
     ColonInIssuer,
     /// The account has a colon. It was kept, but apps may take what is before it for the issuer.
     ColonInAccount,
-    /// A parameter stands there twice, with the same value.
+    /// A parameter appears twice with the same value.
     Duplicate(&'static str),
-    /// The secret is shorter than it should be, or not written as it should be.
+    /// The secret is shorter than recommended, or not canonically encoded.
     Secret(SecretWarning),
 }
 
 impl UriWarning {
-    /// A stable name for programs.
+    /// A stable identifier for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -238,19 +240,19 @@ impl fmt::Display for UriWarning {
                 f.write_str("The account has a colon; apps may take what is before it for the issuer.")
             }
             Self::Duplicate(name) => {
-                write!(f, "The parameter {name} stands there twice, with the same value.")
+                write!(f, "The parameter {name} appears twice with the same value.")
             }
             Self::Secret(warning) => warning.fmt(f),
         }
     }
 }
 
-/// One of the two names in a URI.
+/// A name in a URI: issuer or account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
-    /// Who the code is for.
+    /// The service that issued the token.
     Issuer,
-    /// Whose code it is.
+    /// The user's account at that service.
     Account,
 }
 
@@ -263,7 +265,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// A URI cannot be built, or cannot be read. The messages never repeat the secret.
+/// An error in building or parsing a URI. The messages never contain the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UriError {
@@ -279,16 +281,16 @@ pub enum UriError {
     /// The account is empty.
     #[error("the account is empty")]
     EmptyAccount,
-    /// A name is longer than [`MAX_NAME_BYTES`].
+    /// A name exceeds [`MAX_NAME_BYTES`].
     #[error("the {0} is longer than {MAX_NAME_BYTES} bytes")]
     NameTooLong(Name),
-    /// A name has a control character, such as a line break.
+    /// A name contains a control character, such as a line break.
     #[error("the {0} contains a control character")]
     ControlCharacter(Name),
-    /// The token has a T0 other than 0, which the format cannot say.
+    /// The token has a T0 other than 0, which the format cannot express.
     #[error("an otpauth URI cannot express a T0 other than 0")]
     T0,
-    /// The text is longer than [`MAX_URI_BYTES`].
+    /// The text exceeds [`MAX_URI_BYTES`].
     #[error("the URI is longer than {MAX_URI_BYTES} bytes")]
     TooLong,
     /// The text does not start with `otpauth://`.
@@ -300,20 +302,20 @@ pub enum UriError {
     /// There is no `/` and label after the type.
     #[error("the URI has no label after its type")]
     NoLabel,
-    /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
+    /// A `%` is not followed by two hexadecimal digits, or the decoded bytes are not UTF-8.
     #[error("the URI has a percent-encoding that is not UTF-8 text")]
     Encoding,
-    /// A known parameter stands there twice, with different values.
-    #[error("the parameter {0} stands there twice, with different values")]
+    /// A known parameter appears twice with different values.
+    #[error("the parameter {0} appears twice with different values")]
     Duplicate(&'static str),
-    /// A parameter asks for codes that neither HOTP nor TOTP computes, such as `encoder=steam`: what it says, cut to 32
-    /// characters.
+    /// A parameter requests codes that are neither HOTP nor TOTP, such as `encoder=steam`. Contains the
+    /// parameter, cut to 32 characters.
     #[error("the parameter {0} asks for codes that are not HOTP or TOTP")]
     NotOtp(String),
-    /// A parameter without which there is no token: `secret`, or `counter` for HOTP.
+    /// A required parameter is missing: `secret`, or `counter` for HOTP.
     #[error("the parameter {0} is missing")]
     Missing(&'static str),
-    /// A parameter that should be a number is not, or is beyond 64 bits. A sign is not part of a number.
+    /// A numeric parameter is not a number, has a sign, or exceeds 64 bits.
     #[error("the parameter {0} is not a number in range")]
     Number(&'static str),
     /// The algorithm is unknown.
@@ -322,13 +324,13 @@ pub enum UriError {
     /// Digits or period are out of range.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// The secret cannot be read or is too weak.
+    /// The secret is invalid or too weak.
     #[error(transparent)]
     Secret(#[from] SecretError),
 }
 
 impl UriError {
-    /// The name that is wrong, if it is one.
+    /// The name that is invalid, if the error concerns one.
     #[must_use]
     pub const fn name(&self) -> Option<Name> {
         match self {

@@ -6,62 +6,62 @@ use thiserror::Error;
 use super::FORMAT;
 use crate::LineError;
 
-/// Why a checkpoint could not be read, or is not to be believed.
+/// Why a checkpoint could not be read or must not be trusted.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// A line could not be read.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("it is empty")]
     Empty,
     /// The first line is not that of a checkpoint.
-    #[error("it is no checkpoint")]
+    #[error("it is not a checkpoint")]
     NotACheckpoint,
-    /// It is of a form that this version does not know. Holds the name of the form.
-    #[error("its form is {0}, and this version knows {FORMAT}")]
+    /// Its format is unknown to this version. Holds the name of the format.
+    #[error("its format is {0}, but this version supports {FORMAT}")]
     OtherForm(String),
     /// Another key has signed it.
-    #[error("it is signed with key {signed_by}, and not with {expected}")]
+    #[error("it is signed with key {signed_by}, not {expected}")]
     OtherKey {
-        /// The id of the key that it names.
+        /// The id of the key that the checkpoint names.
         signed_by: String,
-        /// The id of the key to check with.
+        /// The id of the expected key.
         expected: String,
     },
-    /// The signature is not that of these bytes.
-    #[error("its signature is not right: it was altered")]
+    /// The signature does not match the file.
+    #[error("its signature is invalid: it was altered")]
     Altered,
-    /// It is of another installation.
-    #[error("it is of the installation {found}, and not of {expected}")]
+    /// It belongs to another installation.
+    #[error("it belongs to installation {found}, not {expected}")]
     OtherInstallation {
-        /// The installation that it names.
+        /// The installation that the checkpoint names.
         found: String,
-        /// The installation that was asked for.
+        /// The expected installation.
         expected: String,
     },
-    /// The time when it was begun is none.
+    /// The time at which it was begun is invalid.
     #[error(transparent)]
     Time(#[from] InvalidTime),
-    /// It ends after the line of that number, before the number of accounts.
+    /// It ends after this line, before the number of accounts.
     #[error("it ends after line {0}, and has no signature: it was cut off")]
     CutOff(u64),
     /// It ends before the signature.
     #[error("it has no signature: it was cut off")]
     Unsigned,
-    /// Accounts are missing, or too many.
-    #[error("it has {counted} accounts and says that they are {said}")]
+    /// The number of account lines differs from the stated number.
+    #[error("it has {counted} accounts, but states {said}")]
     Miscounted {
-        /// How many there are.
+        /// The number of account lines.
         counted: u64,
-        /// How many it says there are.
+        /// The stated number.
         said: u64,
     },
-    /// Something follows the signature.
-    #[error("there is more after its signature")]
+    /// Data follows the signature.
+    #[error("data follows its signature")]
     Lengthened,
-    /// It was another one when its signature was checked.
+    /// The file changed after its signature was checked.
     #[error("it was changed while it was read")]
     Changed,
 }

@@ -1,4 +1,4 @@
-//! Reading a checkpoint. Nothing in it is believed before its signature is checked.
+//! Reading a checkpoint. Nothing in it is trusted before its signature is checked.
 
 use std::fmt;
 use std::io::{BufRead, Seek, SeekFrom};
@@ -12,7 +12,7 @@ use super::{CheckpointError, End, FORMAT, Header, Line, Signed, Then, decode, me
 use crate::LineError;
 use crate::lines::Lines;
 
-/// A checkpoint whose signature is right.
+/// A checkpoint with a valid signature.
 pub struct Checkpoint {
     source: Box<dyn Source>,
     begun_at: Timestamp,
@@ -21,7 +21,7 @@ pub struct Checkpoint {
     digest: Vec<u8>,
 }
 
-/// What a checkpoint is read from, twice.
+/// The source of a checkpoint, which is read twice.
 trait Source: BufRead + Seek + Send {}
 
 impl<T: BufRead + Seek + Send> Source for T {}
@@ -29,7 +29,7 @@ impl<T: BufRead + Seek + Send> Source for T {}
 /// The accounts of a checkpoint, in key order.
 pub(crate) struct Accounts<'a> {
     lines: Hashed<'a>,
-    /// What the file must be, if that was checked before.
+    /// The digest that the file must have, if it was checked before.
     digest: Option<Vec<u8>>,
     end: Option<End>,
     count: u64,
@@ -37,13 +37,13 @@ pub(crate) struct Accounts<'a> {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint from the beginning of `source` to its end, and checks that `key` is that of its signature
-    /// and that it is of `installation`.
+    /// Reads a checkpoint from the beginning of `source` to its end, and checks that `key` signed it and that
+    /// it belongs to `installation`.
     ///
-    /// [`trail::verify`](crate::trail::verify) reads it once more, since it may be larger than the memory.
+    /// [`trail::verify`](crate::trail::verify) reads it again, since it may be larger than memory.
     ///
     /// # Errors
-    /// [`CheckpointError`] if it cannot be read, or is not to be believed.
+    /// [`CheckpointError`] if it cannot be read or must not be trusted.
     pub fn open(
         source: impl BufRead + Seek + Send + 'static,
         key: &dyn SignatureVerifier,
@@ -70,25 +70,25 @@ impl Checkpoint {
         Ok(Self { source, begun_at, accounts, unreadable, digest })
     }
 
-    /// When its first account was read.
+    /// The time before its first account was read.
     #[must_use]
     pub const fn begun_at(&self) -> Timestamp {
         self.begun_at
     }
 
-    /// How many accounts are in it.
+    /// The number of accounts in it.
     #[must_use]
     pub const fn accounts(&self) -> u64 {
         self.accounts
     }
 
-    /// How many accounts are not in it, since they could not be read.
+    /// The number of accounts that are not in it, because they could not be read.
     #[must_use]
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
     }
 
-    /// What is in it, read once more.
+    /// Reads its contents again.
     pub(crate) fn read(&mut self) -> Result<Accounts<'_>, CheckpointError> {
         let (_, accounts) = Accounts::begin(self.source.as_mut(), Some(self.digest.clone()))?;
         Ok(accounts)
@@ -117,7 +117,7 @@ impl<'a> Accounts<'a> {
         Ok((header, Self { lines, digest, end: None, count: 0, last: None }))
     }
 
-    /// The next account; none after the last.
+    /// The next account; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<Then>, CheckpointError> {
         if self.end.is_some() {
             return Ok(None);
@@ -144,7 +144,7 @@ impl<'a> Accounts<'a> {
         Ok(None)
     }
 
-    /// What stands behind the accounts, and nothing behind that.
+    /// Reads the signature, and checks that nothing follows it.
     fn signature(&mut self) -> Result<Signature, CheckpointError> {
         let line = self.lines.next()?.ok_or(CheckpointError::Unsigned)?;
         let altered = || self.lines.lines.altered();
@@ -157,7 +157,7 @@ impl<'a> Accounts<'a> {
     }
 }
 
-/// Lines, and SHA-256 over all of them so far.
+/// Lines, and the SHA-256 of all lines so far.
 struct Hashed<'a> {
     lines: Lines<&'a mut dyn Source>,
     hash: Sha256,
@@ -220,7 +220,7 @@ mod tests {
         let (text, key) = checkpoint().await;
         let mut checkpoint = open(&text, &key, "prod").unwrap();
         assert_eq!((checkpoint.accounts(), checkpoint.unreadable()), (3, 0));
-        // As often as it is asked for.
+        // It can be read any number of times.
         for _ in 0..2 {
             let mut accounts = checkpoint.read().unwrap();
             let mut read = Vec::new();
@@ -250,10 +250,10 @@ mod tests {
             assert!(open(&whole[..length], &key, "prod").is_err(), "{length} bytes");
         }
         let longer = [&whole[..], b"\n"].concat();
-        assert!(refusal(longer, &key, "prod").contains("there is more after its signature"));
+        assert!(refusal(longer, &key, "prod").contains("data follows its signature"));
         let text = String::from_utf8(whole).unwrap();
         let mut lines: Vec<_> = text.lines().collect();
-        for (line, reason) in [(5, "has no signature"), (4, "it was cut off"), (2, "says that they are 3")] {
+        for (line, reason) in [(5, "has no signature"), (4, "it was cut off"), (2, "but states 3")] {
             let mut lines = lines.clone();
             if line == 2 {
                 lines.remove(2);
@@ -274,11 +274,11 @@ mod tests {
         let other = SigningKey::generate(&SystemEntropy).unwrap();
         let refused = refusal(&text, &other, "prod");
         assert!(refused.contains(&format!("signed with key {}", key.public_key().id())), "{refused}");
-        // Whoever writes the id of the right key into it still cannot sign.
+        // An attacker who writes the id of the right key into it still cannot sign.
         let claimed = text.replace(&key.public_key().id(), &other.public_key().id());
-        assert!(refusal(claimed, &other, "prod").contains("signature is not right"));
+        assert!(refusal(claimed, &other, "prod").contains("signature is invalid"));
         let refused = refusal(&text, &key, "staging");
-        assert!(refused.contains("of the installation prod, and not of staging"), "{refused}");
+        assert!(refused.contains("belongs to installation prod, not staging"), "{refused}");
     }
 
     #[tokio::test]

@@ -10,21 +10,23 @@ use thiserror::Error;
 use super::{End, FORMAT, FileHash, Header, Line, Signed, encode, message};
 use crate::walk::{Found, Walk};
 
-/// Which checkpoint is to be written.
+/// What a new checkpoint states about itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// What the operator calls this installation, so that the checkpoint of one is not taken for that of another.
+    /// The operator's name for this installation, so that checkpoints of different installations cannot be
+    /// confused.
     pub installation: &'a str,
-    /// The checkpoint before it, to tie them together: whoever has the last one can tell that none is missing.
+    /// The previous checkpoint. The chain of hashes shows to the owner of the latest one that none is
+    /// missing.
     pub previous: Option<FileHash>,
 }
 
-/// What was written.
+/// The result of writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Accounts that are in the checkpoint.
+    /// Number of accounts in the checkpoint.
     pub accounts: u64,
-    /// Accounts that were left out, since they cannot be read.
+    /// Number of accounts that were left out because they cannot be read.
     pub unreadable: u64,
 }
 
@@ -45,12 +47,12 @@ pub enum WriteError {
 
 /// Writes a checkpoint, and calls `each` for every account.
 ///
-/// Many small pieces are written without waiting, so `to` is best a buffer. It is flushed at the end. Keep what was
-/// written where whoever can write the database cannot.
+/// It makes many small blocking writes, so `to` should be buffered. It is flushed at the end. Keep the
+/// checkpoint where an attacker who can write to the database cannot change it.
 ///
 /// # Errors
-/// [`WriteError`] if the store, the signer or `to` fails. What was written until then has no signature, and is refused
-/// by [`Checkpoint::open`](super::Checkpoint::open).
+/// [`WriteError`] if the store, the signer or `to` fails. The unfinished file has no signature, so
+/// [`Checkpoint::open`](super::Checkpoint::open) refuses it.
 pub async fn write(
     accounts: &dyn AccountStore,
     signer: &dyn Signer,

@@ -1,4 +1,4 @@
-//! Following the chains of an export, without any database.
+//! Following the chains of an export, without a database.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -11,14 +11,14 @@ use crate::LineError;
 use crate::lines::Lines;
 use crate::trail::{Checked, Finding, Watch, Wrong};
 
-/// The chains of exported events, each followed as far as it holds. It keeps the end of each in memory.
+/// The chains of exported events, each followed as far as it holds. Keeps the head of each in memory.
 ///
-/// A chain may begin after its first event, if that was removed by age or not exported. It may also begin anew after a
-/// gap, if events were removed by age between two pages: as at the
-/// beginning of a chain ([`AuditHead::shortened`]), the event after the gap must be old enough itself.
+/// A chain may begin after its first event, if the events before were removed by retention or not exported.
+/// It may also continue after a gap, if retention removed events between two pages: the event after the gap
+/// must then be old enough itself, as at the beginning of a chain ([`AuditHead::shortened`]).
 #[derive(Debug)]
 pub struct Chains {
-    /// Where each ends; none if it does not hold.
+    /// The head of each chain; `None` if the chain does not hold.
     ends: HashMap<AccountKey, Option<AuditHead>>,
     pruned: Option<Timestamp>,
     events: u64,
@@ -26,8 +26,8 @@ pub struct Chains {
 }
 
 impl Chains {
-    /// No chain so far. Events before `pruned` may have been removed by age, as [`Horizon::gone_before`] tells; none
-    /// may if none.
+    /// No chains yet. `pruned` is the time before which retention may have removed events, as
+    /// [`Horizon::gone_before`] returns it; `None` if nothing may be missing.
     ///
     /// [`Horizon::gone_before`]: crate::retention::Horizon::gone_before
     #[must_use]
@@ -35,10 +35,10 @@ impl Chains {
         Self { ends: HashMap::new(), pruned, events: 0, late: 0 }
     }
 
-    /// Follows the chains in one more export, which may go on where the one before it ended.
+    /// Follows the chains through one more export, which may continue where the previous one ended.
     ///
     /// # Errors
-    /// [`LineError`] if it cannot be read, or holds what is no event.
+    /// [`LineError`] if it cannot be read, or a line is not an event.
     pub fn follow(&mut self, export: impl BufRead, watch: &mut dyn Watch) -> Result<(), LineError> {
         let mut lines = Lines::of(export);
         while let Some(line) = lines.next()? {
@@ -48,7 +48,7 @@ impl Chains {
                 watch.checked();
                 Some(AuditHead::default())
             });
-            // What comes after the first thing that is wrong says nothing more.
+            // Events after the first mismatch prove nothing.
             let Some(head) = chain else { continue };
             let first = *head == AuditHead::default();
             let begin = AuditHead { sequence: event.sequence.saturating_sub(1), hash: event.previous };
@@ -72,13 +72,13 @@ impl Chains {
         Ok(())
     }
 
-    /// How much was followed.
+    /// The number of accounts and events that were followed.
     #[must_use]
     pub fn checked(&self) -> Checked {
         Checked { accounts: self.ends.len() as u64, events: self.events }
     }
 
-    /// How often a chain began after its first event, or anew after a gap.
+    /// How many times a chain began after its first event, or continued after a gap.
     #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
@@ -96,7 +96,7 @@ mod tests {
     use super::super::tests::{exported, store};
     use super::*;
 
-    /// How much of these exports is right, how many beginnings are late, and what is found.
+    /// The counts of these exports, how many beginnings are late, and the findings.
     fn verify(
         exports: &[&[u8]],
         pruned: Option<Timestamp>,
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(verify(&[&other], None).unwrap(), (checked, 1, vec![]));
     }
 
-    /// What retention removes between two pages is a gap, if what comes after it is old enough.
+    /// A gap that retention leaves between two pages is accepted if the event after it is old enough.
     #[tokio::test]
     async fn a_gap_before_an_event_that_is_old_enough_is_a_beginning() {
         let store = MemoryStore::default();
@@ -154,12 +154,12 @@ mod tests {
             let (checked, late, found) = verify(&[lines[0], lines[3], lines[4]], pruned).unwrap();
             assert_eq!((checked.events, late, found), expected, "{pruned:?}");
         }
-        // Backwards is none.
+        // Events in reverse order are not a chain.
         let (_, _, found) = verify(&[lines[1], lines[3], lines[2]], Some(later)).unwrap();
         assert_eq!(found.len(), 1);
     }
 
-    /// But for the id, which is a place in the store and not part of the chain.
+    /// Except for the id, which is a place in the store and not part of the chain.
     #[tokio::test]
     async fn whatever_byte_is_altered_it_is_found() {
         let (text, _) = exported(&store().await, Selection::default()).await;

@@ -1,4 +1,4 @@
-//! Writing events.
+//! Writing an export.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,44 +15,45 @@ use crate::walk::{Found, in_order, place};
 /// Events that are read at a time.
 const PAGE: u32 = 500;
 
-/// Which events to export; all by default.
+/// The events to export; default all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Of which tenant; of all if none, one tenant after the other.
+    /// Of this tenant; `None` for all tenants, one after the other.
     pub tenant: Option<TenantId>,
-    /// Of which user; of all if none.
+    /// Of this user; `None` for all users.
     pub user: Option<UserId>,
-    /// Only those after this one, of one tenant: what is after it of others, a store need not know.
+    /// Only events after this one. Its tenant must be selected: positions of other tenants need not be
+    /// comparable.
     pub after: Option<EventPosition>,
-    /// Only those that happened at this time or later.
+    /// Only events at this time or later.
     pub since: Option<Timestamp>,
-    /// Only those that happened before this time.
+    /// Only events before this time.
     pub until: Option<Timestamp>,
 }
 
-/// What was exported.
+/// The result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Events that were written.
+    /// Number of written events.
     pub events: u64,
-    /// Events, and tenants, that were left out since they cannot be read. Each was named.
+    /// Number of events and tenants that were left out because they cannot be read. Each was reported.
     pub unreadable: u64,
-    /// The last one that was looked at, to go on after it next time. There is none of all tenants: while
-    /// one of them is read, others go on.
+    /// The last examined event, after which the next export can continue. `None` for all tenants: others get
+    /// new events while one is read.
     pub last: Option<EventPosition>,
 }
 
-/// What is left out of an export, since it cannot be read. It prints as a sentence without an end.
+/// An unreadable item that an export leaves out. `Display` gives a sentence without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeftOut {
     /// An event.
     Event(UnreadableEvent),
-    /// Every event of the tenant of this account: the tenant cannot be read.
+    /// All events of the tenant of this account, because the tenant cannot be read.
     Tenant(AccountPlace),
 }
 
-/// Why an export was not written to its end.
+/// Why an export was not completed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -67,10 +68,10 @@ pub enum ExportError {
     Io(#[from] io::Error),
 }
 
-/// Writes events in the order of the trail, a page at a time, and tells `left_out` what cannot be read. The
-/// vault gives each event the id that its tenant knows it by.
+/// Writes events in the order of the trail, a page at a time, and passes unreadable items to `left_out`. The
+/// vault makes the ids by which tenants know events.
 ///
-/// Many small pieces are written without waiting, so `to` is best a buffer. It is flushed at the end.
+/// It makes many small blocking writes, so `to` should be buffered. It is flushed at the end.
 ///
 /// # Errors
 /// [`ExportError`] if the store or `to` fails.
@@ -138,7 +139,7 @@ impl<F: FnMut(LeftOut)> Export<'_, F> {
             for event in page.unreadable {
                 self.leave_out(LeftOut::Event(event));
             }
-            // Also of what is not wanted: whoever goes on need not look at it again.
+            // Includes events that do not match: the next export need not examine them again.
             self.exported.last = last.or(self.exported.last);
             query.after = last.or(query.after);
             if !page.more {

@@ -1,4 +1,4 @@
-//! Following one chain from its beginning to the end that its account knows.
+//! Following one chain from its base to the head that its account stores.
 
 use mfa_domain::ports::{AccountEntry, AccountStore, Clock, EventPage, EventQuery, StoreError};
 use mfa_domain::{AccountKey, AuditHead, Timestamp};
@@ -11,7 +11,7 @@ use crate::retention::Horizon;
 /// Events that are read at a time.
 const PAGE: u32 = 500;
 
-/// Checks one chain: how many events are right, and the first that is not.
+/// Checks one chain: returns the number of correct events, and the first wrong one.
 pub(super) async fn check(
     accounts: &dyn AccountStore,
     account: &AccountEntry,
@@ -27,7 +27,7 @@ pub(super) async fn check(
         if wrong.is_none() {
             return Ok((events, None));
         }
-        // What is missing may have been removed by age since the account was read.
+        // The missing events may have been removed by retention since the account was read.
         match readable(accounts.load(key).await)?.map(|now| now.value.audit_base) {
             Some(now) if now != base => base = now,
             _ => return Ok((events, wrong)),
@@ -37,7 +37,7 @@ pub(super) async fn check(
 
 /// A chain that was followed as far as it holds.
 struct Chain {
-    /// When the first event that is left happened.
+    /// The time of the first remaining event.
     first: Option<Timestamp>,
     head: AuditHead,
     wrong: Option<(u64, Wrong)>,
@@ -45,8 +45,8 @@ struct Chain {
 
 /// Follows one chain to its end.
 ///
-/// The account is read after the events: whatever was appended meanwhile it knows too, so an event
-/// that it does not know was put there by somebody else.
+/// The account is read after the events, so it includes all events appended meanwhile. An event after its
+/// head was therefore inserted outside of this program.
 async fn follow(
     accounts: &dyn AccountStore,
     key: &AccountKey,
@@ -94,7 +94,7 @@ async fn follow(
         let known = account.value.audit_head;
         if known == chain.head {
             chain.wrong = if chain.first.is_none() && known.sequence > 0 {
-                // Whatever its age, the last event is never removed.
+                // Retention never removes the last event.
                 Some((known.sequence, Wrong::Broken))
             } else {
                 let short = known.sequence < then.sequence;
@@ -102,7 +102,7 @@ async fn follow(
             };
             return Ok(chain);
         }
-        // Fewer events than the account knows: some were appended just now, or the end is gone.
+        // Fewer events than the account states: some were appended just now, or the end is missing.
         let behind = known.sequence > chain.head.sequence;
         let nothing = |page: EventPage| page.last().is_none();
         if !behind || readable(accounts.events(&query).await)?.is_some_and(nothing) {
@@ -113,32 +113,32 @@ async fn follow(
     }
 }
 
-/// What may have been removed by age since a checkpoint.
+/// What retention may have removed since a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Removal<'a> {
-    /// When the checkpoint was begun.
+    /// The time at which the checkpoint was begun.
     pub(super) checkpoint: Timestamp,
-    /// Until when events may be gone; none may if none.
+    /// The time before which events may be missing; `None` if nothing may be missing.
     pub(super) pruned: Option<Horizon>,
     pub(super) clock: &'a dyn Clock,
 }
 
 impl Removal<'_> {
-    /// What is wrong with how a chain that holds begins now, after `base` and with an event of the
-    /// time `first`. Whoever can write the database can move the base of an account too, so:
+    /// Checks the beginning of a chain that otherwise holds: its base, and the time of the first remaining
+    /// event. An attacker who can write to the database can also move the base of an account. So:
     ///
-    /// - If more was removed than at the checkpoint, then the first event that is left must be old
-    ///   enough to be removed itself. It stays as a witness that what was before it was older still
-    ///   ([`AuditHead::shortened`]), and is bound by its hash to the head that was signed.
-    /// - If all was removed that was there at the checkpoint, there is no such bond. But then that
-    ///   witness came after the checkpoint, so the checkpoint must be old enough as well.
+    /// - If more events are missing than at the checkpoint, the first remaining event must itself be old
+    ///   enough to be removed. Retention keeps it as a witness that the events before it were older still
+    ///   ([`AuditHead::shortened`]), and its hash links it to the signed head.
+    /// - If all events of the checkpoint are missing, there is no such link. But then that witness came after
+    ///   the checkpoint, so the checkpoint must be old enough as well.
     fn check(self, then: &Then, base: AuditHead, first: Option<Timestamp>) -> Option<(u64, Wrong)> {
         if base.sequence <= then.removed {
             return None;
         }
         let gone = Some((then.removed + 1, Wrong::BeginningGone));
         let Some(pruned) = self.pruned else { return gone };
-        // Asked now that the base was read: what moved it was not decided later than that.
+        // The time is read after the base, so it is not before the decision that moved the base.
         let before = pruned.gone_before(self.clock.now());
         if first.is_none_or(|first| first >= before) {
             return gone;

@@ -1,43 +1,42 @@
-//! What is wrong with a chain.
+//! Defects of a chain.
 
 use std::fmt;
 
 use mfa_domain::ports::{AccountPlace, EventPosition};
 
-/// A chain that is not what it was.
+/// A chain with a defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whose chain.
+    /// The account of the chain.
     pub place: AccountPlace,
-    /// The first event that it is about, from 1; 0 if it is about the account itself.
+    /// The first affected event, from 1; 0 for the account itself.
     pub sequence: u64,
-    /// What is wrong.
+    /// The defect.
     pub what: Wrong,
 }
 
-/// What is wrong with a chain.
+/// The kind of a defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wrong {
-    /// The event is missing, was altered, or is one that the account does not know.
+    /// The event is missing, altered, or unknown to the account.
     Broken,
-    /// The event is nothing that was ever written like that. It is at that position of the trail, if the
-    /// store can tell.
+    /// The event cannot be read, so it was altered. Its position in the trail, if the store knows it.
     Unreadable(Option<EventPosition>),
-    /// The account is nothing that was ever written like that.
+    /// The account cannot be read, so it was altered.
     AccountUnreadable,
-    /// The event is another one than at the checkpoint, though its hash is right.
+    /// The event differs from the one at the checkpoint, although its hash is right.
     Rewritten,
-    /// The event was there at the checkpoint, and the chain ends before it.
+    /// The event existed at the checkpoint, and the chain ends before it.
     EndGone,
-    /// The event was there at the checkpoint, and is too young to have been removed by age.
+    /// The event existed at the checkpoint, and retention could not have removed it yet.
     BeginningGone,
-    /// All of the account was there at the checkpoint.
+    /// The whole account existed at the checkpoint and is missing.
     AccountGone,
 }
 
 impl Wrong {
-    /// The name that programs know it by.
+    /// Its name in machine-readable output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,16 +54,16 @@ impl Wrong {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Broken => "it is missing or altered, or the account does not know it",
+            Self::Broken => "it is missing, altered or unknown to the account",
             Self::Unreadable(None) => "it cannot be read",
             Self::Unreadable(Some(position)) => {
                 return write!(f, "it cannot be read; its position in the trail is {position}");
             }
             Self::AccountUnreadable => "the account itself cannot be read",
-            Self::Rewritten => "at the checkpoint it was another one",
-            Self::EndGone => "it was there at the checkpoint",
-            Self::BeginningGone => "it was there at the checkpoint, and was removed before its time",
-            Self::AccountGone => "the whole account was there at the checkpoint",
+            Self::Rewritten => "it differs from the event at the checkpoint",
+            Self::EndGone => "it existed at the checkpoint and is missing",
+            Self::BeginningGone => "it existed at the checkpoint and was removed too early",
+            Self::AccountGone => "the whole account existed at the checkpoint and is missing",
         })
     }
 }

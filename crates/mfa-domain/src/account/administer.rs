@@ -1,4 +1,4 @@
-//! What operators do: unlock, reset, erase, and re-encrypt.
+//! Decisions for operators: unlock, reset, erase, reseal.
 
 use super::{Account, Attempts, Context, Draft, Factor, PolicyDenial, Resealed};
 use crate::audit::EventKind;
@@ -6,11 +6,11 @@ use crate::policy::Standing;
 use crate::{Delta, Reason};
 
 impl Account {
-    /// Lifts every lock. The failures so far still count towards disabling the factors. Without any
-    /// there is nothing to lift, and nothing to record.
+    /// Lifts every lock. Earlier failures still count towards disabling the factors. Records nothing if there is
+    /// nothing to lift.
     ///
     /// # Errors
-    /// [`PolicyDenial::Disabled`]: no unlock brings disabled factors back, only a reset.
+    /// [`PolicyDenial::Disabled`]: only a reset ends that, not an unlock.
     pub(crate) fn unlock(
         &self,
         context: Context<'_>,
@@ -28,9 +28,9 @@ impl Account {
         Ok(draft.finish())
     }
 
-    /// Removes every factor and backup code and forgets every attempt. The user is not enrolled
-    /// any more: a reset never ends in a verified state. `None` if there is nothing of that. Kept answers
-    /// with secrets go in any case; that alone is no event.
+    /// Removes every factor and backup code, and forgets every attempt. The user is not enrolled afterwards: a reset
+    /// never leads to a verified state. Removes kept answers with secrets in any case; that alone is no event. `None`
+    /// if there is nothing to remove.
     #[must_use]
     pub(crate) fn reset(&self, context: Context<'_>, reason: &Reason) -> Option<Delta> {
         if self.is_clear() {
@@ -43,8 +43,8 @@ impl Account {
         draft.finish()
     }
 
-    /// Removes everything but the audit trail, which says so: removed factors, too. `None` if there is
-    /// nothing but the trail. Kept answers go in any case; that alone is no event.
+    /// Erases everything but the audit trail, which records it. Also erases removed factors. Removes kept answers in
+    /// any case; that alone is no event. `None` if there is nothing but the trail.
     #[must_use]
     pub(crate) fn erase(&self, context: Context<'_>) -> Option<Delta> {
         if self.is_clear() && self.factors.is_empty() {
@@ -57,7 +57,7 @@ impl Account {
         draft.finish()
     }
 
-    /// Puts secrets in place that were sealed anew, of factors of every kind.
+    /// Replaces the sealed secrets of factors by the resealed ones.
     #[must_use]
     pub(crate) fn reseal(&self, context: Context<'_>, secrets: &[Resealed]) -> Option<Delta> {
         let mut draft = self.draft(context);
@@ -72,14 +72,14 @@ impl Account {
         draft.finish()
     }
 
-    /// Whether there is nothing that a reset would remove.
+    /// Whether a reset would remove nothing.
     fn is_clear(&self) -> bool {
         self.factors.iter().all(Factor::is_removed)
             && self.backup_codes.is_none()
             && self.attempts == Attempts::default()
     }
 
-    /// The kept answers that end with such an event, where there is nothing else to record.
+    /// Removes the kept answers that such an event ends, when there is no event to record.
     fn forget_answers(&self, context: Context<'_>, event: &EventKind) -> Option<Delta> {
         let mut delta = self.unchanged(context.now);
         delta.answers.after(event);

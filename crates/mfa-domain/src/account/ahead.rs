@@ -1,5 +1,5 @@
-//! Factors whose last step lies ahead of the present: a code was accepted while a clock was ahead, and all earlier ones
-//! are dead.
+//! Factors whose last step is in the future. A code was accepted while a clock was ahead, so all codes up to that
+//! step are rejected.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::policy::VerificationPolicy;
 use crate::{FactorId, Reason, Timestamp};
 
 impl Factor {
-    /// The clocks of two replicas that are ready may differ by that much, so a factor that accepts no code for such a
-    /// time is not worth a word.
+    /// The smallest wait that is reported. The clocks of two ready replicas may differ by this much.
     const WORTH_A_WORD: Duration = Duration::from_secs(30);
 
-    /// When it can accept a code again, if it cannot for more than 30 seconds since its last step lies ahead of `now`.
+    /// When the factor can accept a code again, if its last step is so far after `now` that it cannot for more than
+    /// 30 seconds.
     #[must_use]
     pub fn ahead_until(&self, now: Timestamp, policy: &dyn VerificationPolicy) -> Option<Timestamp> {
         let Authenticator::Totp(device) = &self.authenticator else { return None };
@@ -26,7 +26,7 @@ impl Factor {
         (until.since(now) > Self::WORTH_A_WORD).then_some(until)
     }
 
-    /// The last step of the window, of a TOTP device.
+    /// The last step of the window of a TOTP device.
     fn last_that_counts(&self, now: Timestamp, policy: &dyn VerificationPolicy) -> Option<u64> {
         let Authenticator::Totp(device) = &self.authenticator else { return None };
         device.last_that_counts(now, policy)
@@ -34,11 +34,12 @@ impl Factor {
 }
 
 impl Account {
-    /// Lets a factor whose last step lies ahead take codes again. Its last step falls to the end of the present window:
-    /// which codes of the window were used before the clock went wrong is not known any more, so none of them counts.
+    /// Lets a factor whose last step is in the future accept codes again. Its last step becomes the end of the
+    /// current window: it is no longer known which codes of the window were used before the clock went wrong, so all
+    /// of them stay used.
     ///
-    /// This is the only way in which a step ever falls. Codes that were accepted ahead of their time count again once
-    /// that time comes.
+    /// This is the only operation that lowers a step. Codes that were accepted ahead of their time are accepted again
+    /// when that time comes.
     ///
     /// # Errors
     /// [`PolicyDenial::UnknownFactor`].
@@ -67,7 +68,7 @@ impl Account {
 }
 
 impl Draft<'_> {
-    /// Records which of the factors that refused a code accept none.
+    /// Records which of the factors that rejected a code have their last step in the future.
     pub(super) fn tell_of_ahead(&mut self, refused: &[&Factor]) {
         let Context { now, policies, .. } = self.context;
         for factor in refused {

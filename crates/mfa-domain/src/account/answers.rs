@@ -1,4 +1,4 @@
-//! Answers that are kept, so that a call that is sent again gets the same one.
+//! Kept answers: a repeated call gets the same answer again.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,44 +8,43 @@ use sha2::{Digest, Sha256};
 use crate::audit::EventKind;
 use crate::{KeyId, Sealed, Timestamp};
 
-/// The name of a call that may be sent again: a digest of who calls, of what is called and of the key that the
-/// caller chose for it.
+/// The id of a repeatable call: a digest of the caller, the operation, and the key that the caller chose.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallId(pub [u8; 32]);
 
-/// The answer to a call. It is told again until it expires.
+/// The answer to a call, which repeated calls get until it expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptAnswer {
-    /// Which call it answered.
+    /// The call that was answered.
     pub call: CallId,
-    /// Whether it holds a secret or backup codes.
+    /// Whether the answer holds a secret or backup codes.
     pub secret: bool,
-    /// From when on it is not told any more.
+    /// The time from which the answer is no longer returned.
     pub expires_at: Timestamp,
-    /// What was asked for, as a digest, and what was answered; bound to the account and the call.
+    /// The digest of the request and the answer, sealed for the account and the call.
     pub sealed: Sealed,
 }
 
 /// The kept answers of one account, oldest first.
 ///
-/// Every change leaves out what has expired by then, so that it does not stay longer than until the next one.
+/// Every change drops the expired ones, so none stays longer than until the first change after its expiry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptAnswers(Vec<KeptAnswer>);
 
-/// What was read is no list of answers.
+/// The bytes are not a list of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a list of kept answers")]
+#[error("the stored answers cannot be read")]
 pub struct NoAnswers;
 
-/// The form of [`KeptAnswers::to_bytes`].
+/// The format version of [`KeptAnswers::to_bytes`].
 const FORM: u8 = 1;
 
 impl CallId {
-    /// The name of what these parts say, in this order.
+    /// Derives an id from these parts, in this order.
     #[must_use]
     pub fn of(parts: &[&str]) -> Self {
         let hash = parts.iter().fold(Sha256::new(), |hash, part| {
-            // With its length in front, no part can pass for two.
+            // The length prefix keeps parts apart: no two lists give the same bytes.
             hash.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
         });
         Self(hash.finalize().into())
@@ -56,15 +55,15 @@ impl KeptAnswer {
     /// How long an answer is kept.
     pub const KEPT_FOR: Duration = Duration::from_hours(24);
 
-    /// How long an answer with a secret is kept, if nothing ends that earlier.
+    /// How long an answer with a secret is kept, unless an event ends it earlier.
     pub const SECRET_KEPT_FOR: Duration = Duration::from_mins(10);
 }
 
 impl KeptAnswers {
-    /// How many bytes an account keeps: about a hundred answers without a body, or forty with a factor. A further
-    /// one takes the place of the oldest.
+    /// The most bytes that an account keeps: about 100 answers without a body, or 40 with a factor. A further answer
+    /// replaces the oldest.
     ///
-    /// It is not refused: whoever may change a label could then keep everybody else from calling for a day.
+    /// It is not refused: a caller who may change a label could otherwise block everybody else's calls for a day.
     pub const MAX_BYTES: usize = 16 * 1024;
 
     /// The answer to a call, if it is kept and has not expired.
@@ -73,27 +72,28 @@ impl KeptAnswers {
         self.0.iter().find(|answer| answer.call == call && answer.expires_at > now)
     }
 
-    /// How many there are.
+    /// The number of answers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no answer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Those that have not expired.
+    /// The answers that have not expired.
     pub(super) fn at(&self, now: Timestamp) -> Self {
         Self(self.0.iter().filter(|answer| answer.expires_at > now).cloned().collect())
     }
 
-    /// What happened may end the time of an answer, and this is the one place that says so: once a factor counts
-    /// or is gone, nobody needs its secret again, and who is reset may be somebody whom others have read along
-    /// with. New backup codes end none: the old ones open nothing by then, and the call that gave them out must
-    /// not give out others in the place of the new ones.
+    /// Drops the answers that an event ends. This is the only place that decides it.
+    ///
+    /// Once a factor is active or gone, nobody needs its secret again. A reset may mean that somebody else has read
+    /// the user's messages. New backup codes end no answer: the old codes no longer work, and a repetition of the
+    /// call that issued them must not issue others in place of the new ones.
     pub(super) fn after(&mut self, event: &EventKind) {
         match event {
             EventKind::FactorActivated
@@ -106,12 +106,12 @@ impl KeptAnswers {
         }
     }
 
-    /// All of them, oldest first.
+    /// All answers, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &KeptAnswer> {
         self.0.iter()
     }
 
-    /// Puts each in the place of the one to the same call.
+    /// Replaces the answers to the same calls.
     pub(super) fn replace(&mut self, answers: Vec<KeptAnswer>) {
         for answer in answers {
             if let Some(old) = self.0.iter_mut().find(|old| old.call == answer.call) {
@@ -128,7 +128,7 @@ impl KeptAnswers {
         }
     }
 
-    /// As stores keep them; empty if there is none.
+    /// The bytes for a store; empty if there is no answer.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -147,10 +147,10 @@ impl KeptAnswers {
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) gave.
+    /// Parses the bytes of [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`NoAnswers`] if it did not.
+    /// [`NoAnswers`] for any other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NoAnswers> {
         let mut rest = match bytes.split_first() {
             None => return Ok(Self::default()),
@@ -165,7 +165,7 @@ impl KeptAnswers {
     }
 }
 
-/// What is still to be read.
+/// The bytes still to be parsed.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -199,7 +199,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// The beginning of it is enough to tell calls apart.
+/// Shows the first bytes only; they are enough to tell calls apart.
 impl fmt::Debug for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CallId({:02x?}…)", &self.0[..4])

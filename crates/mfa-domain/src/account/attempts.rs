@@ -1,23 +1,23 @@
-//! What an account remembers of tries to verify: the state behind every lockout budget.
+//! The recorded attempts of an account: the state behind every lockout budget.
 
 use super::{Assurance, Verifications};
 use crate::Timestamp;
 
-/// What is remembered of tries to verify, for all factors together.
+/// The recorded attempts to verify, for all factors together.
 ///
-/// A [`LockoutPolicy`](crate::policy::LockoutPolicy) derives from it whether the account is open;
-/// that verdict itself is not stored, so a stricter policy takes hold at once.
+/// A [`LockoutPolicy`](crate::policy::LockoutPolicy) derives from them whether the account is open. The result is not
+/// stored, so a stricter policy takes effect at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// Failures in a row: since the last success or reset.
+    /// Failures in a row since the last success or reset.
     pub failures: u32,
-    /// How many of those an operator's unlock forgave. They no longer lock, but they still count
-    /// towards disabling the factors (NIST SP 800-63B-4, 3.2.2).
+    /// How many of these failures an operator's unlock forgave. They no longer lock, but still count towards
+    /// disabling the factors (NIST SP 800-63B-4, 3.2.2).
     pub forgiven: u32,
-    /// When the latest failures happened, oldest first, at most [`Attempts::REMEMBERED`]. A
-    /// success does not clear them.
+    /// The times of the latest failures, oldest first, at most [`Attempts::REMEMBERED`]. A success does not clear
+    /// them.
     pub recent: Vec<Timestamp>,
-    /// The last successes with an active factor or backup code: the proof that changes ask for.
+    /// The last successes with an active factor or backup code. Guarded changes require one.
     pub verified: Verifications,
 }
 
@@ -25,9 +25,9 @@ impl Attempts {
     /// How many failure times are kept; no rolling budget can be larger.
     pub const REMEMBERED: usize = 64;
 
-    /// One evaluated code was wrong.
+    /// Records one wrong code.
     ///
-    /// A clock that jumped back never makes a failure older than the one before it.
+    /// If the clock was set back, the failure gets the time of the one before it.
     pub fn fail(&mut self, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
         let at = self.recent.last().map_or(now, |last| now.max(*last));
@@ -36,19 +36,19 @@ impl Attempts {
         self.recent.drain(..excess);
     }
 
-    /// One evaluated code was right.
+    /// Records one right code.
     pub const fn succeed(&mut self, assurance: Assurance, now: Timestamp) {
         self.clear_row();
         self.verified.note(assurance, now);
     }
 
-    /// The row of failures ends without a success: a first factor was confirmed.
+    /// Ends the row of failures without recording a success, when a first factor is confirmed.
     pub const fn clear_row(&mut self) {
         self.failures = 0;
         self.forgiven = 0;
     }
 
-    /// An operator lifts the locks.
+    /// Lifts the locks at an operator's request.
     pub fn forgive(&mut self) {
         self.forgiven = self.failures;
         self.recent.clear();

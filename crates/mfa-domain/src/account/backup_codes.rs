@@ -1,4 +1,4 @@
-//! A set of backup codes as it is stored: hashed, each spent at most once.
+//! A stored set of backup codes: hashed, each usable once.
 
 use std::fmt;
 
@@ -8,24 +8,24 @@ use crate::Timestamp;
 
 /// A set of backup codes (look-up secrets, NIST SP 800-63B-4, 3.1.2).
 ///
-/// All codes of a set are hashed with one salt, so that an attempt costs one evaluation whatever
-/// their number. The codes are random and at least 64 bits, so a shared salt gives nothing away.
+/// All codes of a set are hashed with one salt, so an attempt costs one hash, whatever the size of the set. The codes
+/// are random and have at least 64 bits, so a shared salt reveals nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupCodes {
-    /// How they were hashed: algorithm, costs and salt, in the hasher's own format.
+    /// Algorithm, costs and salt, in the hasher's own format.
     pub scheme: String,
-    /// The codes; their places never change.
+    /// The codes; their indexes never change.
     pub codes: Vec<HashedCode>,
-    /// When they were given out.
+    /// When the set was issued.
     pub issued_at: Timestamp,
 }
 
 /// One code of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashedCode {
-    /// Its hash under the set's scheme.
+    /// Its hash under the scheme of the set.
     pub hash: CodeHash,
-    /// When it was used; a spent code never matches again.
+    /// When it was spent; a spent code is never accepted again.
     pub spent_at: Option<Timestamp>,
 }
 
@@ -34,13 +34,13 @@ pub struct HashedCode {
 pub struct CodeHash(pub Vec<u8>);
 
 impl BackupCodes {
-    /// Codes that are not spent.
+    /// The number of unspent codes.
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.codes.iter().filter(|code| code.spent_at.is_none()).count()
     }
 
-    /// The place of the code with that hash, spent or not. Every code is compared, in constant time.
+    /// The index of the code with this hash, spent or not. Compares every code, in constant time.
     #[must_use]
     pub fn place(&self, hash: &CodeHash) -> Option<usize> {
         self.codes.iter().enumerate().fold(None, |found, (place, code)| {
@@ -48,7 +48,7 @@ impl BackupCodes {
         })
     }
 
-    /// Whether the code at that place is spent, or there is none.
+    /// Whether the code at this index is spent or does not exist.
     #[must_use]
     pub fn is_spent(&self, place: usize) -> bool {
         self.codes.get(place).is_none_or(|code| code.spent_at.is_some())

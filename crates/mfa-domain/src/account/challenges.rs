@@ -1,4 +1,4 @@
-//! Factors with a first step: whether a challenge may be made, and what follows from its answer.
+//! Decisions about challenges: whether one may begin, and the effect of its answer.
 
 use super::{
     Account, AddressDevice, Authenticator, Claim, CodeRejection, Context, Decision, Draft, Evidence, Factor,
@@ -8,10 +8,11 @@ use crate::audit::EventKind;
 use crate::{Delta, FactorId, FactorKind, Message, Purpose, Sending, Timestamp};
 
 impl Account {
-    /// The factor that answers a challenge for `purpose`. Asked before one is made, and before an answer is looked at.
+    /// Returns the factor that answers a challenge for `purpose`. Called before a challenge is made, and before an
+    /// answer is evaluated.
     ///
     /// # Errors
-    /// The [`CodeRejection`] of what is not looked at at all. It changes nothing.
+    /// The [`CodeRejection`] of a code that is not evaluated. Nothing changes.
     pub(crate) fn admit_challenge(
         &self,
         context: Context<'_>,
@@ -47,7 +48,7 @@ impl Account {
         draft.finish()
     }
 
-    /// Gives up a code that was queued, so that it is `failed` from then on, and records it.
+    /// Gives up a queued code and records it. The message becomes `failed`.
     #[must_use]
     pub(crate) fn give_up_code(
         &self,
@@ -69,8 +70,9 @@ impl Account {
         draft.finish()
     }
 
-    /// Decides about an answer that is to log in. A right one ends the row of failures; a wrong one costs an attempt and
-    /// may lock the account. One that was looked at before the account was locked by others costs one, too.
+    /// Decides about an answer for a login. A right one ends the row of failures; a wrong one costs an attempt and
+    /// may lock the account. An answer that was evaluated just before parallel requests locked the account also costs
+    /// one.
     pub(crate) fn answer(&self, context: Context<'_>, id: FactorId, finding: Finding) -> Decision<Verdict> {
         let factor = match self.admit_challenge(context, id, Purpose::Verify) {
             Ok(factor) => factor,
@@ -93,8 +95,8 @@ impl Account {
         Decision { answer, delta: draft.finish() }
     }
 
-    /// What follows from a code that is not admitted: nothing, but that a wrong one that was looked at already, just
-    /// before a lock, still costs an attempt.
+    /// Rejects a code that is not admitted. Nothing changes, except that a wrong code that was evaluated just before
+    /// a lock still costs an attempt.
     pub(super) fn refuse_unadmitted<T>(
         &self,
         context: Context<'_>,
@@ -123,7 +125,7 @@ impl Draft<'_> {
 }
 
 impl Factor {
-    /// The factor once its owner has answered a challenge; `None` if it works by none.
+    /// The factor after its owner answered a challenge; `None` if its kind has no challenges.
     pub(super) fn answered(&self, now: Timestamp) -> Option<Self> {
         let authenticator = match &self.authenticator {
             Authenticator::Email(device) => {

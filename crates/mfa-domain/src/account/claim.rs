@@ -1,26 +1,26 @@
-//! What somebody shows to prove themselves.
+//! What a user submits to authenticate.
 
 use otp_core::Code;
 
 use crate::{BackupCode, ChallengeKind, SentCode, SubmittedCode};
 
-/// What somebody shows to prove themselves.
+/// What a user submits to authenticate.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Claim<'a> {
-    /// A code of an authenticator.
+    /// A one-time password of an authenticator.
     OneTimePassword(&'a Code),
-    /// A code that can only have been sent: it is longer than those of authenticators.
+    /// A sent code that is longer than the codes of authenticators.
     SentCode(&'a SentCode),
-    /// One of the backup codes.
+    /// A backup code.
     BackupCode(&'a BackupCode),
-    /// An answer to a challenge of that kind.
+    /// An answer to a challenge of this kind.
     Response(&'a ChallengeKind),
 }
 
 impl Claim<'_> {
-    /// Whether a stranger could come by it by trying, so that a lock stops it. What cannot be guessed, as a signature of
-    /// a device, is looked at while an account is locked: else strangers could keep its owner out.
+    /// Whether it can be guessed, so that a lock stops it. An answer that cannot be guessed, such as a signature of a
+    /// device, is evaluated while an account is locked: otherwise strangers could lock the owner out.
     #[must_use]
     pub const fn can_be_guessed(&self) -> bool {
         match self {

@@ -1,23 +1,22 @@
-//! What shows that somebody has the device of a factor: one code, or two consecutive ones.
+//! The codes that confirm or resynchronise a factor: one, or two consecutive ones.
 
 use otp_core::Code;
 
 use super::{Claim, Context, Evidence, Factor, Finding, OpenSecret};
 use crate::{SentCode, SubmittedCode};
 
-/// What confirms a factor.
+/// The codes that confirm a factor.
 #[derive(Clone, Copy, Debug)]
 pub enum Codes<'a> {
-    /// One code, which must be in the window that every login has.
+    /// One code, which must be in the same window as for a login.
     One(&'a SubmittedCode),
-    /// Two codes that the device showed one right after the other. They are searched much further,
-    /// since two match by chance only once in 10^12: so a device whose clock or counter is off is
-    /// found. A single code never is.
+    /// Two consecutive codes of the device. They are searched in a much wider range, to find a device whose clock or
+    /// counter is off, since two match by chance only once in 10^12. A single code is never searched there.
     Two([&'a Code; 2]),
 }
 
 impl Codes<'_> {
-    /// Whether they have the form of those of `factor`. One that was sent may have any number of digits.
+    /// Whether the codes have the form of codes of `factor`. A sent code may have any number of digits.
     pub(super) fn fit(self, factor: &Factor) -> bool {
         match self {
             Self::One(SubmittedCode::OneTimePassword(_)) if factor.challenge_kind().is_some() => true,
@@ -26,7 +25,7 @@ impl Codes<'_> {
         }
     }
 
-    /// The factor as it is once it accepted them; `None` if it does not.
+    /// The factor after it accepted the codes; `None` if it does not.
     pub(crate) fn accepted(
         self,
         factor: &Factor,
@@ -51,7 +50,7 @@ impl Codes<'_> {
         }
     }
 
-    /// What they show; two are a guess as one is.
+    /// The claim that they make. Two codes can be guessed as one can.
     pub(super) fn claim(&self) -> Claim<'_> {
         match self {
             Self::One(code) => Claim::from(*code),
@@ -59,7 +58,7 @@ impl Codes<'_> {
         }
     }
 
-    /// They as the answer to a challenge, if they have the form of one.
+    /// The code as an answer to a challenge, if it has that form.
     pub(crate) fn sent(self) -> Option<SentCode> {
         match self {
             Self::One(code) => code.sent(),
@@ -67,7 +66,7 @@ impl Codes<'_> {
         }
     }
 
-    /// The form as the audit trail names it.
+    /// The name of the form in the audit trail.
     pub(super) const fn form(self) -> &'static str {
         match self {
             Self::One(code) => code.form(),

@@ -1,4 +1,4 @@
-//! What a decision changes in an account: a [`Draft`] in the making, a [`Delta`] once it is finished.
+//! The changes of a decision: a [`Draft`] while it is made, a [`Delta`] when finished.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,10 +7,10 @@ use super::{Account, Attempts, BackupCodes, Context, Factor, KeptAnswer, KeptAns
 use crate::audit::{AuditEvent, AuditHead, EventKind};
 use crate::{Data, FactorId, Handle, Message, Timestamp};
 
-/// What changes in an account, and the audit events that say so. A store applies all of it or none.
+/// The changes of an account and the audit events that record them. A store applies all of it or nothing.
 ///
-/// A [`Draft`] makes it, and it carries at least one event: nothing changes without its audit row. Kept answers
-/// alone do ([`Account::unchanged`]): they go by themselves, and the trail stays.
+/// A [`Draft`] makes it, with at least one event: nothing changes without its audit event. The exception is a delta
+/// with kept answers only ([`Account::unchanged`]): they expire, and the trail stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
     attempts: Attempts,
@@ -25,33 +25,33 @@ pub struct Delta {
     data: Option<Data>,
 }
 
-/// What becomes of one handle.
+/// A change of one handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandleChange {
-    /// From now on it leads to this account. It may do so already; if it leads to another one of the tenant, nothing
-    /// of the delta can be made.
+    /// The handle leads to this account from now on. It may do so already. If it belongs to another account of the
+    /// tenant, the whole delta fails.
     Claim(Handle),
-    /// It leads nowhere any more, if it led to this account.
+    /// The handle leads to no account any more, if it led to this one.
     Release(Handle),
 }
 
-/// What becomes of the backup codes.
+/// A change of the backup codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupCodesChange {
-    /// This set takes the place of any other.
+    /// This set replaces any other.
     Replace(BackupCodes),
-    /// The code at this place of the set is spent.
+    /// The code at this index of the set is spent.
     Spend {
-        /// Its place in [`BackupCodes::codes`].
+        /// Its index in [`BackupCodes::codes`].
         place: usize,
-        /// When.
+        /// When it was spent.
         at: Timestamp,
     },
-    /// There are none any more.
+    /// The set is removed.
     Remove,
 }
 
-/// A [`Delta`] in the making.
+/// A [`Delta`] under construction.
 #[derive(Debug)]
 pub struct Draft<'a> {
     pub(super) context: Context<'a>,
@@ -61,7 +61,7 @@ pub struct Draft<'a> {
     backup_codes: Option<BackupCodesChange>,
     events: Vec<AuditEvent>,
     answers: KeptAnswers,
-    /// How many there were: a draft only takes some away.
+    /// The number of answers at the start; a draft only removes answers.
     answers_before: usize,
     handles: Vec<HandleChange>,
     messages: Vec<Message>,
@@ -69,7 +69,7 @@ pub struct Draft<'a> {
 }
 
 impl Account {
-    /// Begins a change. Nothing happens to the account itself.
+    /// Begins a change. The account itself stays unchanged.
     #[must_use]
     pub fn draft<'a>(&'a self, context: Context<'a>) -> Draft<'a> {
         Draft {
@@ -87,7 +87,7 @@ impl Account {
         }
     }
 
-    /// The change that leaves everything as it is, to [keep](Delta::keep) an answer with: one that has no event.
+    /// A delta that changes nothing, to [keep](Delta::keep) an answer with. It has no event.
     #[must_use]
     pub fn unchanged(&self, now: Timestamp) -> Delta {
         let answers = self.answers.at(now);
@@ -105,8 +105,8 @@ impl Account {
         }
     }
 
-    /// Makes the change. This is what every store's `commit` amounts to, but for handles and messages, which are in no
-    /// account.
+    /// Applies the delta. The `commit` of every store has this effect, except for handles and messages, which are not
+    /// part of the account.
     pub fn apply(&mut self, delta: &Delta) {
         if let Some(factors) = &delta.factors {
             self.factors.clone_from(factors);
@@ -134,43 +134,43 @@ impl Account {
 }
 
 impl Delta {
-    /// The attempts from now on.
+    /// The attempts after the change.
     #[must_use]
     pub const fn attempts(&self) -> &Attempts {
         &self.attempts
     }
 
-    /// All factors from now on, in their order, if any was put in place or taken away.
+    /// All factors after the change, in order; `None` if no factor changes.
     #[must_use]
     pub fn factors(&self) -> Option<&[Factor]> {
         self.factors.as_deref()
     }
 
-    /// What becomes of the backup codes, if anything.
+    /// The change of the backup codes, if any.
     #[must_use]
     pub const fn backup_codes(&self) -> Option<&BackupCodesChange> {
         self.backup_codes.as_ref()
     }
 
-    /// The events to append, in order; none if nothing but [`answers`](Self::answers) changes.
+    /// The events to append, in order; empty if only [`answers`](Self::answers) change.
     #[must_use]
     pub fn events(&self) -> &[AuditEvent] {
         &self.events
     }
 
-    /// The answers that are kept from now on, if they are others than before.
+    /// The kept answers after the change; `None` if they do not change.
     #[must_use]
     pub fn answers(&self) -> Option<&KeptAnswers> {
         self.answers_changed.then_some(&self.answers)
     }
 
-    /// What becomes of handles, in order.
+    /// The changes of handles, in order.
     #[must_use]
     pub fn handles(&self) -> &[HandleChange] {
         &self.handles
     }
 
-    /// The messages to queue, or to put in the place of those of the same ids.
+    /// The messages to queue. Each replaces a message with the same id.
     #[must_use]
     pub fn messages(&self) -> &[Message] {
         &self.messages
@@ -181,30 +181,30 @@ impl Delta {
         self.messages.push(message);
     }
 
-    /// The account's [data](Account::data) from now on, if they are others than before.
+    /// The account's [data](Account::data) after the change; `None` if they do not change.
     #[must_use]
     pub const fn data(&self) -> Option<&Data> {
         self.data.as_ref()
     }
 
-    /// Keeps the answer that this change is given, in the same commit.
+    /// Keeps the answer to this change, in the same commit.
     pub fn keep(&mut self, answer: KeptAnswer) {
         self.answers.keep(answer);
         self.answers_changed = true;
     }
 
-    /// Puts answers in the place of those that are kept for the same calls.
+    /// Replaces the kept answers to the same calls.
     pub(crate) fn replace_answers(&mut self, answers: Vec<KeptAnswer>) {
         self.answers_changed |= !answers.is_empty();
         self.answers.replace(answers);
     }
 
-    /// The answers that are kept once the change is made.
+    /// The kept answers after the change.
     pub(crate) const fn answers_after(&self) -> &KeptAnswers {
         &self.answers
     }
 
-    /// The head of the audit chain once the events are appended.
+    /// The head of the audit chain after the change.
     #[must_use]
     pub const fn audit_head(&self) -> AuditHead {
         self.audit_head
@@ -212,7 +212,7 @@ impl Delta {
 }
 
 impl Draft<'_> {
-    /// Puts a factor in the place of the one of its id, or after all others, and claims its handles.
+    /// Replaces the factor with the same id, or adds the factor at the end, and claims its handles.
     pub fn put(&mut self, factor: Factor) {
         if !factor.is_removed() {
             factor.handles().iter().for_each(|handle| self.claim(handle.clone()));
@@ -229,23 +229,23 @@ impl Draft<'_> {
         self.handles.push(HandleChange::Claim(handle));
     }
 
-    /// Gives up a handle of the account.
+    /// Releases a handle of the account.
     pub fn release(&mut self, handle: Handle) {
         self.handles.push(HandleChange::Release(handle));
     }
 
-    /// Queues a message, or puts it in the place of the one of the same id.
+    /// Queues a message. It replaces a message with the same id.
     pub fn message(&mut self, message: Message) {
         self.messages.retain(|other| other.id != message.id);
         self.messages.push(message);
     }
 
-    /// Puts other [data](Account::data) in the place of the account's.
+    /// Replaces the account's [data](Account::data).
     pub fn data(&mut self, data: Data) {
         self.data = Some(data);
     }
 
-    /// Takes a factor away.
+    /// Removes a factor.
     pub fn remove(&mut self, factor: FactorId) {
         self.factors.to_mut().retain(|other| other.id != factor);
     }
@@ -255,12 +255,12 @@ impl Draft<'_> {
         self.backup_codes = Some(change);
     }
 
-    /// The attempts as they will be.
+    /// The attempts, to change them.
     pub const fn attempts(&mut self) -> &mut Attempts {
         &mut self.attempts
     }
 
-    /// Records what happened. `detail` must hold no secret, code or label.
+    /// Records an event. `detail` MUST NOT contain a secret, code or label.
     pub fn record<const N: usize>(
         &mut self,
         kind: EventKind,
@@ -276,7 +276,7 @@ impl Draft<'_> {
         self.events.push(event);
     }
 
-    /// The finished change; `None` if nothing was recorded, since then nothing may change.
+    /// Finishes the change; `None` if no event was recorded, since nothing may change then.
     #[must_use]
     pub fn finish(self) -> Option<Delta> {
         let Self {

@@ -1,4 +1,4 @@
-//! Enrolling a factor: offered, pending, confirmed by its first code.
+//! Decisions about enrolment: a factor is offered, pending, and confirmed by its first code.
 
 use super::{
     Account, BackupCodes, BackupCodesChange, Claim, CodeRejection, Codes, Context, Decision, Draft, Evidence,
@@ -8,15 +8,15 @@ use crate::audit::EventKind;
 use crate::policy::GuardedChange;
 use crate::{Delta, FactorId, Purpose, Reason};
 
-/// How many factors may wait for their first code; a further one takes the oldest one's place.
+/// The most pending factors; a further one replaces the oldest.
 const MAX_PENDING: usize = 3;
 
 impl Account {
-    /// Offers a factor, which waits for its first code from then on.
+    /// Offers a factor, which is pending until its first code.
     ///
     /// # Errors
-    /// The [`PolicyDenial`]: its kind, their number, the missing proof, or a factor to replace that is
-    /// not there.
+    /// The [`PolicyDenial`]: the kind is not allowed, there are too many factors, the proof is missing, or the factor
+    /// to replace does not exist.
     pub(crate) fn begin_enrolment(
         &self,
         context: Context<'_>,
@@ -35,23 +35,22 @@ impl Account {
         Ok(draft.finish())
     }
 
-    /// Whether `factor` may be offered now. Asked before the message is charged that a code for it would cost.
+    /// Checks whether `factor` may be offered now. Called before the message with its code is charged.
     ///
     /// # Errors
     /// As [`Account::begin_enrolment`].
     pub(crate) fn admit_enrolment(&self, context: Context<'_>, factor: &Factor) -> Result<(), PolicyDenial> {
         self.admit(context, factor, GuardedChange::AddFactor)?;
         let Some(kind) = factor.challenge_kind() else { return Ok(()) };
-        // While an account is locked, nothing is sent.
+        // Nothing is sent while an account is locked.
         self.check_standing(context, &Claim::Response(&kind)).map_err(|rejection| match rejection {
             CodeRejection::Locked { until } => PolicyDenial::Locked { until },
             _ => PolicyDenial::Disabled,
         })
     }
 
-    /// Puts in a factor that counts at once, on the word of an operator: a token whose secret the user
-    /// carries already. It takes the place of the one that it replaces, and comes without backup
-    /// codes, since the owner is not there to see them.
+    /// Imports an active factor at an operator's request: a token whose secret the user already has. It replaces the
+    /// factor that it names, and comes without backup codes, since the owner is not there to see them.
     ///
     /// # Errors
     /// As [`Account::begin_enrolment`], and [`PolicyDenial::OperatorsOnly`].
@@ -75,13 +74,13 @@ impl Account {
         Ok(Decision { answer: active, delta: draft.finish() })
     }
 
-    /// The pending factor that a code is to confirm.
+    /// Returns the pending factor that a code is to confirm.
     ///
-    /// Asked before its secret is opened. Confirming draws on the account's one budget: no endpoint
-    /// that takes a code is without limit.
+    /// Called before its secret is opened. Confirming uses the attempt budget of the account: no endpoint that takes
+    /// a code is without a limit.
     ///
     /// # Errors
-    /// The [`CodeRejection`] of a code that is not evaluated at all. It changes nothing.
+    /// The [`CodeRejection`] of a code that is not evaluated. Nothing changes.
     pub(crate) fn awaiting_confirmation(
         &self,
         context: Context<'_>,
@@ -96,11 +95,11 @@ impl Account {
         if codes.fit(factor) { Ok(factor) } else { Err(CodeRejection::Malformed) }
     }
 
-    /// Decides whether `codes` confirm a pending factor. They are used up by it.
+    /// Decides whether `codes` confirm a pending factor. Accepted codes are used up.
     ///
-    /// `first_codes` become the user's backup codes if this is their first active factor, and every
-    /// other pending factor is given up. The proof that changes ask for stays as it is: only an
-    /// existing factor gives it.
+    /// If this is the user's first active factor, `first_codes` become the backup codes and every other pending
+    /// factor is removed. A confirmation does not count as a verification for guarded changes: only an existing
+    /// factor can provide one.
     pub(crate) fn confirm(
         &self,
         context: Context<'_>,
@@ -122,7 +121,7 @@ impl Account {
         Decision { answer: Verdict::Accepted(active), delta: draft.finish() }
     }
 
-    /// Gives out new backup codes; the old ones are dead.
+    /// Issues new backup codes. The old ones stop working.
     ///
     /// # Errors
     /// The [`PolicyDenial`] of [`Account::admit_backup_codes`].
@@ -137,7 +136,7 @@ impl Account {
         Ok(draft.finish())
     }
 
-    /// Whether new backup codes may be given out now.
+    /// Checks whether new backup codes may be issued now.
     ///
     /// # Errors
     /// [`PolicyDenial::NotEnrolled`] or [`PolicyDenial::ProofRequired`].
@@ -148,7 +147,7 @@ impl Account {
         self.check_proof(context, GuardedChange::IssueBackupCodes)
     }
 
-    /// Whether `factor` may be enrolled now.
+    /// Checks whether `factor` may be enrolled now.
     fn admit(
         &self,
         context: Context<'_>,
@@ -175,13 +174,13 @@ impl Account {
         self.check_proof(context, change)
     }
 
-    /// `factor` with a label of its own.
+    /// `factor` with a label that no other active factor has.
     fn labelled(&self, factor: Factor) -> Factor {
         let label = self.own_label(&factor.label, factor.id, factor.replaces());
         Factor { label, ..factor }
     }
 
-    /// Makes a pending factor active, which its first code has just confirmed.
+    /// Makes a pending factor active after its first code.
     fn activate(
         &self,
         draft: &mut Draft<'_>,
@@ -198,7 +197,7 @@ impl Account {
         active
     }
 
-    /// What follows when the factor `id` becomes active.
+    /// Applies the effects of factor `id` becoming active.
     fn activated(
         &self,
         draft: &mut Draft<'_>,
@@ -212,7 +211,7 @@ impl Account {
         }
         if !self.is_enrolled() {
             draft.attempts().clear_row();
-            // They were offered without proof, perhaps to somebody who has the password only.
+            // They were offered without proof, perhaps to an attacker who only has the password.
             abandon(draft, self.pending_factors().filter(|other| other.id != id));
             if let Some(codes) = first_codes {
                 issue(draft, codes);
@@ -224,7 +223,7 @@ impl Account {
         self.factors.iter().filter(|factor| matches!(factor.state, FactorState::Pending { .. }))
     }
 
-    /// Gives up factors that waited in vain, and the oldest waiting ones if there are too many.
+    /// Removes expired pending factors, and the oldest pending ones if there are too many.
     fn make_room(&self, draft: &mut Draft<'_>, context: Context<'_>) {
         let (expired, waiting): (Vec<_>, Vec<_>) =
             self.pending_factors().partition(|factor| factor.is_expired(context.now));

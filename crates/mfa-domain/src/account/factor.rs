@@ -1,4 +1,4 @@
-//! Factors: what a user proves themselves with.
+//! Factors: the authenticators of a user.
 
 use otp_core::{Code, Digits, Secret, Token};
 
@@ -17,43 +17,43 @@ pub use hotp::HotpDevice;
 pub use stored::{StoredFactor, UnreadableFactor};
 pub use totp::{Drift, TotpDevice};
 
-/// One thing that a user can prove themselves with: their phone, their hardware token.
+/// One authenticator of a user, such as a phone or a hardware token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Factor {
-    /// Its id, unique for all time.
+    /// The id, unique for all time.
     pub id: FactorId,
-    /// What the user calls it.
+    /// The user's name for the factor.
     pub label: Label,
-    /// Whether it counts yet.
+    /// Whether it is pending, active or removed.
     pub state: FactorState,
     /// When its enrolment began.
     pub created_at: Timestamp,
-    /// When it was last used, confirmation included.
+    /// When it was last used, including its confirmation.
     pub last_used_at: Option<Timestamp>,
-    /// Its secret, if it has one.
+    /// Its sealed secret, if it has one.
     pub sealed: Option<Sealed>,
-    /// What it is, and what is known of it.
+    /// Its kind, parameters and progress.
     pub authenticator: Authenticator,
 }
 
-/// Whether a factor counts.
+/// The state of a factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FactorState {
     /// It waits for its first code and protects nothing yet.
     Pending {
-        /// When it is too late for that.
+        /// When it expires.
         expires_at: Timestamp,
-        /// The factor that it takes the place of once confirmed.
+        /// The factor that is removed when this one is confirmed.
         replaces: Option<FactorId>,
     },
-    /// A first code confirmed it.
+    /// It was confirmed by a first code, or imported.
     Active,
-    /// It was removed after it had used codes. Nothing shows it and it accepts nothing; it is kept so that
-    /// its used codes do not count again if its secret is given again.
+    /// It was removed after it had accepted codes. It is not shown and accepts nothing. It is kept so that its used
+    /// codes are not accepted again if its secret is enrolled again.
     Removed,
 }
 
-/// What a factor is.
+/// Kind, parameters and progress of a factor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authenticator {
@@ -63,12 +63,12 @@ pub enum Authenticator {
     Hotp(HotpDevice),
     /// An e-mail address that codes are sent to.
     Email(AddressDevice),
-    /// Something that this version does not know.
+    /// A kind or version that this version does not know.
     Unknown(UnknownAuthenticator),
 }
 
-/// What a newer version wrote. It is kept as it is, listed, counted as a factor, and can be removed; it proves nothing
-/// here.
+/// An authenticator that a newer version wrote. It is kept unchanged, listed, counted as a factor, and can be
+/// removed, but verifies nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownAuthenticator {
     pub(crate) kind: FactorKind,
@@ -91,19 +91,19 @@ pub enum FactorKind {
 }
 
 impl Factor {
-    /// Whether it counts.
+    /// Whether it is active.
     #[must_use]
     pub const fn is_active(&self) -> bool {
         matches!(self.state, FactorState::Active)
     }
 
-    /// Whether it waits for its first code and there is still time for that.
+    /// Whether it is pending and has not expired.
     #[must_use]
     pub fn is_pending(&self, now: Timestamp) -> bool {
         matches!(self.state, FactorState::Pending { expires_at, .. } if now < expires_at)
     }
 
-    /// Whether it waited in vain.
+    /// Whether it is pending and has expired.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         matches!(self.state, FactorState::Pending { .. }) && !self.is_pending(now)
@@ -115,13 +115,13 @@ impl Factor {
         matches!(self.state, FactorState::Removed)
     }
 
-    /// Whether it exists for its owner: active, or pending and in time.
+    /// Whether it is shown to its owner: active, or pending and not expired.
     #[must_use]
     pub fn is_known(&self, now: Timestamp) -> bool {
         self.is_active() || self.is_pending(now)
     }
 
-    /// The factor that goes once this one is active.
+    /// The factor that is removed when this one becomes active.
     pub(super) const fn replaces(&self) -> Option<FactorId> {
         match self.state {
             FactorState::Pending { replaces, .. } => replaces,
@@ -140,7 +140,7 @@ impl Factor {
         }
     }
 
-    /// Its algorithm and parameters, with the next counter of an HOTP factor; `None` if it gives no one-time
+    /// Algorithm and parameters, with the next counter of an HOTP factor; `None` if it generates no one-time
     /// passwords.
     #[must_use]
     pub const fn token(&self) -> Option<Token> {
@@ -153,7 +153,7 @@ impl Factor {
         }
     }
 
-    /// How many digits its one-time passwords have, if it gives any.
+    /// The number of digits of its one-time passwords; `None` if it generates none.
     #[must_use]
     pub const fn digits(&self) -> Option<Digits> {
         match &self.authenticator {
@@ -163,7 +163,7 @@ impl Factor {
         }
     }
 
-    /// Whether it could be what `claim` shows, by its form alone.
+    /// Whether `claim` has the form of a claim for this factor. Does not evaluate it.
     #[must_use]
     pub fn takes(&self, claim: &Claim<'_>) -> bool {
         match claim {
@@ -174,7 +174,7 @@ impl Factor {
         }
     }
 
-    /// The kind of challenge that its owner answers, if it works by a first step.
+    /// The kind of challenge that its owner answers; `None` if it works without challenges.
     #[must_use]
     pub const fn challenge_kind(&self) -> Option<ChallengeKind> {
         match &self.authenticator {
@@ -183,7 +183,7 @@ impl Factor {
         }
     }
 
-    /// What is known of the address that its codes are sent to, if it works by one.
+    /// The address that its codes are sent to; `None` if no codes are sent.
     #[must_use]
     pub const fn address(&self) -> Option<&AddressDevice> {
         match &self.authenticator {
@@ -192,7 +192,7 @@ impl Factor {
         }
     }
 
-    /// By what its account is found through it.
+    /// The handles that lead from this factor to its account.
     #[must_use]
     pub fn handles(&self) -> &[Handle] {
         match &self.authenticator {
@@ -201,7 +201,7 @@ impl Factor {
         }
     }
 
-    /// The factor as it is once it accepted `code`; `None` if it does not.
+    /// The factor after it accepted `code`; `None` if it does not.
     #[must_use]
     pub fn accepting(
         &self,
@@ -218,9 +218,8 @@ impl Factor {
         Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })
     }
 
-    /// The factor as it is once it is in step by two consecutive codes, wherever they are within the
-    /// reach of the policy; `None` if they are not there. Both are used up, as is all before them:
-    /// no step or counter ever falls.
+    /// The factor after it was resynchronised by two consecutive codes; `None` if they are not within the range of
+    /// the policy. Both codes and all earlier ones are used up: no step or counter ever decreases.
     #[must_use]
     pub fn synchronised(
         &self,
@@ -239,9 +238,8 @@ impl Factor {
         Some(Self { authenticator, ..self.clone() })
     }
 
-    /// Whether `code` was right and is used up: of a step up to the last accepted one, in the window of
-    /// now or in that of the last one; or of one of the last three counters. No such code is ever
-    /// accepted again.
+    /// Whether `code` was right and is used up: of a step up to the last accepted one, in the current window or in
+    /// that of the last step; or of one of the last three counters. No such code is ever accepted again.
     #[must_use]
     pub fn has_used(
         &self,
@@ -257,9 +255,10 @@ impl Factor {
         }
     }
 
-    /// Whether two consecutive codes were right and the first of them, or both, are used up: the first is of a step up
-    /// to the last accepted one, in the window of now or near that of the last one; or of one of the last three counters.
-    /// No such pair is ever accepted. The second code alone still may be, and a wrong one makes the pair a guess.
+    /// Whether two consecutive codes were right and the first of them, or both, are used up: the first is of a step
+    /// up to the last accepted one, in the current window or near that of the last step; or of one of the last three
+    /// counters. No such pair is ever accepted. The second code alone may still be. A wrong code makes the pair a
+    /// guess.
     #[must_use]
     pub fn has_used_pair(
         &self,
@@ -284,7 +283,7 @@ impl Factor {
         }
     }
 
-    /// Uses up what `removed` has used.
+    /// Uses up every code that `removed` has used.
     pub(super) fn skip_codes_of(&mut self, removed: &Self) {
         match (&mut self.authenticator, &removed.authenticator) {
             (Authenticator::Totp(device), Authenticator::Totp(used)) => device.skip_codes_of(used),
@@ -295,7 +294,7 @@ impl Factor {
 }
 
 impl FactorKind {
-    /// The stable name, as stores keep it and the API shows it.
+    /// The stable name in stores and the API.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -306,7 +305,7 @@ impl FactorKind {
         }
     }
 
-    /// The kind of that name.
+    /// The kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         match name {

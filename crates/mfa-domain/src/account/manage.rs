@@ -1,4 +1,4 @@
-//! What owners do to their factors: rename, revoke, resynchronise.
+//! Decisions for owners of factors: rename, revoke, resynchronise.
 
 use otp_core::Code;
 
@@ -11,11 +11,11 @@ use crate::policy::GuardedChange;
 use crate::{Delta, FactorId, Label};
 
 impl Account {
-    /// Gives a factor another label, with a number if another active one has it. The same label changes
+    /// Changes the label of a factor; appends a number if another active factor has the label. The same label changes
     /// nothing.
     ///
     /// # Errors
-    /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy asks for one.
+    /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy requires a proof.
     pub(crate) fn rename(
         &self,
         context: Context<'_>,
@@ -35,11 +35,11 @@ impl Account {
         Ok(Decision { answer: renamed, delta: draft.finish() })
     }
 
-    /// Removes one factor, and nothing else; with the last active one the backup codes go too,
-    /// since they protect nothing any more. A pending factor needs no proof.
+    /// Removes one factor. Removing the last active factor also removes the backup codes, since they protect nothing
+    /// any more. Removing a pending factor requires no proof.
     ///
     /// # Errors
-    /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy asks for one.
+    /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy requires a proof.
     pub(crate) fn revoke(&self, context: Context<'_>, id: FactorId) -> Result<Option<Delta>, PolicyDenial> {
         let factor = self.known(context, id)?;
         let mut draft = self.draft(context);
@@ -57,11 +57,10 @@ impl Account {
         Ok(draft.finish())
     }
 
-    /// The factor that two consecutive codes are to bring back in step: an active one, or one that
-    /// waits for its first code.
+    /// Returns the active or pending factor that two consecutive codes are to resynchronise.
     ///
     /// # Errors
-    /// The [`CodeRejection`] of codes that are not evaluated at all. It changes nothing.
+    /// The [`CodeRejection`] of codes that are not evaluated. Nothing changes.
     pub(crate) fn awaiting_resynchronisation(
         &self,
         context: Context<'_>,
@@ -73,9 +72,8 @@ impl Account {
         if Codes::Two(codes).fit(factor) { Ok(factor) } else { Err(CodeRejection::Malformed) }
     }
 
-    /// Decides whether two consecutive codes bring a factor back in step. Both are used up, wrong ones
-    /// cost one attempt, and used ones cost nothing. It is no verification, and a factor that waits for its first code
-    /// still does.
+    /// Decides whether two consecutive codes resynchronise a factor. Accepted codes are used up, wrong ones cost one
+    /// attempt, and used ones cost nothing. It is not a verification, and a pending factor stays pending.
     pub(crate) fn resynchronise(
         &self,
         context: Context<'_>,
@@ -97,8 +95,8 @@ impl Account {
         Decision { answer: Verdict::Accepted(synchronised), delta: draft.finish() }
     }
 
-    /// What goes when no active factor is left: nothing is there any more to guess or to prove with.
-    /// The rolling budget stays.
+    /// Removes what is useless without an active factor: backup codes, the row of failures, and verifications. The
+    /// rolling budget stays.
     pub(super) fn unenrol(&self, draft: &mut Draft<'_>) {
         if self.backup_codes.is_some() {
             draft.backup_codes(BackupCodesChange::Remove);
@@ -107,7 +105,7 @@ impl Account {
         draft.attempts().clear_row();
     }
 
-    /// A factor that is there for the owner: active, or pending and in time.
+    /// Finds a factor that is shown to its owner: active, or pending and not expired.
     pub(super) fn known(&self, context: Context<'_>, id: FactorId) -> Result<&Factor, PolicyDenial> {
         let known = self.factor(id).filter(|factor| factor.is_known(context.now));
         known.ok_or(PolicyDenial::UnknownFactor)

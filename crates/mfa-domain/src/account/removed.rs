@@ -1,25 +1,25 @@
-//! Removed factors: the codes that they used do not count again when their secret comes back.
+//! Removed factors: their used codes are not accepted again if the secret is enrolled again.
 
 use otp_core::Secret;
 
 use super::{Account, Authenticator, Context, Draft, Factor, FactorState, OpenSecret};
 use crate::Timestamp;
 
-/// How many removed factors an account keeps; the oldest ones beyond that go when a factor is enrolled.
+/// The most removed factors that an account keeps. Enrolling a factor drops the oldest ones beyond that.
 const MAX_REMOVED: usize = 16;
 
 impl Account {
-    /// The factors that their owner does not have any more, but whose codes stay used: those that were
-    /// removed, and those that waited in vain.
+    /// The factors that are not shown to their owner any more, but whose used codes stay used: removed ones, and
+    /// expired pending ones.
     pub(crate) fn gone_factors(&self, now: Timestamp) -> impl Iterator<Item = &Factor> {
         self.factors.iter().filter(move |factor| !factor.is_known(now))
     }
 
-    /// `factor`, whose `secret` was given and may have been in use before, past every code that a factor of
-    /// the same secret has used that is gone. `opened` are the secrets of [`Account::gone_factors`].
+    /// Moves `factor`, which has an existing `secret`, past every code that a removed factor with the same secret has
+    /// used. `opened` are the secrets of [`Account::gone_factors`].
     ///
-    /// After an erasure nothing is left to compare with. An account without any factor that has a trail may
-    /// have been erased just now, so a TOTP factor then begins after the present window.
+    /// After an erasure nothing is left to compare with. An account without factors but with a trail may have been
+    /// erased just now, so a TOTP factor then begins after the current window.
     #[must_use]
     pub(crate) fn past_used_codes(
         &self,
@@ -45,7 +45,7 @@ impl Account {
         factor
     }
 
-    /// Makes room for the next removed factors.
+    /// Drops the oldest removed factors to make room for the next.
     pub(super) fn forget_oldest(&self, draft: &mut Draft<'_>) {
         let removed = || self.factors.iter().filter(|factor| factor.is_removed());
         let surplus = removed().count().saturating_sub(MAX_REMOVED);
@@ -54,7 +54,7 @@ impl Account {
 }
 
 impl Draft<'_> {
-    /// Takes a factor away. If it has used codes, it stays as [`FactorState::Removed`].
+    /// Removes a factor. If it has used codes, it stays as [`FactorState::Removed`].
     pub(super) fn retire(&mut self, factor: &Factor) {
         if factor.has_used_codes() {
             self.put(Factor { state: FactorState::Removed, ..factor.clone() });
@@ -63,7 +63,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Takes a factor away for good, and its handles.
+    /// Removes a factor for good, and releases its handles.
     pub(super) fn forget(&mut self, factor: &Factor) {
         self.remove(factor.id);
         factor.handles().iter().for_each(|handle| self.release(handle.clone()));
@@ -105,7 +105,7 @@ mod tests {
             (totp(30, 0, None), totp(30, 0, Some(7)), totp(30, 0, Some(7))),
             (totp(30, 0, Some(9)), totp(30, 0, Some(7)), totp(30, 0, Some(9))),
             (totp(30, 0, None), totp(30, 0, None), totp(30, 0, None)),
-            // Up to second 239.
+            // Used up to second 239.
             (totp(60, 0, None), totp(30, 0, Some(7)), totp(60, 0, Some(3))),
             (totp(15, 0, None), totp(30, 0, Some(7)), totp(15, 0, Some(15))),
             (totp(30, 30, None), totp(30, 0, Some(7)), totp(30, 30, Some(6))),

@@ -1,27 +1,26 @@
-//! Codes that were right before: used up, and no guesses.
+//! Replays: codes that were right but are used up. They are not guesses.
 
 use super::{Account, CodeRejection, Codes, Context, Decision, Evidence, Factor, OpenSecret, Verdict};
 use crate::audit::EventKind;
 use crate::{Delta, FactorId, SubmittedCode};
 
 impl Account {
-    /// Records that a code was posted that `factor`, or the set of backup codes, had accepted before.
+    /// Records that a code was sent again that `factor`, or the set of backup codes, had accepted before.
     ///
-    /// Apart from the decision, since anybody who has seen a used code can post it for ever: the
-    /// caller bounds how much of that the trail keeps.
+    /// Separate from the decision, since anybody who has seen a used code can send it any number of times: the caller
+    /// limits how many the trail keeps.
     #[must_use]
     pub(crate) fn record_replay(&self, context: Context<'_>, factor: Option<FactorId>) -> Option<Delta> {
         let form = if factor.is_some() { "otp" } else { "backup_code" };
         let mut draft = self.draft(context);
         draft.record(EventKind::Replayed, factor, [("form", form.to_owned())]);
-        // A right code of a step before the last one, which may have been accepted while a clock was ahead.
+        // The code may be a right one of an earlier step, if a later step was accepted while a clock was ahead.
         let factor: Vec<_> = self.factors.iter().filter(|known| Some(known.id) == factor).collect();
         draft.tell_of_ahead(&factor);
         draft.finish()
     }
 
-    /// What follows from codes that `factor` does not accept: used ones change nothing, wrong ones
-    /// cost one attempt.
+    /// Rejects codes that `factor` does not accept: used ones change nothing, wrong ones cost one attempt.
     pub(super) fn refuse(
         &self,
         context: Context<'_>,

@@ -1,5 +1,5 @@
-//! The account's decisions, without any port: whatever is asked of it in whatever order, a code
-//! counts once, every guess costs, and everything leaves its trace.
+//! The account's decisions, without any port: for any sequence of operations, a code is accepted once, every guess
+//! costs an attempt, and every change is recorded.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{
 
 const START: u64 = 1_700_000_000;
 
-/// A user with one device of each kind, outside of any store.
+/// A user with one device of each kind, without a store.
 struct World {
     key: AccountKey,
     policies: Policies,
@@ -139,9 +139,9 @@ fn is_verified(verdict: &Verdict) -> bool {
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// The TOTP code so many steps from now.
+    /// The TOTP code this many steps from now.
     Totp(i64),
-    /// The HOTP code so many counters from the next one.
+    /// The HOTP code this many counters from the next one.
     Hotp(i64),
     /// A code that is most probably wrong.
     Guess(u32),
@@ -211,7 +211,7 @@ proptest! {
                     prop_assert_ne!(&progress, &before.1, "accepted without being used up");
                     prop_assert_eq!(world.account.attempts.failures, 0);
                     last = code.clone();
-                    // At once again: never, and it is no guess.
+                    // The same code again is a replay: never accepted, and not a guess.
                     let verified = world.account.clone();
                     let again = world.verify(&code);
                     prop_assert!(matches!(again, Verdict::Rejected(CodeRejection::Replayed { .. })), "{:?}", again);
@@ -339,7 +339,7 @@ fn confirming_uses_the_code_up_gives_no_proof_and_replaces_the_old_device() {
     assert!(!is_verified(&world.verify(&world.totp(0))), "a code of the old device");
 }
 
-/// Somebody who has the password only offers a factor before the owner enrols, and waits.
+/// An attacker who only has the password offers a factor before the owner enrols, and waits.
 #[test]
 fn a_factor_that_was_offered_without_proof_dies_with_the_first_activation() {
     let mut world = World::new();
@@ -484,13 +484,13 @@ fn no_two_active_factors_have_one_label() {
             (decision.answer.into_result().unwrap().label.to_string(), decision.delta)
         })
     };
-    // Those that wait have the label that they asked for. They get a number when they become active.
+    // Pending factors keep the requested label. They get a number when they become active.
     let (third, fourth) = (pending(&world, 3, None), pending(&world, 4, None));
     offer(&mut world, third.clone());
     offer(&mut world, fourth.clone());
     assert_eq!(confirm(&mut world, &fourth, 4), "phone 3");
     assert_eq!(confirm(&mut world, &third, 3), "phone 4");
-    // Whoever replaces another may have its label.
+    // A factor may take the label of the one that it replaces.
     let fifth = pending(&world, 5, Some(first));
     offer(&mut world, fifth.clone());
     assert_eq!(confirm(&mut world, &fifth, 5), "phone");
@@ -508,13 +508,13 @@ fn erasing_leaves_the_trail_and_nothing_else() {
     let head = world.account.audit_head;
     assert_eq!(world.account, Account { audit_head: head, ..Account::default() });
     assert_eq!(world.events.last().unwrap().kind, EventKind::Erased);
-    // Nothing is left to erase, to reset or to unlock: nothing is recorded.
+    // Nothing is left to erase, reset or unlock, so nothing is recorded.
     let reason = Reason::new("again").unwrap();
     world.decide(&admin, |account, context| ((), account.erase(context)));
     world.decide(&admin, |account, context| ((), account.reset(context, &reason)));
     world.decide(&admin, |account, context| ((), account.unlock(context, &reason).unwrap()));
     assert_eq!(world.account.audit_head, head);
-    // There never was anything to erase.
+    // There was never anything to erase.
     let mut never = World::new();
     never.decide(&admin, |account, context| ((), account.erase(context)));
     assert!(never.events.is_empty());

@@ -1,42 +1,41 @@
-//! How somebody proved themselves.
+//! How a user was verified.
 
 use std::time::Duration;
 
 use super::{Factor, FactorKind};
 use crate::{FactorId, Timestamp};
 
-/// How and when somebody proved themselves.
+/// How and when a user was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
-    /// When.
+    /// The time of the verification.
     pub at: Timestamp,
-    /// With which factor; `None` with a backup code.
+    /// The factor; `None` for a backup code.
     pub factor: Option<FactorId>,
-    /// The stable name of what it was: that of a kind of factor, or `backup_code`.
+    /// The stable name of the kind of factor, or `backup_code`.
     pub kind: String,
     /// Authentication method references (RFC 8176).
     pub amr: &'static [&'static str],
-    /// Whether the device itself asked who uses it, by a PIN or a fingerprint (Web Authentication, 6.1).
+    /// Whether the device verified its user, by a PIN or a fingerprint (Web Authentication, 6.1).
     pub user_verified: bool,
-    /// Whether it cannot be typed into a wrong page (NIST SP 800-63B-4, 3.2.5).
+    /// Whether it resists phishing, that is, cannot be typed into a wrong page (NIST SP 800-63B-4, 3.2.5).
     pub phishing_resistant: bool,
-    /// How much it proves.
+    /// The assurance of the verification.
     pub assurance: Assurance,
 }
 
-/// How much a verification proves, from the least to the most.
+/// The assurance of a verification, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Assurance {
-    /// A code that others may have seen: one that was written down, or sent by mail or SMS (NIST SP 800-63B-4,
-    /// 3.1.2 and 3.1.3).
+    /// A code that others may have seen: written down, or sent by mail or SMS (NIST SP 800-63B-4, 3.1.2 and 3.1.3).
     Low,
-    /// That a device of the user was there: a one-time password (NIST SP 800-63B-4, 3.1.4).
+    /// Possession of a device: a one-time password (NIST SP 800-63B-4, 3.1.4).
     Medium,
-    /// The same, and resistant to phishing (NIST SP 800-63B-4, 3.2.5).
+    /// Possession of a device, and resistance to phishing (NIST SP 800-63B-4, 3.2.5).
     High,
 }
 
-/// When an account was last verified, for each assurance.
+/// The last verification of an account at each assurance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verifications {
     /// With [`Assurance::Low`].
@@ -91,7 +90,7 @@ impl Assurance {
 }
 
 impl Verifications {
-    /// There was one.
+    /// Records a verification.
     pub const fn note(&mut self, assurance: Assurance, at: Timestamp) {
         let latest = match assurance {
             Assurance::Low => &mut self.low,
@@ -101,8 +100,8 @@ impl Verifications {
         *latest = Some(at);
     }
 
-    /// Whether there was one of at least that assurance at most `age` ago. One that lies in the future, because the
-    /// clock was set back, proves nothing.
+    /// Whether there was a verification of at least this assurance, at most `age` ago. One in the future, after the
+    /// clock was set back, does not count.
     #[must_use]
     pub fn within(&self, age: Duration, at_least: Assurance, now: Timestamp) -> bool {
         [(Assurance::Low, self.low), (Assurance::Medium, self.medium), (Assurance::High, self.high)]

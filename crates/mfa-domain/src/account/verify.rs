@@ -1,4 +1,4 @@
-//! Verifying a code: what it is evaluated against, and what follows.
+//! Decisions about codes: what a code is compared with, and the effect.
 
 use otp_core::{Code, Secret};
 use thiserror::Error;
@@ -11,18 +11,18 @@ use crate::policy::Standing;
 use crate::sealed::Sealed;
 use crate::{FactorId, SubmittedCode, Timestamp};
 
-/// The answer to what somebody showed to prove themselves.
+/// The answer to a submitted code or another claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict<T = Verified> {
-    /// It was right, and can never be right again.
+    /// It was right and is used up.
     Accepted(T),
     /// It was not accepted.
     Rejected(CodeRejection),
 }
 
 impl<T> Verdict<T> {
-    /// The same verdict about something else.
+    /// Applies `of` to the accepted value.
     pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Verdict<U> {
         match self {
             Self::Accepted(accepted) => Verdict::Accepted(of(accepted)),
@@ -30,7 +30,7 @@ impl<T> Verdict<T> {
         }
     }
 
-    /// What was accepted, or why nothing was: for whoever wants to leave a function with a rejection by `?`.
+    /// Turns a rejection into an error, for use with `?`.
     ///
     /// # Errors
     /// The [`CodeRejection`].
@@ -42,21 +42,21 @@ impl<T> Verdict<T> {
     }
 }
 
-/// What a right code to log in with gives.
+/// The result of an accepted login code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// How the user proved themselves.
+    /// How the user was verified.
     pub verification: Verification,
-    /// What is left of the backup codes, if it was one.
+    /// The remaining backup codes, if the code was one.
     pub backup_codes: Option<BackupCodesLeft>,
 }
 
-/// What is left of a set of backup codes.
+/// The rest of a set of backup codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupCodesLeft {
-    /// How many.
+    /// The number of unspent codes.
     pub remaining: usize,
-    /// Whether the user should be told to get new ones.
+    /// Whether to tell the user to get new ones.
     pub low: bool,
 }
 
@@ -67,16 +67,15 @@ pub enum CodeRejection {
     /// It was evaluated and is wrong. It cost an attempt.
     #[error("the code is not valid")]
     Invalid,
-    /// It was evaluated and is used up: no guess, so it cost nothing. Tell the user what
-    /// [`Invalid`](Self::Invalid) tells them.
+    /// It was evaluated and is used up. It is not a guess, so it cost nothing. Show the user the same message as for
+    /// [`Invalid`](Self::Invalid).
     #[error("the code is not valid")]
     Replayed {
         /// The factor that had accepted it; `None` for a backup code.
         factor: Option<FactorId>,
     },
-    /// It has not the form of any code that this user could have. It cost nothing, since it could
-    /// never match.
-    #[error("not the form of any code that this user could have")]
+    /// It does not have the form of any code of this user. It cost nothing, since it can never match.
+    #[error("the code does not have the form of any code of this user")]
     Malformed,
     /// It was not evaluated: the budget is spent.
     #[error("locked")]
@@ -84,44 +83,44 @@ pub enum CodeRejection {
         /// When codes are evaluated again.
         until: Timestamp,
     },
-    /// It was not evaluated: after too many failures in a row factors must be bound anew.
+    /// It was not evaluated: after too many failures in a row the factors must be bound again.
     #[error("disabled")]
     Disabled,
-    /// There is no active factor.
+    /// The user has no active factor.
     #[error("the user has no active factor")]
     NotEnrolled,
-    /// The factor that a code was to confirm is active already.
-    #[error("the factor is active already")]
+    /// The factor to confirm is already active.
+    #[error("the factor is already active")]
     AlreadyActive,
-    /// There is no such factor in that state, or it is another user's.
+    /// No factor with this id is in the required state, or it belongs to another user.
     #[error("no such factor")]
     UnknownFactor,
-    /// There is no such challenge, or it is another user's, another caller's or for another purpose.
+    /// The challenge does not exist, or belongs to another user or caller, or has another purpose.
     #[error("no such challenge")]
     UnknownChallenge,
-    /// The challenge was answered, denied or cancelled, was guessed at too often, or has expired.
+    /// The challenge was answered, denied or cancelled, failed too often, or has expired.
     #[error("the challenge is over")]
     ChallengeOver,
-    /// As many codes were asked for as one challenge may have
-    /// ([`ChallengePolicy::max_resends`](crate::policy::ChallengePolicy::max_resends)). The last one is still good;
-    /// for another one, begin another challenge.
-    #[error("no further code is sent for this challenge")]
+    /// The challenge has reached its limit of resends
+    /// ([`ChallengePolicy::max_resends`](crate::policy::ChallengePolicy::max_resends)). The last code is still good;
+    /// begin another challenge to send another code.
+    #[error("the challenge has reached its limit of resends")]
     NoResendLeft {
-        /// When the challenge is over.
+        /// When the challenge expires.
         until: Timestamp,
     },
 }
 
-/// What a code is to be evaluated against.
+/// What a code is compared with.
 #[derive(Debug)]
 pub(crate) enum Candidates<'a> {
-    /// The active factors that give codes of that form.
+    /// The active factors that generate codes of this form.
     Factors(Vec<&'a Factor>),
     /// The set of backup codes.
     BackupCodes(&'a BackupCodes),
 }
 
-/// What the slow ports found out between load and decision.
+/// The results of slow ports between load and decision.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Evidence<'a> {
     /// The secrets of the candidates.
@@ -132,47 +131,46 @@ pub(crate) enum Evidence<'a> {
     Finding(Finding),
 }
 
-/// What was found out about the answer to a challenge, which is spent by a right one.
+/// The result of comparing an answer with its challenge. A right answer has already ended the challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// It was what was asked for.
+    /// The answer is right.
     Right,
-    /// It was not.
+    /// The answer is wrong.
     Wrong,
 }
 
-/// A factor's secret, opened.
+/// The opened secret of a factor.
 #[derive(Debug)]
 pub(crate) struct OpenSecret {
-    /// Whose.
+    /// The factor.
     pub factor: FactorId,
-    /// As it was sealed when it was opened.
+    /// The sealed form that was opened.
     pub sealed: Sealed,
-    /// In the clear.
+    /// The secret in plain text.
     pub secret: Secret,
-    /// Sealed anew, if the vault has a newer key by now.
+    /// The resealed form, if the vault has a newer key.
     pub resealed: Option<Sealed>,
 }
 
-/// A secret that was sealed anew with a newer key.
+/// A secret that was resealed with a newer key.
 #[derive(Debug)]
 pub(crate) struct Resealed {
-    /// The factor whose secret it is.
+    /// The factor of the secret.
     pub factor: FactorId,
-    /// As it was read.
+    /// The sealed form that was read.
     pub before: Sealed,
-    /// As it is to be kept.
+    /// The sealed form to store.
     pub after: Sealed,
 }
 
 impl Account {
-    /// What a code is to be evaluated against.
+    /// Selects what a code is compared with.
     ///
-    /// Asked before any secret is opened or hash computed, so that neither is spent on an account
-    /// that is locked.
+    /// Called before any secret is opened or hash computed, so that a locked account costs neither.
     ///
     /// # Errors
-    /// The [`CodeRejection`] of a code that is not evaluated at all. It changes nothing.
+    /// The [`CodeRejection`] of a code that is not evaluated. Nothing changes.
     pub(crate) fn candidates(
         &self,
         context: Context<'_>,
@@ -199,7 +197,7 @@ impl Account {
                     Ok(Candidates::Factors(factors))
                 }
             }
-            // It answers a challenge, and is nothing without it.
+            // Such a code is only valid as the answer to a challenge.
             SubmittedCode::Sent(_) => Err(CodeRejection::Malformed),
             SubmittedCode::Backup(_) => match &self.backup_codes {
                 Some(codes) if named.is_none() => Ok(Candidates::BackupCodes(codes)),
@@ -208,8 +206,8 @@ impl Account {
         }
     }
 
-    /// Decides about a code. A right one is used up for good and ends the row of failures; one that is
-    /// used up changes nothing; a wrong one costs an attempt and may lock the account.
+    /// Decides about a code. A right one is used up and ends the row of failures; a used one changes nothing; a wrong
+    /// one costs an attempt and may lock the account.
     pub(crate) fn verify(
         &self,
         context: Context<'_>,
@@ -254,7 +252,7 @@ impl Account {
         Decision { answer: verdict, delta: draft.finish() }
     }
 
-    /// Whether `claim` is looked at at all.
+    /// Checks whether `claim` may be evaluated.
     pub(super) fn check_standing(
         &self,
         context: Context<'_>,
@@ -269,7 +267,7 @@ impl Account {
 }
 
 impl Draft<'_> {
-    /// Puts `factor` in place with its secret as it was sealed anew.
+    /// Stores `factor` with its resealed secret.
     pub(super) fn put_resealed(&mut self, factor: Factor, sealed: &Sealed) {
         self.record(EventKind::SecretResealed, Some(factor.id), [("key", sealed.key.to_string())]);
         self.put(Factor { sealed: Some(sealed.clone()), ..factor });
@@ -291,12 +289,12 @@ impl Draft<'_> {
 }
 
 impl OpenSecret {
-    /// The one of `factor`, if it is still the secret that was opened.
+    /// Finds the opened secret of `factor`, if the factor still has the secret that was opened.
     pub(super) fn of<'a>(secrets: &'a [Self], factor: &Factor) -> Option<&'a Self> {
         secrets.iter().find(|open| open.factor == factor.id && factor.sealed.as_ref() == Some(&open.sealed))
     }
 
-    /// Puts `factor` in place, sealed anew if it can be.
+    /// Stores `factor`, with its resealed secret if there is one.
     fn put(&self, draft: &mut Draft<'_>, factor: Factor) {
         match &self.resealed {
             Some(resealed) => draft.put_resealed(factor, resealed),
@@ -306,7 +304,7 @@ impl OpenSecret {
 }
 
 impl Evidence<'_> {
-    /// Puts `factor` in place, sealed anew if its secret was opened for it and can be.
+    /// Stores `factor`, with its resealed secret if it was opened and resealed.
     pub(super) fn put(&self, draft: &mut Draft<'_>, factor: Factor) {
         let open = match self {
             Self::Secrets(secrets) => OpenSecret::of(secrets, &factor),
@@ -319,9 +317,8 @@ impl Evidence<'_> {
     }
 }
 
-/// Every candidate is evaluated, for what it accepts and for what it has used up, so that the time does
-/// not tell which one matched; and every one that matches burns the code, so that it cannot be used
-/// again with another.
+/// Evaluates every candidate, for accepted and for used codes, so that the time does not reveal which one matched.
+/// Every candidate that matches uses up the code, so that it cannot be used again with another.
 fn accept_otp(
     draft: &mut Draft<'_>,
     factors: &[&Factor],
@@ -332,7 +329,7 @@ fn accept_otp(
     let policy = context.policies.verification.as_ref();
     let mut verified = Err(CodeRejection::Invalid);
     for factor in factors {
-        // Without its secret a factor matches nothing.
+        // A factor whose secret is not open matches nothing.
         let Some(open) = OpenSecret::of(secrets, factor) else { continue };
         let accepted = factor.accepting(code, &open.secret, context.now, policy);
         let used = factor.has_used(code, &open.secret, context.now, policy);

@@ -1,4 +1,4 @@
-//! A code that was sent, as its challenge keeps it.
+//! The stored form of a sent code.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
@@ -10,24 +10,24 @@ use zeroize::Zeroizing;
 use super::ChallengeData;
 use crate::{KeyId, Sealed, SentCode};
 
-/// The digest of a code that was sent. A code of ten digits is found from it in seconds, so it is only kept sealed.
+/// The digest of a sent code. A code of ten digits can be found from it in seconds, so it is only stored sealed.
 pub(crate) struct CodeDigest(Zeroizing<[u8; 32]>);
 
-/// What a challenge keeps of the code that answers it.
+/// The part of a challenge that verifies its code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct KeptCode {
-    /// The bytes of its [`CodeDigest`], sealed for the challenge.
+    /// The bytes of the [`CodeDigest`], sealed for the challenge.
     pub(crate) sealed: Sealed,
-    /// How many codes were asked for after the first.
+    /// How many times the code was resent.
     pub(crate) resends: u32,
 }
 
-/// A challenge that holds no code that this version can read.
+/// The code of a challenge cannot be read by this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the challenge holds no code that this version can read")]
+#[error("this version cannot read the code of the challenge")]
 pub(crate) struct UnreadableCode;
 
-/// It as JSON.
+/// The JSON form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -45,12 +45,12 @@ impl CodeDigest {
         Self(Zeroizing::new(hasher.finalize().into()))
     }
 
-    /// What is sealed.
+    /// The bytes to seal.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_slice()
     }
 
-    /// Whether `opened` is the digest of the same code, in constant time.
+    /// Whether `opened` is the digest of the same code. Compares in constant time.
     pub(crate) fn matches(&self, opened: &[u8]) -> bool {
         self.0.as_slice().ct_eq(opened).into()
     }
@@ -59,7 +59,7 @@ impl CodeDigest {
 impl KeptCode {
     const VERSION: u32 = 1;
 
-    /// What the challenge holds.
+    /// Makes the data of the challenge.
     pub(crate) fn to_data(&self) -> Result<ChallengeData, UnreadableCode> {
         let Self { sealed, resends } = self;
         let form = Form {
@@ -72,7 +72,7 @@ impl KeptCode {
         ChallengeData::new(json).map_err(|_| UnreadableCode)
     }
 
-    /// Reads what [`to_data`](Self::to_data) wrote.
+    /// Parses the data of [`to_data`](Self::to_data).
     pub(crate) fn from_data(data: &ChallengeData) -> Result<Self, UnreadableCode> {
         let form: Form = serde_json::from_slice(data.as_bytes()).map_err(|_| UnreadableCode)?;
         let bytes = BASE64URL_NOPAD.decode(form.sealed.as_bytes()).map_err(|_| UnreadableCode)?;

@@ -1,12 +1,12 @@
-//! What may become of a challenge that is open.
+//! The steps that an open challenge can take.
 
 use super::{Challenge, ChallengeData, ChallengeId, ChallengeState, Progress};
 use crate::{Timestamp, Version, Versioned};
 
 /// A challenge that can still be answered, at the version at which it was read.
 ///
-/// Each of its steps uses it up, so that no two follow from one reading; and there is none for a challenge that is over,
-/// so that what was denied can never be approved.
+/// Each step consumes it, so only one step follows from one read. There is none for a challenge that is over, so a
+/// denied one can never be approved.
 #[derive(Debug)]
 pub(crate) struct OpenChallenge {
     challenge: Challenge,
@@ -15,7 +15,7 @@ pub(crate) struct OpenChallenge {
 
 /// One step of a challenge, for [`ChallengeStore::swap`](crate::ports::ChallengeStore::swap).
 #[derive(Debug)]
-#[must_use = "nothing happens until it is swapped"]
+#[must_use = "a step has no effect until it is swapped"]
 pub(crate) struct Step {
     pub(crate) id: ChallengeId,
     pub(crate) expected: Version,
@@ -23,25 +23,25 @@ pub(crate) struct Step {
 }
 
 impl OpenChallenge {
-    /// The challenge, if it is open at `now`.
+    /// Wraps a challenge; `None` if it is not open at `now`.
     pub(crate) fn new(read: Versioned<Challenge>, now: Timestamp) -> Option<Self> {
         let Versioned { value: challenge, version } = read;
         let open = challenge.progress.state == ChallengeState::Open && !challenge.is_expired(now);
         open.then_some(Self { challenge, version })
     }
 
-    /// As it was read.
+    /// The challenge as it was read.
     pub(crate) const fn get(&self) -> &Challenge {
         &self.challenge
     }
 
-    /// It was answered or cancelled. What it held goes.
+    /// Ends an answered or cancelled challenge, and drops its data.
     pub(crate) fn end(self) -> Step {
         let failures = self.challenge.progress.failures;
         self.step(Progress { state: ChallengeState::Over, failures, data: ChallengeData::default() })
     }
 
-    /// A wrong answer: the last one of `max_failures` ends it.
+    /// Counts a wrong answer. The last of `max_failures` ends the challenge.
     pub(crate) fn fail(self, max_failures: u32) -> Step {
         let failures = self.challenge.progress.failures.saturating_add(1);
         if failures >= max_failures {
@@ -55,7 +55,7 @@ impl OpenChallenge {
         self.step(Progress { state: ChallengeState::Open, failures, data })
     }
 
-    /// It holds `data` from now on, as for another code. The wrong answers so far still count.
+    /// Replaces its data, for example for another code. Keeps the number of wrong answers.
     pub(crate) fn renew(self, data: ChallengeData) -> Step {
         let failures = self.challenge.progress.failures;
         self.step(Progress { state: ChallengeState::Open, failures, data })

@@ -1,4 +1,4 @@
-//! Whether case tells users apart.
+//! Case sensitivity of user ids.
 
 use std::str::FromStr;
 
@@ -6,22 +6,22 @@ use thiserror::Error;
 
 use super::{InvalidId, UserId};
 
-/// Whether user ids that differ only in the case of ASCII letters are different users. Each tenant has one, and its
-/// first API key fixes it ([`ApiKeyStore`](crate::ports::ApiKeyStore)).
+/// Whether user ids that differ only in the case of ASCII letters are different users. The first API key of a tenant
+/// fixes it for the tenant ([`ApiKeyStore`](crate::ports::ApiKeyStore)).
 ///
-/// An edge folds an id as soon as it has read it: what it folds to is the id everywhere, in answers and events, too.
+/// The edge folds an id as soon as it has parsed it. The folded id is used everywhere, also in answers and events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UserCase {
-    /// They are: ids are compared exactly.
+    /// Ids are compared exactly.
     #[default]
     Exact,
-    /// They are one user, whose id has the small letters. Other letters are left alone, since hosts and databases
-    /// disagree about their case.
+    /// ASCII letters are folded to lower case. Other letters are left alone, since hosts and databases disagree about
+    /// their case.
     Fold,
 }
 
 impl UserCase {
-    /// The id of the user whom the host calls `id`.
+    /// Folds an id of the host.
     ///
     /// ```
     /// use mfa_domain::{UserCase, UserId};
@@ -33,13 +33,13 @@ impl UserCase {
     ///
     /// # Errors
     /// [`InvalidId`] if the folded text is not in Normalization Form C: a few capitals (H, J, T, W, Y) stand beside a
-    /// mark that their small letter is composed with.
+    /// mark that composes with their lower-case letter.
     pub fn id(self, id: UserId) -> Result<UserId, InvalidId> {
         match self {
             Self::Exact => Ok(id),
             Self::Fold => UserId::new(&id.as_str().to_ascii_lowercase()).map_err(|_| InvalidId {
                 what: "user",
-                rule: "in Normalization Form C with small ASCII letters, too",
+                rule: "in Normalization Form C also with lower-case ASCII letters",
             }),
         }
     }
@@ -62,9 +62,9 @@ impl FromStr for UserCase {
     }
 }
 
-/// A name that is none of a [`UserCase`].
+/// The name is not a [`UserCase`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("it must be exact or fold")]
+#[error("not a user case; it must be exact or fold")]
 pub struct UnknownUserCase;
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! How the host application names its users.
+//! The host application's ids of its users.
 
 use std::fmt;
 
 use super::InvalidId;
 use crate::unicode::{is_nfc, is_unassigned_or_unseen};
 
-/// The host application's own name for one of its users, opaque to us and compared exactly.
+/// The host application's own id of one of its users, opaque to this crate and compared exactly.
 ///
-/// 1 to 255 bytes of UTF-8 in Normalization Form C, without control, format, private-use or unassigned characters, and
-/// without white space at its ends. So two ids that differ in their bytes do not differ in how they are encoded alone.
+/// 1 to 255 bytes of UTF-8 in Normalization Form C, without control, format, private-use or unassigned characters,
+/// and without white space at its ends. So two different ids never differ in their encoding alone.
 ///
-/// It has no `Display`: [`as_str`](Self::as_str) is for programs, [`escaped`](Self::escaped) for logs and terminals.
+/// It has no `Display`: use [`as_str`](Self::as_str) for programs, [`escaped`](Self::escaped) for logs and terminals.
 ///
 /// ```
 /// use mfa_domain::UserId;
@@ -26,10 +26,10 @@ impl UserId {
     /// The longest user id, in bytes of UTF-8.
     pub const MAX_LENGTH: usize = 255;
 
-    /// Takes the host's id of a user.
+    /// Parses a user id of the host.
     ///
     /// # Errors
-    /// [`InvalidId`] if it is empty, too long, not normalized, or holds what it must not.
+    /// [`InvalidId`] if it is empty, too long, not normalized, or contains a character that is not allowed.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
         let fits = (1..=Self::MAX_LENGTH).contains(&text.len()) && text.trim() == text;
         if fits && !text.chars().any(is_unassigned_or_unseen) && is_nfc(text) {
@@ -48,7 +48,7 @@ impl UserId {
         &self.0
     }
 
-    /// The id for a line that people read: it can neither end the line nor pass for what stands beside it.
+    /// The id for a line that people read. It can neither end the line nor imitate the text beside it.
     ///
     /// ```
     /// use mfa_domain::UserId;
@@ -67,13 +67,13 @@ impl UserId {
     }
 }
 
-/// A user id for people; see [`UserId::escaped`]. Visible ASCII is shown as it is; anything else is in quotes, with
-/// `\u{…}` for what is not ASCII.
+/// A user id for people; see [`UserId::escaped`]. An id of visible ASCII is shown unchanged; any other is in quotes,
+/// with `\u{…}` for what is not ASCII.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(&'a str);
 
 impl<'a> Escaped<'a> {
-    /// Of a text that may be no id, as a damaged row has it.
+    /// Escapes a text that may not be a valid id, such as one of a damaged row.
     pub(crate) const fn of(text: &'a str) -> Self {
         Self(text)
     }

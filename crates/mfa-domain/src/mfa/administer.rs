@@ -1,4 +1,4 @@
-//! What operators do.
+//! Use cases of operators.
 
 use super::{Call, ChangeError, Mfa, Undecided};
 use crate::account::{Account, Decision, Factor, Resealed};
@@ -8,7 +8,7 @@ impl Mfa {
     /// Lifts every lock of an account.
     ///
     /// # Errors
-    /// [`ChangeError`] if the factors are disabled, which only a reset ends, or a port failed.
+    /// [`ChangeError`] if the factors are disabled, which only [`reset`](Self::reset) ends, or if a port failed.
     pub async fn unlock(
         &self,
         key: &AccountKey,
@@ -21,11 +21,11 @@ impl Mfa {
         .await
     }
 
-    /// Lets a factor whose last step lies ahead of the present take codes again, from the first step after those that
-    /// count now; any other factor stays as it is. It answers with the factor.
+    /// Lets a factor whose last step is in the future accept codes again, from the first step after the current
+    /// window. Leaves any other factor unchanged. Returns the factor.
     ///
     /// # Errors
-    /// [`ChangeError`] if there is no such factor, or a port failed.
+    /// [`ChangeError`] if the factor does not exist or a port failed.
     pub async fn set_back(
         &self,
         key: &AccountKey,
@@ -36,7 +36,7 @@ impl Mfa {
         self.change(key, call.into(), |account, context| Ok(account.set_back(context, factor, reason)?)).await
     }
 
-    /// Removes every factor and backup code of a user, who can then enrol anew.
+    /// Removes all factors and backup codes of a user. The user can then enrol again.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -52,8 +52,8 @@ impl Mfa {
         .await
     }
 
-    /// Erases a user: everything goes but the audit trail, which holds no personal data but the
-    /// host's own id of the user, the names of actors and the reasons that operators gave.
+    /// Erases all data of a user except the audit trail. The trail holds no personal data but the host's user id, the
+    /// names of actors, and the reasons that operators gave.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -64,8 +64,7 @@ impl Mfa {
         .await
     }
 
-    /// Seals the secrets of an account with the newest key, and the answers that are kept in it. Whether there was
-    /// anything to do.
+    /// Seals the secrets and kept answers of an account with the newest key. Returns whether anything changed.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -84,7 +83,7 @@ impl Mfa {
         }
     }
 
-    /// Seals anew what older keys sealed, whatever it is the secret of.
+    /// Seals the secrets of all factors that older keys sealed, whatever their kind.
     async fn reseal_factors(&self, key: &AccountKey, account: &Account) -> Result<Vec<Resealed>, Undecided> {
         let vault = self.ports.vault.as_ref();
         let mut resealed = Vec::new();

@@ -1,4 +1,4 @@
-//! Giving out backup codes.
+//! Issuing backup codes.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::account::{BackupCodes, HashedCode};
 use crate::ports::Commit;
 use crate::{AccountKey, BackupCode, Timestamp};
 
-/// Backup codes in the clear: shown to their owner once, and never again.
+/// Backup codes in plain text. Show them to their owner once.
 #[derive(Debug)]
 pub struct PlainBackupCodes(Arc<Vec<BackupCode>>);
 
-/// Fresh codes in the clear, and their hashes.
+/// New codes in plain text, and their hashes.
 pub(super) type Fresh = (PlainBackupCodes, BackupCodes);
 
 impl PlainBackupCodes {
@@ -24,17 +24,17 @@ impl PlainBackupCodes {
         &self.0
     }
 
-    /// The same codes, not a copy of them.
+    /// Shares the codes without copying them.
     pub(super) fn share(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
 impl Mfa {
-    /// Gives out new backup codes; the old ones are dead.
+    /// Issues new backup codes. The old ones stop working.
     ///
     /// # Errors
-    /// [`PolicyDenial`](crate::PolicyDenial) if the user is not enrolled or did not prove themselves lately;
+    /// [`PolicyDenial`](crate::PolicyDenial) if the user has no active factor or no recent verification;
     /// [`Undecided`] if a port failed.
     pub async fn issue_backup_codes(
         &self,
@@ -55,7 +55,7 @@ impl Mfa {
         }
     }
 
-    /// Makes a set of codes, once for all tries of a request.
+    /// Generates one set of codes per request; retries reuse it.
     pub(super) async fn fresh_backup_codes(
         &self,
         fresh: &mut Option<Fresh>,
@@ -68,7 +68,7 @@ impl Mfa {
         let scheme = hasher.scheme()?;
         let fresh_codes = (0..self.policies.backup_codes.set_size()).map(|_| self.fresh_code());
         let plain = fresh_codes.collect::<Result<Vec<_>, _>>()?;
-        // All at once: the hasher bounds how many really are.
+        // Submitted all at once; the hasher limits how many run in parallel.
         let results = try_join_all(plain.iter().map(|code| hasher.hash(&scheme, code))).await?;
         let codes = results.into_iter().map(|hash| HashedCode { hash, spent_at: None }).collect();
         let set = BackupCodes { scheme, codes, issued_at: now };

@@ -1,4 +1,4 @@
-//! Calls, and those that may be sent again.
+//! Calls, and answers that are kept for repeated calls.
 
 use std::fmt;
 
@@ -11,54 +11,55 @@ use crate::ports::VaultError;
 use crate::sealed::SealContext;
 use crate::{AccountKey, Actor, Delta, Timestamp};
 
-/// Who calls for a change that is answered with a `T`, and whether the answer is kept.
+/// Who calls, and whether the answer `T` is kept.
 ///
-/// An [`Actor`] alone is a call whose answer is not kept.
+/// Convert an [`Actor`] to get a call whose answer is not kept.
 #[derive(Debug)]
 pub struct Call<'a, T> {
     /// Who calls.
     pub actor: &'a Actor,
-    /// How the answer is kept, if it is.
+    /// How the answer is kept; `None` if it is not.
     pub keep: Option<Keep<'a, T>>,
 }
 
-/// How an answer is kept, so that the same call, sent again, gets it from [`Mfa::earlier`].
+/// How to keep an answer, so that [`Mfa::earlier`] returns it when the same call is sent again.
 ///
-/// It is sealed and committed together with the change, so that there is never one without the other; alone if nothing
-/// changed, so that nothing does when the call is sent again. A use case
-/// that finds the answer of an earlier one is [`Undecided::Busy`] and changes nothing: ask [`Mfa::earlier`] first.
+/// The answer is sealed and committed together with the change, so neither exists without the other. If nothing
+/// changed, the answer is committed alone, so that the repeated call changes nothing either. A use case that finds
+/// the answer of an earlier copy of its call returns [`Undecided::Busy`] and changes nothing: call [`Mfa::earlier`]
+/// first.
 pub struct Keep<'a, T> {
-    /// Which call it is.
+    /// The id of the call.
     pub call: CallId,
-    /// What it asks for, as it came: kept as a digest under the seal.
+    /// The request as received. Only its digest is kept, sealed.
     pub request: &'a [u8],
-    /// The answer as it will be given again; `None` for one that is not kept, such as that to a wrong code.
+    /// Makes the reply to keep; `None` for an answer that is not kept, such as that to a wrong code.
     pub reply: &'a (dyn Fn(&T) -> Option<Reply> + Sync),
 }
 
-/// An answer as it is given.
+/// An answer in the form in which it is kept and sent.
 pub struct Reply {
-    /// It, in whatever form the caller gets it.
+    /// The bytes that the caller gets.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// Whether it holds a secret or backup codes, so that it is kept for a short time only.
+    /// Whether the reply holds a secret or backup codes. Such a reply is kept for a short time only.
     pub secret: bool,
 }
 
-/// What is known of a call that may have been sent before.
+/// The answer to an earlier copy of a call, if there is one.
 pub enum Earlier {
-    /// Nothing: it is new, or was refused, or its answer is kept no more.
+    /// There is none: the call is new, was refused, or its answer has expired.
     Nothing,
-    /// It was answered like this.
+    /// The call was answered with these bytes.
     Answered(Zeroizing<Vec<u8>>),
-    /// It was answered, and asked for something else.
+    /// A call with this id was answered, but it was another request.
     AskedOtherwise,
 }
 
 impl Mfa {
-    /// What a call was answered with when it was sent before.
+    /// Returns the kept answer to an earlier copy of a call.
     ///
     /// # Errors
-    /// [`Undecided`] if a port failed, the key of what was sealed being gone included.
+    /// [`Undecided`] if a port failed, which includes a missing key of a sealed answer.
     pub async fn earlier(
         &self,
         account: &AccountKey,
@@ -76,7 +77,7 @@ impl Mfa {
         Ok(Earlier::Answered(Zeroizing::new(bytes.to_vec())))
     }
 
-    /// Seals an answer for as long as its kind is kept.
+    /// Seals an answer, with the lifetime of its kind.
     pub(super) async fn seal_answer<T>(
         &self,
         account: &AccountKey,
@@ -91,8 +92,8 @@ impl Mfa {
         Ok(KeptAnswer { call, secret, expires_at: now.plus(time), sealed })
     }
 
-    /// Seals with the newest key what older ones sealed of the answers that stay. One that cannot be opened stays as it
-    /// is: it must not keep anybody from a change, and its call must not be made twice.
+    /// Seals the remaining answers of the account with the newest key. An answer that cannot be opened stays as it
+    /// is: it must not block changes, and its call must not take effect twice.
     pub(super) async fn reseal_answers(&self, account: &AccountKey, delta: &mut Delta) {
         let vault = self.ports.vault.as_ref();
         let mut resealed = Vec::new();

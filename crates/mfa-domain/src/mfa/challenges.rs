@@ -1,4 +1,4 @@
-//! Factors with a first step: a code is queued, and comes back.
+//! Challenges: a code is queued, sent, and answered.
 
 use std::fmt;
 
@@ -16,37 +16,37 @@ use crate::{
     UserId, Versioned,
 };
 
-/// A challenge as its caller may see it. It holds nothing that answers it.
+/// The public state of a challenge. Holds nothing that helps to answer it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChallengeStatus {
-    /// Its id, to answer it by.
+    /// The id by which it is answered.
     pub id: ChallengeId,
-    /// Whose it is, if that is known.
+    /// The user, if known.
     pub user: Option<UserId>,
-    /// The factor that answers it, if it is one.
+    /// The factor whose code answers it; `None` if it is not for one factor.
     pub factor: Option<FactorId>,
-    /// What kind of answer it waits for.
+    /// The kind of answer that is expected.
     pub kind: ChallengeKind,
-    /// How far it is; [`ChallengeState::Over`] if it has expired, too.
+    /// The state; [`ChallengeState::Over`] also if the challenge has expired.
     pub state: ChallengeState,
-    /// What an answer is good for.
+    /// The purpose of an answer.
     pub purpose: Purpose,
-    /// When it is too late for an answer.
+    /// The time from which an answer is too late.
     pub expires_at: Timestamp,
-    /// Whether its code was sent, where there is one.
+    /// The state of the message with its code; `None` if there is no message.
     pub delivery: Option<MessageState>,
 }
 
-/// A challenge that was just made.
+/// A new challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BegunChallenge {
     /// The challenge.
     pub challenge: ChallengeStatus,
-    /// Where its code is sent, as it may be shown.
+    /// The masked address that the code is sent to.
     pub destination: String,
 }
 
-/// A challenge as [`Mfa::find_challenge`] read it.
+/// A challenge that [`Mfa::find_challenge`] returned.
 pub struct FoundChallenge {
     owner: AccountKey,
     factor: FactorId,
@@ -55,44 +55,47 @@ pub struct FoundChallenge {
 
 /// Which challenge an answer is for.
 ///
-/// [`Mfa::answer_challenge`] takes a [`ChallengeId`] as well; a [`FoundChallenge`] spares it reading the challenge again.
+/// [`Mfa::answer_challenge`] also takes a [`ChallengeId`]. With a [`FoundChallenge`] it need not read the challenge
+/// again.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnswerTo {
-    /// The one of that id.
+    /// The challenge with this id.
     Challenge(ChallengeId),
-    /// What [`Mfa::find_challenge`] found.
+    /// A challenge that [`Mfa::find_challenge`] returned.
     Found(Box<FoundChallenge>),
 }
 
-/// A challenge that is kept, and the message with its code, which is not queued yet.
+/// A stored challenge, and the message with its code, which is not queued yet.
 pub(super) struct Outgoing {
     challenge: Challenge,
     pub(super) message: Message,
     destination: String,
 }
 
-/// What a challenge must be for its answer to count.
+/// What a challenge must match for its answer to count.
 pub(super) struct Asked<'a> {
-    /// Which one; none if the factor names none.
+    /// Its id; `None` if the factor refers to no challenge.
     pub(super) id: Option<ChallengeId>,
-    /// It, if it was read already.
+    /// The challenge, if it was read already.
     pub(super) read: Option<Versioned<Challenge>>,
-    /// Whose answer it waits for.
+    /// The factor that it must be for.
     pub(super) factor: &'a Factor,
-    /// What for.
+    /// The purpose that it must have.
     pub(super) purpose: Purpose,
 }
 
 impl Mfa {
-    /// Queues a code for the address of an active factor. [`answer_challenge`](Self::answer_challenge) takes it, once,
-    /// from the same caller. It is sent by whoever [claims](Self::claim_messages) it.
+    /// Begins a challenge, and queues a code for the address of an active factor.
     ///
-    /// Each costs a message and some room for an hour: charge a [`Throttle`](crate::ports::Throttle) first, as
-    /// [`recipient`](Self::recipient) says.
+    /// The task that [claims](Self::claim_messages) the message sends it.
+    /// [`answer_challenge`](Self::answer_challenge) accepts the code once, from the same caller.
+    ///
+    /// Each call costs a message, and storage for about an hour: charge a [`Throttle`](crate::ports::Throttle) first,
+    /// as described at [`recipient`](Self::recipient).
     ///
     /// # Errors
-    /// [`Undecided`] if a port failed. Then a code may be sent that answers nothing.
+    /// [`Undecided`] if a port failed. A code may still be sent that answers nothing.
     pub async fn begin_challenge(
         &self,
         key: &AccountKey,
@@ -103,8 +106,7 @@ impl Mfa {
         let call = call.into();
         let Recipient { factor, address, read, .. } =
             match self.recipient(key, call.actor, to, Purpose::Verify).await? {
-                Verdict::Accepted(to) if to.account == *key => to,
-                Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownFactor)),
+                Verdict::Accepted(to) => to,
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
         let mut made = None;
@@ -129,11 +131,11 @@ impl Mfa {
         }
     }
 
-    /// The challenge, if this caller began it in that tenant; any other is as unknown as one that never was. Charge an
-    /// answer to its [owner](FoundChallenge::owner), then [give it](Self::answer_challenge).
+    /// Returns a challenge if this caller began it in this tenant; any other is rejected as unknown. Charge the
+    /// answer to its [owner](FoundChallenge::owner), then call [`answer_challenge`](Self::answer_challenge).
     ///
     /// # Errors
-    /// [`Undecided`] if the store of challenges failed.
+    /// [`Undecided`] if the challenge store failed.
     pub async fn find_challenge(
         &self,
         tenant: &TenantId,
@@ -149,7 +151,7 @@ impl Mfa {
         })
     }
 
-    /// How far a challenge is, and its message.
+    /// Returns the state of a challenge and of its message.
     ///
     /// # Errors
     /// [`Undecided`] if a store failed.
@@ -171,10 +173,13 @@ impl Mfa {
         Ok(Verdict::Accepted(ChallengeStatus::of(&challenge, self.ports.clock.now(), delivery)))
     }
 
-    /// Takes the code that was sent for a challenge. A right one is used up: however often and wherever it is posted at
-    /// the same time, one caller gets [`Verdict::Accepted`]. A wrong one costs an attempt of the account, and the last of
-    /// [`ChallengePolicy::max_failures`](crate::policy::ChallengePolicy::max_failures) ends the challenge. A code with
-    /// another number of digits than codes have now is as wrong as any other: the challenge may be older than the policy.
+    /// Verifies the code that was sent for a challenge.
+    ///
+    /// A right code is used up: of any number of calls with it, also in parallel and on several replicas, one gets
+    /// [`Verdict::Accepted`]. A wrong code costs an attempt of the account, and the last of
+    /// [`ChallengePolicy::max_failures`](crate::policy::ChallengePolicy::max_failures) ends the challenge. A code
+    /// with another number of digits than the policy asks for now is also just a wrong code, since the challenge may
+    /// be older than the policy.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; nothing was accepted. The code may be used up.
@@ -200,7 +205,7 @@ impl Mfa {
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
             let finding = match (found, account.admit_challenge(context, factor, Purpose::Verify)) {
-                // What a code that was looked at costs is for the account to say.
+                // The code was compared before the conflict, so the account must charge it.
                 (Some(finding), _) => finding,
                 (None, Ok(factor)) => {
                     let asked = Asked { id: Some(id), read: read.take(), factor, purpose: Purpose::Verify };
@@ -217,11 +222,11 @@ impl Mfa {
         }
     }
 
-    /// Ends a challenge without an answer. For one that is over already there is nothing left to do: whoever asks twice
-    /// hears the same twice.
+    /// Ends a challenge without an answer. Succeeds also if the challenge is already over, so the call can be
+    /// repeated.
     ///
     /// # Errors
-    /// [`Undecided`] if the store of challenges failed.
+    /// [`Undecided`] if the challenge store failed.
     pub async fn cancel_challenge(
         &self,
         tenant: &TenantId,
@@ -241,7 +246,7 @@ impl Mfa {
         Err(Undecided::Busy)
     }
 
-    /// The challenge, if this caller began it in that tenant.
+    /// Reads a challenge. Rejects it as unknown unless this caller began it in this tenant.
     pub(super) async fn read_challenge(
         &self,
         tenant: &TenantId,
@@ -253,8 +258,8 @@ impl Mfa {
         Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
     }
 
-    /// Whether `code` answers the challenge that is asked. Finding it out has one winner: a right code ends the challenge,
-    /// and a wrong one is one of its failures.
+    /// Compares `code` with a challenge, and swaps the challenge in the same step: a right code ends it, a wrong one
+    /// counts as a failure. Of parallel calls, one swap succeeds; the others read again.
     pub(super) async fn check_code(
         &self,
         Asked { id, mut read, factor, purpose }: Asked<'_>,
@@ -287,14 +292,14 @@ impl Mfa {
         Err(Undecided::Busy)
     }
 
-    /// Whether `code` is the one that a challenge has.
+    /// Whether `code` is the current code of a challenge.
     pub(super) async fn is_code_of(&self, challenge: &Challenge, code: &SentCode) -> Result<bool, Undecided> {
         let kept = KeptCode::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
         let opened = self.ports.vault.open(&kept.sealed, &SealContext::Challenge(challenge)).await?;
         Ok(CodeDigest::of(code).matches(&opened))
     }
 
-    /// The challenge, if this caller began it in that tenant and it is open.
+    /// Reads a challenge of this caller and tenant. Rejects it if it is over.
     pub(super) async fn open_challenge(
         &self,
         tenant: &TenantId,
@@ -308,21 +313,21 @@ impl Mfa {
         })
     }
 
-    /// Whether the step was taken: nobody else took one first.
+    /// Stores the next step of a challenge. Returns `false` if the challenge changed in the meantime.
     pub(super) async fn swap(&self, Step { id, expected, next }: &Step) -> Result<bool, Undecided> {
         Ok(self.ports.challenges.swap(id, *expected, next).await? == Commit::Won)
     }
 
-    /// Where messages are queued.
+    /// The outbox of the account store.
     ///
     /// # Errors
-    /// [`StoreError`] if the store has no outbox.
+    /// [`StoreError`] if the store has none.
     pub(super) fn outbox(&self) -> Result<&dyn Outbox, StoreError> {
-        self.ports.accounts.outbox().ok_or_else(|| StoreError::new("the store of accounts has no outbox"))
+        self.ports.accounts.outbox().ok_or_else(|| StoreError::new("the account store has no outbox"))
     }
 
-    /// Keeps a new challenge for `factor`, and makes the message with its code. It ends no later than a factor that waits
-    /// for it.
+    /// Stores a new challenge for `factor`, and makes the message with its code. The challenge of a pending factor
+    /// expires no later than the factor.
     pub(super) async fn put_challenge(
         &self,
         context: Context<'_>,
@@ -332,8 +337,9 @@ impl Mfa {
         to: &Address,
     ) -> Result<Outgoing, Undecided> {
         let AccountKey { tenant, user } = context.key.clone();
-        let kind =
-            factor.challenge_kind().ok_or_else(|| VaultError::new("nothing is sent for such a factor"))?;
+        let kind = factor
+            .challenge_kind()
+            .ok_or_else(|| VaultError::new("no code can be sent for a factor of this kind"))?;
         let lifetime = context.now.plus(self.policies.challenges.lifetime());
         let expires_at = match factor.state {
             FactorState::Pending { expires_at, .. } => lifetime.min(expires_at),
@@ -359,7 +365,8 @@ impl Mfa {
         Ok(Outgoing { challenge, message, destination: to.masked() })
     }
 
-    /// The message that takes `code` to its owner. As long as the one before is queued, it takes its place.
+    /// Makes the message that brings `code` to its owner. It replaces an earlier message of the same challenge that
+    /// is still queued.
     pub(super) async fn message(
         &self,
         context: Context<'_>,
@@ -379,10 +386,10 @@ impl Mfa {
         let mut random = Zeroizing::new([0; 8]);
         self.ports.entropy.fill(random.as_mut_slice())?;
         let code = SentCode::from_entropy(u64::from_be_bytes(*random), self.policies.challenges.digits());
-        Ok(code.ok_or_else(|| EntropyError::new("the policy asks for a number of digits that no code has"))?)
+        Ok(code.ok_or_else(|| EntropyError::new("the policy returned a number of digits outside 6 to 10"))?)
     }
 
-    /// What a challenge keeps of its code.
+    /// Seals the digest of a code for its challenge.
     pub(super) async fn seal_sent_code(
         &self,
         challenge: &Challenge,
@@ -399,24 +406,24 @@ impl Mfa {
     }
 }
 
-/// Whether that caller began the challenge in that tenant.
+/// Whether this caller began the challenge in this tenant.
 fn is_of(challenge: &Challenge, tenant: &TenantId, actor: &Actor) -> bool {
     challenge.tenant == *tenant && challenge.caller == *actor.caller()
 }
 
-/// A challenge that was read, if it is open.
+/// Rejects a challenge that is over.
 fn opened(read: Versioned<Challenge>, now: Timestamp) -> Verdict<OpenChallenge> {
     OpenChallenge::new(read, now).map_or(Verdict::Rejected(CodeRejection::ChallengeOver), Verdict::Accepted)
 }
 
 impl FoundChallenge {
-    /// Whose challenge it is.
+    /// The account that the challenge belongs to.
     #[must_use]
     pub const fn owner(&self) -> &AccountKey {
         &self.owner
     }
 
-    /// Whether that caller may answer it, for a verification in that tenant.
+    /// Whether this caller may answer it in this tenant, to verify a user.
     fn is_of(&self, tenant: &TenantId, actor: &Actor) -> bool {
         self.read.value.purpose == Purpose::Verify && is_of(&self.read.value, tenant, actor)
     }
@@ -441,7 +448,7 @@ impl fmt::Debug for FoundChallenge {
 }
 
 impl Outgoing {
-    /// What its caller is told.
+    /// The answer for the caller.
     pub(super) fn begun(&self, now: Timestamp) -> BegunChallenge {
         let challenge = ChallengeStatus::of(&self.challenge, now, Some(MessageState::Queued));
         BegunChallenge { challenge, destination: self.destination.clone() }

@@ -1,4 +1,4 @@
-//! Sending what is queued.
+//! Sending queued messages.
 
 use super::resend::Installed;
 use super::{Call, Mfa, Undecided};
@@ -11,24 +11,26 @@ use crate::{
     Versioned,
 };
 
-/// What became of a message that was claimed.
+/// The result of delivering a claimed message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivered {
-    /// A server took it.
+    /// A server accepted the message.
     Sent,
-    /// It was not sent, as far as is known, and is tried again.
+    /// The message was not sent, as far as is known, and will be retried.
     Queued,
-    /// It was given up.
+    /// The message was given up.
     Failed,
-    /// Another one took its place, or somebody else had claimed it.
+    /// Another message replaced it, or another process had claimed it.
     Superseded,
 }
 
 impl Mfa {
-    /// Claims up to `limit` messages that are due, of all tenants. Pass each to [`deliver`](Self::deliver) within
-    /// [`Message::CLAIM`]; whoever does not come to it leaves it to the next claim after that. What cannot be
-    /// read is named in the log, comes again as often as what is not delivered, and has failed once it expired.
+    /// Claims up to `limit` due messages of all tenants. Pass each to [`deliver`](Self::deliver) within
+    /// [`Message::CLAIM`]; after that, the next claim returns it again.
+    ///
+    /// A message that cannot be read is logged as an error. It is claimed again like an undelivered one, and fails
+    /// when it expires.
     ///
     /// ```no_run
     /// # async fn run(mfa: mfa_domain::Mfa) -> Result<(), mfa_domain::Undecided> {
@@ -38,17 +40,17 @@ impl Mfa {
     ///     let queued = mfa.message_queued();
     ///     for message in mfa.claim_messages(16).await?.messages {
     ///         if let Err(error) = mfa.deliver(&courier, message).await {
-    ///             eprintln!("it comes again in two minutes: {error}");
+    ///             eprintln!("delivery failed, next try in two minutes: {error}");
     ///         }
     ///     }
-    ///     // Or after a second, for what other replicas have queued and what is tried again.
+    ///     // Also wake up every second, for messages of other replicas and for retries.
     ///     queued.await;
     /// }
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`Undecided`] if the store failed. Then some may be claimed, and come again later.
+    /// [`Undecided`] if the store failed. Some messages may be claimed; they become due again later.
     pub async fn claim_messages(&self, limit: u32) -> Result<Claimed, Undecided> {
         let now = self.ports.clock.now();
         let claimed = self.outbox()?.claim(now, now.plus(Message::CLAIM), limit).await?;
@@ -56,9 +58,9 @@ impl Mfa {
         Ok(claimed)
     }
 
-    /// The same for whoever was just [told](Self::message_queued) that a message was queued: it may leave out what was not
-    /// queued through this `Mfa`, where that is faster. So it does not take the place of
-    /// [`claim_messages`](Self::claim_messages) once a second.
+    /// Claims messages right after [`message_queued`](Self::message_queued) resolved. May skip messages that were not
+    /// queued through this `Mfa` if that is faster, so still call [`claim_messages`](Self::claim_messages) once a
+    /// second.
     ///
     /// # Errors
     /// As [`claim_messages`](Self::claim_messages).
@@ -69,14 +71,19 @@ impl Mfa {
         Ok(claimed)
     }
 
-    /// Sends a message that was claimed, and keeps what became of it: sent, to be tried again, or given up, of which the
-    /// trail of the account tells as `actor`'s doing. One whose code answers nothing any more, since its challenge is over
-    /// or its factor is gone or another code took its place, is not sent. The trail tells nothing of a code that nobody
-    /// waits for: its challenge was answered, cancelled or guessed at too often, or its factor is gone. It takes as long as the sender takes.
+    /// Sends a claimed message, and records the result: sent, to be retried, or given up. Takes as long as the
+    /// [sender](crate::ports::Sender) takes.
+    ///
+    /// A code that can no longer be used is not sent: its challenge is over, its factor was removed, or another code
+    /// replaced it.
+    ///
+    /// The audit trail records a message that is given up, as an event of `actor`. It records nothing for a code that
+    /// the user no longer needs: the challenge was answered, cancelled or failed too often, or the factor was
+    /// removed.
     ///
     /// # Errors
-    /// [`Undecided`] if a port other than the sender failed. Then it stays claimed, and comes again later; it may have
-    /// been sent.
+    /// [`Undecided`] if a port other than the sender failed. The message stays claimed and becomes due again later.
+    /// It may have been sent.
     pub async fn deliver(&self, actor: &Actor, claimed: Versioned<Message>) -> Result<Delivered, Undecided> {
         let Versioned { value: message, version } = claimed;
         let body = self.open_message(&message).await;
@@ -116,25 +123,27 @@ impl Mfa {
         }
     }
 
-    /// Resolves once a message is queued through this `Mfa` after the call. What other replicas queue, and what is to be
-    /// tried again, is found only by [claiming](Self::claim_messages): do so every second or so.
+    /// Resolves when a message is queued through this `Mfa` after the call. Messages of other replicas and retries do
+    /// not resolve it: call [`claim_messages`](Self::claim_messages) about once a second for them.
     pub fn message_queued(&self) -> impl Future<Output = ()> + Send + use<> {
         self.queued.listen()
     }
 
-    /// Names what cannot be read, and ends what of it has expired. Claims go on if that fails: it comes again.
+    /// Logs unreadable messages, and ends the expired ones. A failure here is only logged: the message is claimed
+    /// again later.
     async fn end_unreadable(&self, unreadable: &[UnreadableMessage], now: Timestamp) {
         for message in unreadable {
             let tenant = message.tenant.as_ref().map(TenantId::as_str);
             let (id, what) = (message.id.map(|id| id.to_string()), &message.what);
             tracing::error!(tenant, id, what, "a message cannot be read and is not sent");
             if let Err(error) = self.end_expired(message, now).await {
-                tracing::error!(tenant, id, %error, "a message that cannot be read could not be ended");
+                tracing::error!(tenant, id, %error, "a message that cannot be read could not be marked as failed");
             }
         }
     }
 
-    /// The trail tells nothing of it: whose message it is may be what cannot be read.
+    /// Ends an unreadable message that has expired. Records no event, since the account of the message may be the
+    /// unreadable part.
     async fn end_expired(&self, message: &UnreadableMessage, now: Timestamp) -> Result<(), StoreError> {
         let UnreadableMessage { tenant, id, version, expires_at, .. } = message;
         let (Some(tenant), Some(id), Some(version), Some(expires_at)) = (tenant, id, version, expires_at)
@@ -154,8 +163,8 @@ impl Mfa {
         self.outbox()?.swap(tenant, *id, *version, &failed).await.map(drop)
     }
 
-    /// Whether the code of a message is good for something. It is from here on, if it was queued and nobody came to put
-    /// it into its challenge.
+    /// Whether the code of a message can still be used. Also installs the code in its challenge if a resend stopped
+    /// before doing so.
     async fn still_answers(&self, message: &Message, body: &OpenContent) -> Result<Installed, Undecided> {
         let account = self.ports.accounts.load_without_backup_codes(&message.account).await?.value;
         if account.factor(body.factor).is_none() {
@@ -164,13 +173,13 @@ impl Mfa {
         self.install(message, &body.code).await
     }
 
-    /// Whether the challenge of a message was answered, cancelled or guessed at too often. One that is lost was not, as far
-    /// as is known, and nor was one that has only expired.
+    /// Whether the challenge of a message was answered, cancelled or failed too often. A lost challenge, or one that
+    /// has only expired, does not count.
     async fn is_ended(&self, message: &Message) -> bool {
         match self.ports.challenges.get(&challenge_of(message)).await {
             Ok(read) => read.is_some_and(|read| read.value.progress.state == ChallengeState::Over),
             Err(error) => {
-                tracing::warn!(%error, "whether somebody waits for a message that is given up is not known");
+                tracing::warn!(%error, "a message is given up, but its challenge could not be read");
                 false
             }
         }
@@ -179,7 +188,7 @@ impl Mfa {
     async fn open_message(&self, message: &Message) -> Result<OpenContent, Undecided> {
         let Message { id, account, .. } = message;
         let sealed = message.sending.content.as_ref();
-        let sealed = sealed.ok_or_else(|| StoreError::unreadable("the message is empty"))?;
+        let sealed = sealed.ok_or_else(|| StoreError::unreadable("the message has no content"))?;
         let bytes = self.ports.vault.open(sealed, &SealContext::Message { account, id: *id }).await?;
         Ok(OpenContent::from_bytes(&bytes).map_err(VaultError::new)?)
     }
@@ -195,9 +204,11 @@ impl Mfa {
         Ok(if kept == Commit::Won { delivered } else { Delivered::Superseded })
     }
 
-    /// In one commit with its event, so that no code is given up silently that somebody waits for. Nobody waits once the
-    /// challenge is ended: perhaps by this very code, which an earlier try brought though nobody knows of it. And that a
-    /// factor went is in the trail already; nothing is added to that of a user who is erased.
+    /// Gives up a message in one commit with its event, so that no code that a user waits for is given up silently.
+    ///
+    /// No event is recorded if the challenge has ended, perhaps by this very code, sent by an earlier try whose
+    /// result was lost. Nor if the factor was removed: the trail has that event already, and the trail of an erased
+    /// user gets no further ones.
     async fn give_up(
         &self,
         actor: &Actor,
@@ -211,7 +222,8 @@ impl Mfa {
         let mut change = self.begin(&message.account, &Call::<()>::from(actor)).await;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
-            // Another code takes its place by a commit to the account: either this sees it, or the commit loses.
+            // A resend replaces the message by a commit to the account: either this read sees it, or the commit below
+            // fails.
             let now = self.outbox()?.message(&message.account.tenant, message.id).await?;
             if now.is_none_or(|now| now.version != version || now.value.sending.state != MessageState::Queued)
             {
@@ -230,7 +242,7 @@ impl Mfa {
     }
 }
 
-/// Which challenge the code of a message answers.
+/// The challenge that the code of a message answers.
 fn challenge_of(message: &Message) -> ChallengeId {
     ChallengeId::from_entropy(*message.id.as_bytes())
 }

@@ -33,68 +33,70 @@ use crate::{AccountKey, FactorId, Label, Purpose, Reason, Timestamp, UserId};
 /// ```
 #[derive(Debug)]
 pub struct NewFactor {
-    /// What the user calls it.
+    /// The user's name for the factor.
     pub label: Label,
     /// TOTP or HOTP, with its parameters.
     pub token: Token,
-    /// Who the authenticator app says the code is for; no colon.
+    /// The issuer that the authenticator app shows; no colon.
     pub issuer: Option<String>,
-    /// What the app calls the account; no colon. The user id if none.
+    /// The account name that the app shows; no colon. Default: the user id.
     pub account_name: Option<String>,
-    /// A secret that exists already, of a hardware token or from another system. It is held to the
-    /// tolerant policy; without it a fresh one is made. Codes that a removed factor of this user used with
-    /// it stay used: the last step is taken over, and the counter if it is beyond the one in `token`.
+    /// An existing secret, of a hardware token or from another system; `None` to generate one.
+    ///
+    /// An existing secret is checked under the tolerant rules ([`Strength::Verify`]). Codes that a removed factor of
+    /// this user accepted with the same secret stay used: the new factor takes over its last step, and its counter if
+    /// that is larger than the one in `token`.
     pub secret: Option<Secret>,
-    /// The active factor that goes as soon as this one is confirmed.
+    /// An active factor that is removed when this one is confirmed.
     pub replaces: Option<FactorId>,
 }
 
-/// A factor that was offered. The secret is here and never again.
+/// An offered factor. This is the only place that shows the secret.
 #[derive(Debug)]
 pub struct Enrolment {
     /// The factor: pending, or active if it was imported.
     pub factor: Factor,
-    /// Its secret.
+    /// The secret of the factor.
     pub secret: Secret,
-    /// The `otpauth` URI for the authenticator app. It holds the secret.
+    /// The `otpauth` URI for the authenticator app. Contains the secret.
     pub uri: Zeroizing<String>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<EnrolmentWarning>,
 }
 
-/// Something that works, but not well.
+/// A parameter that works, but has a drawback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnrolmentWarning {
-    /// The secret is shorter than a new one would be.
+    /// The secret is shorter than a generated one.
     Secret(SecretWarning),
-    /// Some authenticator apps will show wrong codes.
+    /// Some authenticator apps show wrong codes for these parameters.
     Compatibility(CompatibilityWarning),
 }
 
-/// What a right first code gives. It is used up.
+/// The result of an accepted first code. The code is used up.
 #[derive(Debug)]
 pub struct Confirmation {
-    /// The factor, which is active.
+    /// The factor, which is now active.
     pub factor: Factor,
-    /// The backup codes that come with the first active factor.
+    /// The backup codes that are issued with the first active factor.
     pub backup_codes: Option<PlainBackupCodes>,
 }
 
 impl NewFactor {
-    /// A factor with a fresh secret.
+    /// A factor with a generated secret.
     #[must_use]
     pub const fn new(label: Label, token: Token) -> Self {
         Self { label, token, issuer: None, account_name: None, secret: None, replaces: None }
     }
 
-    /// A time-based one with the parameters that every authenticator app takes: SHA-1, 6 digits, 30 seconds.
+    /// A TOTP factor with the parameters that every authenticator app supports: SHA-1, 6 digits, 30 seconds.
     #[must_use]
     pub fn totp(label: Label) -> Self {
         Self::new(label, Token::Totp(Totp::default()))
     }
 
-    /// A counter-based one with SHA-1 and 6 digits, whose first counter is 0.
+    /// An HOTP factor with SHA-1 and 6 digits. Its first counter is 0.
     #[must_use]
     pub fn hotp(label: Label) -> Self {
         Self::new(label, Token::Hotp { hotp: Hotp::default(), counter: 0 })
@@ -102,11 +104,11 @@ impl NewFactor {
 }
 
 impl Mfa {
-    /// Offers a factor. It protects nothing until [`Mfa::confirm`] gets its first code.
+    /// Offers a factor. It protects nothing until [`Mfa::confirm`] accepts its first code.
     ///
     /// # Errors
-    /// [`EnrolError`] if the secret or a name cannot be used, if the account or a policy refuses
-    /// the factor, or if a port failed; nothing was changed.
+    /// [`EnrolError`] if the secret or a name cannot be used, if the account or a policy refuses the factor, or if a
+    /// port failed. Nothing was changed.
     pub async fn begin_enrolment(
         &self,
         key: &AccountKey,
@@ -119,13 +121,14 @@ impl Mfa {
         .await
     }
 
-    /// Puts in a factor that counts at once, on the word of an operator and for a `reason` that the
-    /// trail keeps: a token that the user carries already, also beside others. The next code of the
-    /// user verifies.
+    /// Imports an active factor, such as a hardware token that the user already has. The user may have others.
+    ///
+    /// Only an operator may import. The audit trail keeps the `reason`. The next code of the user is accepted without
+    /// a confirmation.
     ///
     /// # Errors
-    /// As [`Mfa::begin_enrolment`], with [`SecretError::Empty`] if `new` has no secret and
-    /// [`PolicyDenial::OperatorsOnly`] if no operator calls.
+    /// As [`Mfa::begin_enrolment`], and [`SecretError::Empty`] if `new` has no secret and
+    /// [`PolicyDenial::OperatorsOnly`] if the caller is not an operator.
     pub async fn import_factor(
         &self,
         key: &AccountKey,
@@ -140,7 +143,7 @@ impl Mfa {
             .await
     }
 
-    /// Makes a factor, and lets the account decide about it.
+    /// Makes a factor, and commits the account's decision about it.
     async fn enrol(
         &self,
         key: &AccountKey,
@@ -192,7 +195,7 @@ impl Mfa {
         let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
-            // Refused before any secret is opened.
+            // A refusal comes before any secret is opened.
             drop(decide(&account, context, factor.clone())?);
             self.refuse_duplicate(key, &account, context.now, &enrolment.secret, &mut others).await?;
             let mut factor = factor.clone();
@@ -211,9 +214,10 @@ impl Mfa {
         }
     }
 
-    /// Confirms a pending factor by its first code, or by two consecutive ones if its clock or counter
-    /// is off. They are used up by it, and wrong ones cost one attempt. The first active factor of a
-    /// user comes with backup codes.
+    /// Confirms a pending factor by its first code, or by two consecutive ones if its clock or counter is off.
+    ///
+    /// Accepted codes are used up; wrong ones cost one attempt. The first active factor of a user comes with backup
+    /// codes.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; the factor stays pending.
@@ -233,7 +237,7 @@ impl Mfa {
             let (account, context) = change.load().await?;
             let pending = match account.awaiting_confirmation(context, factor, codes) {
                 Ok(pending) => Some(pending),
-                // What a code that was looked at costs is for the account to say.
+                // The code was compared before the conflict, so the account must charge it.
                 Err(_) if found.is_some() => None,
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
@@ -286,7 +290,7 @@ impl Mfa {
         Ok(FactorId::fresh(now, &random))
     }
 
-    /// Two factors with one secret would accept one code twice.
+    /// Refuses a secret that another factor has: both factors would accept the same code.
     async fn refuse_duplicate(
         &self,
         key: &AccountKey,
@@ -297,7 +301,7 @@ impl Mfa {
     ) -> Result<(), EnrolError> {
         let known: Vec<_> = account.factors.iter().filter(|factor| factor.is_known(now)).collect();
         let opened = others.open(self, key, known).await?;
-        // What was opened for an earlier try may have been removed since.
+        // A factor that was opened for an earlier try may have been removed since.
         let mut opened = opened.iter().filter(|open| account.factor(open.factor).is_some());
         if opened.any(|open| open.secret.matches(secret)) {
             return Err(PolicyDenial::DuplicateSecret.into());
@@ -326,8 +330,8 @@ impl fmt::Display for EnrolmentWarning {
     }
 }
 
-/// What an authenticator app calls the account unless the host says: the user's id, without what a URI or the app
-/// cannot hold (a colon divides it from the issuer), and shortened so that a QR code of it can be scanned.
+/// The default account name in the authenticator app: the user id, with `_` for each character that a URI or the app
+/// cannot hold (a colon separates issuer and account), shortened to keep the QR code scannable.
 fn account_name_of(user: &UserId) -> String {
     const LONGEST: usize = 96;
     let shown = |c: char| if c != ':' && visible(c) { c } else { '_' };

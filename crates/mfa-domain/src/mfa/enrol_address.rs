@@ -1,4 +1,4 @@
-//! Enrolling an address that codes are sent to.
+//! Enrolling an address as a factor.
 
 use super::{BegunChallenge, Call, EnrolError, Mfa, Undecided};
 use crate::account::{AddressDevice, Authenticator, Context, Factor, FactorKind, FactorState};
@@ -19,27 +19,28 @@ use crate::{AccountKey, Actor, Address, ChallengeId, FactorId, Label, Purpose};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NewAddress {
-    /// What the user calls it.
+    /// The user's name for the factor.
     pub label: Label,
-    /// Where codes are sent from now on. No call names an address again.
+    /// The address that codes are sent to. No later call can change it.
     pub address: Address,
-    /// The active factor that goes as soon as this one is confirmed.
+    /// An active factor that is removed when this one is confirmed.
     pub replaces: Option<FactorId>,
 }
 
-/// An address that was offered, and the code that is sent to it.
+/// A pending address, and the challenge of its first code.
 #[derive(Debug)]
 pub struct AddressEnrolment {
-    /// The factor, which is pending.
+    /// The pending factor.
     pub factor: Factor,
-    /// What its first code answers.
+    /// The challenge that the first code answers.
     pub begun: BegunChallenge,
-    /// Whether it would be the only kind of factor that the user has: whoever reads their mail could log in.
+    /// Whether the user has no other kind of active factor. Access to the mailbox would then be enough for the second
+    /// step.
     pub is_only: bool,
 }
 
 impl NewAddress {
-    /// An address of e-mail.
+    /// An e-mail address.
     #[must_use]
     pub const fn email(label: Label, address: Address) -> Self {
         Self { label, address, replaces: None }
@@ -47,8 +48,10 @@ impl NewAddress {
 }
 
 impl Mfa {
-    /// What a code for a new address is charged to besides its user: the address. Ask before each enrolment, so that one
-    /// that is refused is not charged.
+    /// Returns the throttle key of the new address, or why it cannot be enrolled.
+    ///
+    /// Call this before each enrolment and charge the key in addition to that of the user. An enrolment that is
+    /// refused is then not charged.
     ///
     /// # Errors
     /// As [`enrol_address`](Self::enrol_address).
@@ -66,15 +69,17 @@ impl Mfa {
         Ok(ThrottleKey::recipient(&key.tenant, &new.address))
     }
 
-    /// Offers an address as a factor, and queues a code for it. It protects nothing until [`Mfa::confirm`] gets that code,
-    /// from the same caller; [`Mfa::resend_challenge`] sends another, until the challenge is over: then offer it again.
+    /// Offers an address as a factor, and queues a code for it.
     ///
-    /// Each costs a message to whatever address is named: charge a [`Throttle`](crate::ports::Throttle) first, as
-    /// [`enrol_recipient`](Self::enrol_recipient) says.
+    /// The factor protects nothing until [`Mfa::confirm`] gets that code from the same caller.
+    /// [`Mfa::resend_challenge`] sends another code while the challenge is open; after that, offer the address again.
+    ///
+    /// Each call costs a message to an address of the caller's choice: charge a [`Throttle`](crate::ports::Throttle)
+    /// first, with the key of [`enrol_recipient`](Self::enrol_recipient).
     ///
     /// # Errors
-    /// [`EnrolError`] if nothing can be sent to the address, if the account or a policy refuses the factor, or if a port
-    /// failed.
+    /// [`EnrolError`] if the address cannot receive messages, if the account or a policy refuses the factor, or if a
+    /// port failed.
     pub async fn enrol_address(
         &self,
         key: &AccountKey,
@@ -91,7 +96,7 @@ impl Mfa {
         let mut change = self.begin(key, &call).await;
         loop {
             let (account, context) = change.load().await?;
-            // Refused before anything is kept.
+            // A refusal comes before anything is stored.
             let mut delta = account.begin_enrolment(context, factor.clone())?;
             let outgoing = if let Some(outgoing) = &made {
                 outgoing
@@ -110,8 +115,8 @@ impl Mfa {
         }
     }
 
-    /// The factor that an address is offered as, but for the address, and the challenge of its first code; nothing of them
-    /// is kept.
+    /// Makes the pending factor without its sealed address, and the id of the challenge of its first code. Stores
+    /// nothing.
     fn without_its_address(&self, new: &NewAddress) -> Result<(Factor, ChallengeId), EnrolError> {
         self.outbox().map_err(Undecided::from)?;
         self.ports.sender.check(&FactorKind::Email, &new.address)?;

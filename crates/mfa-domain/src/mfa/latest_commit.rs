@@ -1,31 +1,31 @@
-//! Whether the store takes changes, by the latest one.
+//! The result of the latest commit, as a sign of whether the store accepts changes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::Timestamp;
 
-/// How long a failed commit speaks against the store if none succeeds after it. A server that is taken out of service
-/// gets no requests that could succeed, so it must count as ready again to get one.
+/// How long a failed commit makes the server not ready, unless a later one succeeds. A server that is taken out of
+/// service gets no request that could succeed, so it must become ready again by itself.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
-/// When the latest commit failed, if it did.
+/// When the latest commit failed; `None` if it succeeded.
 ///
-/// A store that can be read may still take no changes: its disk is full, it was made read-only, or its standby does not
-/// confirm. Then every verification is undecided.
+/// A readable store may still refuse changes: its disk is full, it is read-only, or its standby does not confirm.
+/// Every verification is then undecided.
 #[derive(Debug, Default)]
 pub(super) struct LatestCommit(Mutex<Option<Timestamp>>);
 
 impl LatestCommit {
-    /// It failed at that time, or succeeded.
+    /// Records that the latest commit failed at this time, or succeeded (`None`).
     pub(super) fn record(&self, failed: Option<Timestamp>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 
-    /// Whether it failed within the last ten seconds.
+    /// Whether the latest commit failed within the last 10 seconds.
     pub(super) fn failed(&self, now: Timestamp) -> bool {
         let failed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that is set back does not prolong it.
+        // A clock that is set back does not prolong the failure.
         failed.is_some_and(|failed| failed <= now && now.since(failed) < REMEMBERED)
     }
 }

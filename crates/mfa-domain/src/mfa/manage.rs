@@ -1,4 +1,4 @@
-//! What owners do to their factors.
+//! Use cases for the owners of factors.
 
 use otp_core::Code;
 
@@ -8,10 +8,10 @@ use crate::account::{CodeRejection, Decision, Evidence, Factor, Verdict};
 use crate::{AccountKey, FactorId, Label};
 
 impl Mfa {
-    /// Gives a factor another label.
+    /// Changes the label of a factor.
     ///
     /// # Errors
-    /// [`ChangeError`] if there is no such factor, or a port failed.
+    /// [`ChangeError`] if the factor does not exist or a port failed.
     pub async fn rename(
         &self,
         key: &AccountKey,
@@ -22,11 +22,10 @@ impl Mfa {
         self.change(key, call.into(), |account, context| Ok(account.rename(context, factor, label)?)).await
     }
 
-    /// Removes one factor. With the last active one the backup codes go too.
+    /// Removes one factor. Removing the last active factor also removes the backup codes.
     ///
     /// # Errors
-    /// [`ChangeError`] if there is no such factor, the owner did not prove themselves lately, or a
-    /// port failed.
+    /// [`ChangeError`] if the factor does not exist, the owner has no recent verification, or a port failed.
     pub async fn revoke(
         &self,
         key: &AccountKey,
@@ -39,8 +38,8 @@ impl Mfa {
         .await
     }
 
-    /// Brings a factor whose clock or counter is off back in step by two consecutive codes, pending
-    /// ones too (RFC 4226, 7.4; RFC 6238, 6). Wrong codes cost one attempt.
+    /// Resynchronises a factor whose clock or counter is off, by two consecutive codes (RFC 4226, 7.4; RFC 6238, 6).
+    /// Works for pending factors too. Wrong codes cost one attempt.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.

@@ -10,30 +10,31 @@ use crate::{AccountKey, Actor, Address, FactorId, Purpose, Versioned};
 
 /// Which factor a code is sent to.
 ///
-/// [`Mfa::begin_challenge`] takes a [`FactorId`] or a [`FactorKind`] as well; a [`Recipient`] spares it reading the account
-/// again.
+/// [`Mfa::begin_challenge`] also takes a [`FactorId`] or a [`FactorKind`]. With a [`Recipient`] it need not read the
+/// account again.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendTo {
-    /// That factor.
+    /// This factor.
     Factor(FactorId),
-    /// The first active factor of that kind.
+    /// The first active factor of this kind.
     Kind(FactorKind),
-    /// What [`Mfa::recipient`] found.
+    /// A recipient that [`Mfa::recipient`] returned.
     Found(Box<Recipient>),
 }
 
-/// Who would get a code: one address of one user.
+/// The recipient of a code: one address of one user.
 pub struct Recipient {
     pub(super) account: AccountKey,
     pub(super) factor: FactorId,
+    purpose: Purpose,
     pub(super) address: Address,
-    /// The account when it was read.
+    /// The account at the time of the read.
     pub(super) read: Versioned<Account>,
 }
 
 impl Recipient {
-    /// What a code is charged to besides its user: the address.
+    /// The throttle key of the address. Charge it in addition to that of the user.
     #[must_use]
     pub fn throttle_key(&self) -> ThrottleKey {
         ThrottleKey::recipient(&self.account.tenant, &self.address)
@@ -41,8 +42,10 @@ impl Recipient {
 }
 
 impl Mfa {
-    /// Who would get a code. Ask before each one and charge it to [`Recipient::throttle_key`], so that a code that is not
-    /// sent is not charged; then begin the challenge with the answer.
+    /// Returns the recipient of a code, or why no code would be sent.
+    ///
+    /// Call this before each code, charge [`Recipient::throttle_key`], and pass the recipient to
+    /// [`begin_challenge`](Self::begin_challenge). A code that is refused is then not charged.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -54,7 +57,10 @@ impl Mfa {
         purpose: Purpose,
     ) -> Result<Verdict<Recipient>, Undecided> {
         let to = match to.into() {
-            SendTo::Found(found) => return Ok(Verdict::Accepted(*found)),
+            SendTo::Found(found) if found.account == *key && found.purpose == purpose => {
+                return Ok(Verdict::Accepted(*found));
+            }
+            SendTo::Found(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownFactor)),
             to => to,
         };
         let read = self.ports.accounts.load_without_backup_codes(key).await?;
@@ -66,10 +72,10 @@ impl Mfa {
             Err(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
         let (id, address) = (factor.id, self.address_of(key, factor).await?);
-        Ok(Verdict::Accepted(Recipient { account: key.clone(), factor: id, address, read }))
+        Ok(Verdict::Accepted(Recipient { account: key.clone(), factor: id, purpose, address, read }))
     }
 
-    /// The address that a factor's codes are sent to.
+    /// Opens the address of a factor.
     pub(super) async fn address_of(
         &self,
         account: &AccountKey,
@@ -85,7 +91,7 @@ impl Mfa {
 }
 
 impl SendTo {
-    /// The factor of that account that is meant.
+    /// Finds the factor in an account.
     pub(super) fn factor_of(&self, account: &Account) -> Result<FactorId, CodeRejection> {
         match self {
             Self::Factor(id) => Ok(*id),

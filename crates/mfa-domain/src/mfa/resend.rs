@@ -1,4 +1,4 @@
-//! Another code for a challenge.
+//! Sending another code for a challenge.
 
 use super::{BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Recipient, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, Verdict};
@@ -6,26 +6,26 @@ use crate::challenge::{KeptCode, OpenChallenge};
 use crate::ports::{StoreError, VaultError};
 use crate::{Actor, Challenge, ChallengeId, Message, MessageState, SentCode, TenantId, Timestamp};
 
-/// Another code, and the message with it, which is not queued yet.
+/// A new code, and its message, which is not queued yet.
 struct Another {
     code: SentCode,
     message: Message,
     destination: String,
 }
 
-/// Whether a challenge has the code of a message.
+/// Whether a challenge accepts the code of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Installed {
-    /// It has that code, and no other.
+    /// The challenge accepts this code, and no other.
     Yes,
-    /// It is over, and will never have it.
+    /// The challenge is over and will never accept it.
     Over,
-    /// Another message took the place of this one.
+    /// Another message has replaced this one.
     Superseded,
 }
 
 impl Mfa {
-    /// As [`recipient`](Self::recipient), for another code of a challenge.
+    /// Returns the recipient of another code for a challenge, as [`recipient`](Self::recipient) does for the first.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -49,16 +49,18 @@ impl Mfa {
         self.recipient(&key, actor, factor, challenge.purpose).await
     }
 
-    /// Queues another code for a challenge; the one before is dead, and is sent no more unless somebody is sending it now.
-    /// The time of the challenge and its wrong answers stay as they are. There may be
-    /// [`ChallengePolicy::max_resends`](crate::policy::ChallengePolicy::max_resends) of them, however many are asked for at
-    /// the same time.
+    /// Queues another code for a challenge. The code before stops working, and is no longer sent unless its delivery
+    /// is already in progress.
     ///
-    /// Each costs a message: charge a [`Throttle`](crate::ports::Throttle) first.
+    /// Expiry and number of wrong answers of the challenge do not change. At most
+    /// [`ChallengePolicy::max_resends`](crate::policy::ChallengePolicy::max_resends) codes are resent, also if many
+    /// are requested in parallel.
+    ///
+    /// Each call costs a message: charge a [`Throttle`](crate::ports::Throttle) first.
     ///
     /// # Errors
-    /// [`Undecided`] if a port failed. Then either nothing is queued, and the code before is as good as it was; or another
-    /// is queued, and takes its place before it is sent, at the latest. It counts as one of those that there may be.
+    /// [`Undecided`] if a port failed. Either nothing is queued, and the code before is still good; or the new code
+    /// is queued, and replaces the old one before it is sent, at the latest. The call counts as a resend.
     pub async fn resend_challenge(
         &self,
         tenant: &TenantId,
@@ -105,11 +107,11 @@ impl Mfa {
         }
     }
 
-    /// Sees to it that a challenge has the code of the message that is queued for it, and no other.
+    /// Makes a challenge accept the code of its queued message, and no other.
     ///
-    /// The message is committed first, then the challenge takes its code. If nobody comes to the second, whoever delivers
-    /// the message does it before it is sent. So never is more than one code good, and never is a user left without: the good
-    /// one was sent, or the message that is queued brings the one that takes its place.
+    /// A resend first commits the message, then calls this. If the process stops in between, delivery calls it before
+    /// it sends. So at most one code is good at any time, and the user always gets a good one: either it was sent, or
+    /// the queued message brings its replacement.
     pub(super) async fn install(&self, message: &Message, code: &SentCode) -> Result<Installed, Undecided> {
         let id = ChallengeId::from_entropy(*message.id.as_bytes());
         for _ in 0..MAX_TRIES {
@@ -117,12 +119,12 @@ impl Mfa {
             let Some(open) = read.and_then(|read| OpenChallenge::new(read, self.ports.clock.now())) else {
                 return Ok(Installed::Over);
             };
-            // It opens what the challenge holds: in a row that somebody has changed nothing is put.
+            // This also opens the sealed value, so nothing is written to a row that was tampered with.
             if self.is_code_of(open.get(), code).await? {
                 return Ok(Installed::Yes);
             }
-            // Asked after the challenge was read: whoever queues yet another code from here on changes the challenge after
-            // that, so either this swap loses or that code follows this one.
+            // The order matters: read the challenge, then the outbox. A resend that queues a newer message after this
+            // read changes the challenge later: either this swap fails, or the newer code replaces this one.
             let queued = self.outbox()?.message(&message.account.tenant, message.id).await?;
             if queued.is_none_or(|queued| queued.value.sending.content != message.sending.content) {
                 return Ok(Installed::Superseded);
@@ -137,8 +139,8 @@ impl Mfa {
         Err(Undecided::Busy)
     }
 
-    /// Counts another code, if there may be one. Before it is made, so that of many that are asked for at once no more are
-    /// made than there may be.
+    /// Counts one resend, if the policy allows another. Called before the code is generated, so that parallel
+    /// requests cannot exceed the limit.
     async fn count_resend(
         &self,
         tenant: &TenantId,
@@ -162,7 +164,7 @@ impl Mfa {
         Err(Undecided::Busy)
     }
 
-    /// What a challenge keeps of its code once another is asked for, if it may be.
+    /// The kept code with one more resend counted, unless the limit is reached.
     fn with_one_more(&self, challenge: &Challenge) -> Result<Verdict<KeptCode>, Undecided> {
         let kept = KeptCode::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
         if kept.resends >= self.policies.challenges.max_resends() {

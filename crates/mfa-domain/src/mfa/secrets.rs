@@ -1,4 +1,4 @@
-//! Opening the secrets that a decision needs, once, however often it is tried.
+//! The opened secrets of one request; each is opened once, however often the request is retried.
 
 use otp_core::Secret;
 
@@ -8,19 +8,19 @@ use crate::account::{Factor, OpenSecret};
 use crate::ports::VaultError;
 use crate::sealed::{SealContext, Sealed};
 
-/// Secrets that were opened for one request.
+/// The secrets that were opened for one request.
 #[derive(Debug, Default)]
 pub(super) struct OpenSecrets(Vec<OpenSecret>);
 
 impl OpenSecrets {
-    /// Opens what is not open yet; what was read again unchanged stays open.
+    /// Opens the secrets that are not open yet. Secrets that are unchanged since an earlier try stay open.
     pub(super) async fn open<'a>(
         &mut self,
         mfa: &Mfa,
         key: &AccountKey,
         factors: impl IntoIterator<Item = &'a Factor>,
     ) -> Result<&[OpenSecret], Undecided> {
-        // Only a secret that codes are made from: that of an address is the address.
+        // Only secrets that codes are generated from. The sealed value of an address factor is the address.
         let with_secret =
             |factor: &'a Factor| factor.token().and(factor.sealed.as_ref()).map(|sealed| (factor, sealed));
         for (factor, sealed) in factors.into_iter().filter_map(with_secret) {
@@ -33,7 +33,7 @@ impl OpenSecrets {
 }
 
 impl Mfa {
-    /// Opens a factor's secret, and seals it anew if there is a newer key.
+    /// Opens the secret of a factor. Seals it again if a newer key exists.
     async fn open(
         &self,
         account: &AccountKey,

@@ -1,4 +1,4 @@
-//! What a user has.
+//! The factors, backup codes and locks of a user.
 
 use std::collections::BTreeMap;
 
@@ -8,36 +8,36 @@ use crate::policy::Standing;
 use crate::ports::StoreError;
 use crate::{AccountKey, FactorId, Timestamp};
 
-/// What a user has. It holds no secret in the clear.
+/// The factors, backup codes and locks of a user. Holds no secret in plain text.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Whether there is an active factor.
+    /// Whether the user has an active factor.
     pub enrolled: bool,
-    /// The active factors and those that still wait for their first code.
+    /// The active factors, and the pending ones that have not expired.
     pub factors: Vec<Factor>,
-    /// Those of them that accept no code before that time, since their last step lies ahead of the present.
+    /// The factors whose last step is in the future, and the time before which each accepts no code.
     pub ahead: BTreeMap<FactorId, Timestamp>,
-    /// Backup codes that are not spent.
+    /// The number of unspent backup codes.
     pub backup_codes_remaining: usize,
-    /// Backup codes in the set.
+    /// The number of backup codes in the set, spent or not.
     pub backup_codes_total: usize,
-    /// Whether the user should be told to get new backup codes.
+    /// Whether to tell the user to get new backup codes.
     pub backup_codes_low: bool,
-    /// Until when the account is locked, if it is.
+    /// When the lock of the account ends; `None` if it is not locked.
     pub locked_until: Option<Timestamp>,
-    /// Whether factors must be bound anew.
+    /// Whether the factors are disabled until they are bound again, for example after a reset.
     pub disabled: bool,
-    /// How many wrong codes in a row are evaluated before the account is locked or disabled; 100 stands
-    /// for any larger number. For the host: no refusal tells it, since it would say which codes were
+    /// How many more wrong codes in a row are evaluated before the account is locked or disabled, at most 100. For
+    /// the host only: a rejection does not contain it, since it would tell an attacker which codes counted as
     /// guesses.
     pub attempts_left: u32,
 }
 
 impl Mfa {
-    /// Whether the store answers and takes changes, and no secret needs a key that the vault lacks.
+    /// Checks that the store answers and accepts changes, and that the vault has every key that a secret needs.
     ///
-    /// A store that takes no changes, as on a full disk, is noticed by the latest change that this `Mfa` tried to make: if
-    /// that failed within the last ten seconds, this fails, too.
+    /// The check for changes uses the latest commit of this `Mfa`: if that failed within the last 10 seconds, for
+    /// example because the disk is full, this method fails too.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -51,7 +51,7 @@ impl Mfa {
         Ok(())
     }
 
-    /// What a user has; a user never seen has nothing.
+    /// Returns the status of a user; that of an unknown user is empty.
     ///
     /// # Errors
     /// [`Undecided`] if the store failed.

@@ -6,12 +6,13 @@ use crate::account::{Candidates, CodeHash, Decision, Evidence, Verdict};
 use crate::{AccountKey, Actor, FactorId, SubmittedCode};
 
 impl Mfa {
-    /// Checks a code of an authenticator or a backup code.
+    /// Verifies a one-time password or a backup code.
     ///
-    /// Without `factor`, every active factor that gives codes of that form is tried, at the price
-    /// of one attempt. A right code is used up: however often and wherever it is posted at the same
-    /// time, one caller gets [`Verdict::Accepted`], and the others [`CodeRejection::Replayed`](crate::CodeRejection::Replayed), which is
-    /// recorded only by [`record_replay`](Self::record_replay).
+    /// Without `factor`, the code is compared with every active factor that generates codes of this form, and costs
+    /// one attempt. An accepted code is used up: of any number of calls with it, also in parallel and on several
+    /// replicas, one gets [`Verdict::Accepted`] and the others get
+    /// [`CodeRejection::Replayed`](crate::CodeRejection::Replayed). A replay is recorded only by
+    /// [`record_replay`](Self::record_replay).
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; nothing was accepted.
@@ -33,7 +34,7 @@ impl Mfa {
             };
             let evidence = match (candidates, code) {
                 (Candidates::BackupCodes(set), SubmittedCode::Backup(code)) => {
-                    // One evaluation per attempt: kept over a retry while the set is the same.
+                    // One hash per attempt: a retry reuses it while the set is the same.
                     if hashed.as_ref().is_none_or(|(scheme, _)| *scheme != set.scheme) {
                         let hash = self.ports.hasher.hash(&set.scheme, code).await?;
                         hashed = Some((set.scheme.clone(), hash));
@@ -55,10 +56,11 @@ impl Mfa {
         }
     }
 
-    /// Records that a used code was posted again ([`CodeRejection::Replayed`](crate::CodeRejection::Replayed)), and changes nothing else.
+    /// Records that a used code was sent again ([`CodeRejection::Replayed`](crate::CodeRejection::Replayed)). Changes
+    /// nothing else.
     ///
-    /// The trail keeps it for good, and whoever has seen a used code can post it for ever, so call this
-    /// within a quota for each account.
+    /// The audit trail keeps each record for good, and anybody who has seen a used code can send it any number of
+    /// times. Charge a quota of the account first.
     ///
     /// # Errors
     /// [`Undecided`] if the store failed.

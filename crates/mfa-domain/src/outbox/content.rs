@@ -1,4 +1,4 @@
-//! What a message holds under its seal.
+//! The sealed content of a message.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{Address, FactorId, FactorKind, Purpose, SentCode};
 
-/// A code, and where it goes.
+/// A code and its recipient, to be written.
 pub(crate) struct Content<'a> {
     pub(crate) kind: FactorKind,
     pub(crate) factor: FactorId,
@@ -15,7 +15,7 @@ pub(crate) struct Content<'a> {
     pub(crate) code: &'a SentCode,
 }
 
-/// The same as it is read.
+/// A code and its recipient, as read.
 pub(crate) struct OpenContent {
     pub(crate) kind: FactorKind,
     pub(crate) factor: FactorId,
@@ -24,15 +24,15 @@ pub(crate) struct OpenContent {
     pub(crate) code: SentCode,
 }
 
-/// Which form of it this version writes and reads.
+/// The format version that this version writes and reads.
 const VERSION: u32 = 1;
 
-/// A message that this version cannot read.
+/// The content of a message cannot be read by this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the message holds what this version cannot read")]
+#[error("this version cannot read the content of the message")]
 pub(crate) struct UnreadableContent;
 
-/// It as JSON.
+/// The JSON form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -45,7 +45,7 @@ struct Form {
 }
 
 impl Content<'_> {
-    /// What is sealed.
+    /// The bytes to seal.
     pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, UnreadableContent> {
         let Self { kind, factor, purpose, to, code } = self;
         let form = Form {
@@ -56,7 +56,7 @@ impl Content<'_> {
             to: Zeroizing::new(to.expose().to_owned()),
             code: Zeroizing::new(code.as_str().to_owned()),
         };
-        // As large as it may become, so that none of it is left behind where it was before it grew.
+        // Large enough to never be reallocated, which would leave a copy of the content in memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
         serde_json::to_writer(&mut *bytes, &form).map_err(|_| UnreadableContent)?;
         Ok(bytes)
@@ -64,7 +64,7 @@ impl Content<'_> {
 }
 
 impl OpenContent {
-    /// Reads what [`Content::to_bytes`] wrote.
+    /// Parses the bytes of [`Content::to_bytes`].
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableContent> {
         let form: Form = serde_json::from_slice(bytes).map_err(|_| UnreadableContent)?;
         if form.v != VERSION {

@@ -6,28 +6,27 @@ use super::InvalidPolicy;
 
 /// Rules for backup codes.
 pub trait BackupCodePolicy: Debug + Send + Sync + 'static {
-    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    /// Validates the numbers of the policy. [`Mfa::new`](crate::Mfa::new) calls it.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names those that do not.
+    /// [`InvalidPolicy`] names each number that is out of range.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
 
-    /// How many codes a set has; at most 50, since each costs a slow
-    /// hash.
+    /// The number of codes in a set; at most 50, since each costs a slow hash.
     fn set_size(&self) -> usize;
 
-    /// Whether a user with so many codes left should be told to get new ones.
+    /// Whether to tell a user with this many codes left to get new ones.
     fn is_low(&self, remaining: usize) -> bool;
 }
 
 /// Ten codes, and a warning when three or fewer are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardBackupCodes {
-    /// How many codes a set has. Default 10; 1 to 50.
+    /// The number of codes in a set. Default 10; 1 to 50.
     pub set_size: usize,
-    /// With so many left, or fewer, a warning is given. Default 3; at most `set_size`.
+    /// Warn when this many codes or fewer are left. Default 3; at most `set_size`.
     pub low: usize,
 }
 

@@ -8,40 +8,41 @@ use crate::SentCode;
 
 /// Rules for challenges.
 pub trait ChallengePolicy: Debug + Send + Sync + 'static {
-    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    /// Validates the numbers of the policy. [`Mfa::new`](crate::Mfa::new) calls it.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names those that do not.
+    /// [`InvalidPolicy`] names each number that is out of range.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
 
-    /// How many digits a code has that is sent: 6 to 10. Of any other number none can be made, and nothing is sent. Codes
-    /// that are under way stay good when it changes.
+    /// The number of digits of a sent code: 6 to 10. With any other number, generating a code fails and nothing is
+    /// sent. Codes that are already sent stay good when the number changes.
     fn digits(&self) -> u8;
 
     /// How long a challenge can be answered.
     fn lifetime(&self) -> Duration;
 
-    /// How many wrong codes end a challenge. Each costs an attempt of the account as well.
+    /// The number of wrong codes that ends a challenge. Each also costs an attempt of the account.
     fn max_failures(&self) -> u32;
 
-    /// How many times another code may be asked for, for one challenge.
+    /// How many times the code of one challenge can be resent.
     fn max_resends(&self) -> u32;
 }
 
-/// Codes of eight digits, good for ten minutes; at most five wrong answers and three resends. These are within the limits of
-/// NIST SP 800-63B-4, 3.1.3.2 for secrets that are sent (at least six digits, at most ten minutes); e-mail itself is no
-/// authenticator there (3.1.3.1).
+/// Codes of 8 digits that are valid for 10 minutes, with at most 5 wrong answers and 3 resends.
+///
+/// These are within the limits of NIST SP 800-63B-4, 3.1.3.2 for sent secrets (at least 6 digits, at most 10
+/// minutes). E-mail itself is not an authenticator there (3.1.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardChallenges {
-    /// How many digits a code has. Default 8; 6 to 10.
+    /// The number of digits of a code. Default 8; 6 to 10.
     pub digits: u8,
-    /// How long it is good. Default 10 minutes; 1 second to 10 minutes.
+    /// How long a code is valid. Default 10 minutes; 1 second to 10 minutes.
     pub lifetime: Duration,
-    /// How many wrong codes end a challenge. Default 5; 1 to 10.
+    /// The number of wrong codes that ends a challenge. Default 5; 1 to 10.
     pub max_failures: u32,
-    /// How many times another code may be asked for, for one challenge. Default 3; 0 to 10.
+    /// How many times the code of one challenge can be resent. Default 3; 0 to 10.
     pub max_resends: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Which factors a user may have, and what a change of them needs.
+//! Which factors a user may have, and what a change of them requires.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use crate::{Actor, Assurance, FactorKind};
 
 /// Rules for factors and for changes of them.
 pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
-    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    /// Validates the numbers of the policy. [`Mfa::new`](crate::Mfa::new) calls it.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names those that do not.
+    /// [`InvalidPolicy`] names each number that is out of range.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
 
-    /// Whether factors of that kind may be enrolled.
+    /// Whether factors of this kind may be enrolled.
     fn admits(&self, kind: &FactorKind) -> bool;
 
     /// How many active factors a user may have.
     fn max_factors(&self) -> usize;
 
-    /// How long a factor waits for its first code.
+    /// How long a pending factor waits for its first code.
     fn pending_lifetime(&self) -> Duration;
 
-    /// What a change needs from the owner of an account that has an active factor. Without one
-    /// there is nothing to prove it with, and nothing is asked.
+    /// What a change requires from the owner of an account with an active factor. Not used for an account without
+    /// one, since its owner cannot prove anything.
     fn proof(&self, change: GuardedChange, actor: &Actor) -> Proof;
 }
 
@@ -34,52 +34,53 @@ pub trait EnrolmentPolicy: Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GuardedChange {
-    /// Another factor, or one in the place of another.
+    /// Adding a factor, also one that replaces another.
     AddFactor,
-    /// An operator puts in a factor that counts at once; only they may.
+    /// Importing an active factor. Only operators may.
     ImportFactor,
-    /// A factor is removed.
+    /// Removing a factor.
     RevokeFactor,
-    /// A factor gets another label.
+    /// Changing the label of a factor.
     RenameFactor,
-    /// New backup codes are given out.
+    /// Issuing new backup codes.
     IssueBackupCodes,
 }
 
-/// What a change needs.
+/// What a change requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Proof {
     /// Nothing.
     None,
-    /// A verification with an existing factor. Confirming a new factor is none, or whoever holds the
-    /// password could step up with a factor of their own.
+    /// A verification with an existing factor. Confirming a new factor is not one: otherwise an attacker with the
+    /// password could authorise changes with a factor of their own.
     Fresh {
-        /// At most so long ago.
+        /// How long ago it may have happened at most.
         age: Duration,
-        /// How much it must prove, at least.
+        /// The least assurance it must have.
         at_least: Assurance,
     },
 }
 
-/// TOTP, HOTP and codes by e-mail, ten factors, ten minutes to confirm.
+/// TOTP, HOTP and codes by e-mail; 10 factors; 10 minutes to confirm.
 ///
-/// Whatever gives access (a new factor, new backup codes) needs a verification within the last five
-/// minutes, from an operator too: they reset instead, or import a factor on their word. Removing a
-/// factor needs it from the owner; an operator may remove a lost one without. A label needs nothing.
+/// A change that gives access (a new factor, new backup codes) requires a verification within the last 5 minutes,
+/// also from an operator. An operator can reset the account or import a factor without one. Removing a factor
+/// requires a verification from the owner, but not from an operator, who may have to remove a lost one. Changing a
+/// label requires nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardEnrolment {
     /// How many active factors a user may have. Default 10; 1 to 100.
     pub max_factors: usize,
-    /// How long a factor waits for its first code. Default 10 minutes; at least 1 second.
+    /// How long a pending factor waits for its first code. Default 10 minutes; at least 1 second.
     pub pending_lifetime: Duration,
-    /// How long a verification proves changes. Default 5 minutes; at least 1 second.
+    /// How long a verification authorises changes. Default 5 minutes; at least 1 second.
     pub proof_lifetime: Duration,
-    /// How much that verification must prove. Default [`Assurance::Low`], so that whoever has lost a device can bind
-    /// another with a backup code.
+    /// The least assurance of that verification. Default [`Assurance::Low`], so that a user who lost a device can
+    /// enrol another with a backup code.
     pub proof_assurance: Assurance,
-    /// Whether codes by e-mail are admitted. Default yes; NIST SP 800-63B-4, 3.1.3.1 does not take them for an
-    /// authenticator, since whoever has the password of a mailbox has them.
+    /// Whether codes by e-mail are allowed. Default yes. NIST SP 800-63B-4, 3.1.3.1 does not accept them as an
+    /// authenticator, since the password of the mailbox is enough to read them.
     pub email: bool,
 }
 

@@ -7,22 +7,22 @@ use super::InvalidPolicy;
 use crate::Timestamp;
 use crate::account::Attempts;
 
-/// Judges what an account remembers of its attempts.
+/// Judges the recorded attempts of an account.
 pub trait LockoutPolicy: Debug + Send + Sync + 'static {
-    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    /// Validates the numbers of the policy. [`Mfa::new`](crate::Mfa::new) calls it.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names those that do not.
+    /// [`InvalidPolicy`] names each number that is out of range.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
 
-    /// How the account stands. MUST depend on `attempts` alone, and on all factors alike: one
-    /// budget for everything that can be guessed.
+    /// The standing of an account. MUST depend on `attempts` only, and treat all factors alike: one budget for
+    /// everything that can be guessed.
     fn judge(&self, attempts: &Attempts) -> Standing;
 
-    /// How many wrong codes in a row would be evaluated from `now` on, if no time passed between them;
-    /// 100 stands for any larger number. For the host of the account, and never for whoever guesses.
+    /// How many more wrong codes in a row are evaluated if all are sent at `now`, at most 100. For the host only,
+    /// never for the caller who guesses.
     fn attempts_left(&self, attempts: &Attempts, now: Timestamp) -> u32 {
         let mut attempts = attempts.clone();
         let is_open = |attempts: &Attempts| self.judge(attempts).at(now) == Standing::Open;
@@ -35,19 +35,19 @@ pub trait LockoutPolicy: Debug + Send + Sync + 'static {
     }
 }
 
-/// How an account stands.
+/// The standing of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Codes are evaluated.
     Open,
-    /// Nothing is evaluated before that time; right and wrong codes get the same answer.
+    /// No code is evaluated before this time; right and wrong codes get the same answer.
     LockedUntil(Timestamp),
-    /// Nothing is evaluated until the factors are bound anew.
+    /// No code is evaluated until the factors are bound again.
     Disabled,
 }
 
 impl Standing {
-    /// How it stands at `now`: a lock that is over is none.
+    /// The standing at `now`: an expired lock is open.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         match self {
@@ -57,28 +57,27 @@ impl Standing {
     }
 }
 
-/// Three budgets, all of which every failure is charged to.
+/// Three budgets. Every failure is charged to all of them.
 ///
-/// - `failures` in a row lock for `first_lock`; each further failure in that row doubles the lock,
-///   up to `longest_lock`. A success ends the row.
-/// - `rolling_failures` within `rolling_window` lock until the oldest of them is out of the window.
-///   A success does not clear these: "5, then 15 minutes" alone allows 175,000 guesses a year, of
-///   which three in a million are right, and so lets an attacker in with 41 % a year.
-/// - `disable_after` failures in a row disable the factors until they are bound anew
-///   (NIST SP 800-63B-4, 3.2.2).
+/// - `failures` in a row lock for `first_lock`; each further failure in that row doubles the lock, up to
+///   `longest_lock`. A success ends the row.
+/// - `rolling_failures` within `rolling_window` lock until the oldest of them leaves the window. A success does not
+///   clear these: "5, then 15 minutes" alone allows 175,000 guesses a year; with three valid codes in a million, that
+///   lets an attacker in with a probability of 41 % a year.
+/// - `disable_after` failures in a row disable the factors until they are bound again (NIST SP 800-63B-4, 3.2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardLockout {
-    /// Failures in a row that lock. Default 5; 1 to 100.
+    /// The failures in a row that lock. Default 5; 1 to 100.
     pub failures: u32,
-    /// How long the first lock lasts. Default 15 minutes; at least 1 second.
+    /// The duration of the first lock. Default 15 minutes; at least 1 second.
     pub first_lock: Duration,
-    /// How long a lock lasts at most. Default 24 hours; at least `first_lock`.
+    /// The longest duration of a lock. Default 24 hours; at least `first_lock`.
     pub longest_lock: Duration,
-    /// Failures within the window that lock. Default 20; 1 to [`Attempts::REMEMBERED`].
+    /// The failures within the window that lock. Default 20; 1 to [`Attempts::REMEMBERED`].
     pub rolling_failures: usize,
-    /// The window. Default 30 days; at least 1 second.
+    /// The length of the window. Default 30 days; at least 1 second.
     pub rolling_window: Duration,
-    /// Failures in a row that disable. Default 100; at least `failures`.
+    /// The failures in a row that disable. Default 100; at least `failures`.
     pub disable_after: u32,
 }
 
@@ -109,7 +108,7 @@ impl StandardLockout {
 }
 
 impl LockoutPolicy for StandardLockout {
-    /// A budget that cannot be reached is no budget.
+    /// Rejects a budget that can never be spent: it would not limit guesses.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         let second = Duration::from_secs(1);
         InvalidPolicy::unless(&[
@@ -196,7 +195,7 @@ mod tests {
         for (failures, left) in [(0, 5), (1, 4), (4, 1), (5, 0)] {
             assert_eq!(policy.attempts_left(&failed(vec![0; failures]), at(0)), left, "{failures}");
         }
-        // Once the lock is over, one more failure locks again.
+        // After the lock, one more failure locks again.
         assert_eq!(policy.attempts_left(&failed([0; 5]), at(HOUR)), 1);
         let mut rolling = failed([0; 18]);
         rolling.clear_row();
@@ -244,7 +243,7 @@ mod tests {
     }
 
     proptest! {
-        /// However an attacker times their guesses, no more than 20 are evaluated in any 30 days.
+        /// With any timing of guesses, at most 20 are evaluated within 30 days.
         #[test]
         fn no_timing_beats_the_rolling_budget(gaps in prop::collection::vec(1..5 * DAY, 1..400)) {
             let policy = StandardLockout { disable_after: u32::MAX, ..StandardLockout::default() };

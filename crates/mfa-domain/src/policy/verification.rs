@@ -1,4 +1,4 @@
-//! How far a code may be off and still be right.
+//! How far a code may be off and still be accepted.
 
 use std::fmt::Debug;
 
@@ -8,50 +8,49 @@ use super::InvalidPolicy;
 
 /// Rules for evaluating codes.
 pub trait VerificationPolicy: Debug + Send + Sync + 'static {
-    /// Whether its numbers make sense; [`Mfa::new`](crate::Mfa::new) asks before it is used.
+    /// Validates the numbers of the policy. [`Mfa::new`](crate::Mfa::new) calls it.
     ///
     /// # Errors
-    /// [`InvalidPolicy`] names those that do not.
+    /// [`InvalidPolicy`] names each number that is out of range.
     fn validate(&self) -> Result<(), InvalidPolicy> {
         Ok(())
     }
 
-    /// How many TOTP steps before and after the centre are tried. Each doubles as a chance for a
-    /// guess (RFC 6238, 5.2).
+    /// The TOTP steps before and after the centre that are tried. Each further step is another chance for a guess
+    /// (RFC 6238, 5.2).
     fn window(&self) -> Window;
 
-    /// How many steps a device's learned drift may be, either way (RFC 6238, 6).
+    /// The largest learned clock drift of a device, in steps either way (RFC 6238, 6).
     fn drift_bound(&self) -> u8;
 
-    /// How many HOTP counters beyond the expected one are tried (RFC 4226, 7.2).
+    /// The HOTP counters beyond the expected one that are tried (RFC 4226, 7.2).
     fn look_ahead(&self) -> LookAhead;
 
-    /// How many TOTP steps either way two consecutive codes are searched, to bind a device whose
-    /// clock is off or to bring it back in step. The window moves to where they are found, and is
-    /// as narrow there.
+    /// The TOTP steps either way in which two consecutive codes are searched, to confirm or resynchronise a device
+    /// whose clock is off. The window moves to where they are found and keeps its width.
     ///
-    /// Two codes that a device showed so many steps ago, and that were not used, bring the window
-    /// back to that time: whoever saw three in a row can use the third.
+    /// Two unused codes that a device showed within this range in the past move the window back to that time. So an
+    /// attacker who saw three codes in a row can use the third.
     fn resync_steps(&self) -> ResyncSteps;
 
-    /// How many HOTP counters ahead two consecutive codes are searched (RFC 4226, 7.4).
+    /// The HOTP counters ahead in which two consecutive codes are searched (RFC 4226, 7.4).
     fn resync_counters(&self) -> ResyncWindow;
 }
 
-/// One step either side, as users of authenticator apps expect; drift up to one step; three HOTP
-/// counters ahead; and by two consecutive codes 240 steps either way and 1,000 counters ahead.
+/// One step either side, as users of authenticator apps expect; drift up to one step; three HOTP counters ahead; with
+/// two consecutive codes 240 steps either way and 1,000 counters ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandardVerification {
     /// The TOTP window. Default one step either side.
     pub window: Window,
-    /// The most drift, in steps. Default 1; at most 10. Beyond the window's own steps a device whose
-    /// clock is set right again is outside of its window, and must be enrolled anew.
+    /// The largest drift, in steps. Default 1; at most 10. If it is larger than the window and the clock of a device
+    /// is corrected, the device is outside its window and must be enrolled again.
     pub drift_bound: u8,
-    /// The HOTP look-ahead. Default 3.
+    /// The HOTP look-ahead. Default 3 counters.
     pub look_ahead: LookAhead,
-    /// How far two consecutive TOTP codes may be off. Default 240 steps, two hours of 30 seconds.
+    /// The range for two consecutive TOTP codes, either way. Default 240 steps: two hours with steps of 30 seconds.
     pub resync_steps: ResyncSteps,
-    /// How far two consecutive HOTP codes may be ahead. Default 1,000 counters.
+    /// The range for two consecutive HOTP codes, ahead. Default 1,000 counters.
     pub resync_counters: ResyncWindow,
 }
 

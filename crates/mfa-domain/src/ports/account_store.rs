@@ -1,4 +1,4 @@
-//! Where accounts and their audit events are kept.
+//! The store of accounts and their audit events.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,123 +13,123 @@ use crate::identity::Escaped;
 use crate::sealed::KeyId;
 use crate::{Account, AccountKey, Delta, Handle, TenantId, Timestamp, UserId, Version, Versioned};
 
-/// Keeps accounts and their audit events: it compares and swaps, and decides nothing.
+/// Stores accounts and their audit events. It compares and swaps; it decides nothing.
 ///
-/// All promises about single use, lost attempts and the audit trail rest on `commit`; a store that
-/// passes the suites of `mfa-testkit` keeps them.
+/// Single use of codes, the limit on attempts, and the audit trail all depend on [`commit`](Self::commit). A store
+/// that passes the suites of `mfa-testkit` meets this contract.
 #[async_trait]
 pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Reads one account.
     ///
-    /// An account never seen MUST be the empty account at version zero. What is read MUST be one
-    /// consistent state, no older than any commit that was answered before the call. An account that cannot be
-    /// read MUST be [`StoreError::unreadable`].
+    /// MUST return the empty account at version zero if the account was never written. MUST return one consistent
+    /// state, no older than any commit that was answered before the call. MUST fail with [`StoreError::unreadable`]
+    /// if the stored account cannot be read.
     async fn load(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError>;
 
-    /// Reads one account for a decision that looks at no backup codes, as most logins are.
+    /// Reads one account for a decision that needs no backup codes, as most logins are.
     ///
-    /// MUST be as [`load`](Self::load), but [`Account::backup_codes`] MAY be `None` though there are
-    /// some. Worth writing for a store that has them in a place of their own, which then is not read.
+    /// MUST behave as [`load`](Self::load), but [`Account::backup_codes`] MAY be `None` although the account has
+    /// some. Implement it if the store keeps backup codes apart and can skip them.
     async fn load_without_backup_codes(&self, key: &AccountKey) -> Result<Versioned<Account>, StoreError> {
         self.load(key).await
     }
 
     /// Changes one account.
     ///
-    /// MUST apply the whole delta, append its events and set the version to `expected.next()`, or
-    /// change nothing; and only while the stored version is `expected`, compared in the same atomic
-    /// operation that writes. MUST be durable before it answers [`Commit::Won`]. After an error it
-    /// is unknown whether the change was made. MUST never give a version again for the same key,
-    /// not even after the account was erased.
-    ///
-    /// MUST claim and release the handles of the delta in the same operation, in their order, and MUST keep them unique
-    /// within a tenant: if one that is claimed leads to another account, MUST change nothing and answer
-    /// [`Commit::HandleTaken`]. Whatever is claimed leads here from then on, even if it did before; what leads to
-    /// another account MUST NOT be released.
-    ///
-    /// MUST put each message of the delta into its [`outbox`](Self::outbox) in the same operation: in the place of the one
-    /// of the same id if there is one, at a version that this one never had, and at version 1 otherwise. Without an
-    /// outbox, MUST fail and change nothing.
-    ///
-    /// Of factors and of the account, MUST keep [`Data`](crate::Data) as the JSON value that it is, without reading it.
+    /// - MUST apply the whole delta, append its events and set the version to `expected.next()`, or change nothing.
+    /// - MUST change something only if the stored version is `expected`, compared in the same atomic operation that
+    ///   writes.
+    /// - MUST be durable before it answers [`Commit::Won`]. After an error it is unknown whether the change was made.
+    /// - MUST never reuse a version for the same key, not even after the account was erased.
+    /// - MUST claim and release the handles of the delta in the same operation, in their order, and MUST keep them
+    ///   unique within a tenant. If a claimed handle belongs to another account, MUST change nothing and answer
+    ///   [`Commit::HandleTaken`]. A claimed handle leads to this account from then on; claiming it again is no error.
+    ///   A handle of another account MUST NOT be released.
+    /// - MUST put each message of the delta into its [`outbox`](Self::outbox) in the same operation. It replaces the
+    ///   message with the same id if there is one, at a version that this message never had; a new message is at
+    ///   version 1. Without an outbox, MUST fail and change nothing.
+    /// - MUST keep [`Data`](crate::Data) of factors and of the account as the same JSON value, without interpreting
+    ///   it.
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError>;
 
-    /// Pages through accounts in key order, for re-encryption, checkpoints and export. MUST give
-    /// every account that was there all the while exactly once, each as it was at one moment no
-    /// earlier than any commit that was answered before the call. SHOULD look at a bounded number of
-    /// accounts, so that a page of a query that leaves accounts out may hold few of them, or none, and
-    /// still not be the last. An account that cannot be read MUST be named in
-    /// [`AccountPage::unreadable`], and MUST NOT keep the others out.
+    /// Returns one page of accounts in key order, for re-encryption, checkpoints and export.
+    ///
+    /// - MUST return every account that exists during the whole iteration exactly once, each in one state that is no
+    ///   older than any commit that was answered before the call.
+    /// - SHOULD examine a bounded number of accounts. A page of a filtered query may therefore hold few accounts, or
+    ///   none, and not be the last.
+    /// - MUST name an account that cannot be read in [`AccountPage::unreadable`], and MUST still return the others.
     async fn page(&self, query: &AccountQuery) -> Result<AccountPage, StoreError>;
 
-    /// Pages through audit events in the order of their positions.
+    /// Returns one page of audit events in the order of their positions.
     ///
-    /// Positions MUST grow in the order of commits within one account, and an event MUST NOT appear
-    /// behind a position that a page has already passed. An event that cannot be read MUST be named in
-    /// [`EventPage::unreadable`], and MUST NOT keep the others out.
+    /// Positions MUST grow in the order of commits within one account. An event MUST NOT appear later at or before a
+    /// position that a page has already passed. MUST name an event that cannot be read in [`EventPage::unreadable`],
+    /// and MUST still return the others.
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
 
-    /// Removes the beginning of one account's trail, up to and with the event `to`.
+    /// Removes the beginning of one account's trail, up to and including the event `to`.
     ///
-    /// MUST remove every event up to that one and set the account's audit base to it, or change
-    /// nothing; and only while the stored base is `from` and the account has a later event, compared
-    /// in the same atomic operation that removes. MUST leave the version alone, so that what was
-    /// decided before can still be committed. Positions MUST NOT be given again.
+    /// MUST remove every event up to `to` and set the account's audit base to it, or change nothing. MUST change
+    /// something only if the stored base is `from` and the account has a later event, compared in the same atomic
+    /// operation that removes. MUST NOT change the version, so that pending decisions can still be committed. MUST
+    /// NOT reuse positions.
     async fn trim(&self, key: &AccountKey, from: AuditHead, to: AuditHead) -> Result<Commit, StoreError>;
 
-    /// The account of a tenant that a handle leads to; `None` if it leads nowhere. MUST tell of every commit that was
-    /// answered before the call.
+    /// Returns the account of a tenant that a handle belongs to; `None` if there is none. MUST reflect every commit
+    /// that was answered before the call.
     async fn find(&self, tenant: &TenantId, handle: &Handle) -> Result<Option<AccountKey>, StoreError>;
 
-    /// The messages that it keeps; `None` if it keeps none, and then no factor can be used whose codes are sent.
+    /// The outbox of this store; `None` if it has none. Factors whose codes are sent cannot be used then.
     fn outbox(&self) -> Option<&dyn Outbox> {
         None
     }
 
-    /// The keys that some sealed secret needs, in any order, without reading every account.
+    /// Returns the ids of all keys that a sealed secret needs, in any order. MUST NOT read every account.
     async fn keys_in_use(&self) -> Result<Vec<KeyId>, StoreError>;
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a change that did not win was not made"]
+#[must_use = "only Commit::Won means that the change was made"]
 #[non_exhaustive]
 pub enum Commit {
-    /// It was made, whole and durable.
+    /// The whole change was made and is durable.
     Won,
-    /// Somebody else changed the account since it was read; nothing was changed.
+    /// The account has changed since it was read; nothing was changed.
     Conflict,
-    /// A handle that was claimed leads to another account of the tenant; nothing was changed.
+    /// A claimed handle belongs to another account of the tenant; nothing was changed.
     HandleTaken,
 }
 
-/// Which accounts to page through.
+/// Which accounts a page holds.
 #[derive(Clone, Debug)]
 pub struct AccountQuery {
-    /// Only those after this place, whether or not an account is there.
+    /// Only accounts after this place, whether or not it holds an account.
     pub after: Option<AccountPlace>,
-    /// Only those that have a secret sealed with another key than this.
+    /// Only accounts with a secret that is sealed with another key than this one.
     pub not_sealed_with: Option<KeyId>,
-    /// Only those whose second event happened before this, of the events that are still there: what
-    /// [`AuditHead::shortened`] asks for, so that something of the trail can be removed.
+    /// Only accounts whose second remaining event happened before this time. Retention needs this: the trail of any
+    /// other account cannot be shortened (see [`AuditHead::shortened`]).
     pub second_event_before: Option<Timestamp>,
-    /// At most so many; at least 1.
+    /// The most accounts to return; at least 1.
     pub limit: u32,
 }
 
 /// One page of accounts.
 #[derive(Clone, Debug, Default)]
 pub struct AccountPage {
-    /// In key order.
+    /// The accounts, in key order.
     pub accounts: Vec<AccountEntry>,
-    /// Those between them that cannot be read, in key order.
+    /// The accounts in this range that cannot be read, in key order.
     pub unreadable: Vec<UnreadableAccount>,
-    /// The `after` of the next page: the last account that was looked at. `None` if there is no next page.
+    /// The `after` of the next page: the last account that was examined. `None` if this is the last page.
     pub next: Option<AccountPlace>,
 }
 
-/// The place of an account in key order: its tenant and user as a store has them, whether or not they
-/// are valid ids. It prints as `user alice of tenant acme`, escaped as [`UserId::escaped`] does it.
+/// The place of an account in key order: tenant and user as stored, valid ids or not.
+///
+/// Displayed as `user alice of tenant acme`, escaped as by [`UserId::escaped`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountPlace {
     /// The tenant.
@@ -138,63 +138,63 @@ pub struct AccountPlace {
     pub user: Vec<u8>,
 }
 
-/// An account whose row was changed past this program: its ids or the ends of its trail cannot be read.
+/// An account whose ids or ends of the trail cannot be read, because another program changed its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableAccount {
-    /// Where it is.
+    /// The place of the account.
     pub place: AccountPlace,
-    /// What is wrong with it. Holds no stored value.
+    /// What is wrong with it. Contains no stored value.
     pub what: String,
 }
 
-/// What a page tells of an account.
+/// One account on a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountEntry {
-    /// Whose it is.
+    /// The key of the account.
     pub key: AccountKey,
-    /// Where its audit chain ends.
+    /// The last event of its audit chain.
     pub audit_head: AuditHead,
-    /// After which event it begins.
+    /// The last event that retention removed; default if none.
     pub audit_base: AuditHead,
 }
 
-/// Which events to page through.
+/// Which events a page holds.
 #[derive(Clone, Debug)]
 pub struct EventQuery {
-    /// Of which tenant.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Of which user; of all if none.
+    /// The user; all users if `None`.
     pub user: Option<UserId>,
-    /// Only those after this one.
+    /// Only events after this position.
     pub after: Option<EventPosition>,
-    /// At most so many; at least 1.
+    /// The most events to return; at least 1.
     pub limit: u32,
 }
 
 /// One page of events.
 #[derive(Clone, Debug, Default)]
 pub struct EventPage {
-    /// In the order of their positions.
+    /// The events, in the order of their positions.
     pub events: Vec<RecordedEvent>,
-    /// Those between them that cannot be read, in the order of their positions.
+    /// The events in this range that cannot be read, in the order of their positions.
     pub unreadable: Vec<UnreadableEvent>,
-    /// Whether there may be more after the last one.
+    /// Whether there may be more events after this page.
     pub more: bool,
 }
 
-/// An event whose row was changed past this program, so that it cannot be read.
+/// An event that cannot be read, because another program changed its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableEvent {
-    /// Where it is in this store.
+    /// Its position in this store.
     pub position: EventPosition,
-    /// Whose account, as far as the row tells.
+    /// Its account, as far as the row can be read.
     pub place: AccountPlace,
-    /// What is wrong with it. Holds no stored value.
+    /// What is wrong with it. Contains no stored value.
     pub what: String,
 }
 
 impl EventPage {
-    /// The last event of the page, readable or not: the `after` of the next page.
+    /// The position of the last event of the page, readable or not: the `after` of the next page.
     #[must_use]
     pub fn last(&self) -> Option<EventPosition> {
         let events = self.events.last().map(|event| event.position);
@@ -203,10 +203,10 @@ impl EventPage {
 }
 
 impl AccountPlace {
-    /// The place after every account of a tenant.
+    /// The place after all accounts of a tenant.
     #[must_use]
     pub fn after_tenant(tenant: &TenantId) -> Self {
-        // No text has a larger first character.
+        // The largest character that a text can begin with.
         Self { tenant: tenant.as_str().into(), user: "\u{10ffff}".into() }
     }
 }
@@ -224,21 +224,21 @@ impl fmt::Display for AccountPlace {
     }
 }
 
-/// An event as it stands in a store.
+/// A stored event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Where it is in this store.
+    /// Its position in this store.
     pub position: EventPosition,
-    /// Whose account.
+    /// The user of the account.
     pub user: UserId,
-    /// What happened.
+    /// The event.
     pub event: AuditEvent,
 }
 
-/// The place of an event in the trail of a store.
+/// The position of an event in the trail of a store.
 ///
-/// It grows with every event of any tenant, so it is for the program and its operators. A tenant gets an
-/// [`EventId`](crate::EventId) instead, or each would see how much the others do.
+/// It grows with every event of any tenant, so it is for the program and its operators. Tenants get an
+/// [`EventId`](crate::EventId) instead; from positions each could tell how active the others are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventPosition(pub u64);
 
@@ -248,7 +248,7 @@ impl fmt::Display for EventPosition {
     }
 }
 
-/// The store could not do it, or it is not known whether it did.
+/// A store failed. It may be unknown whether the operation took effect.
 #[derive(Debug, Error)]
 #[error("a store failed")]
 pub struct StoreError {
@@ -262,12 +262,12 @@ impl StoreError {
         Self { source: source.into(), unreadable: false }
     }
 
-    /// Wraps an adapter's own error about a row that was changed past this program.
+    /// Wraps an adapter's error about a row that another program changed.
     pub fn unreadable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: source.into(), unreadable: true }
     }
 
-    /// Whether what is stored is nothing that the store ever wrote, so that trying again does not help.
+    /// Whether the stored value is one that the store never writes. Retrying does not help then.
     #[must_use]
     pub const fn is_unreadable(&self) -> bool {
         self.unreadable

@@ -1,4 +1,4 @@
-//! Where the keys of API callers are kept.
+//! The store of API keys.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
@@ -14,77 +14,80 @@ use crate::identity::Escaped;
 use crate::text::InvalidText;
 use crate::{Label, TenantId, Timestamp, UserCase};
 
-/// Keeps API keys, hashed. Nothing in [`Mfa`](crate::Mfa) uses it: it belongs to the edge that
-/// authenticates callers.
+/// Stores API keys, hashed. [`Mfa`](crate::Mfa) does not use this port; the layer that authenticates callers does.
 #[async_trait]
 pub trait ApiKeyStore: Debug + Send + Sync + 'static {
-    /// Keeps a new key. MUST refuse an id that is there already. A tenant's first key fixes
-    /// [`ApiKey::user_case`]: every other key of the tenant MUST be kept with that of the first, whatever it says
-    /// itself, also if several are inserted at once. Or the same user would have an account for each key.
+    /// Stores a new key.
+    ///
+    /// MUST fail if the id exists. The first key of a tenant fixes [`ApiKey::user_case`]: MUST store every later key
+    /// of the tenant with the value of the first, whatever the key itself says, also if several are inserted in
+    /// parallel. Otherwise one user could have two accounts.
     async fn insert(&self, key: &ApiKey) -> Result<(), StoreError>;
 
     /// Reads one key, revoked or not. MUST see every change that was answered before the call.
     async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, StoreError>;
 
-    /// Every key, of one tenant or of all. A key that cannot be read MUST be named in [`ApiKeyList::unreadable`],
-    /// unless its tenant is known to be another, and MUST NOT keep the others out.
+    /// Returns all keys of one tenant, or of all tenants. MUST name a key that cannot be read in
+    /// [`ApiKeyList::unreadable`], unless it is known to belong to another tenant, and MUST still return the others.
     async fn list(&self, tenant: Option<&TenantId>) -> Result<ApiKeyList, StoreError>;
 
-    /// Marks a key revoked, unless it is; `false` if there is no such key.
+    /// Marks a key as revoked unless it is already. Returns `false` if the key does not exist.
     async fn revoke(&self, id: &ApiKeyId, at: Timestamp) -> Result<bool, StoreError>;
 
-    /// Sets [`ApiKey::last_used_at`], unless it is later already. MUST change nothing else, and MUST NOT make a key
-    /// that is not there. It need not be durable: the next use sets it again.
+    /// Sets [`ApiKey::last_used_at`] unless the stored time is later. MUST change nothing else, and MUST NOT create a
+    /// key. Need not be durable: the next use sets the time again.
     async fn note_use(&self, id: &ApiKeyId, at: Timestamp) -> Result<(), StoreError>;
 }
 
-/// An API key as it is stored.
+/// A stored API key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
     /// The public part.
     pub id: ApiKeyId,
-    /// What operators call it.
+    /// The operators' name for the key.
     pub name: Option<ApiKeyName>,
-    /// Whose accounts it reaches.
+    /// The tenant whose accounts it gives access to.
     pub tenant: TenantId,
-    /// Whether case tells the users of the tenant apart.
+    /// Whether user ids of the tenant are case-sensitive.
     pub user_case: UserCase,
-    /// What it may do.
+    /// What the key may do.
     pub scopes: Scopes,
     /// The hash of the whole key.
     pub hash: ApiKeyHash,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: Timestamp,
-    /// When it was revoked; from then on it opens nothing.
+    /// When the key was revoked. A revoked key gives no access.
     pub revoked_at: Option<Timestamp>,
-    /// The beginning of the minute in which it was last used; `None` if it never was.
+    /// The minute of the last use, as its first instant; `None` if the key was never used.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// The API keys of a tenant, or of all.
+/// The API keys of one tenant, or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiKeyList {
-    /// Oldest first.
+    /// The keys, oldest first.
     pub keys: Vec<ApiKey>,
-    /// Those that cannot be read, in any order.
+    /// The keys that cannot be read, in any order.
     pub unreadable: Vec<UnreadableApiKey>,
 }
 
 impl ApiKeyList {
-    /// Whether there is no key at all, readable or not.
+    /// Whether there is no key, readable or not.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.unreadable.is_empty()
     }
 }
 
-/// An API key whose row was changed past this program. It opens nothing. It prints as `API key abc cannot be read: …`,
-/// the id escaped as [`UserId::escaped`](crate::UserId::escaped) does it.
+/// An API key that cannot be read, because another program changed its row. It gives no access.
+///
+/// Displayed as `API key abc cannot be read: …`, with the id escaped as by
+/// [`UserId::escaped`](crate::UserId::escaped).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableApiKey {
-    /// Its id as the store has it, whether or not it is one.
+    /// The id as stored, valid or not.
     pub id: Vec<u8>,
-    /// What is wrong with it. Holds no stored value.
+    /// What is wrong with it. Contains no stored value.
     pub what: String,
 }
 
@@ -100,10 +103,10 @@ impl fmt::Display for UnreadableApiKey {
 pub struct ApiKeyId(String);
 
 impl ApiKeyId {
-    /// Takes an id.
+    /// Parses an id.
     ///
     /// # Errors
-    /// [`InvalidApiKeyId`] if it is empty, too long or holds another character.
+    /// [`InvalidApiKeyId`] if it is empty, too long or contains another character.
     pub fn new(text: &str) -> Result<Self, InvalidApiKeyId> {
         let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9');
         if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
@@ -125,16 +128,16 @@ impl fmt::Display for ApiKeyId {
     }
 }
 
-/// A text that is no API key id.
+/// The text is not an API key id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("an API key id has 1 to 32 characters of a-z 0-9")]
 pub struct InvalidApiKeyId;
 
-/// What operators call an API key, such as the application that has it.
+/// The operators' name for an API key, such as the application that uses it.
 ///
-/// 1 to 64 characters under the rules of [`Label`], and no parenthesis: the audit trail has the name in a pair of
-/// them behind the id, and no name can pass for the end of one and another actor. Several keys may have one name, as
-/// the old and the new one of an application have while it changes over.
+/// 1 to 64 characters under the rules of [`Label`], without parentheses: the audit trail shows the name in
+/// parentheses after the id, so a name cannot imitate another actor. Several keys may have the same name, for example
+/// while an application changes from an old key to a new one.
 ///
 /// ```
 /// use mfa_domain::ports::ApiKeyName;
@@ -145,10 +148,10 @@ pub struct InvalidApiKeyId;
 pub struct ApiKeyName(Label);
 
 impl ApiKeyName {
-    /// Takes a name as a person typed it.
+    /// Parses a name as typed.
     ///
     /// # Errors
-    /// [`InvalidApiKeyName`] if it is no [`Label`] or holds a parenthesis.
+    /// [`InvalidApiKeyName`] if it is not a [`Label`] or contains a parenthesis.
     pub fn new(text: &str) -> Result<Self, InvalidApiKeyName> {
         let label = Label::new(text)?;
         if label.as_str().contains(['(', ')']) {
@@ -170,24 +173,23 @@ impl fmt::Display for ApiKeyName {
     }
 }
 
-/// Why a text is no name of an API key.
+/// Why a text is not a name of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidApiKeyName {
-    /// It is no [`Label`].
+    /// It is not a [`Label`].
     #[error(transparent)]
     Text(#[from] InvalidText),
-    /// It holds `(` or `)`.
-    #[error("must not hold a parenthesis")]
+    /// It contains `(` or `)`.
+    #[error("must not contain a parenthesis")]
     Parenthesis,
 }
 
-/// SHA-256 of a whole API key. A fast hash is right here: the key has 256 random bits, so nothing
-/// can be guessed.
+/// The SHA-256 hash of a whole API key. A fast hash is enough: the key has 256 random bits and cannot be guessed.
 #[derive(Clone, Eq)]
 pub struct ApiKeyHash(pub [u8; 32]);
 
 impl ApiKeyHash {
-    /// The hash of a key as callers send it.
+    /// Hashes a key as callers send it.
     #[must_use]
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
@@ -195,7 +197,7 @@ impl ApiKeyHash {
 }
 
 impl PartialEq for ApiKeyHash {
-    /// In constant time.
+    /// Compares in constant time.
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -210,11 +212,11 @@ impl Debug for ApiKeyHash {
 /// What an API key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
-    /// Check codes.
+    /// Verify codes.
     Verify,
     /// Enrol, confirm, rename and remove factors; issue backup codes.
     Enrol,
-    /// Unlock, reset, erase; import secrets.
+    /// Unlock, reset and erase accounts; import secrets.
     Admin,
     /// Read the audit trail.
     Audit,
@@ -224,7 +226,7 @@ pub enum Scope {
 pub type Scopes = BTreeSet<Scope>;
 
 impl Scope {
-    /// Every scope.
+    /// All scopes.
     pub const ALL: [Self; 4] = [Self::Verify, Self::Enrol, Self::Admin, Self::Audit];
 
     /// The stable name.
@@ -253,7 +255,7 @@ impl FromStr for Scope {
     }
 }
 
-/// A name that is no scope.
+/// The text is not a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not a scope; it must be verify, enrol, admin or audit")]
 pub struct UnknownScope;

@@ -1,4 +1,4 @@
-//! The time.
+//! The clock.
 
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use crate::Timestamp;
 
-/// Tells the time. It may jump, either way: nothing that was accepted becomes acceptable again.
+/// Tells the time. The clock may jump in either direction: no code that was accepted becomes acceptable again.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -23,10 +23,12 @@ pub struct SystemClock;
 pub struct ClockBeforeEpoch;
 
 impl SystemClock {
-    /// Whether it shows a time that there is a [`Timestamp`] for; [`Clock::now`] is 1970 otherwise.
+    /// Checks that the time can be a [`Timestamp`], and returns it as the time since 1970. [`Clock::now`] returns
+    /// 1970 for any earlier time.
     ///
     /// # Errors
-    /// [`ClockBeforeEpoch`] if it does not. Let it stop the program: no code is right by such a clock.
+    /// [`ClockBeforeEpoch`] if the clock shows a time before 1970. Stop the program then: no TOTP code is right by
+    /// such a clock.
     #[expect(clippy::disallowed_methods, reason = "the one place where the system's clock is read")]
     pub fn check(&self) -> Result<Duration, ClockBeforeEpoch> {
         SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| ClockBeforeEpoch)

@@ -1,4 +1,4 @@
-//! Hashing of backup codes at rest.
+//! Hashing of stored backup codes.
 
 use std::fmt::Debug;
 
@@ -11,14 +11,14 @@ use crate::account::CodeHash;
 /// Hashes backup codes with a slow, salted function.
 #[async_trait]
 pub trait CodeHasher: Debug + Send + Sync + 'static {
-    /// A scheme for a new set of codes: algorithm, costs and a fresh salt, as text.
+    /// Returns the scheme for a new set of codes: algorithm, costs and a fresh salt, as text.
     ///
     /// # Errors
     /// [`HasherError`] if there is no randomness for the salt.
     fn scheme(&self) -> Result<String, HasherError>;
 
-    /// Hashes one code under a scheme that this hasher gave, now or in an earlier version. MUST be
-    /// deterministic, and MUST NOT block the caller's thread for the time that it takes.
+    /// Hashes one code under a scheme of this hasher or of an earlier version of it. MUST be deterministic. MUST NOT
+    /// block the calling thread while it hashes.
     async fn hash(&self, scheme: &str, code: &BackupCode) -> Result<CodeHash, HasherError>;
 }
 

@@ -1,4 +1,4 @@
-//! What delivering the audit trail needs of a store.
+//! The store for delivering the audit trail.
 
 use std::fmt::Debug;
 
@@ -8,22 +8,22 @@ use super::{Commit, EventPosition, RecordedEvent, StoreError, UnreadableEvent};
 use crate::delivery::{Delivery, EndpointId};
 use crate::{TenantId, Version, Versioned};
 
-/// Keeps how far each endpoint is in the trail, and reads the trail: an outbox whose messages are the
-/// events themselves. It decides nothing; the rules are those of [`Delivery`].
+/// Stores the progress of each endpoint, and reads the trail. The trail is the outbox: its messages are the events.
+/// The store decides nothing; the rules are those of [`Delivery`].
 ///
-/// Nothing in [`Mfa`](crate::Mfa) uses it: it belongs to whoever sends.
+/// [`Mfa`](crate::Mfa) does not use this port; the program that delivers events does.
 #[async_trait]
 pub trait DeliveryStore: Debug + Send + Sync + 'static {
-    /// Reads how far an endpoint is; `None` if it was never kept. What is read MUST be no older than any
-    /// swap that was answered before the call.
+    /// Reads the progress of an endpoint; `None` if none was stored. MUST return a state no older than any swap that
+    /// was answered before the call.
     async fn delivery(&self, endpoint: &EndpointId) -> Result<Option<Versioned<Delivery>>, StoreError>;
 
-    /// Keeps how far an endpoint is.
+    /// Stores the progress of an endpoint.
     ///
-    /// MUST set the whole delivery and the version `expected.next()`, or change nothing; and only while
-    /// the stored version is `expected`, compared in the same atomic operation that writes. An endpoint
-    /// that was never kept is at version zero. MUST be durable before it answers [`Commit::Won`], and MUST
-    /// NOT decide by a clock of its own. After an error it is unknown whether the change was made.
+    /// MUST set the whole delivery and the version `expected.next()`, or change nothing. MUST change something only
+    /// if the stored version is `expected`, compared in the same atomic operation that writes; an endpoint without
+    /// stored progress is at version zero. MUST be durable before it answers [`Commit::Won`]. MUST NOT decide by its
+    /// own clock. After an error it is unknown whether the change was made.
     async fn swap(
         &self,
         endpoint: &EndpointId,
@@ -31,35 +31,35 @@ pub trait DeliveryStore: Debug + Send + Sync + 'static {
         next: &Delivery,
     ) -> Result<Commit, StoreError>;
 
-    /// Pages through the events of all tenants in the order of their positions: those after `after`, at most
-    /// `limit`, which is at least 1.
+    /// Returns the events of all tenants after `after`, in the order of their positions. `limit` is the most events
+    /// to return; at least 1.
     ///
-    /// As of [`AccountStore::events`](super::AccountStore::events), an event MUST NOT appear behind
-    /// a position that a page has already passed, and one that cannot be read MUST NOT keep the others out.
+    /// As for [`AccountStore::events`](super::AccountStore::events), an event MUST NOT appear at or before a position
+    /// that a page has already passed, and an event that cannot be read MUST NOT hide the others.
     async fn trail(&self, after: EventPosition, limit: u32) -> Result<TrailPage, StoreError>;
 
-    /// A position with no event after it that was committed before the call: whoever begins there gets what
-    /// happens from now on. Zero if there never was an event. As of a page, an event MUST NOT appear up to
-    /// that position later.
+    /// Returns a position after every event that was committed before the call; zero if there never was one. A new
+    /// endpoint begins there to get only later events. As for a page, an event MUST NOT appear at or before that
+    /// position later.
     async fn last_event(&self) -> Result<EventPosition, StoreError>;
 }
 
 /// One page of the trail of all tenants.
 #[derive(Clone, Debug, Default)]
 pub struct TrailPage {
-    /// In the order of their positions.
+    /// The events, in the order of their positions.
     pub events: Vec<TrailEvent>,
-    /// Those between them that cannot be read, in the order of their positions.
+    /// The events in this range that cannot be read, in the order of their positions.
     pub unreadable: Vec<UnreadableEvent>,
-    /// Whether there may be more after the last one.
+    /// Whether there may be more events after this page.
     pub more: bool,
 }
 
-/// An event as it stands in a store, and whose it is.
+/// A stored event and its tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrailEvent {
-    /// Of which tenant.
+    /// The tenant.
     pub tenant: TenantId,
-    /// What happened, and to which user.
+    /// The event and its user.
     pub recorded: RecordedEvent,
 }

@@ -7,24 +7,24 @@ use rand::rngs::SysRng;
 
 use super::port_error;
 
-/// Gives randomness that nobody can predict.
+/// Generates unpredictable random bytes.
 pub trait Entropy: Debug + Send + Sync + 'static {
     /// Fills the whole buffer from a cryptographically secure generator, or fails.
     ///
     /// # Errors
-    /// [`EntropyError`] if the operating system gives none; the buffer must then not be used.
+    /// [`EntropyError`] if the operating system gives no randomness. Do not use the buffer then.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
 }
 
 port_error! {
-    /// There is no randomness to be had.
+    /// No randomness is available.
     EntropyError, "the source of randomness failed"
 }
 
 /// The generator of the operating system.
 ///
-/// It waits until the system's pool was seeded once, right after boot, and never after that. There
-/// is no generator in this process whose state could be copied by a fork or a snapshot.
+/// It blocks until the system's pool is seeded once, right after boot, and never again. No generator state is in this
+/// process, so a fork or a snapshot cannot copy it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
     use crate::BackupCode;
 
-    /// Predictable backup codes are a weakness that products have shipped (CVE-2025-12628).
+    /// Predictable backup codes are a weakness of shipped products (CVE-2025-12628).
     #[test]
     fn of_ten_thousand_backup_codes_no_two_are_the_same_and_no_character_is_preferred() {
         let codes: HashSet<String> = (0..10_000)

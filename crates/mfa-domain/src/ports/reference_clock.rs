@@ -1,4 +1,4 @@
-//! A clock elsewhere that ours is compared with.
+//! A clock to compare the local one with.
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -8,15 +8,15 @@ use async_trait::async_trait;
 use super::{Clock, port_error};
 use crate::Timestamp;
 
-/// A clock elsewhere: the database's, a time server's.
+/// A clock of another machine, such as a database or time server.
 ///
-/// It decides nothing: TOTP steps and locks follow [`Clock`]. It is there so that a wrong clock is noticed.
+/// It decides nothing: TOTP steps and locks follow [`Clock`]. It serves to detect a wrong clock.
 #[async_trait]
 pub trait ReferenceClock: Debug + Send + Sync + 'static {
-    /// How far `clock` is from this one, as [`Deviation::between`] has it.
+    /// Compares `clock` with this one, by [`Deviation::between`].
     ///
-    /// MUST read `clock` before and after the time is asked for. SHOULD do nothing else between, such as resolving a name,
-    /// since what takes long hides a deviation.
+    /// MUST read `clock` before and after it requests the time. SHOULD do nothing else in between, such as resolving
+    /// a name, since a long round trip hides a deviation.
     async fn compare(&self, clock: &dyn Clock) -> Result<Deviation, ReferenceClockError>;
 }
 
@@ -25,8 +25,8 @@ pub trait ReferenceClock: Debug + Send + Sync + 'static {
 pub struct Deviation(i64);
 
 impl Deviation {
-    /// What is certain when a clock said `before`, another one was then found to say `there`, and the first then said
-    /// `after`: a way there and back that takes long is no deviation.
+    /// The deviation that is certain: a clock showed `before`, the other one then showed `there`, and the first one
+    /// then showed `after`. The round trip between the two readings does not count as a deviation.
     ///
     /// ```
     /// use mfa_domain::Timestamp;
@@ -39,9 +39,9 @@ impl Deviation {
     /// ```
     #[must_use]
     pub fn between(before: Timestamp, there: Timestamp, after: Timestamp) -> Self {
-        // A timestamp is far below the largest number.
+        // Timestamps are far below `i64::MAX` milliseconds.
         let millis = |ahead: Duration| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
-        // A clock that is set back between the two readings makes nothing certain but the larger one.
+        // If the clock was set back between its two readings, only the larger one bounds the deviation.
         let after = after.max(before);
         Self(millis(before.since(there)) - millis(there.since(after)))
     }
@@ -59,7 +59,7 @@ impl Deviation {
         if self.0 < 0 { -size } else { size }
     }
 
-    /// How far it is, either way.
+    /// The absolute value.
     #[must_use]
     pub const fn size(self) -> Duration {
         Duration::from_millis(self.0.unsigned_abs())
@@ -74,6 +74,6 @@ impl fmt::Display for Deviation {
 }
 
 port_error! {
-    /// The time could not be asked for.
-    ReferenceClockError, "another clock could not be read"
+    /// The time could not be read.
+    ReferenceClockError, "the reference clock could not be read"
 }

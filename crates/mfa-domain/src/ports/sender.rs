@@ -7,28 +7,28 @@ use thiserror::Error;
 
 use crate::{AccountKey, Address, ChallengeId, FactorKind, Purpose, SentCode, Timestamp};
 
-/// A code on its way to its owner.
+/// A code to send, and its recipient.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CodeMessage<'a> {
-    /// The kind of factor whose address it is, such as `email`.
+    /// The kind of the factor, such as `email`.
     pub kind: &'a FactorKind,
-    /// Where it goes.
+    /// The address to send it to.
     pub to: &'a Address,
-    /// The code. It MUST NOT be kept or logged.
+    /// The code. MUST NOT be stored or logged.
     pub code: &'a SentCode,
-    /// What it is good for.
+    /// The purpose of the code.
     pub purpose: Purpose,
-    /// Until when.
+    /// When the code expires.
     pub expires_at: Timestamp,
-    /// Whose it is.
+    /// The account of the recipient.
     pub account: &'a AccountKey,
-    /// Which challenge it answers.
+    /// The challenge that the code answers.
     pub challenge: ChallengeId,
 }
 
 impl<'a> CodeMessage<'a> {
-    /// A message, for those who test a [`Sender`].
+    /// Makes a message, for tests of a [`Sender`].
     #[must_use]
     pub fn new(
         kind: &'a FactorKind,
@@ -46,11 +46,11 @@ impl<'a> CodeMessage<'a> {
 /// Sends one message to one address.
 #[async_trait]
 pub trait Sender: Debug + Send + Sync + 'static {
-    /// Whether an address is one that a factor of that kind can have. Asked before one is enrolled; it sends nothing, and
-    /// waits for nobody.
+    /// Checks whether a factor of this kind can have this address. Called before enrolment. MUST NOT send anything or
+    /// block.
     ///
     /// # Errors
-    /// [`InvalidRecipient`] says what is wrong with it, to whoever enrols it.
+    /// [`InvalidRecipient`] with the reason, which is shown to the caller who enrols the address.
     fn check(&self, kind: &FactorKind, to: &Address) -> Result<(), InvalidRecipient> {
         let _ = (kind, to);
         Ok(())
@@ -58,13 +58,17 @@ pub trait Sender: Debug + Send + Sync + 'static {
 
     /// Sends a code.
     ///
-    /// MUST NOT answer `Ok` if the message may be lost by then, MUST NOT send it anywhere else, and MUST end what it has
-    /// begun though nobody waits for it any more. MUST answer within a minute, so that nobody else has claimed the message
-    /// by then; and SHOULD log why it failed, without the code and the address. After an error the code stays good.
+    /// - MUST NOT return `Ok` while the message may still be lost.
+    /// - MUST NOT send the message to any other address.
+    /// - MUST finish what it has begun even if its future is dropped.
+    /// - MUST return within a minute, before another process can claim the message.
+    /// - SHOULD log why it failed, without the code and the address.
+    ///
+    /// After an error the code stays good.
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError>;
 }
 
-/// An address that nothing can be sent to: what is wrong with it, without the address.
+/// Why nothing can be sent to an address; does not contain the address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct InvalidRecipient(pub String);
@@ -73,14 +77,14 @@ pub struct InvalidRecipient(pub String);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SenderError {
-    /// The address or the message was refused: another try would be, too.
+    /// The server refused the address or the message; retrying does not help.
     #[error("the message was refused")]
     Refused(#[source] Source),
-    /// It was not sent, for a reason that may pass.
+    /// The message was not sent; retrying may help.
     #[error("the message was not sent")]
     NotSent(#[source] Source),
-    /// It may have been sent. Whoever tries again may send it twice, so the second has the same code.
-    #[error("whether the message was sent is not known")]
+    /// The message may have been sent. A retry may send it twice, so it has the same code.
+    #[error("it is not known whether the message was sent")]
     Unknown(#[source] Source),
 }
 
@@ -88,7 +92,7 @@ pub enum SenderError {
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl SenderError {
-    /// What went wrong, in a word.
+    /// The kind of failure as a stable name.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! How often somebody may call.
+//! Rate limits for callers.
 
 use std::fmt::{self, Debug};
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,28 +12,29 @@ use super::{ApiKeyId, StoreError};
 use crate::quota::{Charge, Quota};
 use crate::{AccountKey, Address, TenantId, Timestamp};
 
-/// Counts calls, so that nobody's flood becomes everybody's.
+/// Counts calls, so that a flood by one caller does not exhaust the service for all.
 ///
-/// It guards capacity, and what a call leaves behind for good. It does not guard codes: the budget of
-/// an account is in the account, and holds when a throttle is empty, wrong or gone. So what only
-/// checks a code goes on when this port fails; what costs somebody money, as sending does, does not.
+/// It protects capacity and permanent storage. It does not protect codes: the attempt budget of an account is part of
+/// the account, and holds when the throttle is empty, wrong or gone. So if this port fails, a call that only verifies
+/// a code continues; a call that costs money, such as sending, does not.
 #[async_trait]
 pub trait Throttle: Debug + Send + Sync + 'static {
-    /// Charges one to the bucket of `key`, by [`Quota::charge`].
+    /// Charges one call to the bucket of `key`, by [`Quota::charge`].
     ///
-    /// MUST be atomic: of charges at the same time, on whichever replica, each counts. A refused charge
-    /// MUST change nothing, and no charge may change what another key is admitted. The time is `now`;
-    /// an implementation MUST NOT decide by a clock of its own, and MUST NOT grant more because `now` is
-    /// before one that it has seen. It MAY forget a bucket that had recovered an hour before `now`;
-    /// it MAY forget one that has not only to keep its memory bounded, and then first whichever is the
-    /// next to recover. It need not be durable.
+    /// - MUST be atomic: every one of parallel charges counts, on any replica.
+    /// - A refused charge MUST change nothing. No charge may affect the bucket of another key.
+    /// - The time is `now`. MUST NOT decide by its own clock. MUST NOT grant more because `now` is before an earlier
+    ///   `now`.
+    /// - MAY forget a bucket that was full again an hour before `now`. MAY forget any other only to bound its memory,
+    ///   and then the one that is full again first.
+    /// - Need not be durable.
     async fn charge(&self, key: &ThrottleKey, quota: Quota, now: Timestamp) -> Result<Charge, StoreError>;
 }
 
-/// What is charged: opaque to a throttle, and without secrets.
+/// The subject of a charge. Opaque to a throttle; contains no secret.
 ///
-/// `Display` gives a text of its own for each key, for stores that need one; its parts cannot run into
-/// each other, since neither a kind nor a tenant holds a `/`.
+/// `Display` gives a unique text for each key, for stores that need one. The parts are unambiguous, since neither a
+/// kind nor a tenant contains a `/`.
 ///
 /// ```
 /// use mfa_domain::ports::ThrottleKey;
@@ -51,7 +52,7 @@ pub struct ThrottleKey {
     subject: String,
 }
 
-/// What kind of caller or call is charged. Keys of different kinds never meet.
+/// The kind of caller or call. Keys of different kinds are never equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ThrottleKind {
@@ -59,23 +60,23 @@ pub enum ThrottleKind {
     Tenant,
     /// All calls with one API key.
     ApiKey,
-    /// Calls that check a code of one user, or change what they have.
+    /// Calls that verify a code of one user or change their factors.
     User,
-    /// Calls that change what one user has, each of which the audit trail keeps.
+    /// Changes of one user's factors. The audit trail keeps each.
     Change,
-    /// Backup codes that are tried for one user, each of which costs a slow hash.
+    /// Backup codes tried for one user. Each costs a slow hash.
     BackupCode,
-    /// Used codes of one user that are posted again, each of which the audit trail keeps.
+    /// Replays of one user's used codes. The audit trail keeps each.
     Replay,
     /// Messages to one user.
     Message,
     /// Messages to one address.
     Recipient,
-    /// Messages to the users of one tenant.
+    /// Messages to all users of one tenant.
     TenantMessages,
     /// Calls without a valid API key from one client.
     Address,
-    /// Nobody's: the question whether the throttle works.
+    /// Test charges that check whether the throttle works.
     Probe,
 }
 
@@ -93,25 +94,25 @@ impl ThrottleKey {
         Self { kind: ThrottleKind::ApiKey, tenant: Some(tenant.clone()), subject }
     }
 
-    /// What is checked or changed for a user.
+    /// Calls that verify a code of a user or change their factors.
     #[must_use]
     pub fn user(account: &AccountKey) -> Self {
         Self::of_account(ThrottleKind::User, account)
     }
 
-    /// Changes of what one user has.
+    /// Changes of a user's factors.
     #[must_use]
     pub fn change(account: &AccountKey) -> Self {
         Self::of_account(ThrottleKind::Change, account)
     }
 
-    /// Backup codes that are tried for a user.
+    /// Backup codes tried for a user.
     #[must_use]
     pub fn backup_code(account: &AccountKey) -> Self {
         Self::of_account(ThrottleKind::BackupCode, account)
     }
 
-    /// What the trail of a user keeps of used codes.
+    /// Recorded replays of a user's used codes.
     #[must_use]
     pub fn replay(account: &AccountKey) -> Self {
         Self::of_account(ThrottleKind::Replay, account)
@@ -123,12 +124,14 @@ impl ThrottleKey {
         Self::of_account(ThrottleKind::Message, account)
     }
 
-    /// Messages to an address. What is the same mailbox to most servers is the same to it: neither case, nor what follows a
-    /// `+` in the name, nor quotation marks around it (RFC 5321, 4.1.2), nor the form of an international domain (RFC 5891)
-    /// tells two apart.
+    /// Messages to an address.
     ///
-    /// It holds a digest of the address, so that a throttle's store shows none. That has no key: whoever reads the store
-    /// can find out whether an address that they guess got messages within the last hours.
+    /// Addresses that most servers deliver to the same mailbox have the same key: case, a suffix after `+` in the
+    /// local part, quotation marks around the local part (RFC 5321, 4.1.2), and the form of an international domain
+    /// (RFC 5891) make no difference.
+    ///
+    /// The key contains a digest of the address, so that the store of a throttle shows no address. The digest has no
+    /// secret key: anybody who can read the store can test whether a guessed address got messages in the last hours.
     #[must_use]
     pub fn recipient(tenant: &TenantId, address: &Address) -> Self {
         let (name, domain) = match address.expose().rsplit_once('@') {
@@ -149,8 +152,8 @@ impl ThrottleKey {
         Self { kind: ThrottleKind::TenantMessages, tenant: Some(tenant.clone()), subject: String::new() }
     }
 
-    /// Calls without a valid key from an address; of IPv6 its /64, since whoever has one address there
-    /// has all of them (RFC 6177).
+    /// Calls without a valid API key from a client address. An IPv6 address counts as its /64 network, since one
+    /// client usually has all addresses of it (RFC 6177).
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
         let network = match address.to_canonical() {
@@ -160,7 +163,7 @@ impl ThrottleKey {
         Self { kind: ThrottleKind::Address, tenant: None, subject: network }
     }
 
-    /// The bucket that is charged to see whether the throttle works.
+    /// The bucket that readiness checks charge.
     #[must_use]
     pub const fn probe() -> Self {
         Self { kind: ThrottleKind::Probe, tenant: None, subject: String::new() }
@@ -170,15 +173,15 @@ impl ThrottleKey {
         Self { kind, tenant: Some(account.tenant.clone()), subject: account.user.as_str().to_owned() }
     }
 
-    /// Of which kind it is.
+    /// The kind of the key.
     #[must_use]
     pub const fn kind(&self) -> ThrottleKind {
         self.kind
     }
 }
 
-/// The name of a mailbox, as most servers read what stands before the `@`: without quotation marks, and without what
-/// follows the first `+`. A `+` at the beginning follows no name.
+/// The mailbox that most servers derive from the part before the `@`: without quotation marks, and without the first
+/// `+` and what follows. A leading `+` is kept.
 fn mailbox(name: &str) -> Zeroizing<String> {
     let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
     let unquoted = Zeroizing::new(quoted.map_or_else(|| name.to_owned(), |name| name.replace('\\', "")));

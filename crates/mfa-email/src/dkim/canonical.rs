@@ -1,11 +1,11 @@
-//! The form in which a mail is signed: relaxed/relaxed (RFC 6376, 3.4.2 and 3.4.4), which survives mail servers that
-//! fold lines anew or change blanks.
+//! Canonical form of a signed mail: relaxed/relaxed (RFC 6376, 3.4.2 and 3.4.4). The signature survives mail
+//! servers that refold lines or change white space.
 
 use zeroize::Zeroizing;
 
 const CRLF: &[u8] = b"\r\n";
 
-/// Header and body of a mail, parted at the first empty line.
+/// Splits a mail at the first empty line into header and body.
 pub(super) fn split(message: &[u8]) -> (&[u8], &[u8]) {
     match find(message, b"\r\n\r\n") {
         Some(at) => (&message[..at + 2], &message[at + 4..]),
@@ -13,12 +13,12 @@ pub(super) fn split(message: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The canonical fields with those names, in the order in which a verifier takes them: of two with one name the last
-/// first, and no more than two of a name, as each is in `h=` twice.
+/// The canonical fields with these names, in the order in which a verifier takes them: of two with one name,
+/// the last first. At most two per name, since `h=` names each twice.
 pub(super) fn signed(header: &[u8], names: &[&str]) -> Zeroizing<Vec<u8>> {
     let fields: Vec<_> = fields(header).into_iter().map(field).collect();
     let length: usize = fields.iter().map(|field| field.len()).sum();
-    // With room for all of them and the signature's own field, so that nothing is left of it in memory.
+    // Large enough for all fields and the signature's own, so that no reallocation leaves a copy in memory.
     let mut signed = Zeroizing::new(Vec::with_capacity(length + 2048));
     for name in names {
         let start = format!("{}:", name.to_ascii_lowercase());
@@ -30,8 +30,8 @@ pub(super) fn signed(header: &[u8], names: &[&str]) -> Zeroizing<Vec<u8>> {
     signed
 }
 
-/// A header field: its name in small letters, one space for each run of blanks and line ends, none around the colon
-/// and at the end.
+/// A canonical header field: the name in lower case, each run of white space and line ends as one space, no
+/// white space around the colon or at the end.
 pub(super) fn field(field: &[u8]) -> Zeroizing<Vec<u8>> {
     let colon = field.iter().position(|byte| *byte == b':').unwrap_or(field.len());
     let (name, value) = field.split_at(colon);
@@ -50,7 +50,8 @@ pub(super) fn field(field: &[u8]) -> Zeroizing<Vec<u8>> {
     canonical
 }
 
-/// A body: one space for each run of blanks, none at the end of a line, no empty lines at the end.
+/// A canonical body: each run of white space as one space, none at the end of a line, no empty lines at the
+/// end.
 pub(super) fn body(body: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut canonical = Zeroizing::new(Vec::with_capacity(body.len() + 2));
     let mut empty = 0;
@@ -83,7 +84,7 @@ pub(super) fn body(body: &[u8]) -> Zeroizing<Vec<u8>> {
     canonical
 }
 
-/// The fields of a header, each with its folds and without its end.
+/// The fields of a header, folds included, without their line ends.
 fn fields(header: &[u8]) -> Vec<&[u8]> {
     let mut fields = Vec::new();
     let (mut start, mut end) = (0, 0);
@@ -98,7 +99,7 @@ fn fields(header: &[u8]) -> Vec<&[u8]> {
     fields
 }
 
-/// What stands between line ends. Of a text that ends with one, the last line is empty.
+/// The lines of a text without their ends. If the text ends with a line end, the last line is empty.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

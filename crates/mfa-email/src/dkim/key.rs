@@ -1,4 +1,4 @@
-//! The key that signs mails.
+//! Private keys for DKIM.
 
 use std::fmt;
 
@@ -12,9 +12,10 @@ use rustls_pki_types::pem::PemObject;
 use thiserror::Error;
 use zeroize::Zeroize;
 
-/// A private key that mails are signed with: RSA with 2048, 3072 or 4096 bits, or Ed25519. `Debug` shows only which.
+/// A private key that signs mails: RSA with 2048, 3072 or 4096 bits, or Ed25519. `Debug` prints only the
+/// algorithm.
 ///
-/// The library that signs keeps it as it is, so it is not wiped from memory.
+/// The key is not wiped from memory on drop, because the signing library does not support it.
 pub struct DkimKey(Key);
 
 enum Key {
@@ -22,20 +23,20 @@ enum Key {
     Ed25519(Box<Ed25519KeyPair>),
 }
 
-/// What is no key to sign mails with. It shows nothing of it.
+/// A private key that cannot sign mails. The message shows nothing of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidDkimKey {
-    /// There is none, or it needs a password.
-    #[error("no private key in PEM (PRIVATE KEY or RSA PRIVATE KEY, without a password)")]
+    /// There is no private key, or it is encrypted.
+    #[error("no unencrypted private key in PEM format (PRIVATE KEY or RSA PRIVATE KEY)")]
     Pem,
-    /// DKIM has no such signatures.
+    /// DKIM does not define signatures with this algorithm.
     #[error("the key is neither RSA nor Ed25519")]
     Algorithm,
-    /// RFC 8301, 3.2 recommends 2048 bits or more, and every mail server can verify up to 4096.
+    /// RFC 8301, 3.2 recommends at least 2048 bits. Verifiers must support up to 4096 bits.
     #[error("an RSA key must have 2048, 3072 or 4096 bits")]
     Strength,
-    /// Its parts do not belong together.
+    /// The numbers of the key are inconsistent.
     #[error("the key is damaged")]
     Damaged,
 }
@@ -46,16 +47,16 @@ pub enum InvalidDkimKey {
 pub(crate) struct Unsigned;
 
 impl DkimKey {
-    /// Takes a key from the content of a PEM file: RSA in PKCS#8 or PKCS#1, Ed25519 in PKCS#8.
+    /// Reads a key from the content of a PEM file: RSA in PKCS#8 or PKCS#1, Ed25519 in PKCS#8.
     ///
     /// # Errors
-    /// [`InvalidDkimKey`] says what is wrong with it.
+    /// [`InvalidDkimKey`] if it is not such a key.
     pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidDkimKey> {
         let mut der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| InvalidDkimKey::Pem)?;
         let key = Self::from_der(&der);
         der.zeroize();
         let key = key?;
-        // Some of what can be wrong with it shows only now.
+        // Some defects of a key only show when it signs.
         key.sign(b"").map_err(|Unsigned| InvalidDkimKey::Damaged)?;
         Ok(key)
     }
@@ -65,7 +66,7 @@ impl DkimKey {
             PrivateKeyDer::Pkcs1(der) => rsa(RsaKeyPair::from_der(der.secret_pkcs1_der())),
             PrivateKeyDer::Pkcs8(der) => {
                 let der = der.secret_pkcs8_der();
-                // The usual file of a key has no public half that could be compared.
+                // Most key files contain no public half to compare with.
                 match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
                     Ok(key) => Ok(Self(Key::Ed25519(Box::new(key)))),
                     Err(_) => rsa(RsaKeyPair::from_pkcs8(der)),
@@ -75,7 +76,7 @@ impl DkimKey {
         }
     }
 
-    /// What it is called in a record and, with `-sha256`, in a signature.
+    /// The algorithm as DNS records name it; with `-sha256` appended, as signatures name it.
     pub(super) fn kind(&self) -> &'static str {
         match self.0 {
             Key::Rsa(_) => "rsa",
@@ -83,8 +84,8 @@ impl DkimKey {
         }
     }
 
-    /// The public key as a record has it: a `SubjectPublicKeyInfo` for RSA, which is what verifiers read, and the bare
-    /// key for Ed25519 (RFC 8463, 4.2).
+    /// The public key as DNS records hold it: for RSA a `SubjectPublicKeyInfo`, which verifiers read; for
+    /// Ed25519 the bare key (RFC 8463, 4.2).
     pub(super) fn public(&self) -> Vec<u8> {
         match &self.0 {
             Key::Rsa(key) => public_key_info(key.public().as_ref()),
@@ -92,30 +93,30 @@ impl DkimKey {
         }
     }
 
-    /// The signature under what is to be signed.
+    /// Signs `signed`.
     pub(super) fn sign(&self, signed: &[u8]) -> Result<Vec<u8>, Unsigned> {
         match &self.0 {
             Key::Rsa(key) => {
                 let mut signature = vec![0; key.public().modulus_len()];
-                // This padding takes no randomness.
+                // PKCS#1 v1.5 padding uses no randomness.
                 let random = SystemRandom::new();
                 key.sign(&RSA_PKCS1_SHA256, &random, signed, &mut signature).map_err(|_| Unsigned)?;
                 Ok(signature)
             }
-            // Of the hash, which is no mistake (RFC 8463, 3).
+            // Ed25519 signs the SHA-256 hash, not the text (RFC 8463, 3).
             Key::Ed25519(key) => Ok(key.sign(digest(&SHA256, signed).as_ref()).as_ref().to_vec()),
         }
     }
 }
 
 fn rsa(read: Result<RsaKeyPair, KeyRejected>) -> Result<DkimKey, InvalidDkimKey> {
-    // The library has no other way to say why.
+    // The library reports the reason only as text.
     let key = read.map_err(|why| match why.to_string().as_str() {
         "WrongAlgorithm" => InvalidDkimKey::Algorithm,
         "TooSmall" | "TooLarge" | "PrivateModulusLenNotMultipleOf512Bits" => InvalidDkimKey::Strength,
         _ => InvalidDkimKey::Damaged,
     })?;
-    // It takes primes of 1024 bits whose product has 2047.
+    // The library accepts primes of 1024 bits whose product has 2047 bits.
     let modulus = PublicKeyComponents::<Vec<u8>>::from(key.public()).n;
     if modulus.len() < 256 || (modulus.len() == 256 && modulus[0] < 0x80) {
         return Err(InvalidDkimKey::Strength);
@@ -133,7 +134,8 @@ fn public_key_info(key: &[u8]) -> Vec<u8> {
     wrap(SEQUENCE, &[&RSA_ENCRYPTION, bits.as_slice()].concat())
 }
 
-/// DER of a value with 256 to 65535 bytes, as all of a key with 2048 to 4096 bits have.
+/// Encodes a value of 256 to 65535 bytes in DER. Every part of a key with 2048 to 4096 bits has such a
+/// length.
 fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
     let [high, low] = u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes();
     [&[tag, 0x82, high, low], content].concat()

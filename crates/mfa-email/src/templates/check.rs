@@ -1,4 +1,4 @@
-//! Whether mails do what they are for, before the first of them is sent.
+//! Checks of templates before the first mail is sent.
 
 use lettre::message::Mailbox;
 use mfa_domain::{Address, Timestamp};
@@ -7,27 +7,28 @@ use super::{InvalidTemplates, Rendered, Templates, Values};
 use crate::message::Mail;
 use crate::recipient::Recipient;
 
-/// As long as a code can be.
+/// A code of the greatest length.
 const CODE: &str = "3141592653";
 
-/// A mail whose text part has this many times the words of its HTML part, or the other way round, looks like spam.
+/// The maximum ratio between the numbers of words in the text and HTML parts. Spam filters penalise larger
+/// differences.
 const MAX_WORDS_RATIO: usize = 2;
 
-/// Elements that are followed, fetched, run or filled in.
+/// Elements that mail programs follow, fetch, run or let the reader fill in.
 const ACTIVE: [&str; 22] = [
     "a", "applet", "area", "audio", "base", "button", "embed", "form", "frame", "iframe", "image", "img",
     "input", "link", "math", "object", "picture", "script", "select", "svg", "textarea", "video",
 ];
 
-/// What makes a mail program fetch something, wherever it stands in the HTML part.
+/// Texts that make a mail program fetch something, anywhere in the HTML part.
 const FETCHED: [&str; 6] = ["http:", "https:", "//", "src=", "url(", "@import"];
 
-/// The name of the service in the HTML part that is searched for links. The real one may look like a link, such as
-/// `https://shop.example`, and is escaped.
+/// The name of the service when the HTML part is searched for links. The real name may look like a link, such
+/// as `https://shop.example`; it is escaped.
 const NEUTRAL: &str = "Example";
 
 impl Templates {
-    /// Whether mails of that service would do what they are for, in every language.
+    /// Checks the mails of that service in every language.
     pub(crate) fn check(&self, service: &str) -> Result<(), InvalidTemplates> {
         for language in &self.languages {
             for purpose in ["verify", "enrol"] {
@@ -42,7 +43,7 @@ impl Templates {
     }
 }
 
-/// Checks a mail, and for links its HTML part with a neutral name.
+/// Checks a mail. `neutral` is its HTML part with a neutral name, to be searched for links.
 fn check(language: &str, mail: Rendered, neutral: &str) -> Result<(), InvalidTemplates> {
     let unfit = |part: &str, reason: String| {
         Err(InvalidTemplates::Unfit { file: format!("code.{language}.{part}"), reason })
@@ -54,20 +55,20 @@ fn check(language: &str, mail: Rendered, neutral: &str) -> Result<(), InvalidTem
     unless(
         is_one_line && subject.chars().count() <= 78,
         "subject",
-        "one line of at most 78 characters, with a code of ten digits and the name of the service",
+        "must be one line of at most 78 characters, including a ten-digit code and the name of the service",
     )?;
-    unless(text.lines().any(|line| line == CODE), "txt", "the code must stand on a line of its own")?;
-    unless(words_of_html(html).contains(&CODE), "html", "the code must stand in it as one word")?;
+    unless(text.lines().any(|line| line == CODE), "txt", "must contain the code on a line of its own")?;
+    unless(words_of_html(html).contains(&CODE), "html", "must contain the code as one word")?;
     let first = text.lines().find(|line| !line.trim().is_empty());
     unless(
         subject.contains(CODE) || first == Some(CODE),
         "txt",
-        "the code must stand in the subject or in the first line, which mail programs show in their lists",
+        "must begin with the code unless the subject contains it, since mail programs list subject and first line",
     )?;
     if let Some(found) = find_active(neutral) {
         let reason = format!(
-            "no link, script, form, frame or picture, and nothing else that is fetched or acts, but it has `{found}`: \
-             mail programs warn of them or leave them out"
+            "must not contain links, scripts, forms, frames, pictures or other active or remote content, since \
+             mail programs warn about or remove it; found `{found}`"
         );
         return unfit("html", reason);
     }
@@ -76,24 +77,24 @@ fn check(language: &str, mail: Rendered, neutral: &str) -> Result<(), InvalidTem
     unless(
         is_alike,
         "txt",
-        "it and the HTML part say different things, by the number of words; that looks like spam",
+        "must have about as many words as the HTML part, since spam filters penalise a difference",
     )?;
     let [in_subject, in_text, in_html] = [subject, text, html].map(|part| part.matches(CODE).count());
     let raw = Raw::of(mail);
     unless(
         raw.subject == in_subject,
         "subject",
-        "the code must stand in it as one word, since what touches a letter beyond ASCII is encoded",
+        "must contain the code as one word, since words with letters beyond ASCII are encoded",
     )?;
-    unless(raw.text == in_text, "txt", "the code is divided where the mail is encoded")?;
+    unless(raw.text == in_text, "txt", "the encoding of the mail splits the code")?;
     unless(
         raw.html == in_html,
         "html",
-        "the code is divided where the mail is encoded; it must stand near the beginning of its line",
+        "the encoding of the mail splits the code; move it near the beginning of its line",
     )
 }
 
-/// How often the parts of a mail have the code in them as it is, the way they go over the wire.
+/// How often each encoded part of a mail contains the code unchanged.
 #[derive(Default)]
 struct Raw {
     subject: usize,
@@ -118,7 +119,7 @@ impl Raw {
     }
 }
 
-/// The mail to somebody, from somebody: neither changes how the rest is encoded.
+/// Composes the mail with any sender and recipient, which do not change how the rest is encoded.
 fn compose(text: Rendered) -> Option<Mail> {
     let from: Mailbox = "mfa@example.com".parse().ok()?;
     let to = Recipient::of(&Address::new("eve@example.com").ok()?).ok()?;
@@ -132,8 +133,8 @@ fn words_of_html(html: &str) -> Vec<&str> {
     texts.flat_map(str::split_whitespace).collect()
 }
 
-/// Something to follow, to fetch, to run or to fill in. It finds mistakes: templates are an operator's, who attacks
-/// nobody.
+/// Finds content that a mail program would follow, fetch, run or let the reader fill in. It detects mistakes,
+/// not attacks: templates come from the operator.
 fn find_active(html: &str) -> Option<String> {
     let html = without_namespaces(&without_comments(&html.to_ascii_lowercase()));
     if let Some(text) = FETCHED.iter().find(|text| html.contains(**text)) {
@@ -153,8 +154,8 @@ fn find_active(html: &str) -> Option<String> {
     })
 }
 
-/// The text without its doctype and comments, which name addresses that nothing fetches. What conditional comments
-/// enclose stays, since Outlook shows it.
+/// The text without doctype and comments, whose addresses nothing fetches. The content of conditional
+/// comments stays, since Outlook shows it.
 fn without_comments(html: &str) -> String {
     let (mut kept, mut rest) = (String::with_capacity(html.len()), html);
     while let Some((before, declaration)) = rest.split_once("<!") {
@@ -167,7 +168,7 @@ fn without_comments(html: &str) -> String {
     kept + rest
 }
 
-/// The text without `xmlns="…"` and `xmlns:x="…"`, which are names and no links.
+/// The text without `xmlns="…"` and `xmlns:x="…"`, which are names and not links.
 fn without_namespaces(html: &str) -> String {
     let (mut kept, mut rest) = (String::with_capacity(html.len()), html);
     while let Some((before, after)) = rest.split_once("xmlns") {
@@ -177,7 +178,7 @@ fn without_namespaces(html: &str) -> String {
     kept + rest
 }
 
-/// What follows the value of an `xmlns`, if it has one in quotes.
+/// The text after the quoted value of an `xmlns` attribute, if there is one.
 fn after_namespace(attribute: &str) -> Option<&str> {
     let (prefix, value) = attribute.split_once('=')?;
     let prefix = prefix.trim_end();
@@ -192,7 +193,7 @@ fn is_word(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// The first attribute that is a handler of events, such as `onclick`.
+/// The first event handler among the attributes, such as `onclick`.
 fn find_handler(attributes: &str) -> Option<String> {
     attributes.match_indices("on").find_map(|(at, on)| {
         let begins = |c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'' | '/');
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
     use crate::composer::Composer;
 
-    /// What is said of those files beside ours, for a service of that name.
+    /// The error for these files in addition to the built-in ones, with a service of that name.
     fn told(service: &str, files: &[(&str, &str)]) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -224,22 +225,23 @@ mod tests {
         composer.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Phones and mail programs look for it in what they show, and people for it in what was sent.
+    /// Phones and mail programs detect the code in the text that they show; people search for it in the
+    /// source.
     #[test]
     fn no_encoding_hides_or_divides_a_code_of_ten_digits() {
         let rest = " word".repeat(20);
-        // 75 bytes to a line of quoted-printable, and these are 66 before the code.
+        // A line of quoted-printable has 75 bytes; 66 precede the code here.
         let divided = format!("<p>{}ab {{{{ code }}}}{rest}</p>", "word ".repeat(12));
         let twice = format!("<p>{{{{ code }}}}</p>\n{divided}");
         let whole = format!("<p>{}ab</p>\n<p>{{{{ code }}}}{rest}</p>", "word ".repeat(12));
         for (name, text, wrong) in [
-            ("code.en.html", &*divided, Some("code.en.html: the code is divided where the mail is encoded")),
+            ("code.en.html", &*divided, Some("code.en.html: the encoding of the mail splits the code")),
             ("code.en.html", &*whole, None),
-            ("code.en.html", &*twice, Some("code.en.html: the code is divided")),
+            ("code.en.html", &*twice, Some("code.en.html: the encoding of the mail splits the code")),
             (
                 "code.de.subject",
                 "Käsehaus:{{ code }}",
-                Some("code.de.subject: the code must stand in it as one word"),
+                Some("code.de.subject: must contain the code as one word"),
             ),
             ("code.de.subject", "Käsehaus: {{ code }}", None),
             ("code.en.subject", "{{ service }}:{{ code }}", None),
@@ -249,7 +251,7 @@ mod tests {
         }
     }
 
-    /// lettre by itself takes base64 where most letters are beyond ASCII.
+    /// By default, lettre encodes a text as base64 if most of its letters are beyond ASCII.
     #[test]
     fn a_language_in_another_script_keeps_its_code_readable() {
         let files = [
@@ -271,11 +273,11 @@ mod tests {
         let subject = [("code.en.subject", "{{ service }} {{ code }}")];
         assert_eq!(told(&"x".repeat(67), &subject), Ok(()));
         let wrong = told(&"x".repeat(68), &subject).unwrap_err();
-        assert!(wrong.starts_with("code.en.subject: one line of at most 78 characters"), "{wrong}");
+        assert!(wrong.starts_with("code.en.subject: must be one line of at most 78 characters"), "{wrong}");
         assert_eq!(told("Käsehaus", &subject), Ok(()));
         let wrong = told("Käsehaus", &[("code.en.subject", "{{ service }}:{{ code }}")]).unwrap_err();
-        assert!(wrong.starts_with("code.en.subject: the code must stand in it as one word"), "{wrong}");
-        // Ours stand any name that the configuration takes.
+        assert!(wrong.starts_with("code.en.subject: must contain the code as one word"), "{wrong}");
+        // The built-in templates work with every name that the configuration accepts.
         for service in [
             "x".repeat(256),
             "ä ".repeat(85),
@@ -291,7 +293,7 @@ mod tests {
         let subject = ("code.en.subject", "Your code");
         let wrong = told("Example", &[subject]).unwrap_err();
         assert!(
-            wrong.starts_with("code.en.txt: the code must stand in the subject or in the first line"),
+            wrong.starts_with("code.en.txt: must begin with the code unless the subject contains it"),
             "{wrong}"
         );
         let rest = "word ".repeat(40);

@@ -1,25 +1,23 @@
-//! The commit of what most changes are: a code was right or wrong.
+//! The statement for the most frequent commits: a code was right or wrong.
 
 use crate::transaction::by_itself;
 
 use super::{ChangeRows, Query, bind_attempts, column};
 
-/// The commits of one wave, in which no account is twice, and each is of an account that is there,
-/// with one event.
+/// Commits a wave of changes, each of a different, existing account, with one event each.
 ///
-/// All parts of a statement see the database as it was when the statement began, and a row that
-/// another transaction is about to change is waited for. So what makes this right:
+/// All parts of a statement see the database as it was when the statement began, and a row that another
+/// transaction is changing is waited for. The result is correct for these reasons:
 ///
-/// - `won` compares the version again with the newest row once a wait is over. A version never
-///   comes back, so if it is still the expected one, nothing of the account was changed since the
-///   statement began, and what the other parts see of it is the truth.
-/// - Every other part takes its rows from `won`, so an account that lost is not touched by any. All
-///   values travel through it, since a join with a second list would be one of everybody with
-///   everybody.
-/// - Accounts are in the order of their keys, and with them the locks on their rows, so that two
-///   waves never wait for each other.
-/// - It waits for the disk, and for locks no longer than it is told, whatever its session was told: that is
-///   set before the first row is touched, and lasts until the transaction is over.
+/// - After a wait, `won` compares the version again with the newest row. A version never returns, so if it is
+///   still the expected one, the account has not changed since the statement began, and the other parts see
+///   its current state.
+/// - Every other part takes its rows from `won`, so no part touches an account that lost. All values go
+///   through `won`, since joining a second list would compare every row with every other.
+/// - Accounts, and with them the locks on their rows, are in the order of their keys, so that two waves never
+///   deadlock.
+/// - It waits for the disk, and for locks within the given limit, whatever the session is set to: both are
+///   set before the first row is touched, and last until the transaction ends.
 pub(crate) const USUAL: &str = concat!(
     "
     WITH won AS MATERIALIZED (
@@ -58,7 +56,7 @@ pub(crate) const USUAL: &str = concat!(
     SELECT number FROM won"
 );
 
-/// The values of a wave.
+/// Binds the values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let events: Vec<_> = wave.iter().flat_map(|change| &change.events).collect();
     bind_attempts(query, wave)

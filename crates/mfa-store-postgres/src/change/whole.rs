@@ -1,17 +1,16 @@
-//! The commit of changes of every kind.
+//! The statement for commits of every kind.
 
 use crate::transaction::by_itself;
 
 use super::{Arrays, ChangeRows, CodeSetRow, Codes, Query, bind_attempts, column, numbered};
 
-/// The commits of one wave: new accounts, any number of events, backup codes, handles.
+/// Commits a wave of changes: new accounts, any number of events, backup codes, handles, messages.
 ///
-/// What holds for [`USUAL`](super::USUAL) holds here: the version is compared in the `UPDATE`, and
-/// every other part takes its rows from `won`. No row is changed by two parts, which PostgreSQL would
-/// not do in any defined order.
+/// The rules of [`USUAL`](super::USUAL) apply: the `UPDATE` compares the version, and every other part takes
+/// its rows from `won`. No row is changed by two parts: PostgreSQL would not do that in a defined order.
 ///
-/// Rows are locked in the order of their keys. An account that is to be added and is there already is not
-/// waited for, whoever changes it.
+/// Rows are locked in the order of their keys. An insert of an account that already exists waits for nothing,
+/// whoever is changing that account.
 pub(crate) const WHOLE: &str = concat!(
     "
     WITH asked AS MATERIALIZED (
@@ -130,7 +129,7 @@ pub(crate) const WHOLE: &str = concat!(
     SELECT number FROM won"
 );
 
-/// The values of a wave.
+/// Binds the values of a wave.
 pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
     let query = bind_accounts(query, wave);
     let query = bind_codes(bind_events(query, wave), wave);

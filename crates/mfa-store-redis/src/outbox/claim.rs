@@ -1,4 +1,4 @@
-//! One claim: tenants are asked whether anything is due, many at a time, and what they have is claimed.
+//! One claim: many tenants at a time are asked whether messages are due, and those are claimed.
 
 use std::sync::LazyLock;
 
@@ -19,14 +19,14 @@ use crate::{LONGEST_PAGE, RedisError, RedisStore};
 static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../scripts/due.lua")));
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../../scripts/claim.lua")));
 
-/// A claim, and what it has so far.
+/// A claim in progress.
 pub(super) struct Claim<'a> {
     store: &'a RedisStore,
     now: Timestamp,
     until: Timestamp,
     left: usize,
     claimed: Claimed,
-    /// Whether a tenant was found that has gone back, and the connections were given up for it.
+    /// Whether connections were already dropped because a tenant's data had gone back.
     gave_up: bool,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Claim<'a> {
         Self { store, now, until, left: limit as usize, claimed: Claimed::default(), gave_up: false }
     }
 
-    /// Claims of all tenants, from the one after that which was asked last by the claim before.
+    /// Claims from all tenants, beginning after the one that the previous claim asked last.
     pub(super) async fn of_all(&mut self) -> Result<(), RedisError> {
         let store = self.store;
         let mut tenants = Round::after(store.claim_order.served());
@@ -44,7 +44,7 @@ impl<'a> Claim<'a> {
             while together.len() < TOGETHER
                 && let Some(tenant) = tenants.next(store).await?
             {
-                // What is no tenant has no messages.
+                // A name that is not a tenant id has no messages.
                 together.extend(valid(&tenant, TenantId::new));
             }
             if together.is_empty() {
@@ -60,8 +60,8 @@ impl<'a> Claim<'a> {
         Ok(())
     }
 
-    /// Claims of the tenants in which this process has queued something since it last asked them. Each of them is asked
-    /// once, and asked again by the next claim if there may be more.
+    /// Claims from the tenants for which this process has queued messages since it last asked them. Each is
+    /// asked once, and again by the next claim if there may be more.
     pub(super) async fn of_recent(&mut self) -> Result<(), RedisError> {
         let store = self.store;
         let mut recent = store.claim_order.take_recent();
@@ -83,8 +83,8 @@ impl<'a> Claim<'a> {
         asked
     }
 
-    /// What was claimed is handed out though there was an error then, or nobody would send it before the claim ends.
-    /// Whoever claims again meets the error again.
+    /// The result of the claim. Claimed messages are returned even after an error: otherwise nobody would
+    /// send them before their claim ends. The next call gets the error again.
     pub(super) fn given(self, asked: Result<(), RedisError>) -> Result<Claimed, StoreError> {
         match asked {
             Err(error) if self.claimed.messages.is_empty() => Err(error.into()),
@@ -92,9 +92,11 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Asks tenants at the same time whether there is anything to do, and claims of one after the other where there is.
+    /// Asks tenants at the same time whether messages are due, and claims from those that have some one after
+    /// the other.
     ///
-    /// An error that is not of one tenant alone ends it, once those that were asked together have had their turn.
+    /// An error that does not concern a single tenant ends the claim, after the tenants of the same group had
+    /// their turn.
     async fn of_these(
         &mut self,
         tenants: Vec<TenantId>,
@@ -129,7 +131,7 @@ impl<'a> Claim<'a> {
         failed
     }
 
-    /// Claims of one tenant; gives whether there may be more.
+    /// Claims from one tenant; returns whether there may be more.
     async fn of_one(&mut self, tenant: &TenantId) -> Result<bool, RedisError> {
         let store = self.store;
         let lasting = store.tenants.lasting(tenant)?;
@@ -166,8 +168,8 @@ impl<'a> Claim<'a> {
         Ok(more)
     }
 
-    /// Looks for the primary anew, as [`RedisStore::found`] does, but once: after a failover very many tenants may have
-    /// gone back, and each new connection would be given up for the next of them.
+    /// Makes connections look for the primary again, as [`RedisStore::found`] does, but once per claim: after
+    /// a failover very many tenants may have gone back, and each would drop the new connections again.
     fn give_up(&mut self, tenant: &TenantId) {
         if !self.gave_up {
             self.gave_up = true;
@@ -175,8 +177,8 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// What is wrong with one tenant alone is named, and keeps no other out. It is left alone for a while, as a message is
-    /// that cannot be read.
+    /// Reports an error that concerns one tenant, and skips this tenant for a while like an unreadable
+    /// message, so that it does not block the others.
     fn set_aside(&mut self, tenant: &TenantId, error: RedisError) -> Result<(), RedisError> {
         if !matches!(error, RedisError::Undecodable { .. } | RedisError::WentBack { .. }) {
             return Err(error);
@@ -189,17 +191,17 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// What became of a tenant's turn.
+/// The result of a tenant's turn.
 enum Asked {
-    /// There is nothing more.
+    /// No more messages are due.
     Done(TenantId),
-    /// There may be more.
+    /// More messages may be due.
     HasMore(TenantId),
-    /// It had none: there was no room left.
+    /// Not asked: the limit was reached before.
     NotYet(TenantId),
 }
 
-/// Whether a tenant has anything for a claim to do. It is asked every second, so it is a look at one key.
+/// Whether a claim has work in a tenant. Every tenant is checked each second, so the check reads one key.
 async fn has_due(
     store: &RedisStore,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! Which tenants claims ask, and in which order.
+//! The tenants that claims ask, and their order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,19 @@ use tokio::time::Instant;
 use crate::accounts::Tenants;
 use crate::{RedisError, RedisStore};
 
-/// Whose turn it is. A clone shares it.
+/// The order of tenants. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct ClaimOrder(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    /// The tenant that a claim of all has asked last. The next one begins with the tenant after it, so that nobody waits
-    /// for a tenant that has very many messages.
+    /// The tenant that the last claim of all tenants asked last. The next claim begins with the tenant after
+    /// it, so that a tenant with very many messages does not delay the others.
     served: Vec<u8>,
-    /// The tenants in which this process has queued something since it last asked them; who waits longest is the first.
+    /// The tenants for which this process has queued messages since it last asked them, the longest waiting
+    /// first.
     recent: VecDeque<TenantId>,
-    /// The tenants that are left alone until then.
+    /// Tenants that are skipped, each until a time.
     set_aside: HashMap<TenantId, Instant>,
 }
 
@@ -33,7 +34,7 @@ impl ClaimOrder {
         self.inner().served = tenant.as_str().into();
     }
 
-    /// A message of that tenant was queued, or is still there.
+    /// Notes that a message of this tenant was queued or is still queued.
     pub(crate) fn queued(&self, tenant: &TenantId) {
         let recent = &mut self.inner().recent;
         if !recent.contains(tenant) {
@@ -41,12 +42,12 @@ impl ClaimOrder {
         }
     }
 
-    /// Taken before they are asked, so that a message which is queued meanwhile puts its tenant back.
+    /// Taken before they are asked, so that a message queued meanwhile adds its tenant again.
     pub(super) fn take_recent(&self) -> VecDeque<TenantId> {
         std::mem::take(&mut self.inner().recent)
     }
 
-    /// Leaves a tenant alone, for as long as a message is left alone that cannot be read.
+    /// Skips a tenant as long as an unreadable message is skipped.
     pub(super) fn set_aside(&self, tenant: &TenantId) {
         let now = Instant::now();
         let set_aside = &mut self.inner().set_aside;
@@ -63,7 +64,7 @@ impl ClaimOrder {
     }
 }
 
-/// A walk through all tenants once, from the one after a place to the one at that place.
+/// Iterates over all tenants once, from the one after a place to the one at that place.
 pub(super) struct Round {
     place: Vec<u8>,
     tenants: Tenants,

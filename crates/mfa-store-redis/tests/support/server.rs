@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use std::{env, thread};
 
+use redis::{Client, RedisResult, TlsCertificates, Value};
 use tempfile::TempDir;
 
 /// Keeps what it has answered, as accounts need it.
@@ -59,6 +60,21 @@ pub(crate) struct Server {
     tls: bool,
     password: Option<String>,
     warden: Mutex<Warden>,
+}
+
+/// For a server to answer one command.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A reply, an element a line.
+fn lines(reply: &Value) -> Vec<String> {
+    match reply {
+        Value::Array(elements) => elements.iter().flat_map(lines).collect(),
+        Value::Okay => vec!["OK".to_owned()],
+        Value::Int(number) => vec![number.to_string()],
+        Value::SimpleString(text) => vec![text.clone()],
+        Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
+        _ => vec![String::new()],
+    }
 }
 
 /// It has the other end of the pipes.
@@ -165,19 +181,26 @@ impl Server {
         &self.folder
     }
 
-    /// What `redis-cli` prints for a command.
+    /// What `redis-cli` would print for a command; it would take a process each time.
     pub(crate) fn cli(&self, command: &[&str]) -> String {
-        let mut cli = Command::new("redis-cli");
-        cli.args(["-p", &self.port.to_string()]).stdin(Stdio::null());
-        if self.tls {
-            cli.args(["--tls", "--cacert"]).arg(self.folder.join("authority.crt"));
+        match self.ask(command) {
+            Ok(reply) => lines(&reply).join("\n").trim_end().replace("\r\n", "\n"),
+            Err(error) => error.to_string(),
         }
-        if let Some(password) = &self.password {
-            cli.env("REDISCLI_AUTH", password);
-        }
-        let output =
-            cli.args(command).output().expect("tests need redis-cli; `cargo xtask tools` installs it");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    fn ask(&self, command: &[&str]) -> RedisResult<Value> {
+        let secret = self.password.as_ref().map_or_else(String::new, |password| format!(":{password}@"));
+        let client = if self.tls {
+            let authority = fs::read(self.folder.join("authority.crt"))?;
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(authority) };
+            Client::build_with_tls(format!("rediss://{secret}localhost:{}", self.port), certificates)?
+        } else {
+            Client::open(format!("redis://{secret}127.0.0.1:{}", self.port))?
+        };
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        redis::cmd(command[0]).arg(&command[1..]).query(&mut connection)
     }
 
     /// Ends it at once.

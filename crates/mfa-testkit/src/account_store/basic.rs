@@ -1,4 +1,4 @@
-//! Changes: they come back as they were made, or were not made at all.
+//! Changes: the store reads them back as they were committed, or makes none of them.
 
 use mfa_domain::account::{Attempts, CallId, CodeHash, Drift, HashedCode, KeptAnswer, Verifications};
 use mfa_domain::otp_core::{Algorithm, Digits, Hotp, Period, Totp};
@@ -14,7 +14,7 @@ use crate::changes::message;
 use crate::violation::run;
 use crate::{Violation, ensure};
 
-/// The largest number that every database can hold.
+/// The largest number that every database can store.
 const LARGEST: u64 = i64::MAX as u64;
 
 pub(super) async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
@@ -39,14 +39,14 @@ async fn an_account_never_seen_is_empty(store: &dyn AccountStore) -> Result<(), 
     let key = key("never-seen", "nobody");
     for _ in 0..2 {
         for read in [store.load(&key).await?, store.load_without_backup_codes(&key).await?] {
-            ensure!(read == Versioned::default(), "an account never seen is not empty: {read:?}");
+            ensure!(read == Versioned::default(), "an account that was never written is not empty: {read:?}");
         }
     }
     chain(store, &key).await?;
     let everything =
         AccountQuery { after: None, not_sealed_with: None, second_event_before: None, limit: 1000 };
     let listed = store.page(&everything).await?.accounts.iter().any(|account| account.key == key);
-    ensure!(!listed, "reading an account never seen has made it");
+    ensure!(!listed, "reading an account created it");
     Ok(())
 }
 
@@ -60,7 +60,7 @@ async fn factors_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
         subject.change(|draft| draft.put(Factor { state, ..hotp(4, "k1") })).await?;
     }
 
-    // Every field of a factor that is there already changes.
+    // Every field of an existing factor changes.
     subject.change(|draft| draft.put(totp(1, "k9"))).await?;
     let with_drift = |steps, leaning| {
         let mut factor = totp(2, "k2");
@@ -108,7 +108,7 @@ async fn factors_keep_their_order(store: &dyn AccountStore) -> Result<(), Violat
             draft.put(hotp(1, "k1"));
         })
         .await?;
-    // One that comes back after it was removed is the newest.
+    // A factor that is added again after its removal is the newest.
     subject.change(|draft| draft.put(totp(9, "k1"))).await?;
     subject
         .change(|draft| {
@@ -155,35 +155,35 @@ async fn attempts_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
 }
 
 async fn kept_answers_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
-    // Alone: as the first change of an account, and when there is more.
+    // Alone: as the first change of an account, and as a later one.
     let mut alone = Subject::new(store, "answers", "alone");
     alone.keep_alone(answer(1, false, 10)).await?;
     alone.change(|draft| draft.put(totp(1, "k1"))).await?;
     alone.keep_alone(answer(2, true, 10)).await?;
-    ensure!(alone.model.value.answers.len() == 2, "the suite is wrong: {:?}", alone.model);
+    ensure!(alone.model.value.answers.len() == 2, "the suite has a defect: {:?}", alone.model);
     alone.check_events().await?;
 
     let mut subject = Subject::new(store, "answers", "alice");
-    // With the first change of an account, with a factor, with backup codes, and with nothing else.
+    // With the first change of an account, with a factor, with backup codes, and alone.
     subject.keep(answer(1, false, 10), |_| ()).await?;
     subject.keep(answer(2, true, 0), |draft| draft.put(totp(1, "k1"))).await?;
     let replace = BackupCodesChange::Replace(codes(1, 10));
     subject.keep(answer(3, true, 10_000), |draft| draft.backup_codes(replace)).await?;
-    // What is usual leaves them as they are.
+    // An ordinary change keeps them.
     subject.change(|draft| draft.put(totp(1, "k1"))).await?;
     subject.change(|draft| draft.attempts().fail(now())).await?;
-    ensure!(subject.model.value.answers.len() == 3, "the suite is wrong: {:?}", subject.model);
+    ensure!(subject.model.value.answers.len() == 3, "the suite has a defect: {:?}", subject.model);
     subject.change(|draft| draft.record(EventKind::FactorActivated, Some(id(1)), [])).await?;
-    ensure!(subject.model.value.answers.len() == 1, "the suite is wrong: {:?}", subject.model);
-    // A commit that does not win keeps nothing.
+    ensure!(subject.model.value.answers.len() == 1, "the suite has a defect: {:?}", subject.model);
+    // A commit that conflicts stores no answer.
     let mut late = delta(&subject.model.value, &subject.key, now(), |_| ());
     late.keep(answer(4, false, 10));
     let commit = store.commit(&subject.key, Version(1), &late).await?;
     ensure!(commit == Commit::Conflict, "a commit at version 1 won");
     subject.check().await?;
-    // The last one expires: none is left.
+    // The last answer expires, so none is left.
     subject.change_at(now().plus(KeptAnswer::KEPT_FOR), |_| ()).await?;
-    ensure!(subject.model.value.answers.is_empty(), "the suite is wrong: {:?}", subject.model);
+    ensure!(subject.model.value.answers.is_empty(), "the suite has a defect: {:?}", subject.model);
     subject.keep(answer(5, true, 100), |_| ()).await?;
     subject.change(|draft| draft.record(EventKind::Erased, None, [])).await
 }
@@ -192,11 +192,11 @@ async fn account_data_come_back(store: &dyn AccountStore) -> Result<(), Violatio
     let mut subject = Subject::new(store, "data", "alice");
     let data = |n: u8| Data::new(format!(r#"{{"v":1,"recovery":{{"n":{n},"text":"\"Größe\""}}}}"#));
     subject.change(|draft| draft.data(data(1))).await?;
-    // What is usual leaves them as they are.
+    // An ordinary change keeps them.
     subject.change(|draft| draft.put(totp(1, "k1"))).await?;
     subject.change(|draft| draft.attempts().fail(now())).await?;
     subject.change(|draft| draft.data(data(2))).await?;
-    ensure!(subject.model.value.data == data(2), "the suite is wrong: {:?}", subject.model);
+    ensure!(subject.model.value.data == data(2), "the suite has a defect: {:?}", subject.model);
     let late = delta(&subject.model.value, &subject.key, now(), |draft| draft.data(data(3)));
     let commit = store.commit(&subject.key, Version(1), &late).await?;
     ensure!(commit == Commit::Conflict, "a commit at version 1 won");
@@ -204,7 +204,7 @@ async fn account_data_come_back(store: &dyn AccountStore) -> Result<(), Violatio
     subject.change(|draft| draft.data(Data::default())).await
 }
 
-/// What a newer version wrote is nothing to a store, and must not be lost by an older one.
+/// A store does not interpret what a newer version wrote, and an older version must not lose it.
 async fn unknown_kinds_come_back(store: &dyn AccountStore) -> Result<(), Violation> {
     let mut subject = Subject::new(store, "unknown-kinds", "alice");
     // With a secret and without.
@@ -212,8 +212,11 @@ async fn unknown_kinds_come_back(store: &dyn AccountStore) -> Result<(), Violati
     subject.change(|draft| draft.put(unknown(2, None))).await?;
     subject.change(|draft| draft.put(totp(3, "k1"))).await?;
     let keys = store.keys_in_use().await?;
-    ensure!(keys.contains(&KeyId::new("k1")), "the key of an unknown kind is not in use: {keys:?}");
-    // As a known one becomes unknown by its version, sealed anew, revoked.
+    ensure!(
+        keys.contains(&KeyId::new("k1")),
+        "the key of a factor of an unknown kind is not reported as in use: {keys:?}"
+    );
+    // A known factor becomes unknown by its version, is sealed anew, and is revoked.
     subject.change(|draft| draft.put(unknown(3, Some("k2")))).await?;
     subject.change(|draft| draft.put(unknown(1, Some("k2")))).await?;
     subject.change(|draft| draft.put(unknown(3, None))).await?;
@@ -222,7 +225,7 @@ async fn unknown_kinds_come_back(store: &dyn AccountStore) -> Result<(), Violati
     subject.check_events().await
 }
 
-/// An answer of that many bytes.
+/// An answer of `bytes` bytes.
 fn answer(n: u8, secret: bool, bytes: usize) -> KeptAnswer {
     let sealed = Sealed { key: KeyId::new("clé"), bytes: vec![n; bytes] };
     KeptAnswer { call: CallId([n; 32]), secret, expires_at: now().plus(KeptAnswer::KEPT_FOR), sealed }
@@ -289,7 +292,10 @@ async fn a_commit_is_guarded(store: &dyn AccountStore) -> Result<(), Violation> 
         let commit = store.commit(&unseen, Version(version), &first).await?;
         ensure!(commit == Commit::Conflict, "a commit at version {version} of a new account won");
     }
-    ensure!(store.load(&unseen).await? == Versioned::default(), "a commit that did not win made something");
+    ensure!(
+        store.load(&unseen).await? == Versioned::default(),
+        "a commit that did not win created an account"
+    );
     chain(store, &unseen).await?;
 
     let mut subject = Subject::new(store, "guard", "alice");
@@ -316,7 +322,7 @@ async fn versions_never_come_back(store: &dyn AccountStore) -> Result<(), Violat
     let stale = delta(&subject.model.value, &subject.key, now(), |draft| draft.put(totp(9, "k1")));
     subject.change(|draft| draft.put(totp(1, "k1"))).await?;
     subject.change(|draft| draft.backup_codes(BackupCodesChange::Replace(codes(1, 3)))).await?;
-    // What erasing a user does.
+    // The change that erases a user.
     subject
         .change(|draft| {
             draft.remove(id(1));
@@ -346,7 +352,7 @@ async fn accounts_do_not_mix(store: &dyn AccountStore) -> Result<(), Violation> 
     ];
     let mut subjects = keys.map(|(tenant, user)| Subject::new(store, tenant, user));
     for (n, subject) in (1..).zip(&mut subjects) {
-        // The same factor id everywhere: it is the account that tells them apart.
+        // All accounts use the same factor id, so only the account distinguishes them.
         let factor = Factor { label: Label::new(&format!("Of {n}")).unwrap(), ..totp(1, "k1") };
         subject.change(|draft| draft.put(factor)).await?;
         subject.change(|draft| draft.backup_codes(BackupCodesChange::Replace(codes(n, n)))).await?;
@@ -362,7 +368,8 @@ async fn accounts_do_not_mix(store: &dyn AccountStore) -> Result<(), Violation> 
     Ok(())
 }
 
-/// Nobody would ever send it. What holds with an outbox is in [`outbox`](crate::outbox).
+/// A message in a store without an outbox would never be sent. [`outbox`](crate::outbox) checks stores with
+/// one.
 async fn without_an_outbox_no_message_is_taken(store: &dyn AccountStore) -> Result<(), Violation> {
     if store.outbox().is_some() {
         return Ok(());
@@ -371,7 +378,7 @@ async fn without_an_outbox_no_message_is_taken(store: &dyn AccountStore) -> Resu
     let message = Message { account: subject.key.clone(), ..message(1, now()) };
     let queues = delta(&subject.model.value, &subject.key, now(), |draft| draft.message(message));
     let commit = store.commit(&subject.key, subject.model.version, &queues).await;
-    ensure!(commit.is_err(), "a store without an outbox has answered a commit with a message by {commit:?}");
+    ensure!(commit.is_err(), "a store without an outbox answered {commit:?} to a commit with a message");
     subject.check().await?;
     subject.check_events().await
 }

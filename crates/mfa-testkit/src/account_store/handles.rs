@@ -1,4 +1,4 @@
-//! Handles: each leads to one account of its tenant, and changes with it or not at all.
+//! Handles: each leads to one account of its tenant, and changes with that account or not at all.
 
 use mfa_domain::ports::{AccountStore, Commit};
 use mfa_domain::{Handle, Version};
@@ -33,7 +33,7 @@ async fn leads_to(store: &dyn AccountStore, value: &str, user: Option<&str>) -> 
 
 async fn a_handle_leads_to_its_account(store: &dyn AccountStore) -> Result<(), Violation> {
     leads_to(store, "a", None).await?;
-    // With the first change of an account, with a factor, and with nothing else.
+    // With the first change of an account, with a factor, and alone.
     let mut alice = Subject::new(store, TENANT, "alice");
     alice.change(|draft| draft.claim(handle("a"))).await?;
     alice
@@ -46,11 +46,11 @@ async fn a_handle_leads_to_its_account(store: &dyn AccountStore) -> Result<(), V
     for value in ["a", "b", "c"] {
         leads_to(store, value, Some("alice")).await?;
     }
-    // What is usual leaves them as they are; what it has already may be claimed again.
+    // An ordinary change keeps them. An account may claim a handle again that it has.
     alice.change(|draft| draft.put(totp(1, "k1"))).await?;
     alice.change(|draft| draft.claim(handle("a"))).await?;
     leads_to(store, "a", Some("alice")).await?;
-    // In the order of the delta; of what is not there nothing is released.
+    // In the order of the delta. Releasing an absent handle changes nothing.
     alice
         .change(|draft| {
             draft.release(handle("a"));
@@ -64,9 +64,12 @@ async fn a_handle_leads_to_its_account(store: &dyn AccountStore) -> Result<(), V
     for (value, user) in [("a", None), ("b", Some("alice")), ("c", Some("alice")), ("d", None)] {
         leads_to(store, value, user).await?;
     }
-    // Sorts do not meet, and tenants do not.
+    // Handles of different sorts and of different tenants are independent.
     let other = Handle::new("user", b"b").unwrap();
-    ensure!(store.find(&alice.key.tenant, &other).await?.is_none(), "handles of two sorts are one");
+    ensure!(
+        store.find(&alice.key.tenant, &other).await?.is_none(),
+        "handles of two sorts are not distinguished"
+    );
     let elsewhere = key("handles-2", "alice").tenant;
     ensure!(store.find(&elsewhere, &handle("b")).await?.is_none(), "a handle leads into another tenant");
     Subject::new(store, "handles-2", "bob").change(|draft| draft.claim(handle("b"))).await?;
@@ -78,7 +81,7 @@ async fn a_handle_is_one_accounts(store: &dyn AccountStore) -> Result<(), Violat
     owner.change(|draft| draft.claim(handle("mine"))).await?;
     for user in ["thief", "owner-2"] {
         let mut other = Subject::new(store, TENANT, user);
-        // As the first change, and as a later one; with others that are free.
+        // As the first change and as a later one, together with free handles.
         for round in 0..2 {
             let taken = delta(&other.model.value, &other.key, now(), |draft| {
                 draft.put(totp(1, "k1"));
@@ -87,12 +90,12 @@ async fn a_handle_is_one_accounts(store: &dyn AccountStore) -> Result<(), Violat
                 draft.attempts().fail(now());
             });
             let commit = store.commit(&other.key, other.model.version, &taken).await?;
-            ensure!(commit == Commit::HandleTaken, "a handle of another was claimed: {commit:?}");
+            ensure!(commit == Commit::HandleTaken, "a handle of another account was claimed: {commit:?}");
             other.check().await?;
             other.check_events().await?;
             leads_to(store, "free", None).await?;
             other.change(|draft| draft.attempts().fail(now())).await?;
-            // What leads to another is not released, and nobody is told of it.
+            // Releasing a handle of another account changes nothing and is no error.
             if round == 0 {
                 other.change(|draft| draft.release(handle("mine"))).await?;
             }
@@ -129,6 +132,9 @@ async fn every_handle_there_can_be_comes_back(store: &dyn AccountStore) -> Resul
         let found = store.find(&subject.key.tenant, &handle(value)).await?;
         ensure!(found.as_ref() == Some(&subject.key), "the handle {:?} leads to {found:?}", handle(value));
     }
-    ensure!(store.find(&subject.key.tenant, &handle("a")).await?.is_none(), "handles have no case");
+    ensure!(
+        store.find(&subject.key.tenant, &handle("a")).await?.is_none(),
+        "handles are compared without case"
+    );
     Ok(())
 }

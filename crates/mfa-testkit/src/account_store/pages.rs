@@ -1,4 +1,4 @@
-//! Paging through accounts, and the keys that their secrets need.
+//! Paging through accounts, and the keys that seal their secrets.
 
 use mfa_domain::ports::{AccountEntry, AccountPlace, AccountQuery, AccountStore};
 use mfa_domain::{AccountKey, KeyId, TenantId};
@@ -73,9 +73,12 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
     expected.sort();
     for limit in [1, 2, 7, 1000] {
         let walked = walk(store, None, limit, &tenants).await?;
-        ensure!(walked == expected, "pages of {limit} are not every account once in key order: {walked:?}");
+        ensure!(
+            walked == expected,
+            "pages of {limit} do not contain every account once in key order: {walked:?}"
+        );
     }
-    // The next tenant is found without a walk over the users of the one before.
+    // The next tenant is found without paging through the users of the previous one.
     let query = AccountQuery {
         after: Some(AccountPlace::after_tenant(&tenants[1])),
         not_sealed_with: None,
@@ -84,8 +87,8 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
     };
     let next = store.page(&query).await?.accounts;
     let next = next.first().map(|account| &account.key.tenant);
-    ensure!(next == Some(&tenants[2]), "after the users of {} comes {next:?}", tenants[1]);
-    // A walk that is taken up again may begin after an account that is not there.
+    ensure!(next == Some(&tenants[2]), "the account after the users of {} is {next:?}", tenants[1]);
+    // A resumed walk may start after an account that does not exist.
     let after = key("page-1", "a0");
     let query = AccountQuery {
         after: Some(AccountPlace::from(&after)),
@@ -96,7 +99,7 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
     let next = store.page(&query).await?.accounts;
     let next = next.first().map(|account| &account.key);
     let expected = expected.into_iter().find(|key| *key > after);
-    ensure!(next == expected.as_ref(), "after {after:?} comes {next:?} and not {expected:?}");
+    ensure!(next == expected.as_ref(), "the account after {after:?} is {next:?}, not {expected:?}");
     Ok(())
 }
 
@@ -127,7 +130,7 @@ async fn accounts_that_need_another_key_are_found(store: &dyn AccountStore) -> R
         let others = found(old, limit).await?;
         ensure!(others == ["b-new", "c-both", "f-three"], "not sealed with {old}: {others:?}");
         let others = found("reseal-unused", limit).await?;
-        ensure!(others.len() == 5, "every account with a secret needs another key, but not {others:?}");
+        ensure!(others.len() == 5, "not sealed with an unused key: {others:?}");
     }
     subjects[0].change(|draft| draft.put(totp(1, new))).await?;
     subjects[2].change(|draft| draft.remove(id(2))).await?;
@@ -142,11 +145,11 @@ async fn keys_in_use_are_told(store: &dyn AccountStore) -> Result<(), Violation>
         let told = keys.len();
         keys.sort();
         keys.dedup();
-        ensure!(told == keys.len(), "a key is told twice");
+        ensure!(told == keys.len(), "a key is listed twice");
         let ours = keys.iter().map(KeyId::as_str).filter(|key| key.starts_with("in-use-"));
         Ok(ours.map(str::to_owned).collect())
     };
-    ensure!(in_use().await?.is_empty(), "keys are told before anything was sealed with them");
+    ensure!(in_use().await?.is_empty(), "a key is listed before anything was sealed with it");
     let mut alice = Subject::new(store, "keys", "alice");
     let mut bob = Subject::new(store, "keys-2", "bob");
     alice.change(|draft| draft.put(pending(1, "in-use-1"))).await?;
@@ -154,15 +157,15 @@ async fn keys_in_use_are_told(store: &dyn AccountStore) -> Result<(), Violation>
     bob.change(|draft| draft.put(totp(1, "in-use-2"))).await?;
     bob.change(|draft| draft.put(totp(2, "in-use-10"))).await?;
     let keys = in_use().await?;
-    ensure!(keys == ["in-use-1", "in-use-10", "in-use-2"], "in use are three keys, not {keys:?}");
+    ensure!(keys == ["in-use-1", "in-use-10", "in-use-2"], "three keys are in use, not {keys:?}");
     alice.change(|draft| draft.put(pending(1, "in-use-10"))).await?;
     alice.change(|draft| draft.remove(id(2))).await?;
     let keys = in_use().await?;
-    ensure!(keys == ["in-use-10", "in-use-2"], "in use are two keys, not {keys:?}");
+    ensure!(keys == ["in-use-10", "in-use-2"], "two keys are in use, not {keys:?}");
     Ok(())
 }
 
-/// Every page of accounts, one after the other; of what it finds, those of `tenants`.
+/// Reads every page of accounts in turn; returns the accounts of `tenants`.
 async fn walk(
     store: &dyn AccountStore,
     not_sealed_with: Option<KeyId>,
@@ -184,8 +187,8 @@ async fn walk(
         for AccountEntry { key, audit_head, audit_base } in page.accounts {
             ensure!(walked.last() < Some(&key), "{key:?} comes after {:?}", walked.last());
             let stored = store.load(&key).await?.value;
-            ensure!(audit_head == stored.audit_head, "a page says that {key:?} ends at {audit_head:?}");
-            ensure!(audit_base == stored.audit_base, "a page says that {key:?} begins after {audit_base:?}");
+            ensure!(audit_head == stored.audit_head, "a page lists {key:?} with audit head {audit_head:?}");
+            ensure!(audit_base == stored.audit_base, "a page lists {key:?} with audit base {audit_base:?}");
             walked.push(key);
         }
         if page.next.is_none() {
@@ -194,12 +197,12 @@ async fn walk(
         }
         ensure!(
             page.next >= last && page.next != query.after,
-            "after {last:?} it goes on at {:?}",
+            "a page that ends at {last:?} continues at {:?}",
             page.next
         );
         ensure!(
             not_sealed_with.is_some() || page.next == last,
-            "a page of every account ends at {last:?} and goes on at {:?}",
+            "a page of every account ends at {last:?} and continues at {:?}",
             page.next
         );
         after = page.next;

@@ -1,6 +1,6 @@
-//! What holds for many callers at a time. `stores` are two handles on the same store.
+//! The contract for concurrent callers. `stores` are two handles on the same store.
 //!
-//! Each check is public, so that a store author can repeat the one that fails.
+//! Each check is public, so that a store author can repeat one that fails.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
     ]
 }
 
-/// Of many commits at one version exactly one wins, and what is stored is that one.
+/// Of concurrent commits at one version exactly one wins, and the store contains that one.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -48,7 +48,7 @@ pub async fn one_commit_wins_each_version(stores: &Stores) -> Result<(), Violati
     for account in 0..3 {
         let key = key("one-wins", &format!("user-{account}"));
         let mut model = Versioned::<Account>::default();
-        // The first round races to make the account.
+        // The first round races to create the account.
         for _ in 0..10 {
             let deltas: Vec<_> = (1..=TASKS)
                 .map(|n| {
@@ -79,7 +79,7 @@ pub async fn one_commit_wins_each_version(stores: &Stores) -> Result<(), Violati
             model.value.apply(winner);
             model.version = model.version.next();
             for store in stores {
-                ensure!(store.load(&key).await? == model, "what is stored is not what won");
+                ensure!(store.load(&key).await? == model, "the store does not contain the commit that won");
             }
         }
         chain(stores[0].as_ref(), &key).await?;
@@ -87,8 +87,8 @@ pub async fn one_commit_wins_each_version(stores: &Stores) -> Result<(), Violati
     Ok(())
 }
 
-/// A read gives one state, never half of one and half of the next, and none older than a commit
-/// that was answered before it.
+/// A read returns one state, never parts of two, and none older than a commit that was answered before the
+/// read.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -121,7 +121,7 @@ pub async fn reads_are_whole_and_fresh(stores: &Stores) -> Result<(), Violation>
     results.into_iter().collect()
 }
 
-/// Whoever pages along while others write sees every event, and sees it once.
+/// A reader that pages along while others write sees every event exactly once.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -158,11 +158,11 @@ pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Viola
     written?.into_iter().collect::<Result<(), _>>()?;
     let there: Vec<_> = walk(stores[0].as_ref(), &tenant, None, 1000).await?;
     let there: Vec<_> = there.into_iter().map(|recorded| recorded.position).collect();
-    ensure!(seen == there, "of {} events one who pages along saw {}", there.len(), seen.len());
+    ensure!(seen == there, "of {} events, a paging reader saw {}", there.len(), seen.len());
     Ok(())
 }
 
-/// Of many that take the beginning of one trail away exactly one does, while others append to it.
+/// Of concurrent trims of one trail exactly one succeeds, while others append to it.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -184,7 +184,7 @@ pub async fn one_trim_wins_and_the_chain_goes_on(stores: &Stores) -> Result<(), 
                     let Versioned { value, version } = store.load(&key).await?;
                     let delta = delta(&value, &key, now(), |_| ());
                     let commit = store.commit(&key, version, &delta).await?;
-                    ensure!(commit == Commit::Won, "a trim has changed the version");
+                    ensure!(commit == Commit::Won, "a trim changed the version");
                 }
                 Ok(None)
             }
@@ -192,7 +192,7 @@ pub async fn one_trim_wins_and_the_chain_goes_on(stores: &Stores) -> Result<(), 
         .await?;
         let trims = trims.into_iter().collect::<Result<Vec<_>, Violation>>()?;
         let won = trims.iter().filter(|trim| **trim == Some(Commit::Won)).count();
-        ensure!(won == 1, "{won} of {TASKS} took the beginning of one trail away");
+        ensure!(won == 1, "{won} of {TASKS} trims of one trail won");
         let winner = trims.iter().position(|trim| *trim == Some(Commit::Won)).unwrap_or_default();
         let kept = chain(stores[1].as_ref(), &key).await?;
         let removed = winner + 3;
@@ -248,7 +248,7 @@ pub async fn a_backup_code_is_accepted_once(stores: &Stores) -> Result<(), Viola
     Ok(())
 }
 
-/// Different backup codes at the same time are all accepted, and all are spent.
+/// Different backup codes used at the same time are all accepted and all spent.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -272,8 +272,8 @@ pub async fn backup_codes_at_the_same_time_are_all_spent(stores: &Stores) -> Res
     Ok(())
 }
 
-/// Twenty logins that are each posted twice, as forms and password managers do, charge nothing to the
-/// budget of failures: a used code is no guess. A wrong one is, afterwards as before.
+/// Twenty logins that are each posted twice, as forms and password managers do, charge nothing to the budget
+/// of failures: a used code is not a guess. A wrong code is charged, before and after.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -314,8 +314,8 @@ pub async fn logins_that_are_posted_twice_cost_nothing(stores: &Stores) -> Resul
     Ok(())
 }
 
-/// Of 200 parallel wrong codes on two replicas exactly five are evaluated; the account is locked
-/// then, for a right code too.
+/// Of 200 parallel wrong codes on two replicas exactly five are evaluated. After that the account is locked,
+/// for a right code as well.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -343,13 +343,13 @@ pub async fn every_wrong_code_is_counted(stores: &Stores) -> Result<(), Violatio
         let right = user.code(replicas.clock.now());
         let verdicts = replicas.post(&user.key, &[right]).await?;
         let locked = matches!(verdicts[..], [Verdict::Rejected(CodeRejection::Locked { .. })]);
-        ensure!(locked, "a right code on a locked account: {verdicts:?}");
+        ensure!(locked, "a right code on a locked account was not rejected as locked: {verdicts:?}");
     }
     Ok(())
 }
 
-/// Instances of the use cases, as processes have them: what one of them has queued for an account, the others
-/// do not know. Two on each handle, so that commits of one account meet in one handle as well.
+/// Use cases as separate processes have them: each has its own queue for an account. There are two per
+/// handle, so that commits of one account also compete within one handle.
 struct Replicas {
     clock: Arc<ManualClock>,
     mfas: [Arc<Mfa>; 4],
@@ -363,7 +363,7 @@ impl Replicas {
         Self { mfas: mfas.map(Arc::new), clock: first.clock }
     }
 
-    /// Posts all codes at the same time, by turns on each replica.
+    /// Posts all codes at the same time, alternating between the replicas.
     async fn post(&self, key: &AccountKey, codes: &[String]) -> Result<Vec<Verdict>, Violation> {
         let verdicts = together(codes.len(), |n| {
             let (mfa, key, code) = (Arc::clone(&self.mfas[n % 4]), key.clone(), submitted(&codes[n]));
@@ -373,14 +373,17 @@ impl Replicas {
         Ok(verdicts.into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// Posts one code many times at once: one is verified, the others find it used up and cost nothing,
-    /// and the trail says the same.
+    /// Posts one code many times at once: one post is verified, the others are rejected as used at no cost,
+    /// and the trail records the same.
     async fn one_is_verified(&self, key: &AccountKey, codes: &[String]) -> Result<(), Violation> {
         let verdicts = self.post(key, codes).await?;
         let verified = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count();
         ensure!(verified == 1, "one code was accepted {verified} times");
         let replayed = verdicts.iter().filter(|verdict| is_replayed(verdict)).count();
-        ensure!(replayed == codes.len() - 1, "of the others only {replayed} were found used: {verdicts:?}");
+        ensure!(
+            replayed == codes.len() - 1,
+            "only {replayed} of the others were rejected as used: {verdicts:?}"
+        );
         let store = self.mfas[0].ports().accounts.as_ref();
         let events = chain(store, key).await?;
         let count = |kind: EventKind| events.iter().filter(|recorded| recorded.event.kind == kind).count();
@@ -391,13 +394,16 @@ impl Replicas {
         );
         let failures = store.load(key).await?.value.attempts.recent.len();
         let failed = count(EventKind::VerificationFailed);
-        ensure!((failures, failed) == (0, 0), "{failures} used codes were charged, and {failed} recorded so");
+        ensure!(
+            (failures, failed) == (0, 0),
+            "{failures} used codes were charged, and {failed} recorded as failures"
+        );
         Ok(())
     }
 }
 
-/// Of many accounts that claim one handle at once exactly one gets it, and it can be claimed again once that one has
-/// released it.
+/// Of concurrent accounts that claim one handle exactly one gets it. After it releases the handle, another
+/// can claim it.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -409,7 +415,7 @@ pub async fn one_account_wins_each_handle(stores: &Stores) -> Result<(), Violati
         let handles = [[round, 0], [round, 1]].map(handle);
         let claims = together(TASKS, |n| {
             let (store, key) = (Arc::clone(&stores[n % 2]), keys[n].clone());
-            // Each claims both, in either order.
+            // Each account claims both handles, in either order.
             let mut handles = handles.clone();
             handles.rotate_left(n / 2 % 2);
             async move {
@@ -424,16 +430,19 @@ pub async fn one_account_wins_each_handle(stores: &Stores) -> Result<(), Violati
         });
         let claims: Vec<_> = claims.await?.into_iter().collect::<Result<_, _>>()?;
         let winners: Vec<_> = (0..TASKS).filter(|n| claims[*n] == Commit::Won).collect();
-        ensure!(winners.len() == 1, "of {TASKS} accounts {winners:?} won one handle: {claims:?}");
+        ensure!(winners.len() == 1, "{winners:?} of {TASKS} accounts won one handle: {claims:?}");
         let taken = claims.iter().filter(|claim| **claim == Commit::HandleTaken).count();
-        ensure!(taken == TASKS - 1, "a handle was taken, and its losers were told {claims:?}");
+        ensure!(
+            taken == TASKS - 1,
+            "the losers of a handle were not all answered that it is taken: {claims:?}"
+        );
         let winner = &keys[winners[0]];
         for handle in &handles {
             for store in stores {
                 let found = store.find(tenant, handle).await?;
                 ensure!(
                     found.as_ref() == Some(winner),
-                    "{handle:?} leads to {found:?}, and {winner:?} won it"
+                    "{handle:?} leads to {found:?}, but {winner:?} won it"
                 );
             }
         }
@@ -444,8 +453,11 @@ pub async fn one_account_wins_each_handle(stores: &Stores) -> Result<(), Violati
             }
         });
         let released = stores[0].commit(winner, account.version, &release).await?;
-        ensure!(released == Commit::Won, "the only one to write did not win");
-        ensure!(stores[1].find(tenant, &handles[0]).await?.is_none(), "a released handle leads somewhere");
+        ensure!(released == Commit::Won, "the only writer did not win");
+        ensure!(
+            stores[1].find(tenant, &handles[0]).await?.is_none(),
+            "a released handle still leads to an account"
+        );
     }
     Ok(())
 }
@@ -454,8 +466,8 @@ fn is_replayed(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Rejected(CodeRejection::Replayed { .. }))
 }
 
-/// Changes an account so often, so that its version, its failures and its factor's counter are one
-/// number at every moment; after each commit it must be read by the other handle.
+/// Changes an account repeatedly so that its version, its failures and its factor's counter are always the
+/// same number. The other handle must read that number after each commit.
 async fn count_up(
     store: &dyn AccountStore,
     other: &dyn AccountStore,
@@ -469,7 +481,7 @@ async fn count_up(
             draft.put(with_counter(n.into()));
         });
         let commit = store.commit(key, model.version, &delta).await?;
-        ensure!(commit == Commit::Won, "the only one to write did not win");
+        ensure!(commit == Commit::Won, "the only writer did not win");
         model.value.apply(&delta);
         model.version = model.version.next();
         for read in [other.load(key).await?, other.load_without_backup_codes(key).await?] {
@@ -480,7 +492,7 @@ async fn count_up(
     Ok(())
 }
 
-/// The one number that [`count_up`] has written everywhere.
+/// The number that [`count_up`] wrote to every field.
 fn counted(account: &Versioned<Account>) -> Result<u64, Violation> {
     let version = account.version.0;
     let counters = account.value.factors.iter().map(|factor| match &factor.authenticator {

@@ -1,4 +1,4 @@
-//! The beginning of a trail can be taken away, and nothing but that.
+//! Retention: a trail can be trimmed at its beginning and nowhere else.
 
 use mfa_domain::ports::{AccountEntry, AccountPlace, AccountQuery, AccountStore, Commit};
 use mfa_domain::{AuditHead, EventKind, TenantId, Timestamp};
@@ -28,10 +28,10 @@ async fn a_beginning_is_removed(store: &dyn AccountStore) -> Result<(), Violatio
         let to = before[removed - 1].event.head();
         subject.trim(to).await?;
         let kept = chain(store, &subject.key).await?;
-        ensure!(kept == before[removed..], "after {removed} events were removed, these are there: {kept:?}");
+        ensure!(kept == before[removed..], "after {removed} events were removed, the trail is {kept:?}");
         for limit in [1, 3] {
             let paged = walk(store, &subject.key.tenant, Some(&subject.key.user), limit).await?;
-            ensure!(paged == kept, "pages of {limit} are not the events that are there: {paged:?}");
+            ensure!(paged == kept, "pages of {limit} do not contain the stored events: {paged:?}");
         }
     }
     other.check().await?;
@@ -39,13 +39,13 @@ async fn a_beginning_is_removed(store: &dyn AccountStore) -> Result<(), Violatio
     let of_tenant = walk(store, &subject.key.tenant, None, 1000).await?;
     ensure!(of_tenant.len() == 7, "the tenant has 7 events left, not {}", of_tenant.len());
 
-    // The chain goes on, and no position comes back.
+    // The chain continues, and no position is reused.
     let last = of_tenant.iter().map(|recorded| recorded.position).max();
     subject.change(|_| ()).await?;
     let kept = chain(store, &subject.key).await?;
     ensure!(
         kept.len() == 2 && kept.last().map(|event| event.position) > last,
-        "a position was given again: {kept:?}"
+        "a position was reused: {kept:?}"
     );
     Ok(())
 }
@@ -59,7 +59,7 @@ async fn trimming_is_guarded(store: &dyn AccountStore) -> Result<(), Violation> 
     let head = |n: usize| events[n - 1].event.head();
     let no_beginning = AuditHead { sequence: 0, hash: head(1).hash };
     let trimmed = store.trim(&subject.key, no_beginning, head(2)).await?;
-    ensure!(trimmed == Commit::Conflict, "a trail was trimmed from where none begins");
+    ensure!(trimmed == Commit::Conflict, "a trail was trimmed from an event where it does not begin");
     subject.trim(head(2)).await?;
     let none = AuditHead::default();
     let other_hash = AuditHead { sequence: 2, hash: head(3).hash };
@@ -69,7 +69,7 @@ async fn trimming_is_guarded(store: &dyn AccountStore) -> Result<(), Violation> 
         (&subject.key, head(1), head(3)),
         (&subject.key, head(3), head(4)),
         (&subject.key, other_hash, head(3)),
-        // The last event stays, and there is nothing after it to remove.
+        // The last event stays, so there is nothing after it to remove.
         (&subject.key, head(2), head(5)),
         (&subject.key, head(2), AuditHead { sequence: 6, hash: none.hash }),
         (&nobody, none, head(1)),
@@ -79,10 +79,13 @@ async fn trimming_is_guarded(store: &dyn AccountStore) -> Result<(), Violation> 
         ensure!(trimmed == Commit::Conflict, "{key:?} was trimmed from {from:?} to {to:?}");
         subject.check().await?;
         let kept = chain(store, &subject.key).await?;
-        ensure!(kept == events[2..], "what was refused has removed events: {kept:?}");
+        ensure!(kept == events[2..], "a rejected trim removed events: {kept:?}");
     }
     let listed = store.load(&nobody).await?;
-    ensure!(listed == mfa_domain::Versioned::default(), "trimming nobody's trail has made an account");
+    ensure!(
+        listed == mfa_domain::Versioned::default(),
+        "trimming a trail that does not exist created an account"
+    );
     Ok(())
 }
 
@@ -94,7 +97,7 @@ async fn what_was_decided_before_still_wins(store: &dyn AccountStore) -> Result<
     let decided = delta(&subject.model.value, &subject.key, now(), |draft| draft.attempts().fail(now()));
     subject.trim(subject.events[1].head()).await?;
     let commit = store.commit(&subject.key, subject.model.version, &decided).await?;
-    ensure!(commit == Commit::Won, "a commit that was decided before the trail was trimmed did not win");
+    ensure!(commit == Commit::Won, "a commit decided before a trim did not win");
     subject.model.value.apply(&decided);
     subject.model.version = subject.model.version.next();
     subject.check().await?;
@@ -119,7 +122,7 @@ async fn accounts_with_old_events_are_found(store: &dyn AccountStore) -> Result<
     let found = async |before| -> Result<Vec<String>, Violation> {
         let mut found = Vec::new();
         let mut after = Some(AccountPlace::from(&key("ol", "z")));
-        // A page at a time, and only of this tenant.
+        // One page at a time, and only of this tenant.
         while after.is_some() {
             let query = AccountQuery {
                 after,
@@ -144,7 +147,7 @@ async fn accounts_with_old_events_are_found(store: &dyn AccountStore) -> Result<
         let found = found(before).await?;
         ensure!(found == expected, "with a second event before {before}: {found:?}");
     }
-    // What counts is what is still there.
+    // Only events that are still stored count.
     let to = subjects[2].events[1].head();
     subjects[2].trim(to).await?;
     let left = found(40).await?;

@@ -1,4 +1,4 @@
-//! Factors and backup codes, every field of which differs from every other sample's.
+//! Sample factors and backup codes. Every field differs from that of all other samples.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn later(seconds: u8) -> Timestamp {
     now().plus(Duration::from_secs(seconds.into()))
 }
 
-/// A pending TOTP factor of which no code was accepted yet.
+/// A pending TOTP factor without an accepted code.
 pub(super) fn pending(n: u8, key: &str) -> Factor {
     Factor {
         id: id(n),
@@ -36,7 +36,7 @@ pub(super) fn pending(n: u8, key: &str) -> Factor {
     }
 }
 
-/// An active TOTP factor that was used.
+/// An active, used TOTP factor.
 pub(super) fn totp(n: u8, key: &str) -> Factor {
     Factor {
         state: FactorState::Active,
@@ -50,7 +50,7 @@ pub(super) fn totp(n: u8, key: &str) -> Factor {
     }
 }
 
-/// An active HOTP factor that was used.
+/// An active, used HOTP factor.
 pub(super) fn hotp(n: u8, key: &str) -> Factor {
     Factor {
         label: Label::new(&format!("Token {n}")).unwrap(),
@@ -62,7 +62,7 @@ pub(super) fn hotp(n: u8, key: &str) -> Factor {
     }
 }
 
-/// An active factor of a kind that no version knows, with whatever JSON may hold.
+/// An active factor of a kind that no version knows, with unusual JSON.
 pub(super) fn unknown(n: u8, key: Option<&str>) -> Factor {
     let data = format!(
         r#"{{"v":7,"n":{n},"none":null,"yes":true,"text":"a \"quote\", a \\, Größe \ud83d\udd10, line\n",

@@ -1,4 +1,4 @@
-//! An account in a store, beside the model of what it must be.
+//! An account in a store, with a model of its expected state.
 
 use mfa_domain::account::{Context, Draft, KeptAnswer};
 use mfa_domain::ports::{AccountStore, Commit, EventQuery, RecordedEvent};
@@ -9,7 +9,7 @@ use mfa_domain::{
 
 use crate::{Violation, ensure};
 
-/// When things happen if it does not matter when.
+/// The time of changes for which the time does not matter.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_123)
 }
@@ -18,7 +18,7 @@ pub(super) fn key(tenant: &str, user: &str) -> AccountKey {
     AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap())
 }
 
-/// A change of `account` that holds what `edit` does, and one event at least.
+/// A change of `account` with the edits of `edit` and at least one event.
 pub(super) fn delta(
     account: &Account,
     key: &AccountKey,
@@ -33,7 +33,7 @@ pub(super) fn delta(
     draft.finish().unwrap()
 }
 
-/// An account under test, and the model that [`Account::apply`] makes of it.
+/// An account under test, and the model that [`Account::apply`] computes.
 pub(super) struct Subject<'a> {
     pub(super) store: &'a dyn AccountStore,
     pub(super) key: AccountKey,
@@ -46,7 +46,7 @@ impl<'a> Subject<'a> {
         Self { store, key: key(tenant, user), model: Versioned::default(), events: Vec::new() }
     }
 
-    /// Commits a change, and compares what is read afterwards with the model.
+    /// Commits a change, and compares the stored account with the model.
     pub(super) async fn change(&mut self, edit: impl FnOnce(&mut Draft<'_>)) -> Result<(), Violation> {
         self.change_at(now(), edit).await
     }
@@ -60,7 +60,7 @@ impl<'a> Subject<'a> {
         self.commit(&delta).await
     }
 
-    /// Commits a change, and with it the answer to it.
+    /// Commits a change together with its kept answer.
     pub(super) async fn keep(
         &mut self,
         answer: KeptAnswer,
@@ -71,7 +71,7 @@ impl<'a> Subject<'a> {
         self.commit(&delta).await
     }
 
-    /// Commits an answer and nothing else: a change without an event.
+    /// Commits an answer alone: a change without an event.
     pub(super) async fn keep_alone(&mut self, answer: KeptAnswer) -> Result<(), Violation> {
         let mut delta = self.model.value.unchanged(now());
         delta.keep(answer);
@@ -87,7 +87,7 @@ impl<'a> Subject<'a> {
         self.check().await
     }
 
-    /// Takes the beginning of the trail away.
+    /// Trims the beginning of the trail.
     pub(super) async fn trim(&mut self, to: AuditHead) -> Result<(), Violation> {
         let trimmed = self.store.trim(&self.key, self.model.value.audit_base, to).await?;
         ensure!(trimmed == Commit::Won, "a trail could not be trimmed to {to:?}");
@@ -95,7 +95,7 @@ impl<'a> Subject<'a> {
         self.check().await
     }
 
-    /// What is read must be the model.
+    /// Checks that the stored account equals the model.
     pub(super) async fn check(&self) -> Result<(), Violation> {
         let whole = self.store.load(&self.key).await?;
         let mut without = self.store.load_without_backup_codes(&self.key).await?;
@@ -105,7 +105,7 @@ impl<'a> Subject<'a> {
         for read in [whole, without] {
             ensure!(
                 read == self.model,
-                "what was read of {:?} is not what was committed\n     read: {read:?}\ncommitted: {:?}",
+                "the stored account {:?} is not the committed one\n     read: {read:?}\ncommitted: {:?}",
                 self.key,
                 self.model
             );
@@ -113,7 +113,7 @@ impl<'a> Subject<'a> {
         Ok(())
     }
 
-    /// The events of this account must be those of the commits, and nothing else.
+    /// Checks that the account has exactly the committed events.
     pub(super) async fn check_events(&self) -> Result<(), Violation> {
         let read = chain(self.store, &self.key).await?;
         let read: Vec<_> = read.into_iter().map(|recorded| recorded.event).collect();
@@ -122,7 +122,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The events of an account, whose chain must hold, and begin and end where the account says.
+/// Reads the events of an account and checks that their chain is intact and matches the account's head and
+/// base.
 pub(super) async fn chain(
     store: &dyn AccountStore,
     key: &AccountKey,
@@ -137,7 +138,7 @@ pub(super) async fn chain(
     Ok(events)
 }
 
-/// Every page of events, one after the other.
+/// Reads every page of events in turn.
 pub(super) async fn walk(
     store: &dyn AccountStore,
     tenant: &TenantId,
@@ -152,7 +153,7 @@ pub(super) async fn walk(
         ensure!(page.events.len() <= limit as usize, "a page has more than {limit} events");
         for recorded in page.events {
             let last = walked.last().map(|last| last.position);
-            ensure!(last < Some(recorded.position), "event {} comes after event {last:?}", recorded.position);
+            ensure!(last < Some(recorded.position), "event {} follows event {last:?}", recorded.position);
             walked.push(recorded);
         }
         if !page.more {

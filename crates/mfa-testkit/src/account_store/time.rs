@@ -1,4 +1,4 @@
-//! Time: a store has none of its own.
+//! Time: a store uses no clock of its own.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) async fn time(store: &dyn AccountStore) -> Result<(), Violation> {
     run![times_are_kept_as_given(store), nothing_changes_by_itself(store)]
 }
 
-/// From the first instant that there is to the last, and not in order.
+/// Times from the first possible instant to the last, out of order.
 fn times() -> [Timestamp; 7] {
     let year_2038 = Timestamp::from_unix_seconds(1 << 31);
     let year_2106 = Timestamp::from_unix_seconds(1 << 32);
@@ -49,8 +49,8 @@ async fn times_are_kept_as_given(store: &dyn AccountStore) -> Result<(), Violati
     subject.check_events().await
 }
 
-/// Whatever is too late is too late by the domain's clock; a store that tidied up by its own would
-/// free a code or forget a failure.
+/// Only the domain's clock expires anything. A store that cleaned up by its own clock would make a used code
+/// valid again or forget a failure.
 async fn nothing_changes_by_itself(store: &dyn AccountStore) -> Result<(), Violation> {
     let mut subject = Subject::new(store, "by-itself", "alice");
     for (n, expires_at) in (1..).zip(times()) {

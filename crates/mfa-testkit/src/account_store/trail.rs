@@ -1,4 +1,4 @@
-//! The audit trail: every event once, in order, and nobody else's.
+//! The audit trail: every event once, in order, and only of its own account and tenant.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ async fn events_are_paged_in_their_order(store: &dyn AccountStore) -> Result<(),
     for round in 0..5_u64 {
         for subject in &mut subjects {
             let before = subject.events.len();
-            // The order is that of the commits, whatever the clock says.
+            // The order is that of the commits, whatever their times are.
             let at = Timestamp::from_unix_seconds(1000 - round);
             subject.change_at(at, |draft| draft.record(EventKind::Verified, None, [])).await?;
             let new = subject.events[before..].iter().cloned();
@@ -76,7 +76,7 @@ async fn events_are_paged_in_their_order(store: &dyn AccountStore) -> Result<(),
         let seen = walk(store, &tenant, None, limit).await?;
         let pairs: Vec<_> =
             seen.iter().map(|recorded| (recorded.user.clone(), recorded.event.clone())).collect();
-        ensure!(pairs == expected, "pages of {limit} are not every event once, in order: {pairs:?}");
+        ensure!(pairs == expected, "pages of {limit} do not contain every event once in order: {pairs:?}");
         let mut by_user: BTreeMap<&UserId, Vec<&RecordedEvent>> = BTreeMap::new();
         for recorded in &seen {
             by_user.entry(&recorded.user).or_default().push(recorded);
@@ -85,7 +85,7 @@ async fn events_are_paged_in_their_order(store: &dyn AccountStore) -> Result<(),
             let of_user = walk(store, &tenant, Some(user), limit).await?;
             ensure!(
                 of_user.iter().eq(events),
-                "pages of {limit} of {user:?} are not their events: {of_user:?}"
+                "pages of {limit} of {user:?} do not contain exactly their events: {of_user:?}"
             );
         }
     }
@@ -113,9 +113,9 @@ async fn events_of_others_are_not_seen(store: &dyn AccountStore) -> Result<(), V
     for (tenant, user) in [("own-events", "nobody"), ("own-events-3", "alice")] {
         let tenant = TenantId::new(tenant).unwrap();
         let events = walk(store, &tenant, Some(&UserId::new(user).unwrap()), 1000).await?;
-        ensure!(events.is_empty(), "an account that is not there has events: {events:?}");
+        ensure!(events.is_empty(), "an account that does not exist has events: {events:?}");
     }
     let nobody = walk(store, &TenantId::new("own-events-3").unwrap(), None, 1000).await?;
-    ensure!(nobody.is_empty(), "a tenant that is not there has events: {nobody:?}");
+    ensure!(nobody.is_empty(), "a tenant that does not exist has events: {nobody:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What holds for one caller at a time.
+//! The contract for one caller at a time.
 
 use std::collections::BTreeSet;
 
@@ -57,9 +57,9 @@ async fn every_field_comes_back(store: &dyn ChallengeStore) -> Result<(), Violat
             Challenge { id: super::samples::challenge("challenge-fields", number).id, ..challenge };
         store.put(&challenge).await?;
         let version = unchanged(store, &challenge).await?;
-        ensure!(unchanged(store, &challenge).await? == version, "reading gives it another version");
+        ensure!(unchanged(store, &challenge).await? == version, "reading changed the version");
         let before = end(store, &challenge.id).await?;
-        ensure!(before.as_ref() == Some(&challenge), "what was ended is not what was put: {before:?}");
+        ensure!(before.as_ref() == Some(&challenge), "the ended challenge is not the stored one: {before:?}");
         unchanged(store, &Challenge { progress: over(), ..challenge }).await?;
     }
     Ok(())
@@ -91,8 +91,8 @@ async fn an_id_is_put_once(store: &dyn ChallengeStore) -> Result<(), Violation> 
     let version = unchanged(store, &one).await?;
     let (tenant, user) = (TenantId::new("challenge-thief").unwrap(), UserId::new("bob").ok());
     for again in [one.clone(), Challenge { tenant, user, ..one.clone() }] {
-        ensure!(store.put(&again).await.is_err(), "an id that is there was put again");
-        ensure!(unchanged(store, &one).await? == version, "a put that was refused changed something");
+        ensure!(store.put(&again).await.is_err(), "an existing id was put again");
+        ensure!(unchanged(store, &one).await? == version, "a rejected put changed the challenge");
     }
     Ok(())
 }
@@ -111,14 +111,14 @@ async fn a_swap_replaces_the_progress_and_nothing_else(store: &dyn ChallengeStor
     Ok(())
 }
 
-/// Not even if what is stored is the same as before.
+/// Not even if the new content equals the old.
 async fn a_version_never_comes_back(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let model = challenge("challenge-versions", 0);
     store.put(&model).await?;
     let mut before = BTreeSet::new();
     for round in 0..5 {
         let version = there(store, &model.id).await?.version;
-        ensure!(before.insert(version), "version {version:?} came back");
+        ensure!(before.insert(version), "version {version:?} was reused");
         let progress = Progress { failures: round % 2, ..model.progress.clone() };
         for old in &before {
             let commit = store.swap(&model.id, *old, &progress).await?;
@@ -144,19 +144,19 @@ async fn a_lost_swap_changes_nothing(store: &dyn ChallengeStore) -> Result<(), V
     Ok(())
 }
 
-/// Until it may be forgotten, whoever answers once more is told that it is over.
+/// Until the store may forget a challenge, a further answer is rejected as over.
 async fn what_is_over_stays(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let model = challenge("challenge-over", 0);
     store.put(&model).await?;
     let version = unchanged(store, &model).await?;
-    ensure!(end(store, &model.id).await?.is_some(), "what is open could not be ended");
+    ensure!(end(store, &model.id).await?.is_some(), "an open challenge could not be ended");
     let ended = Challenge { progress: over(), ..model.clone() };
     for _ in 0..2 {
         unchanged(store, &ended).await?;
         ensure!(end(store, &model.id).await?.is_none(), "a challenge was ended twice");
         let commit = store.swap(&model.id, version, &model.progress).await?;
-        ensure!(commit == Commit::Conflict, "what is over was changed at the version before");
-        ensure!(store.put(&model).await.is_err(), "the id of what is over was put again");
+        ensure!(commit == Commit::Conflict, "a challenge that is over was changed at its previous version");
+        ensure!(store.put(&model).await.is_err(), "the id of a challenge that is over was put again");
     }
     unchanged(store, &ended).await?;
     Ok(())
@@ -166,13 +166,13 @@ async fn what_was_never_put_is_not_there(store: &dyn ChallengeStore) -> Result<(
     let model = challenge("challenge-never", 0);
     for version in [Version(0), Version(1)] {
         let commit = store.swap(&model.id, version, &model.progress).await?;
-        ensure!(commit == Commit::Conflict, "what was never put was changed");
+        ensure!(commit == Commit::Conflict, "a challenge that was never put was changed");
     }
-    ensure!(store.get(&model.id).await?.is_none(), "what was never put is there");
+    ensure!(store.get(&model.id).await?.is_none(), "a challenge that was never put was found");
     Ok(())
 }
 
-/// Of one account, too: a second code does not take the place of the first.
+/// This also holds within one account: a second code does not replace the first.
 async fn challenges_do_not_touch_each_other(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let mut all: Vec<_> = (0..3).map(|number| challenge("challenge-others", number)).collect();
     for (challenge, text) in all.iter_mut().zip(["first", "second", "third"]) {

@@ -1,6 +1,6 @@
-//! What holds for many callers at a time. `stores` are two handles on the same challenges.
+//! The contract for concurrent callers. `stores` are two handles on the same challenges.
 //!
-//! Each check is public, so that a store author can repeat the one that fails.
+//! Each check is public, so that a store author can repeat one that fails.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
     ]
 }
 
-/// Of many who end a challenge exactly one does.
+/// Of concurrent callers that end a challenge exactly one does.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -43,13 +43,13 @@ pub async fn one_of_many_ends_it(stores: &Stores) -> Result<(), Violation> {
         let ended: Vec<_> = ended.into_iter().collect::<Result<_, _>>()?;
         let ended: Vec<_> = ended.into_iter().flatten().collect();
         ensure!(ended.len() == 1, "one challenge was ended {} times", ended.len());
-        ensure!(ended[0] == challenge, "what was ended is not what was put: {:?}", ended[0]);
+        ensure!(ended[0] == challenge, "the ended challenge is not the stored one: {:?}", ended[0]);
         is_over(stores, &challenge).await?;
     }
     Ok(())
 }
 
-/// Of many swaps of one version exactly one wins, and what is stored is that one.
+/// Of concurrent swaps of one version exactly one wins, and the store contains that one.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -78,7 +78,7 @@ pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation
     Ok(())
 }
 
-/// Of many who count a wrong answer, each again until its swap wins, every one is counted.
+/// If concurrent callers each record a wrong answer and retry until their swap wins, every answer is counted.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -89,7 +89,7 @@ pub async fn every_failure_is_counted(stores: &Stores) -> Result<(), Violation> 
     let counted = together(TASKS as usize, |n| {
         let (store, id) = (Arc::clone(&stores[n % 2]), challenge.id);
         async move {
-            // Each time somebody wins, so nobody loses more often than there are others.
+            // In every round one swap wins, so no caller loses more often than there are other callers.
             for _ in 0..TASKS {
                 let read = there(store.as_ref(), &id).await?;
                 let next = failed_once_more(&read.value.progress);
@@ -106,7 +106,7 @@ pub async fn every_failure_is_counted(stores: &Stores) -> Result<(), Violation> 
     Ok(())
 }
 
-/// A challenge that is ended while others count wrong answers is ended as it was counted last, and stays so.
+/// A challenge that ends while others count wrong answers ends with the last count, and stays over.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -119,7 +119,7 @@ pub async fn no_swap_brings_back_what_is_over(stores: &Stores) -> Result<(), Vio
         let results = together(8, |n| {
             let (store, id, next) = (Arc::clone(&stores[n % 2]), challenge.id, changed.clone());
             async move {
-                // One ends it, in every other round it is one of either handle.
+                // One task ends it, through each handle in every other round.
                 if n == (round % 2) as usize {
                     return Ok((end(store.as_ref(), &id).await?, Commit::Conflict));
                 }
@@ -134,7 +134,7 @@ pub async fn no_swap_brings_back_what_is_over(stores: &Stores) -> Result<(), Vio
         let ended = results.into_iter().find_map(|(ended, _)| ended);
         ensure!(
             ended.as_ref() == Some(&expected),
-            "{won} swaps won, and what was ended has {:?} failures",
+            "{won} swaps won, and the ended challenge has {:?} failures",
             ended.map(|ended| ended.progress.failures)
         );
         is_over(stores, &expected).await?;
@@ -142,7 +142,7 @@ pub async fn no_swap_brings_back_what_is_over(stores: &Stores) -> Result<(), Vio
     Ok(())
 }
 
-/// Of many who put one id exactly one is told that it did, and what is stored is that one.
+/// Of concurrent puts of one id exactly one is reported as successful, and the store contains that one.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -166,7 +166,7 @@ pub async fn an_id_is_put_by_one_of_many(stores: &Stores) -> Result<(), Violatio
     Ok(())
 }
 
-/// What one handle was answered holds for the other at once, while others are busy.
+/// A change that one handle reported is visible to the other at once, under load.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -181,10 +181,13 @@ pub async fn what_one_does_the_other_sees_at_once(stores: &Stores) -> Result<(),
                 let version = unchanged(other.as_ref(), &challenge).await?;
                 challenge.progress = failed_once_more(&challenge.progress);
                 let commit = one.swap(&challenge.id, version, &challenge.progress).await?;
-                ensure!(commit == Commit::Won, "the only one to change it did not win");
+                ensure!(commit == Commit::Won, "the only writer did not win");
                 unchanged(other.as_ref(), &challenge).await?;
                 let ended = end(other.as_ref(), &challenge.id).await?;
-                ensure!(ended.as_ref() == Some(&challenge), "what was changed cannot be ended elsewhere");
+                ensure!(
+                    ended.as_ref() == Some(&challenge),
+                    "the other handle did not end the changed challenge"
+                );
                 unchanged(one.as_ref(), &Challenge { progress: over(), ..challenge }).await?;
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! Challenges for the suites, and how they are looked at.
+//! Sample challenges, and assertions about stored ones.
 
 use mfa_domain::ports::ChallengeStore;
 use mfa_domain::{Challenge, ChallengeData, ChallengeId, Progress, TenantId, Timestamp, Version, Versioned};
@@ -6,12 +6,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{Violation, changes, ensure};
 
-/// When challenges are made if it does not matter when; they are open for ten minutes.
+/// The creation time of challenges for which the time does not matter. They are open for ten minutes.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_123)
 }
 
-/// A challenge of a check; its number makes its id.
+/// A challenge for a check; `number` determines its id.
 pub(super) fn challenge(check: &str, number: u32) -> Challenge {
     Challenge {
         id: id(check, number),
@@ -30,22 +30,25 @@ pub(super) fn failed_once_more(progress: &Progress) -> Progress {
     Progress { failures: progress.failures + 1, ..progress.clone() }
 }
 
-/// What is there, and must be.
+/// The stored challenge, which must exist.
 pub(super) async fn there(
     store: &dyn ChallengeStore,
     id: &ChallengeId,
 ) -> Result<Versioned<Challenge>, Violation> {
     let found = store.get(id).await?;
-    found.ok_or_else(|| Violation::new(format!("{id:?} is not there, but it was put")))
+    found.ok_or_else(|| Violation::new(format!("{id:?} is not there, although it was put")))
 }
 
-/// What is there must be this challenge; gives its version.
+/// Checks that the stored challenge is this one; returns its version.
 pub(super) async fn unchanged(
     store: &dyn ChallengeStore,
     challenge: &Challenge,
 ) -> Result<Version, Violation> {
     let Versioned { value, version } = there(store, &challenge.id).await?;
-    ensure!(value == *challenge, "what is there is not what it must be\n is: {value:?}\nnot: {challenge:?}");
+    ensure!(
+        value == *challenge,
+        "the stored challenge is not the expected one\n  stored: {value:?}\nexpected: {challenge:?}"
+    );
     Ok(version)
 }
 

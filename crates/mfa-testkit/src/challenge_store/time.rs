@@ -1,4 +1,4 @@
-//! Time: a store has none of its own.
+//! Time: a store uses no clock of its own.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) async fn time(store: &dyn ChallengeStore) -> Result<(), Violation> {
     ]
 }
 
-/// Challenges made at the ends of time and between, and when they expire; none of it is now.
+/// Creation and expiry of challenges at both ends of time and in between, none of them near the present.
 fn lives() -> [(Timestamp, Timestamp); 6] {
     let second = Timestamp::from_unix_seconds;
     let just_before_the_end = Timestamp::from_unix_millis(Timestamp::MAX.unix_millis() - 1);
@@ -46,13 +46,17 @@ async fn whenever_it_expires_it_is_there(store: &dyn ChallengeStore) -> Result<(
         let version = unchanged(store, &challenge).await?;
         challenge.progress = failed_once_more(&challenge.progress);
         let commit = store.swap(&challenge.id, version, &challenge.progress).await?;
-        ensure!(commit == Commit::Won, "what expires at {} cannot be changed", challenge.expires_at);
+        ensure!(
+            commit == Commit::Won,
+            "a challenge that expires at {} cannot be changed",
+            challenge.expires_at
+        );
         unchanged(store, &challenge).await?;
     }
     Ok(())
 }
 
-/// Whatever is done in passing leaves what expired less than an hour before.
+/// Incidental cleanup keeps a challenge until one hour after its expiry.
 async fn what_others_put_later_takes_it_from_nobody(store: &dyn ChallengeStore) -> Result<(), Violation> {
     let first = challenge("challenge-passing", 0);
     store.put(&first).await?;

@@ -1,4 +1,4 @@
-//! Messages: they are there as they were put, or were not put at all.
+//! Messages: the store reads them back as they were put, or puts none of them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) async fn basic(store: &dyn AccountStore) -> Result<(), Violation> {
     ]
 }
 
-/// How far a message can be: every state, and every field at its ends.
+/// States of sending: every state, and every field at its limits.
 fn sendings(one: &Sending) -> Vec<Sending> {
     let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(4096).collect();
     let sealed = |key: &str, bytes: &[u8]| Some(Sealed { key: KeyId::new(key), bytes: bytes.to_vec() });
@@ -62,7 +62,7 @@ async fn every_field_comes_back(store: &dyn AccountStore) -> Result<(), Violatio
             put(store, std::slice::from_ref(&one)).await?;
             for _ in 0..2 {
                 let version = unchanged(store, &one).await?;
-                ensure!(version == Version(1), "a message that was never there is put at {version:?}");
+                ensure!(version == Version(1), "a new message is at {version:?}");
             }
             number += 1;
         }
@@ -73,7 +73,7 @@ async fn every_field_comes_back(store: &dyn AccountStore) -> Result<(), Violatio
 async fn a_commit_puts_all_of_its_messages(store: &dyn AccountStore) -> Result<(), Violation> {
     const CHECK: &str = "outbox-several";
     let mut all: Vec<_> = (0..3).map(|number| message(CHECK, number)).collect();
-    // With the first change of an account, with a later one, and with none.
+    // With the first change of an account, with a later one, and with a commit that has no messages.
     put(store, &all).await?;
     all.push(message(CHECK, 3));
     put(store, &all[3..]).await?;
@@ -81,7 +81,7 @@ async fn a_commit_puts_all_of_its_messages(store: &dyn AccountStore) -> Result<(
     ensure!(commit == Commit::Won, "a commit without messages did not win");
     for message in &all {
         let version = unchanged(store, message).await?;
-        ensure!(version == Version(1), "a message is at {version:?}, and was put once");
+        ensure!(version == Version(1), "a message that was put once is at {version:?}");
     }
     Ok(())
 }
@@ -95,25 +95,28 @@ async fn a_commit_that_does_not_win_puts_nothing(store: &dyn AccountStore) -> Re
     let both = [with_content(&kept, "another"), new.clone()];
     let others = async || {
         let read = unchanged(store, &kept).await?;
-        ensure!(read == version, "a commit that did not win has made {read:?} of {version:?}");
+        ensure!(read == version, "a commit that did not win changed {version:?} to {read:?}");
         let found = outbox(store)?.message(&new.account.tenant, new.id).await?;
-        ensure!(found.is_none(), "a commit that did not win has put a message");
+        ensure!(found.is_none(), "a commit that did not win put a message");
         Ok::<_, Violation>(())
     };
 
     let read = store.load(alice).await?;
     let late = delta(&read.value, alice, |draft| both.iter().for_each(|one| draft.message(one.clone())));
     let commit = change(store, alice, |_| ()).await?;
-    ensure!(commit == Commit::Won, "a commit that nothing was in the way of: {commit:?}");
+    ensure!(commit == Commit::Won, "a commit without competition was answered with {commit:?}");
     for expected in [read.version, Version(0), Version(1000)] {
         let commit = store.commit(alice, expected, &late).await?;
-        ensure!(commit == Commit::Conflict, "a commit at {expected:?}, which is not stored: {commit:?}");
+        ensure!(
+            commit == Commit::Conflict,
+            "a commit at {expected:?}, which is not stored, was answered with {commit:?}"
+        );
         others().await?;
     }
 
     let handle = Handle::new("credential", b"outbox").unwrap();
     let commit = change(store, &key(CHECK, "owner"), |draft| draft.claim(handle.clone())).await?;
-    ensure!(commit == Commit::Won, "a handle that nobody has: {commit:?}");
+    ensure!(commit == Commit::Won, "a claim of a free handle was answered with {commit:?}");
     let commit = change(store, alice, |draft| {
         for one in &both {
             draft.message(one.clone());
@@ -121,11 +124,12 @@ async fn a_commit_that_does_not_win_puts_nothing(store: &dyn AccountStore) -> Re
         draft.claim(handle.clone());
     });
     let commit = commit.await?;
-    ensure!(commit == Commit::HandleTaken, "a handle of another was claimed: {commit:?}");
+    ensure!(commit == Commit::HandleTaken, "a handle of another account was claimed: {commit:?}");
     others().await
 }
 
-/// What comes instead is that and nothing of the one before, and whoever has read the one before cannot change it.
+/// The new message replaces the old one completely, and a caller that read the old one cannot change the new
+/// one.
 async fn another_takes_the_place_of_one(store: &dyn AccountStore) -> Result<(), Violation> {
     const CHECK: &str = "outbox-place";
     let first = message(CHECK, 0);
@@ -151,15 +155,18 @@ async fn another_takes_the_place_of_one(store: &dyn AccountStore) -> Result<(), 
         }
         put(store, std::slice::from_ref(&next)).await?;
         version = unchanged(store, &next).await?;
-        ensure!(seen.insert(version), "what took the place of another is at {version:?}, as that was before");
+        ensure!(
+            seen.insert(version),
+            "a message that replaced another is at {version:?}, which was used before"
+        );
         for old in seen.iter().filter(|old| **old != version) {
             let commit = outbox(store)?.swap(tenant, first.id, *old, &first.sending.sent()).await?;
             ensure!(commit == Commit::Conflict, "a swap at {old:?} won, but {version:?} is stored");
         }
         let read = unchanged(store, &next).await?;
-        ensure!(read == version, "swaps that did not win have made {read:?} of {version:?}");
+        ensure!(read == version, "swaps that did not win changed {version:?} to {read:?}");
     }
-    // It is to be sent like any other.
+    // It is claimed like any other message.
     claims_exactly(store, tenant, (now(), until()), &[(first.clone(), version)]).await?;
     Ok(())
 }
@@ -173,16 +180,16 @@ async fn tenants_do_not_meet(store: &dyn AccountStore) -> Result<(), Violation> 
     }
     for one in [&ours, &theirs] {
         let version = unchanged(store, one).await?;
-        ensure!(version == Version(1), "by one id of two tenants a message is at {version:?}");
+        ensure!(version == Version(1), "with the same id in two tenants, a message is at {version:?}");
     }
     let sent = ours.sending.sent();
     keep(store, &mut ours, Version(1), sent).await?;
     let version = unchanged(store, &theirs).await?;
-    ensure!(version == Version(1), "a swap in one tenant made {version:?} in another");
+    ensure!(version == Version(1), "a swap in one tenant changed another to {version:?}");
     let found = outbox(store)?.message(&nobodys.account.tenant, nobodys.id).await?;
-    ensure!(found.is_none(), "a tenant that never had one has a message");
+    ensure!(found.is_none(), "a tenant without messages has one");
     let commit = outbox(store)?.swap(&nobodys.account.tenant, nobodys.id, version, &nobodys.sending).await?;
-    ensure!(commit == Commit::Conflict, "what another tenant has was swapped");
+    ensure!(commit == Commit::Conflict, "a message of another tenant was swapped");
     let tenant = &theirs.account.tenant;
     claims_exactly(store, tenant, (now(), until()), &[(theirs.clone(), version)]).await?;
     unchanged(store, &ours).await?;
@@ -197,7 +204,7 @@ async fn a_swap_replaces_how_far_it_is_and_nothing_else(store: &dyn AccountStore
     for next in sendings(&first) {
         version = keep(store, &mut model, version, next).await?;
     }
-    // Each field alone: into one of another state, and back to what is to be sent.
+    // Each field alone: into a message of another state, and back to a queued one.
     let failure = Some("unknown".to_owned());
     for next in [
         first.clone(),
@@ -227,7 +234,7 @@ async fn a_lost_swap_changes_nothing(store: &dyn AccountStore) -> Result<(), Vio
         let commit = outbox(store)?.swap(tenant, model.id, Version(wrong), &sent).await?;
         ensure!(commit == Commit::Conflict, "a swap at version {wrong} won, but {version:?} is stored");
         let read = unchanged(store, &model).await?;
-        ensure!(read == version, "a lost swap made {read:?} of {version:?}");
+        ensure!(read == version, "a lost swap changed {version:?} to {read:?}");
     }
     Ok(())
 }
@@ -237,11 +244,11 @@ async fn what_is_not_there_is_not_swapped(store: &dyn AccountStore) -> Result<()
     let tenant = &model.account.tenant;
     for version in [Version(0), Version(1)] {
         let commit = outbox(store)?.swap(tenant, model.id, version, &model.sending).await?;
-        ensure!(commit == Commit::Conflict, "what was never put was changed");
+        ensure!(commit == Commit::Conflict, "a message that was never put was changed");
     }
     let found = outbox(store)?.message(tenant, model.id).await?;
-    ensure!(found.is_none(), "what was never put is there");
+    ensure!(found.is_none(), "a message that was never put was found");
     let claimed = claim_all(store, tenant, (now(), until()), 100).await?;
-    ensure!(claimed.is_empty(), "what was never put is to be sent");
+    ensure!(claimed.is_empty(), "a message that was never put was claimed");
     Ok(())
 }

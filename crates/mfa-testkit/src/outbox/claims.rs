@@ -1,4 +1,4 @@
-//! Claims: what is queued and due, once.
+//! Claims: each returns the queued and due messages, once.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) async fn claims(store: &dyn AccountStore) -> Result<(), Violation> {
     ]
 }
 
-/// The moment before.
+/// The moment before `time`.
 fn before(time: Timestamp) -> Timestamp {
     Timestamp::from_unix_millis(time.unix_millis() - 1)
 }
@@ -50,15 +50,18 @@ async fn what_is_queued_and_due_is_claimed(store: &dyn AccountStore) -> Result<(
     claims_exactly(store, &tenant, (now(), until()), &due).await?;
     for message in &early {
         let version = unchanged(store, message).await?;
-        ensure!(version == Version(1), "what is not due yet is at {version:?}");
+        ensure!(version == Version(1), "a message that is not due yet is at {version:?}");
     }
     let [next, last] = early.map(|message| (message, Version(1)));
     claims_exactly(store, &tenant, (in_a_moment, until()), &[next]).await?;
     claims_exactly(store, &tenant, (before(until()), until()), &[]).await?;
-    // By then the claims of the others are over, too.
+    // By then, the claims of the others have expired, too.
     let claimed = claim_all(store, &tenant, (in_an_hour, in_an_hour.plus(Message::CLAIM)), 100).await?;
     let last = claimed.iter().find(|claimed| claimed.value.id == last.0.id);
-    ensure!(last.is_some_and(|last| last.version == Version(2)), "what is due last was claimed as {last:?}");
+    ensure!(
+        last.is_some_and(|last| last.version == Version(2)),
+        "the message that is due last was claimed as {last:?}"
+    );
     Ok(())
 }
 
@@ -73,7 +76,7 @@ async fn a_claim_gives_no_more_than_it_is_asked_for(store: &dyn AccountStore) ->
         tries += 1;
         ensure!(
             claimed.len() == all.len() && claimed.iter().all(|claimed| claimed.value.sending.tries == tries),
-            "of {} messages {} were claimed, at most {limit} at a time, until there were no more",
+            "of {} messages, {} were claimed in claims of at most {limit}",
             all.len(),
             claimed.len()
         );
@@ -82,7 +85,7 @@ async fn a_claim_gives_no_more_than_it_is_asked_for(store: &dyn AccountStore) ->
     Ok(())
 }
 
-/// A code that somebody waits for does not wait behind those of an hour in which none could be sent.
+/// A code that a user waits for must not queue behind the codes of an hour in which none could be sent.
 async fn what_became_due_last_comes_first(store: &dyn AccountStore) -> Result<(), Violation> {
     const CHECK: &str = "outbox-fresh";
     let ago = |millis| Timestamp::from_unix_millis(now().unix_millis() - millis);
@@ -94,7 +97,10 @@ async fn what_became_due_last_comes_first(store: &dyn AccountStore) -> Result<()
     let given = claim_in_turn(store, &all[0].account.tenant, (now(), until()), 1).await?;
     let given: Vec<_> = given.iter().map(|claimed| claimed.value.id).collect();
     let expected = [1, 3, 4, 2, 0].map(|number: usize| all[number].id);
-    ensure!(given == expected, "what became due last does not come first: {given:?}, not {expected:?}");
+    ensure!(
+        given == expected,
+        "the most recently due message does not come first: {given:?}, not {expected:?}"
+    );
     Ok(())
 }
 
@@ -105,7 +111,7 @@ async fn what_is_claimed_comes_back_when_its_claim_is_over(
     put(store, std::slice::from_ref(&model)).await?;
     let tenant = model.account.tenant.clone();
     let (mut at, mut version) = (now(), unchanged(store, &model).await?);
-    // However long its claims are.
+    // For claims of any length.
     for seconds in [120, 1, 60, 0] {
         let end = at.plus(Duration::from_secs(seconds)).plus(A_MOMENT);
         let claimed = claims_exactly(store, &tenant, (at, end), &[(model.clone(), version)]).await?;
@@ -114,7 +120,7 @@ async fn what_is_claimed_comes_back_when_its_claim_is_over(
             claims_exactly(store, &tenant, (time, time.plus(Message::CLAIM)), &[]).await?;
         }
         let read = unchanged(store, &model).await?;
-        ensure!(read == version, "claims that gave nothing have made {read:?} of {version:?}");
+        ensure!(read == version, "claims that returned nothing changed {version:?} to {read:?}");
         at = end;
     }
     Ok(())
@@ -125,7 +131,7 @@ async fn what_is_sent_or_failed_is_not_claimed(store: &dyn AccountStore) -> Resu
     let mut all: Vec<_> = (0..4).map(|number| message(CHECK, number)).collect();
     let tenant = all[0].account.tenant.clone();
     let ends = [all[0].sending.sent(), all[0].sending.failed("refused")];
-    // Two are put like that, two become so.
+    // Two are put in that state, two reach it by a swap.
     for (message, end) in all.iter_mut().zip(&ends) {
         message.sending = end.clone();
     }
@@ -143,7 +149,7 @@ async fn what_is_sent_or_failed_is_not_claimed(store: &dyn AccountStore) -> Resu
     Ok(())
 }
 
-/// Whoever had read it before, or has an older claim, cannot change it any more.
+/// A caller that read the message before, or has an older claim, can no longer change it.
 async fn a_claim_is_a_change(store: &dyn AccountStore) -> Result<(), Violation> {
     let mut model = message("outbox-stale", 0);
     put(store, std::slice::from_ref(&model)).await?;
@@ -157,10 +163,13 @@ async fn a_claim_is_a_change(store: &dyn AccountStore) -> Result<(), Violation> 
         (model, version) = (claimed[0].value.clone(), claimed[0].version);
         for old in &before {
             let commit = outbox(store)?.swap(&tenant, model.id, *old, &model.sending.sent()).await?;
-            ensure!(commit == Commit::Conflict, "a swap at {old:?} won after a claim made {version:?}");
+            ensure!(
+                commit == Commit::Conflict,
+                "a swap at {old:?} won after a claim changed it to {version:?}"
+            );
         }
         let read = unchanged(store, &model).await?;
-        ensure!(read == version, "lost swaps have made {read:?} of {version:?}");
+        ensure!(read == version, "lost swaps changed {version:?} to {read:?}");
         at = end;
     }
     let sent = model.sending.sent();
@@ -168,7 +177,8 @@ async fn a_claim_is_a_change(store: &dyn AccountStore) -> Result<(), Violation> 
     Ok(())
 }
 
-/// At the time that was kept for it, with all that was kept; so is what takes its place.
+/// A failed message is due again at its stored time, with all its fields. The same holds for a message that
+/// replaced it.
 async fn what_is_tried_again_is_claimed_again(store: &dyn AccountStore) -> Result<(), Violation> {
     let mut model = message("outbox-tries", 0);
     put(store, std::slice::from_ref(&model)).await?;
@@ -179,12 +189,12 @@ async fn what_is_tried_again_is_claimed_again(store: &dyn AccountStore) -> Resul
         let claimed = claims_exactly(store, &tenant, during, &[(model.clone(), version)]).await?;
         (model, version) = (claimed[0].value.clone(), claimed[0].version);
         let next = model.after_failure(how, at);
-        let next = next.ok_or_else(|| Violation::new("the suite is wrong: its time is over"))?;
+        let next = next.ok_or_else(|| Violation::new("the suite has a defect: the message has expired"))?;
         at = next.due_at;
         version = keep(store, &mut model, version, next).await?;
         claims_exactly(store, &tenant, (before(at), until()), &[]).await?;
     }
-    // Though the one before was not due yet.
+    // Although the previous message was not due yet.
     let another = with_content(&message("outbox-tries", 0), "another");
     put(store, std::slice::from_ref(&another)).await?;
     let version = unchanged(store, &another).await?;

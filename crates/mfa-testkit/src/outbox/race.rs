@@ -1,6 +1,6 @@
-//! What holds for many callers at a time. `stores` are two handles on the same store.
+//! The contract for concurrent callers. `stores` are two handles on the same store.
 //!
-//! Each check is public, so that a store author can repeat the one that fails.
+//! Each check is public, so that a store author can repeat one that fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
     ]
 }
 
-/// Of many who claim at the same time one gets each message, and every message is given to somebody.
+/// Of concurrent claims exactly one gets each message, and each message is claimed.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -45,7 +45,7 @@ pub async fn each_message_is_given_once(stores: &Stores) -> Result<(), Violation
             async move { claim_all(store.as_ref(), &tenant, (now(), until()), 5).await }
         });
         let mut given = claims.await?.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-        // Whoever came while the rest was in another's hands was given nothing.
+        // A claim may return nothing while the rest is being claimed by another.
         given.extend(claim_all(stores[1].as_ref(), &tenant, (now(), until()), 100).await?);
         let mut times: BTreeMap<_, usize> = BTreeMap::new();
         for claimed in &given {
@@ -57,14 +57,14 @@ pub async fn each_message_is_given_once(stores: &Stores) -> Result<(), Violation
         for claimed in given {
             for store in stores {
                 let read = there(store.as_ref(), &claimed.value).await?;
-                ensure!(read == claimed, "what was given is not what is there: {read:?}");
+                ensure!(read == claimed, "the stored message is not the claimed one: {read:?}");
             }
         }
     }
     Ok(())
 }
 
-/// Of many swaps of one version exactly one wins, and what is stored is that one.
+/// Of concurrent swaps of one version exactly one wins, and the store contains that one.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -92,8 +92,8 @@ pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation
     Ok(())
 }
 
-/// Of many who claim a message or change it at one version exactly one does: what somebody else has marked as sent is
-/// not given to be sent.
+/// Of concurrent claims and changes of a message at one version exactly one wins: a message that another
+/// caller marked as sent is not claimed.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -125,14 +125,14 @@ pub async fn a_claim_and_a_swap_do_not_both_win(stores: &Stores) -> Result<(), V
     Ok(())
 }
 
-/// What takes the place of a message while others claim and change that one is there afterwards, and it is still to be
-/// sent.
+/// A message that replaces another, while others claim and change the old one, is stored afterwards and still
+/// queued.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn what_takes_a_place_is_not_lost(stores: &Stores) -> Result<(), Violation> {
     const CHECK: &str = "outbox-place-race";
-    // What is due of other checks would be given first.
+    // Due messages of other checks would be claimed first.
     claim_all(stores[0].as_ref(), &key(CHECK, "alice").tenant, (now(), until()), 1000).await?;
     for round in 0..8 {
         let old = message(CHECK, round);
@@ -166,15 +166,15 @@ pub async fn what_takes_a_place_is_not_lost(stores: &Stores) -> Result<(), Viola
             "a message that took the place of another is lost: {:?}",
             read.value
         );
-        // Versions that the one before had: 2 once it was claimed or swapped, or else 1.
+        // Versions that the old message had: 2 after a claim or a swap, otherwise 1.
         let had = if results[1..].contains(&true) { Version(2) } else { Version(1) };
         ensure!(read.version > had, "a message that took the place of another is lost at {:?}", read.version);
     }
     Ok(())
 }
 
-/// Of many commits at one version, each with a message of its own and one of an id that all have, the one that wins puts
-/// its messages, and no other does.
+/// Of concurrent commits at one version, each with a message of its own and one whose id all share, the
+/// winner puts its messages and no other does.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -211,7 +211,7 @@ pub async fn of_many_commits_one_puts_its_message(stores: &Stores) -> Result<(),
             }
         }
         ensure!(put.len() == 1, "{} of {TASKS} commits at one version have put a message", put.len());
-        ensure!(commits[put[0]] == Commit::Won, "a commit that did not win has put a message");
+        ensure!(commits[put[0]] == Commit::Won, "a commit that did not win put a message");
         for store in stores {
             unchanged(store.as_ref(), &common(put[0])).await?;
         }

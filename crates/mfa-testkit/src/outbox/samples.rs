@@ -1,4 +1,4 @@
-//! Messages for the suites, and how they are looked at.
+//! Sample messages, and assertions about stored ones.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 use crate::changes::{self, change};
 use crate::{Violation, ensure};
 
-/// When messages are queued if it does not matter when; they are good for ten minutes.
+/// The time at which messages are queued if the time does not matter. They are valid for ten minutes.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_123)
 }
 
-/// Until when they are claimed if it does not matter.
+/// The end of claims if the time does not matter.
 pub(super) fn until() -> Timestamp {
     now().plus(Message::CLAIM)
 }
@@ -25,55 +25,58 @@ pub(super) fn key(tenant: &str, user: &str) -> AccountKey {
     AccountKey::new(TenantId::new(tenant).unwrap(), UserId::new(user).unwrap())
 }
 
-/// A queued message of a check, whose name is that of the tenant; its number makes its id.
+/// A queued message for a check, which also names the tenant; `number` determines the id.
 pub(super) fn message(check: &str, number: u32) -> Message {
     let account = key(check, "alice");
     let message = Message { id: id(check, number), account, ..changes::message(0, now()) };
     with_content(&message, &format!("{check} {number}"))
 }
 
-/// The same with something else under its seal.
+/// The message with other sealed content.
 pub(super) fn with_content(message: &Message, text: &str) -> Message {
     let content = Some(Sealed { key: KeyId::new("k1"), bytes: text.into() });
     Message { sending: Sending { content, ..message.sending.clone() }, ..message.clone() }
 }
 
-/// The same, to be sent from another time on.
+/// The message with another due time.
 pub(super) fn due_at(message: &Message, due_at: Timestamp) -> Message {
     Message { sending: Sending { due_at, ..message.sending.clone() }, ..message.clone() }
 }
 
-/// The outbox, which must be there.
+/// The outbox, which must exist.
 pub(super) fn outbox(store: &dyn AccountStore) -> Result<&dyn Outbox, Violation> {
     store.outbox().ok_or_else(|| Violation::new("the store has no outbox"))
 }
 
-/// Puts messages by one commit, to the account of the first.
+/// Puts messages in one commit to the account of the first.
 pub(super) async fn put(store: &dyn AccountStore, messages: &[Message]) -> Result<(), Violation> {
     let all = messages.iter().cloned();
     let commit = change(store, &messages[0].account, |draft| all.for_each(|message| draft.message(message)));
     let commit = commit.await?;
-    ensure!(commit == Commit::Won, "a commit that nothing was in the way of: {commit:?}");
+    ensure!(commit == Commit::Won, "a commit without competition was answered with {commit:?}");
     Ok(())
 }
 
-/// What is there, and must be.
+/// The stored message, which must exist.
 pub(super) async fn there(
     store: &dyn AccountStore,
     message: &Message,
 ) -> Result<Versioned<Message>, Violation> {
     let found = outbox(store)?.message(&message.account.tenant, message.id).await?;
-    found.ok_or_else(|| Violation::new(format!("{:?} is not there, but it was put", message.id)))
+    found.ok_or_else(|| Violation::new(format!("{:?} is not there, although it was put", message.id)))
 }
 
-/// What is there must be this message; gives its version.
+/// Checks that the stored message is this one; returns its version.
 pub(super) async fn unchanged(store: &dyn AccountStore, message: &Message) -> Result<Version, Violation> {
     let Versioned { value, version } = there(store, message).await?;
-    ensure!(value == *message, "what is there is not what it must be\n is: {value:?}\nnot: {message:?}");
+    ensure!(
+        value == *message,
+        "the stored message is not the expected one\n  stored: {value:?}\nexpected: {message:?}"
+    );
     Ok(version)
 }
 
-/// Swaps where nothing can be in the way, and compares what is read afterwards. The message is what is there from then on.
+/// Swaps without competition, and compares the stored message. `model` is the stored message from then on.
 pub(super) async fn keep(
     store: &dyn AccountStore,
     message: &mut Message,
@@ -84,12 +87,12 @@ pub(super) async fn keep(
     ensure!(commit == Commit::Won, "a swap at the stored version {expected:?} did not win");
     message.sending = next;
     let version = unchanged(store, message).await?;
-    ensure!(version == expected.next(), "a swap at {expected:?} made {version:?}");
+    ensure!(version == expected.next(), "a swap at {expected:?} resulted in {version:?}");
     Ok(version)
 }
 
-/// Claims all that is due, at most `limit` at a time; gives what is of that tenant, in the order of the ids. What else is
-/// due was left by other checks.
+/// Claims all due messages, at most `limit` at a time; returns those of the tenant in the order of their ids.
+/// Other due messages are left over from other checks.
 pub(super) async fn claim_all(
     store: &dyn AccountStore,
     tenant: &TenantId,
@@ -101,7 +104,7 @@ pub(super) async fn claim_all(
     Ok(ours)
 }
 
-/// The same in the order in which they are given.
+/// Like [`claim_all`], in the order of the claims.
 pub(super) async fn claim_in_turn(
     store: &dyn AccountStore,
     tenant: &TenantId,
@@ -112,15 +115,15 @@ pub(super) async fn claim_in_turn(
     loop {
         let claimed = outbox.claim(now, until, limit).await?;
         let (messages, unreadable) = (claimed.messages, claimed.unreadable);
-        ensure!(messages.len() <= limit as usize, "a claim of at most {limit} gave {}", messages.len());
-        ensure!(unreadable.is_empty(), "messages that nobody damaged cannot be read: {unreadable:?}");
+        ensure!(messages.len() <= limit as usize, "a claim of at most {limit} returned {}", messages.len());
+        ensure!(unreadable.is_empty(), "undamaged messages cannot be read: {unreadable:?}");
         if messages.is_empty() {
             return Ok(ours);
         }
         for message in messages {
             let Message { id, account, .. } = &message.value;
             let is_new = given.insert((account.tenant.clone(), *id));
-            ensure!(is_new, "{id:?} was given again before its claim was over");
+            ensure!(is_new, "{id:?} was claimed again before its claim expired");
             if account.tenant == *tenant {
                 ours.push(message);
             }
@@ -128,8 +131,8 @@ pub(super) async fn claim_in_turn(
     }
 }
 
-/// Claims all that is due by then; of that tenant it must be exactly these messages, each at the version beside it, and
-/// they must be claimed from then on.
+/// Claims all messages due by then. Those of the tenant must be exactly these, each at the version beside it,
+/// and they must be claimed afterwards.
 pub(super) async fn claims_exactly(
     store: &dyn AccountStore,
     tenant: &TenantId,
@@ -147,11 +150,14 @@ pub(super) async fn claims_exactly(
     expected.sort_by_key(|message| message.value.id);
     ensure!(
         claimed == expected,
-        "what was claimed at {now} is not what is due, claimed\n is: {claimed:?}\nnot: {expected:?}"
+        "the claim at {now} did not return the due messages\n claimed: {claimed:?}\nexpected: {expected:?}"
     );
     for message in &claimed {
         let read = there(store, &message.value).await?;
-        ensure!(read == *message, "what a claim gave is not what is there\ngave: {message:?}\nis: {read:?}");
+        ensure!(
+            read == *message,
+            "the claimed message is not the stored one\nclaimed: {message:?}\n stored: {read:?}"
+        );
     }
     Ok(claimed)
 }

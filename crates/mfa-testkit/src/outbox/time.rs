@@ -1,4 +1,4 @@
-//! Time: an outbox has none of its own.
+//! Time: an outbox uses no clock of its own.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) async fn time(store: &dyn AccountStore) -> Result<(), Violation> {
     ]
 }
 
-/// From the first instant that there is to ten minutes before the last. None of it is now.
+/// Times from the first possible instant to ten minutes before the last. None is near the present.
 fn times() -> [Timestamp; 6] {
     let second = Timestamp::from_unix_seconds;
     let milli = Timestamp::from_unix_millis;
@@ -41,7 +41,7 @@ async fn times_are_kept_as_given(store: &dyn AccountStore) -> Result<(), Violati
         for due in all.clone() {
             let mut model = due_at(&message("outbox-times", number), due);
             model.expires_at = expires_at;
-            // What is over is kept by nobody's clock either.
+            // Messages that are over expire by no clock of the store either.
             if number % 2 == 1 {
                 model.sending = model.sending.sent();
             }
@@ -72,8 +72,8 @@ async fn a_claim_goes_by_the_time_that_it_is_told(store: &dyn AccountStore) -> R
     Ok(())
 }
 
-/// Whoever waits for it is told that it was given up, and the trail tells why: so somebody must be given it, however
-/// late.
+/// A caller that waits for the code is told that it was given up, and the trail records why. So a queued
+/// message must be claimed, however late.
 async fn what_is_queued_is_never_forgotten(store: &dyn AccountStore) -> Result<(), Violation> {
     let mut model = message("outbox-late", 0);
     put(store, std::slice::from_ref(&model)).await?;
@@ -89,7 +89,7 @@ async fn what_is_queued_is_never_forgotten(store: &dyn AccountStore) -> Result<(
     Ok(())
 }
 
-/// For so long whoever asks is told what became of it.
+/// For that hour, a caller that asks is told the result.
 async fn what_is_over_is_kept_for_an_hour(store: &dyn AccountStore) -> Result<(), Violation> {
     for queued_at in [Timestamp::from_unix_seconds(1_000_000_000), Timestamp::from_unix_seconds(1 << 32)] {
         let check = format!("outbox-kept-{}", queued_at.unix_seconds());
@@ -107,10 +107,10 @@ async fn what_is_over_is_kept_for_an_hour(store: &dyn AccountStore) -> Result<()
             claims_exactly(store, &tenant, (now, now.plus(Message::CLAIM)), &[]).await?;
             for message in &all {
                 let version = unchanged(store, message).await?;
-                ensure!(version == Version(1), "what is over was changed at {now}, to {version:?}");
+                ensure!(version == Version(1), "a message that is over was changed at {now} to {version:?}");
             }
         }
-        // From then on it may be there or not.
+        // From then on the store may forget it.
         let over = last.plus(A_MOMENT);
         claims_exactly(store, &tenant, (over, over.plus(Message::CLAIM)), &[]).await?;
         for (model, number) in all.iter().zip(0..) {
@@ -118,7 +118,7 @@ async fn what_is_over_is_kept_for_an_hour(store: &dyn AccountStore) -> Result<()
                 unchanged(store, model).await?;
             } else {
                 let commit = outbox(store)?.swap(&tenant, model.id, Version(1), &model.sending).await?;
-                ensure!(commit == Commit::Conflict, "what was forgotten was swapped");
+                ensure!(commit == Commit::Conflict, "a forgotten message was swapped");
             }
             let again = Message { expires_at: over.plus(Message::KEPT), ..message(&check, number) };
             put(store, std::slice::from_ref(&again)).await?;

@@ -1,4 +1,4 @@
-//! What becomes of codes between the commit that queues them and the mailbox.
+//! Delivery of codes, from the commit that queues them to the mailbox.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::changes::change;
 use crate::race::together;
 use crate::{SendFailure, Violation, ensure};
 
-/// A code that cannot be sent stays queued, and is sent some seconds later: the same code, which is good all the while.
-/// If it may have been sent, it is sent once more. Whoever asks is told how far it is.
+/// A code that cannot be sent stays queued and is sent some seconds later: the same code, which stays valid.
+/// If it may have been sent, it is sent once more. A caller that asks is told the state of delivery.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -24,7 +24,7 @@ pub async fn what_cannot_be_sent_is_sent_later(replicas: &Replicas) -> Result<()
         replicas.delivery_is(&user.key, id, MessageState::Queued).await?;
         replicas.sender.fail_with(failure);
         let delivered = replicas.deliver().await?;
-        ensure!(delivered == [Delivered::Queued], "while the sender fails it is {delivered:?}");
+        ensure!(delivered == [Delivered::Queued], "while the sender fails, the result is {delivered:?}");
         replicas.delivery_is(&user.key, id, MessageState::Queued).await?;
         replicas.sender.fail_with(None);
         for (after, expected) in [
@@ -34,18 +34,19 @@ pub async fn what_cannot_be_sent_is_sent_later(replicas: &Replicas) -> Result<()
         ] {
             replicas.clock.advance(after);
             let delivered = replicas.deliver().await?;
-            ensure!(delivered == expected.as_slice(), "{after:?} later it is {delivered:?}");
+            ensure!(delivered == expected.as_slice(), "{after:?} later the result is {delivered:?}");
         }
         replicas.delivery_is(&user.key, id, MessageState::Sent).await?;
         let codes = replicas.codes_of(id);
         let same = codes.iter().all(|code| *code == codes[0]);
-        ensure!(same && codes.len() == mails, "{} messages with one code: {same}", codes.len());
+        ensure!(same && codes.len() == mails, "of {} messages, the codes are equal: {same}", codes.len());
         replicas.is_right(&user.key, id, &codes[0]).await?;
     }
     replicas.given_up(&user.key, &[]).await
 }
 
-/// A code that is refused is not tried again: its owner is told, and so is the trail, once. Another may be asked for.
+/// A refused code is not tried again: its owner is told, and the trail records it once. Another code may be
+/// requested.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -55,15 +56,15 @@ pub async fn what_is_refused_is_given_up(replicas: &Replicas) -> Result<(), Viol
     replicas.sender.fail_with(SendFailure::Refused);
     let delivered = replicas.deliver().await?;
     replicas.sender.fail_with(None);
-    ensure!(delivered == [Delivered::Failed], "what is refused is {delivered:?}");
+    ensure!(delivered == [Delivered::Failed], "a refused message is {delivered:?}");
     replicas.delivery_is(&user.key, id, MessageState::Failed).await?;
     replicas.given_up(&user.key, &["refused"]).await?;
     let content = replicas.message(&user.key, id).await?.value.sending.content;
-    ensure!(content.is_none(), "what was given up still holds where it was to go");
+    ensure!(content.is_none(), "a message that was given up still has its content");
     replicas.clock.advance(Duration::from_mins(5));
     let delivered = replicas.deliver().await?;
-    ensure!(delivered.is_empty(), "what was given up is {delivered:?} later");
-    ensure!(replicas.codes_of(id).is_empty(), "what was refused was sent");
+    ensure!(delivered.is_empty(), "a message that was given up is later {delivered:?}");
+    ensure!(replicas.codes_of(id).is_empty(), "a refused message was sent");
     accepted(replicas.mfas[1].resend_challenge(&user.key.tenant, &shop(), id).await?)?;
     replicas.delivery_is(&user.key, id, MessageState::Queued).await?;
     let code = replicas.latest(&user.key).await?;
@@ -72,8 +73,8 @@ pub async fn what_is_refused_is_given_up(replicas: &Replicas) -> Result<(), Viol
     replicas.given_up(&user.key, &["refused"]).await
 }
 
-/// A code is tried again and again, until it would come too late. Then it is given up, of which the trail tells once; so
-/// is one that nobody came to send in time.
+/// A code is retried until it would arrive too late. Then it is given up, and the trail records it once. The
+/// same holds for a code that no sender claimed in time.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -88,25 +89,25 @@ pub async fn what_cannot_be_sent_in_time_is_given_up(replicas: &Replicas) -> Res
     }
     replicas.sender.fail(false);
     let last = delivered.pop();
-    ensure!(last == Some(Delivered::Failed), "the last try left it {last:?}");
+    ensure!(last == Some(Delivered::Failed), "the result of the last try is {last:?}");
     let again = delivered.iter().all(|delivered| *delivered == Delivered::Queued);
-    ensure!(again && !delivered.is_empty(), "before it was given up it was {delivered:?}");
+    ensure!(again && !delivered.is_empty(), "before it was given up, the results were {delivered:?}");
     replicas.delivery_is(&user.key, id, MessageState::Failed).await?;
     replicas.given_up(&user.key, &["not_sent"]).await?;
-    ensure!(replicas.codes_of(id).is_empty(), "a sender that is down has sent something");
+    ensure!(replicas.codes_of(id).is_empty(), "a sender that is down sent a message");
 
     let id = replicas.queue(&user).await?;
     replicas.clock.advance(Duration::from_mins(10));
     let delivered = replicas.deliver().await?;
-    ensure!(delivered == [Delivered::Failed], "what nobody came to send in time is {delivered:?}");
+    ensure!(delivered == [Delivered::Failed], "a message that no sender claimed in time is {delivered:?}");
     replicas.delivery_is(&user.key, id, MessageState::Failed).await?;
     replicas.given_up(&user.key, &["not_sent", "expired"]).await?;
-    ensure!(replicas.codes_of(id).is_empty(), "a code was sent that was good no more");
+    ensure!(replicas.codes_of(id).is_empty(), "an expired code was sent");
     Ok(())
 }
 
-/// While a code is queued, another takes its place. Whoever has begun to send it cannot mark the other one as sent, nor
-/// give it up.
+/// While a code is queued, a further one replaces it. A sender that has begun the old one can neither mark
+/// the new one as sent nor give it up.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -117,26 +118,26 @@ pub async fn a_code_whose_place_another_took_is_not_sent(replicas: &Replicas) ->
     replicas.sender.fail(true);
     let delivered = replicas.deliver().await?;
     replicas.sender.fail(false);
-    ensure!(delivered == [Delivered::Queued], "while the sender is down it is {delivered:?}");
+    ensure!(delivered == [Delivered::Queued], "while the sender is down, the result is {delivered:?}");
     accepted(replicas.mfas[1].resend_challenge(tenant, &shop(), id).await?)?;
     let delivered = replicas.deliver().await?;
-    ensure!(delivered == [Delivered::Sent], "the one that took its place is {delivered:?}");
+    ensure!(delivered == [Delivered::Sent], "the message that replaced it is {delivered:?}");
     replicas.clock.advance(Message::CLAIM);
     let delivered = replicas.deliver().await?;
-    ensure!(delivered.is_empty(), "the one whose place was taken is {delivered:?}");
+    ensure!(delivered.is_empty(), "the replaced message is {delivered:?}");
     let codes = replicas.codes_of(id);
-    ensure!(codes.len() == 1, "of a code and the one that took its place {} were sent", codes.len());
+    ensure!(codes.len() == 1, "of a code and its replacement, {} were sent", codes.len());
     replicas.is_right(&user.key, id, &codes[0]).await?;
 
     let id = replicas.queue(&user).await?;
     for failure in [None, Some(SendFailure::Refused), Some(SendFailure::NotSent)] {
         let claimed = replicas.claim().await?;
-        ensure!(claimed.len() == 1, "of one code that is queued {} were claimed", claimed.len());
+        ensure!(claimed.len() == 1, "of one queued code, {} were claimed", claimed.len());
         accepted(replicas.mfas[1].resend_challenge(tenant, &shop(), id).await?)?;
         replicas.sender.fail_with(failure);
         for message in claimed {
             let delivered = replicas.mfas[0].deliver(&courier(), message).await?;
-            ensure!(delivered == Delivered::Superseded, "one whose place was taken is {delivered:?}");
+            ensure!(delivered == Delivered::Superseded, "the replaced message is {delivered:?}");
         }
         replicas.sender.fail_with(None);
         replicas.delivery_is(&user.key, id, MessageState::Queued).await?;
@@ -147,7 +148,7 @@ pub async fn a_code_whose_place_another_took_is_not_sent(replicas: &Replicas) ->
     replicas.given_up(&user.key, &[]).await
 }
 
-/// Of many who send what is queued on two replicas at the same time, one sends each code.
+/// If two replicas send the queued codes at the same time, each code is sent once.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -173,7 +174,7 @@ pub async fn two_replicas_send_a_code_once(replicas: &Replicas) -> Result<(), Vi
             }
         });
         couriers.await?.into_iter().collect::<Result<(), _>>()?;
-        // Whoever came while the rest was in another's hands was given nothing.
+        // A claim may return nothing while the rest is being claimed by another.
         replicas.deliver().await?;
         for id in queued {
             let sent = replicas.codes_of(id).len();
@@ -184,8 +185,8 @@ pub async fn two_replicas_send_a_code_once(replicas: &Replicas) -> Result<(), Vi
     Ok(())
 }
 
-/// What is queued for one account under one id does not open in any other place, whoever writes it there: nothing is sent,
-/// until it is given up at its end.
+/// A message queued for one account under one id does not open anywhere else, even if somebody copies it
+/// there: nothing is sent, and the message is given up when it expires.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -198,32 +199,32 @@ pub async fn what_is_queued_is_good_in_its_place_only(replicas: &Replicas) -> Re
     // Under another id, and for another account.
     let next = Sending { content: moved.sending.content.clone(), ..there.value.sending };
     let swapped = replicas.outbox()?.swap(&mallory.key.tenant, second.into(), there.version, &next).await?;
-    ensure!(swapped == Commit::Won, "nobody else changes it");
+    ensure!(swapped == Commit::Won, "a swap without competition did not win");
     let moved = Message { account: alice.key.clone(), ..moved };
     let accounts = &replicas.mfas[0].ports().accounts;
     let put = change(accounts.as_ref(), &alice.key, |draft| draft.message(moved)).await?;
-    ensure!(put == Commit::Won, "nobody else changes it");
+    ensure!(put == Commit::Won, "a commit without competition did not win");
 
     let before = replicas.sender.sent().len();
     let claimed = replicas.claim().await?;
-    ensure!(claimed.len() == 2, "of two messages {} were claimed", claimed.len());
+    ensure!(claimed.len() == 2, "of two messages, {} were claimed", claimed.len());
     for message in claimed {
         let delivered = replicas.mfas[0].deliver(&courier(), message).await;
-        ensure!(matches!(delivered, Err(Undecided::Vault(_))), "what was moved was opened: {delivered:?}");
+        ensure!(matches!(delivered, Err(Undecided::Vault(_))), "a copied message was opened: {delivered:?}");
     }
     replicas.clock.advance(Duration::from_mins(10));
     let delivered = replicas.deliver().await?;
-    ensure!(delivered == [Delivered::Failed, Delivered::Failed], "in the end it is {delivered:?}");
-    ensure!(replicas.sender.sent().len() == before, "what was moved was sent");
-    // Whoever claimed them first has not said that they were not sent.
+    ensure!(delivered == [Delivered::Failed, Delivered::Failed], "in the end the results are {delivered:?}");
+    ensure!(replicas.sender.sent().len() == before, "a copied message was sent");
+    // The first claim has not reported that they were not sent.
     for user in [mallory, alice] {
         replicas.given_up(&user.key, &["unknown"]).await?;
     }
     Ok(())
 }
 
-/// A code that nobody waits for is not sent, and the trail tells nothing of it: its challenge was cancelled, or its user is
-/// erased, in time or too late.
+/// A code that answers nothing any more is not sent, and the trail does not record it: its challenge was
+/// cancelled, or its user was erased, in time or too late.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -232,7 +233,7 @@ pub async fn a_code_that_answers_nothing_is_not_sent(replicas: &Replicas) -> Res
     let id = replicas.queue(&user).await?;
     accepted(replicas.mfas[0].cancel_challenge(&user.key.tenant, &shop(), id).await?)?;
     let delivered = replicas.deliver().await?;
-    ensure!(delivered == [Delivered::Failed], "once its challenge is cancelled a code is {delivered:?}");
+    ensure!(delivered == [Delivered::Failed], "after its challenge was cancelled, a code is {delivered:?}");
     replicas.delivery_is(&user.key, id, MessageState::Failed).await?;
     replicas.given_up(&user.key, &[]).await?;
     let mut ids = vec![id];
@@ -244,21 +245,21 @@ pub async fn a_code_that_answers_nothing_is_not_sent(replicas: &Replicas) -> Res
         let delivered = replicas.deliver().await?;
         ensure!(
             delivered == [Delivered::Failed],
-            "{after:?} after its user was erased a code is {delivered:?}"
+            "{after:?} after its user was erased, a code is {delivered:?}"
         );
         replicas.given_up(&user.key, &[]).await?;
         let last = replicas.events(&user.key).await?.pop().map(|recorded| recorded.event.kind);
-        ensure!(last == Some(EventKind::Erased), "the trail of a user who is erased goes on with {last:?}");
+        ensure!(last == Some(EventKind::Erased), "the trail of an erased user continues with {last:?}");
     }
     for id in ids {
         let codes = replicas.codes_of(id);
-        ensure!(codes.is_empty(), "{} codes were sent that answer nothing", codes.len());
+        ensure!(codes.is_empty(), "{} codes that answer nothing were sent", codes.len());
     }
     Ok(())
 }
 
-/// Of a code that may have arrived nobody is told that it was not sent: nothing is said of one that was answered before it
-/// was tried again, however late that is; and of any other that its end is not known.
+/// A code that may have arrived is never reported as not sent. If it was answered before its next try,
+/// nothing is reported, however late that try is; otherwise its result is reported as unknown.
 ///
 /// # Errors
 /// [`Violation`] if it does not hold.
@@ -279,10 +280,10 @@ pub async fn a_code_that_may_have_arrived_is_not_told_to_be_lost(
         }
         replicas.clock.advance(after);
         let delivered = replicas.deliver().await?;
-        ensure!(delivered == [Delivered::Failed], "{after:?} later it is {delivered:?}");
+        ensure!(delivered == [Delivered::Failed], "{after:?} later the result is {delivered:?}");
         replicas.delivery_is(&user.key, id, MessageState::Failed).await?;
         let failure = replicas.message(&user.key, id).await?.value.sending.last_failure;
-        ensure!(failure.as_deref() == Some("unknown"), "it has failed as {failure:?}");
+        ensure!(failure.as_deref() == Some("unknown"), "the recorded failure is {failure:?}");
         let codes = replicas.codes_of(id);
         ensure!(codes.len() == 1, "{} messages were sent", codes.len());
         replicas.given_up(&user.key, if is_answered { &[] } else { &["unknown"] }).await?;

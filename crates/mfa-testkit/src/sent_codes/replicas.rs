@@ -1,4 +1,4 @@
-//! Two replicas, and what a check does with them.
+//! Two replicas, and the steps of the checks.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use mfa_domain::{
 use crate::race::together;
 use crate::{EveryKind, ListSender, ManualClock, SentMessage, Violation, ensure, ports, submitted};
 
-/// Two replicas: neither knows which calls wait for an account at the other. Both write to the same stores, and what they
-/// send goes to one list.
+/// Two replicas on the same stores. Neither knows which calls wait for an account at the other. Both send to
+/// one list.
 #[derive(Debug)]
 pub struct Replicas {
     pub(super) mfas: [Arc<Mfa>; 2],
@@ -31,11 +31,11 @@ pub(super) struct Recipient {
 
 pub(super) const ADDRESS: &str = "eve@mail.example";
 
-/// With what the tenants of all checks begin: messages of others that are claimed by the way are left alone.
+/// The prefix of the tenants of all checks; claimed messages of other tenants are ignored.
 const TENANTS: &str = "sent-";
 
 impl Replicas {
-    /// Two replicas on two handles each.
+    /// Creates two replicas from two handles on each store.
     #[must_use]
     pub fn new(accounts: [Arc<dyn AccountStore>; 2], challenges: [Arc<dyn ChallengeStore>; 2]) -> Self {
         let sender = Arc::new(ListSender::default());
@@ -50,7 +50,7 @@ impl Replicas {
         Self { mfas, clock: fakes.clock, sender }
     }
 
-    /// A third, under a policy by which codes have that many digits.
+    /// A third replica, under a policy whose codes have `digits` digits.
     pub(super) fn with_digits(&self, digits: u8) -> Mfa {
         let challenges = StandardChallenges { digits, ..StandardChallenges::default() };
         let policies = Policies {
@@ -61,7 +61,7 @@ impl Replicas {
         Mfa::new(self.mfas[1].ports().clone(), policies).unwrap()
     }
 
-    /// A user whose address is the only factor.
+    /// Enrols a user whose only factor is an address.
     pub(super) async fn recipient(&self, tenant: &str, user: &str) -> Result<Recipient, Violation> {
         let key = key(tenant, user);
         let (factor, _, code) = self.offer(&key).await?;
@@ -70,12 +70,12 @@ impl Replicas {
         Ok(Recipient { key, factor })
     }
 
-    /// Offers the address: the factor, its challenge, and the code that was sent.
+    /// Offers the address; returns the factor, its challenge, and the sent code.
     pub(super) async fn offer(&self, key: &AccountKey) -> Result<(FactorId, ChallengeId, String), Violation> {
         self.offer_to(key, false).await
     }
 
-    /// The same, after a login by a code if the user has an address already.
+    /// The same for a user who may have an address already; that user first logs in with a code.
     pub(super) async fn offer_to(
         &self,
         key: &AccountKey,
@@ -84,38 +84,38 @@ impl Replicas {
         if proved {
             let status = self.mfas[0].status(key).await?;
             let factor = status.factors.first().map(|factor| factor.id);
-            let factor = factor.ok_or_else(|| Violation::new("there is no factor to prove anything by"))?;
+            let factor = factor.ok_or_else(|| Violation::new("the user has no factor for the proof"))?;
             let user = Recipient { key: key.clone(), factor };
             let (id, code) = self.begin(&user).await?;
             self.answer(key, id, &[code]).await?;
         }
         let offered = self.mfas[1].enrol_address(key, &shop(), new_address()).await?;
         let delivery = offered.begun.challenge.delivery;
-        ensure!(delivery == Some(MessageState::Queued), "of a first code it is told that it is {delivery:?}");
+        ensure!(delivery == Some(MessageState::Queued), "the delivery state of a first code is {delivery:?}");
         Ok((offered.factor.id, offered.begun.challenge.id, self.latest(key).await?))
     }
 
-    /// Begins a challenge: its id, and the code that was sent.
+    /// Begins a challenge; returns its id and the sent code.
     pub(super) async fn begin(&self, user: &Recipient) -> Result<(ChallengeId, String), Violation> {
         let id = self.queue(user).await?;
         self.deliver().await?;
         let message = self.sender.latest(&user.key).filter(|message| message.to == ADDRESS);
         let message =
-            message.ok_or_else(|| Violation::new("nothing was sent to the address of the factor"))?;
+            message.ok_or_else(|| Violation::new("no message was sent to the address of the factor"))?;
         ensure!(message.challenge == id, "the code is for another challenge");
         Ok((id, message.code))
     }
 
-    /// Begins a challenge whose code nobody has sent yet.
+    /// Begins a challenge without sending its code.
     pub(super) async fn queue(&self, user: &Recipient) -> Result<ChallengeId, Violation> {
         let begun = accepted(self.mfas[0].begin_challenge(&user.key, &shop(), user.factor).await?)?;
         let (state, delivery) = (begun.challenge.state, begun.challenge.delivery);
-        ensure!(state == ChallengeState::Open, "it is begun as {state}");
-        ensure!(delivery == Some(MessageState::Queued), "of its code it is told that it is {delivery:?}");
+        ensure!(state == ChallengeState::Open, "a new challenge is {state}");
+        ensure!(delivery == Some(MessageState::Queued), "the delivery state of its code is {delivery:?}");
         Ok(begun.challenge.id)
     }
 
-    /// Claims what is due, on the first replica.
+    /// Claims the due messages, on the first replica.
     pub(super) async fn claim(&self) -> Result<Vec<Versioned<Message>>, Violation> {
         let mut claimed = Vec::new();
         loop {
@@ -127,7 +127,7 @@ impl Replicas {
         }
     }
 
-    /// Delivers all that is due, by the second replica; gives what became of each.
+    /// Delivers all due messages, on the second replica; returns the result of each.
     pub(super) async fn deliver(&self) -> Result<Vec<Delivered>, Violation> {
         let mut delivered = Vec::new();
         loop {
@@ -141,13 +141,13 @@ impl Replicas {
         }
     }
 
-    /// Delivers all that is due; gives what was sent so far.
+    /// Delivers all due messages; returns all messages sent so far.
     pub(super) async fn sent(&self) -> Result<Vec<SentMessage>, Violation> {
         self.deliver().await?;
         Ok(self.sender.sent())
     }
 
-    /// The codes that were sent for a challenge, in their order.
+    /// The codes sent for a challenge, in order.
     pub(super) fn codes_of(&self, id: ChallengeId) -> Vec<String> {
         let sent = self.sender.sent().into_iter();
         sent.filter(|message| message.challenge == id).map(|message| message.code).collect()
@@ -165,10 +165,10 @@ impl Replicas {
         id: ChallengeId,
     ) -> Result<Versioned<Message>, Violation> {
         let message = self.outbox()?.message(&key.tenant, id.into()).await?;
-        message.ok_or_else(|| Violation::new("the message of a challenge is not there"))
+        message.ok_or_else(|| Violation::new("the message of a challenge was not found"))
     }
 
-    /// Answers with all codes at the same time, by turns on either replica.
+    /// Answers with all codes at the same time, alternating between the replicas.
     pub(super) async fn answer(
         &self,
         key: &AccountKey,
@@ -191,7 +191,10 @@ impl Replicas {
     ) -> Result<(), Violation> {
         for code in codes {
             let verdicts = self.answer(key, id, std::slice::from_ref(code)).await?;
-            ensure!(verdicts == [rejected(CodeRejection::Invalid)], "a wrong code: {verdicts:?}");
+            ensure!(
+                verdicts == [rejected(CodeRejection::Invalid)],
+                "a wrong code was answered with {verdicts:?}"
+            );
         }
         Ok(())
     }
@@ -203,11 +206,14 @@ impl Replicas {
         code: &str,
     ) -> Result<(), Violation> {
         let verdicts = self.answer(key, id, &[code.to_owned()]).await?;
-        ensure!(matches!(verdicts[..], [Verdict::Accepted(_)]), "the right code: {verdicts:?}");
+        ensure!(
+            matches!(verdicts[..], [Verdict::Accepted(_)]),
+            "the right code was answered with {verdicts:?}"
+        );
         Ok(())
     }
 
-    /// A code that is wrong unless it is the right one by chance.
+    /// Answers with a code that is wrong, unless it is the right one by chance.
     pub(super) async fn is_wrong(
         &self,
         key: &AccountKey,
@@ -218,14 +224,14 @@ impl Replicas {
         if code == right { Ok(()) } else { self.all_wrong(key, id, &[code.to_owned()]).await }
     }
 
-    /// Delivers all that is due; gives the latest code of an account.
+    /// Delivers all due messages; returns the latest code of an account.
     pub(super) async fn latest(&self, key: &AccountKey) -> Result<String, Violation> {
         self.deliver().await?;
         let message = self.sender.latest(key);
-        Ok(message.ok_or_else(|| Violation::new("nothing was sent"))?.code)
+        Ok(message.ok_or_else(|| Violation::new("no message was sent"))?.code)
     }
 
-    /// What whoever asks is told of a code.
+    /// Checks the delivery state that a caller is told.
     pub(super) async fn delivery_is(
         &self,
         key: &AccountKey,
@@ -234,12 +240,12 @@ impl Replicas {
     ) -> Result<(), Violation> {
         for mfa in &self.mfas {
             let told = accepted(mfa.challenge(&key.tenant, &shop(), id).await?)?.delivery;
-            ensure!(told == Some(expected), "of a code that is {expected} it is told that it is {told:?}");
+            ensure!(told == Some(expected), "the delivery state of a code is {told:?}, not {expected}");
         }
         Ok(())
     }
 
-    /// Why codes of an account were given up, as its trail tells it.
+    /// Checks the reasons that the trail records for codes that were given up.
     pub(super) async fn given_up(&self, key: &AccountKey, why: &[&str]) -> Result<(), Violation> {
         let mut told = Vec::new();
         for event in self.events(key).await?.into_iter().map(|recorded| recorded.event) {
@@ -248,7 +254,7 @@ impl Replicas {
                 told.push(event.detail.get("reason").cloned().unwrap_or_default());
             }
         }
-        ensure!(told == why, "codes were given up for {why:?}, and the trail tells of {told:?}");
+        ensure!(told == why, "codes were given up for {why:?}, but the trail records {told:?}");
         Ok(())
     }
 
@@ -266,7 +272,7 @@ impl Replicas {
     ) -> Result<(), Violation> {
         let events = self.events(key).await?;
         let count = events.iter().filter(|recorded| recorded.event.kind == kind).count();
-        ensure!(count == expected, "{count} events tell of {}, and not {expected}", kind.as_str());
+        ensure!(count == expected, "the trail has {count} events {}, not {expected}", kind.as_str());
         Ok(())
     }
 
@@ -277,17 +283,17 @@ impl Replicas {
     }
 }
 
-/// The messages that checks of this suite have queued.
+/// The messages that the checks of this suite queued.
 pub(super) fn ours(claimed: Vec<Versioned<Message>>) -> impl Iterator<Item = Versioned<Message>> + Send {
     claimed.into_iter().filter(|message| message.value.account.tenant.as_str().starts_with(TENANTS))
 }
 
-/// The host that all of it goes through.
+/// The host application that all calls come from.
 pub(super) fn shop() -> Actor {
     Actor::user("shop")
 }
 
-/// Who sends what is queued.
+/// The actor that sends queued messages.
 pub(super) fn courier() -> Actor {
     Actor::admin("courier")
 }

@@ -1,21 +1,21 @@
-//! How long a secret must be.
+//! Minimum lengths of secrets.
 
 use core::fmt;
 
 use super::{Secret, SecretError};
 
-/// What a secret is wanted for, which says how long it must be.
+/// The intended use of a secret, which determines its minimum length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Strength {
-    /// A new secret: at least 128 bits (RFC 4226, section 4, R6); a warning below the 160 that it recommends.
+    /// A new secret: at least 128 bits (RFC 4226, section 4, R6); a warning below the recommended 160.
     Enrol,
-    /// A secret that some other service chose and users already carry: at least 80 bits, the length that Google
-    /// Authenticator made common; a warning below 128.
+    /// A secret that another service generated and users have already: at least 80 bits, the length that
+    /// Google Authenticator made common; a warning below 128.
     Verify,
 }
 
 impl Strength {
-    /// The least that the policy accepts, in bytes: 16 or 10.
+    /// The minimum length that the policy accepts, in bytes: 16 or 10.
     #[must_use]
     pub const fn min_bytes(self) -> usize {
         match self {
@@ -56,23 +56,23 @@ impl Secret {
     }
 }
 
-/// A secret that is accepted, but shorter than it should be or not written as it should be.
+/// A warning about an accepted secret that is shorter than recommended or not canonically encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecretWarning {
-    /// Below the 128 bits that RFC 4226 asks for.
+    /// The secret is below the 128 bits that RFC 4226 requires.
     BelowMinimum {
-        /// What it has.
+        /// The length of the secret, in bits.
         bits: usize,
     },
-    /// Below the 160 bits that RFC 4226 recommends.
+    /// The secret is below the 160 bits that RFC 4226 recommends.
     BelowRecommended {
-        /// What it has.
+        /// The length of the secret, in bits.
         bits: usize,
     },
-    /// Its base32 has bits in the last character that belong to no byte.
+    /// The last base32 character has spare bits set, which belong to no byte.
     SpareBits,
-    /// Its base32 has more or fewer `=` at the end than the encoding asks for.
+    /// The number of `=` at the end is not what the encoding requires.
     Padding,
 }
 

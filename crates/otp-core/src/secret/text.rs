@@ -1,4 +1,4 @@
-//! Secrets as text. Every buffer here is wiped, and allocated once so that none is left behind by growing.
+//! Secrets as text. Every buffer here is wiped, and allocated once, so that no reallocation leaves a copy.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Secret, SecretError, SecretWarning};
 
-/// The characters of the longest secret in base32, without padding.
+/// The length of the longest secret in base32, without padding.
 const MAX_BASE32: usize = (Secret::MAX_BYTES * 8).div_ceil(5);
 
 pub(super) fn decode_base32(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
@@ -19,7 +19,7 @@ pub(super) fn decode_base32(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretErro
     decode(&BASE32_NOPAD, &symbols)
 }
 
-/// The same, but for spare bits and any number of `=` at the end, with what was tolerated.
+/// Parses base32, tolerating spare bits and any number of `=` at the end. Also returns what it tolerated.
 pub(super) fn import_base32(text: &str) -> Result<(Zeroizing<Vec<u8>>, Vec<SecretWarning>), SecretError> {
     let Base32 { mut symbols, padding } = Base32::read(text)?;
     let mut tolerated = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn import_base32(text: &str) -> Result<(Zeroizing<Vec<u8>>, Vec<Secre
     Ok((decode(&BASE32_NOPAD, &symbols)?, tolerated))
 }
 
-/// Base32 without what people type between its characters: the characters in upper case, and how many `=` end it.
+/// Base32 without separators: the characters in upper case, and the number of `=` at the end.
 struct Base32 {
     symbols: Zeroizing<Vec<u8>>,
     padding: usize,
@@ -51,7 +51,7 @@ impl Base32 {
                     if symbols.len() == MAX_BASE32 {
                         return Err(SecretError::TooLong);
                     }
-                    // ASCII by the pattern, so the low byte is the character.
+                    // The pattern guarantees ASCII, so the low byte is the character.
                     let [byte, ..] = u32::from(character).to_le_bytes();
                     symbols.push(byte.to_ascii_uppercase());
                 }
@@ -71,7 +71,7 @@ const fn right_padding(symbols: &[u8]) -> usize {
     (8 - symbols.len() % 8) % 8
 }
 
-/// Clears the bits of the last character that belong to no byte. Whether any was set.
+/// Clears the spare bits of the last character. Returns whether any was set.
 fn clear_spare_bits(symbols: &mut [u8]) -> bool {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let spare = symbols.len() * 5 % 8;
@@ -93,12 +93,13 @@ pub(super) fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> 
 }
 
 impl Secret {
-    /// How many characters [`Secret::append_base32`] appends.
+    /// The number of characters that [`Secret::append_base32`] appends.
     pub(crate) fn base32_length(&self) -> usize {
         BASE32_NOPAD.encode_len(self.expose().len())
     }
 
-    /// Appends the canonical base32. A caller who reserved [`Secret::base32_length`] leaves no copy behind.
+    /// Appends the canonical base32. Reserve [`Secret::base32_length`] bytes first, so that growing leaves no
+    /// copy.
     pub(crate) fn append_base32(&self, text: &mut String) {
         BASE32_NOPAD.encode_append(self.expose(), text);
     }

@@ -1,4 +1,4 @@
-//! From the parts to the text.
+//! Building a URI.
 
 use alloc::string::String;
 use core::fmt::Write;
@@ -9,16 +9,17 @@ use zeroize::Zeroizing;
 use super::{MAX_NAME_BYTES, Name, Token, UriError};
 use crate::secret::Secret;
 
-/// Builds a URI from borrowed parts, the canonical form of [`OtpauthUri::to_uri`](super::OtpauthUri::to_uri).
+/// Builds a URI from borrowed parts, in the canonical form of
+/// [`OtpauthUri::to_uri`](super::OtpauthUri::to_uri).
 ///
-/// White space around the names is dropped. The issuer stands before the label and in its parameter, since apps read one
-/// or the other.
+/// White space around the names is dropped. The issuer appears before the label and in its parameter, since
+/// apps read one or the other.
 ///
 /// # Errors
 ///
-/// [`UriError::ColonInIssuer`] and [`UriError::ColonInAccount`], for a colon would move the border between them;
-/// [`UriError::EmptyIssuer`], [`UriError::EmptyAccount`], [`UriError::NameTooLong`], [`UriError::ControlCharacter`];
-/// [`UriError::T0`] for a token that the format cannot express.
+/// [`UriError::ColonInIssuer`] and [`UriError::ColonInAccount`], since a colon would move the border between
+/// the names; [`UriError::EmptyIssuer`], [`UriError::EmptyAccount`], [`UriError::NameTooLong`],
+/// [`UriError::ControlCharacter`]; [`UriError::T0`] for a token that the format cannot express.
 ///
 /// ```
 /// use otp_core::uri::{Token, UriError, build};
@@ -42,7 +43,7 @@ pub fn build(
     Ok(render(token, &names, secret))
 }
 
-/// Issuer and account, fit to be shown and to be parsed back.
+/// Issuer and account, checked so that a parser returns the same names.
 pub(super) struct Names<'a> {
     pub(super) issuer: Option<&'a str>,
     pub(super) account: &'a str,
@@ -64,11 +65,12 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Whether a text can be the issuer of a URI. White space around it is dropped.
+/// Checks an issuer. White space around it is dropped.
 ///
 /// # Errors
 ///
-/// [`UriError::EmptyIssuer`], [`UriError::ColonInIssuer`], [`UriError::NameTooLong`] or [`UriError::ControlCharacter`].
+/// [`UriError::EmptyIssuer`], [`UriError::ColonInIssuer`], [`UriError::NameTooLong`] or
+/// [`UriError::ControlCharacter`].
 pub fn check_issuer(issuer: &str) -> Result<(), UriError> {
     let issuer = issuer.trim();
     if issuer.is_empty() {
@@ -80,7 +82,7 @@ pub fn check_issuer(issuer: &str) -> Result<(), UriError> {
     check_text(issuer, Name::Issuer)
 }
 
-/// What holds for every name, also of a URI that was read.
+/// Checks that apply to every name, including those of a parsed URI.
 pub(super) fn check_text(text: &str, name: Name) -> Result<(), UriError> {
     if text.len() > MAX_NAME_BYTES {
         return Err(UriError::NameTooLong(name));
@@ -98,11 +100,11 @@ pub(super) fn check_token(token: &Token) -> Result<(), UriError> {
     }
 }
 
-/// Everything but the unreserved characters of RFC 3986, section 2.3, is encoded.
+/// All characters are encoded except the unreserved ones of RFC 3986, section 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) fn render(token: &Token, names: &Names<'_>, secret: &Secret) -> Zeroizing<String> {
-    // Room for the worst case, so that growing never leaves a copy of the secret behind.
+    // Capacity for the worst case, so that growing never leaves a copy of the secret.
     let encoded_names = 3 * (names.account.len() + 2 * names.issuer.map_or(0, str::len));
     let capacity = encoded_names + secret.base32_length() + 128;
     let mut uri = Zeroizing::new(String::with_capacity(capacity));
@@ -115,7 +117,7 @@ pub(super) fn render(token: &Token, names: &Names<'_>, secret: &Secret) -> Zeroi
         uri.extend(utf8_percent_encode(issuer, ENCODED));
         uri.push(':');
     } else if names.account.contains(':') {
-        // What was read as an account is not to be taken for issuer and account.
+        // An account parsed without issuer may contain a colon; an empty issuer keeps it in the account.
         uri.push(':');
     }
     uri.extend(utf8_percent_encode(names.account, ENCODED));

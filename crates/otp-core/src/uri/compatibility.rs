@@ -1,4 +1,4 @@
-//! What authenticator apps are known to get wrong.
+//! Known defects of authenticator apps.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,22 +7,23 @@ use super::Token;
 use crate::algorithm::Algorithm;
 use crate::parameters::{Digits, Period};
 
-/// A parameter that is allowed by the RFCs, but that some authenticator app ignores or gets wrong. The app then shows codes
-/// that never match, without any error; so no enrolment may count before a first code has confirmed it.
+/// A parameter that the RFCs allow, but that some authenticator app ignores or gets wrong. The app then shows
+/// codes that never match, without any error; so activate an enrolment only after a first code has confirmed
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CompatibilityWarning {
-    /// SHA-256 or SHA-512, which Google Authenticator long took for SHA-1.
+    /// SHA-256 or SHA-512, which Google Authenticator long computed as SHA-1.
     Algorithm(Algorithm),
-    /// SHA-512, which Microsoft Authenticator answers wrongly.
+    /// SHA-512, for which Microsoft Authenticator shows wrong codes.
     Sha512,
     /// Seven or eight digits, where Google Authenticator long showed six.
     Digits(Digits),
-    /// Another period than 30 seconds, which Google Authenticator long ignored.
+    /// A period other than 30 seconds, which Google Authenticator long ignored.
     Period(Period),
 }
 
-/// Which apps would not cope with a token: empty for SHA-1, 6 digits and 30 seconds, the default.
+/// Returns the apps' known problems with a token: none for SHA-1, 6 digits and 30 seconds, the default.
 ///
 /// ```
 /// use otp_core::uri::{Token, compatibility};
@@ -57,7 +58,7 @@ pub fn compatibility(token: &Token) -> Vec<CompatibilityWarning> {
 }
 
 impl CompatibilityWarning {
-    /// A stable name for programs.
+    /// A stable identifier for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! From the text to the parts.
+//! Parsing a URI.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -59,7 +59,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The values of the known parameters, still encoded; the others are ignored.
+/// The values of the known parameters, still encoded. Other parameters are ignored.
 #[derive(Default)]
 struct Parameters<'a> {
     secret: Option<&'a str>,
@@ -72,8 +72,8 @@ struct Parameters<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    /// A parameter that stands there twice with different values is refused: apps differ in which one they take, so that
-    /// whoever added the second could show one thing and make the app compute another.
+    /// Rejects a parameter that appears twice with different values: apps differ in which one they use, so an
+    /// attacker who adds a second could show one thing and make the app compute another.
     fn read(query: &'a str, warnings: &mut Vec<UriWarning>) -> Result<Self, UriError> {
         let mut parameters = Self::default();
         for pair in query.split('&') {
@@ -103,23 +103,24 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// What privacyIDEA adds where the app makes half of the key: the secret in the URI is not the key.
+/// Parameters of privacyIDEA for tokens where the app generates half of the key: the secret in the URI is not
+/// the key.
 const TWO_STEP: [&str; 3] = ["2step_salt", "2step_output", "2step_difficulty"];
 
-/// Whether two values are the same text, however they are encoded. One of them may be a secret.
+/// Whether two values decode to the same text. One of them may be a secret.
 fn same(one: &str, other: &str) -> Result<bool, UriError> {
     Ok(Zeroizing::new(decode(one)?) == Zeroizing::new(decode(other)?))
 }
 
-/// As much of a name as an error message repeats.
+/// The part of a name that an error message quotes.
 fn shortened(prefix: &str, name: &str) -> String {
     prefix.chars().chain(name.chars().take(32).filter(|c| !c.is_control())).collect()
 }
 
-/// Issuer and account, from the label and the issuer parameter.
+/// Determines issuer and account from the label and the issuer parameter.
 ///
-/// Nothing but the issuer parameter can tell which colon separates them, if there is more than one. Without it, it is the
-/// first.
+/// If the label has several colons, only the issuer parameter can tell which one separates the names. Without
+/// it, the first one does.
 fn names(
     label: &str,
     parameter: Option<&str>,
@@ -161,8 +162,8 @@ fn names(
     Ok((issuer.map(String::from), String::from(account)))
 }
 
-/// The issuer parameter as text. A `+` stays a plus sign (RFC 3986), unless the label shows that its author encodes the
-/// parameter like a form, where it is a space.
+/// Decodes the issuer parameter. A `+` stays a plus sign (RFC 3986), unless the label shows that the URI's
+/// author encodes parameters like a form, where it is a space.
 fn issuer_parameter(text: &str, label: &str, warnings: &mut Vec<UriWarning>) -> Result<String, UriError> {
     if text.contains('+') {
         let spaced = decode(&text.replace('+', "%20"))?;
@@ -175,7 +176,7 @@ fn issuer_parameter(text: &str, label: &str, warnings: &mut Vec<UriWarning>) -> 
     decode(text)
 }
 
-/// What follows `issuer` and a colon in the label.
+/// The text after `issuer` and a colon in the label.
 fn account_after<'a>(label: &'a str, issuer: &str) -> Option<&'a str> {
     label.trim_start().strip_prefix(issuer)?.trim_start().strip_prefix(':')
 }
@@ -208,7 +209,7 @@ fn token(counter_based: bool, parameters: &Parameters<'_>) -> Result<Token, UriE
     Ok(Token::Totp(Totp::new(algorithm, digits, period)))
 }
 
-/// ASCII digits only: the parser of the standard library would take `+6`.
+/// Parses ASCII digits only; the parser of the standard library accepts `+6`.
 fn number(name: &'static str, value: Option<&str>) -> Result<Option<u64>, UriError> {
     let Some(value) = value else {
         return Ok(None);
@@ -227,7 +228,7 @@ fn decode(text: &str) -> Result<String, UriError> {
     if !whole {
         return Err(UriError::Encoding);
     }
-    // Decoding only shrinks, so that with this capacity no half-decoded secret is left behind.
+    // Decoding only shrinks the text, so this capacity avoids a copy of a half-decoded secret.
     let mut bytes = Vec::with_capacity(text.len());
     bytes.extend(percent_decode_str(text));
     String::from_utf8(bytes).map_err(|error| {

@@ -4,24 +4,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::ChallengeId;
 
-/// What is known of an address that codes are sent to. The address itself is the factor's sealed secret.
+/// The public part of an address factor. The address itself is the sealed secret of the factor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressDevice {
-    /// What may be shown of the address.
+    /// The masked address.
     pub destination: String,
-    /// Of a factor that waits for its first code: the challenge which that code answers.
+    /// The challenge that confirms the factor; `None` once it is confirmed.
     pub(crate) first: Option<ChallengeId>,
 }
 
 impl AddressDevice {
-    /// One that is confirmed: it waits for no first code.
+    /// A confirmed address.
     #[must_use]
     pub const fn confirmed(destination: String) -> Self {
         Self { destination, first: None }
     }
 }
 
-/// The same as [`Data`](crate::Data).
+/// The stored form, as [`Data`](crate::Data).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddressData {

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use super::{Factor, StoredFactor, UnreadableFactor};
 use crate::{Data, KeyId, Sealed};
 
-/// A factor in the document. Its sealed secret is in base64. What is not known is an error, since the next login would
-/// drop it.
+/// A factor in the document. Its sealed secret is in base64. An unknown member is an error, since the next login
+/// would drop it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Member {
@@ -33,8 +33,8 @@ struct Member {
 }
 
 impl StoredFactor {
-    /// All factors of an account as one JSON array, for a store that keeps them as a document. It is plain text: an
-    /// operator may read it.
+    /// All factors of an account as one JSON array, for a store that keeps them as a document. It is plain text that
+    /// operators may read.
     ///
     /// ```
     /// use mfa_domain::StoredFactor;
@@ -44,24 +44,24 @@ impl StoredFactor {
     /// ```
     ///
     /// # Errors
-    /// [`UnreadableFactor`] if the [data](crate::Data) of one are no JSON.
+    /// [`UnreadableFactor`] if the [data](crate::Data) of a factor is not JSON.
     pub fn to_document(factors: &[Factor]) -> Result<String, UnreadableFactor> {
         let members = factors.iter().map(|factor| Member::of(Self::of(factor)));
         let members = members.collect::<Result<Vec<_>, _>>()?;
         serde_json::to_string(&members).map_err(|_| UnreadableFactor { field: "data" })
     }
 
-    /// By which keys the secrets of these factors are sealed, for a store that keeps it beside the document: it need
-    /// not read the document then to know what is to be sealed anew.
+    /// The ids of the keys that seal the secrets of these factors. A store that keeps them beside the document need
+    /// not read it to find secrets to reseal.
     #[must_use]
     pub fn sealed_with(factors: &[Factor]) -> BTreeSet<&KeyId> {
         factors.iter().filter_map(|factor| Some(&factor.sealed.as_ref()?.key)).collect()
     }
 
-    /// The factors of such a document, in their order.
+    /// Parses a document into its factors, in order.
     ///
     /// # Errors
-    /// [`UnreadableFactor`] if it was changed past this program.
+    /// [`UnreadableFactor`] if another program changed the document.
     pub fn from_document(document: &str) -> Result<Vec<Factor>, UnreadableFactor> {
         let members: Vec<Member> =
             serde_json::from_str(document).map_err(|_| UnreadableFactor { field: "factors" })?;
@@ -164,7 +164,7 @@ mod tests {
         let document = StoredFactor::to_document(&factors()).unwrap();
         let read = StoredFactor::from_document(&document).unwrap();
         assert_eq!(read, factors());
-        // Data are equal if they are the same value.
+        // `Data` compares JSON values, so compare the text too.
         assert_eq!(StoredFactor::to_document(&read).unwrap(), document);
         assert!(document.contains(r#""data":{ "v":2, "b": [1.50, null], "a": "x" }"#), "{document}");
         assert!(document.contains(r#""key":"k1","secret":"/wAH""#), "{document}");

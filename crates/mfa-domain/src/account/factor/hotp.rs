@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 use super::stored;
 use crate::policy::VerificationPolicy;
 
-/// How many counters before the next one count as used.
+/// How many counters before the next one are recognised as used.
 const USED_COUNTERS: u8 = 3;
 
-/// What is known of an HOTP device.
+/// The parameters and progress of an HOTP device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HotpDevice {
     /// Algorithm and digits.
     pub hotp: Hotp,
-    /// The next counter that can be accepted, at most [`HotpDevice::MAX_COUNTER`]. It never falls.
+    /// The next counter that can be accepted, at most [`HotpDevice::MAX_COUNTER`]. It never decreases.
     pub counter: u64,
 }
 
 impl HotpDevice {
-    /// The last counter: what a signed integer of 64 bits can hold. A token that is used once
-    /// a second reaches it in 292 billion years.
+    /// The last counter: the largest signed 64-bit integer. A token that is used once a second reaches it in 292
+    /// billion years.
     pub const MAX_COUNTER: u64 = i64::MAX.cast_unsigned();
 
-    /// The device once the code of `matched` is used up; `None` after the last counter, which
-    /// could never be used up.
+    /// The device after the code of `matched` is used up; `None` after the last counter, which could never be used
+    /// up.
     fn past(&self, matched: u64) -> Option<Self> {
         let counter = matched.checked_add(1).filter(|counter| *counter <= Self::MAX_COUNTER)?;
         Some(Self { hotp: self.hotp, counter })
@@ -63,13 +63,13 @@ impl HotpDevice {
         matched.is_some_and(|second| second <= self.counter)
     }
 
-    /// Uses up what `removed` has used.
+    /// Uses up every code that `removed` has used.
     pub(super) fn skip_codes_of(&mut self, removed: &Self) {
         self.counter = self.counter.max(removed.counter);
     }
 }
 
-/// An HOTP device as [`Data`](crate::Data). What is usual is left out.
+/// An HOTP device as [`Data`](crate::Data). Default values are omitted.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HotpData {

@@ -1,4 +1,4 @@
-//! Factors as stores keep them. This and `document.rs` are all that writes and reads that form.
+//! The form in which stores keep factors. Only this file and `document.rs` read and write it.
 
 use data_encoding::BASE64URL_NOPAD;
 use otp_core::{Algorithm, Digits};
@@ -11,11 +11,12 @@ use super::totp::TotpData;
 use super::{Authenticator, Factor, FactorKind, FactorState, UnknownAuthenticator};
 use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
 
-/// A factor as a store keeps it: what it needs to list, index and re-encrypt it, and nothing of its kind. All of it is
-/// plain text, numbers and bytes. A store may keep all factors of an account as one text: [`StoredFactor::to_document`].
+/// A factor as a store keeps it: everything a store needs to list, index and reseal it, independent of its kind. All
+/// fields are plain text, numbers and bytes. A store may keep all factors of an account as one text:
+/// [`StoredFactor::to_document`].
 ///
-/// A kind that this version does not know, or whose data a newer one wrote, is read as
-/// [`Authenticator::Unknown`] and comes back as it was.
+/// A kind that this version does not know, or whose data a newer version wrote, is read as [`Authenticator::Unknown`]
+/// and written back unchanged.
 ///
 /// ```
 /// # use mfa_domain::{Authenticator, HotpDevice, Factor, FactorId, FactorState, Label, Timestamp, otp_core::Hotp};
@@ -37,23 +38,23 @@ use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFactor {
-    /// The id, as text; unique within the account.
+    /// The id as text; unique within the account.
     pub id: String,
-    /// The stable name of its kind.
+    /// The stable name of the kind.
     pub kind: String,
-    /// What the user calls it.
+    /// The user's name for the factor.
     pub label: String,
     /// `pending`, `active` or `removed`.
     pub state: String,
-    /// Of a pending one: when it is too late for its first code, in milliseconds since 1970-01-01T00:00:00Z.
+    /// When a pending factor expires, in milliseconds since 1970-01-01T00:00:00Z.
     pub expires_at: Option<u64>,
-    /// Of a pending one: the id of the factor that it takes the place of.
+    /// The id of the factor that a pending factor replaces.
     pub replaces: Option<String>,
     /// When its enrolment began, in milliseconds since 1970-01-01T00:00:00Z.
     pub created_at: u64,
     /// When it was last used, in milliseconds since 1970-01-01T00:00:00Z.
     pub last_used_at: Option<u64>,
-    /// Its secret, if it has one. A store finds the factors of a key by `sealed.key`.
+    /// Its sealed secret, if it has one. A store finds the factors of a key by `sealed.key`.
     pub sealed: Option<Sealed>,
     /// Parameters and progress of its kind.
     pub data: Data,
@@ -61,14 +62,14 @@ pub struct StoredFactor {
 
 /// A field of a [`StoredFactor`], or a whole document, that no version of the domain has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("what is stored of factors cannot be read ({field})")]
+#[error("the stored factors cannot be read ({field})")]
 pub struct UnreadableFactor {
-    /// Which field; `factors` if it is all of a document.
+    /// The name of the field; `factors` if the whole document is unreadable.
     pub field: &'static str,
 }
 
 impl StoredFactor {
-    /// The form in which a store keeps `factor`.
+    /// Makes the stored form of `factor`.
     #[must_use]
     pub fn of(factor: &Factor) -> Self {
         let (state, expires_at, replaces) = match &factor.state {
@@ -96,10 +97,10 @@ impl StoredFactor {
         }
     }
 
-    /// The factor.
+    /// Parses the factor.
     ///
     /// # Errors
-    /// [`UnreadableFactor`] if a field holds what was changed past this program.
+    /// [`UnreadableFactor`] if another program changed a field.
     pub fn read(self) -> Result<Factor, UnreadableFactor> {
         let unreadable = |field| UnreadableFactor { field };
         let state = match self.state.as_str() {
@@ -130,7 +131,7 @@ impl StoredFactor {
     }
 }
 
-/// What the data of every kind have.
+/// The members that the data of every kind have.
 #[derive(Deserialize)]
 struct Common {
     v: u32,
@@ -164,11 +165,11 @@ fn authenticator(kind: &str, data: Data) -> Option<Authenticator> {
 }
 
 fn written(data: &impl Serialize) -> Data {
-    // Numbers and texts alone: it cannot fail, and an empty object could not be read.
+    // Only numbers and texts, so this cannot fail; an empty text would be unreadable.
     Data::new(serde_json::to_string(data).unwrap_or_default())
 }
 
-/// A time; one beyond [`Timestamp::MAX`] is none that was ever written.
+/// A time; `None` beyond [`Timestamp::MAX`], which is never written.
 fn time(millis: u64) -> Option<Timestamp> {
     let time = Timestamp::from_unix_millis(millis);
     (time.unix_millis() == millis).then_some(time)

@@ -7,21 +7,21 @@ use super::stored::{self, is_usual};
 use crate::Timestamp;
 use crate::policy::VerificationPolicy;
 
-/// What is known of a TOTP device.
+/// The parameters and progress of a TOTP device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TotpDevice {
     /// Algorithm, digits, period.
     pub totp: Totp,
-    /// The last step of which a code was accepted. It never falls, so that no code is accepted
-    /// twice, however late and whatever the clock does; but an operator may
-    /// [set it back](crate::Mfa::set_back) to the present if it lies ahead.
+    /// The last step whose code was accepted. It never decreases, so no code is accepted twice, at any time and with
+    /// any clock. The exception: an operator may [set it back](crate::Mfa::set_back) to the present if it is in the
+    /// future.
     pub last_step: Option<u64>,
-    /// How far its clock is off.
+    /// The drift of its clock.
     pub drift: Drift,
 }
 
 impl TotpDevice {
-    /// A device of which no code was accepted yet.
+    /// A device that has accepted no code yet.
     #[must_use]
     pub fn new(totp: Totp) -> Self {
         Self { totp, last_step: None, drift: Drift::default() }
@@ -68,7 +68,7 @@ impl TotpDevice {
             lowest.is_some_and(|step| step <= last)
         };
         let step = self.totp.step(now.unix_seconds()).unwrap_or(last);
-        // Both, whatever the first one says: time tells nothing.
+        // Evaluate both, also after a match: the time must not reveal which one matched.
         used(self.drift.within(policy).centre(step)) | used(last)
     }
 
@@ -87,11 +87,11 @@ impl TotpDevice {
         };
         let step = self.totp.step(now.unix_seconds()).unwrap_or(last);
         let window = policy.window();
-        // Both, whatever the first one says: time tells nothing.
+        // Evaluate both, also after a match: the time must not reveal which one matched.
         used(self.drift.within(policy).centre(step), window.past().max(window.future())) | used(last, 1)
     }
 
-    /// Uses up what `removed` has used. Periods may differ, so steps are compared by the time at which they end.
+    /// Uses up every code that `removed` has used. Periods may differ, so steps are compared by their end.
     pub(super) fn skip_codes_of(&mut self, removed: &Self) {
         let step = removed.last_second().and_then(|second| self.totp.step(second).ok());
         self.last_step = self.last_step.max(step);
@@ -111,7 +111,7 @@ impl TotpDevice {
     }
 }
 
-/// A TOTP device as [`Data`](crate::Data). What is usual is left out: most devices have nothing but their last step.
+/// A TOTP device as [`Data`](crate::Data). Default values are omitted: for most devices only the last step remains.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TotpData {
@@ -171,30 +171,30 @@ impl TotpData {
 
 /// How many steps a device's clock is off (RFC 6238, 6).
 ///
-/// The window moves by `steps`; it never gets wider. Two consecutive codes move it to where they are
-/// found. Single codes move it by one only after three successes in a row on the same side of its
-/// centre, so that a person who types late is no drift.
+/// The window moves by `steps`; it never gets wider. Two consecutive codes move it to where they are found. Single
+/// codes move it by one step, and only after three successes in a row on the same side of its centre, so that a
+/// person who types late does not cause drift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// Where the centre of the window is, in steps from the current one.
+    /// The centre of the window, in steps from the current one.
     pub steps: i16,
     /// Successes in a row before (negative) or after (positive) the centre.
     pub leaning: i8,
 }
 
 impl Drift {
-    /// Successes on one side that move the window.
+    /// The number of successes on one side that moves the window.
     pub const SUCCESSES_TO_MOVE: i8 = 3;
 
-    /// What is known after the second of two consecutive codes was found at step `matched`, while the
-    /// clock said `step`; `None` if that is too far off to be kept.
+    /// The drift after the second of two consecutive codes was found at step `matched`, while the clock showed
+    /// `step`; `None` if it is too large to be stored.
     #[must_use]
     pub fn found(step: u64, matched: u64) -> Option<Self> {
         let steps = i16::try_from(i128::from(matched) - i128::from(step)).ok()?;
         Some(Self { steps, leaning: 0 })
     }
 
-    /// No further off than the policy allows in one way or the other. It may have been tightened
+    /// The drift, limited to what the policy allows for single or for two codes. The policy may have become stricter
     /// since.
     #[must_use]
     pub fn within(self, policy: &dyn VerificationPolicy) -> Self {
@@ -202,14 +202,14 @@ impl Drift {
         Self { steps: self.steps.clamp(-bound, bound), ..self }
     }
 
-    /// The centre of the window when the clock says `step`.
+    /// The centre of the window when the clock shows `step`.
     #[must_use]
     pub fn centre(self, step: u64) -> u64 {
         step.saturating_add_signed(i64::from(self.steps))
     }
 
-    /// What is known after a code of step `matched` was accepted while the clock said `step`. Further
-    /// off than `bound` nothing is learned, but the way back is.
+    /// The drift after a code of step `matched` was accepted while the clock showed `step`. A drift does not grow
+    /// beyond `bound`; a larger one may still shrink.
     #[must_use]
     pub fn learn(self, step: u64, matched: u64, bound: u8) -> Self {
         let leaning = match matched.cmp(&self.centre(step)) {
