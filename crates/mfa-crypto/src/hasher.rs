@@ -23,12 +23,11 @@ pub use settings::{Argon2Settings, InvalidSettings};
 
 /// Hashes backup codes with Argon2id (RFC 9106).
 ///
-/// An evaluation runs on a thread of its own, never on one that drives futures, on Linux with a lower
-/// priority than theirs, and at most
-/// [`Argon2Settings::concurrency`] run at a time; others wait, and whoever came last goes first. Who gives up
-/// waiting is passed over, and an evaluation that has begun keeps its place until it ends, whether
-/// anybody still waits for it or not. So no number of callers can use more memory than
-/// `concurrency` times `memory_kib`. That memory is kept for the next evaluation, wiped.
+/// Each evaluation runs on its own thread, never on a thread that drives futures; on Linux with a lower
+/// priority. At most [`Argon2Settings::concurrency`] run at a time. Others wait, and the latest caller goes
+/// first. A caller that gives up is skipped, and an evaluation that has begun keeps its place until it ends,
+/// even if its caller has gone. So no number of callers can use more memory than `concurrency` times
+/// `memory_kib`. That memory is wiped and kept for the next evaluation.
 pub struct Argon2Hasher {
     settings: Argon2Settings,
     entropy: Arc<dyn Entropy>,
@@ -36,20 +35,20 @@ pub struct Argon2Hasher {
     memory: Arc<Memory>,
 }
 
-/// Why a code could not be hashed: the source of every [`HasherError`] from here.
+/// Why a code could not be hashed: the source of every [`HasherError`] of this hasher.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HasherFailure {
-    /// The settings make no sense.
+    /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] InvalidSettings),
-    /// There was no randomness for a salt.
+    /// No randomness was available for a salt.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// The stored scheme is not one that this hasher ever gave.
+    /// The stored scheme was not written by this hasher.
     #[error(transparent)]
     Scheme(#[from] InvalidScheme),
-    /// It did not run to its end.
+    /// The evaluation did not complete.
     #[error(transparent)]
     NotRun(#[from] NotRun),
     /// Argon2 refused its parameters.
@@ -58,18 +57,17 @@ pub enum HasherFailure {
 }
 
 impl Default for Argon2Hasher {
-    /// With the usual costs.
+    /// A hasher with the default costs.
     fn default() -> Self {
         Self::new(Argon2Settings::default())
     }
 }
 
 impl Argon2Hasher {
-    /// A hasher with these costs for new codes. Codes that were hashed with other costs are still
-    /// checked with theirs.
+    /// A hasher with these costs for new codes. Codes that were hashed with other costs are still checked
+    /// with those.
     ///
-    /// Call [`Argon2Settings::validate`] first: with settings that make no sense,
-    /// [`CodeHasher::scheme`] fails.
+    /// Call [`Argon2Settings::validate`] first: with invalid settings, [`CodeHasher::scheme`] fails.
     #[must_use]
     pub fn new(settings: Argon2Settings) -> Self {
         let bounded = Bounded::new(settings.concurrency);
@@ -77,7 +75,7 @@ impl Argon2Hasher {
         Self { settings, entropy: Arc::new(SystemEntropy), bounded, memory }
     }
 
-    /// With other randomness than that of the operating system.
+    /// Replaces the randomness of the operating system.
     #[must_use]
     pub fn with_entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
@@ -124,7 +122,7 @@ impl fmt::Debug for Argon2Hasher {
     }
 }
 
-/// Bytes in a hash. 128 bits are enough for most (RFC 9106, 4), and a code has 80.
+/// Bytes of a hash. 128 bits are enough for most uses (RFC 9106, 4), and a code has 80.
 const HASH_LENGTH: usize = 16;
 
 /// One evaluation. `blocks` grows as needed and is wiped.
@@ -149,11 +147,10 @@ fn argon2id(
     Ok(hash)
 }
 
-/// Memory of finished evaluations, for those to come. There is at most one for each that may run at
-/// a time.
+/// Memory of finished evaluations, reused by later ones: at most one piece for each concurrent evaluation.
 struct Memory {
     spare: Mutex<Vec<Vec<Block>>>,
-    /// In blocks. More than that was for costly codes of an earlier configuration, and is freed.
+    /// Kept size in blocks. Larger pieces were for the costs of an earlier configuration, and are freed.
     keep: usize,
 }
 
@@ -176,8 +173,8 @@ mod tests {
 
     use super::*;
 
-    /// The vector of RFC 9106, 5.3. It has a secret and associated data, which are not used here, so
-    /// it checks the primitive.
+    /// The vector of RFC 9106, 5.3. It uses a secret and associated data, which codes do not have, so it
+    /// tests the primitive.
     #[test]
     fn rfc_9106() {
         let params = ParamsBuilder::new()
@@ -195,8 +192,8 @@ mod tests {
         assert_eq!(HEXLOWER.encode(&tag), "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
     }
 
-    /// What the reference implementation gives (`argon2 somesalt -id -l 16`), through the function that hashes codes, in memory
-    /// that is handed from one to the next.
+    /// Output of the reference implementation (`argon2 somesalt -id -l 16`), through the function that hashes
+    /// codes, in memory that is reused.
     #[test]
     fn reference_implementation() {
         let mut blocks = Vec::new();

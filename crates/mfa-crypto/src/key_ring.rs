@@ -1,4 +1,4 @@
-//! The keys that secrets are sealed with.
+//! The encryption keys of secrets.
 
 use std::fmt;
 
@@ -9,28 +9,29 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+mod file;
 mod text;
 
-/// One or more 256-bit keys, the newest last, and at most one on standby after it.
+pub use file::KeyRingFileError;
+
+/// One or more 256-bit keys, the newest last, optionally followed by one standby key.
 ///
-/// New secrets are sealed with the newest, and every key opens what it sealed. The order is that of
-/// [`KeyRing::add`] and of the text, not that of the times, since clocks jump.
+/// New secrets are sealed with the newest key, and every key opens what it sealed. The order is that of
+/// [`KeyRing::add`] and of the text, not that of the times, since clocks can jump.
 ///
-/// Where several machines have copies of one ring, a key that seals on one before the others have it
-/// makes secrets that these cannot open. So it goes round on standby first
-/// ([`KeyRing::add_standby`]), when it opens and does not seal, and is promoted
-/// ([`KeyRing::promote`]) once every machine has it.
+/// If several machines have copies of one ring, a key that seals on one machine before the others have it
+/// makes secrets that they cannot open. So a new key is first distributed as a standby key
+/// ([`KeyRing::add_standby`]), which opens but does not seal, and is promoted ([`KeyRing::promote`]) once
+/// every machine has it.
 ///
-/// The id of a key is a fingerprint of it, so no ring can hold another key by the same id. That
-/// makes [`KeyRing::missing`] a full check for a wrong ring: a server that finds a key missing must
-/// not start, or it would seal new secrets with a key that nobody backed up while the old ones stay
-/// shut.
+/// The id of a key is its fingerprint, so no ring can hold another key with the same id. That makes
+/// [`KeyRing::missing`] a complete check for a wrong ring. A server that finds a key missing must not start:
+/// it would seal new secrets with a key that nobody has backed up, while the old ones stay unreadable.
 ///
-/// Beside the keys there is one secret more, from which the ids of events are made. It is made with the
-/// ring and stays, whatever becomes of the keys, since ids that were given out must.
+/// Besides the keys, the ring holds one secret from which event ids are made. It is created with the ring and
+/// never changes, whatever happens to the keys, since existing event ids must stay valid.
 ///
-/// Keys are wiped from memory on drop; `Debug` shows ids only; there is no `Clone` and no
-/// `Serialize`.
+/// Keys are wiped from memory on drop. `Debug` shows only ids. There is no `Clone` and no `Serialize`.
 ///
 /// ```
 /// use mfa_crypto::KeyRing;
@@ -54,12 +55,12 @@ mod text;
 /// let second_copy = ring.clone();
 /// ```
 pub struct KeyRing {
-    /// All but the newest, oldest first.
+    /// All keys except the newest, oldest first.
     older: Vec<Entry>,
     newest: Entry,
-    /// Opens, but does not seal yet.
+    /// The standby key: it opens but does not seal yet.
     standby: Option<Entry>,
-    /// What the ids of events are made from.
+    /// The secret from which event ids are made.
     event_ids: Key,
 }
 
@@ -69,15 +70,15 @@ struct Entry {
     key: Key,
 }
 
-/// A 256-bit key. It lies on the heap, so that moving the ring leaves no copy behind.
+/// A 256-bit key. It is on the heap, so that moving the ring leaves no copy behind.
 pub(crate) struct Key(Box<Zeroizing<[u8; Self::LENGTH]>>);
 
-/// Why a ring could not be read or changed. It never quotes what was read, which may be a key in
-/// the wrong place.
+/// Why a ring could not be read or changed. The error never quotes the text, which may contain a key in the
+/// wrong place.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyRingError {
-    /// The text is not that of a key ring.
+    /// The text is not a key ring.
     #[error(
         "line {line} cannot be read; a key ring has event_ids, and [[keys]], each with id, created_at and key only"
     )]
@@ -86,79 +87,79 @@ pub enum KeyRingError {
         line: usize,
     },
     /// The text has no key.
-    #[error("there is no key in the key ring")]
+    #[error("the key ring has no key")]
     Empty,
     /// A key is not 32 bytes in base64.
     #[error("key number {number} is not 32 bytes in base64")]
     Malformed {
-        /// Which key of the text, counted from 1.
+        /// The number of the key in the text, counted from 1.
         number: usize,
     },
     /// A time is not RFC 3339 with an offset, or is before 1970.
     #[error("created_at of key number {number} is not a time with an offset")]
     Time {
-        /// Which key of the text, counted from 1.
+        /// The number of the key in the text, counted from 1.
         number: usize,
     },
-    /// A key is not the one that its id names, so one of the two was changed.
-    #[error("key number {number} is not the one that its id names; its own id is {id}")]
+    /// A key does not match its id, so one of the two was changed.
+    #[error("key number {number} does not match its id; the id of this key is {id}")]
     WrongId {
-        /// Which key of the text, counted from 1.
+        /// The number of the key in the text, counted from 1.
         number: usize,
-        /// The id of the key that is there.
+        /// The id that belongs to the key.
         id: KeyId,
     },
-    /// A key is there twice.
+    /// A key appears twice.
     #[error("key {id} is in the key ring twice")]
     Duplicate {
         /// Its id.
         id: KeyId,
     },
-    /// The secret that ids of events are made from is not there, or not 32 bytes in base64.
+    /// The secret for event ids is missing, or is not 32 bytes in base64.
     #[error("event_ids is missing, or is not 32 bytes in base64")]
     EventIds,
-    /// The ring makes other ids of events than the one whose place it was to take.
+    /// The secret for event ids differs from that of the ring to be replaced.
     #[error(
-        "event_ids is not that of the key ring in use; by another, the ids that were given out name nothing"
+        "event_ids differs from that of the key ring in use; with another one, existing event ids become invalid"
     )]
     OtherEventIds,
-    /// There was no randomness for a key.
-    #[error("there is no randomness for a key")]
+    /// No randomness was available for a key.
+    #[error("no randomness is available for a key")]
     Entropy,
-    /// There is no such key.
-    #[error("there is no such key in the key ring")]
+    /// The ring has no such key.
+    #[error("the key ring has no such key")]
     Unknown,
-    /// The newest key stays: new secrets are sealed with it.
+    /// The newest key cannot be removed: new secrets are sealed with it.
     #[error("the newest key cannot be removed; add another first")]
     Newest,
-    /// There is a key on standby already.
+    /// There already is a standby key.
     #[error("key {id} is on standby already; promote or remove it first")]
     StandbyTaken {
         /// Its id.
         id: KeyId,
     },
-    /// That key is not on standby, so it cannot be promoted.
+    /// The key is not on standby, so it cannot be promoted.
     #[error("that key is not on standby")]
     NotStandby,
-    /// A key of the text is on standby, but not the last, or the only one.
+    /// A standby key of the text is not the last key, or is the only one.
     #[error("only the last key can be on standby, after one that seals")]
     MisplacedStandby,
 }
 
 impl KeyRing {
-    /// A ring with one fresh key, and a fresh secret for ids of events.
+    /// A ring with one new key and a new secret for event ids.
     ///
     /// # Errors
-    /// [`EntropyError`] if there is no randomness.
+    /// [`EntropyError`] if no randomness is available.
     pub fn generate(entropy: &dyn Entropy, now: Timestamp) -> Result<Self, EntropyError> {
         let (newest, event_ids) = (Entry::generate(entropy, now)?, Key::generate(entropy)?);
         Ok(Self { older: Vec::new(), newest, standby: None, event_ids })
     }
 
-    /// Adds a fresh key, which is the newest from then on.
+    /// Adds a new key, which becomes the newest.
     ///
     /// # Errors
-    /// [`EntropyError`] if there is no randomness; the ring is then as it was.
+    /// [`EntropyError`] if no randomness is available. The ring is then unchanged.
     pub fn add(&mut self, entropy: &dyn Entropy, now: Timestamp) -> Result<KeyId, EntropyError> {
         let entry = Entry::generate(entropy, now)?;
         let id = entry.id.clone();
@@ -166,11 +167,11 @@ impl KeyRing {
         Ok(id)
     }
 
-    /// Adds a fresh key that opens and does not seal yet.
+    /// Adds a new standby key, which opens but does not seal yet.
     ///
     /// # Errors
-    /// [`KeyRingError::StandbyTaken`] if there is one already; [`KeyRingError::Entropy`] if there is no
-    /// randomness. The ring is then as it was.
+    /// [`KeyRingError::StandbyTaken`] if there already is one; [`KeyRingError::Entropy`] if no randomness is
+    /// available. The ring is then unchanged.
     pub fn add_standby(&mut self, entropy: &dyn Entropy, now: Timestamp) -> Result<KeyId, KeyRingError> {
         if let Some(standby) = &self.standby {
             return Err(KeyRingError::StandbyTaken { id: standby.id.clone() });
@@ -179,11 +180,11 @@ impl KeyRing {
         Ok(self.standby.insert(entry).id.clone())
     }
 
-    /// Makes the key on standby the newest. Every machine must have it by then.
+    /// Makes the standby key the newest. Every machine must have it by then.
     ///
     /// # Errors
-    /// [`KeyRingError::NotStandby`] if it is not on standby, [`KeyRingError::Unknown`] if it is not
-    /// there at all.
+    /// [`KeyRingError::NotStandby`] if the key is not on standby, [`KeyRingError::Unknown`] if the ring does
+    /// not have it.
     pub fn promote(&mut self, id: &KeyId) -> Result<(), KeyRingError> {
         if !self.contains(id) {
             return Err(KeyRingError::Unknown);
@@ -197,11 +198,11 @@ impl KeyRing {
         self.older.push(std::mem::replace(&mut self.newest, entry));
     }
 
-    /// Removes a key for good: whatever is still sealed with it can never be opened again, so make
-    /// sure that no store has it in use.
+    /// Removes a key permanently. Secrets sealed with it can never be opened again, so make sure that no
+    /// store uses it.
     ///
     /// # Errors
-    /// [`KeyRingError::Newest`] if it is the newest, [`KeyRingError::Unknown`] if it is not there.
+    /// [`KeyRingError::Newest`] if it is the newest, [`KeyRingError::Unknown`] if the ring does not have it.
     pub fn remove(&mut self, id: &KeyId) -> Result<(), KeyRingError> {
         if self.newest.id == *id {
             return Err(KeyRingError::Newest);
@@ -214,51 +215,51 @@ impl KeyRing {
         Ok(())
     }
 
-    /// The key that new secrets are sealed with.
+    /// The key that seals new secrets.
     #[must_use]
     pub const fn newest(&self) -> &KeyId {
         &self.newest.id
     }
 
-    /// The key that opens and does not seal yet.
+    /// The standby key.
     #[must_use]
     pub fn standby(&self) -> Option<&KeyId> {
         self.standby.as_ref().map(|standby| &standby.id)
     }
 
-    /// Whether that key sealed before the newest did, so that its secrets are to be sealed anew.
+    /// Whether this key is older than the newest, so that its secrets should be resealed.
     #[must_use]
     pub fn is_older(&self, id: &KeyId) -> bool {
         self.older.iter().any(|older| older.id == *id)
     }
 
-    /// Whether that key is there.
+    /// Whether the ring has this key.
     #[must_use]
     pub fn contains(&self, id: &KeyId) -> bool {
         self.key(id).is_some()
     }
 
-    /// The keys and when they were made, the newest last but for one on standby.
+    /// The keys and their times of creation: oldest first, the standby key last.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyId, Timestamp)> {
         self.entries().map(|entry| (&entry.id, entry.created_at))
     }
 
-    /// Those of `in_use` that are not in this ring.
+    /// The keys of `in_use` that this ring does not have.
     ///
-    /// With what [`AccountStore::keys_in_use`](mfa_domain::ports::AccountStore::keys_in_use) gives,
-    /// anything but an empty answer means that this is the wrong ring for that store.
+    /// Pass the result of [`AccountStore::keys_in_use`](mfa_domain::ports::AccountStore::keys_in_use): if any
+    /// key is missing, this is the wrong ring for that store.
     #[must_use]
     pub fn missing<'a>(&self, in_use: &'a [KeyId]) -> Vec<&'a KeyId> {
         in_use.iter().filter(|id| !self.contains(id)).collect()
     }
 
-    /// Whether ids of events are the same by both.
+    /// Whether both rings make the same event ids.
     #[must_use]
     pub fn has_event_ids_of(&self, other: &Self) -> bool {
         self.event_ids.expose() == other.event_ids.expose()
     }
 
-    /// What the ids of events are made from.
+    /// The secret from which event ids are made.
     pub(crate) const fn event_ids(&self) -> &Key {
         &self.event_ids
     }
@@ -286,7 +287,7 @@ impl Entry {
 impl Key {
     pub(crate) const LENGTH: usize = 32;
 
-    /// All zeros, to be filled in place.
+    /// A key of zeros, to be filled in place.
     fn blank() -> Self {
         Self(Box::new(Zeroizing::new([0; Self::LENGTH])))
     }
@@ -308,8 +309,8 @@ impl Key {
         &self.0
     }
 
-    /// The fingerprint: `k` and 24 characters (120 bits) of SHA-256 over a domain label and the key.
-    /// Of a random 256-bit key it says nothing.
+    /// The fingerprint: `k` and 24 characters (120 bits) of SHA-256 over a domain label and the key. It
+    /// reveals nothing about a random 256-bit key.
     fn id(&self) -> KeyId {
         let digest =
             Sha256::new().chain_update(b"mfa-crypto key id v1").chain_update(self.expose()).finalize();
@@ -332,7 +333,7 @@ mod tests {
         Timestamp::from_unix_seconds(1_700_000_000 + seconds)
     }
 
-    /// Pinned: stores name keys by it. SHA-256 of the label and the key, worked out elsewhere.
+    /// Pinned: stores name keys by it. SHA-256 of the label and the key, calculated independently.
     #[test]
     fn an_id_is_a_fingerprint_of_the_key() {
         let id = |byte| Key::from_bytes(&[byte; Key::LENGTH]).id();

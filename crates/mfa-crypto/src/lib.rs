@@ -6,6 +6,6 @@ pub mod signing;
 pub mod vault;
 
 pub use hasher::{Argon2Hasher, Argon2Settings, InvalidSettings};
-pub use key_ring::{KeyRing, KeyRingError};
+pub use key_ring::{KeyRing, KeyRingError, KeyRingFileError};
 pub use signing::{PublicKey, SigningKey};
 pub use vault::AesGcmVault;

@@ -1,4 +1,4 @@
-//! Signatures that anybody can check who has the public key: Ed25519 (RFC 8032).
+//! Ed25519 signatures (RFC 8032), which anyone with the public key can verify.
 
 use std::fmt;
 
@@ -12,10 +12,9 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// The key that signs.
+/// A signing key.
 ///
-/// It is wiped from memory on drop; `Debug` shows its id only; there is no `Clone` and no
-/// `Serialize`.
+/// It is wiped from memory on drop. `Debug` shows only its id. There is no `Clone` and no `Serialize`.
 ///
 /// ```
 /// use mfa_crypto::{PublicKey, SigningKey};
@@ -31,30 +30,30 @@ use zeroize::Zeroizing;
 /// ```
 pub struct SigningKey(ed25519_dalek::SigningKey);
 
-/// The key that checks what a [`SigningKey`] has signed. It is no secret.
+/// The public key that verifies signatures of a [`SigningKey`]. It is not secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(ed25519_dalek::VerifyingKey);
 
-/// The text is no such key. It never quotes what was read, which may be a key in the wrong place.
+/// The text is not such a key. The error never quotes the text, which may be a key in the wrong place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not {0} for Ed25519 in PEM")]
 pub struct NotAKey(&'static str);
 
 impl SigningKey {
-    /// A fresh key.
+    /// Generates a key.
     ///
     /// # Errors
-    /// [`EntropyError`] if there is no randomness.
+    /// [`EntropyError`] if no randomness is available.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let mut secret = Zeroizing::new([0; SECRET_KEY_LENGTH]);
         entropy.fill(secret.as_mut_slice())?;
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&secret)))
     }
 
-    /// Reads what [`SigningKey::to_pem`] wrote, or another program: PKCS #8 (RFC 8410) in PEM.
+    /// Reads PKCS #8 (RFC 8410) in PEM, as [`SigningKey::to_pem`] or another program writes it.
     ///
     /// # Errors
-    /// [`NotAKey`] if it is anything else.
+    /// [`NotAKey`] if the text is anything else.
     pub fn from_pem(text: &str) -> Result<Self, NotAKey> {
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(text.trim());
         key.map(Self).map_err(|_| NotAKey("a private key"))
@@ -63,11 +62,11 @@ impl SigningKey {
     /// The key as text. Write it to a file that only its owner can read.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
-        // It can only fail for keys that are not 32 bytes long.
+        // This fails only for keys that are not 32 bytes long.
         self.0.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()
     }
 
-    /// The key that others check with.
+    /// The public key, which verifies signatures of this key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())
@@ -81,11 +80,11 @@ impl SigningKey {
 }
 
 impl PublicKey {
-    /// Reads what [`PublicKey::to_pem`] wrote, or another program: a `SubjectPublicKeyInfo`
-    /// (RFC 8410) in PEM.
+    /// Reads a `SubjectPublicKeyInfo` (RFC 8410) in PEM, as [`PublicKey::to_pem`] or another program writes
+    /// it.
     ///
     /// # Errors
-    /// [`NotAKey`] if it is anything else, or a key that makes signatures meaningless.
+    /// [`NotAKey`] if the text is anything else, or a weak key with which forged signatures verify.
     pub fn from_pem(text: &str) -> Result<Self, NotAKey> {
         let key = ed25519_dalek::VerifyingKey::from_public_key_pem(text.trim());
         let key = key.map_err(|_| NotAKey("a public key"))?;
@@ -95,7 +94,7 @@ impl PublicKey {
     /// The key as text.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        // It can only fail for keys that are not 32 bytes long.
+        // This fails only for keys that are not 32 bytes long.
         self.0.to_public_key_pem(LineEnding::LF).unwrap_or_default()
     }
 
@@ -109,7 +108,7 @@ impl PublicKey {
         format!("a{}", BASE32_NOPAD.encode(&digest[..15]).to_ascii_lowercase())
     }
 
-    /// Whether the key of this public key has signed `message`.
+    /// Whether `signature` is a signature of `message` by this key.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
@@ -177,7 +176,7 @@ mod tests {
         assert!(!key.public_key().verify(&[0x73], &signature));
     }
 
-    /// RFC 8410, section 10: the keys that every other program must read.
+    /// RFC 8410, section 10: keys that other programs write.
     #[test]
     fn the_published_pem_is_read() {
         let private = "-----BEGIN PRIVATE KEY-----\n\
@@ -209,7 +208,7 @@ mod tests {
         assert!(!other.public_key().verify(b"x", &key.sign(b"x")));
     }
 
-    /// With the point of order one as key, one signature would be right for every message.
+    /// With the point of order one as the key, one signature would be valid for every message.
     #[test]
     fn a_public_key_of_small_order_is_refused() {
         let mut identity = [0; 32];

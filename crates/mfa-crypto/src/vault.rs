@@ -1,4 +1,4 @@
-//! Encryption of secrets at rest, and ids of events that tell nothing.
+//! Encryption of secrets at rest, and opaque event ids.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -23,42 +23,42 @@ use cipher::{NONCE_LENGTH, TAG_LENGTH};
 /// Seals secrets with AES-256-GCM (NIST SP 800-38D) under the newest key of a [`KeyRing`].
 ///
 /// A sealed secret is one version byte, a random 96-bit nonce, the ciphertext and a 128-bit tag. Its
-/// associated data are the version, the key's id and
-/// [`SealContext::associated_data`], so it opens with its own key, in its own row, or not at all.
+/// associated data are the version, the key's id and [`SealContext::associated_data`], so it opens only with
+/// its own key and in its own row.
 ///
-/// With random nonces one key may seal 2^32 secrets (SP 800-38D, 8.3): the odds that a nonce comes
-/// twice, which would give away the authentication key, are then below 2^-32. At one a second that
-/// is 136 years; whoever seals more adds a key sooner.
+/// With random nonces one key may seal 2^32 secrets (SP 800-38D, 8.3): the probability that a nonce repeats,
+/// which would reveal the authentication key, is then below 2^-32. At one secret per second that takes 136
+/// years; an installation that seals more must add a key sooner.
 ///
-/// What it does not hide: the length of a secret, and which key sealed it.
+/// It does not hide the length of a secret, nor which key sealed it.
 ///
-/// An [`EventId`] is one block of AES-256 (FIPS 197): the position and 64 bits that check it, under a key that is
-/// derived for the tenant from a secret of the ring which never changes.
+/// An [`EventId`] is one block of AES-256 (FIPS 197): the position and 64 bits of redundancy that detect
+/// forged ids. Its key is derived for the tenant from a secret of the ring that never changes.
 pub struct AesGcmVault {
     ring: RwLock<Arc<KeyRing>>,
     entropy: Arc<dyn Entropy>,
     reload: Option<Reload>,
 }
 
-/// Why a secret could not be sealed or opened: the source of every [`VaultError`] from here.
+/// Why a secret could not be sealed or opened: the source of every [`VaultError`] of this vault.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VaultFailure {
-    /// There was no randomness for a nonce.
+    /// No randomness was available for a nonce.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// The ring has no such key. If it was read anew for that and could not be, `source` says why.
+    /// The ring has no such key. If reloading the ring failed, `source` says why.
     #[error("no key {id:?} in the key ring")]
     UnknownKey {
         /// The key that the secret names.
         id: KeyId,
-        /// Why the ring could not be read anew.
+        /// Why the ring could not be reloaded.
         source: Option<BoxError>,
     },
-    /// The bytes are not a sealed secret of a version that is known here.
+    /// The bytes are not a sealed secret of a known version.
     #[error("not a sealed secret of a known version")]
     Malformed,
-    /// The tag is wrong: the bytes, the key's name or the place of the secret was changed.
+    /// The tag is wrong: the bytes, the name of the key or the place of the secret was changed.
     #[error("the sealed secret, its key or its place was changed")]
     NotAuthentic,
     /// The cipher refused to seal.
@@ -69,18 +69,17 @@ pub enum VaultFailure {
 /// Any error.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Reads the ring anew.
+/// Reloads the ring.
 type ReadRing = Arc<dyn Fn() -> Result<KeyRing, BoxError> + Send + Sync>;
 
 struct Reload {
     read: ReadRing,
-    /// When it was last tried. Held while it is, so that everybody who needs it waits for one read.
+    /// The time of the last attempt. Locked during an attempt, so that all callers wait for the same read.
     tried: Mutex<Option<Instant>>,
 }
 
 impl AesGcmVault {
-    /// How often the ring is read anew at most: a store full of unknown keys must not turn into a
-    /// storm of reads.
+    /// Minimum time between two reloads: a store full of unknown keys must not cause a flood of reads.
     pub const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
     /// A vault with these keys.
@@ -89,19 +88,19 @@ impl AesGcmVault {
         Self { ring: RwLock::new(Arc::new(ring)), entropy: Arc::new(SystemEntropy), reload: None }
     }
 
-    /// With other randomness than that of the operating system.
+    /// Replaces the randomness of the operating system.
     #[must_use]
     pub fn with_entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
         self
     }
 
-    /// Reads the ring anew when a secret names a key that is not there, at most once a second, on a
-    /// thread for blocking work of the Tokio runtime.
+    /// Reloads the ring when a secret names an unknown key, at most once per second, on a thread for blocking
+    /// work of the Tokio runtime.
     ///
-    /// So replicas take up a key that was added to their common ring while they run. What was read
-    /// takes the place of the old ring only if it has the key that was looked for, every key of the old one, and
-    /// the same ids of events.
+    /// So replicas adopt a key that was added to their common ring while they run. The new ring replaces the
+    /// old one only if it has the requested key, every key of the old ring, and the same secret for event
+    /// ids.
     #[must_use]
     pub fn with_reload<E: Into<BoxError>>(
         mut self,
@@ -112,11 +111,11 @@ impl AesGcmVault {
         self
     }
 
-    /// Puts another ring in the place of this one, for what comes from now on.
+    /// Replaces the ring for all later calls.
     ///
     /// # Errors
-    /// [`KeyRingError::OtherEventIds`] if ids of events that were given out would not be the same by it: then
-    /// it is the ring of another installation, and this one stays.
+    /// [`KeyRingError::OtherEventIds`] if existing event ids would change: the new ring then belongs to
+    /// another installation, and the old one stays.
     pub fn replace_ring(&self, ring: KeyRing) -> Result<(), KeyRingError> {
         if !ring.has_event_ids_of(&self.ring()) {
             return Err(KeyRingError::OtherEventIds);
@@ -133,7 +132,7 @@ impl AesGcmVault {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The ring, read anew if need be, if it has that key.
+    /// The ring if it has this key; reloads it if necessary.
     async fn ring_with(&self, id: &KeyId) -> Result<Arc<KeyRing>, VaultFailure> {
         let ring = self.ring();
         if ring.contains(id) {
@@ -157,7 +156,7 @@ impl AesGcmVault {
             return Err(unknown(None));
         }
         let fresh = Arc::new(fresh);
-        // A ring that lacks keys opens this one secret, and shuts none that the other opens.
+        // A ring that lacks keys may open this secret, but must not make others unreadable.
         if ring.keys().all(|(id, _)| fresh.contains(id)) && fresh.has_event_ids_of(&ring) {
             self.install(Arc::clone(&fresh));
         }
@@ -240,10 +239,10 @@ impl fmt::Debug for AesGcmVault {
     }
 }
 
-/// The layout of the bytes.
+/// The version of the layout.
 const VERSION: u8 = 1;
 
-/// Nonce, and ciphertext with tag.
+/// Splits into nonce, and ciphertext with tag.
 fn split(bytes: &[u8]) -> Option<(&[u8; NONCE_LENGTH], &[u8])> {
     let (version, rest) = bytes.split_first()?;
     let (nonce, ciphertext) = rest.split_first_chunk()?;
@@ -253,7 +252,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8; NONCE_LENGTH], &[u8])> {
 fn associated_data(key: &KeyId, context: &SealContext<'_>) -> Vec<u8> {
     let key = key.as_str().as_bytes();
     let mut data = vec![VERSION];
-    // With its length in front, no part of it can pass for the context's.
+    // The length comes first, so no part of the key's id can be read as part of the context.
     data.extend_from_slice(&(key.len() as u64).to_be_bytes());
     data.extend_from_slice(key);
     data.extend_from_slice(&context.associated_data());

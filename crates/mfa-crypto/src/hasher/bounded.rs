@@ -1,4 +1,4 @@
-//! Slow work off the threads that drive futures, so much of it at a time.
+//! A limit for slow work outside of the threads that drive futures.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,53 +7,53 @@ use std::thread;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-/// Runs slow work on threads of its own, at most so much of it at a time.
+/// Runs slow work on separate threads, with a limit of how much runs at a time.
 ///
-/// Whoever came last goes first. Where more is asked for than can be done, those who waited longest are about to give
-/// up, and work for them would be in vain; so many as can be served are.
+/// The latest caller goes first. Under overload the longest waiting callers are about to give up, and work
+/// for them would be wasted; so as many callers as possible are served in time.
 pub(super) struct Bounded(Arc<Mutex<Places>>);
 
 struct Places {
     free: usize,
-    /// Who waits for one, the latest last; some may have given up.
+    /// Waiting callers, the latest last; some may have given up.
     waiting: Vec<oneshot::Sender<Place>>,
 }
 
-/// The right to run. It goes to the next when it is dropped.
+/// The right to run. Dropping it passes it to the next caller.
 struct Place(Arc<Mutex<Places>>);
 
-/// Slow work did not run to its end.
+/// Slow work did not complete.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NotRun {
-    /// There is no thread for it.
+    /// No thread could be started.
     #[error("no thread could be started for the evaluation")]
     NoThread(#[source] std::io::Error),
-    /// It panicked.
+    /// The work panicked.
     #[error("the evaluation was stopped")]
     Stopped(#[source] Box<dyn StdError + Send + Sync>),
 }
 
 impl Bounded {
-    /// At most `most` at a time; at least one.
+    /// A limit of `most`; at least one.
     pub(super) fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(Places { free: most.max(1), waiting: Vec::new() })))
     }
 
-    /// Runs `work` once there is a place for it.
+    /// Runs `work` once a place is free.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotRun> {
         let place = self.place().await.map_err(|closed| NotRun::Stopped(closed.into()))?;
         let (answer, answered) = oneshot::channel();
-        // A thread takes a hundredth of the time of its work to start, and its priority is its own.
+        // Starting a thread takes a hundredth of the time of its work, and allows a priority of its own.
         let run = move || {
-            // The work has the place, not the caller: dropping the caller's future does not
-            // stop what has begun, and must not let more begin.
+            // The work holds the place, not the caller: dropping the caller's future does not stop running
+            // work, and must not let more work begin.
             let _place = place;
             step_back();
-            // Nobody may wait for it any more.
+            // The caller may have gone.
             let _ = answer.send(work());
         };
         thread::Builder::new().name("hasher".to_owned()).spawn(run).map_err(NotRun::NoThread)?;
@@ -84,7 +84,7 @@ impl Drop for Place {
             return;
         };
         drop(places);
-        // If that one gives up in this moment, the place comes back and is dropped again.
+        // If that caller gives up at this moment, the place returns and is dropped again.
         let _ = next.send(Self(Arc::clone(&self.0)));
     }
 }
@@ -93,15 +93,15 @@ fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets threads that have little to do go first, as all others have: whoever waits for a hash waits for some
-/// milliseconds anyway, and those who need none are not to wait for them.
+/// Lowers the priority of this thread. A caller of a hash waits some milliseconds anyway, and threads with
+/// short work must not wait behind it.
 fn step_back() {
-    // Elsewhere it would be the whole process.
+    // On other systems this would change the whole process.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(NICENESS);
 }
 
-/// About a tenth of a processor that others want, and all of one that nobody does.
+/// About a tenth of a contended processor, and all of an idle one.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// Work that ends when it is told to, and how much of it runs.
+    /// Work that ends on command, and a count of how much of it runs.
     struct Gauge {
         running: Arc<AtomicUsize>,
         end: Sender<()>,
@@ -148,7 +148,7 @@ mod tests {
             .await;
         }
 
-        /// Whether no more than `expected` begins, given time to.
+        /// Whether no more than `expected` begins within some time.
         async fn stays(&self, expected: usize) -> bool {
             for _ in 0..50 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// What the future gives; a hang is a failure.
+    /// The result of the future; a hang is a failure.
     async fn soon<F: Future>(future: F) -> F::Output {
         tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
     }
@@ -181,12 +181,12 @@ mod tests {
         gauge.reaches(2).await;
         assert!(gauge.stays(2).await);
 
-        // Those who wait for running work go away; it still runs, and nobody takes its place.
+        // The callers of running work go away; the work still runs, and its places are not reused.
         callers.iter().for_each(tokio::task::JoinHandle::abort);
         let patient = spawn();
         assert!(gauge.stays(2).await, "a caller who gave up freed a place that was in use");
 
-        // Its end frees the places, and those who gave up while they queued are not in the way.
+        // Its end frees the places, and callers that gave up in the queue are not in the way.
         (0..3).for_each(|_| gauge.end.send(()).unwrap());
         soon(patient).await.unwrap().unwrap();
         gauge.reaches(0).await;
@@ -198,7 +198,8 @@ mod tests {
         }
     }
 
-    /// In the order of arrival, those who waited so long that they give up would be served, and nobody else.
+    /// In the order of arrival, callers that waited so long that they give up would be served, and nobody
+    /// else.
     #[tokio::test]
     async fn whoever_came_last_goes_first_and_who_gave_up_is_passed_over() {
         let (bounded, gauge, order) =

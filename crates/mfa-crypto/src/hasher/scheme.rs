@@ -1,4 +1,4 @@
-//! How a set of codes was hashed, as text.
+//! The text form of the parameters with which a set of codes was hashed.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use thiserror::Error;
 use super::settings::{InvalidSettings, check_costs};
 use super::{HASH_LENGTH, HasherFailure};
 
-/// Algorithm, costs and salt of a set of codes: `argon2id$v=19$m=19456,t=2,p=1$` and the salt in
-/// base64 without padding, after the PHC string format.
+/// Algorithm, costs and salt of a set of codes: `argon2id$v=19$m=19456,t=2,p=1$` and the salt in base64
+/// without padding, like the PHC string format.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Scheme {
     pub(super) memory_kib: u32,
@@ -19,25 +19,25 @@ pub(super) struct Scheme {
     pub(super) salt: [u8; Self::SALT_LENGTH],
 }
 
-/// A text that is no scheme of this hasher.
+/// The text is not a scheme of this hasher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidScheme {
     /// It has another form.
     #[error("not a scheme of the form argon2id$v=19$m=..,t=..,p=..$salt")]
     Malformed,
-    /// Its costs are out of range: it was not written by this hasher.
+    /// Its costs are out of range, so this hasher did not write it.
     #[error("the scheme's {0}")]
     OutOfRange(InvalidSettings),
 }
 
 impl Scheme {
-    /// As RFC 9106, 3.1, recommends.
+    /// The length that RFC 9106, 3.1, recommends.
     pub(super) const SALT_LENGTH: usize = 16;
 
-    /// Takes exactly what `Display` prints, with costs in the range that settings may have.
+    /// Accepts exactly what `Display` prints, with costs in the range of the settings.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidScheme> {
         let scheme = Self::read(text).ok_or(InvalidScheme::Malformed)?;
-        // Rules out leading zeros, signs and whatever else a number or base64 could be written with.
+        // Excludes leading zeros, signs and all other spellings of a number or of base64.
         if scheme.to_string() != text {
             return Err(InvalidScheme::Malformed);
         }
@@ -112,7 +112,8 @@ mod tests {
         }
     }
 
-    /// Who can write to the store must not be able to make us allocate a terabyte or run for hours.
+    /// An attacker who can write to the store must not be able to make us allocate a terabyte or run for
+    /// hours.
     #[test]
     fn costs_out_of_range_are_refused() {
         for (part, other) in [

@@ -1,14 +1,14 @@
-//! What an evaluation costs.
+//! The costs of an evaluation.
 
 use std::thread::available_parallelism;
 
 use thiserror::Error;
 
-/// What an evaluation of Argon2id costs, and how many may run at a time.
+/// The costs of one evaluation of Argon2id, and how many may run at a time.
 ///
-/// The defaults are the least that the OWASP Password Storage Cheat Sheet asks for: 19 MiB, two
-/// iterations, one lane. Backup codes are 80 random bits, not passwords: even a fast hash of them
-/// could not be searched, and this is the second line.
+/// The defaults are the minimum of the OWASP Password Storage Cheat Sheet: 19 MiB, two iterations, one lane.
+/// Backup codes are 80 random bits, not passwords: even with a fast hash they could not be searched, so this
+/// is a second line of defence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Argon2Settings {
     /// Memory of one evaluation in KiB. Default 19,456; at least 8 for each lane, at most
@@ -16,45 +16,45 @@ pub struct Argon2Settings {
     pub memory_kib: u32,
     /// Passes over the memory. Default 2; 1 to [`Argon2Settings::MAX_ITERATIONS`].
     pub iterations: u32,
-    /// Lanes. Default 1; 1 to [`Argon2Settings::MAX_LANES`]. They are filled one after the other.
+    /// Lanes. Default 1; 1 to [`Argon2Settings::MAX_LANES`]. They are computed one after the other.
     pub lanes: u32,
-    /// Evaluations at a time; others wait. Default one for each processor; 1 to
-    /// [`Argon2Settings::MAX_CONCURRENCY`], with no more memory together than
+    /// Maximum number of concurrent evaluations; others wait. Default one per processor; 1 to
+    /// [`Argon2Settings::MAX_CONCURRENCY`], with a total memory of at most
     /// [`Argon2Settings::MAX_MEMORY_AT_ONCE_KIB`].
     pub concurrency: usize,
 }
 
-/// Settings that make no sense.
+/// A setting is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{setting} must be {rule}")]
 pub struct InvalidSettings {
-    /// Which setting.
+    /// The name of the setting.
     pub setting: &'static str,
-    /// What it must be.
+    /// The rule that it violates.
     pub rule: &'static str,
 }
 
 impl Argon2Settings {
-    /// The most memory of one evaluation: 256 MiB. What a store says is held to the same, so that
-    /// who can write to it cannot make this process allocate at will.
+    /// Maximum memory of one evaluation: 256 MiB. It also applies to stored schemes, so that an attacker who
+    /// can write to the store cannot make this process allocate without limit.
     pub const MAX_MEMORY_KIB: u32 = 256 * 1024;
 
-    /// The most passes over the memory.
+    /// Maximum number of passes over the memory.
     pub const MAX_ITERATIONS: u32 = 16;
 
-    /// The most lanes.
+    /// Maximum number of lanes.
     pub const MAX_LANES: u32 = 16;
 
-    /// The most evaluations at a time; each has a thread.
+    /// Maximum number of concurrent evaluations; each has a thread.
     pub const MAX_CONCURRENCY: usize = 256;
 
-    /// The most memory of all evaluations at a time: 16 GiB.
+    /// Maximum memory of all concurrent evaluations: 16 GiB.
     pub const MAX_MEMORY_AT_ONCE_KIB: u64 = 16 * 1024 * 1024;
 
-    /// Whether every setting is in its range.
+    /// Checks that every setting is in its range.
     ///
     /// # Errors
-    /// [`InvalidSettings`] names the first that is not.
+    /// [`InvalidSettings`] names the first setting that is not.
     pub fn validate(&self) -> Result<(), InvalidSettings> {
         check_costs(self.memory_kib, self.iterations, self.lanes)?;
         let at_once = u64::from(self.memory_kib).saturating_mul(self.concurrency as u64);
@@ -63,7 +63,7 @@ impl Argon2Settings {
             (
                 "concurrency",
                 at_once <= Self::MAX_MEMORY_AT_ONCE_KIB,
-                "so low that all together need at most 16 GiB",
+                "low enough that all evaluations together need at most 16 GiB",
             ),
         ])
     }
@@ -85,7 +85,7 @@ impl Default for Argon2Settings {
     }
 }
 
-/// The ranges, for settings and for what a store says.
+/// Checks the ranges of settings and of stored schemes.
 pub(super) fn check_costs(memory_kib: u32, iterations: u32, lanes: u32) -> Result<(), InvalidSettings> {
     const BLOCKS_PER_LANE: u32 = 8;
     all_hold(&[

@@ -1,4 +1,4 @@
-//! A key ring as text, for a file.
+//! The text form of a key ring, for a file.
 
 use std::fmt::Write;
 
@@ -18,14 +18,14 @@ const HEADER: &str = "\
 # Back it up, and keep the copy apart from the database's: without these keys every user has to
 # enrol anew, and with both in one place encryption protects nothing.
 #
-# The last key seals new secrets, the others still open older ones; one with standby = true after it
-# opens, and does not seal yet. An id is a fingerprint of its
-# key, so changing either by hand makes the ring unreadable.
+# The last key seals new secrets; the others still open older ones. A key with standby = true after
+# it opens secrets, but does not seal yet. An id is a fingerprint of its key, so changing either by
+# hand makes the ring unreadable.
 #
-# The ids of events are made from event_ids, which stays as it is when keys change.
+# Event ids are made from event_ids, which never changes, even when keys change.
 ";
 
-/// Borrowed from the text, so that reading makes no copy of a key.
+/// Borrowed from the text, so that parsing copies no key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RingText<'a> {
@@ -45,11 +45,11 @@ struct EntryText<'a> {
 }
 
 impl KeyRing {
-    /// Reads what [`KeyRing::to_text`] wrote: TOML with `event_ids` and a table `[[keys]]` for each key,
+    /// Reads the output of [`KeyRing::to_text`]: TOML with `event_ids` and a table `[[keys]]` for each key,
     /// the newest last.
     ///
-    /// Every key is checked against its id, so a damaged or exchanged key is noticed here and not
-    /// when the first secret does not open. Wiping the text afterwards is the caller's part.
+    /// Every key is checked against its id, so a damaged or exchanged key is noticed here, not when the first
+    /// secret fails to open. The caller must wipe the text afterwards.
     ///
     /// # Errors
     /// [`KeyRingError`], which never quotes the text.
@@ -78,8 +78,8 @@ impl KeyRing {
         Ok(Self { older: entries, newest, standby, event_ids })
     }
 
-    /// The ring as text, which [`KeyRing::parse`] reads. It holds the keys: write it to a file that
-    /// only its owner can read.
+    /// The ring as text for [`KeyRing::parse`]. It contains the keys: write it to a file that only its owner
+    /// can read.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         const ENTRY_LENGTH: usize = 192;
@@ -117,7 +117,7 @@ impl Entry {
 
 impl Key {
     fn read(text: &str) -> Option<Self> {
-        // The decoder wants room for whole groups: one byte more than the key.
+        // The decoder needs room for whole groups: one byte more than the key.
         let mut decoded = Zeroizing::new([0; Self::LENGTH + 1]);
         if BASE64.decode_len(text.len()) != Ok(decoded.len()) {
             return None;
@@ -222,7 +222,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever one change does to the text, no error repeats eight characters of a key.
+        /// No error repeats eight characters of a key, whatever single change is made to the text.
         #[test]
         fn no_error_quotes_a_key(at in 0_usize..2000, put in prop::option::of("[ -~\n\"=é]")) {
             let ring = ring(2);

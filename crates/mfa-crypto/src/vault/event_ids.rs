@@ -1,7 +1,7 @@
-//! Positions of events, and the ids that tenants know them by: AES-256 of one block, under a key of each tenant.
+//! Event ids: positions encrypted with AES-256 in one block, under a key for each tenant.
 //!
-//! A block is the position and eight zeros. Without the key an id is a random block, and one that was made up is
-//! taken for an id with a probability of 2^-64.
+//! A block is the position and eight zero bytes. Without the key an id looks random, and a forged id is
+//! accepted with a probability of 2^-64.
 
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes::{Aes256, Block};
@@ -28,7 +28,7 @@ pub(super) fn position(secret: &Key, tenant: &TenantId, id: EventId) -> Option<E
     (*rest == ZEROS).then_some(EventPosition(u64::from_be_bytes(*position)))
 }
 
-/// Label and secret are of one length, so no two tenants have one key.
+/// Label and secret have fixed lengths, so no two tenants share a key.
 fn cipher(secret: &Key, tenant: &TenantId) -> Aes256 {
     let hash = Sha256::new().chain_update(b"mfa-crypto event ids v1").chain_update(secret.expose());
     let key = Zeroizing::new(<[u8; 32]>::from(hash.chain_update(tenant.as_str()).finalize()));
@@ -49,7 +49,7 @@ mod tests {
         ("acme", u64::MAX, "evt_5uaoui7pufexiis4vfkay7army"),
     ];
 
-    /// Pinned: tenants keep ids. Worked out with another implementation of SHA-256 and AES-256.
+    /// Pinned: tenants store ids. Calculated with another implementation of SHA-256 and AES-256.
     #[test]
     fn ids_stay_as_they_are() {
         let secret = Key::from_bytes(&[7; Key::LENGTH]);
