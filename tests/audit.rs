@@ -1,5 +1,5 @@
-//! The audit trail against those who can write to the database: every kind of tampering, by plain SQL
-//! on SQLite and on PostgreSQL and by commands on Redis, and what must raise no alarm.
+//! The audit trail against an attacker with write access to the database: every kind of tampering, by SQL on
+//! SQLite and PostgreSQL and by commands on Redis; and changes that must raise no alarm.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

@@ -1,6 +1,6 @@
-//! Codes of other people's authenticators verify, and other people's readers read our QR codes.
+//! Codes of third-party authenticators verify, and third-party readers read our QR codes.
 //!
-//! The programs are installed by `cargo xtask tools`; where one is missing these tests fail.
+//! `cargo xtask tools` installs the programs. The tests fail if one is missing.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -12,11 +12,11 @@ use data_encoding::BASE64;
 use mfa_tests::{Client, Server, binary};
 use serde_json::{Value, json};
 
-/// Every algorithm and number of digits, and a period that is not the usual one.
+/// Every algorithm and number of digits, and a non-default period.
 const PARAMETERS: [(&str, u8, u64); 5] =
     [("SHA1", 6, 30), ("SHA1", 7, 30), ("SHA256", 8, 30), ("SHA512", 6, 30), ("SHA1", 6, 60)];
 
-/// Runs a program and gives what it printed. It must be there and succeed.
+/// Runs a program and returns its output. Panics if it is missing or fails.
 fn run(program: impl AsRef<Path>, arguments: &[&str], input: &str) -> String {
     let program = program.as_ref();
     let mut command = Command::new(program);
@@ -39,7 +39,7 @@ async fn offer(client: &Client, user: &str, (algorithm, digits, period): (&str, 
     client.post(&format!("/v1/users/{user}/factors"), body).await.expect(201).json
 }
 
-/// Enrols a user with each set of parameters and confirms with the code that `app` shows.
+/// Enrols a user with each set of parameters, and confirms with the code that `app` shows.
 async fn confirm_with(name: &str, app: impl Fn(&Value, (&str, u8, u64)) -> String) {
     let server = Server::start(binary!());
     for (number, parameters) in PARAMETERS.into_iter().enumerate() {
@@ -141,4 +141,33 @@ async fn zbarimg_reads_the_qr_code_back_to_exactly_the_uri() {
         assert_eq!(read, enrolment["totp"]["uri"].as_str().unwrap());
         assert!(!read.contains('+') && !read.contains(' '), "{read}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zbarimg_reads_what_a_terminal_shows() {
+    let server = Server::start(binary!());
+    let body = json!({ "kind": "totp", "label": "App", "issuer": "Big Co", "qr": "text" });
+    let enrolment = server.client.post("/v1/users/alice/factors", body).await.expect(201).json;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("terminal.pgm");
+    std::fs::write(&file, screenshot(enrolment["totp"]["qr_text"].as_str().unwrap())).unwrap();
+    let read = run("zbarimg", &["--quiet", "--raw", "--oneshot", file.to_str().unwrap()], "");
+    assert_eq!(read, enrolment["totp"]["uri"].as_str().unwrap());
+}
+
+/// The terminal's picture of a QR code as a grey image (PGM). Each half of a character is eight pixels wide
+/// and high.
+fn screenshot(text: &str) -> Vec<u8> {
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let (_, blocks) = line.split_once("231m").unwrap();
+        let (blocks, _) = blocks.split_once('\u{1b}').unwrap();
+        for dark in ["▀█", "▄█"] {
+            let modules = blocks.chars().map(|block| if dark.contains(block) { 0 } else { 0xff });
+            rows.push(modules.flat_map(|module| [module; 8]).collect::<Vec<u8>>());
+        }
+    }
+    let mut image = format!("P5 {} {} 255\n", rows[0].len(), rows.len() * 8).into_bytes();
+    image.extend(rows.iter().flat_map(|row| row.repeat(8)));
+    image
 }

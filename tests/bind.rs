@@ -1,4 +1,5 @@
-//! Tokens that are bound with help: by two codes because they are off, or by an operator who imports them.
+//! Enrolment of tokens that need help: two codes for a token that is out of step, or an import by an
+//! operator.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -20,7 +21,7 @@ async fn a_device_that_is_off_is_confirmed_and_resynchronised_by_two_codes() {
         let pair =
             |minutes: i64| json!({ "codes": [phone.totp(60 * minutes - 30), phone.totp(60 * minutes)] });
 
-        // Nothing of a body that says neither, or both.
+        // A body with neither or both is rejected and changes nothing.
         client.post(&confirm, json!({})).await.expect_problem(422, "invalid-request");
         let both = json!({ "code": phone.totp(0), "codes": [phone.totp(0), phone.totp(30)] });
         client.post(&confirm, both).await.expect_problem(422, "invalid-request");

@@ -1,4 +1,4 @@
-# Makes in the present folder an authority and a certificate of it for localhost: authority.crt, server.crt, server.key.
+# Creates a CA and its certificate for localhost in the current folder: authority.crt, server.crt, server.key.
 set -e
 key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
 openssl req -x509 $key -days 2 -subj /CN=authority -keyout authority.key -out authority.crt

@@ -1,4 +1,4 @@
-//! Clocks that are off are noticed, and what they leave behind is set right.
+//! A wrong clock is detected, and its effects on factors can be repaired.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 const TWO_DAYS: i64 = 48 * 60 * 60;
 
-/// Waits until `/readyz` has that status, and tells so of the clock.
+/// Waits until `/readyz` has this status and reports this state of the clock.
 async fn told_by_readyz(server: &Server, status: u16, clock: &str) {
     let begin = Instant::now();
     loop {
@@ -24,7 +24,7 @@ async fn told_by_readyz(server: &Server, status: u16, clock: &str) {
     }
 }
 
-/// The metric, in seconds.
+/// The value of the metric, in seconds.
 async fn ahead(server: &Server, reference: &str) -> f64 {
     let line = format!("mfa_clock_ahead_seconds{{reference=\"{reference}\"}} ");
     let metrics = server.client.get("/metrics").await.text;
@@ -32,7 +32,7 @@ async fn ahead(server: &Server, reference: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {line}in {metrics}")).parse().unwrap()
 }
 
-/// Waits until the log has that text.
+/// Waits until the log contains `text`.
 async fn logged(server: &Server, text: &str) {
     let begin = Instant::now();
     while !server.log().contains(text) {
@@ -57,7 +57,7 @@ async fn is_compared_with(store: &str) {
     told_by_readyz(&server, 503, "failing").await;
     let found = ahead(&server, "database").await;
     assert!((15.0..=20.0).contains(&found), "{found}");
-    // What is asked of it is answered all the same.
+    // Requests are answered all the same.
     server.client.get("/v1/users/alice").await.expect(200);
     clock.set(0);
     told_by_readyz(&server, 200, "ok").await;
@@ -86,25 +86,25 @@ async fn a_time_server_shows_a_clock_that_no_database_does() {
     told_by_readyz(&server, 503, "failing").await;
     let found = ahead(&server, "time_server").await;
     assert!((-20.0..=-15.0).contains(&found), "{found}");
-    // By such a clock no message is sent or given up.
+    // With a wrong clock, no message is sent or given up.
     let address = json!({ "kind": "email", "label": "Mail", "address": "eve@example.com" });
     let offered = server.client.post("/v1/users/eve/factors", address).await.expect(201);
     let challenge = format!("/v1/challenges/{}?wait=3", offered.json["challenge"]["id"].as_str().unwrap());
     let status = server.client.get(&challenge).await.expect(200);
     assert_eq!(status.json["challenge"]["delivery"], "queued");
-    let said = server.log().matches("no message is sent while the clock of this server is wrong").count();
+    let said = server.log().matches("no messages are sent while the clock of this server is wrong").count();
     assert_eq!(said, 1, "{}", server.log());
-    // A time server that is of no use stops nobody.
+    // An unusable time server stops no server.
     let server = start(TimeAnswer::Unsynchronised);
     told_by_readyz(&server, 200, "unknown").await;
-    assert!(server.log().contains("the clock could not be compared"), "{}", server.log());
+    assert!(server.log().contains("could not compare the clock"), "{}", server.log());
 
     let server = Server::in_memory(binary!());
     let ready = server.client.get("/readyz").await.expect(200);
     assert!(ready.json["dependencies"]["clock"].is_null(), "{ready:?}");
 }
 
-/// It does not start by such a clock either.
+/// Nor does it start with such a clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_clock_falls_behind_1970_stops() {
     let clock = Clock::new();
@@ -150,7 +150,7 @@ async fn a_factor_that_a_wrong_clock_left_behind_is_named_and_set_right() {
     assert_eq!(json_of(&server, set_back)["set_back"], true);
     assert_eq!(json_of(&server, set_back)["set_back"], false);
     assert_eq!(ahead_until().await, None);
-    // No code of the present window counts, and all of the next one do.
+    // No code of the current window is accepted, and every code of the next one is.
     client.verify("alice", &phone.totp(0)).await.expect_problem(401, "invalid-code");
     clock.set(90);
     client.verify("alice", &phone.totp(90)).await.expect(200);

@@ -1,16 +1,16 @@
-//! RUSTSEC-2022-0018, CVE-2022-2891: how long a check takes must not tell how much of a code is right.
+//! RUSTSEC-2022-0018, CVE-2022-2891: the duration of a check must not reveal how much of a code is right.
 //!
-//! Counted in instructions by valgrind (installed by `cargo xtask tools`), so nothing is timed.
+//! valgrind counts instructions (`cargo xtask tools` installs it), so the test measures no time.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::process::Command;
 
-/// The code of RFC 6238's secret at the time 59.
+/// The code of RFC 6238's secret at time 59.
 const RIGHT: &str = "287082";
 
-/// How many instructions a check of a code takes, and what the program answers. What the program does
-/// before and after is not counted: that differs with where the system happens to load it.
+/// The number of instructions of a check, and the program's exit code. Instructions before and after the
+/// check are not counted, since they differ with the address at which the system loads the program.
 fn check(code: &str) -> (u64, i32) {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*::check_once"])

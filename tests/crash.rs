@@ -1,4 +1,4 @@
-//! `kill -9` at any moment under load: nothing that was answered is forgotten.
+//! `kill -9` at any moment under load: the server forgets nothing that it answered.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 const USERS: usize = 8;
 
-/// A user who logs in with one HOTP code after the other, until the server is gone.
+/// A user who logs in with consecutive HOTP codes until the server is gone.
 struct Login {
     user: String,
     token: Authenticator,
@@ -39,7 +39,8 @@ impl Login {
     /// Logs in with the next code; `false` if the server went away.
     async fn log_in(&mut self, client: &Client) -> bool {
         let (counter, code) = (self.counter, self.token.hotp(self.counter));
-        // If no answer comes it is unknown whether it counted; the next code is good either way.
+        // Without an answer, the test does not know whether the code counted. The next code is valid either
+        // way.
         self.counter += 1;
         let path = format!("/v1/users/{}/verify", self.user);
         let Some(answer) = client.try_send("POST", &path, Some(json!({ "code": code }).to_string())).await
@@ -66,12 +67,12 @@ impl Login {
         true
     }
 
-    /// Every code that was answered with 200 is refused. Now and then a lock is lifted, and a success
-    /// ends the row of failures, which would disable the factors for good reason.
+    /// Checks that every code that was answered with 200 is rejected. Lifts locks on the way; a success ends
+    /// the row of failures, which would otherwise disable the factors.
     async fn replay_all(&mut self, client: &Client) {
         let codes: Vec<_> = self.accepted.values().chain(&self.spent).cloned().collect();
         for replays in codes.chunks(4) {
-            // One that is by chance that of a counter to come is rightly accepted.
+            // A code that equals one of a later counter by chance is accepted correctly.
             let next = self.accepted.last_key_value().map_or(1, |(last, _)| last + 1);
             let to_come = next..self.counter + 8;
             for code in replays.iter().filter(|code| !self.token.shows(code, to_come.clone())) {
@@ -99,7 +100,7 @@ async fn kills_forget_nothing_that_was_answered() {
     let kills = rounds(30, 100);
     for kill in 0..kills as u64 {
         let client = server.client.clone();
-        // A different moment each time: between 1 and 60 milliseconds into the load.
+        // A different moment each time: 1 to 60 milliseconds into the load.
         let moment = Duration::from_micros(1000 + kill * 37 % 60 * 1000 + kill * 131 % 1000);
         let load = join_all(logins.iter_mut().map(|login| login.keep_on(&client)));
         let killing = async {
@@ -112,8 +113,8 @@ async fn kills_forget_nothing_that_was_answered() {
             if let Some((_, last)) = login.accepted.last_key_value() {
                 server.client.verify(&login.user, last).await.expect_problem(401, "invalid-code");
             }
-            // In peace, so that the counter never gets out of reach; a success forgives the replay,
-            // and an operator what a hundred of them come to.
+            // Without load, so that the counter stays within reach. The success resets the row of failures
+            // from the replay, and an operator lifts the locks of a hundred replays.
             login.log_in(&server.client).await;
             let unlock = format!("/v1/users/{}/unlock", login.user);
             server.client.post(&unlock, json!({ "reason": "a replay of the test" })).await.expect(204);
@@ -126,12 +127,12 @@ async fn kills_forget_nothing_that_was_answered() {
         let verified = server.client.count_events(&login.user, "verified").await;
         total += answered;
         backup_codes += spent;
-        assert!(verified >= answered, "an answered login without its event");
-        assert!(verified as u64 <= login.counter + 10, "an event without a login");
+        assert!(verified >= answered, "an answered login has no event");
+        assert!(verified as u64 <= login.counter + 10, "an event has no login");
         login.replay_all(&server.client).await;
     }
     assert!(backup_codes > 0, "no backup code was used under load");
-    assert!(total > kills, "only {total} logins: that was no load");
+    assert!(total > kills, "only {total} logins under load");
     let audit = server.command(["audit", "verify"]);
     assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stderr));
     println!("{kills} kills, {total} logins answered, none forgotten");

@@ -1,4 +1,4 @@
-//! Codes by e-mail, from the enrolment to the answer, through a real mail server.
+//! Codes by e-mail, from enrolment to answer, through a real mail server.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use crate::{postgres, redis};
 
 const ADDRESS: &str = "eve@example.com";
 
-/// The environment of a server that sends through a mail server on that port.
+/// The options of a server that sends through a mail server on this port.
 pub(crate) fn mailing(port: u16) -> ServerOptions {
     let url = format!("smtp://127.0.0.1:{port}?tls=none");
     let mut options =
@@ -26,7 +26,7 @@ pub(crate) fn mailing(port: u16) -> ServerOptions {
     options
 }
 
-/// The code of a mail, by its subject.
+/// The code in the subject of a mail.
 pub(crate) fn code(mail: &Value) -> String {
     let subject = mail["headers"]["Subject"].as_str().unwrap();
     let code = subject.split(' ').next().unwrap().to_owned();
@@ -39,7 +39,7 @@ async fn offer(client: &Client, user: &str) -> Answer {
     client.post(&format!("/v1/users/{user}/factors"), body).await
 }
 
-/// A user whose address is confirmed: the factor.
+/// Enrols a user with a confirmed address; returns the factor.
 pub(crate) async fn enrol(client: &Client, mails: &MailServer, user: &str) -> String {
     let offered = offer(client, user).await.expect(201);
     let factor = offered.json["factor"]["id"].as_str().unwrap().to_owned();
@@ -48,7 +48,7 @@ pub(crate) async fn enrol(client: &Client, mails: &MailServer, user: &str) -> St
     factor
 }
 
-/// The id of a new challenge.
+/// Begins a challenge; returns its id.
 pub(crate) async fn begin(client: &Client, user: &str, factor: &str) -> String {
     let path = format!("/v1/users/{user}/challenges");
     let begun = client.post(&path, json!({ "factor": factor })).await.expect(201);
@@ -64,11 +64,11 @@ async fn delivery(client: &Client, challenge: &str) -> String {
     status.json["challenge"]["delivery"].as_str().unwrap().to_owned()
 }
 
-/// Waits for what the status of a challenge is to tell.
+/// Waits for a delivery state in the status of a challenge.
 pub(crate) async fn delivered(client: &Client, challenge: &str, expected: &str) {
     let begin = Instant::now();
     while delivery(client, challenge).await != expected {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it is not {expected}");
+        assert!(begin.elapsed() < Duration::from_secs(20), "the delivery state is not {expected}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -167,7 +167,8 @@ async fn what_cannot_be_is_refused_and_sends_nothing() {
     assert_eq!(refused.json["errors"][0]["field"], "kind");
 }
 
-/// Of 64 posts of one code one counts, and of 200 guesses five are looked at, whichever server gets them.
+/// Of 64 posts of one code one is accepted, and of 200 guesses five are evaluated, whichever server gets
+/// them.
 async fn races(one: &Server, other: &Server, mails: &MailServer, rounds: usize) {
     let clients = [&one.client, &other.client];
     for round in 0..rounds {
@@ -195,7 +196,7 @@ async fn races(one: &Server, other: &Server, mails: &MailServer, rounds: usize) 
     }
 }
 
-/// With a long timeout: the race is between requests.
+/// With a long timeout, so that the race is between requests.
 fn racing(mails: &MailServer, store: &str) -> ServerOptions {
     let more = [("MFA_LOG", "info"), ("MFA_THROTTLE_RECIPIENT", "1000000/1h")];
     let mut options = mailing(mails.port).patient().and(more);
@@ -245,12 +246,12 @@ async fn what_a_mail_server_defers_or_leaves_open_comes_again_with_the_same_code
         let mut before = Server::with(binary!(), mailing(mails.port));
         let factor = enrol(&before.client, &mails, "eve").await;
         before.terminate();
-        // The same installation sends through another mail server from now on.
+        // The same installation, now sending through another mail server.
         let trouble = Server::in_folder(binary!(), before.data(), before.client.key(), mailing(server.port));
         let id = begin(&trouble.client, "eve", &factor).await;
         let first = code(&server.mail());
         for _ in 1..copies {
-            assert_eq!(code(&server.mail()), first, "a second copy has another code");
+            assert_eq!(code(&server.mail()), first, "a duplicate has another code");
         }
         delivered(&trouble.client, &id, "sent").await;
         answer(&trouble.client, &id, &first).await.expect(200);
@@ -259,8 +260,8 @@ async fn what_a_mail_server_defers_or_leaves_open_comes_again_with_the_same_code
     }
 }
 
-/// Whatever the mail server does, the calls are answered at once, and a code that was promised comes once it can,
-/// though the server was killed in between.
+/// Whatever the mail server does, calls are answered at once, and a promised code is sent once the mail
+/// server works, even if the server was killed in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_that_was_promised_outlives_a_mail_server_that_is_down_and_a_kill() {
     let mails = MailServer::start(&json!({}));
@@ -271,20 +272,21 @@ async fn a_code_that_was_promised_outlives_a_mail_server_that_is_down_and_a_kill
     let id = begin(&server.client, "eve", &factor).await;
     assert_eq!(delivery(&server.client, &id).await, "queued");
     if rounds(0, 1) == 0 {
-        // Let go by then, for five seconds; a kill during the try costs the two minutes of its claim.
+        // By then the first try has failed and the next is due in five seconds; a kill during a try costs the
+        // two minutes of its claim.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     server.kill();
     let mails = MailServer::start(&json!({ "port": port }));
     server.restart();
-    // Claimed by the server that was killed, or not yet, or waiting for its second try.
+    // Claimed by the killed server, not claimed yet, or waiting for its second try.
     let mail = mails.mail_within(Duration::from_secs(150));
     let code = code(&mail);
     answer(&server.client, &id, &code).await.expect(200);
     assert_eq!(mails.more(), 0);
 }
 
-/// It has the mail in the end, so whoever gives up earlier sends copies and tells of a failure.
+/// The mail server accepts the mail in the end, so giving up earlier would send copies and report a failure.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_server_that_is_slow_by_half_a_minute_keeps_no_call_waiting_and_gets_one_mail() {
     let mails = MailServer::start(&json!({ "slow": 31 }));
@@ -294,7 +296,7 @@ async fn a_mail_server_that_is_slow_by_half_a_minute_keeps_no_call_waiting_and_g
     let begin = Instant::now();
     let offered = offer(client, "eve").await.expect(201);
     client.verify("bob", &app.totp(0)).await.expect(200);
-    assert!(begin.elapsed() < Duration::from_secs(2), "it waited for the mail server");
+    assert!(begin.elapsed() < Duration::from_secs(2), "the call waited for the mail server");
     let code = code(&mails.mail_within(Duration::from_mins(1)));
     delivered(client, offered.json["challenge"]["id"].as_str().unwrap(), "sent").await;
     let factor = offered.json["factor"]["id"].as_str().unwrap();
@@ -329,7 +331,8 @@ async fn a_wrong_password_is_one_error_in_the_log_and_mails_go_once_it_is_right(
         let log = server.log();
         log.lines().filter(|line| line.contains(text)).map(ToOwned::to_owned).collect::<Vec<_>>()
     };
-    let alarms = lines("no mail is sent: the login at the mail server was answered with 535");
+    let alarms =
+        lines("the mail server accepts no mail: logging in to the mail server: the server replied 535");
     assert!(alarms.len() == 1 && alarms[0].contains("ERROR"), "{alarms:?}");
 
     drop(mails);
@@ -339,8 +342,8 @@ async fn a_wrong_password_is_one_error_in_the_log_and_mails_go_once_it_is_right(
         code(&mails.mail_within(Duration::from_secs(90)));
     }
     let begin = Instant::now();
-    while lines("mails are taken again").len() != 1 {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it is not told that mails go again");
+    while lines("the mail server accepts mail again").len() != 1 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the log does not report the recovery");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(!server.log().contains("hunter2"), "the password is in the log");
@@ -390,7 +393,7 @@ async fn messages_are_charged_and_none_goes_out_while_nobody_counts() {
         let refused = client.post(&path, body).await.expect_problem(429, "throttled");
         assert!(refused.headers.contains_key("retry-after"));
     }
-    // An address that others enrol again and again is one address, however it is written.
+    // All spellings of an address share one quota, whoever enrols it.
     for user in ["a", "b", "c"] {
         offer(client, user).await.expect(201);
     }
@@ -411,7 +414,7 @@ async fn messages_are_charged_and_none_goes_out_while_nobody_counts() {
     post("/v1/users/eve/challenges", json!({ "factor": factor })).await.expect_problem(503, "unavailable");
     post(&format!("/v1/challenges/{id}/resend"), json!({})).await.expect_problem(503, "unavailable");
     offer(client, "carol").await.expect_problem(503, "unavailable");
-    // What sends nothing anyway is told why.
+    // A request that would send nothing gets its own error.
     let bad = json!({ "kind": "email", "label": "Mail", "address": "eve@exa_mple.com" });
     post("/v1/users/carol/factors", bad).await.expect_problem(422, "delivery-refused");
     client.verify("bob", &app.totp(0)).await.expect(200);

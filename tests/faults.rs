@@ -1,9 +1,9 @@
-//! What fails, while users log in: `docs/reliability.md` has a line for each test.
+//! Faults while users log in. `docs/reliability.md` has a line for each test.
 //!
-//! Everywhere the same must hold, and [`load`] and [`ledger`] see to it: no code is accepted twice, no
-//! attempt is forgotten, nothing is answered with 200 without its event, every answer comes in time, and
-//! it all goes on without a restart of the server.
-//! [`mail`] has users who ask for codes by e-mail: each that was promised is sent or reported as failed.
+//! [`load`] and [`ledger`] check the same for every fault: no code is accepted twice, no attempt is
+//! forgotten, no answer of 200 lacks its event, every answer comes in time, and service resumes without a
+//! restart of the server. [`mail`] has users who request codes by e-mail: each promised code is sent or
+//! reported as failed.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -27,9 +27,9 @@ mod redis;
 mod replica;
 mod standby;
 
-/// Many backup codes, so that those are a part of the load, and room for a load of one
-/// user, which is not to wait for its refusals. All other limits are as they come. Other tests log at `trace`,
-/// which costs a third of the time and shows nothing here.
+/// Many backup codes, so that they are part of the load, and no delay of refusals for a load of one user. All
+/// other limits are the defaults. The log level is not `trace` as in other tests, because that costs a third
+/// of the time.
 const SWIFT: [(&str, &str); 5] = [
     ("MFA_LOG", "info"),
     ("MFA_BACKUP_CODES_SET_SIZE", "50"),
@@ -38,7 +38,7 @@ const SWIFT: [(&str, &str); 5] = [
     ("MFA_THROTTLE_REFUSAL_DELAY", "0s"),
 ];
 
-/// How a server on that store is started.
+/// The options of a server on this store.
 fn on(store: &str) -> ServerOptions {
     ServerOptions::new(SWIFT).and([("MFA_STORE", store)])
 }
@@ -50,11 +50,11 @@ fn replicas(url: &str) -> [Server; 2] {
     [one, other]
 }
 
-/// Waits until `/readyz` says that; what it says may be half a second old.
+/// Waits until `/readyz` has this status, which may be half a second old.
 async fn told_by_readyz(server: &Server, status: u16) {
     let begin = Instant::now();
     while server.client.get("/readyz").await.status != status {
-        assert!(begin.elapsed() < Duration::from_secs(30), "/readyz does not come to {status}");
+        assert!(begin.elapsed() < Duration::from_secs(30), "/readyz does not reach {status}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

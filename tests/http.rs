@@ -1,4 +1,4 @@
-//! The HTTP API as its page says, over a real socket.
+//! The HTTP API as documented, over a real socket.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use mfa_tests::{Authenticator, Client, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
-/// A first TOTP factor, offered but not confirmed.
+/// Offers a first TOTP factor without confirming it.
 async fn offered(client: &Client, user: &str) -> (Value, Authenticator) {
     let offer = json!({ "kind": "totp", "label": "Work phone" });
     let enrolment = client.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201).json;
@@ -32,7 +32,7 @@ async fn a_user_from_never_seen_to_erased() {
         assert!(enrolment["totp"]["uri"].as_str().unwrap().starts_with("otpauth://totp/"));
         assert!(enrolment["totp"]["qr_svg"].as_str().unwrap().contains("<svg"));
         assert_eq!(enrolment["warnings"], json!([]));
-        // A pending factor protects nothing.
+        // A pending factor does not protect the account.
         client.verify("alice+1@example.com", &phone.totp(0)).await.expect_problem(409, "not-enrolled");
 
         let confirm = format!("{path}/factors/{}/confirm", phone.factor);
@@ -259,11 +259,11 @@ async fn bad_input_gets_a_clear_error_and_changes_nothing() {
             assert_eq!(answer.json["errors"][0]["field"], field, "{method} {path} {shown}");
         }
     }
-    assert_eq!(client.events("bad").await, before, "bad input left a trace");
+    assert_eq!(client.events("bad").await, before, "bad input added events");
     client.verify("bad", &phone.totp(0)).await.expect(200);
 }
 
-/// As keyboards and clipboards give it.
+/// A code as keyboards and clipboards produce it.
 fn pasted(code: &str) -> Vec<String> {
     let digit = |c: char, zero: u32| {
         c.to_digit(10).and_then(|digit| char::from_u32(zero + digit)).unwrap_or(if c == '-' {
@@ -290,7 +290,7 @@ async fn codes_and_secrets_are_read_as_people_type_and_paste_them() {
     for counter in 0..spellings.len() {
         let code = token.hotp(1 + counter as u64);
         client.verify("typist", &pasted(&code)[counter]).await.expect(200);
-        // However it is spelled, it is the code that was used.
+        // Another spelling of a used code is still used.
         client.verify("typist", &code).await.expect_problem(401, "invalid-code");
     }
     let spelled = pasted(&codes[0]);
@@ -307,7 +307,7 @@ async fn codes_and_secrets_are_read_as_people_type_and_paste_them() {
     let offer = |secret: &str| json!({ "kind": "hotp", "label": "Token", "secret": secret });
     let enrolment = client.post(factors, offer(&pasted(plain)[7])).await.expect(201).json;
     assert_eq!(enrolment["hotp"]["secret"], plain);
-    // The same secret twice would let one code in twice.
+    // If a user could enrol a secret twice, one code would be accepted twice.
     for spelling in pasted(plain) {
         client.post(factors, offer(&spelling)).await.expect_problem(422, "invalid-request");
     }
@@ -364,7 +364,7 @@ async fn other_peoples_factors_are_not_there() {
     client.verify("bob", &bobs.totp(0)).await.expect(200);
 }
 
-/// Makes a key with the command line, while the server runs.
+/// Creates a key on the command line while the server runs.
 fn create_key(server: &Server, tenant: &str, scopes: &[&str]) -> (String, String) {
     let mut words = vec!["api-key", "create", "--tenant", tenant, "--json"];
     for scope in scopes {
@@ -415,7 +415,7 @@ async fn keys_open_what_their_scopes_say_at_their_tenant_and_nothing_when_revoke
             }
         }
         let status = theirs.get("/v1/users/alice").await.expect(200);
-        assert_eq!(status.json["enrolled"], false, "tenants must not meet");
+        assert_eq!(status.json["enrolled"], false, "tenants must be separate");
     }
     let (id, key) = create_key(&server, "default", &["enrol"]);
     let theirs = client.with_key(Some(&key));
@@ -447,7 +447,7 @@ async fn every_route_of_the_document_asks_for_a_key_but_a_few() {
             }
             keyed += 1;
             for key in [None, Some("x"), Some(forged.as_str()), Some(with_wrong_secret.as_str())] {
-                // A body that would be refused, too: the key comes first.
+                // The body is invalid, too: the key is checked first.
                 let answer = client.with_key(key).send(&method, &concrete, Some("{".into())).await;
                 answer.expect_problem(401, "unauthorized");
             }
@@ -477,8 +477,8 @@ async fn a_first_factor_needs_no_proof_and_everything_after_it_does() {
     let token = Authenticator::scan(&enrolment);
     let confirm = format!("{factors}/{}/confirm", token.factor);
     let confirmed = client.post(&confirm, json!({ "code": token.hotp(0) })).await.expect(200).json;
-    assert!(confirmed.get("backup_codes").is_none(), "only the first factor brings codes");
-    // Each is revocable alone, and the other one goes on.
+    assert!(confirmed.get("backup_codes").is_none(), "only the first factor returns backup codes");
+    // Each can be revoked alone, and the other keeps working.
     user.delete(&format!("{factors}/{}", phone.factor)).await.expect(204);
     client.verify("proof", &phone.totp(0)).await.expect_problem(401, "invalid-code");
     client.verify("proof", &token.hotp(1)).await.expect(200);
@@ -512,7 +512,7 @@ async fn an_imported_secret_is_held_to_the_tolerant_policy_and_counts_once() {
     let enrolment = client.post(factors, short.clone()).await.expect(201).json;
     assert_eq!(enrolment["totp"]["secret"], "JBSWY3DPEHPK3PXP");
     assert_eq!(enrolment["warnings"].as_array().unwrap().len(), 1, "{}", enrolment["warnings"]);
-    // The same secret twice would let one code in twice.
+    // If a user could enrol a secret twice, one code would be accepted twice.
     client.post(factors, short).await.expect_problem(422, "invalid-request");
     let other = json!({ "kind": "totp", "label": "Old", "algorithm": "SHA512", "period": 60 });
     let enrolment = client.post("/v1/users/warned/factors", other).await.expect(201).json;
@@ -528,7 +528,7 @@ async fn a_locked_account_answers_right_and_wrong_with_the_same_bytes() {
         let left = client.get("/v1/users/locked").await.json["attempts_left"].clone();
         assert_eq!(left, 5 - number);
         let refused = client.verify("locked", &phone.wrong(number)).await.expect_problem(401, "invalid-code");
-        // Nothing but what every refusal has: whoever guesses is not told which codes were charged.
+        // Only the members of every refusal: a guesser does not learn which codes were charged.
         let members: Vec<_> = refused.json.as_object().unwrap().keys().cloned().collect();
         assert_eq!(members, ["request_id", "status", "title", "type"]);
     }
@@ -571,7 +571,7 @@ async fn events_are_paged_and_tenants_do_not_meet() {
     }
     assert_eq!(seen, event_ids(client, "/v1/events").await);
     assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (6, 6));
-    // The last id that was seen serves as well as `next`, of one user too.
+    // The id of the last event works like `next`, also for one user.
     let rest = event_ids(client, &format!("/v1/events?after={}", seen[3])).await;
     assert_eq!(rest, seen[4..]);
     let first = event_ids(client, "/v1/users/page-1/events").await;
@@ -588,7 +588,7 @@ async fn event_ids(client: &Client, path: &str) -> Vec<String> {
     page["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Not how much the others do, nor what came first.
+/// Neither the number of events of other tenants nor the order of events.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_of_events_tell_a_tenant_nothing_of_the_others() {
     for store in ["sqlite:mfa.db".to_owned(), crate::postgres::database().await, crate::redis::url()] {
@@ -610,7 +610,7 @@ async fn ids_of_events_tell_a_tenant_nothing_of_the_others() {
                 let plain = rest.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
                 assert_eq!((prefix, rest.len(), plain), ("evt_", 26, true), "{id}");
             }
-            // Chance puts twelve in order once in 479,001,600 times.
+            // By chance, twelve ids are in order once in 479,001,600 times.
             assert!(!ids.is_sorted() && !ids.iter().rev().is_sorted(), "{ids:?}");
         }
         for (client, own, others) in [(ours, &ids[0], &ids[1]), (&theirs, &ids[1], &ids[0])] {

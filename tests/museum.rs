@@ -1,14 +1,14 @@
-//! The museum: weaknesses that were published of other products, each tried on this server from
-//! outside. A test is named after the advisory, or after the class of mistake, that it is about.
+//! The museum: published weaknesses of other products, each tried on this server from outside. A test is
+//! named after the advisory, or after the class of mistake.
 //!
-//! What follows has no counterpart in this version, so that nobody takes it for covered:
+//! These have no counterpart in this version, so they are not covered:
 //!
 //! | not here yet | reason |
 //! |---|---|
 //! | CVE-2026-3590 | there are no links; parallel uses of a backup code stand in for it |
 //! | CVE-2024-28197 | there are no sessions and no tokens of a flow |
 //! | CVE-2025-3910 | there is no forced enrolment |
-//! | CVE-2018-20231, CVE-2022-31886 | there are no pages and no cookies |
+//! | CVE-2018-20231, CVE-2022-31886 | there are no cookies and no forms |
 //! | CVE-2026-5175 | no policy makes a factor obligatory |
 //! | scheb 143, authy-devise 58, vaultwarden 7682 | there are no trusted devices |
 //! | CVE-2026-15206 | there are no telephone numbers |
@@ -20,14 +20,15 @@
 //! | CVE-2025-26788 | there are no passkeys |
 //! | CVE-2024-39912 | there are no passkeys |
 //! | CVE-2022-42731, CVE-2026-28787 | there are no passkeys |
-//! | CVE-2023-42820, CVE-2025-5305 | not to be seen from outside: lints ban every other generator |
+//! | CVE-2023-42820, CVE-2025-5305 | not observable from outside; lints ban every other generator |
 //!
-//! Of some that are here a part is elsewhere or missing: two replicas (CVE-2020-25827, parallel replay) are
-//! in `tests/replicas.rs` and `tests/faults/races.rs`; telling the owner (`AuthQuake`) goes no further than an event;
-//! instead of a message that is sent again (NIST 800-63B-4) new backup codes are given out. Limits by number, prefix and country
-//! (CVE-2024-51557) have no counterpart before there are telephone numbers. Codes that are sent are tried by
-//! `mfa_testkit::sent_codes` on every store, for replay (`a_code_is_accepted_once`), guessing (`five_guesses_end_a_challenge`,
-//! `another_challenge_gives_no_attempt_back`) and enrolment (`an_address_protects_nothing_before_its_first_code`).
+//! Some entries are covered in part or elsewhere. `tests/replicas.rs` and `tests/faults/races.rs` test two
+//! replicas (CVE-2020-25827, parallel replay). Notification of the owner (`AuthQuake`) ends at an event. New
+//! backup codes replace resending a message (NIST 800-63B-4). Limits by number, prefix and country
+//! (CVE-2024-51557) need telephone numbers. `mfa_testkit::sent_codes` tests sent codes on every store for
+//! replay (`a_code_is_accepted_once`), guessing (`five_guesses_end_a_challenge`,
+//! `another_challenge_gives_no_attempt_back`) and enrolment
+//! (`an_address_protects_nothing_before_its_first_code`).
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -52,23 +53,23 @@ mod parsing;
 mod replay;
 mod time;
 
-/// A long timeout, so that races are between requests and not with a busy machine. Limits are as they come, but
-/// for backup codes: a race takes more than a user may try in an hour.
+/// A long timeout, so that races are between requests and not with a busy machine. Limits are the defaults,
+/// except for backup codes: a race uses more than a user may try in an hour.
 const SWIFT: [(&str, &str); 2] = [("MFA_REQUEST_TIMEOUT", "30s"), ("MFA_THROTTLE_BACKUP_CODE", "1000/1h")];
 
-/// Runs a case on a new server with each store.
+/// Runs a case on a new server for each store.
 async fn on_every_store(case: impl AsyncFn(&Server)) {
     for store in stores().await {
         case(&Server::with(binary!(), swift([("MFA_STORE", &store)]))).await;
     }
 }
 
-/// Runs a case that no store has a part in.
+/// Runs a case that does not depend on the store.
 async fn on_one_store(case: impl AsyncFn(&Server)) {
     case(&Server::with(binary!(), swift([("MFA_STORE", "memory:")]))).await;
 }
 
-/// Runs a case on a new server with each store, and with a clock that the case moves.
+/// Runs a case on a new server for each store, with a clock that the case moves.
 async fn at_any_time(case: impl AsyncFn(&Server, &Clock)) {
     for store in stores().await {
         let clock = Clock::new();
@@ -76,7 +77,7 @@ async fn at_any_time(case: impl AsyncFn(&Server, &Clock)) {
     }
 }
 
-/// One of each kind, with nothing in it.
+/// One empty store of each kind.
 pub(crate) async fn stores() -> [String; 4] {
     ["sqlite:mfa.db".to_owned(), "memory:".to_owned(), postgres::database().await, redis::url()]
 }
@@ -85,7 +86,7 @@ pub(crate) fn swift<const N: usize>(more: [(&str, &str); N]) -> ServerOptions {
     ServerOptions::new(SWIFT).and(more)
 }
 
-/// Offers a factor. Gives the answer, and the authenticator that scanned it.
+/// Offers a factor; returns the answer and the authenticator that scanned it.
 async fn offer(client: &Client, user: &str, more: Value) -> (Value, Authenticator) {
     let mut body = json!({ "kind": "totp", "label": "Phone" });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -110,8 +111,8 @@ async fn unlock(client: &Client, user: &str) {
     client.post(&format!("/v1/users/{user}/unlock"), json!({ "reason": "test" })).await.expect(204);
 }
 
-/// A user with a TOTP factor at a server whose clock is `ahead` seconds ahead; the current code is
-/// still good.
+/// Enrols a user with a TOTP factor at a server whose clock is `ahead` seconds ahead. The current code stays
+/// valid.
 async fn enrol_ahead(client: &Client, user: &str, ahead: i64) -> (Authenticator, Vec<String>) {
     let (_, phone) = offer(client, user, json!({})).await;
     let confirmed = confirm(client, user, &phone.factor, &phone.totp(ahead - 30)).await.expect(200);
@@ -122,7 +123,7 @@ fn texts(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-/// How many codes were evaluated and refused, by the audit trail.
+/// The number of codes that were evaluated and rejected, from the audit trail.
 async fn evaluated(client: &Client, user: &str) -> usize {
     client.count_events(user, "verification_failed").await
 }
@@ -135,12 +136,12 @@ fn verified(answers: &[Answer]) -> usize {
     answers.iter().filter(|answer| answer.status == 200).count()
 }
 
-/// A well-formed backup code that is nobody's.
+/// A well-formed backup code that belongs to nobody.
 fn nobodys_backup_code(number: usize) -> String {
     format!("zzzz-zzzz-zzzz-{number:04}")
 }
 
-/// Makes a key with the command line, while the server runs.
+/// Creates a key on the command line while the server runs.
 fn create_key(server: &Server, tenant: &str, scope: &str) -> String {
     let output = server.command(["api-key", "create", "--tenant", tenant, "--scope", scope, "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -148,30 +149,30 @@ fn create_key(server: &Server, tenant: &str, scope: &str) -> String {
     made["key"].as_str().unwrap().to_owned()
 }
 
-/// Sends bytes as they are. Gives what came back until the server closed the connection.
+/// Sends raw bytes; returns everything received until the server closes the connection.
 pub(crate) fn raw(server: &Server, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    // A server that refuses early may close before it has read everything.
+    // A server that rejects early may close before it has read everything.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The head of a request by the server's own key, after which the server closes.
+/// The head of a request with the server's own key, after which the server closes.
 pub(crate) fn head(server: &Server, method: &str, path: &str) -> String {
     let key = server.client.key();
     format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n")
 }
 
-/// `cve_2024_4629` of "CVE-2024-4629".
+/// Converts "CVE-2024-4629" to `cve_2024_4629`.
 fn snake(id: &str) -> String {
     let words = id.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_").to_ascii_lowercase()
 }
 
-/// The ids in the first column of the tables in a text, whose lines begin with `margin`.
+/// The ids in the first column of the tables in a text whose lines begin with `margin`.
 fn ids(text: &str, margin: &str) -> Vec<String> {
     let rows = text.lines().filter_map(|line| line.strip_prefix(margin)?.strip_prefix("| "));
     let cells = rows.filter_map(|row| row.split(" |").next());
@@ -203,15 +204,15 @@ fn every_piece_is_a_test_or_said_to_be_missing() {
     let missing = ids(include_str!("museum.rs"), "//! ");
     assert!(missing.len() > 20, "the list at the top was not read: {missing:?}");
     for id in &missing {
-        assert!(!is_test(id), "{id} is a test, and said to be missing");
+        assert!(!is_test(id), "{id} has a test, but is listed as missing");
     }
     let all: Vec<_> =
         include_str!("museum/catalogue.txt").lines().flat_map(|line| line.split(", ")).map(snake).collect();
     assert!(all.len() > 80, "the catalogue was not read: {all:?}");
     for id in &all {
-        assert!(is_test(id) || missing.contains(id), "{id} is neither a test nor said to be missing");
+        assert!(is_test(id) || missing.contains(id), "{id} has no test and is not listed as missing");
     }
     for id in &missing {
-        assert!(all.contains(id), "{id} is said to be missing, and not in the catalogue");
+        assert!(all.contains(id), "{id} is listed as missing, but is not in the catalogue");
     }
 }

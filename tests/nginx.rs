@@ -1,4 +1,4 @@
-//! A reverse proxy that normalizes paths, for as long as a test runs.
+//! A reverse proxy that normalises paths, for the duration of a test.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -7,13 +7,14 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A proxy in front of a server. It is stopped, by its process id, when its input ends: with the tests at the latest.
+/// A proxy in front of a server. It is stopped by its process id when its standard input closes, at the
+/// latest with the tests.
 pub(crate) struct Nginx {
     pub(crate) url: String,
     warden: Child,
 }
 
-/// Starts it in a folder, and stops it and removes the folder at the end of the input.
+/// Starts nginx in a folder. When standard input closes, stops it and removes the folder.
 const WARDEN: &str = r#"
     nginx -p "$1" -c nginx.conf -e stderr </dev/null 2>"$1/error.log" &
     proxy=$!
@@ -23,8 +24,8 @@ const WARDEN: &str = r#"
 "#;
 
 impl Nginx {
-    /// `proxy_pass` with a path, as many set it up, makes it decode a path, resolve its dots and merge its slashes, and
-    /// encode it again in its own way.
+    /// Starts a proxy whose `proxy_pass` has a path, a common configuration. Such a proxy decodes a path,
+    /// resolves its dots, merges its slashes, and encodes it again in its own way.
     pub(crate) async fn before(backend: &str) -> Self {
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -41,7 +42,7 @@ impl Nginx {
             let warden = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             let proxy = Self { url: format!("http://127.0.0.1:{port}"), warden: warden.unwrap() };
             for _ in 0..100 {
-                // Somebody else may have taken the port meanwhile; then the log says so.
+                // Another process may have taken the port meanwhile; the log says so.
                 if fs::read_to_string(folder.join("error.log")).is_ok_and(|log| log.contains("[emerg]")) {
                     break;
                 }

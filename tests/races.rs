@@ -1,14 +1,15 @@
-//! A code counts once and every guess costs, however many callers post at the same time.
+//! A code is accepted once and every guess is charged, however many callers post at the same time.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use futures_util::future::join_all;
 use mfa_tests::{Client, Server, ServerOptions, binary, rounds};
 
-/// A race takes more backup codes than a user may try in an hour.
+/// A race uses more backup codes than a user may try in an hour.
 const BACKUP_CODES: (&str, &str) = ("MFA_THROTTLE_BACKUP_CODE", "1000/1h");
 
-/// A server on that store, with a long timeout: the race is between requests, not with a busy machine.
+/// A server on this store with a long timeout, so that the race is between requests and not with a busy
+/// machine.
 fn server_on(store: &str) -> Server {
     let settings = [
         ("MFA_STORE", store),
@@ -19,7 +20,7 @@ fn server_on(store: &str) -> Server {
     Server::with(binary!(), ServerOptions::new(settings))
 }
 
-/// Posts one code 64 times at once and counts the answers by what they are.
+/// Posts one code 64 times at once; returns the numbers of acceptances and of rejections.
 async fn parallel_posts(client: &Client, user: &str, code: &str) -> (usize, usize) {
     let answers = join_all((0..64).map(|_| client.verify(user, code))).await;
     let verified = answers.iter().filter(|answer| answer.status == 200).count();
@@ -58,7 +59,7 @@ async fn five_of_200(client: &Client) {
         assert_eq!(client.count_events(user, "verification_failed").await, 5, "{kind}");
         assert_eq!(client.count_events(user, "locked").await, 1, "{kind}");
 
-        // From now on right and wrong get the same answer, whatever the method.
+        // From now on right and wrong codes get the same answer, whatever the method.
         let right = if kind == "hotp" { device.hotp(1) } else { device.totp(0) };
         for code in [right.as_str(), device.wrong(7).as_str(), backup_codes[0].as_str()] {
             let answer = client.verify(user, code).await.expect_problem(429, "locked");

@@ -1,4 +1,4 @@
-//! Calls whose answer was lost: sent again with their `Idempotency-Key`, they get the same answer.
+//! Idempotency: a call whose answer was lost gets the same answer when repeated with its `Idempotency-Key`.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{postgres, redis};
 
-/// A server on a store, whose hashes are cheap and whose time limit holds on a busy machine, too.
+/// A server on this store with cheap hashes, and with time limits that a busy machine meets.
 fn server_on(store: Option<&str>) -> Server {
     let mut options = ServerOptions::new([("MFA_ARGON2_MEMORY_KIB", "1024"), ("MFA_REQUEST_TIMEOUT", "1m")]);
     options.environment.extend(store.map(|store| ("MFA_STORE".to_owned(), store.to_owned())));
@@ -21,12 +21,12 @@ fn in_memory() -> Server {
     server_on(Some("memory:"))
 }
 
-/// The same client for one call, with a key to send it again with.
+/// The client with a key for one call and its repetitions.
 fn keyed(client: &Client, key: &str) -> Client {
     client.with_header("idempotency-key", key)
 }
 
-/// A first TOTP factor, offered but not confirmed, and where to confirm it.
+/// Offers a first TOTP factor; returns the authenticator and the path to confirm it.
 async fn offered(client: &Client, user: &str) -> (Authenticator, String) {
     let offer = json!({ "kind": "hotp", "label": "Token" });
     let enrolment = client.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201).json;
@@ -50,7 +50,7 @@ async fn a_lost_answer_to_confirm_and_to_backup_codes_is_given_again() {
     let again = keyed(client, "confirm-1").post(&confirm, code.clone()).await.expect(200);
     assert_eq!(first.text, again.text);
     assert_eq!(first.headers["content-type"], again.headers["content-type"]);
-    // Without the key it is another call, which nobody answers with backup codes.
+    // Without the key it is a different call, which returns no backup codes.
     assert!(client.post(&confirm, code).await.json["backup_codes"].is_null());
     client.verify("alice", &codes(&again.json)[3]).await.expect(200);
 
@@ -67,7 +67,7 @@ async fn a_lost_answer_to_confirm_and_to_backup_codes_is_given_again() {
     assert_eq!(client.count_events("alice", "factor_activated").await, 1);
     assert_eq!(client.count_events("alice", "backup_codes_issued").await, 3);
 
-    // They are kept, and not in the clear.
+    // The answers are stored, and not in the clear.
     let kept: Vec<u8> = ["mfa.db", "mfa.db-wal"]
         .into_iter()
         .flat_map(|name| fs::read(server.data().join(name)).unwrap_or_default())
@@ -80,13 +80,31 @@ async fn a_lost_answer_to_confirm_and_to_backup_codes_is_given_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_enrolment_is_given_again_with_the_same_qr_code() {
+    let server = in_memory();
+    let client = &server.client;
+    for form in ["none", "svg", "png", "text"] {
+        let path = format!("/v1/users/{form}/factors");
+        let offer = json!({ "kind": "totp", "label": "Phone", "qr": form });
+        let first = keyed(client, "offer").post(&path, offer.clone()).await.expect(201);
+        let again = keyed(client, "offer").post(&path, offer).await.expect(201);
+        assert_eq!(first.text, again.text);
+        assert_eq!(again.json["totp"][format!("qr_{form}")].is_string(), form != "none");
+        // With another form, the body differs.
+        let other = json!({ "kind": "totp", "label": "Phone" });
+        keyed(client, "offer").post(&path, other).await.expect_problem(422, "invalid-request");
+        assert_eq!(client.count_events(form, "enrolment_started").await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_key_a_verification_and_new_backup_codes_are_the_way_out() {
     let server = in_memory();
     let client = &server.client;
     let (token, confirm) = offered(client, "alice").await;
     let code = json!({ "code": token.hotp(0) });
     let _lost = client.post(&confirm, code.clone()).await.expect(200);
-    // The host does not know, and asks.
+    // The host application does not know the result, and asks.
     assert!(client.post(&confirm, code).await.status.is_client_error());
     let status = client.get("/v1/users/alice").await.expect(200).json;
     assert_eq!((&status["enrolled"], &status["factors"][0]["state"]), (&json!(true), &json!("active")));
@@ -124,7 +142,7 @@ async fn every_change_is_made_once_and_answered_as_before() {
         ("alice", "POST", format!("{user}/reset"), reason(), 204),
         ("carol", "DELETE", "/v1/users/carol".to_owned(), None, 204),
     ];
-    // Something to unlock and to erase.
+    // Changes for the unlock and the erasure to undo.
     client.verify("alice", &token.wrong(0)).await.expect_problem(401, "invalid-code");
     client.enrol("carol", "hotp").await;
     for (user, method, path, body, status) in calls {
@@ -139,7 +157,8 @@ async fn every_change_is_made_once_and_answered_as_before() {
         assert_eq!(client.events(user).await.len(), events, "{method} {path}");
     }
 
-    // A name that was given and taken since comes back as it was, and is not given once more.
+    // A repeated call returns its first answer without renaming the factor again, even after another name was
+    // set.
     let (token, _) = client.enrol("bob", "hotp").await;
     let factor = format!("/v1/users/bob/factors/{}", token.factor);
     let rename = async |client: &Client, name| client.send("PATCH", &factor, label(name)).await.expect(200);
@@ -148,7 +167,7 @@ async fn every_change_is_made_once_and_answered_as_before() {
     assert_eq!(rename(&keyed(client, "a"), "A").await.text, first.text);
     let status = client.get("/v1/users/bob").await.expect(200).json;
     assert_eq!(status["factors"][0]["label"], "B");
-    // Another caller's key is another key.
+    // The same key of another caller is a different key.
     let output = server.command(["api-key", "create", "--tenant", "default", "--scope", "enrol", "--json"]);
     let key: Value = serde_json::from_slice(&output.stdout).unwrap();
     let other = client.with_key(key["key"].as_str());
@@ -168,7 +187,7 @@ async fn the_same_key_with_another_body_changes_nothing() {
     assert!(!refused.text.contains(&token.hotp(1)));
     assert_eq!(keyed(client, "k").post(&confirm, code(0)).await.expect(200).text, first.text);
     client.verify("alice", &token.hotp(1)).await.expect(200);
-    // A refusal is not kept: what was wrong may be put right with the same key.
+    // A rejection is not stored: the corrected call may use the same key.
     let (token, confirm) = offered(client, "bob").await;
     let wrong = json!({ "code": token.wrong(0) });
     keyed(client, "k").post(&confirm, wrong).await.expect_problem(401, "invalid-code");
@@ -258,7 +277,7 @@ async fn a_call_that_changed_nothing_changes_nothing_later() {
         rename(&keyed(client, "rename"), &label).await;
         assert_eq!(client.get(&path).await.json["factors"][0]["label"], "Other");
 
-        // The trail holds with users of whom there is nothing else.
+        // The trail stays intact for users without any other data.
         let nobody = format!("{user}-nobody");
         keyed(client, "erase").delete(&format!("/v1/users/{nobody}")).await.expect(204);
         let verified = server.command(["audit", "verify"]);
@@ -349,7 +368,7 @@ async fn at_the_same_time(server: Server) {
     }
 }
 
-/// All got what a later call is answered with, or are told to try again.
+/// All get the answer of a later repetition, or are told to retry.
 fn one_answer(answers: Vec<mfa_tests::Answer>, status: u16, text: &str) {
     let mut good = 0;
     for answer in answers {
@@ -391,6 +410,6 @@ async fn keys_that_are_none_are_refused_and_a_verdict_takes_none() {
     client.post(verify, code.clone()).await.expect(200);
     keyed(client, "v").post(verify, code.clone()).await.expect_problem(422, "invalid-request");
     client.post(verify, code).await.expect_problem(401, "invalid-code");
-    // A call that changes nothing does not look at it.
+    // A call that changes nothing ignores the header.
     keyed(client, "two words").get("/v1/users/alice").await.expect(200);
 }

@@ -1,4 +1,4 @@
-//! Codes that were right before: over HTTP they get the answer of wrong ones, and cost nothing.
+//! Used codes: over HTTP they get the same answer as wrong ones, and cost nothing.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -12,7 +12,7 @@ fn server<const N: usize>(settings: [(&str, &str); N]) -> Server {
     Server::with(binary!(), ServerOptions::new(settings))
 }
 
-/// A refused code: status and body but for the request's id.
+/// The status and body of a rejection, without the request id.
 fn refusal(answer: Answer) -> Value {
     let mut body = answer.expect_problem(401, "invalid-code").json;
     body["request_id"] = Value::Null;
@@ -53,7 +53,7 @@ async fn twenty_logins_posted_twice(store: &str) {
     {
         assert_eq!(metric(client, name).await.as_deref(), Some(value), "{name} on {store}");
     }
-    // Wrong codes cost what they did before.
+    // Wrong codes cost the same as before.
     for number in 0..5 {
         refusal(client.verify("alice", &token.wrong(number)).await);
     }
@@ -121,7 +121,7 @@ async fn a_confirmation_that_is_posted_twice_costs_nothing() {
     let (token, _) = client.enrol("alice", "hotp").await;
     let factor = format!("/v1/users/alice/factors/{}", token.factor);
     for _ in 0..10 {
-        // By an application that takes the code for that of a login.
+        // As an application does that takes the enrolment code for a login code.
         refusal(client.verify("alice", &token.hotp(0)).await);
     }
     let pair = json!({ "codes": [token.hotp(7), token.hotp(8)] });

@@ -1,4 +1,5 @@
-//! Two server processes on one PostgreSQL: what one does the other knows. Races and faults are in `faults/`.
+//! Two server processes on one PostgreSQL: each sees the changes of the other. `faults/` has races and
+//! faults.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -44,11 +45,11 @@ async fn a_server_without_the_key_ring_of_the_others_is_refused() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no key ring here"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("this server has no key ring"), "{output:?}");
     one.client.enrol("alice", "totp").await;
 }
 
-/// On different machines, with nothing in common but the database.
+/// They run on different machines and share only the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_first_starts_at_once_one_makes_a_key_ring_and_the_others_are_told_to_copy_it() {
     one_makes_a_key_ring(&postgres::database().await).await;
@@ -58,7 +59,7 @@ async fn of_several_first_starts_at_once_one_makes_a_key_ring_and_the_others_are
 async fn of_several_first_starts_on_one_redis_one_makes_a_key_ring_as_well() {
     let redis = redis::Server::durable();
     one_makes_a_key_ring(&redis.url()).await;
-    // Nobody has to wait for a turn that is over.
+    // The turn is over, so no server waits for it.
     assert_eq!(redis.cli(&["EXISTS", "mfa:turn:{turn}"]), "0");
 }
 
@@ -84,13 +85,31 @@ async fn one_makes_a_key_ring(url: &str) {
     assert_eq!(rings.count(), 1);
 }
 
+/// The first API key is what keeps a second server from creating another key ring.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_makes_no_key_makes_no_installation_on_a_shared_database() {
+    let url = postgres::database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let output = program(binary!())
+        .args(["serve", "--no-key", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.path())
+        .env("MFA_STORE", &url)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("there is no installation in"), "{told}");
+    assert!(told.contains("`api-key create --init` creates one"), "{told}");
+    assert!(!folder.path().join("keyring.toml").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_a_newer_major_version_is_refused_by_an_older_program() {
     let (mut one, other, url) = replicas().await;
     let (token, _) = one.client.enrol("alice", "hotp").await;
     let mut newer = PgConnection::connect(&url).await.unwrap();
     newer.execute("INSERT INTO mfa.migrations (major, minor) VALUES (2, 0)").await.unwrap();
-    // Those that run go on; whoever starts is refused.
+    // Running servers continue; a starting one refuses.
     other.client.verify("alice", &token.hotp(1)).await.expect(200);
     assert!(one.terminate().success());
     let output = program(binary!())

@@ -1,4 +1,4 @@
-//! No secret and no code is anywhere that it should not be.
+//! No secret and no code leaks to a log, an answer or a file.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -11,15 +11,15 @@ use sqlx::Connection;
 
 use crate::{postgres, redis};
 
-/// Everything secret that came up while a user was taken through the whole API.
+/// All secrets of a user who was taken through the whole API.
 struct Issued {
-    /// Texts that must not be found, whatever their case.
+    /// Texts that must not be found, in any case.
     texts: Vec<String>,
     /// Raw bytes that must not be found.
     bytes: Vec<Vec<u8>>,
 }
 
-/// Takes users through every call, right and wrong, and collects what must stay secret.
+/// Takes users through every call, valid and invalid; returns what must stay secret.
 async fn whole_life(server: &Server) -> Issued {
     let client = &server.client;
     let mut texts = vec![client.key().to_owned()];
@@ -73,7 +73,7 @@ async fn whole_life(server: &Server) -> Issued {
         bytes.push(BASE32_NOPAD.decode(imported.as_bytes()).unwrap());
         texts.push(imported.to_owned());
 
-        // Nothing that can be read afterwards holds any of it.
+        // No later read returns any of it.
         for path in ["", "/events"] {
             let answer = client.get(&format!("/v1/users/{user}{path}")).await.expect(200);
             assert_clean(answer.text.as_bytes(), "an answer", &texts, &bytes);
@@ -92,7 +92,7 @@ async fn whole_life(server: &Server) -> Issued {
     Issued { texts, bytes }
 }
 
-/// Six digits may be anywhere by chance, in a time or a hash; there, only whole words count.
+/// Six digits may occur by chance, in a time or a hash; there, only whole words count.
 fn assert_clean(haystack: &[u8], what: &str, texts: &[String], bytes: &[Vec<u8>]) {
     let lower = haystack.to_ascii_lowercase();
     let found = |needle: &[u8]| {
@@ -129,12 +129,12 @@ async fn a_whole_life_at_trace_level_logs_no_secret_and_no_code() {
         let server = Server::with(binary!(), options);
         let issued = whole_life(&server).await;
         let log = server.log();
-        assert!(log.len() > 10_000, "that was no trace: {} bytes", log.len());
+        assert!(log.len() > 10_000, "the log at trace has only {} bytes", log.len());
         assert_clean(log.as_bytes(), "the log", &issued.texts, &issued.bytes);
     }
 }
 
-/// Takes users through everything on a store, and looks at copies of what it keeps.
+/// Takes users through all calls on a store, and searches copies of its data.
 async fn a_copy_holds_nothing_in_the_clear(store: &str, copies: impl AsyncFnOnce(&Path) -> Vec<Vec<u8>>) {
     let mut server = Server::with(binary!(), ServerOptions::new([("MFA_STORE", store)]));
     let issued = whole_life(&server).await;
@@ -144,13 +144,13 @@ async fn a_copy_holds_nothing_in_the_clear(store: &str, copies: impl AsyncFnOnce
     let long: Vec<_> = issued.texts.into_iter().filter(|text| text.len() > 8).collect();
     let copies = copies(server.data()).await;
     let about_us = |copy: &Vec<u8>| copy.windows(5).any(|window| window == b"stays");
-    assert!(copies.iter().any(about_us), "that was no copy of the database");
+    assert!(copies.iter().any(about_us), "the copies do not contain the database");
     for copy in copies {
         assert_clean(&copy, store, &long, &issued.bytes);
     }
 }
 
-/// The files of a folder whose names begin with that.
+/// The contents of the files in a folder whose names start with `begin`.
 fn files(folder: &Path, begin: &str) -> Vec<Vec<u8>> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let ours = paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(begin));

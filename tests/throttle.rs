@@ -1,4 +1,4 @@
-//! Nobody's flood becomes everybody's: each limit over HTTP, and whom it leaves alone.
+//! Throttling: each limit over HTTP, and the callers that it must not affect.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -20,7 +20,7 @@ fn server<const N: usize>(settings: [(&str, &str); N]) -> Server {
     Server::with(binary!(), options)
 }
 
-/// How many of those answers are not `throttled`; the others have to say when to come again.
+/// The number of answers that are not `throttled`. Each throttled answer must have a `Retry-After`.
 fn admitted(answers: &[Answer]) -> usize {
     let throttled = answers.iter().filter(|answer| answer.problem() == "throttled");
     let refused = throttled.map(|answer| {
@@ -52,11 +52,11 @@ async fn a_flood_of_alice_leaves_bob_and_the_rest_of_the_api_alone() {
     let (bobs, _) = client.enrol("bob", "totp").await;
     let flood = join_all((0..300).map(|_| client.verify("alice", "123456"))).await;
     assert_eq!(admitted(&flood), 20);
-    // What was refused for Alice was not charged to the key, or Bob would be out as well.
+    // The requests throttled for Alice were not charged to the key, or Bob would be throttled as well.
     client.verify("bob", &bobs.totp(0)).await.expect(200);
     assert_eq!(client.get("/v1/users/alice").await.expect(200).json["enrolled"], false);
     client.post("/v1/users/alice/unlock", json!({ "reason": "flooded" })).await.expect(204);
-    // However the path spells her.
+    // In any spelling of the path.
     client.verify("%61lice", "123456").await.expect_problem(429, "throttled");
     assert_eq!(metric(client, r#"mfa_throttled_total{kind="user"}"#).await.as_deref(), Some("281"));
     assert_eq!(metric(client, "mfa_throttle_errors_total").await, None);
@@ -64,7 +64,7 @@ async fn a_flood_of_alice_leaves_bob_and_the_rest_of_the_api_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_code_is_not_looked_at_whether_it_is_right_or_wrong_or_the_account_locked() {
-    // Offer, confirmation and seven more.
+    // The offer, the confirmation and seven more.
     let server = server([("USER", "9/1h")]);
     let client = &server.client;
     let (phone, codes) = client.enrol("alice", "totp").await;
@@ -94,12 +94,12 @@ async fn whoever_waits_as_long_as_told_is_admitted() {
     let answers = join_all((0..5).map(|_| server.client.verify("alice", "123456"))).await;
     assert_eq!(admitted(&answers), 2);
     let wait = answers.iter().filter(|answer| answer.problem() == "throttled").map(retry_after).max();
-    assert_eq!(wait, Some(2), "one in two seconds");
+    assert_eq!(wait, Some(2), "the quota is one in two seconds");
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.client.verify("alice", "123456").await.expect_problem(409, "not-enrolled");
 }
 
-/// Whoever asks without a pause is slowed down by it, and nobody else is.
+/// A caller that repeats requests without a pause is delayed; nobody else is.
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::disallowed_methods, reason = "a duration, not a point in time")]
 async fn a_refusal_without_a_look_at_a_code_is_held_back_and_holds_back_nothing_else() {
@@ -117,10 +117,10 @@ async fn a_refusal_without_a_look_at_a_code_is_held_back_and_holds_back_nothing_
         tokio::spawn(async move { join_all(codes.iter().map(|code| client.verify("alice", code))).await })
     };
     let mut locked = refused(vec![phone.totp(0), phone.wrong(5)]);
-    // Both are decided, and all others are answered before them, Alice included.
+    // Both are decided, and all other requests are answered before them, including Alice's.
     let decided = r#"mfa_http_requests_total{method="POST",route="/v1/users/{user}/verify",status="429"}"#;
     while metric(client, decided).await.as_deref() != Some("2") {
-        assert!(!locked.is_finished(), "{decided} never came to 2");
+        assert!(!locked.is_finished(), "{decided} did not reach 2");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     client.verify("bob", &bobs.totp(0)).await.expect(200);
@@ -156,7 +156,7 @@ async fn a_disabled_account_is_no_way_around_the_delay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn offers_do_not_make_the_trail_long_by_default() {
     for store in ["sqlite:mfa.db", "memory:"] {
-        // To draw sixty QR codes at once takes long in a build without optimisation.
+        // Drawing sixty QR codes at once is slow in a build without optimisation.
         let settings = [("MFA_STORE", store), ("MFA_REQUEST_TIMEOUT", "1m")];
         let server = Server::with(binary!(), ServerOptions::new(settings));
         let client = &server.client;
@@ -164,7 +164,7 @@ async fn offers_do_not_make_the_trail_long_by_default() {
         assert_eq!(admitted(&answers), 60);
         assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 60);
         assert_eq!(client.count_events("alice", "enrolment_started").await, 60);
-        // What offers have used up is not what codes are checked with, and backup codes are offers.
+        // Offers do not use up the quota for checking codes. New backup codes count as offers.
         client.verify("alice", "123456").await.expect_problem(409, "not-enrolled");
         client.send("POST", "/v1/users/alice/backup-codes", None).await.expect_problem(429, "throttled");
         assert_eq!(admitted(&offers(client, "bob", 1).await), 1);
@@ -172,7 +172,7 @@ async fn offers_do_not_make_the_trail_long_by_default() {
     }
 }
 
-/// Whatever the trail keeps for good is charged as an offer, but for verdicts.
+/// Every call except a verdict that adds a permanent event is charged as an offer.
 #[tokio::test(flavor = "multi_thread")]
 async fn renaming_and_removing_do_not_make_the_trail_long() {
     for store in ["sqlite:mfa.db", "memory:"] {
@@ -186,7 +186,7 @@ async fn renaming_and_removing_do_not_make_the_trail_long() {
             let path = &path;
             async move { client.send("PATCH", path, Some(body)).await }
         });
-        // Less the offer that enrolled her.
+        // The enrolment used one offer of the quota.
         assert_eq!(admitted(&join_all(renames).await), 59, "{store}");
         assert_eq!(client.count_events("alice", "factor_renamed").await, 59, "{store}");
         client.delete(&path).await.expect_problem(429, "throttled");
@@ -207,16 +207,16 @@ async fn one_api_key_leaves_another_alone_and_one_tenant_another() {
     let reads =
         async |client: &Client| admitted(&join_all((0..40).map(|_| client.get("/v1/users/alice"))).await);
     let (one, two, three) = (key("acme"), key("acme"), key("acme"));
-    assert_eq!(reads(&one).await, 10, "the key's");
-    assert_eq!(reads(&two).await, 5, "what was left of the tenant's");
-    assert_eq!(reads(&three).await, 0, "a new key is no new quota");
-    assert_eq!(reads(&key("other")).await, 10, "another tenant's");
+    assert_eq!(reads(&one).await, 10, "the quota of the key");
+    assert_eq!(reads(&two).await, 5, "the rest of the tenant's quota");
+    assert_eq!(reads(&three).await, 0, "a new key gets no new quota");
+    assert_eq!(reads(&key("other")).await, 10, "the quota of another tenant");
     for kind in ["api_key", "tenant"] {
         assert!(metric(&server.client, &format!(r#"mfa_throttled_total{{kind="{kind}"}}"#)).await.is_some());
     }
 }
 
-/// Calls without a valid key from one address, and how many are answered with 401.
+/// Makes calls without a valid key from one address; returns the number answered with 401.
 async fn knock(client: &Client, count: usize) -> usize {
     let stranger = client.with_key(Some("mfa_nobody_x"));
     let answers = join_all((0..count).map(|_| stranger.get("/v1/users/alice"))).await;
@@ -236,7 +236,7 @@ async fn a_header_that_nobody_vouches_for_is_not_believed() {
         admitted += knock(&spoofed, 1).await;
     }
     assert_eq!(admitted, 10);
-    // A valid key is not counted by address, and no key is as good as a wrong one.
+    // Calls with a valid key are not counted by address. A missing key counts like a wrong one.
     server.client.get("/v1/users/alice").await.expect(200);
     let nobody = server.client.with_key(None);
     nobody.get("/v1/users/alice").await.expect_problem(429, "throttled");
@@ -249,7 +249,7 @@ async fn a_trusted_proxy_is_believed_as_to_the_last_address_that_is_not_its_own(
     let from = |address: &str| server.client.with_header("x-forwarded-for", address);
     assert_eq!(knock(&from("198.51.100.1"), 30).await, 10);
     assert_eq!(knock(&from("198.51.100.2"), 30).await, 10);
-    // What the client has sent itself stands further left, or in another header.
+    // Addresses that the client sent itself are further left, or in another header.
     for number in 0..20 {
         let made_up = format!("203.0.113.{number}");
         for last in ["198.51.100.1", "198.51.100.1, 10.1.2.3"] {
@@ -258,11 +258,11 @@ async fn a_trusted_proxy_is_believed_as_to_the_last_address_that_is_not_its_own(
             assert_eq!(knock(&spoofed, 1).await, 0);
         }
     }
-    // One /64 is one client.
+    // One /64 prefix is one client.
     assert_eq!(knock(&from("2001:db8:1:2::1"), 6).await, 6);
     assert_eq!(knock(&from("2001:db8:1:2:ffff::2"), 6).await, 4);
     assert_eq!(knock(&from("2001:db8:1:3::1"), 6).await, 6);
-    // The proxy's own.
+    // The proxy's own address.
     assert_eq!(knock(&server.client, 30).await, 10);
 }
 
@@ -289,7 +289,7 @@ async fn the_defaults_are_out_of_a_busy_hosts_way() {
     assert_eq!(metric(client, "mfa_throttled_total").await, None);
 }
 
-/// Two servers on one SQLite file would be one too many: each has its own accounts, and both one Redis.
+/// Two servers with separate accounts and one Redis. (Two servers must not share one SQLite file.)
 fn servers_on(redis: &redis::Server) -> [Server; 2] {
     let url = redis.url();
     [(); 2].map(|()| server_counting_in(&url))
@@ -312,7 +312,7 @@ async fn limits_are_those_of_all_servers_together_where_they_count_in_redis() {
     }
 }
 
-/// Codes go on being checked, by the budgets in the accounts, however the Redis fails.
+/// Codes are still checked, limited by the budgets in the accounts, however Redis fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_codes_are_checked_and_with_it_requests_are_throttled_again() {
     let redis = redis::Server::start(&[]);
@@ -326,7 +326,7 @@ async fn without_redis_codes_are_checked_and_with_it_requests_are_throttled_agai
     assert_eq!(ready["dependencies"]["throttle"], "failing", "{ready}");
     assert_eq!(ready["dependencies"]["accounts"], "ok", "{ready}");
 
-    // One that starts now does the same.
+    // A server that starts now does the same.
     let late = server_counting_in(&url);
     let (phone, _) = late.client.enrol("alice", "totp").await;
     late.client.verify("alice", &phone.totp(0)).await.expect(200);
@@ -346,10 +346,10 @@ async fn throttles(server: &Server) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("it is still not throttled");
+    panic!("requests are still not throttled");
 }
 
-/// To connect takes several answers, and so more time than a request has for its charges.
+/// A connection needs several round trips, so more time than a request has for its charges.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_comes_late_and_is_far_away_is_connected_to_in_the_background() {
     let redis = redis::Server::start(&[]);
@@ -360,7 +360,8 @@ async fn a_redis_that_comes_late_and_is_far_away_is_connected_to_in_the_backgrou
     throttles(&server).await;
 }
 
-/// Each answer takes a tenth of a second, and a connection is closed as soon as the client is gone.
+/// A proxy that delays each answer by a tenth of a second, and closes a connection as soon as the client is
+/// gone.
 async fn hand_on_slowly(port: u16, to: u16) {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -385,7 +386,7 @@ async fn hand_on_slowly(port: u16, to: u16) {
     }
 }
 
-/// A node that hangs says nothing; who has taken its place is looked for all the same.
+/// A hanging node does not answer; the server looks for its replacement all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_throttled_again_once_a_primary_that_hangs_was_replaced() {
     let cluster = redis::Cluster::start(&[]);

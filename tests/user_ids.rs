@@ -1,4 +1,4 @@
-//! User ids as identity providers make them, from the path of a request to the last byte of an export.
+//! User ids as identity providers create them, from the path of a request to the last byte of an export.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::museum::{head, raw, stores, swift};
 use crate::nginx::Nginx;
 
-/// Ids that differ from each other in what some program on the way may take for nothing.
+/// Ids that differ only in ways that some program on the way might ignore.
 const IDS: [&str; 30] = [
     "auth0|5f7c8ec7c33c6c004bbafe82",
     "o'brien@example.com",
@@ -45,7 +45,7 @@ const IDS: [&str; 30] = [
     "أليس",
 ];
 
-/// The segment of a path that names a user.
+/// The path segment that names a user.
 fn segment(id: &str) -> String {
     if id.contains(['/', '\\', '<', '>', '`', '"']) || id.starts_with('~') || [".", ".."].contains(&id) {
         return format!("~{}", BASE64URL_NOPAD.encode(id.as_bytes()));
@@ -151,7 +151,7 @@ async fn anything_else_is_no_user_and_changes_nothing() {
         &"a".repeat(256),
         &"%C3%A4".repeat(128),
     ] {
-        // As it is: clients resolve dots.
+        // As raw bytes, since clients resolve dots.
         for (method, path) in [("GET", ""), ("POST", "/verify"), ("POST", "/factors"), ("DELETE", "")] {
             let request =
                 head(&server, method, &format!("/v1/users/{user}{path}")) + "Content-Length: 0\r\n\r\n";
@@ -194,21 +194,21 @@ async fn folds(client: &Client) {
         events.len() > 5 && events.iter().all(|event| event["user"] == "alice@example.com"),
         "{events:?}"
     );
-    // Whoever guesses gets no more attempts by another spelling.
+    // Another spelling gives a guesser no more attempts.
     for (number, user) in ["Alice", "aLice", "alIce", "aliCe", "alicE"].into_iter().enumerate() {
         let wrong = client.verify(&format!("{user}%40example.com"), &token.wrong(number)).await;
         wrong.expect_problem(401, "invalid-code");
     }
     client.verify("ALICE%40example.com", &token.hotp(3)).await.expect_problem(429, "locked");
-    // Other letters are told apart.
+    // Letters that differ by more than case stay different.
     client.enrol("%C3%84nne", "hotp").await;
     assert_eq!(client.get("/v1/users/%C3%A4nne").await.expect(200).json["enrolled"], false);
     assert_eq!(client.get("/v1/users/%C3%84NNE").await.expect(200).json["enrolled"], true);
-    // What would fold to no id is none.
+    // An id that would fold to an invalid id is rejected.
     client.get("/v1/users/H%CC%B1").await.expect_problem(422, "invalid-request");
 }
 
-/// The server and its commands are told to compare exactly; the tenant `default` had its first key before.
+/// Server and commands are configured to compare exactly, but the tenant `default` had its first key before.
 async fn stays_folded(server: &Server) {
     let make = |tenant: &str| {
         let output = server.command(["api-key", "create", "--tenant", tenant, "--scope", "verify", "--json"]);
@@ -217,7 +217,7 @@ async fn stays_folded(server: &Server) {
         (server.client.with_key(Some(&key)), String::from_utf8(output.stderr).unwrap())
     };
     let (client, told) = make("default");
-    assert!(told.contains("users.case is exact"), "{told}");
+    assert!(told.contains("users.case = \"exact\" does not apply to tenant default"), "{told}");
     for client in [&client, &server.client] {
         let status = client.get("/v1/users/ALICE%40Example.com").await.expect(200).json;
         assert_eq!((&status["user"], &status["enrolled"]), (&json!("alice@example.com"), &json!(true)));

@@ -1,4 +1,4 @@
-//! The audit trail arrives at webhooks: signed, in order, at least once, whatever dies in between.
+//! Webhooks receive the audit trail: signed, in order, at least once, whichever process dies.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -22,7 +22,7 @@ use crate::postgres;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEXT_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
 
-/// A part of the path, as receivers take for a password.
+/// A part of the path that receivers use as a password.
 const TOKEN: &str = "T0k3nInThePath";
 
 /// A webhook in a configuration, and the file with its secret.
@@ -60,7 +60,7 @@ fn server(webhook: &Webhook) -> Server {
     server
 }
 
-/// When the server ends, its log is searched for these.
+/// Registers secrets that the log must not contain when the server ends.
 fn keep_from_the_log(client: &Client) {
     for text in [SECRET, NEXT_SECRET, TOKEN] {
         client.confidential().add(text);
@@ -68,7 +68,7 @@ fn keep_from_the_log(client: &Client) {
     }
 }
 
-/// Every event of the tenant, as the API shows it.
+/// All events of the tenant, as the API shows them.
 async fn trail(client: &Client) -> Vec<Value> {
     let mut events: Vec<Value> = Vec::new();
     let mut after = String::new();
@@ -91,14 +91,14 @@ fn id(event: &Value) -> String {
     event["id"].as_str().unwrap().to_owned()
 }
 
-/// The ids of events whose message was answered with 2xx, in the order in which they came.
+/// The ids of events whose message was answered with 2xx, in order of arrival.
 fn delivered(receiver: &Receiver) -> Vec<String> {
     let taken = receiver.received();
     let taken = taken.iter().filter(|message| (200..300).contains(&message.status));
     taken.flat_map(events_of).map(|event| id(&event)).collect()
 }
 
-/// Waits until the last event of the trail was delivered, and gives the ids of the whole trail.
+/// Waits until the last event of the trail is delivered; returns the ids of the whole trail.
 async fn caught_up(client: &Client, receiver: &Receiver) -> Vec<String> {
     for _ in 0..120 {
         let there: Vec<_> = trail(client).await.iter().map(id).collect();
@@ -107,10 +107,10 @@ async fn caught_up(client: &Client, receiver: &Receiver) -> Vec<String> {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    panic!("the last event did not arrive within a minute; what did is {:?}", delivered(receiver));
+    panic!("the last event did not arrive within a minute; delivered were {:?}", delivered(receiver));
 }
 
-/// Checks messages with the library of Standard Webhooks for Python; how many of them are right.
+/// Verifies messages with the Standard Webhooks library for Python; returns how many are valid.
 fn verified(secret: &str, messages: &[Received]) -> usize {
     const PROGRAM: &str = "
 import json, sys
@@ -188,7 +188,7 @@ async fn an_event_that_cannot_be_read_is_named_and_keeps_no_other_from_anybody()
     receiver.go_down().await;
     server.client.verify("alice", "000000").await;
     server.client.verify("bob", "000000").await;
-    // In a database with one tenant an event's position is its number.
+    // In a database with one tenant, an event's position is its number in the trail.
     let (spoilt, last) = (there.len() + 1, there.len() + 2);
     let database = format!("sqlite:{}", server.data().join("mfa.db").display());
     let mut past = SqliteConnection::connect(&database).await.unwrap();
@@ -227,7 +227,7 @@ async fn an_event_that_cannot_be_read_is_named_and_keeps_no_other_from_anybody()
     let log = server.log();
     assert!(log.contains("an event cannot be read and is not delivered"), "{log}");
     assert!(log.contains("user alice of tenant default"), "{log}");
-    // What the tenant and the operator know it by.
+    // The id for the tenant and the position for the operator.
     assert!(log.contains(left_out), "{log}");
     let broken = String::from_utf8(server.command(["audit", "verify"]).stdout).unwrap();
     assert!(
@@ -262,7 +262,7 @@ async fn a_receiver_in_trouble_gets_everything_in_order_once_it_is_well() {
     }
 }
 
-/// Killed after the receiver has a message and before the server has kept that it was taken.
+/// Killed after the receiver has a message and before the server has stored that it was delivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_a_post_and_its_answer_no_event_is_left_out() {
     const KILLS: u64 = 6;
@@ -273,7 +273,7 @@ async fn killed_between_a_post_and_its_answer_no_event_is_left_out() {
     caught_up(&server.client, &receiver).await;
     for kill in 0..KILLS {
         let before = receiver.received().len();
-        // Half of them the receiver takes, and says so to nobody.
+        // The receiver gets half of them without answering in time.
         receiver.next([if kill % 2 == 0 { Reply::Hang } else { Reply::Late(Duration::from_millis(900)) }]);
         server.client.verify("alice", &token.hotp(kill + 1)).await.expect(200);
         receiver.arrived(before + 1).await;
@@ -282,7 +282,7 @@ async fn killed_between_a_post_and_its_answer_no_event_is_left_out() {
         server.client.verify("alice", &token.hotp(kill + 1)).await.expect_problem(401, "invalid-code");
         let there = caught_up(&server.client, &receiver).await;
         let seen: BTreeSet<_> = delivered(&receiver).into_iter().collect();
-        assert_eq!(seen, there.into_iter().collect(), "events were left out after kill {kill}");
+        assert_eq!(seen, there.into_iter().collect(), "events are missing after kill {kill}");
         let messages = receiver.received();
         let (lost, again) = (&messages[before], &messages[before + 1]);
         assert_eq!(lost.header("webhook-id"), again.header("webhook-id"));
@@ -296,7 +296,7 @@ async fn killed_between_a_post_and_its_answer_no_event_is_left_out() {
         }
     }
     let there: Vec<_> = trail(&server.client).await.iter().map(id).collect();
-    assert_eq!(first_seen, there, "they did not come in order");
+    assert_eq!(first_seen, there, "events arrived out of order");
     println!("{KILLS} kills, {} events, {} of them twice", first_seen.len(), ids.len() - first_seen.len());
 }
 
@@ -325,12 +325,12 @@ async fn two_replicas_deliver_every_event_and_when_one_dies_the_other_goes_on() 
     let there = caught_up(&other.client, &receiver).await;
     let ids = delivered(&receiver);
     let seen: BTreeSet<_> = ids.iter().collect();
-    assert_eq!(seen, there.iter().collect(), "events were left out");
+    assert_eq!(seen, there.iter().collect(), "events are missing");
     let twice = ids.len() - seen.len();
-    assert!(twice * 10 <= seen.len(), "{twice} of {} events came twice", seen.len());
+    assert!(twice * 10 <= seen.len(), "{twice} of {} events arrived twice", seen.len());
     println!("{} events in {} messages, {twice} twice", seen.len(), receiver.received().len());
 
-    // Whichever of them has the message: after the claim of a dead one the other sends it again.
+    // Whichever server has the message: after the claim of a dead one expires, the other sends it again.
     receiver.next([Reply::Hang, Reply::Hang]);
     let before = receiver.received().len();
     other.client.verify("user-0", "000000").await;
@@ -380,7 +380,7 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
     let there = caught_up(&server.client, &receiver).await;
     assert_eq!(delivered(&receiver), there);
 
-    // A receiver knows an event by its id, and an operator where that is.
+    // A receiver knows an event by its id, an operator by its position.
     let events = said(&server.command(["user", "events", "alice", "--json"]));
     assert_eq!((&events[1]["id"], &events[1]["position"]), (&json!(there[1]), &json!("2")));
     let rewound = said(&server.command(["webhook", "rewind", "siem", "--after", "2", "--json"]));
@@ -396,7 +396,7 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
 
     for (arguments, text) in [
         (["webhook", "rewind", "siem", "--after", "999999"], "there is no event at position 999999"),
-        (["webhook", "rewind", "soc", "--after", "1"], "no webhook of the configuration is called soc"),
+        (["webhook", "rewind", "soc", "--after", "1"], "the configuration has no webhook named soc"),
     ] {
         let output = server.command(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -428,7 +428,7 @@ fn a_server_without_the_secret_of_a_webhook_does_not_start() {
     }
 }
 
-/// A receiver that speaks TLS, with a certificate of an authority of the test's own.
+/// A TLS receiver with a certificate from the test's own authority.
 struct TlsReceiver {
     child: std::process::Child,
     port: u16,
@@ -487,7 +487,7 @@ fn certificates_are_checked_by_who_is_trusted_and_for_the_right_name() {
         (output.status.code(), answer["answer"].as_str().unwrap_or_default().to_owned())
     };
     assert_eq!(test("localhost", &receiver.authority), (Some(0), "taken".to_owned()));
-    // Its authority is not the one that is trusted; and its name is not this one.
+    // An untrusted authority, and then a wrong host name.
     assert_eq!(test("localhost", &other.authority), (Some(1), "tls".to_owned()));
     assert_eq!(test("127.0.0.1", &receiver.authority), (Some(1), "tls".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! What goes on while a trail is checked is no finding.
+//! Normal operation during a check of the trail is not reported as tampering.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ async fn a_busy_trail_raises_no_alarm(kind: Kind) {
     const WRITERS: usize = 4;
     let checkpoints = rounds(2, 4);
     let installation = Installation::new(kind).await;
-    // Whoever is erased keeps the trail.
+    // Erasing a user keeps the trail.
     let mfa = ports(Arc::clone(&installation.store)).mfa();
     let erased = TotpUser::enrol(&mfa, &key("erased")).await.unwrap();
     installation.json("audit checkpoint --out before.jsonl").await;
@@ -45,25 +45,25 @@ async fn a_busy_trail_raises_no_alarm(kind: Kind) {
             tokio::spawn(async move {
                 let mut changes = 0_u64;
                 while writing.load(Ordering::SeqCst) {
-                    // New accounts, before and behind the walk, and old ones again and again.
+                    // New accounts before and behind the position of the walk, and existing ones repeatedly.
                     let user = if changes.is_multiple_of(2) { changes / 20 } else { 0 };
                     let key = key(&format!("user-{}-{user}", (b'z' - u8::try_from(writer).unwrap()) as char));
                     happen_at(store.as_ref(), &key, SystemClock.now()).await;
                     changes += 1;
-                    // The walks have to come to an end, too.
+                    // Slow enough for the walks to end.
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 changes
             })
         })
         .collect();
-    // So that something is old enough to be removed.
+    // So that some events are old enough to be removed.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut removed = 0;
     for round in 0..checkpoints {
         let previous = if round == 0 { String::new() } else { format!("--previous {}.jsonl", round - 1) };
         installation.json(&format!("audit checkpoint --out {round}.jsonl {previous}")).await;
-        // What is a second old is removed while it is checked.
+        // Events older than a second are removed during the check.
         let before = Timestamp::from_unix_millis(SystemClock.now().unix_millis() - 1000);
         let prune = format!("audit prune --before {before}");
         for checkpoint in ["before".to_owned(), "0".to_owned(), round.to_string()] {
@@ -78,13 +78,13 @@ async fn a_busy_trail_raises_no_alarm(kind: Kind) {
     for writer in writers {
         changes += writer.await.unwrap();
     }
-    assert!(changes > 100, "{changes} changes are no load");
+    assert!(changes > 100, "only {changes} changes under load");
     let checked = installation.json("audit verify").await;
     assert!(removed > 0, "nothing was removed");
     let erased = installation.chain(&key("erased")).await.last().unwrap().sequence;
     assert_eq!(checked["events"], changes + erased - removed);
 
-    // Each names the one before it, as others work it out.
+    // Each checkpoint names the hash of the previous one, here computed by another program.
     for round in 1..checkpoints {
         let sum = Command::new("sha256sum").arg(installation.path(&format!("{}.jsonl", round - 1))).output();
         let sum = String::from_utf8(sum.unwrap().stdout).unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::installation::{Installation, Kind, command};
 
-/// What the README says to whoever does not trust this program.
+/// The README's instructions for a verifier that does not trust this program.
 #[tokio::test]
 async fn openssl_checks_a_checkpoint() {
     let installation = Installation::new(Kind::Sqlite).await;
@@ -31,8 +31,8 @@ async fn openssl_checks_a_checkpoint() {
     assert!(!check().status.success());
 }
 
-/// The signing key is made once and for its owner only, no command prints it, and one that is damaged
-/// is not replaced.
+/// The signing key is created once and readable by its owner only, no command prints it, and a damaged one is
+/// not replaced.
 #[tokio::test]
 async fn the_signing_key_stays_where_it_is() {
     use std::os::unix::fs::PermissionsExt;
@@ -70,8 +70,8 @@ async fn the_signing_key_stays_where_it_is() {
     assert!(!installation.path("cp2.jsonl").exists());
 }
 
-/// A server writes checkpoints by itself, each tied to the one before it, and one that is started
-/// again goes on where it was.
+/// A server writes checkpoints by itself, each linked to the previous one, and continues the series after a
+/// restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_writes_checkpoints_when_they_are_due() {
     let installation = Installation::new(Kind::Postgres).await;
@@ -84,12 +84,12 @@ async fn a_server_writes_checkpoints_when_they_are_due() {
             ("MFA_AUDIT_CHECKPOINT_EVERY", "1s"),
         ]),
     );
-    // What is called otherwise, or was written with a wrong clock, is none of the series.
+    // Files with other names, or written with a wrong clock, are not part of the series.
     for other in OTHERS {
         std::fs::write(server.data().join("checkpoints").join(other), "").unwrap();
     }
     let before = checkpoints(&server, 2).await.len();
-    assert!(server.log().contains("a key to sign checkpoints was made"), "{}", server.log());
+    assert!(server.log().contains("a key that signs checkpoints was created"), "{}", server.log());
     server.kill();
     server.restart();
     checkpoints(&server, before + 1).await;
@@ -106,10 +106,10 @@ async fn a_server_writes_checkpoints_when_they_are_due() {
     }
 }
 
-/// Files of other names and times.
+/// Files with other names and times.
 const OTHERS: [&str; 2] = ["checkpoint-before-upgrade.jsonl", "checkpoint-2999-01-01T00-00-00Z.jsonl"];
 
-/// The checkpoints that a server has written, oldest first, once there are so many.
+/// The checkpoints that a server has written, oldest first, once there are `count`.
 async fn checkpoints(server: &Server, count: usize) -> Vec<PathBuf> {
     for _ in 0..600 {
         let files = std::fs::read_dir(server.data().join("checkpoints")).unwrap();

@@ -1,4 +1,4 @@
-//! Exports hold by themselves.
+//! Exports verify without the database.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ async fn an_export_holds_by_itself(kind: Kind) {
     let second =
         installation.json(&format!("audit export --tenant acme --after {after} --out 2.jsonl")).await;
     assert_eq!(second["events"], 2);
-    // Whoever asks again goes on from there; and of all tenants there is no such place.
+    // A later export continues there. An export of all tenants has no such place.
     let last = second["last"].as_str().unwrap();
     let third = installation.json(&format!("audit export --tenant acme --after {last} --out 3.jsonl")).await;
     assert_eq!((&third["events"], &third["last"]), (&json!(0), &second["last"]));
@@ -46,15 +46,15 @@ async fn an_export_holds_by_itself(kind: Kind) {
         ["actor", "at", "detail", "factor", "hash", "id", "kind", "previous", "sequence", "tenant", "user"];
     assert_eq!(names, expected);
 
-    // Ids are those of the key ring that is there: without it there are none.
+    // Event ids depend on the key ring: without it there are none.
     std::fs::rename(installation.path("keyring.toml"), installation.path("ring")).unwrap();
     let without = installation.run("audit export").await;
     assert_eq!(without.status.code(), Some(3), "{without:?}");
-    assert!(String::from_utf8_lossy(&without.stderr).contains("there is no key ring here"), "{without:?}");
+    assert!(String::from_utf8_lossy(&without.stderr).contains("this machine has no key ring"), "{without:?}");
     assert!(without.stdout.is_empty() && !installation.path("keyring.toml").exists());
     std::fs::rename(installation.path("ring"), installation.path("keyring.toml")).unwrap();
 
-    // Elsewhere: no database, no key.
+    // Elsewhere: without database and key.
     let verify = |files: &str| {
         let folder = tempfile::tempdir().unwrap();
         let files = files.split(' ').map(|name| format!("--export {}", installation.path(name).display()));
@@ -71,7 +71,7 @@ async fn an_export_holds_by_itself(kind: Kind) {
     let answer: Value = serde_json::from_slice(&verify("2.jsonl").stdout).unwrap();
     assert_eq!((&answer["begin_later"], &answer["events"]), (&json!(1), &json!(2)));
 
-    // What was removed by age between two pages of an export.
+    // Retention removed events between two pages of an export.
     let first = one.split_inclusive(|byte| *byte == b'\n').next().unwrap();
     std::fs::write(installation.path("gap.jsonl"), [first, two.as_slice()].concat()).unwrap();
     let verify_gap = "audit verify --json --export gap.jsonl";

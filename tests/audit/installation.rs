@@ -1,4 +1,4 @@
-//! A database with accounts, the program on it, and a way past both.
+//! A database with accounts, the program on it, and access that bypasses both.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 pub(crate) struct Installation {
     pub(crate) folder: TempDir,
     pub(crate) store: Arc<dyn AccountStore>,
-    /// As the configuration names it.
+    /// The store as the configuration names it.
     pub(crate) url: String,
     kind: Kind,
 }
@@ -62,7 +62,7 @@ impl Installation {
         installation
     }
 
-    /// Exports need it, for the ids of events.
+    /// Exports need a key ring for the ids of events.
     fn make_key_ring(&self) {
         let ring = KeyRing::generate(&SystemEntropy, changes::now()).unwrap();
         let path = self.path("keyring.toml");
@@ -83,14 +83,14 @@ impl Installation {
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
-    /// Runs what must succeed, and reads its answer.
+    /// Runs a command that must succeed; returns its JSON output.
     pub(crate) async fn json(&self, line: &str) -> Value {
         let output = self.run(&format!("{line} --json")).await;
         assert!(output.status.success(), "{line}: {output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// What `audit verify` finds: user, event and what is wrong with it.
+    /// The findings of `audit verify`: user, event and problem.
     pub(crate) async fn broken(&self, arguments: &str) -> Vec<(String, u64, String)> {
         let output = self.run(&format!("audit verify --json {arguments}")).await;
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
@@ -105,14 +105,14 @@ impl Installation {
         found.collect()
     }
 
-    /// Adds events to a user's chain.
+    /// Appends events to a user's chain.
     pub(crate) async fn happen(&self, user: &str, events: usize) {
         for _ in 0..events {
             let _ = changes::change(self.store.as_ref(), &key(user), |_| ()).await.unwrap();
         }
     }
 
-    /// Adds events of another kind to a user's chain.
+    /// Appends events of another kind to a user's chain.
     pub(crate) async fn happen_otherwise(&self, user: &str, events: usize) {
         for _ in 0..events {
             let otherwise = |draft: &mut Draft<'_>| draft.record(EventKind::Locked, None, []);
@@ -120,7 +120,8 @@ impl Installation {
         }
     }
 
-    /// Gives each user five events, writes the checkpoint `cp.jsonl`, and gives each one event more.
+    /// Appends five events for each user, writes the checkpoint `cp.jsonl`, and appends one event more for
+    /// each.
     pub(crate) async fn begin(&self, users: &[&str]) {
         for user in users {
             self.happen(user, 5).await;
@@ -133,7 +134,7 @@ impl Installation {
         assert_eq!(self.broken("--checkpoint cp.jsonl").await, []);
     }
 
-    /// Adds an event to a user's chain that happened so many seconds after 2020 began.
+    /// Appends events to a user's chain at these times, in seconds since the start of 2020.
     pub(crate) async fn happen_at(&self, user: &str, seconds: impl IntoIterator<Item = u64>) {
         for seconds in seconds {
             happen_at(self.store.as_ref(), &key(user), Timestamp::from_unix_seconds(IN_2020 + seconds)).await;
@@ -156,7 +157,7 @@ impl Installation {
         page.events.into_iter().map(|recorded| recorded.event).collect()
     }
 
-    /// Runs a statement past the store. Tables and columns are named as in PostgreSQL.
+    /// Runs a statement that bypasses the store. Tables and columns have their PostgreSQL names.
     pub(crate) async fn sql(&self, statement: &str) {
         match self.kind {
             Kind::Postgres => {
@@ -178,7 +179,7 @@ impl Installation {
         }
     }
 
-    /// Bytes as a literal.
+    /// Bytes as an SQL literal.
     pub(crate) fn literal(&self, hash: EventHash) -> String {
         match self.kind {
             Kind::Sqlite => format!("x'{hash}'"),
@@ -196,7 +197,7 @@ impl Installation {
         self.sql(&update).await;
     }
 
-    /// Writes a user's trail anew from one event on, with another actor and hashes that fit.
+    /// Rewrites a user's trail from one event on, with another actor and matching hashes.
     pub(crate) async fn rewrite(&self, user: &str, from: u64) {
         let mut head = AuditHead::default();
         for mut event in self.chain(&key(user)).await {
@@ -219,7 +220,7 @@ impl Installation {
     }
 }
 
-/// When 2020 began.
+/// The start of 2020 in Unix seconds.
 pub(crate) const IN_2020: u64 = 1_577_836_800;
 
 pub(crate) async fn happen_at(store: &dyn AccountStore, key: &AccountKey, now: Timestamp) {

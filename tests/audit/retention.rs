@@ -1,4 +1,4 @@
-//! What was removed by age, and what was removed by somebody else.
+//! Events removed by retention, and events removed by an attacker.
 
 use mfa_domain::Timestamp;
 use mfa_domain::ports::{Clock, SystemClock};
@@ -39,10 +39,10 @@ async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
     let left = installation.chain(&key("half")).await;
     assert_eq!(left.iter().map(|event| event.sequence).collect::<Vec<_>>(), [5, 6, 7, 8]);
     assert_eq!(installation.broken("").await, []);
-    // Against the checkpoint, whoever checks has to know until when events may be gone.
+    // A check against the checkpoint must be told until when events may have been removed.
     let gone = found(&[("all-old", 1, "beginning_gone"), ("half", 1, "beginning_gone")]);
     assert_eq!(installation.broken("--checkpoint whole.jsonl").await, gone);
-    // Ten minutes are given to clocks that differ.
+    // Ten minutes are allowed for differences between clocks.
     for (before, expected) in [
         ("2020-03-01T00:00:00Z", vec![]),
         ("2020-01-05T23:50:00Z", gone.clone()),
@@ -51,22 +51,22 @@ async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
         let arguments = format!("--checkpoint whole.jsonl --pruned-before {before}");
         assert_eq!(installation.broken(&arguments).await, expected, "{before}");
     }
-    // A checkpoint that was made afterwards vouches for it.
+    // A later checkpoint confirms the removal.
     installation.json("audit checkpoint --out pruned.jsonl").await;
     assert_eq!(installation.broken("--checkpoint pruned.jsonl").await, []);
     installation.happen_at("all-old", [200 * DAY]).await;
 
-    // Somebody else removes what is young: without and with a base that fits.
+    // An attacker removes recent events: without and with a matching base.
     installation
         .sql(&format!("DELETE FROM mfa.events WHERE account_id = {} AND sequence = 1", account("no-base")))
         .await;
     let chain = installation.chain(&key("moved")).await;
     installation.cut("moved", chain[0].head()).await;
-    // Everything that was there goes, and an event is made up that is old enough to be a witness.
+    // All events are removed, and a forged one is old enough to be the witness.
     let chain = installation.chain(&key("forged")).await;
     installation.happen_at("forged", [9 * DAY]).await;
     installation.cut("forged", chain[2].head()).await;
-    // All goes, the last one too.
+    // All events are removed, including the last.
     let chain = installation.chain(&key("nothing")).await;
     installation.cut("nothing", chain[2].head()).await;
 
@@ -86,7 +86,7 @@ async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
     }
     let pruned = installation.run(&format!("audit prune {before} --json")).await;
     assert!(pruned.status.success(), "{pruned:?}");
-    // What cannot be read is left alone, and holds up nobody.
+    // An unreadable trail is left alone and does not stop the others.
     for user in ["spoilt", "x", "y"] {
         installation.happen_at(user, old).await;
     }
@@ -99,7 +99,7 @@ async fn what_was_removed_by_age_is_told_from_what_was_not(kind: Kind) {
     assert_eq!(refused.status.code(), Some(2));
 }
 
-/// A server whose clock is ahead, or that removed something since the check began, is no thief.
+/// A server whose clock is ahead, or that removed events since the check began, is not reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_witness_may_be_a_little_younger_than_the_retention() {
     let installation = Installation::new(Kind::Sqlite).await;

@@ -1,4 +1,4 @@
-//! What was done to a trail is found, and named.
+//! Tampering with a trail is found and named.
 
 use mfa_domain::AuditHead;
 use mfa_testkit::changes::key;
@@ -15,7 +15,7 @@ async fn tampering_is_found_on_postgresql() {
     tampering_is_found(Kind::Postgres).await;
 }
 
-/// Every user has five events at the checkpoint and six now, and something was done to each but `z`.
+/// Every user has five events at the checkpoint and six now. Every trail except that of `z` is tampered with.
 async fn tampering_is_found(kind: Kind) {
     let installation = Installation::new(kind).await;
     let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "z"];
@@ -29,35 +29,35 @@ async fn tampering_is_found(kind: Kind) {
     let delete = |user: &str, which: &str| format!("DELETE FROM {}", events(user, which));
     let sql = async |statement: String| installation.sql(&statement).await;
 
-    // An event is altered, taken out, or given another place.
+    // An event is altered, removed, or moved.
     sql(update("a", "kind = 'verification_failed'", "sequence = 2")).await;
     sql(delete("b", "sequence = 3")).await;
     sql(update("c", "sequence = 0", "sequence = 4")).await;
-    // The end is cut off, without and with a head that fits.
+    // The end is cut off, without and with a matching head.
     sql(delete("d", "sequence >= 5")).await;
     let before = installation.chain(&key("e")).await;
     sql(delete("e", "sequence >= 4")).await;
     installation.set_head("e", before[2].head()).await;
-    // Everything is gone, with a head that fits.
+    // All events are removed, with a matching head.
     sql(delete("f", "sequence > 0")).await;
     installation.set_head("f", AuditHead::default()).await;
-    // The trail is written anew, with a head that fits: all of it, its end, and what came later.
+    // The trail is rewritten with a matching head: all of it, its end, and its events after the checkpoint.
     installation.rewrite("g", 1).await;
     installation.rewrite("h", 5).await;
     installation.rewrite("i", 6).await;
-    // It was cut back, and is as long as before.
+    // It is cut back and extended to its previous length.
     let before = installation.chain(&key("j")).await;
     sql(delete("j", "sequence >= 4")).await;
     installation.set_head("j", before[2].head()).await;
     installation.happen_otherwise("j", 2).await;
-    // An account is gone, with its events and without them, or has another name.
+    // An account is removed, with and without its events, or renamed.
     sql(delete("k", "sequence > 0")).await;
     sql("DELETE FROM mfa.accounts WHERE user_id IN ('k', 'l')".to_owned()).await;
     sql("UPDATE mfa.accounts SET user_id = 'mm' WHERE user_id = 'm'".to_owned()).await;
-    // An event is there that the account does not know.
+    // The trail has an event that the account does not know.
     installation.set_head("n", installation.chain(&key("n")).await[4].head()).await;
 
-    // An event is hidden from its tenant, and some are nothing that can be read.
+    // An event is hidden from its tenant, and some events are unreadable.
     sql(update("o", "tenant_id = 'elsewhere'", "sequence = 4")).await;
     let short = if kind == Kind::Sqlite { "x'00'" } else { r"'\x00'" };
     sql(update("p", &format!("hash = {short}"), "sequence = 3")).await;
@@ -84,7 +84,7 @@ async fn tampering_is_found(kind: Kind) {
         ("f", 1, "end_gone"),
         ("g", 5, "rewritten"),
         ("h", 5, "rewritten"),
-        // What was appended since the checkpoint, and rewritten, is not found: "i".
+        // Rewriting events after the checkpoint is not detected: "i".
         ("j", 5, "rewritten"),
         ("k", 5, "account_gone"),
         ("l", 5, "account_gone"),
@@ -98,10 +98,15 @@ async fn tampering_is_found(kind: Kind) {
     assert_eq!(installation.broken("--checkpoint cp.jsonl").await, found(&with));
     let said = installation.run("audit verify --checkpoint cp.jsonl").await;
     let said = String::from_utf8(said.stdout).unwrap();
-    assert!(said.contains("BROKEN  user g of tenant acme, at event 5: at the checkpoint"), "{said}");
+    assert!(
+        said.contains(
+            "BROKEN  user g of tenant acme, at event 5: it differs from the event at the checkpoint"
+        ),
+        "{said}"
+    );
     assert!(said.contains("with 18 accounts: 17 chains are broken"), "{said}");
 
-    // A database that another one was put in the place of.
+    // A database that replaced another one.
     let other = Installation::new(kind).await;
     other.happen("z", 5).await;
     std::fs::copy(installation.path("cp.jsonl"), other.path("cp.jsonl")).unwrap();

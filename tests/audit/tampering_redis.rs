@@ -1,10 +1,10 @@
-//! What was done to a trail on Redis is found, and named as on a database with tables.
+//! Tampering with a trail on Redis is found and named as in the SQL databases.
 
 use std::process::Command;
 
 use super::installation::{Installation, Kind, found};
 
-/// What the scripts below share: the place of a user's event, counted from 1, and its removal.
+/// The shared start of the scripts below: the position of a user's event, counted from 1, and its removal.
 const PRELUDE: &str = "
     local function name(of) return ARGV[1] .. ':{acme}:' .. of end
     local user, number = ARGV[2], tonumber(ARGV[3])
@@ -17,13 +17,13 @@ const PRELUDE: &str = "
     local function last() return redis.call('ZCARD', name('events:' .. user)) end
 ";
 
-/// An event is taken out.
+/// Removes an event.
 const TAKE_OUT: &str = "remove(number)";
 
-/// An event is not told of any more to whoever asks for the user's.
+/// Hides an event from queries for the user's events.
 const HIDE: &str = "redis.call('ZREM', name('events:' .. user), id(number))";
 
-/// The end is cut off from an event on, with a head that fits.
+/// Cuts off the end from an event on, with a matching head.
 const CUT: &str = "
     for place = last(), number, -1 do remove(place) end
     local fields, hash = redis.call('XRANGE', name('events'), id(last()) .. '-0', '+', 'COUNT', 1)[1][2]
@@ -32,13 +32,13 @@ const CUT: &str = "
     end
     redis.call('HSET', name('account:' .. user), 'audit_sequence', last(), 'audit_hash', hash)";
 
-/// The account is gone, with its events.
+/// Removes the account with its events.
 const ERASE: &str = "
     for place = last(), 1, -1 do remove(place) end
     redis.call('DEL', name('account:' .. user))
     redis.call('ZREM', name('users'), user)";
 
-/// A field of an event has another value; a stream cannot be altered, so it is made anew.
+/// Changes a field of an event. A stream cannot be altered, so it is written again.
 pub(super) const ALTER: &str = "
     local altered = id(number) .. '-0'
     local all = redis.call('XRANGE', name('events'), '-', '+')
@@ -50,13 +50,13 @@ pub(super) const ALTER: &str = "
         redis.call('XADD', name('events'), entry[1], unpack(entry[2]))
     end";
 
-/// A field of an account has another value.
+/// Changes a field of an account.
 pub(super) fn set_of_account(installation: &Installation, user: &str, field: &str, value: &str) {
     const SET: &str = "redis.call('HSET', name('account:' .. user), ARGV[4], ARGV[5])";
     tamper(installation, SET, &[user, "0", field, value]);
 }
 
-/// Runs a script past the store.
+/// Runs a script that bypasses the store.
 pub(super) fn tamper(installation: &Installation, script: &str, arguments: &[&str]) {
     let (server, parameters) = installation.url.split_once('?').unwrap();
     let (_, namespace) = parameters.split_once("namespace=").unwrap();
@@ -67,7 +67,7 @@ pub(super) fn tamper(installation: &Installation, script: &str, arguments: &[&st
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done", "{arguments:?}");
 }
 
-/// Every user has five events at the checkpoint and six now, and something was done to each but `z`.
+/// Every user has five events at the checkpoint and six now. Every trail except that of `z` is tampered with.
 #[tokio::test(flavor = "multi_thread")]
 async fn tampering_is_found_on_redis() {
     let installation = Installation::new(Kind::Redis).await;
@@ -78,7 +78,7 @@ async fn tampering_is_found_on_redis() {
     tamper(&installation, CUT, &["b", "4"]);
     tamper(&installation, ERASE, &["c"]);
     tamper(&installation, ALTER, &["d", "2", "actor", "user mallory"]);
-    // It was cut back, and is as long as before.
+    // It is cut back and extended to its previous length.
     tamper(&installation, CUT, &["e", "4"]);
     installation.happen_otherwise("e", 2).await;
     tamper(&installation, HIDE, &["f", "4"]);

@@ -1,4 +1,4 @@
-//! A row that cannot be read is named, and keeps no other out.
+//! An unreadable row is named and does not hide others.
 
 use std::fs;
 
@@ -22,8 +22,8 @@ async fn an_unreadable_row_stops_no_audit_on_redis() {
     an_unreadable_row_stops_no_audit(Kind::Redis).await;
 }
 
-/// Every user has five events at the checkpoint and six now. The row of `a` is spoilt, an event of `b`, and
-/// what only a load of `c` reads; `z` is left alone.
+/// Every user has five events at the checkpoint and six now. Corrupted are the row of `a`, an event of `b`,
+/// and for `c` a column that only a load reads. `z` is untouched.
 async fn an_unreadable_row_stops_no_audit(kind: Kind) {
     let installation = Installation::new(kind).await;
     installation.begin(&["a", "b", "c", "z"]).await;
@@ -48,15 +48,15 @@ async fn an_unreadable_row_stops_no_audit(kind: Kind) {
         said.split("user b of tenant acme, at event 3: it cannot be read; its position in the trail is ");
     let position = position.last().unwrap().split_whitespace().next().unwrap().to_owned();
 
-    // A checkpoint of the others is written, says that one is missing, and is of use.
+    // A checkpoint of the others is written, reports the missing one, and is usable.
     let (written, complaints) = failed(&installation, "audit checkpoint --json --out next.jsonl").await;
     assert_eq!((&written["accounts"], &written["unreadable"]), (&json!(3), &json!(1)));
-    assert!(complaints.contains("user a of tenant acme is left out"), "{complaints}");
+    assert!(complaints.contains("user a of tenant acme cannot be read and is left out"), "{complaints}");
     let (checked, _) = failed(&installation, "audit verify --json --checkpoint next.jsonl").await;
     assert_eq!(checked["checkpoint"]["unreadable"], 1);
     assert_eq!((&checked["accounts"], &checked["found"]), (&json!(4), &json!(3)));
 
-    // So is an export: what is spoilt in the account's row is no part of it.
+    // The same for an export, which does not contain the corrupted part of the account's row.
     for selection in ["", "--tenant acme"] {
         let export = format!("audit export --json --out export.jsonl {selection}");
         let (exported, complaints) = failed(&installation, &export).await;
@@ -67,17 +67,17 @@ async fn an_unreadable_row_stops_no_audit(kind: Kind) {
         assert_eq!(text.matches(r#""user":"z""#).count(), 6, "{text}");
     }
 
-    // Retention leaves it as it is, and goes on.
+    // Retention leaves the trail as it is and continues with others.
     installation.happen_at("d", [0, 1, 2, 3]).await;
     installation.happen_at("e", [0, 1, 2, 3]).await;
     spoil_row(&installation, kind, "d").await;
     let prune = "audit prune --json --before 2021-01-01T00:00:00Z";
     let (pruned, complaints) = failed(&installation, prune).await;
     assert_eq!((&pruned["accounts"], &pruned["broken"]), (&json!(1), &json!(1)), "{complaints}");
-    assert!(complaints.contains("the trail of user d of tenant acme does not hold"), "{complaints}");
+    assert!(complaints.contains("the trail of user d of tenant acme is broken"), "{complaints}");
 }
 
-/// The row of a user says what no account has.
+/// Gives a user's row a value that no account has.
 async fn spoil_row(installation: &Installation, kind: Kind, user: &str) {
     let short = match kind {
         Kind::Redis => return set_of_account(installation, user, "audit_hash", "short"),
@@ -112,7 +112,7 @@ async fn a_user_id_that_is_none_stops_no_audit(kind: Kind) {
     assert_eq!((&written["accounts"], &written["unreadable"]), (&json!(1), &json!(1)));
 }
 
-/// Runs what does its work and still fails: its answer, and what it complains of.
+/// Runs a command that completes its work and still fails; returns its output and its complaints.
 async fn failed(installation: &Installation, line: &str) -> (Value, String) {
     let output = installation.run(line).await;
     let complaints = String::from_utf8(output.stderr).unwrap();

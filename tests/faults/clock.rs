@@ -1,4 +1,4 @@
-//! A replica whose clock is wrong.
+//! A replica with a wrong clock.
 
 use futures_util::future::join_all;
 use mfa_tests::{Answer, Authenticator, Client, Clock, Server, binary, rounds};
@@ -8,10 +8,10 @@ use super::load::Load;
 use super::on;
 use crate::postgres;
 
-/// Two minutes.
+/// The deviation: two minutes, in seconds.
 const OFF: i64 = 120;
 
-/// Two servers on one new database, the second of which has that clock.
+/// Two servers on one new database; the second has this clock.
 async fn replicas(clock: &Clock) -> [Server; 2] {
     let url = postgres::database().await;
     let mut options = on(&url);
@@ -21,13 +21,13 @@ async fn replicas(clock: &Clock) -> [Server; 2] {
     [one, other]
 }
 
-/// A user with a TOTP factor, enrolled at a server whose clock is so many seconds ahead.
+/// Enrols a user with a TOTP factor at a server whose clock is `ahead` seconds ahead.
 async fn enrol(client: &Client, user: &str, ahead: i64) -> Authenticator {
     let offer = json!({ "kind": "totp", "label": "Phone" });
     let enrolment = client.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201);
     let phone = Authenticator::scan(&enrolment.json);
     let path = format!("/v1/users/{user}/factors/{}/confirm", phone.factor);
-    // If a step ends on the way the code is too old; then there are 30 seconds for the next one.
+    // If a step ends during the call, the code is too old; then 30 seconds remain for the next one.
     let confirm = || client.post(&path, json!({ "code": phone.totp(ahead - 30) }));
     if confirm().await.status != 200 {
         confirm().await.expect(200);
@@ -53,7 +53,8 @@ async fn a_code_of_the_window_of_a_wrong_clock_counts_once() {
 
     clock.set(OFF);
     let phone = enrol(&one.client, "ahead", 0).await;
-    // Whose clock is ahead takes codes that the other does not know yet, and then no earlier ones.
+    // The server that is ahead accepts codes that the other does not know yet. Afterwards no earlier code is
+    // accepted.
     other.client.verify("ahead", &phone.totp(OFF)).await.expect(200);
     refused_everywhere(&servers, "ahead", &phone.totp(OFF)).await;
     one.client.verify("ahead", &phone.totp(0)).await.expect_problem(401, "invalid-code");
@@ -63,7 +64,7 @@ async fn a_code_of_the_window_of_a_wrong_clock_counts_once() {
     other.client.verify("behind", &phone.totp(-OFF)).await.expect(200);
     refused_everywhere(&servers, "behind", &phone.totp(-OFF)).await;
     one.client.verify("behind", &phone.totp(0)).await.expect(200);
-    // Its window is over for good.
+    // The window of the slow server has passed for good.
     refused_everywhere(&servers, "behind", &phone.totp(-OFF + 30)).await;
 }
 
@@ -85,7 +86,7 @@ async fn one_of_64_parallel_posts_counts_where_two_clocks_differ() {
     }
 }
 
-/// A lock is over for a replica when its own clock says so.
+/// A lock ends for a replica when its own clock says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_is_early_or_late_by_what_two_clocks_differ_and_no_more() {
     let clock = Clock::new();
@@ -94,7 +95,7 @@ async fn a_lock_is_early_or_late_by_what_two_clocks_differ_and_no_more() {
     for guess in 0..5 {
         one.client.verify("alice", &phone.wrong(guess)).await.expect_problem(401, "invalid-code");
     }
-    // Ten minutes; not before, by either clock.
+    // Ten minutes; not earlier by either clock.
     for ahead in [-OFF, 0, OFF, 4 * OFF] {
         clock.set(ahead);
         let locked = other.client.verify("alice", &phone.wrong(9)).await.expect_problem(429, "locked");
@@ -103,7 +104,7 @@ async fn a_lock_is_early_or_late_by_what_two_clocks_differ_and_no_more() {
     }
     clock.set(601);
     other.client.verify("alice", &phone.wrong(9)).await.expect_problem(401, "invalid-code");
-    // That failure is dated in the future, and locks for so much longer: twenty minutes, from then.
+    // That failure is dated in the future, so its lock is longer by that much: twenty minutes from then.
     let locked = one.client.verify("alice", &phone.wrong(9)).await.expect_problem(429, "locked");
     assert!(retry_after(&locked) > 1200, "{locked:?}");
     clock.set(0);

@@ -1,4 +1,4 @@
-//! A PostgreSQL server that goes away and comes back.
+//! A PostgreSQL server that stops and returns.
 
 use mfa_tests::rounds;
 use sqlx::{Connection, Executor, PgConnection};
@@ -8,7 +8,7 @@ use super::{replicas, told_by_readyz};
 use crate::postgres;
 use crate::postgres::Server as Postgres;
 
-/// Stops the database under load again and again; it is refused in time, and goes on by itself.
+/// Stops the database under load repeatedly. Requests are refused in time, and service resumes by itself.
 async fn comes_back(stop: impl Fn(&Postgres), times: usize) {
     let database = Postgres::start(&[]);
     let servers = replicas(&database.database().await);

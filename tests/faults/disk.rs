@@ -1,4 +1,4 @@
-//! Disks that are full: that of the database, and that of the log.
+//! Full disks: of the database, and of the log.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,8 +12,8 @@ use super::load::Load;
 use super::{on, replicas, told_by_readyz};
 use crate::postgres::Server as Postgres;
 
-/// Whether this test may mount disks. Where it may not, whoever reads the output is told: what a test
-/// prints itself is shown for failures only.
+/// Whether this test may mount disks. If not, it says so on the terminal, because the test runner shows
+/// printed output for failures only.
 fn may_mount(test: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let mut mount = Command::new("unshare");
@@ -21,12 +21,12 @@ fn may_mount(test: &str) -> bool {
     let may = mount.output().is_ok_and(|output| output.status.success());
     if !may {
         let mut output = std::io::stderr();
-        writeln!(output, "NOT RUN: {test}: it takes the right to mount a disk").unwrap();
+        writeln!(output, "NOT RUN: {test}: it needs permission to mount a disk").unwrap();
     }
     may
 }
 
-/// A server whose database is on a disk of its own, of 16 megabytes, and the folder of that.
+/// A server whose database is on its own disk of 16 megabytes, and the folder of that disk.
 fn on_a_small_disk() -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
@@ -43,7 +43,7 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
     }
     let times = rounds(2, 5);
     let (server, folder) = on_a_small_disk();
-    // Where the disk is for those that do not see it.
+    // The path of the disk for processes outside of its mount namespace.
     let seen = Path::new("/proc")
         .join(server.id().to_string())
         .join("root")
@@ -59,7 +59,7 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
         load.progress_at(0, 50).await;
         told_by_readyz(&server, 200).await;
     }
-    // A command that sees the disk.
+    // A command inside of the mount namespace.
     let inside = |words: [&str; 2]| {
         let mut command = program(Path::new("nsenter"));
         command.args(["--mount", "--target", &server.id().to_string(), "--"]).arg(binary!()).args(words);
@@ -69,12 +69,12 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
     load.settle_with(from_ref(&server), inside, &format!("the disk of SQLite was full {times} times")).await;
 }
 
-/// No file of the server may grow any more; that takes no rights, and SQLite is told the same way.
+/// The limit on the size of files needs no privileges, and SQLite gets an error like that of a full disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_may_not_grow_under_sqlite_accept_nothing_until_they_may() {
     let times = rounds(2, 5);
     let mut options = on("sqlite:mfa.db");
-    // Its log would not grow either, and is for another test.
+    // The limit would also stop the log, which another test covers.
     let unless_killed = r#"trap "" XFSZ; exec "$@" 2>/dev/null"#;
     options.wrapper = ["sh", "-c", unless_killed, "sh"].map(str::to_owned).to_vec();
     let server = Server::with(binary!(), options);

@@ -1,4 +1,4 @@
-//! More than a server can serve: connections that say nothing, and clients by the hundred.
+//! Overload: silent connections, and hundreds of clients.
 
 use std::slice::from_ref;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout};
 use super::load::Load;
 use super::on;
 
-/// Half the head of a request.
+/// Half of the head of a request.
 const HALF: &[u8] = b"POST /v1/users/alice/verify HTTP/1.1\r\nHost: example.org\r\nContent-Ty";
 
-/// How long the server may take to give up a connection whose request does not come: five seconds,
-/// and more on a machine that has other things to do.
+/// The maximum time until the server closes a connection without a request: five seconds by contract, and
+/// more here for a busy machine.
 const GIVEN_UP: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,18 +33,18 @@ async fn two_thousand_slow_connections_keep_nobody_from_being_served() {
         }
         let opened = Instant::now();
         load.progress(100).await;
-        // All of them are given up, so that they make room for others.
+        // All of them are closed, so that they make room for others.
         for mut connection in slow {
             let (left, mut rest) = (GIVEN_UP.saturating_sub(opened.elapsed()), Vec::new());
             let given_up = timeout(left, connection.read_to_end(&mut rest)).await;
-            // An answer and an end, or a reset.
-            let _ = given_up.expect("a connection whose request does not come stays open");
+            // An answer and the end of the connection, or a reset.
+            let _ = given_up.expect("a connection without a request stays open");
         }
     }
     load.settle(from_ref(&server), "2,000 slow connections").await;
 }
 
-/// Those who need a hash wait for each other, and most of them in vain; the others are served.
+/// Requests that need a hash queue up, and most of them fail; others are served.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_hashing_than_it_can_do_is_refused_in_time_and_holds_up_nobody_else() {
     let options = on("sqlite:mfa.db").and([
@@ -57,7 +57,7 @@ async fn more_hashing_than_it_can_do_is_refused_in_time_and_holds_up_nobody_else
     ]);
     let server = Server::with(binary!(), options);
     let others = Load::begin(&[&server], 2).await;
-    // Even at 20 ms a hash, which is fast, some wait for longer than they may.
+    // Even at 20 ms per hash, which is fast, some wait longer than they may.
     let crowd = Load::of_backup_codes(&[&server], rounds(40, 80)).await;
     for _ in 0..rounds(1, 5) {
         crowd.refusals_at(0, 20).await;

@@ -1,4 +1,4 @@
-//! Connections of clients without an API key: they cost little memory, they end, and they keep nobody out.
+//! Clients without an API key: their connections use little memory, end, and keep nobody out.
 
 use std::fs;
 use std::time::Duration;
@@ -8,26 +8,28 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How many connections there are of each sort.
+/// The number of connections of each kind.
 const CROWD: usize = 1_000;
 
-/// How much memory of the server they may take together, in KiB, as docs/reliability.md promises.
+/// The memory of the server that they may use together, in KiB, as docs/reliability.md promises.
 const MOST: usize = 64 * 1024;
 
-/// How long the server may take to close a useless connection: at most 15 seconds, and more on a busy machine.
+/// The maximum time until the server closes a useless connection: 15 seconds by contract, and more here for a
+/// busy machine.
 const GIVEN_UP: Duration = Duration::from_mins(1);
 
-/// How long a login of somebody else may take at the 99th percentile: far more than measured, for a busy machine.
+/// The maximum time of a login of another client at the 99th percentile: far more than measured, for a busy
+/// machine.
 const SERVED: Duration = Duration::from_secs(2);
 
-/// A sort of connection: what it sends without reading anything.
+/// A kind of connection: it sends this and reads nothing.
 struct Sort {
     name: &'static str,
     sends: Vec<u8>,
 }
 
 fn sorts() -> [Sort; 9] {
-    // As many fields as the server accepts, and nearly as many bytes.
+    // The maximum number of header fields, and nearly the maximum number of bytes.
     let field = |number| format!("X-Field-{number}: {}\r\n", "a".repeat(70));
     let fields = (0..90).map(field).collect::<Vec<_>>().concat();
     let head = format!("POST /v1/users/alice/verify HTTP/1.1\r\nHost: x\r\n{fields}");
@@ -49,12 +51,12 @@ fn sorts() -> [Sort; 9] {
     .map(|(name, sends)| Sort { name, sends: sends.into_bytes() })
 }
 
-/// With refusals that are held back, and with refusals at once.
+/// With delayed refusals, and with immediate ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_connections_of_each_sort_cost_little_memory_and_others_are_served() {
     raise_limit_of_open_files();
     for (delay, sorts) in [("1s", &sorts()[..]), ("0s", &sorts()[4..6])] {
-        // The other tests log at `trace`, which costs time and shows nothing here.
+        // Other tests log at `trace`, which costs time and is not needed here.
         let server =
             server([("LOG", "info"), ("THROTTLE_ADDRESS", "100/1h"), ("THROTTLE_REFUSAL_DELAY", delay)]);
         let (phone, _) = server.client.enrol("bob", "hotp").await;
@@ -79,7 +81,7 @@ async fn a_thousand_connections_of_each_sort_cost_little_memory_and_others_are_s
     }
 }
 
-/// Each step has a limit of time, reading an answer included.
+/// Each step has a time limit, including reading an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_stands_still_is_closed_and_makes_room_for_others() {
     let server = server([("THROTTLE_ADDRESS", "100/1h"), ("MAX_CONNECTIONS", "64")]);
@@ -87,13 +89,13 @@ async fn a_connection_that_stands_still_is_closed_and_makes_room_for_others() {
         let crowd = crowd(&server, 80, &sort.sends).await;
         let begun = Instant::now();
         let answer = timeout(GIVEN_UP, server.client.at(&server.url).get("/healthz")).await;
-        answer.unwrap_or_else(|_| panic!("{}: nobody else is served", sort.name)).expect(200);
+        answer.unwrap_or_else(|_| panic!("{}: other clients are not served", sort.name)).expect(200);
         println!("{}: others were served after {:?}", sort.name, begun.elapsed());
         are_closed(sort.name, crowd).await;
     }
     exhaust_quota(&server.client).await;
     for sort in sorts().into_iter().filter(|sort| !sort.name.ends_with("nobody reads")) {
-        // The server answers each request of these for as long as the client likes to send them.
+        // The server answers these requests for as long as the client sends them.
         if sort.name != "pipelined requests, answered" {
             let crowd = crowd(&server, 8, &sort.sends).await;
             are_closed(sort.name, crowd).await;
@@ -101,7 +103,7 @@ async fn a_connection_that_stands_still_is_closed_and_makes_room_for_others() {
     }
 }
 
-/// Refusals of requests that were sent ahead are held back beside each other, also where the client is gone.
+/// Refusals of pipelined requests are delayed in parallel, even if the client is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_requests_that_were_sent_ahead_do_not_wait_for_each_other() {
     let server = server([
@@ -113,29 +115,29 @@ async fn refusals_of_requests_that_were_sent_ahead_do_not_wait_for_each_other() 
     exhaust_quota(&server.client).await;
     let ahead = ["/healthz", "/v1/users/alice"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     drop(crowd(&server, 300, ahead.concat().as_bytes()).await);
-    // Sixty-four at a time, and each for a second and a half at most.
+    // Sixty-four at a time, each for at most one and a half seconds.
     let soon = Duration::from_secs(15);
     let answer = timeout(soon, server.client.at(&server.url).get("/healthz")).await;
-    answer.expect("nobody else is served").expect(200);
+    answer.expect("other clients are not served").expect(200);
 }
 
-/// Opens connections. Each sends as much as the server takes at once.
+/// Opens connections. Each sends as much as the server accepts at once.
 async fn crowd(server: &Server, count: usize, sends: &[u8]) -> Vec<TcpStream> {
     let address = server.url.strip_prefix("http://").unwrap().parse().unwrap();
     let mut crowd = Vec::new();
     for _ in 0..count {
         let socket = TcpSocket::new_v4().unwrap();
-        // What the client does not read stays with the server.
+        // A small buffer, so that unread data stays on the server.
         socket.set_recv_buffer_size(4096).unwrap();
         let mut connection = socket.connect(address).await.unwrap();
-        // The server takes no more, or has closed the connection.
+        // The server accepts no more, or has closed the connection.
         let _ = timeout(Duration::from_millis(1), connection.write_all(sends)).await;
         crowd.push(connection);
     }
     crowd
 }
 
-/// Waits until the server has closed each, without reading, so that unread answers stay in the way.
+/// Waits until the server has closed each connection, without reading, so that unread answers block it.
 async fn are_closed(name: &str, crowd: Vec<TcpStream>) {
     let begun = Instant::now();
     for connection in crowd {
@@ -146,7 +148,7 @@ async fn are_closed(name: &str, crowd: Vec<TcpStream>) {
     }
 }
 
-/// Somebody else, who logs in again and again.
+/// Another client, which logs in repeatedly.
 struct Others {
     client: Client,
     phone: Authenticator,
@@ -154,7 +156,7 @@ struct Others {
 }
 
 impl Others {
-    /// How long logins take at the 99th percentile, of 200.
+    /// The duration of logins at the 99th percentile of 200.
     async fn p99(&mut self) -> Duration {
         let mut took = Vec::new();
         for _ in 0..200 {
@@ -168,7 +170,7 @@ impl Others {
     }
 }
 
-/// After this the server refuses every request without a key.
+/// Uses up the quota of requests without a key; the server throttles them from then on.
 async fn exhaust_quota(client: &Client) {
     let stranger = client.with_key(None);
     while stranger.get("/v1/users/alice").await.problem() != "throttled" {}
@@ -180,15 +182,15 @@ fn server<const N: usize>(settings: [(&str, &str); N]) -> Server {
     Server::with(binary!(), options)
 }
 
-/// A figure of the kernel about the process, in KiB.
+/// A value of the kernel about the process, in KiB.
 fn memory(server: &Server, name: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Starts the measurement of the peak anew.
+/// Resets the peak of memory use.
 fn forget_peak(server: &Server) {
-    // Where the kernel does not allow it the peak since the start counts, which is no less.
+    // If the kernel does not allow this, the peak since the start counts, which is not lower.
     let _ = fs::write(format!("/proc/{}/clear_refs", server.id()), "5");
 }

@@ -1,5 +1,5 @@
-//! A key ring that is not everywhere yet, wrong or gone. That a server does not start with one is in
-//! `crates/mfa-server/tests/refusals.rs` and `tests/replicas.rs`.
+//! A key ring that is outdated, wrong or missing on one server. `crates/mfa-server/tests/refusals.rs` and
+//! `tests/replicas.rs` test that a server does not start with one.
 
 use std::fs;
 use std::path::Path;
@@ -25,11 +25,11 @@ async fn replicas() -> ([Server; 2], TempDir) {
     ([one, other], elsewhere)
 }
 
-/// Waits until a server has logged that.
+/// Waits until a server has logged `text`.
 async fn until_logged(server: &Server, text: &str) {
     let begin = Instant::now();
     while !server.log().contains(text) {
-        assert!(begin.elapsed() < Duration::from_mins(1), "it does not say: {text}");
+        assert!(begin.elapsed() < Duration::from_mins(1), "the log lacks: {text}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -68,7 +68,7 @@ async fn a_ring_that_is_replaced_by_a_wrong_one_or_removed_is_not_taken_up() {
     until_logged(other, "the key ring lacks key ").await;
     load.progress_at(1, 20).await;
     fs::remove_file(elsewhere.path().join(RING)).unwrap();
-    until_logged(other, "the key ring is gone").await;
+    until_logged(other, "the key ring is missing").await;
     load.progress_at(1, 20).await;
     told_by_readyz(other, 200).await;
     replace(elsewhere.path(), &right);

@@ -1,4 +1,4 @@
-//! What one user was answered, and what must therefore be in the store.
+//! The answers that a user got, and what the store must therefore contain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,11 @@ use super::load::Replicas;
 /// Failures in a row that lock, by default.
 const ROW: usize = 5;
 
-/// How often an undecided attempt is made again, ten milliseconds apart, before the test gives up.
+/// How often an undecided attempt is repeated, ten milliseconds apart, before the test fails.
 const MAX_TRIES: usize = 3_000;
 
-/// A user who logs in with one code after the other, tries used ones again, and guesses. An attempt
-/// whose outcome nobody told is made again until it is decided, so that in the end every code is known
-/// to have counted once.
+/// A user who logs in with consecutive codes, replays used ones, and guesses. An attempt without a decision
+/// is repeated until it has one, so that in the end every code has been accepted exactly once.
 pub(crate) struct User {
     pub(crate) name: String,
     token: Authenticator,
@@ -25,20 +24,20 @@ pub(crate) struct User {
     backup_codes: Vec<String>,
     replicas: Arc<Replicas>,
     pub(crate) ledger: Ledger,
-    /// Failures since the last success or unlock that were answered.
+    /// Answered failures since the last success or unlock.
     row: usize,
 }
 
-/// What was answered.
+/// The answers so far.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Codes that were answered with 200.
     pub(crate) accepted: Vec<String>,
-    /// Codes that counted though nobody was told so: sent again they were refused.
+    /// Codes that were accepted without an answer: their repetition was rejected.
     pub(crate) untold: Vec<String>,
     /// Guesses that were answered as failures.
     pub(crate) refused: usize,
-    /// Used codes that were refused. Those of the last counters cost nothing, older ones an attempt.
+    /// Used codes that were rejected. Those of the last counters cost nothing, older ones an attempt.
     pub(crate) replayed: usize,
     /// Attempts that were answered with 503 or not at all. Each may have been recorded as a failure.
     pub(crate) undecided: usize,
@@ -46,7 +45,7 @@ pub(crate) struct Ledger {
     pub(crate) locks: usize,
 }
 
-/// What an attempt came to.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Accepted,
@@ -63,7 +62,7 @@ impl User {
         Self { name, token, counter: 1, backup_codes, replicas, ledger, row: 0 }
     }
 
-    /// Logs in, until the load is over.
+    /// Logs in until the load ends.
     pub(crate) async fn keep_on(&mut self) {
         for login in 0_usize.. {
             if self.replicas.is_over() {
@@ -79,8 +78,8 @@ impl User {
         }
     }
 
-    /// Uses one backup code after the other and then the last one again, which takes a hash as well, until the load
-    /// is over.
+    /// Until the load ends, uses consecutive backup codes and then repeats the last one, which also takes a
+    /// hash.
     pub(crate) async fn spend_backup_codes(&mut self) {
         while !self.replicas.is_over() {
             match self.backup_codes.pop() {
@@ -111,7 +110,7 @@ impl User {
             self.row = 0;
             self.ledger.accepted.push(code);
         } else {
-            assert!(self.ledger.undecided > before, "{}: a code that was never used is refused", self.name);
+            assert!(self.ledger.undecided > before, "{}: an unused code was rejected", self.name);
             self.row = 0;
             self.ledger.replayed += 1;
             self.ledger.untold.push(code);
@@ -124,17 +123,17 @@ impl User {
         }
     }
 
-    /// Posts a used code until it is refused.
+    /// Posts a used code until it is rejected.
     async fn replay(&mut self, code: &str) {
-        // By chance, a used code is a right one again.
+        // By chance, a used code may be right again.
         if !self.is_near(code) {
             let outcome = self.decide(code).await;
-            assert_eq!(outcome, Outcome::Refused, "{}: a code counted twice", self.name);
+            assert_eq!(outcome, Outcome::Refused, "{}: a code was accepted twice", self.name);
             self.ledger.replayed += 1;
         }
     }
 
-    /// Guesses until that locks.
+    /// Guesses until the account is locked.
     async fn guess(&mut self) {
         for guess in 0..MAX_TRIES {
             let wrong = (0..1_000_000).map(|n| format!("{:06}", (guess * 7919 + n) % 1_000_000));
@@ -149,13 +148,13 @@ impl User {
                 Outcome::Accepted => panic!("{}: a wrong code was accepted", self.name),
             }
         }
-        panic!("{}: the guesses never lock", self.name);
+        panic!("{}: the guesses do not lock the account", self.name);
     }
 
-    /// Counts a failure that was answered. One that the server forgot would make the row too long.
+    /// Counts an answered failure. If the server forgot one, the row becomes too long.
     fn fail(&mut self) {
         self.row += 1;
-        assert!(self.row <= ROW, "{}: {} failures in a row, and no lock", self.name, self.row);
+        assert!(self.row <= ROW, "{}: {} failures in a row without a lock", self.name, self.row);
     }
 
     /// Posts a code until it is accepted or refused. Locks are lifted.
@@ -170,7 +169,7 @@ impl User {
         panic!("{}: a code was not decided in {MAX_TRIES} attempts", self.name);
     }
 
-    /// Posts a code once, to the replica whose turn it is.
+    /// Posts a code once, alternating between the replicas.
     async fn attempt(&mut self, code: &str) -> Outcome {
         let path = format!("/v1/users/{}/verify", self.name);
         match self.replicas.post(&path, &json!({ "code": code })).await {
@@ -202,17 +201,17 @@ impl User {
         panic!("{}: the lock was not lifted in {MAX_TRIES} attempts", self.name);
     }
 
-    /// Whether a code is right now, or will be soon.
+    /// Whether a code is right now or soon.
     fn is_near(&self, code: &str) -> bool {
         self.token.shows(code, self.counter..self.counter + 8)
     }
 
-    /// Checks that the store has what was answered, and that nothing counts again.
+    /// Checks that the store contains what was answered, and that no code is accepted again.
     pub(crate) async fn settle(&mut self, client: &Client) {
         let Ledger { accepted, untold, refused, replayed, undecided, .. } = &self.ledger;
         let used = accepted.len() + untold.len();
         let verified = client.count_events(&self.name, "verified").await;
-        assert_eq!(verified, used, "{}: codes that counted, and their events", self.name);
+        assert_eq!(verified, used, "{}: accepted codes and their events", self.name);
         let failed = client.count_events(&self.name, "verification_failed").await;
         assert!(
             (*refused..=refused + replayed + undecided).contains(&failed),
@@ -220,13 +219,13 @@ impl User {
             self.name,
             self.ledger
         );
-        // Those that count the least long ago, and those of which nobody was told.
+        // The most recent codes, and those without an answer.
         let last = accepted.len().saturating_sub(rounds(40, usize::MAX));
         let used: Vec<_> = accepted[last..].iter().chain(untold).cloned().collect();
         for (number, code) in used.iter().enumerate() {
             self.replay(code).await;
             if number % 4 == 3 {
-                // A success ends the row of failures, which would disable the factors for good reason.
+                // A success ends the row of failures, which would otherwise disable the factors.
                 self.log_in().await;
             }
         }

@@ -1,4 +1,4 @@
-//! Users who log in all the time at some replicas, while a test breaks what they stand on.
+//! Users who log in continuously at some replicas while a test breaks a dependency.
 
 use std::fmt;
 use std::process::Output;
@@ -15,21 +15,19 @@ use tokio::time::{Instant, timeout};
 
 use super::ledger::User;
 
-/// When an answer is late: the two seconds that are promised, and three for a machine that has other
-/// things to do.
+/// When an answer is late: the promised two seconds, and three more for a busy machine.
 const LATE: Duration = Duration::from_secs(5);
 
-/// When 503 is late by the server's own clock: the two seconds that are promised, and one for a machine that
-/// has other things to do.
+/// When a 503 is late by the server's own clock: the promised two seconds, and one more for a busy machine.
 const REFUSED_BY: Duration = Duration::from_secs(3);
 
-/// Users of that name use their backup codes and nothing else.
+/// Users with this name use only their backup codes.
 const BACKUP_CODES_ONLY: &str = "spender";
 
-/// When a test gives up waiting for progress.
+/// The maximum wait for progress.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The replicas, as their users see them.
+/// The replicas as seen by users.
 #[derive(Debug)]
 pub(crate) struct Replicas {
     clients: Mutex<Vec<Client>>,
@@ -44,12 +42,12 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
-    /// Whether users may go.
+    /// Whether users may stop.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Posts to the replica whose turn it is; `None` if it went away. Every answer must come in time.
+    /// Posts to the replicas in turn; `None` if the connection ended. Every answer must come in time.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Option<Answer> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.accepted.len();
         let client = self.clients.lock().unwrap()[turn].clone();
@@ -68,14 +66,14 @@ impl Replicas {
     }
 }
 
-/// A load that goes on until it is ended.
+/// A load that runs until it is ended.
 pub(crate) struct Load {
     pub(crate) replicas: Arc<Replicas>,
     users: JoinSet<User>,
 }
 
 impl Load {
-    /// Enrols users at the servers, who begin to log in.
+    /// Enrols users at the servers, and starts their logins.
     pub(crate) async fn begin(servers: &[&Server], users: usize) -> Self {
         Self::of(servers, "user", users, LATE).await
     }
@@ -85,7 +83,7 @@ impl Load {
         Self::of(servers, BACKUP_CODES_ONLY, users, LATE).await
     }
 
-    /// Enrols users who are called that. Answers after `late` fail the test.
+    /// Enrols users with this name. Answers after `late` fail the test.
     pub(crate) async fn of(servers: &[&Server], name: &str, users: usize, late: Duration) -> Self {
         let counters = || servers.iter().map(|_| AtomicUsize::new(0)).collect();
         let replicas = Arc::new(Replicas {
@@ -116,19 +114,19 @@ impl Load {
         Self { replicas, users: tasks }
     }
 
-    /// Waits until so many more codes were accepted by any replica.
+    /// Waits until this many more codes were accepted by any replica.
     pub(crate) async fn progress(&self, logins: usize) {
         let accepted = || self.replicas.accepted.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         Self::wait("logins", accepted, logins).await;
     }
 
-    /// Waits until so many more codes were accepted by that replica.
+    /// Waits until this many more codes were accepted by this replica.
     pub(crate) async fn progress_at(&self, replica: usize, logins: usize) {
         let accepted = &self.replicas.accepted[replica];
         Self::wait("logins", || accepted.load(Ordering::Relaxed), logins).await;
     }
 
-    /// Waits until so many more requests were answered with 503 by that replica.
+    /// Waits until this many more requests were answered with 503 by this replica.
     pub(crate) async fn refusals_at(&self, replica: usize, refusals: usize) {
         let unavailable = &self.replicas.unavailable[replica];
         Self::wait("answers of 503", || unavailable.load(Ordering::Relaxed), refusals).await;
@@ -143,19 +141,19 @@ impl Load {
         }
     }
 
-    /// A replica was started anew.
+    /// Records that a replica was restarted.
     pub(crate) fn restarted(&self, replica: usize, server: &Server) {
         self.replicas.clients.lock().unwrap()[replica] = server.client.clone();
     }
 
-    /// Ends the load, and checks what it came to: what was answered is in the store and in the trail,
-    /// nothing counts again, and the trail is whole. Tells the figures of `docs/reliability.md`.
+    /// Ends the load and checks its results: store and trail contain what was answered, no code is accepted
+    /// again, and the trail is intact. Prints the figures of `docs/reliability.md`.
     pub(crate) async fn settle(self, servers: &[Server], survived: &str) {
         self.settle_with(servers, |command| servers[0].command(command), survived).await;
     }
 
-    /// The same, where commands of the program need more.
-    #[expect(clippy::print_stdout, reason = "figures for whoever asks for them")]
+    /// Like [`Load::settle`], for commands of the program that need a wrapper.
+    #[expect(clippy::print_stdout, reason = "prints figures")]
     pub(crate) async fn settle_with(
         mut self,
         servers: &[Server],
@@ -177,7 +175,7 @@ impl Load {
             summary.undecided += user.ledger.undecided;
             summary.locks += user.ledger.locks;
         }
-        // So few at a time that nobody who needs a hash is refused for that.
+        // Few enough at a time that no request is refused because of the queue for hashes.
         let settled = users.iter_mut().map(|user| user.settle(&servers[0].client));
         stream::iter(settled).buffer_unordered(8).collect::<()>().await;
         let audit = run(["audit", "verify"]);
@@ -187,7 +185,7 @@ impl Load {
     }
 }
 
-/// What a load came to.
+/// The results of a load.
 #[derive(Clone, Copy, Debug, Default)]
 struct Summary {
     accepted: usize,
@@ -196,12 +194,12 @@ struct Summary {
     undecided: usize,
     locks: usize,
     slowest: Duration,
-    /// By the clock of the server, from the head of the request to its answer.
+    /// By the server's clock, from the head of the request to its answer.
     slowest_503: Duration,
 }
 
-/// The slowest answer of 503, as the server logs it; but for calls that give out backup codes, which may
-/// take five times as long.
+/// The slowest 503 that the server logged, except for calls that return backup codes, which may take five
+/// times as long.
 fn slowest_503(log: &str) -> Duration {
     let refused = log.lines().filter(|line| line.contains("answered status=503"));
     let refused = refused.filter(|line| !line.contains("/confirm") && !line.contains("/backup-codes"));

@@ -1,4 +1,4 @@
-//! Codes by e-mail, while something fails between the commit that promises one and its mail.
+//! Codes by e-mail, while something fails between the commit that promises a code and its mail.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::redis::Server as Redis;
 
 mod codes;
 
-/// Takes a second for each mail and defers the first six, so that what fails meanwhile finds codes that wait and tries that
-/// are under way.
+/// Takes one second for each mail and defers the first six, so that a fault meets waiting codes and tries
+/// under way.
 fn slow() -> Value {
     json!({ "slow": 1, "greylist": 6 })
 }
 
-/// Every code is sent after an outage of the store that leaves challenges alone.
+/// Every code is sent after an outage of the store, while the challenges are kept.
 async fn keeps(store: &str, challenges: &Redis, fail: impl Fn(), mend: impl Fn(), survived: &str) {
     let mut codes = Codes::open(store, Some(challenges), 24).await;
     codes.through(slow());
@@ -28,7 +28,7 @@ async fn keeps(store: &str, challenges: &Redis, fail: impl Fn(), mend: impl Fn()
     codes.settle(survived).await;
 }
 
-/// The challenges go with the store, so codes that were not sent by then are good for nothing: they are reported as failed.
+/// The challenges are lost with the store, so unsent codes are useless: they are reported as failed.
 async fn reports(store: &str, fail: impl Fn(), mend: impl Fn(), survived: &str) {
     let mut codes = Codes::open(store, None, 24).await;
     codes.through(json!({ "rcpt": "451 4.3.2 not now" }));

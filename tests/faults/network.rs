@@ -1,4 +1,4 @@
-//! A replica that is cut off from the database.
+//! A replica without a connection to the database.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::load::Load;
 use super::{on, told_by_readyz};
 use crate::postgres::Server as Postgres;
 
-/// Two replicas, the second of which reaches the database through a proxy only.
+/// Two replicas; the second reaches the database only through a proxy.
 async fn replicas(database: &Postgres, way: &Proxy) -> [Server; 2] {
     let url = database.database().await;
     let through = format!("postgres://mfa@127.0.0.1:{}/{}", way.port, url.rsplit('/').next().unwrap());
@@ -17,7 +17,7 @@ async fn replicas(database: &Postgres, way: &Proxy) -> [Server; 2] {
     [one, other]
 }
 
-/// Cuts one replica off under load again and again: it says so in time, the other serves on.
+/// Disconnects one replica under load repeatedly. It reports that in time, and the other keeps serving.
 async fn cut_off(link: Link) {
     let times = rounds(3, 10);
     let database = Postgres::start(&[]);
@@ -43,7 +43,7 @@ async fn a_replica_whose_connections_are_cut_refuses_and_the_other_serves_on() {
     cut_off(Link::Cut).await;
 }
 
-/// What was sent into the silence arrives when nobody waits for it any more.
+/// Requests sent into a silent link arrive when nobody waits for them any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_hears_nothing_refuses_in_time_and_the_other_serves_on() {
     cut_off(Link::Silent).await;

@@ -1,6 +1,6 @@
-//! Many at once, at two servers on one database: the figures of one server hold for both together.
+//! Concurrent requests at two servers on one database: the limits of one server apply to both together.
 //!
-//! With `MFA_TEST_PREVIOUS`, the program that it names is one of the two: the version before works
+//! If `MFA_TEST_PREVIOUS` names a program, it is one of the two servers: the previous version must work
 //! beside this one.
 
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use mfa_tests::{Answer, Client, Server, binary, rounds};
 use super::on;
 use crate::postgres;
 
-/// Two servers on one store, with a long timeout: the race is between requests.
+/// Two servers on one store with a long timeout, so that the race is between requests.
 fn replicas(store: &str) -> [Server; 2] {
     let options = on(store).and([("MFA_REQUEST_TIMEOUT", "30s")]);
     let previous = std::env::var_os("MFA_TEST_PREVIOUS").map(PathBuf::from);
-    // The one before makes the database that this one finds.
+    // The previous version creates the database that this version opens.
     let one = Server::with(previous.as_deref().unwrap_or(binary!()), options.clone());
     let other = Server::in_folder(binary!(), one.data(), one.client.key(), options);
     [one, other]
 }
 
-/// Posts codes at once, by turns to either server; the answers by what they are.
+/// Posts codes at once, alternating between the servers; returns the numbers of answers of each kind.
 async fn post(clients: [&Client; 2], user: &str, codes: &[String]) -> (usize, usize, usize) {
     let answers = join_all(codes.iter().enumerate().map(|(n, code)| clients[n % 2].verify(user, code))).await;
     let problems = |name| answers.iter().filter(|answer| answer.problem() == name).count();
@@ -30,7 +30,7 @@ async fn post(clients: [&Client; 2], user: &str, codes: &[String]) -> (usize, us
     let known =
         |answer: &&Answer| answer.status == 200 || matches!(answer.problem(), "invalid-code" | "locked");
     let others: Vec<_> = answers.iter().filter(|answer| !known(answer)).collect();
-    assert!(others.is_empty(), "{counted:?}, and of {user} also {others:?}");
+    assert!(others.is_empty(), "{counted:?}, and for {user} unexpected {others:?}");
     counted
 }
 

@@ -1,4 +1,4 @@
-//! A Redis that goes away and comes back: as what counts requests, and as what keeps accounts.
+//! A Redis that stops and returns: as counter of requests, and as store of accounts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{on, replicas, told_by_readyz};
 use crate::postgres;
 use crate::redis::{Cluster, DURABLE, Server as Redis, with};
 
-/// Two servers with one key ring, accounts in one PostgreSQL, and counts in one Redis.
+/// Two servers with one key ring, accounts in one PostgreSQL, and counters in one Redis.
 async fn counting_in(redis: &Redis) -> [Server; 2] {
     let mut options: ServerOptions = on(&postgres::database().await);
     options.environment.push(("MFA_EPHEMERAL".to_owned(), redis.url()));
@@ -27,10 +27,10 @@ async fn throttle_is(server: &Server, health: &str) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the throttle is never {health}");
+    panic!("the throttle does not become {health}");
 }
 
-/// What only counts may go: codes are checked all the while, by the budgets in the accounts.
+/// Counters may be lost: codes are still checked, limited by the budgets in the accounts.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_redis_that_counts_requests_codes_are_checked_as_before() {
     let redis = Redis::start(&[]);
@@ -66,7 +66,7 @@ async fn without_the_redis_that_counts_requests_codes_are_checked_as_before() {
     load.settle(&servers, "restarted empty, paused and killed").await;
 }
 
-/// Breaks the Redis that keeps accounts under load, again and again, and mends it.
+/// Breaks and repairs the Redis with the accounts under load, repeatedly.
 async fn comes_back(fail: impl Fn(&Redis), mend: impl Fn(&Redis), what: &str) {
     let times = rounds(2, 10);
     let redis = Redis::durable();
@@ -97,7 +97,7 @@ async fn accounts_in_a_redis_that_stands_still_are_refused_in_time_and_then_go_o
     comes_back(Redis::pause, Redis::resume, "paused").await;
 }
 
-/// It answers every question, and takes no change.
+/// It answers every query and rejects every change.
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_in_a_redis_that_is_full_are_not_checked_until_there_is_room() {
     let limit = |redis: &Redis, bytes: &str| {
@@ -106,7 +106,8 @@ async fn accounts_in_a_redis_that_is_full_are_not_checked_until_there_is_room() 
     comes_back(|redis| limit(redis, "1"), |redis| limit(redis, "0"), "full").await;
 }
 
-/// A Redis on an older copy of its files has forgotten which codes were used, so nothing is checked by it.
+/// A Redis with an older copy of its files has forgotten which codes were used, so no code is checked against
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_in_a_redis_that_went_back_to_older_files_let_nobody_in() {
     let redis = Redis::durable();
@@ -129,7 +130,7 @@ async fn accounts_in_a_redis_that_went_back_to_older_files_let_nobody_in() {
     std::fs::remove_dir_all(&files).unwrap();
     copy_files(&copy, &files);
     redis.start_again();
-    // The API key is there, and it is forgotten which codes were used.
+    // The API key exists, but the used codes are forgotten.
     assert_eq!(head(), before);
     for _ in 0..3 {
         for server in &servers {
@@ -141,7 +142,7 @@ async fn accounts_in_a_redis_that_went_back_to_older_files_let_nobody_in() {
     }
 }
 
-/// Without its files a Redis knows neither users nor API keys; that is no answer to who has one.
+/// Without its files a Redis knows neither users nor API keys, which does not prove that a key is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_in_a_redis_that_lost_its_files_are_refused_as_unavailable() {
     let redis = Redis::durable();
@@ -159,7 +160,7 @@ async fn accounts_in_a_redis_that_lost_its_files_are_refused_as_unavailable() {
     }
 }
 
-/// Waits until a code is checked, whatever comes of it.
+/// Waits until a code is checked, with any result.
 async fn checked(server: &Server, code: &str) {
     for _ in 0..600 {
         let answer = server.client.verify("alice", code).await;
@@ -195,7 +196,7 @@ async fn a_cluster_that_loses_a_primary_under_load_has_everything_that_was_answe
         for replica in 0..servers.len() {
             load.refusals_at(replica, 5).await;
         }
-        // Its replica takes over; but nothing is answered until that has a replica of its own.
+        // Its replica takes over, but answers nothing until it has a replica of its own.
         cluster.nodes[primary].start_again();
         cluster.wait_until_whole();
         for replica in 0..servers.len() {

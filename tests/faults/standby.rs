@@ -10,7 +10,7 @@ use super::load::Load;
 use super::told_by_readyz;
 use crate::postgres::Server as Postgres;
 
-/// A primary, its standby, and the address that clients know, which moves.
+/// A primary, its standby, and the address that clients use, which moves.
 pub(super) struct Pair {
     primary: Postgres,
     standby: Postgres,
@@ -32,7 +32,7 @@ impl Pair {
         pair
     }
 
-    /// The standby streams from that host and port of the primary.
+    /// Starts a standby that streams from this host and port of the primary.
     async fn start(primary: Postgres, host: &Path, port: u16) -> Self {
         let url = primary.database().await;
         let standby = Postgres::standby_of(&format!("host={} port={port}", host.display()));
@@ -41,7 +41,7 @@ impl Pair {
         Self { primary, standby, address, database: url.rsplit('/').next().unwrap().to_owned() }
     }
 
-    /// The database, at the address that clients know.
+    /// The URL of the database at the address that clients use.
     pub(super) fn url(&self) -> String {
         format!("postgres://mfa@127.0.0.1:{}/{}", self.address.port, self.database)
     }
@@ -50,7 +50,8 @@ impl Pair {
         super::replicas(&self.url())
     }
 
-    /// The primary crashes, and the address moves to the standby. Whoever asks that one is refused: what it has may be old.
+    /// The primary crashes, and the address moves to the standby, which refuses requests: its data may be
+    /// old.
     pub(super) fn lose_primary(&self) {
         self.primary.crash();
         self.address.turn_to(&self.standby.socket());
@@ -60,7 +61,7 @@ impl Pair {
         self.standby.promote();
     }
 
-    /// Waits until a query of the primary about its standby is true.
+    /// Waits until a query of the primary about its standby returns true.
     async fn until(&self, query: &'static str) {
         let mut shell = PgConnection::connect(&self.primary.url("postgres")).await.unwrap();
         for _ in 0..1_000 {
@@ -69,7 +70,7 @@ impl Pair {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the standby does not come to it: {query}");
+        panic!("the query stays false: {query}");
     }
 }
 
@@ -95,7 +96,7 @@ async fn a_synchronous_standby_that_takes_over_under_load_has_everything() {
     }
 }
 
-/// What this loses cannot be told from what never was: those codes count once more.
+/// A lost acceptance looks like one that never happened, so those codes are accepted once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_asynchronous_standby_that_takes_over_lacks_what_had_not_reached_it_and_nothing_else() {
     let primary = Postgres::start(&[]);

@@ -37,7 +37,7 @@ async fn cve_2021_25759_cve_2025_5382_other_users_factors() {
     .await;
 }
 
-/// A key of another tenant has another Alice, with all calls.
+/// A key of another tenant reaches another Alice, with all calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_another_tenant_never_reach_ours() {
     let server = Server::with(binary!(), swift([]));
@@ -65,7 +65,7 @@ async fn keys_of_another_tenant_never_reach_ours() {
     let theirs = audit.get("/v1/events?limit=1000").await.expect(200).json;
     assert_eq!(theirs["events"], json!([]), "there was nothing to reset, to unlock or to erase");
     assert_eq!((client.get("/v1/users/alice").await.text, client.events("alice").await), before);
-    // Their five failures are not hers.
+    // Five failures in the other tenant do not count for her.
     let (_, pending) = offer(&enrol, "alice", json!({ "kind": "hotp" })).await;
     for number in 0..5 {
         confirm(&enrol, "alice", &pending.factor, &pending.wrong(number)).await.expect(401);
@@ -81,7 +81,7 @@ async fn cve_2026_9047_the_old_secret_after_replacement() {
         let (old, codes) = client.enrol("alice", "hotp").await;
         client.verify("alice", &codes[0]).await.expect(200);
         let (_, new) = offer(client, "alice", json!({ "kind": "hotp", "replaces": old.factor })).await;
-        // Until the new one works the old one does.
+        // The old factor works until the new one does.
         client.verify("alice", &old.hotp(1)).await.expect(200);
         confirm(client, "alice", &new.factor, &new.hotp(0)).await.expect(200);
         client.verify("alice", &old.hotp(2)).await.expect_problem(401, "invalid-code");
@@ -96,7 +96,7 @@ async fn cve_2026_9047_the_old_secret_after_replacement() {
     .await;
 }
 
-/// Neither a reset nor anything after it ends in "verified" or leaves a proof.
+/// Neither a reset nor anything after it counts as a verification or leaves a proof.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2024_21654_recovery_verifies_nobody() {
     on_every_store(async |server| {
@@ -109,7 +109,7 @@ async fn cve_2024_21654_recovery_verifies_nobody() {
         for code in [&token.hotp(1), &codes[1], &pending.hotp(0)] {
             client.verify("alice", code).await.expect_problem(409, "not-enrolled");
         }
-        // What waited before the reset does not come alive after it.
+        // A factor that was pending before the reset stays removed after it.
         confirm(client, "alice", &pending.factor, &pending.hotp(0)).await.expect_problem(404, "not-found");
         reissue(client, "alice").await.expect_problem(409, "not-enrolled");
         let (fresh, _) = client.enrol("alice", "hotp").await;
@@ -122,7 +122,7 @@ async fn cve_2024_21654_recovery_verifies_nobody() {
     .await;
 }
 
-/// Without the right code no call of an operator says yes; unlocking a locked account lets nobody in.
+/// Without the right code no call of an operator returns success; unlocking a locked account lets nobody in.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_failures_in_a_row_disable_and_only_a_reset_helps() {
     for store in stores().await {
@@ -164,7 +164,7 @@ async fn cve_2021_32726_nothing_outlives_a_deleted_user() {
         client.verify("alice", &token.hotp(1)).await.expect_problem(409, "not-enrolled");
         confirm(client, "alice", &pending.factor, &pending.hotp(0)).await.expect_problem(404, "not-found");
 
-        // Somebody else gets the name.
+        // Another person gets the name.
         let (fresh, _) = client.enrol("alice", "hotp").await;
         for code in [&token.hotp(1), &pending.hotp(0), &codes[1]] {
             client.verify("alice", code).await.expect_problem(401, "invalid-code");
@@ -172,7 +172,7 @@ async fn cve_2021_32726_nothing_outlives_a_deleted_user() {
         reissue(client, "alice").await.expect_problem(403, "proof-required");
         client.verify("alice", &fresh.hotp(1)).await.expect(200);
 
-        // Deleting forgets no failure of whoever comes next, and the trail says what was.
+        // Deleting forgets no failure for the next owner of the name, and the trail keeps the events.
         let kinds: Vec<_> = client.events("alice").await;
         let erased = kinds.iter().position(|event| event["kind"] == "erased");
         assert!(erased.is_some_and(|at| at > 2), "{kinds:?}");

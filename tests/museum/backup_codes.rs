@@ -65,7 +65,7 @@ async fn cve_2022_45168_cve_2022_45174_any_string_is_no_backup_code() {
             client.verify("alice", text).await.expect_problem(422, "malformed-code");
         }
         assert_eq!(evaluated(client, "alice").await, 0);
-        // What could be one costs, as an authenticator's code does.
+        // A well-formed guess is charged like a code of an authenticator.
         for number in 0..5 {
             let code = nobodys_backup_code(number);
             client.verify("alice", &code).await.expect_problem(401, "invalid-code");
@@ -78,7 +78,7 @@ async fn cve_2022_45168_cve_2022_45174_any_string_is_no_backup_code() {
     .await;
 }
 
-/// 16 characters of 32 are 80 bits if every character takes every value, and none comes twice.
+/// 16 characters out of 32 are 80 bits if every character takes every value and no code repeats.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2025_12628_of_ten_thousand_codes_none_is_there_twice() {
     let options = swift([("MFA_STORE", "memory:"), ("MFA_BACKUP_CODES_SET_SIZE", "50")]);
@@ -94,13 +94,13 @@ async fn cve_2025_12628_of_ten_thousand_codes_none_is_there_twice() {
     }));
     let codes: Vec<_> = sets.await.concat();
     assert_eq!(codes.len(), 10_000);
-    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), 10_000, "a code came twice");
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), 10_000, "a code was issued twice");
     let bare: Vec<Vec<u8>> = codes.iter().map(|code| code.replace('-', "").into_bytes()).collect();
     for place in 0..16 {
-        // 10,000 draws of 32: that one is drawn less than 200 times has a chance of 1 in 10^10.
+        // 10,000 draws out of 32: the chance that one is drawn fewer than 200 times is 1 in 10^10.
         for symbol in "0123456789abcdefghjkmnpqrstvwxyz".bytes() {
             let drawn = bare.iter().filter(|code| code[place] == symbol).count();
-            assert!(drawn > 200, "{drawn} times {} at place {place}", char::from(symbol));
+            assert!(drawn > 200, "{} was drawn {drawn} times at place {place}", char::from(symbol));
         }
     }
 }
@@ -140,7 +140,7 @@ async fn plaintext_codes_class_a_dump_holds_no_code_and_each_set_its_salt() {
     assert_eq!(lengths, [16; 20]);
 }
 
-/// The least of some tries, since a busy machine only ever makes it longer.
+/// The shortest of several tries, since a busy machine only adds time.
 async fn fastest(tries: usize, mut call: impl AsyncFnMut(usize)) -> Duration {
     let mut fastest = Duration::MAX;
     for number in 0..tries {
@@ -176,7 +176,7 @@ async fn argon2_flood_class_one_hash_a_guess_and_none_while_locked() {
         });
         let locked = locked.await;
         unlock(&server.client, "alice").await;
-        // Neither does a text that is no backup code, nor a code of an authenticator.
+        // Malformed codes and codes of an authenticator are not hashed either.
         let malformed = fastest(20, async |_| {
             server.client.verify("alice", "zzzz-zzzz").await.expect_problem(422, "malformed-code");
         });
@@ -194,7 +194,7 @@ async fn argon2_flood_class_one_hash_a_guess_and_none_while_locked() {
     }
 }
 
-/// While new codes are given out an old one is used: it counts before, or is refused after.
+/// An old code is used while new ones are issued: it is accepted before, or rejected after.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_code_races_the_new_ones() {
     on_every_store(async |server| {
@@ -213,7 +213,7 @@ async fn an_old_code_races_the_new_ones() {
             let status = client.get("/v1/users/alice").await.json;
             assert_eq!(status["backup_codes"]["remaining"], 10, "round {round}");
 
-            // Each use has its event, and it comes before the codes that it does not belong to.
+            // Each use has an event, which precedes the issue of the codes that replaced it.
             let events = client.events("alice").await;
             let at = |kind: &str| events.iter().rposition(|event| event["kind"] == kind);
             let used = events.iter().rposition(|event| {

@@ -1,4 +1,4 @@
-//! What nobody has published yet: races of everything with everything, and requests that no client
+//! Weaknesses that nobody has published yet: races between all kinds of calls, and requests that no client
 //! would send.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::*;
 
-/// What may come between a code and its answer.
+/// Changes that may come between a code and its answer.
 #[derive(Clone, Copy, Debug)]
 enum Meanwhile {
     Revoke,
@@ -20,8 +20,8 @@ enum Meanwhile {
     Replace,
 }
 
-/// A code is accepted before the change or refused after it; every acceptance has its event, at its
-/// place; and once the change was answered the code is dead.
+/// A code is accepted before the change or rejected after it. Every acceptance has its event at its place in
+/// the trail, and once the change is answered the code is dead.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_races_whatever_removes_its_factor() {
     on_every_store(async |server| {
@@ -64,7 +64,7 @@ async fn race(client: &Client, user: &str, meanwhile: Meanwhile) {
             }
             Meanwhile::Replace => confirm(client, user, &next.factor, &next.hotp(0)).await.expect(200),
         };
-        // The change was answered: from here on.
+        // The change was answered, so the factor is changed from here on.
         let late = token.hotp(4);
         let survives = matches!(meanwhile, Meanwhile::Rename | Meanwhile::Unlock);
         let answer = client.verify(user, &late).await;
@@ -86,7 +86,7 @@ async fn race(client: &Client, user: &str, meanwhile: Meanwhile) {
     }
 }
 
-/// One code at three endpoints at once: it counts at one of them, once.
+/// One code at three endpoints at once is accepted at one of them, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_code_at_every_endpoint_at_once() {
     on_every_store(async |server| {
@@ -126,8 +126,8 @@ async fn one_code_at_every_endpoint_at_once() {
     .await;
 }
 
-/// Commands of an operator are another process on the same database: neither side takes back what
-/// the other one did.
+/// Commands of an operator run in another process on the same database: neither side undoes changes of the
+/// other.
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_race_the_server() {
     const COMMANDS: usize = 24;
@@ -138,7 +138,7 @@ async fn commands_race_the_server() {
     let logins = async {
         let mut counter = 1;
         while running.load(Ordering::Relaxed) > 0 {
-            // A failure that there is to lift. Enough of them lock.
+            // A failure to be lifted. Enough of them lock the account.
             client.verify("alice", &token.wrong(1)).await;
             match client.verify("alice", &token.hotp(counter)).await {
                 answer if answer.status == 200 => counter += 1,
@@ -184,7 +184,7 @@ async fn counters_near_their_end_accept_no_code_twice() {
             assert_ne!(answer.status, 200, "{counter}");
         }
         assert_eq!(client.count_events("alice", "verified").await, 2);
-        // The code of the last counter could be used again and again: it counts for nothing.
+        // The code of the last counter could be used repeatedly, so it is never accepted.
         let (_, last) = offer(client, "bob", json!({ "kind": "hotp", "counter": end })).await;
         for _ in 0..2 {
             confirm(client, "bob", &last.factor, &last.hotp(end)).await.expect_problem(401, "invalid-code");
@@ -193,7 +193,7 @@ async fn counters_near_their_end_accept_no_code_twice() {
     .await;
 }
 
-/// However its id is written, a user is that user or nobody.
+/// Any spelling of an id in a path names that user or nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn spellings_of_a_user_id() {
     let server = Server::with(binary!(), swift([]));
@@ -235,7 +235,7 @@ async fn spellings_of_a_user_id() {
         "/v1/users/%zz",
     ] {
         let (status, json) = user(path);
-        // It is another user, or no user at all.
+        // It is another user, or no user.
         assert!(["200", "422"].contains(&status.as_str()), "{path}: {status}");
         assert_ne!(json["enrolled"], true, "{path}");
     }
@@ -258,13 +258,13 @@ async fn spellings_of_a_user_id() {
         assert_ne!(json["user"], "alice", "{path}");
     }
     client.verify("alice", &token.hotp(1)).await.expect(200);
-    // What a client encodes is what it means.
+    // An encoded path means its decoded text.
     for path in ["/v1/users/a+1@x.org:b", "/v1/users/a%2B1%40x.org%3Ab", "/v1/users/a%2b1@x%2Eorg:%62"] {
         assert_eq!(user(path).1["user"], "a+1@x.org:b", "{path}");
     }
 }
 
-/// Each would be a metric of its own, kept for good, by somebody without a key.
+/// Each would create a permanent metric for a caller without a key.
 #[tokio::test(flavor = "multi_thread")]
 async fn made_up_methods_and_paths_are_no_metrics_of_their_own() {
     let server = Server::with(binary!(), swift([]));
@@ -357,15 +357,15 @@ async fn bodies_that_no_client_would_send() {
     assert_eq!(status(&raw(&server, format!("{verify}{filler}\r\n").as_bytes())), "431");
     let many = (0..500).map(|number| format!("X-{number}: 1\r\n")).collect::<Vec<_>>().concat();
     assert_eq!(status(&raw(&server, format!("{verify}{many}\r\n").as_bytes())), "431");
-    // Half a body, and gone.
+    // Half a body, then the end of the connection.
     raw(&server, &chunked(&good, 4, "zz\r\n"));
 
     assert_eq!(client.events("alice").await, before);
-    // In chunks of one byte it is a body like any other.
+    // In chunks of one byte it is a valid body.
     assert_eq!(status(&raw(&server, &chunked(&good, 1, "0\r\n\r\n"))), "200");
 }
 
-/// Requests in one go on one connection are requests like others, up to the first refusal that is held back.
+/// Pipelined requests on one connection are handled like others, up to the first delayed refusal.
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_guesses_are_counted_and_answered_in_order() {
     let server = Server::with(binary!(), swift([]));
@@ -424,7 +424,7 @@ async fn queries_are_read_strictly() {
     .await;
 }
 
-/// Whatever names hold, they come back as they are, in JSON, and draw nothing.
+/// Names are returned unchanged in JSON, whatever they contain, and draw nothing in the QR code.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_text_and_nothing_else() {
     on_every_store(async |server| {
@@ -462,8 +462,8 @@ async fn names_are_text_and_nothing_else() {
     .await;
 }
 
-/// A deleted user comes back with the old device: what was counted before is not replayed by
-/// callers, since only an operator can bring a secret.
+/// A deleted user returns with the old device. A caller cannot replay the used codes, since only an operator
+/// can set a secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_secret_comes_back_only_by_an_operator() {
     let server = Server::with(binary!(), swift([]));
@@ -477,12 +477,12 @@ async fn an_old_secret_comes_back_only_by_an_operator() {
     let (_, again) = offer(client, "alice", import.clone()).await;
     confirm(client, "alice", &again.factor, &token.hotp(0)).await.expect_problem(401, "invalid-code");
     confirm(client, "alice", &again.factor, &token.hotp(1)).await.expect(200);
-    // With two of them one code would count twice.
+    // With the secret enrolled twice, one code would be accepted twice.
     client.verify("alice", &token.hotp(2)).await.expect(200);
     client.post("/v1/users/alice/factors", import).await.expect_problem(422, "invalid-request");
 }
 
-/// Who has only the password offers a factor before the owner enrols, and confirms it afterwards.
+/// An attacker with only the password offers a factor before the owner enrols, and confirms it afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_factor_that_was_offered_without_proof_never_comes_alive_beside_another() {
     on_every_store(async |server| {

@@ -1,4 +1,4 @@
-//! Enrolment, and who gets to see a secret.
+//! Enrolment, and who can see a secret.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-/// `GET` changes nothing, and there is no way to see or renew the secret of an active factor.
+/// `GET` changes nothing, and no call shows or renews the secret of an active factor.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2026_62669_cve_2026_62671_reading_changes_nothing() {
     on_every_store(async |server| {
@@ -66,7 +66,7 @@ async fn cve_2021_26593_cve_2026_59712_nothing_shows_a_secret_after_activation()
     }
 }
 
-/// With everything logged. The whole life of a user is in another test; here it is what is refused.
+/// At log level `trace`. Another test covers the whole life of a user; this one covers rejected calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2022_44587_the_log_at_its_most_talkative() {
     let server = Server::with(binary!(), swift([("MFA_LOG", "trace"), ("MFA_LOG_FORMAT", "json")]));
@@ -88,7 +88,7 @@ async fn cve_2022_44587_the_log_at_its_most_talkative() {
     raw(&server, format!("{head}Content-Type: text/plain\r\nContent-Length: 8\r\n\r\n{right}").as_bytes());
     raw(&server, format!("{head}Content-Length: x{right}\r\n\r\n").as_bytes());
     let log = server.log().to_lowercase();
-    assert!(log.contains(r#""level":"trace""#), "that was no trace: {} bytes", log.len());
+    assert!(log.contains(r#""level":"trace""#), "the log at trace has only {} bytes", log.len());
     let secrets = [&right, &wrong, &codes[0], &token.hotp(0), imported, client.key()];
     for secret in secrets.map(str::to_lowercase) {
         let shown =
@@ -143,7 +143,7 @@ async fn cve_2024_8796_secrets_are_as_long_as_the_hash() {
                     assert_eq!(bytes.len(), length, "{kind} {algorithm}");
                     assert!(bytes.iter().collect::<BTreeSet<_>>().len() > length / 2, "{bytes:?}");
                     assert!(enrolment[kind]["uri"].as_str().unwrap().contains(&format!("secret={secret}&")));
-                    assert!(seen.insert(bytes), "a secret came twice");
+                    assert!(seen.insert(bytes), "a secret was issued twice");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What reviews of this program found once.
+//! Defects that reviews of this program found.
 
 use serde_json::json;
 use sqlx::Connection;
@@ -62,7 +62,7 @@ async fn dots_are_no_user() {
     }
 }
 
-/// Sixteen users enrol at the same time, at a server with its defaults.
+/// Sixteen users enrol at the same time, at a server with default settings.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_class_enrols_together() {
     let server = Server::in_memory(binary!());

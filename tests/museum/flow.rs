@@ -9,10 +9,10 @@ use sqlx::Connection;
 use super::guessing::ends_within_seconds;
 use super::*;
 
-/// What is open to every key, and what to none.
+/// Calls that every key may make.
 const OF_ANY_SCOPE: [(&str, &str); 1] = [("GET", "/v1/users/{user}")];
 
-/// Every call of the document with every weaker credential.
+/// Every call of the OpenAPI document with every weaker credential.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2026_42452_cve_2026_32730_cve_2026_32246_a_weaker_credential_opens_nothing() {
     let server = Server::with(binary!(), swift([]));
@@ -36,7 +36,7 @@ async fn cve_2026_42452_cve_2026_32730_cve_2026_32246_a_weaker_credential_opens_
                 if any || needed.iter().any(|needed| needed == scope) {
                     opened.insert((method.clone(), path.clone()));
                 } else {
-                    // Refused before the body is looked at.
+                    // Rejected before the body is read.
                     for body in [None, Some("{".to_owned())] {
                         theirs.send(&method, &concrete, body).await.expect_problem(403, "forbidden");
                     }
@@ -55,7 +55,7 @@ async fn cve_2026_42452_cve_2026_32730_cve_2026_32246_a_weaker_credential_opens_
     }
     assert!(opened.len() >= 13, "{opened:?}");
     assert_eq!(client.events("alice").await, before, "something was changed");
-    // Who calls with a user's own code instead of a key is nobody.
+    // A caller with a user's own code instead of a key is unauthorised.
     for key in [token.hotp(1), format!("mfa_{}", token.factor), String::new()] {
         client.with_key(Some(&key)).get("/v1/users/alice").await.expect_problem(401, "unauthorized");
     }
@@ -63,7 +63,7 @@ async fn cve_2026_42452_cve_2026_32730_cve_2026_32246_a_weaker_credential_opens_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2025_47790_cve_2026_14536_what_is_broken_never_says_yes() {
-    // A rule that makes no sense, or that nobody knows: no start.
+    // With an invalid or unknown rule, the server does not start.
     let folder = tempfile::tempdir().unwrap();
     for (name, value) in [
         ("MFA_LOCKOUT_FAILURES", "0"),
@@ -81,14 +81,14 @@ async fn cve_2025_47790_cve_2026_14536_what_is_broken_never_says_yes() {
     ] {
         let mut command = Command::new(binary!());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()).env(name, value);
-        assert!(!ends_within_seconds(command).await, "it ran with {name}={value}");
+        assert!(!ends_within_seconds(command).await, "the server ran with {name}={value}");
     }
 
     let mut server = Server::with(binary!(), swift([]));
     let (token, codes) = server.client.enrol("alice", "hotp").await;
     server.client.enrol("bob", "hotp").await;
     let calls = [token.hotp(1), token.wrong(1), codes[0].clone(), nobodys_backup_code(1)];
-    // Rows that cannot be read, rows that are gone, and at last no database at all.
+    // Unreadable rows, missing rows, and at last a missing table of keys.
     for statement in [
         "UPDATE accounts SET factors = json_set(factors, '$[0].data', json('{}'))",
         r#"UPDATE accounts SET factors =
@@ -115,7 +115,7 @@ async fn cve_2025_47790_cve_2026_14536_what_is_broken_never_says_yes() {
     server.client.get("/v1/users/alice").await.expect_problem(503, "unavailable");
     server.kill();
 
-    // Somebody else's key ring, or none: no start.
+    // With a wrong or missing key ring, the server does not start.
     let server = Server::with(binary!(), swift([]));
     server.client.enrol("alice", "hotp").await;
     let other = Server::with(binary!(), swift([]));
@@ -132,7 +132,7 @@ async fn cve_2025_47790_cve_2026_14536_what_is_broken_never_says_yes() {
         }
         let mut command = Command::new(binary!());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(copy.path());
-        assert!(!ends_within_seconds(command).await, "it ran without its keys");
+        assert!(!ends_within_seconds(command).await, "the server ran without its keys");
     }
 }
 
@@ -143,7 +143,7 @@ async fn sql(server: &Server, statement: &'static str) {
     connection.close().await.unwrap();
 }
 
-/// What a new factor proves is itself: it opens nothing that asks for an existing one.
+/// A new factor proves only itself: it does not replace the proof by an existing one.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2023_3597_a_new_factor_is_no_step_up() {
     on_every_store(async |server| {
@@ -174,7 +174,7 @@ async fn cve_2018_8340_another_users_code() {
         client.verify("alice", &bobs_codes[0]).await.expect_problem(401, "invalid-code");
         let named = json!({ "code": bobs.hotp(1), "factor": bobs.factor });
         client.post("/v1/users/alice/verify", named).await.expect_problem(404, "not-found");
-        // Nothing of it counts for or against Bob.
+        // It counts neither for nor against Bob.
         client.verify("bob", &bobs.hotp(1)).await.expect(200);
         client.verify("bob", &bobs_codes[0]).await.expect(200);
         assert_eq!(evaluated(client, "bob").await, 0);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::*;
 
-/// A wrong code from somewhere else: other headers, another spelling of the path, another form.
+/// A wrong code from another client: other headers, another spelling of the path, another kind of code.
 async fn guess_from_elsewhere(
     server: &Server,
     session: usize,
@@ -56,7 +56,7 @@ async fn authquake_50_sessions_of_10_guesses() {
         assert_eq!((count(&answers, "invalid-code"), count(&answers, "locked")), (5, 495));
         let client = &server.client;
         assert_eq!(evaluated(client, "alice").await, 5);
-        // Whoever looks after the owner can see it.
+        // The owner's support can see it.
         assert_eq!(client.count_events("alice", "locked").await, 1);
         assert!(client.get("/v1/users/alice").await.json["locked_until"].is_string());
     })
@@ -116,8 +116,7 @@ async fn lost_updates_class_the_counter_misses_no_guess() {
     .await;
 }
 
-/// Every endpoint whose body has a code, as the OpenAPI document says, so that a new one is not
-/// forgotten.
+/// Every endpoint whose body has a code, from the OpenAPI document, so that a new one is not forgotten.
 async fn endpoints_that_take_a_code(client: &Client) -> BTreeSet<String> {
     let document = client.get("/openapi.json").await.expect(200).json;
     let mut found = BTreeSet::new();
@@ -147,7 +146,7 @@ async fn cve_2024_32868_cve_2025_64102_every_endpoint_is_limited_by_default() {
         let verify = "/v1/users/{user}/verify";
         let confirm = "/v1/users/{user}/factors/{id}/confirm";
         let resynchronise = "/v1/users/{user}/factors/{id}/resynchronise";
-        // What is sent is in `mail.rs`.
+        // `mail.rs` tests sent codes.
         let sent = "/v1/challenges/{id}/verify";
         let known = [verify, confirm, resynchronise, sent].map(str::to_owned);
         assert_eq!(endpoints_that_take_a_code(client).await, BTreeSet::from(known));
@@ -176,7 +175,7 @@ async fn cve_2024_32868_cve_2025_64102_every_endpoint_is_limited_by_default() {
     }
 }
 
-/// Everything that a caller without a right code can do in between leaves the count as it is.
+/// No call that a caller can make without a right code resets the count.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2024_21500_starting_over_does_not_reset_the_count() {
     on_every_store(async |server| {
@@ -196,7 +195,7 @@ async fn cve_2024_21500_starting_over_does_not_reset_the_count() {
         client.verify("alice", &device.wrong(5)).await.expect_problem(401, "invalid-code");
         client.verify("alice", &codes[0]).await.expect_problem(429, "locked");
 
-        // Before there is a factor: each guess at a fresh offer.
+        // Before a user has a factor: each guess at a new offer.
         for number in 0..5 {
             let (_, device) = offer(client, "bob", json!({})).await;
             let wrong = device.wrong(number);
@@ -241,7 +240,7 @@ async fn cve_2020_25827_who_shares_the_accounts_shares_the_count() {
     assert!(show()["locked_until"].is_string());
 }
 
-/// Whether a program ends with success; it must end by itself.
+/// Runs a program that must end by itself; returns whether it succeeded.
 pub(super) async fn ends_within_seconds(mut command: Command) -> bool {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     for _ in 0..100 {
@@ -252,7 +251,7 @@ pub(super) async fn ends_within_seconds(mut command: Command) -> bool {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    panic!("it did not end");
+    panic!("the program did not end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +261,7 @@ async fn cve_2024_48942_codes_outside_of_the_window() {
         let (phone, _) = offer(client, "alice", json!({})).await;
         let id = phone["factor"]["id"].as_str().unwrap().to_owned();
         let phone = Authenticator::scan(&phone);
-        // Old ones only get older; new ones are two steps ahead at least, however slow the test is.
+        // Old codes only get older. New ones are at least two steps ahead, however slow the test is.
         let outside = |steps: i64| phone.totp(30 * steps);
         for pair in [[-2, 3], [-3, 4], [-10, 10], [-29, 29], [-30, 30], [-120, 120]] {
             for step in pair {
@@ -301,7 +300,7 @@ async fn zitadel_7693_mixed_methods_share_one_budget() {
         let named = json!({ "code": token.wrong(3), "factor": token.factor });
         client.post("/v1/users/alice/verify", named).await.expect_problem(401, "invalid-code");
 
-        // Five in all, and nothing is evaluated any more, whatever it is.
+        // After five in all, no code is evaluated any more.
         client.verify("alice", &phone.totp(30)).await.expect_problem(429, "locked");
         client.verify("alice", &token.hotp(1)).await.expect_problem(429, "locked");
         client.verify("alice", &codes[1]).await.expect_problem(429, "locked");
@@ -335,7 +334,7 @@ async fn cve_2026_61609_a_flood_for_alice_leaves_bob_alone() {
         let client = &server.client;
         let (alices, _) = client.enrol("alice", "hotp").await;
         let (bobs, codes) = client.enrol("bob", "hotp").await;
-        // Users whose ids are near hers, and her own id in other spellings of letters.
+        // Users with similar ids, and her own id in other letter cases.
         let (near, _) = client.enrol("Alice", "hotp").await;
         let wrong: Vec<_> = (0..300).map(|number| alices.wrong(number)).collect();
         let flood = join_all(wrong.iter().map(|code| client.verify("alice", code)));

@@ -1,4 +1,4 @@
-//! Codes that are sent: to whom, how often, and what is in the message.
+//! Sent codes: recipients, limits, and the content of the message.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ async fn per_challenge_memory_class_a_used_code_answers_no_other_challenge() {
     answer(client, &first, &used).await.expect_problem(410, "challenge-over");
 }
 
-/// Of forty guesses at a code that was sent five are looked at, and nothing more is sent while the account is locked.
+/// Of forty guesses at a sent code five are evaluated, and nothing more is sent while the account is locked.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2024_32868_codes_that_were_sent_share_the_limit() {
     let mails = MailServer::start(&json!({}));
@@ -60,7 +60,7 @@ async fn cve_2026_43914_every_call_that_sends_is_limited() {
     let server = sending(&mails, [("MFA_THROTTLE_MESSAGE", "5/1h")]);
     let client = &server.client;
     let factor = enrol(client, &mails, "eve").await;
-    // An enrolment is refused for want of a proof otherwise.
+    // Without a proof, the enrolment would be rejected.
     let proof = begin(client, "eve", &factor).await;
     answer(client, &proof, &code(&mails.mail())).await.expect(200);
     let id = begin(client, "eve", &factor).await;
@@ -76,7 +76,7 @@ async fn cve_2026_43914_every_call_that_sends_is_limited() {
     }
 }
 
-/// A call names a factor; an address in it is refused, and nothing is sent to it.
+/// A call names a factor. An address in it is rejected, and nothing is sent to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2026_12988_cve_2026_16035_no_call_names_where_a_code_goes() {
     let mails = MailServer::start(&json!({}));
@@ -100,7 +100,7 @@ async fn cve_2026_12988_cve_2026_16035_no_call_names_where_a_code_goes() {
     assert_eq!(mails.more(), 0);
 }
 
-/// Whoever answers a challenge of Mallory is not Eve.
+/// An answer to Mallory's challenge does not log in as Eve.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2026_12988_a_code_logs_in_whose_factor_it_went_to() {
     let mails = MailServer::start(&json!({}));
@@ -137,7 +137,7 @@ async fn cve_2024_51557_cve_2025_29998_neither_an_address_nor_a_user_nor_a_tenan
     }
 }
 
-/// A mail has no link, whatever host a call claims to be for.
+/// A mail has no link, whatever host a call claims.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2025_48936_cve_2026_42606_no_host_of_a_call_is_in_a_mail() {
     let mails = MailServer::start(&json!({}));
@@ -155,7 +155,7 @@ async fn cve_2025_48936_cve_2026_42606_no_host_of_a_call_is_in_a_mail() {
     assert!(!mail["raw"].as_str().unwrap().contains("mallory"), "{mail}");
 }
 
-/// Neither in a body nor in a header, whatever is asked: what was sent comes back from its owner only.
+/// Neither in a body nor in a header of any call: only the recipient knows the code.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2023_2706_cve_2024_9820_no_answer_holds_a_code_that_was_mailed_or_its_address() {
     let mails = MailServer::start(&json!({}));
@@ -163,7 +163,7 @@ async fn cve_2023_2706_cve_2024_9820_no_answer_holds_a_code_that_was_mailed_or_i
     let client = &server.client;
     let (factors, challenges) = ("/v1/users/eve/factors", "/v1/users/eve/challenges");
     let (mut answers, mut codes) = (Vec::new(), Vec::new());
-    // Sent again, they are given what was kept of their answers.
+    // Repeated calls get the stored answers.
     let repeatable = client.with_header("idempotency-key", "1");
     for _ in 0..2 {
         answers.push(repeatable.post(factors, offer_of(ADDRESS)).await.expect(201));

@@ -97,7 +97,7 @@ async fn cve_2015_2936_long_input_is_refused_at_once() {
     client.verify("alice", &codes[0]).await.expect(200);
 }
 
-/// What is too long is refused; what is the same up to somewhere is not the same.
+/// A text that is too long is rejected; texts that share a prefix are different.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2025_25298_nothing_is_cut() {
     on_one_store(async |server| {
@@ -138,7 +138,7 @@ async fn cve_2025_25298_nothing_is_cut() {
     .await;
 }
 
-/// Without a key every user is answered with the same bytes, and none of them is looked up.
+/// Without a key every user gets the same bytes, and none is looked up.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2025_6011_cve_2019_20877_who_exists_and_who_has_mfa() {
     on_one_store(async |server| {
@@ -167,7 +167,7 @@ async fn cve_2025_6011_cve_2019_20877_who_exists_and_who_has_mfa() {
                         let answer = nobody.send(method, &format!("/v1/users/{user}{path}"), body).await;
                         let id = answer.json["request_id"].as_str().unwrap().to_owned();
                         let names = answer.headers.keys().map(ToString::to_string);
-                        // It is closed or not by how much of the body has arrived.
+                        // Whether it is closed depends on how much of the body has arrived.
                         let mut names: Vec<_> = names.filter(|name| name != "connection").collect();
                         names.sort();
                         answers.push((answer.status, answer.text.replace(&id, ""), names));
@@ -178,7 +178,7 @@ async fn cve_2025_6011_cve_2019_20877_who_exists_and_who_has_mfa() {
         answers.dedup();
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert_eq!(evaluated(client, "enrolled").await, 0);
-        // With a key: a user never seen, one without a factor and one that is gone are answered alike.
+        // With a key, an unknown user, one without a factor, and a deleted one get the same answer.
         client.delete("/v1/users/pending").await.expect(204);
         let mut texts = Vec::new();
         for user in ["unknown", "pending"] {

@@ -22,7 +22,7 @@ async fn cve_2015_7225_a_code_is_burned() {
     .await;
 }
 
-/// One user's use of a code says nothing about another user, even one with the same secret.
+/// One user's use of a code does not affect another user, even one with the same secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2022_25838_a_used_code_is_used_by_one_user() {
     on_every_store(async |server| {
@@ -68,14 +68,14 @@ async fn cve_2024_36250_cve_2024_41800_cve_2026_33473_reuse_in_another_spelling(
     .await;
 }
 
-/// Whatever endpoint took a code, no other one takes it again.
+/// A code accepted by one endpoint is not accepted by another.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2025_6014_cve_2025_6015_the_same_code_on_a_second_endpoint() {
     on_every_store(async |server| {
         let client = &server.client;
         let (token, codes) = client.enrol("alice", "hotp").await;
         let id = &token.factor;
-        // Confirmed with it, verified with it, resynchronised with it: then anywhere else.
+        // Confirmed, verified or resynchronised with it, then sent to every other endpoint.
         client.verify("alice", &token.hotp(0)).await.expect_problem(401, "invalid-code");
         client.verify("alice", &token.hotp(1)).await.expect(200);
         let used = [token.hotp(1), token.hotp(2)];
@@ -86,7 +86,7 @@ async fn cve_2025_6014_cve_2025_6015_the_same_code_on_a_second_endpoint() {
         for code in fresh {
             client.verify("alice", &code).await.expect_problem(401, "invalid-code");
         }
-        // A pair whose first code was used is no guess either.
+        // A pair whose first code was used is not a guess either.
         assert_eq!(evaluated(client, "alice").await, 0);
         assert_eq!(client.count_events("alice", "replayed").await, 5);
 
@@ -155,7 +155,7 @@ async fn cve_2020_10185_no_call_lowers_a_counter_or_a_step() {
                     0 => drop(client.send("PATCH", &factor, Some(label)).await.expect(200)),
                     1 => drop(reissue(client, user).await.expect(201)),
                     2 => {
-                        // As if it had not got so far: it must not go back to there.
+                        // Codes before the resynchronised position: the factor must not go back to them.
                         let older = [device.hotp(48), device.hotp(49)];
                         assert_ne!(resynchronise(client, user, &device.factor, older).await.status, 200);
                     }
@@ -173,7 +173,7 @@ async fn cve_2020_10185_no_call_lowers_a_counter_or_a_step() {
     .await;
 }
 
-/// Posts of one code at the same time, with and without the factor's name, over several connections.
+/// Posts one code many times at once, with and without the factor's name, over several connections.
 async fn at_once(client: &Client, user: &str, factor: Option<&str>, code: &str, times: usize) -> Vec<Answer> {
     let clients: Vec<_> = (0..4).map(|_| client.clone()).collect();
     let posts = (0..times).map(|number| {

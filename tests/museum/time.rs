@@ -1,4 +1,4 @@
-//! What happens as time goes by, on a server whose clock the test moves.
+//! Effects of time, on a server whose clock the test moves.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn cve_2021_43177_a_code_again_one_interval_later() {
         client.verify("alice", &code).await.expect(200);
         clock.set(ahead + 30);
         client.verify("alice", &code).await.expect_problem(401, "invalid-code");
-        // It is not its age that stops it.
+        // The code is not rejected for its age.
         client.verify("control", &still_good).await.expect(200);
     })
     .await;
@@ -33,7 +33,7 @@ async fn short_memory_class_the_mark_lives_as_long_as_the_code() {
         let client = &server.client;
         let ahead = clock.begin_step();
         let (phone, _) = enrol_ahead(client, "alice", ahead).await;
-        // Of the next step: it will be good for longest.
+        // The code of the next step, since it stays valid longest.
         let code = phone.totp(ahead + 30);
         client.verify("alice", &code).await.expect(200);
         for later in [10, 32, 62] {
@@ -57,11 +57,11 @@ async fn clock_jumps_back_class_no_code_is_good_again() {
         let proof = json!({ "kind": "hotp", "label": "Token" });
         for back in [10 * MINUTE - 30, 10 * MINUTE - 60, 0, -DAY] {
             clock.set(ahead + back);
-            // Used, older than used, and what a phone shows now: none is after the last step.
+            // A used one, an older one, and what a phone shows now: none is after the last accepted step.
             for code in [&before[1], &before[0], &phone.totp(ahead + back)] {
                 client.verify("alice", code).await.expect_problem(401, "invalid-code");
             }
-            // A proof from the future is none.
+            // A proof from the future is invalid.
             let answer = client.post("/v1/users/alice/factors", proof.clone()).await;
             answer.expect_problem(403, "proof-required");
             unlock(client, "alice").await;
@@ -111,7 +111,7 @@ async fn privacyidea_1578_locks_grow_and_a_rolling_budget_outlives_successes() {
                 client.verify("rolls", &token.hotp(round + 1)).await.expect(200);
             }
         }
-        // The row is four; the twenty of this month lock all the same.
+        // The row is four failures; the twenty of this month lock all the same.
         client.verify("rolls", &token.hotp(6)).await.expect_problem(429, "locked");
         clock.set(ahead + 29 * DAY);
         client.verify("rolls", &codes[0]).await.expect_problem(429, "locked");
@@ -121,20 +121,20 @@ async fn privacyidea_1578_locks_grow_and_a_rolling_budget_outlives_successes() {
     .await;
 }
 
-/// A proof is fresh for five minutes, and new codes need one.
+/// A proof is valid for five minutes, and new backup codes need one.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2022_36071_new_backup_codes_without_a_fresh_verification() {
     at_any_time(async |server, clock| {
         let client = &server.client;
         let (token, codes) = client.enrol("alice", "hotp").await;
-        // Neither the confirmation nor a wrong code is a verification.
+        // Neither the confirmation nor a wrong code is a proof.
         reissue(client, "alice").await.expect_problem(403, "proof-required");
         client.verify("alice", &token.wrong(1)).await.expect_problem(401, "invalid-code");
         reissue(client, "alice").await.expect_problem(403, "proof-required");
         client.verify("alice", &codes[0]).await.expect(200);
         clock.set(5 * MINUTE + 5);
         reissue(client, "alice").await.expect_problem(403, "proof-required");
-        // What was refused killed nothing.
+        // The rejected calls invalidated no code.
         client.verify("alice", &codes[1]).await.expect(200);
         clock.set(9 * MINUTE);
         let fresh = texts(&reissue(client, "alice").await.expect(201).json["backup_codes"]);
@@ -160,7 +160,7 @@ async fn fortify_201_a_pending_factor_gates_nothing_and_expires() {
         assert_eq!(status["enrolled"], false);
         client.verify("alice", &token.hotp(0)).await.expect_problem(409, "not-enrolled");
 
-        // With a factor, a second one that is pending is none that verifies.
+        // For a user with a factor, a second, pending one does not verify.
         let (first, _) = client.enrol("bob", "hotp").await;
         client.verify("bob", &first.hotp(1)).await.expect(200);
         let (_, second) = offer(client, "bob", json!({ "kind": "hotp", "replaces": first.factor })).await;
@@ -175,7 +175,7 @@ async fn fortify_201_a_pending_factor_gates_nothing_and_expires() {
     .await;
 }
 
-/// With an active factor, whoever wants another one verifies with it first, and just now.
+/// With an active factor, enrolling another one requires a recent verification with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2019_15617_cve_2021_3632_a_new_factor_while_logging_in() {
     at_any_time(async |server, clock| {
@@ -204,7 +204,7 @@ async fn cve_2019_15617_cve_2021_3632_a_new_factor_while_logging_in() {
             .send("POST", "/v1/users/alice/reset", Some(json!({ "reason": "lost" }).to_string()))
             .await
             .expect(204);
-        // The proof went with the factors: the next factor starts with none.
+        // The proof was removed with the factors: the next factor starts without one.
         client.enrol("alice", "hotp").await;
         refused_after_reset(client).await;
     })

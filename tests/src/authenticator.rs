@@ -1,4 +1,4 @@
-//! An authenticator app in a few lines.
+//! A minimal authenticator app.
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use otp_core::{Hotp, Secret, Totp};
 use serde_json::Value;
 
-/// What the phone of a test user knows.
+/// The factor on a test user's device.
 #[derive(Debug)]
 pub struct Authenticator {
     /// The id of the factor.
@@ -15,7 +15,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Takes up what `POST …/factors` answered.
+    /// Reads the answer of `POST …/factors`.
     #[must_use]
     pub fn scan(enrolment: &Value) -> Self {
         let otp = enrolment.get("totp").or_else(|| enrolment.get("hotp")).expect("an enrolment");
@@ -31,26 +31,26 @@ impl Authenticator {
         self.secret.to_base32().to_string()
     }
 
-    /// The TOTP code that is shown `seconds` from now, with the defaults of authenticator apps.
+    /// The TOTP code `seconds` from now, with the defaults of authenticator apps.
     #[must_use]
     pub fn totp(&self, seconds: i64) -> String {
         let at = now().checked_add_signed(seconds).expect("a time");
         Totp::default().generate(&self.secret, at).expect("a time").as_str().to_owned()
     }
 
-    /// The HOTP code of that counter.
+    /// The HOTP code of `counter`.
     #[must_use]
     pub fn hotp(&self, counter: u64) -> String {
         Hotp::default().generate(&self.secret, counter).as_str().to_owned()
     }
 
-    /// Whether a code is that of one of these counters: of six digits, one in a million is by chance.
+    /// Whether a code is that of one of these counters. With six digits, one in a million matches by chance.
     #[must_use]
     pub fn shows(&self, code: &str, mut counters: Range<u64>) -> bool {
         counters.any(|counter| self.hotp(counter) == code)
     }
 
-    /// A six-digit code that is none of the next or last hundred of this device.
+    /// A six-digit code that is none of this device's next or last hundred.
     #[must_use]
     pub fn wrong(&self, number: usize) -> String {
         let near = |code: &String| {
@@ -61,7 +61,7 @@ impl Authenticator {
     }
 }
 
-/// The time, in Unix seconds.
+/// The current time in Unix seconds.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the server under test runs on the real clock")]
 pub fn now() -> u64 {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{Authenticator, Confidential, now};
 
-/// Calls the API with one key.
+/// A client that calls the API with one key.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
@@ -18,27 +18,27 @@ pub struct Client {
     headers: HeaderMap,
 }
 
-/// What the API answered.
+/// An answer of the API.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body as it came.
+    /// The raw body.
     pub text: String,
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; null if it is not JSON.
     pub json: Value,
 }
 
-/// The server closes a connection that was idle for five seconds. A request that is sent at that moment
-/// gets no answer, so connections are not used again for that long.
+/// The server closes connections that are idle for five seconds. A request sent at that moment gets no
+/// answer, so connections are dropped before they are idle for that long.
 fn http() -> reqwest::Client {
     reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().expect("a client")
 }
 
 impl Client {
-    /// A client that calls `url` with `key`.
+    /// Creates a client that calls `url` with `key`.
     #[must_use]
     pub fn new(url: &str, key: &str) -> Self {
         let confidential = Confidential::default();
@@ -47,19 +47,19 @@ impl Client {
         Self { http: http(), url, key, headers: HeaderMap::new(), confidential }
     }
 
-    /// The same with another key, or none.
+    /// The same client with another key, or none.
     #[must_use]
     pub fn with_key(&self, key: Option<&str>) -> Self {
         Self { key: key.map(str::to_owned), ..self.clone() }
     }
 
-    /// The same for a server elsewhere.
+    /// The same client for a server at another URL.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
         Self { http: http(), url: url.to_owned(), ..self.clone() }
     }
 
-    /// The same with one more header in each call.
+    /// The same client with one more header in each call.
     #[must_use]
     pub fn with_header(&self, name: &'static str, value: &str) -> Self {
         let mut headers = self.headers.clone();
@@ -67,19 +67,19 @@ impl Client {
         Self { headers, ..self.clone() }
     }
 
-    /// The key that it calls with.
+    /// The key of the client.
     #[must_use]
     pub fn key(&self) -> &str {
         self.key.as_deref().unwrap_or_default()
     }
 
-    /// What its calls sent and were answered that must be in no log.
+    /// Secrets in its calls and their answers, which no log may contain.
     #[must_use]
     pub const fn confidential(&self) -> &Confidential {
         &self.confidential
     }
 
-    /// Makes a call; `None` if the server cannot be reached or went away.
+    /// Makes a call; `None` if the server cannot be reached or closed the connection.
     pub async fn try_send(&self, method: &str, path: &str, body: Option<String>) -> Option<Answer> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request =
@@ -100,7 +100,7 @@ impl Client {
         Some(Answer { status, headers, text, json })
     }
 
-    /// Makes a call.
+    /// Makes a call. Panics without an answer.
     pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
         self.try_send(method, path, body).await.unwrap_or_else(|| panic!("{method} {path}: no answer"))
     }
@@ -125,16 +125,15 @@ impl Client {
         self.post(&format!("/v1/users/{user}/verify"), json!({ "code": code })).await
     }
 
-    /// Offers a factor of that kind and confirms it. Gives the authenticator and the backup codes.
+    /// Offers a factor of this kind and confirms it; returns the authenticator and the backup codes.
     ///
-    /// A TOTP factor is confirmed with the code of the step before the current one, so that the
-    /// current one is still good.
+    /// A TOTP factor is confirmed with the code of the previous step, so that the current one stays valid.
     pub async fn enrol(&self, user: &str, kind: &str) -> (Authenticator, Vec<String>) {
         let offer = json!({ "kind": kind, "label": "Test phone" });
         let enrolment = self.post(&format!("/v1/users/{user}/factors"), offer).await.expect(201);
         let phone = Authenticator::scan(&enrolment.json);
         if now() % 30 == 29 {
-            // Such a code would be two steps old by the time the server looks at it.
+            // Near its end, such a code would be two steps old when the server reads it.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         let code = if kind == "hotp" { phone.hotp(0) } else { phone.totp(-30) };
@@ -144,7 +143,7 @@ impl Client {
         (phone, codes.iter().filter_map(|code| code.as_str().map(str::to_owned)).collect())
     }
 
-    /// Every event of a user, oldest first.
+    /// All events of a user, oldest first.
     pub async fn events(&self, user: &str) -> Vec<Value> {
         let mut events: Vec<Value> = Vec::new();
         let mut after = String::new();
@@ -159,30 +158,30 @@ impl Client {
         }
     }
 
-    /// How many events of that kind a user has.
+    /// The number of events of this kind that a user has.
     pub async fn count_events(&self, user: &str, kind: &str) -> usize {
         self.events(user).await.iter().filter(|event| event["kind"] == kind).count()
     }
 }
 
 impl Answer {
-    /// The problem's code; empty if it is no problem.
+    /// The problem's code; empty if the answer is not a problem.
     #[must_use]
     pub fn problem(&self) -> &str {
         self.json["type"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default()
     }
 
-    /// The answer, if it has that status.
-    #[allow(clippy::must_use_candidate, reason = "what it checks is the point")]
-    #[allow(clippy::return_self_not_must_use, reason = "what it checks is the point")]
+    /// Returns the answer. Panics if it has another status.
+    #[allow(clippy::must_use_candidate, reason = "called for its check")]
+    #[allow(clippy::return_self_not_must_use, reason = "called for its check")]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self
     }
 
-    /// The answer, if it is that problem.
-    #[allow(clippy::must_use_candidate, reason = "what it checks is the point")]
-    #[allow(clippy::return_self_not_must_use, reason = "what it checks is the point")]
+    /// Returns the answer. Panics if it is not this problem.
+    #[allow(clippy::must_use_candidate, reason = "called for its check")]
+    #[allow(clippy::return_self_not_must_use, reason = "called for its check")]
     pub fn expect_problem(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status.as_u16(), self.problem()), (status, code), "{}", self.text);
         assert_eq!(self.headers[CONTENT_TYPE], "application/problem+json");

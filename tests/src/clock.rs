@@ -1,4 +1,4 @@
-//! The clock of a running server, for tests to move.
+//! A clock that tests move while a server runs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,11 @@ use tempfile::TempDir;
 
 use crate::{ServerOptions, now};
 
-/// Moves the wall clock of the servers that are started with its options; timeouts go on as before.
+/// Controls the wall clock of servers that are started with its options. Timeouts are not affected.
 ///
-/// It is `libfaketime`, preloaded into the server itself. The program `faketime` is not asked: as a
-/// wrapper it stays the parent of the server, so that whoever ends the wrapper leaves the server
-/// behind, and it fails where its process id is that of one that was killed (see `forget`).
+/// It preloads `libfaketime` into the server. The program `faketime` is unsuitable: as a wrapper it stays the
+/// parent of the server, so killing the wrapper leaves the server behind, and it fails if its process id
+/// equals that of a killed process (see `forget`).
 #[derive(Debug)]
 pub struct Clock {
     folder: TempDir,
@@ -18,7 +18,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that is right.
+    /// Creates a clock with the right time.
     #[must_use]
     pub fn new() -> Self {
         let library = library().expect("libfaketime is needed: run `cargo xtask tools`");
@@ -28,7 +28,7 @@ impl Clock {
         clock
     }
 
-    /// `options` with this clock.
+    /// Adds this clock to `options`.
     #[must_use]
     pub fn of(&self, mut options: ServerOptions) -> ServerOptions {
         let file = self.file().to_str().expect("a path").to_owned();
@@ -43,16 +43,16 @@ impl Clock {
         options
     }
 
-    /// From now on the server's clock is so many seconds ahead of the real one.
+    /// Sets the server's clock ahead of the real one by this many seconds.
     pub fn set(&self, seconds: i64) {
         let fresh = self.folder.path().join("fresh");
         std::fs::write(&fresh, format!("{seconds:+}")).expect("a file");
-        // At once, so that the server never reads half of it.
+        // Renamed into place, so that the server never reads half of it.
         std::fs::rename(fresh, self.file()).expect("a file");
     }
 
-    /// Sets the clock, at most a minute ahead, to shortly after a step of 30 seconds began; gives
-    /// how many seconds ahead that is. For tests whose outcome must not depend on when they run.
+    /// Sets the clock, at most a minute ahead, to shortly after the start of a 30-second step; returns how
+    /// many seconds ahead that is. For tests whose result must not depend on the time of day.
     #[must_use]
     pub fn begin_step(&self) -> i64 {
         let into_step = i64::try_from(now() % 30).expect("less than 30");
@@ -72,7 +72,8 @@ impl Default for Clock {
     }
 }
 
-/// Where Debian and other systems put the library, below a folder of the processor or not.
+/// The path of the library, with or without a folder for the processor architecture, as Debian and others
+/// install it.
 fn library() -> Option<PathBuf> {
     let below = |folder: &Path| folder.join("faketime/libfaketime.so.1");
     ["/usr/local/lib", "/usr/lib", "/usr/lib64"].into_iter().map(Path::new).find_map(|folder| {
@@ -84,11 +85,11 @@ fn library() -> Option<PathBuf> {
     })
 }
 
-/// Removes what the library shared in memory by the id of a process that was killed. The process
-/// itself does so when it ends by its own; what stays would meet another process with the same id.
+/// Removes the shared memory that the library named after the id of a killed process. A process that ends
+/// normally removes it itself; a remainder would affect a new process with the same id.
 pub(crate) fn forget(process: u32) {
     for kind in ["sem.faketime_sem", "faketime_shm"] {
-        // There is nothing where the clock was the real one.
+        // Absent if the process ran with the real clock.
         let _ = std::fs::remove_file(format!("/dev/shm/{kind}_{process}"));
     }
 }

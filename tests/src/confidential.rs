@@ -1,16 +1,16 @@
-//! What must be in no log: secrets, codes, API keys.
+//! Texts that no log may contain: secrets, codes, API keys.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-/// What was sent and answered that must be in no log. Clones share one list.
+/// Texts of requests and answers that no log may contain. Clones share one list.
 #[derive(Clone, Debug, Default)]
 pub struct Confidential(Arc<Mutex<HashSet<String>>>);
 
 impl Confidential {
-    /// Notes one text, as it is and without the spaces and hyphens that people put into codes.
+    /// Adds a text, as it is and without the spaces and hyphens of typed codes.
     pub fn add(&self, text: &str) {
         let plain: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
         let mut list = self.0.lock().expect("no panic while it is held");
@@ -18,7 +18,7 @@ impl Confidential {
         list.insert(plain.to_ascii_lowercase());
     }
 
-    /// Notes what a body holds: secrets, and codes as they were sent or given out.
+    /// Adds the secrets of a body, and the codes that were sent or issued.
     pub(crate) fn take_note(&self, body: &Value) {
         match body {
             Value::Object(fields) => {
@@ -39,8 +39,8 @@ impl Confidential {
 
     /// The words of a log that are on the list.
     ///
-    /// A word goes on over dots, so that the fraction of a second is none of its own: six digits
-    /// may be there by chance.
+    /// A word includes dots, so that the fraction of a second is not a word of its own: six digits may occur
+    /// there by chance.
     #[must_use]
     pub fn found_in(&self, log: &str) -> HashSet<String> {
         let list = self.0.lock().expect("no panic while it is held");

@@ -1,4 +1,4 @@
-//! What the tests that span crates share: a running server, a client of its API, an authenticator.
+//! Shared helpers of the tests that span crates: a running server, an API client, an authenticator.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,3 +21,8 @@ pub use confidential::Confidential;
 pub use proxy::{Link, Proxy};
 pub use scale::{raise_limit_of_open_files, rounds};
 pub use server::{Server, ServerOptions, program};
+
+/// The program in the README at the top compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,5 +1,5 @@
-//! A way to a database that tests cut, slow down and turn: the network between, and the address that
-//! moves when a standby takes over.
+//! A proxy in front of a database that tests interrupt, slow down and redirect. It acts as the network, and
+//! as the address that moves when a standby takes over.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
-/// Takes connections on a port of the loopback address and carries them to a socket. It ends, with
-/// all its connections, when it is dropped.
+/// Accepts connections on a loopback port and forwards them to a socket. Ends, with all its connections, on
+/// drop.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The port on which it listens.
     pub port: u16,
     way: watch::Sender<Way>,
 }
 
-/// What becomes of bytes on their way.
+/// The treatment of bytes on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// They arrive.
+    /// Bytes arrive.
     Up,
-    /// They arrive later.
+    /// Bytes arrive after this delay.
     Slow(Duration),
-    /// They do not arrive, and nobody is told. What was sent arrives when the link is up again.
+    /// Bytes do not arrive, without an error. They arrive once the link is up again.
     Silent,
-    /// Connections are closed, old and new ones.
+    /// Old and new connections are closed.
     Cut,
 }
 
@@ -35,12 +35,12 @@ pub enum Link {
 struct Way {
     to: PathBuf,
     link: Link,
-    /// Connections of an earlier one are closed.
+    /// The current turn. Connections of an earlier one are closed.
     turn: u64,
 }
 
 impl Proxy {
-    /// A way to a socket. Must be called on a tokio runtime.
+    /// Starts a proxy to a socket. Must be called on a tokio runtime.
     pub async fn to(socket: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -55,7 +55,7 @@ impl Proxy {
         Self { port, way }
     }
 
-    /// From now on bytes fare like that.
+    /// Sets the treatment of bytes from now on.
     pub fn set(&self, link: Link) {
         self.way.send_modify(|way| {
             way.link = link;
@@ -112,7 +112,7 @@ async fn pump(
     }
 }
 
-/// Waits until bytes may arrive.
+/// Waits until bytes may pass.
 async fn pass(way: &mut watch::Receiver<Way>) {
     let link = way.wait_for(|way| way.link != Link::Silent).await.map(|way| way.link);
     if let Ok(Link::Slow(delay)) = link {

@@ -1,4 +1,4 @@
-//! A server of its own for a test, on a free port and in a temporary folder.
+//! A separate server for a test, on a free port and in a temporary folder.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -12,27 +12,27 @@ use tempfile::TempDir;
 
 use crate::{Client, clock};
 
-/// A running server. It is killed, by its process id, when it is dropped.
+/// A running server. It is killed by its process id on drop.
 #[derive(Debug)]
 pub struct Server {
-    /// Calls it with a key that may do everything.
+    /// A client with a key for all scopes.
     pub client: Client,
-    /// Where it listens.
+    /// The URL of the server.
     pub url: String,
     folder: Folder,
     child: Child,
-    /// Open, as the folder may belong to a server that is dropped before this one.
+    /// Kept open, since the folder may belong to a server that is dropped before this one.
     log: File,
     binary: PathBuf,
     options: ServerOptions,
 }
 
-/// How a server is started.
+/// Options for starting a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Variables for its environment, such as `MFA_STORE`. Of two with one name the last counts.
+    /// Environment variables, such as `MFA_STORE`. Of two with one name the last counts.
     pub environment: Vec<(String, String)>,
-    /// A program that starts it, such as a shell, with arguments.
+    /// A program that starts the server, such as a shell, with arguments.
     pub wrapper: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ enum Folder {
     Shared(PathBuf),
 }
 
-/// Where tests of this repository find the server that was built with them.
+/// The path of the server that was built with the tests of this repository.
 #[macro_export]
 macro_rules! binary {
     () => {
@@ -51,26 +51,26 @@ macro_rules! binary {
 }
 
 impl Server {
-    /// A server with the defaults, on SQLite in a new folder.
+    /// Starts a server with defaults, on SQLite in a new folder.
     #[must_use]
     pub fn start(binary: &Path) -> Self {
         Self::with(binary, ServerOptions::default())
     }
 
-    /// A server that keeps everything in memory.
+    /// Starts a server that keeps everything in memory.
     #[must_use]
     pub fn in_memory(binary: &Path) -> Self {
         Self::with(binary, ServerOptions::new([("MFA_STORE", "memory:")]))
     }
 
-    /// A server with more options, in a new folder.
+    /// Starts a server with more options, in a new folder.
     #[must_use]
     pub fn with(binary: &Path, options: ServerOptions) -> Self {
         let folder = Folder::Own(tempfile::tempdir().expect("a temporary folder"));
         Self::run(binary, folder, options, None)
     }
 
-    /// A server in a folder that another one used, with a key that it knows.
+    /// Starts a server in a folder that another one used, with a key that it knows.
     #[must_use]
     pub fn in_folder(binary: &Path, folder: &Path, key: &str, options: ServerOptions) -> Self {
         Self::run(binary, Folder::Shared(folder.to_owned()), options, Some(key.to_owned()))
@@ -89,28 +89,28 @@ impl Server {
         self.folder.path()
     }
 
-    /// The id of its process.
+    /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Everything that the server logged so far.
+    /// The log so far.
     #[must_use]
     pub fn log(&self) -> String {
         read(&self.log)
     }
 
-    /// Ends the server at once, as `kill -9` does.
+    /// Kills the server at once, as `kill -9` does.
     pub fn kill(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
         clock::forget(self.id());
     }
 
-    /// Asks the server to stop, as an init system does.
+    /// Stops the server with SIGTERM, as an init system does.
     pub fn terminate(&mut self) -> ExitStatus {
-        // The shell's own `kill`: the program of that name is not on every machine.
+        // The shell's built-in `kill`: not every machine has the program.
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
         self.child.wait().expect("wait")
@@ -121,7 +121,7 @@ impl Server {
         self.child.wait().expect("wait")
     }
 
-    /// Starts it again in the same folder; the client speaks to the new one.
+    /// Starts it again in the same folder; the client then calls the new one.
     pub fn restart(&mut self) {
         let (child, url, _) = start(&self.binary, self.folder.path(), &self.log, &self.options, false);
         self.child = child;
@@ -139,14 +139,14 @@ impl Server {
     }
 }
 
-/// Hashes that cost next to nothing, as an enrolment makes ten, and refusals that are hardly held back.
+/// Nearly free hashes, since an enrolment computes ten, and nearly no delay of refusals.
 const QUICK: [(&str, &str); 3] = [
     ("MFA_ARGON2_MEMORY_KIB", "1024"),
     ("MFA_ARGON2_ITERATIONS", "1"),
     ("MFA_THROTTLE_REFUSAL_DELAY", "10ms"),
 ];
 
-/// All as it comes, but for the time that hashes and refusals take.
+/// The defaults, except for the cost of hashes and the delay of refusals.
 impl Default for ServerOptions {
     fn default() -> Self {
         Self { environment: Vec::new(), wrapper: Vec::new() }.and(QUICK)
@@ -154,13 +154,13 @@ impl Default for ServerOptions {
 }
 
 impl ServerOptions {
-    /// The defaults with some variables of the environment.
+    /// The defaults with these environment variables.
     #[must_use]
     pub fn new<const N: usize>(environment: [(&str, &str); N]) -> Self {
         Self::default().and(environment)
     }
 
-    /// The same with time for everything, where a test is about what is answered and not how soon.
+    /// Adds generous time limits, for tests about answers and not about their speed.
     #[must_use]
     pub fn patient(self) -> Self {
         self.and([
@@ -172,7 +172,7 @@ impl ServerOptions {
         ])
     }
 
-    /// The same with more variables of the environment.
+    /// Adds more environment variables.
     #[must_use]
     pub fn and<const N: usize>(mut self, more: [(&str, &str); N]) -> Self {
         self.environment.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -191,7 +191,7 @@ impl Folder {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already; what matters is that it is not left behind.
+        // It may have ended already; it must not be left behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
         clock::forget(self.id());
@@ -202,7 +202,7 @@ impl Drop for Server {
     }
 }
 
-/// A program to start. What tests are told by the environment is nothing that it knows.
+/// A program to start, without the environment variables that configure the tests.
 #[must_use]
 pub fn program(path: &Path) -> Command {
     let mut command = Command::new(path);
@@ -214,7 +214,7 @@ pub fn program(path: &Path) -> Command {
     command
 }
 
-/// What a program prints, a line at a time.
+/// The output of a program, one line at a time.
 fn lines(stdout: ChildStdout) -> Receiver<String> {
     let (send, lines) = channel();
     std::thread::spawn(move || {
@@ -223,23 +223,23 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
     lines
 }
 
-/// What the servers of a folder write and tests read.
+/// Opens the log of a folder, which servers write and tests read.
 fn open_log(data: &Path) -> File {
     let path = data.join("test.log");
     File::options().create(true).append(true).read(true).open(path).expect("a log file")
 }
 
-/// All of a log, though others write to it.
+/// Reads the whole log while others write to it.
 fn read(log: &File) -> String {
     let mut text = vec![0; log.metadata().expect("its length").len().try_into().expect("a length")];
     log.read_exact_at(&mut text, 0).expect("a log");
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// How long a server may take to say its next line, until it is ready.
+/// The maximum time until a starting server prints its next line, until it is ready.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Starts a server and waits until it is ready. Gives its URL and the API key of a first start.
+/// Starts a server and waits until it is ready; returns its URL and the API key of a first start.
 fn start(
     binary: &Path,
     data: &Path,
@@ -253,7 +253,7 @@ fn start(
         .args(words)
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(data)
-        // Every test shows that no secret and no code is logged, as loud as logging can be.
+        // At the most detailed level, so that every test also checks that no secret and no code is logged.
         .env("MFA_LOG", "trace")
         .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
@@ -264,13 +264,13 @@ fn start(
     let lines = lines(child.stdout.take().expect("stdout"));
     while let Ok(line) = lines.recv_timeout(START_TIMEOUT) {
         url = url.or_else(|| line.strip_prefix("listening on ").map(str::to_owned));
-        // A first start shows an API key; any other start nothing more.
+        // A first start prints an API key; any other start prints nothing more.
         let key = first_start.then(|| line.trim()).filter(|word| word.starts_with("mfa_"));
         if let Some(url) = url.clone().filter(|_| key.is_some() || !first_start) {
             return (child, url, key.map(str::to_owned));
         }
     }
-    // It has ended, or does nothing any more.
+    // It has ended, or hangs.
     child.kill().expect("kill");
     let status = child.wait().expect("wait");
     clock::forget(child.id());

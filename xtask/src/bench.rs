@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::run::{cargo, run};
 
-/// The benchmarks, and what runs each.
+/// The name of each benchmark and the arguments of `cargo bench` that run it.
 const BENCHMARKS: [(&str, &[&str]); 10] = [
     ("otp-core", &["--package", "otp-core"]),
     ("throughput", &["--package", "mfa-tests", "--bench", "throughput"]),
@@ -18,13 +18,13 @@ const BENCHMARKS: [(&str, &[&str]); 10] = [
     ("latency", &["--package", "mfa-tests", "--bench", "latency"]),
 ];
 
-/// Runs the benchmarks, or those that are named. What comes after `--` is for the benchmark.
+/// Runs all benchmarks, or the named ones. Arguments after `--` are passed to the benchmark.
 pub(crate) fn bench(words: &[&str]) -> Result<()> {
     let split = words.iter().position(|word| *word == "--").unwrap_or(words.len());
     let (which, arguments) = words.split_at(split);
     let known = |name: &&&str| !BENCHMARKS.iter().any(|(known, _)| known == *name);
     if let Some(unknown) = which.iter().find(known) {
-        bail!("no benchmark is called {unknown}; there are {}", BENCHMARKS.map(|(name, _)| name).join(", "));
+        bail!("there is no benchmark {unknown}; choose from {}", BENCHMARKS.map(|(name, _)| name).join(", "));
     }
     for (name, target) in BENCHMARKS {
         if which.is_empty() || which.contains(&name) {

@@ -1,4 +1,4 @@
-//! Every fault of `docs/reliability.md`, as often as it says there, and the version before beside this one.
+//! Every fault of `docs/reliability.md` at full length, and the previous release beside this version.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use crate::run::{cargo, command, root, run};
 use crate::test::tests;
 use crate::tools;
 
-/// The tests that take `MFA_TEST_FULL`, of the whole program and of each store.
+/// The tests that read `MFA_TEST_FULL`, of the whole program and of each store.
 const TESTS: &str = "test(/^(faults|failover|crash|replicas|refusals|throttle|races|museum)::/)";
 
-/// Those of two servers on one database.
+/// The tests of two servers on one database.
 const RACES: &str = "test(/^faults::races::/)";
 
-/// Runs the tests of faults, or those that match.
+/// Runs the tests of faults, or those that match the filters.
 pub(crate) fn faults(filters: &[&str]) -> Result<()> {
     tools::install()?;
     let ran = run_full(TESTS, filters, None);
@@ -25,7 +25,7 @@ pub(crate) fn faults(filters: &[&str]) -> Result<()> {
     ran
 }
 
-/// Runs tests with full counts, one at a time, and shows what they print.
+/// Runs tests at full length, one at a time, and shows their output.
 fn run_full(which: &str, filters: &[&str], previous: Option<PathBuf>) -> Result<()> {
     let mut tests = tests(&["--test-threads", "1", "--success-output", "immediate", "-E", which])?;
     tests.args(filters).env("MFA_TEST_FULL", "yes");
@@ -33,13 +33,12 @@ fn run_full(which: &str, filters: &[&str], previous: Option<PathBuf>) -> Result<
     run(tests)
 }
 
-/// Builds the version before, which is the newest release; none as long as there is no release.
+/// Builds the newest release before this version; `None` if there is no release.
 #[expect(clippy::print_stderr, reason = "a command line")]
 fn previous() -> Result<Option<PathBuf>> {
     let Ok(release) = text(&["describe", "--tags", "--match", "v*", "--abbrev=0", "HEAD^"]) else {
         eprintln!(
-            "\nNOT RUN: the version before beside this one: there is no tag of a release in this checkout, \
-             or it has no history"
+            "\nNOT RUN: the previous release beside this version, because this checkout has no tag of a release"
         );
         return Ok(None);
     };
@@ -58,7 +57,7 @@ fn previous() -> Result<Option<PathBuf>> {
     Ok(Some(fs::canonicalize(program)?))
 }
 
-/// What git says, in one line.
+/// The output of git, trimmed.
 fn text(arguments: &[&str]) -> Result<String> {
     let output = command("git", arguments).output()?;
     ensure!(output.status.success(), "git {} failed", arguments.join(" "));

@@ -1,14 +1,14 @@
-//! The OpenAPI document, as it is checked in.
+//! Writes and validates the OpenAPI document that is checked in.
 
 use anyhow::Result;
 
 use crate::run::{cargo, command, run};
 use crate::tools;
 
-/// Where it is.
+/// The path of the document.
 const DOCUMENT: &str = "docs/openapi.json";
 
-/// Writes it anew from the code.
+/// Regenerates the document from the code.
 pub(crate) fn write() -> Result<()> {
     let test = "openapi::the_document_is_the_one_that_is_checked_in";
     let mut write = cargo(&["test", "--quiet", "-p", "mfa-actix", "--test", "all", test]);
@@ -16,7 +16,7 @@ pub(crate) fn write() -> Result<()> {
     run(write)
 }
 
-/// Asks two validators that know nothing of each other.
+/// Validates the document with two independent validators.
 pub(crate) fn validate() -> Result<()> {
     run(command(
         tools::folder().join("bin/openapi-spec-validator"),

@@ -1,24 +1,24 @@
-//! The phases of a long chore, and what each took.
+//! The phases of a long command, and the time that each took.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// What ran so far. It prints its table when it is dropped, so also after a phase that failed.
+/// The phases that have run. Prints a table when it is dropped, so also after a failed phase.
 #[derive(Default)]
 pub(crate) struct Phases(Vec<(&'static str, Took)>);
 
-/// What a phase took.
+/// The time that a phase took.
 #[derive(Clone, Copy, Default)]
 struct Took {
     time: Duration,
-    /// Of all processors together; what they could have given besides is time that the phase waited.
+    /// Processor time, of all processors together.
     processors: Duration,
 }
 
 impl Phases {
-    /// Runs a phase and keeps what it took.
+    /// Runs a phase and records its time.
     #[expect(clippy::disallowed_methods, reason = "a duration, not a point in time")]
     pub(crate) fn run<T>(&mut self, name: &'static str, phase: impl FnOnce() -> Result<T>) -> Result<T> {
         let (begin, used) = (Instant::now(), used_by_programs());
@@ -29,12 +29,12 @@ impl Phases {
     }
 }
 
-/// The processor time of all programs that this one started and that have ended, and of those that they did;
-/// where there is no `/proc`, none.
+/// The processor time of all programs that this one has started and that have ended, including their own child
+/// processes; zero if there is no `/proc`.
 fn used_by_programs() -> Duration {
     const TICKS_A_SECOND: u64 = 100;
     let this = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name, which may have anything in it: the state and ten numbers, then `utime`, `stime`, `cutime`
+    // The name may contain any character. After it come the state and ten numbers, then `utime`, `stime`, `cutime`
     // and `cstime` (proc(5)).
     let after_name = this.rsplit(')').next().unwrap_or_default();
     let times = after_name.split_whitespace().skip(13).take(2);
@@ -45,13 +45,13 @@ fn used_by_programs() -> Duration {
 impl Drop for Phases {
     #[expect(clippy::print_stderr, reason = "a command line")]
     fn drop(&mut self) {
-        eprintln!("\nPhase             Seconds  of processors");
+        eprintln!("\nPhase             Seconds  Processor seconds");
         let total = self.0.iter().fold(Took::default(), |total, (_, took)| Took {
             time: total.time + took.time,
             processors: total.processors + took.processors,
         });
         for (name, took) in self.0.iter().chain([&("total", total)]) {
-            eprintln!("{name:16} {:8.0} {:14.0}", took.time.as_secs_f64(), took.processors.as_secs_f64());
+            eprintln!("{name:16} {:8.0} {:18.0}", took.time.as_secs_f64(), took.processors.as_secs_f64());
         }
     }
 }

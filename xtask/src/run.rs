@@ -1,4 +1,4 @@
-//! Running programs.
+//! Runs programs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,19 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
-/// The top of the workspace.
+/// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A program to run at the top of the workspace.
+/// A program that runs in the root of the workspace.
 pub(crate) fn command(program: impl AsRef<Path>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program.as_ref());
     command.args(arguments).current_dir(root());
     command
 }
 
-/// The cargo that runs this.
+/// The cargo that runs this program.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo =
         command(env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from), arguments);
@@ -27,8 +27,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-/// Saves a compilation that is not repeated the work for the next one: that of a clone in which nobody has
-/// compiled anything but this program.
+/// Turns incremental compilation off in a clone where only this program was compiled so far, such as in CI: it
+/// costs time and helps only the next compilation.
 pub(crate) fn compile_once(cargo: &mut Command) {
     let compiled = fs::read_dir(root().join("target/debug/incremental")).into_iter().flatten().flatten();
     let is_other = |name: OsString| !name.to_string_lossy().starts_with("xtask-");
@@ -45,12 +45,12 @@ pub(crate) fn patient(program: &Command) -> Command {
     patient
 }
 
-/// Runs it, after saying what it is; an error if it fails.
+/// Prints and runs a command; an error if it fails.
 #[expect(clippy::print_stderr, reason = "a command line")]
 pub(crate) fn run(mut command: Command) -> Result<()> {
     let shown = format!("{command:?}").replace('"', "");
     eprintln!("\n--- {shown}");
-    let status = command.status().with_context(|| format!("could not start {shown}"))?;
+    let status = command.status().with_context(|| format!("cannot start {shown}"))?;
     ensure!(status.success(), "{shown} failed ({status})");
     Ok(())
 }

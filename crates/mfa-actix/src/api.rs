@@ -1,4 +1,4 @@
-//! The API as something to put into an actix application.
+//! The API, for an actix-web application to mount.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::clocks::Clocks;
 use crate::key_use::KeyUses;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::openapi::{self, openapi_json};
+use crate::pages::ReferencePage;
 use crate::readiness::Readiness;
 use crate::routes::{self, Part};
 use crate::state::State;
@@ -20,8 +21,8 @@ use crate::waiting::Waiting;
 
 /// The HTTP API: routes, API keys, problems, request ids, limits.
 ///
-/// Everything below `/v1` asks for an API key; `/healthz`, `/readyz`, `/metrics`, `/openapi.json`
-/// and `/problems/{code}` do not. Clone it freely: all clones share one state.
+/// Calls below `/v1` need an API key; `/healthz`, `/readyz`, `/metrics`, `/openapi.json` and `/problems/{code}`
+/// do not. Cloning is cheap, and all clones share one state.
 #[derive(Clone)]
 pub struct Api {
     state: State,
@@ -31,7 +32,7 @@ impl Api {
     /// The API of `mfa`, for callers with a key in `api_keys`, within the limits of `throttling`.
     #[must_use]
     pub fn new(mfa: Arc<Mfa>, api_keys: Arc<dyn ApiKeyStore>, throttling: Throttling) -> Self {
-        // A 503 is promised within two seconds.
+        // A slow request must get its 503 within two seconds.
         let request_timeout = Duration::from_millis(1900);
         let asked = (Arc::clone(&mfa), Arc::clone(&api_keys), throttling.clone());
         let readiness = Arc::new(Readiness::new(asked.0, asked.1, asked.2, None));
@@ -45,6 +46,7 @@ impl Api {
             readiness,
             clock,
             document: openapi_json().into(),
+            reference: ReferencePage::default(),
             tenants: TenantSettings::default(),
             request_timeout,
             metrics: None,
@@ -53,24 +55,24 @@ impl Api {
         Self { state }
     }
 
-    /// What holds for each tenant.
+    /// Sets the settings of the tenants.
     #[must_use]
     pub fn tenants(mut self, settings: TenantSettings) -> Self {
         self.state.tenants = settings;
         self
     }
 
-    /// How long a request may take before it is answered with 503; 1.9 seconds by default, so that the 503
-    /// is there within two. Calls that give out backup codes may take five times as long, for the slow
-    /// hashes that these need.
+    /// Sets the time limit of a request, including its body. A request that takes longer gets 503. Default: 1.9
+    /// seconds, so that the 503 arrives within two. Calls that issue backup codes may take five times as long, since
+    /// each code needs a slow hash.
     #[must_use]
     pub const fn request_timeout(mut self, limit: Duration) -> Self {
         self.state.request_timeout = limit;
         self
     }
 
-    /// Not to be ready while the clock is wrong, by the clocks that it is compared with. Somebody has to
-    /// [watch](Clocks::watch) them.
+    /// Makes `/readyz` answer 503 while the clock of this process is far off, compared with these clocks. Run
+    /// [`Clocks::watch`] as well: it makes the comparisons.
     #[must_use]
     pub fn clocks(mut self, clocks: Clocks) -> Self {
         let State { mfa, api_keys, throttling, .. } = self.state.clone();
@@ -78,57 +80,67 @@ impl Api {
         self
     }
 
-    /// What `/metrics` answers, in the text format of Prometheus; without it there is no such page.
+    /// Serves the result of `render`, in the Prometheus text format, at `/metrics`. Without it, `/metrics` answers
+    /// 404.
     #[must_use]
     pub fn metrics(mut self, render: RenderMetrics) -> Self {
         self.state.metrics = Some(MetricsPage::new(render));
         self
     }
 
-    /// The time by this clock; by default by that of the use cases.
+    /// Sets the clock of throttles and `Retry-After`. Default: the clock of the use cases.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.state.clock = clock;
         self
     }
 
-    /// What the description of the API is titled; `Multi-factor authentication` by default.
+    /// Sets the title of the OpenAPI document. Default: `Multi-factor authentication`.
     #[must_use]
     pub fn title(mut self, title: &str) -> Self {
         self.state.document = openapi::document(title).into();
+        self.state.reference = ReferencePage::default();
         self
     }
 
-    /// Ends calls that wait for a change: each is answered with what is known, and none waits from now on. For a server
-    /// that is about to stop, which they would keep from it. It holds for all clones.
+    /// Ends all calls that wait for a change (`?wait=`). Each is answered with the present state, and later calls do
+    /// not wait. Call it before the server stops, so that these calls do not delay it. Applies to all clones.
     pub fn end_waits(&self) {
         self.state.waiting.end();
     }
 
-    /// Adds everything to an application or to a scope of it. It answers whatever nothing before it
-    /// has matched, so add it last.
+    /// Mounts everything except the [pages](Self::configure_pages) in an application or scope. Add it last: it
+    /// answers every request not matched before.
     pub fn configure(&self, config: &mut ServiceConfig) {
         self.configure_health(config);
         self.configure_metrics(config);
         self.configure_calls(config);
     }
 
-    /// Adds the calls alone, with `/openapi.json` and `/problems/{code}`. They answer whatever nothing before them has
-    /// matched, so add them last.
+    /// Mounts only the calls, `/openapi.json` and `/problems/{code}`. Add them last: they answer every request not
+    /// matched before.
     pub fn configure_calls(&self, config: &mut ServiceConfig) {
         let state = Data::new(self.state.clone());
         routes::mount(config, &state, Part::Api);
         routes::mount_nowhere(config, &state);
     }
 
-    /// Adds `/healthz` and `/readyz` alone, as to a port that only probes reach.
+    /// Mounts only `/healthz` and `/readyz`, for example on a port that only probes can reach.
     pub fn configure_health(&self, config: &mut ServiceConfig) {
         routes::mount(config, &Data::new(self.state.clone()), Part::Health);
     }
 
-    /// Adds `/metrics` alone.
+    /// Mounts only `/metrics`.
     pub fn configure_metrics(&self, config: &mut ServiceConfig) {
         routes::mount(config, &Data::new(self.state.clone()), Part::Metrics);
+    }
+
+    /// Mounts two pages for browsers: an overview with version, readiness and first calls at `/`, and the API
+    /// reference at `/docs`. Only a browser gets the page at `/`; other requests for `/` go to the services added
+    /// later. Both pages link to `/healthz`, `/readyz` and `/openapi.json` in the same scope. Add them before the
+    /// calls.
+    pub fn configure_pages(&self, config: &mut ServiceConfig) {
+        routes::mount(config, &Data::new(self.state.clone()), Part::Pages);
     }
 }
 

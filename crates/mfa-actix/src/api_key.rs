@@ -1,4 +1,4 @@
-//! API keys as callers hold them.
+//! API keys as callers send them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, Entropy, EntropyError, Sco
 use mfa_domain::{TenantId, Timestamp, UserCase};
 use zeroize::Zeroizing;
 
-/// An API key in the clear: `mfa_<id>_<secret>`. It is shown once; what is stored is an [`ApiKey`].
+/// An API key in plain text: `mfa_<id>_<secret>`. Show it once and store its [`record`](Self::record).
 ///
 /// ```
 /// # use mfa_domain::ports::{Entropy, EntropyError};
@@ -30,10 +30,10 @@ impl PlainApiKey {
     const ID_BYTES: usize = 10;
     const SECRET_BYTES: usize = 32;
 
-    /// A fresh key: an id of 80 and a secret of 256 random bits.
+    /// Generates a key: an id of 80 random bits and a secret of 256.
     ///
     /// # Errors
-    /// [`EntropyError`] if there is no randomness.
+    /// [`EntropyError`] if the source of randomness fails.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let mut id = [0; Self::ID_BYTES];
         let mut secret = Zeroizing::new([0; Self::SECRET_BYTES]);
@@ -46,16 +46,16 @@ impl PlainApiKey {
         Ok(Self { id, text })
     }
 
-    /// Reads a key as a caller sent it; `None` if it has not the form of one.
+    /// Parses a key as a caller sent it; `None` if it does not have the form of a key.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(Self::PREFIX)?.split_once('_')?;
         let id = ApiKeyId::new(id).ok()?;
-        // 32 bytes are 43 characters; anything else is not worth a look at the store.
+        // 32 bytes are 43 characters. A key of another length is in no store, so it needs no lookup.
         (secret.len() == 43).then(|| Self { id, text: Zeroizing::new(text.to_owned()) })
     }
 
-    /// The public part.
+    /// The id, which is the public part.
     #[must_use]
     pub const fn id(&self) -> &ApiKeyId {
         &self.id
@@ -67,13 +67,14 @@ impl PlainApiKey {
         ApiKeyHash::of(&self.text)
     }
 
-    /// The key as a caller sends it.
+    /// The whole key, as a caller sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// What is stored of it. It has no name. Ids of users are compared exactly, unless the tenant has a key that says otherwise.
+    /// The record to store: the hash of the key, without a name. User ids are compared exactly; if the tenant already
+    /// has a key, the store keeps that key's comparison.
     #[must_use]
     pub fn record(&self, tenant: TenantId, scopes: Scopes, now: Timestamp) -> ApiKey {
         ApiKey {

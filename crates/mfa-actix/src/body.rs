@@ -1,4 +1,4 @@
-//! Bodies, strictly: JSON objects of at most 16 KiB, without unknown or repeated fields.
+//! Strict request bodies: JSON objects of at most 16 KiB, without unknown or repeated fields.
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -16,25 +16,25 @@ use crate::repeat::refuse_key;
 /// The largest body, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
 
-/// A JSON body. As an extractor it is for calls that answer a verdict; those that change something take
-/// a [`Repeatable`](crate::repeat::Repeatable) one.
+/// A JSON body. Calls that answer a verdict extract it directly; calls that change something extract it as
+/// [`Repeatable`](crate::repeat::Repeatable).
 pub(crate) struct Body<T>(pub(crate) T);
 
 /// No body, or an empty object.
 pub(crate) struct NoBody;
 
-/// What a body is read as.
+/// A type that a body can be read as.
 pub(crate) trait Read: Sized {
-    /// Whether a request may have it at all.
+    /// Checks the headers, before the body is read.
     fn admit(_: &HttpRequest) -> Result<(), Problem> {
         Ok(())
     }
 
-    /// Reads all of it.
+    /// Reads the whole body.
     fn read(bytes: &[u8]) -> Result<Self, Problem>;
 }
 
-/// Reads a body; gives what it says, and its bytes.
+/// Reads a body. Returns its value and its bytes.
 pub(crate) fn body<B: Read>(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -77,23 +77,23 @@ impl Read for NoBody {
         let empty = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
         match empty.copied().collect::<Vec<_>>().as_slice() {
             b"" | b"{}" => Ok(Self),
-            _ => Err(Problem::invalid("", "no body is expected")),
+            _ => Err(Problem::invalid("", "must be empty or {}")),
         }
     }
 }
 
-/// Whether the content type is JSON's, with any parameters and with optional blanks around them (RFC 9110, 8.3.1).
+/// Whether the content type is `application/json`, with any parameters and optional white space (RFC 9110, 8.3.1).
 fn is_json(request: &HttpRequest) -> bool {
     let kind =
         the_only(request.headers(), &CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// Reads JSON. What is said of an error never repeats what was sent, since that may be a code.
+/// Parses JSON. No error message repeats what was sent, since that may be a code.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    // Serde would also take the fields in their order, as an array.
+    // Serde also accepts the fields as an array, in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Problem::invalid("", "expected a JSON object"));
+        return Err(Problem::invalid("", "must be a JSON object"));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -107,26 +107,28 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 fn invalid(field: &str, error: &serde_json::Error) -> Problem {
     let text = Zeroizing::new(error.to_string());
-    // Serde puts a position at the end, and what it found before what it expected.
+    // Serde's message has the found value, then the expected one, then the position.
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let named = |prefix: &str| text.strip_prefix(prefix).map(|rest| rest.trim_matches('`').to_owned());
     if !error.is_data() {
-        return Problem::invalid("", "not valid JSON");
+        return Problem::invalid("", "is not valid JSON");
     }
     if let Some(name) = named("missing field ") {
         return Problem::invalid(&name, "is missing");
     }
     if let Some(name) = named("duplicate field ") {
-        return Problem::invalid(&name, "is there more than once");
+        return Problem::invalid(&name, "appears more than once");
     }
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| match expected {
         "u8" | "u32" | "u64" => "a whole number, not negative and not too large",
+        // Serde names the type.
+        name if name.starts_with("struct ") => "a JSON object",
         other => other,
     });
     match (text.starts_with("unknown field "), expected) {
         (true, Some(expected)) => Problem::invalid(field, format!("unknown field; expected {expected}")),
-        (false, Some(expected)) => Problem::invalid(field, format!("expected {expected}")),
-        _ => Problem::invalid(field, "not as it must be"),
+        (false, Some(expected)) => Problem::invalid(field, format!("must be {expected}")),
+        _ => Problem::invalid(field, "is not valid"),
     }
 }
 
@@ -157,25 +159,25 @@ mod tests {
     #[test]
     fn an_error_says_where_and_what_and_never_repeats_what_was_sent() {
         for (body, field, message) in [
-            (r#"{"code": 915304}"#, "code", "expected a string"),
-            (r#"{"code": "915304", "code": "915304"}"#, "code", "is there more than once"),
+            (r#"{"code": 915304}"#, "code", "must be a string"),
+            (r#"{"code": "915304", "code": "915304"}"#, "code", "appears more than once"),
             (r#"{"code": "915304", "915304": 1}"#, "915304", "unknown field; expected `code` or `factor`"),
             (
                 r#"{"code": "915304", "factor": "915304"}"#,
                 "factor",
-                "expected a whole number, not negative and not too large",
+                "must be a whole number, not negative and not too large",
             ),
             (
                 r#"{"code": "915304", "factor": 915304}"#,
                 "factor",
-                "expected a whole number, not negative and not too large",
+                "must be a whole number, not negative and not too large",
             ),
             (r#"{"factor": 1}"#, "code", "is missing"),
-            (r#"{"code": "915304""#, "", "not valid JSON"),
-            (r#"{"code": "915304"} {}"#, "", "not valid JSON"),
-            (r#"["915304", null]"#, "", "expected a JSON object"),
-            ("\"915304\"", "", "expected struct Request"),
-            ("", "", "not valid JSON"),
+            (r#"{"code": "915304""#, "", "is not valid JSON"),
+            (r#"{"code": "915304"} {}"#, "", "is not valid JSON"),
+            (r#"["915304", null]"#, "", "must be a JSON object"),
+            ("\"915304\"", "", "must be a JSON object"),
+            ("", "", "is not valid JSON"),
         ] {
             let problem = parse::<Request>(body.as_bytes()).unwrap_err();
             let shown = serde_json::to_value(problem.body("id")).unwrap();

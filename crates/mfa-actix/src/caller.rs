@@ -1,4 +1,4 @@
-//! Who calls, and whom and what a path names.
+//! The caller, and the user, factor or challenge that a path names.
 
 use std::future::{Ready, ready};
 
@@ -14,22 +14,22 @@ use utoipa::IntoParams;
 use crate::problem::{Problem, ProblemCode};
 use crate::user_segment;
 
-/// The value of a field that may occur once. Of two values, a proxy in front may have checked the other one.
+/// The value of a header that must not be repeated. Of two values, a proxy in front may have checked the other one.
 pub(crate) fn the_only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name);
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Who calls: whose API key it is, which has one of the scopes that the route asks for.
+/// The caller: the owner of an API key with one of the scopes that the route needs.
 pub(crate) struct Caller {
     pub(crate) tenant: TenantId,
     pub(crate) is_admin: bool,
-    /// The id of the key, and its name if it has one.
+    /// The id of the key, with its name if it has one.
     key: String,
 }
 
 impl Caller {
-    /// For the domain: a key with the scope `admin` acts as an operator.
+    /// The actor for the audit trail. A key with the scope `admin` acts as an operator.
     pub(crate) fn actor(&self) -> Actor {
         if self.is_admin { Actor::admin(&self.key) } else { Actor::user(&self.key) }
     }
@@ -41,7 +41,7 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let extensions = request.extensions();
-        // The guard of the route has let nobody in without one.
+        // The guard of the route refuses requests without a key.
         let Some(key) = extensions.get::<ApiKey>() else { return ready(Err(ProblemCode::Internal.into())) };
         ready(Ok(Self {
             tenant: key.tenant.clone(),
@@ -54,15 +54,15 @@ impl FromRequest for Caller {
     }
 }
 
-/// The account that a path names, at the caller's tenant.
+/// The account that a path names, in the caller's tenant.
 pub(crate) struct User(pub(crate) AccountKey);
 
-/// The segment of a path that names a user.
+/// The path segment that names a user.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct UserSegment {
-    /// The host's own id of the user, in Normalization Form C and at most 255 bytes of UTF-8; or `~` and the base64url of
-    /// it, which an id needs that holds `/` or `\`, begins with `~`, or is `.` or `..`.
+    /// Your application's id of the user, percent-encoded: 1 to 255 bytes of UTF-8 in Normalization Form C. Write an
+    /// id that contains `/` or `\`, begins with `~`, or is `.` or `..` as `~` and its unpadded base64url.
     #[param(
         min_length = 1,
         max_length = 341,
@@ -78,7 +78,7 @@ impl FromRequest for User {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let caller = request.extensions().get::<ApiKey>().map(|key| (key.tenant.clone(), key.user_case));
-        // `Path` decodes all of the path, `match_info` leaves `%2B` as it is.
+        // `Path` decodes the whole path; `match_info` does not decode `%2B`.
         let path = Path::<UserSegment>::extract(request).into_inner();
         let user = path.map_err(|_| Problem::invalid("user", "must be UTF-8"));
         let Some((tenant, case)) = caller else { return ready(Err(ProblemCode::Internal.into())) };
@@ -88,14 +88,14 @@ impl FromRequest for User {
     }
 }
 
-/// The factor that a path names. An id that nobody gave out is not there.
+/// The factor that a path names. Any text that is no id answers `not-found`, like an unknown id.
 pub(crate) struct FactorPath(pub(crate) FactorId);
 
-/// The segment of a path that names a factor.
+/// The path segment that names a factor.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct FactorSegment {
-    /// The id of the factor.
+    /// Id of the factor.
     #[param(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
     id: String,
 }
@@ -111,14 +111,14 @@ impl FromRequest for FactorPath {
     }
 }
 
-/// The challenge that a path names. An id that nobody gave out is not there.
+/// The challenge that a path names. Any text that is no id answers `not-found`, like an unknown id.
 pub(crate) struct ChallengePath(pub(crate) ChallengeId);
 
-/// The segment of a path that names a challenge.
+/// The path segment that names a challenge.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct ChallengeSegment {
-    /// The id of the challenge.
+    /// Id of the challenge.
     #[param(example = "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5")]
     id: String,
 }

@@ -1,4 +1,4 @@
-//! Where a request comes from: what the socket says, and what proxies say that we trust.
+//! The client address of a request, from the socket and from trusted proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,25 +8,23 @@ use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, X_FORWARDED_FOR}
 use ipnet::IpNet;
 use thiserror::Error;
 
-/// The proxies that are believed whom they forward for. None by default, and then a header that says
-/// so is not looked at.
+/// The trusted proxies, and the header in which they name the client. Default: no proxies, and the header is ignored.
 ///
-/// A header can be sent by anybody, so it is read from the right, as the proxies that we trust wrote it:
-/// the client is the first address, from the peer backwards, that is not a trusted proxy's. What
-/// stands further left was there before, and may be made up.
+/// Any client can send the header, so it is read from the right, where the trusted proxies append. The client is the
+/// first address, from the peer backwards, that is not a trusted proxy's. Addresses further left may be forged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     trusted: Vec<Network>,
     header: ForwardedHeader,
 }
 
-/// An address, or a network such as `10.0.0.0/8`.
+/// An address such as `192.0.2.1`, or a network such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// The header in which the proxies say whom they forward for.
+/// The header in which the proxies name the client.
 ///
-/// Only one: a proxy that writes the one hands on the other as a client has sent it.
+/// Only one is read: a proxy that writes one of them passes on the other as the client sent it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, which most proxies write.
@@ -36,12 +34,12 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// A text that is neither an address nor a network.
+/// The text is neither an address nor a network, or the network contains all addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("an address such as 192.0.2.1, or a network such as 10.0.0.0/8; not all addresses there are")]
+#[error("must be an address such as 192.0.2.1, or a network such as 10.0.0.0/8, but not all addresses")]
 pub struct InvalidNetwork;
 
-/// Networks that no client on the Internet has an address of: private, local, multicast and reserved ones.
+/// Networks without clients on the Internet: private, local, multicast and reserved ones.
 const NOBODYS: [&str; 11] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -56,16 +54,16 @@ const NOBODYS: [&str; 11] = [
     "8000::/1",
 ];
 
-/// Networks that add up to everybody, who could then say who they are.
+/// The networks together contain all clients, so every client could forge its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the trusted networks add up to all addresses there are")]
+#[error("the trusted networks together contain all public addresses")]
 pub struct TrustsEverybody;
 
 impl Proxies {
-    /// The proxies with an address in one of these networks, which all write that header.
+    /// Trusts proxies with an address in one of these networks. All of them must write `header`.
     ///
     /// # Errors
-    /// [`TrustsEverybody`] if the networks add up to all that clients on the Internet can have, of IPv4 or of IPv6.
+    /// [`TrustsEverybody`] if the networks together contain all public addresses of IPv4 or of IPv6.
     pub fn new(trusted: Vec<Network>, header: ForwardedHeader) -> Result<Self, TrustsEverybody> {
         let mut networks: Vec<_> = trusted.iter().map(|network| network.0).collect();
         networks.extend(NOBODYS.iter().filter_map(|network| network.parse::<IpNet>().ok()));
@@ -75,14 +73,14 @@ impl Proxies {
         Ok(Self { trusted, header })
     }
 
-    /// Who sent a request. Without a peer, as on a Unix socket, all are one.
+    /// The client address of a request. Without a peer, as on a Unix socket, all clients have the same address.
     pub(crate) fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
         if !self.trusts(client) {
             return client;
         }
         for hop in self.hops(headers).iter().rev() {
-            // What cannot be read is not an address, so the last known one has to answer for it.
+            // An unreadable hop ends the search: the last known address counts as the client.
             let Some(hop) = hop else { break };
             client = *hop;
             if !self.trusts(client) {
@@ -96,7 +94,7 @@ impl Proxies {
         self.trusted.iter().any(|network| network.0.contains(&address))
     }
 
-    /// Whom the proxies forwarded for, the one next to us last; `None` where that cannot be read.
+    /// The addresses in the header, nearest proxy last; `None` for an unreadable one.
     fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         let lines = headers.get_all(self.header.name());
         let hops = lines.flat_map(|line| match line.to_str() {
@@ -111,7 +109,7 @@ impl ForwardedHeader {
     /// Every header.
     const ALL: [Self; 2] = [Self::XForwardedFor, Self::Forwarded];
 
-    /// Its name, in small letters.
+    /// Its name, in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -135,7 +133,7 @@ impl ForwardedHeader {
     }
 }
 
-/// The node behind `for=` in an element such as `for="[2001:db8::1]:4711";proto=https`.
+/// The node after `for=` in an element such as `for="[2001:db8::1]:4711";proto=https`.
 fn element(element: &str) -> Option<IpAddr> {
     let mut pairs = outside_of_quotes(element, ';').into_iter().filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
@@ -146,7 +144,7 @@ fn element(element: &str) -> Option<IpAddr> {
     }
 }
 
-/// An address as proxies write it: with a port or without, of IPv6 in brackets or not.
+/// Parses an address as proxies write it: with or without a port, IPv6 with or without brackets.
 fn node(text: &str) -> Option<IpAddr> {
     let address = text
         .parse()
@@ -155,7 +153,7 @@ fn node(text: &str) -> Option<IpAddr> {
     address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
-/// Splits at a character where it is not within a quoted string (RFC 9110, 5.6.4).
+/// Splits at a character outside quoted strings (RFC 9110, 5.6.4).
 fn outside_of_quotes(text: &str, at: char) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(|c: char| {
@@ -171,7 +169,7 @@ fn outside_of_quotes(text: &str, at: char) -> Vec<&str> {
 }
 
 impl Network {
-    /// Whether it is larger than any operator's own: more than a /8 of IPv4 or a /16 of IPv6.
+    /// Whether it is too large to belong to one operator: larger than an IPv4 /8 or an IPv6 /16.
     #[must_use]
     pub const fn is_vast(&self) -> bool {
         match self.0 {
@@ -189,7 +187,7 @@ impl FromStr for Network {
             Ok(address) => IpNet::from(address.to_canonical()),
             Err(_) => text.parse().map_err(|_| InvalidNetwork)?,
         };
-        // To trust everybody is to let everybody say who they are.
+        // If every address were trusted, every client could forge its address.
         if network.prefix_len() == 0 { Err(InvalidNetwork) } else { Ok(Self(network)) }
     }
 }
@@ -202,9 +200,9 @@ impl FromStr for ForwardedHeader {
     }
 }
 
-/// A header in which no proxy says whom it forwards for.
+/// The name is not that of a header with client addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("x-forwarded-for or forwarded")]
+#[error("must be x-forwarded-for or forwarded")]
 pub struct UnknownHeader;
 
 impl fmt::Display for Network {
@@ -233,26 +231,26 @@ mod tests {
     #[test]
     fn the_first_address_from_the_right_that_is_no_proxy_is_the_client() {
         for (peer, lines, expected) in [
-            // Nobody is believed but a proxy.
+            // Only a trusted proxy is believed.
             ("192.0.2.1", vec!["198.51.100.7"], "192.0.2.1"),
             ("192.0.2.1", vec!["10.0.0.1"], "192.0.2.1"),
             ("10.0.0.1", vec![], "10.0.0.1"),
             ("10.0.0.1", vec!["198.51.100.7"], "198.51.100.7"),
             ("::ffff:10.0.0.1", vec!["198.51.100.7"], "198.51.100.7"),
             ("2001:db8:ff::1", vec!["2001:db8::7"], "2001:db8::7"),
-            // What the client itself has sent stands further left.
+            // Addresses further left come from the client itself.
             ("10.0.0.1", vec!["203.0.113.9, 198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", vec!["10.0.0.9, 198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", vec!["203.0.113.9", "198.51.100.7"], "198.51.100.7"),
             // Through two proxies, or from one of them.
             ("10.0.0.1", vec!["203.0.113.9, 198.51.100.7, 10.0.0.2"], "198.51.100.7"),
             ("10.0.0.1", vec!["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            // Whoever cannot be read is not skipped.
+            // An unreadable hop is not skipped.
             ("10.0.0.1", vec!["203.0.113.9, nonsense"], "10.0.0.1"),
             ("10.0.0.1", vec!["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1", vec!["203.0.113.9,"], "10.0.0.1"),
             ("10.0.0.1", vec![""], "10.0.0.1"),
-            // As some proxies write them.
+            // Other forms that proxies write.
             ("10.0.0.1", vec!["198.51.100.7:51123"], "198.51.100.7"),
             ("10.0.0.1", vec!["[2001:db8::7]:51123"], "2001:db8::7"),
             ("10.0.0.1", vec!["[2001:db8::7]"], "2001:db8::7"),

@@ -1,4 +1,4 @@
-//! Whether the clock of this process is right, by other clocks.
+//! Compares the clock of this process with reference clocks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,26 +9,26 @@ use mfa_domain::ports::{Clock, Deviation, ReferenceClock};
 use crate::chain::Chain;
 use crate::dependencies::Health;
 
-/// Compares the clock of this process with others, again and again.
+/// Compares the clock of this process with reference clocks, periodically.
 ///
-/// A clock decides which codes are right and when a lock is over, and nothing else tells that it is wrong. From
-/// [`WARNED_AT`](Self::WARNED_AT) on it is in the log, from [`NOT_READY_AT`](Self::NOT_READY_AT) on `/readyz` answers 503;
-/// the metric `mfa_clock_ahead_seconds` has how far it is ahead of each of the others. What is asked of the API is answered all the same.
+/// The clock decides which codes are right and when a lock ends. A deviation of [`WARNED_AT`](Self::WARNED_AT) or
+/// more is logged; at [`NOT_READY_AT`](Self::NOT_READY_AT) or more `/readyz` answers 503. The metric
+/// `mfa_clock_ahead_seconds` has the deviation from each reference. Calls are answered in any case.
 ///
-/// A clone shares its state.
+/// Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Clocks {
     clock: Arc<dyn Clock>,
     references: Vec<Arc<Reference>>,
 }
 
-/// Another clock, and how ours was found to be.
+/// A reference clock, and the result of the last comparison.
 #[derive(Debug)]
 struct Reference {
     name: &'static str,
     clock: Arc<dyn ReferenceClock>,
     every: Duration,
-    /// By the last comparison that succeeded.
+    /// The result of the last successful comparison.
     last: Mutex<Option<Grade>>,
 }
 
@@ -40,49 +40,50 @@ enum Grade {
 }
 
 impl Clocks {
-    /// From this deviation on a clock is warned of.
+    /// The deviation from which on the clock is logged as wrong.
     pub const WARNED_AT: Duration = Duration::from_secs(2);
 
-    /// From this deviation on the process is not ready.
+    /// The deviation from which on the process is not ready.
     pub const NOT_READY_AT: Duration = Duration::from_secs(15);
 
-    /// A comparison that takes longer has failed.
+    /// The time limit of a comparison.
     const COMPARISON_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// Comparisons that fail are tried less and less often, down to this times the usual pause.
+    /// After failures the pause doubles, up to this multiple of the usual one.
     const MAX_PAUSES: u32 = 8;
 
-    /// Compares `clock`, with no other so far.
+    /// Watches `clock`, without references so far.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, references: Vec::new() }
     }
 
-    /// Compares it with another one, too. `name` is its name in metrics and in the log. A time server on the internet
-    /// should not be asked more often than once a minute.
+    /// Adds a reference clock, to be compared once per `every`. `name` is its name in metrics and the log. Do not ask
+    /// a public time server more often than once a minute.
     #[must_use]
     pub fn with(mut self, name: &'static str, clock: Arc<dyn ReferenceClock>, every: Duration) -> Self {
         self.references.push(Arc::new(Reference { name, clock, every, last: Mutex::default() }));
         self
     }
 
-    /// Compares it once with all others.
+    /// Compares the clock once with all references.
     pub async fn compare(&self) {
         join_all(self.references.iter().map(|reference| reference.compare(&*self.clock))).await;
     }
 
-    /// Compares it with each of the others, each time that its pause is over. Never ends.
+    /// Compares the clock with each reference periodically. Never returns.
     pub async fn watch(self) {
         join_all(self.references.iter().map(|reference| reference.watch(&*self.clock))).await;
     }
 
-    /// Whether it is off by [`NOT_READY_AT`](Self::NOT_READY_AT) or more, by the last comparison with any of the others.
+    /// Whether the last comparison with any reference showed a deviation of [`NOT_READY_AT`](Self::NOT_READY_AT) or
+    /// more.
     #[must_use]
     pub fn is_far_off(&self) -> bool {
         self.references.iter().any(|reference| reference.last() == Some(Grade::FarOff))
     }
 
-    /// `None` if there is no other clock.
+    /// The state for `/readyz`; `None` if there is no reference.
     pub(crate) fn health(&self) -> Option<Health> {
         if self.is_far_off() {
             return Some(Health::Failing);
@@ -103,7 +104,7 @@ impl Reference {
         }
     }
 
-    /// Whether it could be compared. What was known before stays known if not.
+    /// Compares the clock. Returns whether that succeeded; if not, the last result stays.
     async fn compare(&self, clock: &dyn Clock) -> bool {
         let reference = self.name;
         match tokio::time::timeout(Clocks::COMPARISON_TIMEOUT, self.clock.compare(clock)).await {
@@ -112,10 +113,10 @@ impl Reference {
                 return true;
             }
             Ok(Err(error)) => {
-                tracing::warn!(reference, error = %Chain(&error), "the clock could not be compared");
+                tracing::warn!(reference, error = %Chain(&error), "could not compare the clock");
             }
             Err(_) => {
-                tracing::warn!(reference, error = "no answer in time", "the clock could not be compared");
+                tracing::warn!(reference, error = "no answer in time", "could not compare the clock");
             }
         }
         metrics::counter!("mfa_clock_errors_total", "reference" => reference).increment(1);
@@ -164,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that is so many milliseconds behind ours; does not answer if that is the largest number.
+    /// A clock that is this many milliseconds behind ours; `i64::MAX` means that it fails.
     #[derive(Debug, Default)]
     struct Other(AtomicI64);
 
@@ -204,7 +205,7 @@ mod tests {
         for ahead in [15_000, -15_000, 172_800_000] {
             assert_eq!(health(&clocks, &other, ahead).await, Some(Health::Failing), "{ahead}");
         }
-        // A clock that was wrong is not right because nobody can tell.
+        // A failed comparison does not make a wrong clock right.
         assert_eq!(health(&clocks, &other, i64::MAX).await, Some(Health::Failing));
         assert_eq!(health(&clocks, &other, 0).await, Some(Health::Ok));
     }

@@ -1,36 +1,37 @@
-//! What the API depends on, and how each of it fares.
+//! The dependencies of the API and the state of each.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// How each dependency fares.
+/// State of each dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Dependencies {
-    /// The store of accounts and audit events.
+    /// Store of accounts and audit events.
     pub(crate) accounts: Health,
-    /// The keys of the secrets that are stored.
+    /// Keys that open the stored secrets.
     pub(crate) keys: Health,
-    /// The store of API keys.
+    /// Store of API keys.
     pub(crate) api_keys: Health,
-    /// What counts how often somebody calls; while it fails, calls are not throttled.
+    /// Throttle. While it fails, codes are checked without rate limits.
     pub(crate) throttle: Health,
-    /// The clock of this process, by that of the database or of a time server; absent if there is neither.
+    /// Clock of the server, compared with the database or a time server. Absent if it is not compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clock: Option<Health>,
 }
 
-/// Whether something works.
+/// State of a dependency: `ok`, `failing` (it does not work), or `unknown` (not checked yet, or not checkable
+/// while another dependency fails).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Health {
     Ok,
     Failing,
-    /// It cannot be asked while another does not work.
+    /// Not checked yet, or not checkable while another dependency fails.
     Unknown,
 }
 
 impl Dependencies {
-    /// For the description of the API.
+    /// The example in the OpenAPI document.
     pub(crate) const EXAMPLE: Self = Self {
         accounts: Health::Ok,
         keys: Health::Ok,

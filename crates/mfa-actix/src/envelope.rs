@@ -1,4 +1,4 @@
-//! What every request goes through: an id, a span, metrics, and problems as bodies.
+//! The outermost layer of every request: request id, span, metrics, and problems as bodies.
 
 use std::any::Any;
 use std::fmt;
@@ -20,18 +20,18 @@ use uuid::Uuid;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
-/// What a server holds for a request while the request is worked at, such as a place that others wait for. In the
-/// [extensions](actix_web::HttpMessage::extensions_mut) of a request it is dropped once the answer is made or the request
-/// begins to wait, and so before a refusal is held back.
-pub struct HeldForWork(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any>);
+/// A resource that a server holds while it works on a request, such as a permit that other requests wait for. Put it
+/// into the [extensions](actix_web::HttpMessage::extensions_mut) of the request. It is dropped when the answer is
+/// ready or the request begins to wait, so before the delay of a refusal.
+pub struct HeldForWork(#[expect(dead_code, reason = "held only to be dropped")] Box<dyn Any>);
 
 impl HeldForWork {
-    /// Holds it.
+    /// Wraps a resource.
     pub fn new(held: impl Any) -> Self {
         Self(Box::new(held))
     }
 
-    /// Drops it: nothing is done for the request from now on that others have to wait for.
+    /// Drops the resource of a request. The request does no more work that others must wait for.
     pub(crate) fn let_go(request: &HttpRequest) {
         drop(request.extensions_mut().remove::<Self>());
     }
@@ -45,8 +45,8 @@ impl fmt::Debug for HeldForWork {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Wraps every route. It logs no path, query, header or body, since any of them may hold what must
-/// not be in a log; the route's pattern says enough.
+/// Wraps every route. Logs the pattern of the route, but no path, query, header or body, since these may contain
+/// personal data or secrets.
 pub(crate) async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -65,7 +65,7 @@ pub(crate) async fn envelope(
             let (request, response) = response.into_parts();
             Ok(ServiceResponse::new(request, finished(response.map_into_boxed_body(), &id)))
         }
-        // The request is gone; what is left is an error that is a whole response.
+        // The request is gone; the error contains a whole response.
         Err(error) => Err(finished(error.error_response(), &id)),
     };
 
@@ -74,7 +74,7 @@ pub(crate) async fn envelope(
     metrics::histogram!("mfa_http_request_seconds", "route" => route.clone()).record(seconds);
     count(method, route, status);
     span.in_scope(|| tracing::info!(status = status.as_u16(), seconds, "answered"));
-    // Once all is done and counted, and nothing is held that another request could wait for.
+    // The work is done and counted. Other requests must not wait for the delay below.
     if let Ok(answered) = &answered {
         HeldForWork::let_go(answered.request());
     }
@@ -83,16 +83,16 @@ pub(crate) async fn envelope(
     if let Some((state, problem)) = state.zip(refused)
         && let Some(delay) = state.throttling.delay_of(problem)
     {
-        // Requests that were sent behind this one on the same connection do not wait with it.
+        // Pipelined requests on the same connection must not wait too.
         response.head_mut().set_connection_type(ConnectionType::Close);
-        // Those that were refused together do not come back together.
+        // Randomised, so that clients refused together do not retry together.
         tokio::time::sleep(delay.mul_f64(0.5 + fraction(random))).await;
     }
     answered.map_err(|response| InternalError::from_response("not answered by a handler", response).into())
 }
 
-/// The answer to a request that could not be read, for a server that reads requests itself. It is counted and
-/// logged as others are, with `unreadable` as its route.
+/// Answers a request that could not be read, for a server that reads requests itself. The request is counted and
+/// logged like others, with the route `unreadable`.
 #[must_use]
 pub fn unreadable(problem: ProblemCode) -> HttpResponse {
     let id = random().simple().to_string();
@@ -107,8 +107,7 @@ fn count(method: &'static str, route: String, status: StatusCode) {
         .increment(1);
 }
 
-/// The method, if it is one that a route takes: anybody can make up others, and each would be a
-/// metric of its own for good.
+/// The method as a metric label. Unknown methods become `other`, so that clients cannot create metrics without limit.
 const fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -120,8 +119,8 @@ const fn known(method: &Method) -> &'static str {
     }
 }
 
-/// A response with the id, and, if it is an error, with the problem as its body; of one that the
-/// framework made, after its status.
+/// Adds the request id to a response, and the problem as the body of an error. An error of the framework gets the
+/// problem of its status.
 fn finished(mut response: HttpResponse<BoxBody>, id: &str) -> HttpResponse<BoxBody> {
     if response.status().is_client_error() || response.status().is_server_error() {
         let problem = response.extensions().get::<Problem>().cloned();
@@ -142,8 +141,10 @@ fn finished(mut response: HttpResponse<BoxBody>, id: &str) -> HttpResponse<BoxBo
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
     }
-    // Answers hold secrets, or states that are stale at once.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Most answers contain secrets, or state that changes at any time.
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     response
 }
 
@@ -154,7 +155,7 @@ fn random() -> Uuid {
 
 /// A number from 0 to 1.
 fn fraction(random: Uuid) -> f64 {
-    // The last four bytes of a version 4 have no other meaning.
+    // The last four bytes of a version 4 UUID are random.
     let [.., a, b, c, d] = *random.as_bytes();
     f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
 }

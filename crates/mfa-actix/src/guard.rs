@@ -1,4 +1,4 @@
-//! What stands before every route: its time limit, the API key, the charge, the scope; by the row of the route.
+//! The guard of every route: time limit, API key, throttle and scope, from the row of the route.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::problem::{Problem, ProblemCode};
 use crate::routes::{Access, Charged, Row, Rows};
 use crate::state::State;
 
-/// Lets in who may call the route, within its time. The body is not read before.
+/// Admits a request if its caller may call the route, and applies the time limit. The body is read afterwards.
 pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -45,8 +45,8 @@ async fn answered_within<T>(
         .unwrap_or_else(|_| Err(Problem::new(ProblemCode::Unavailable).into()))
 }
 
-/// Checks the API key and its scope, and charges the request. Without a row only the key is checked, since nobody
-/// without one is to learn what is there.
+/// Checks the API key and its scope, and charges the request. Without a row only the key is checked, so that nobody
+/// without a key learns which paths exist.
 async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Result<(), Problem> {
     let now = state.clock.now();
     let key = match find_key(state, request).await {
@@ -63,7 +63,7 @@ async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Re
         Some(Access::Open) | None => (&[][..], Charged::Nothing),
     };
     let may = row.is_none() || scopes.iter().any(|scope| key.scopes.contains(scope));
-    // Who may not call spends nothing of a user's.
+    // A caller without the scope must not use up a user's quota.
     let charged = if may { charged } else { Charged::Nothing };
     let account = match charged {
         Charged::Nothing | Charged::Challenge => None,
@@ -81,7 +81,7 @@ async fn find_key(state: &State, request: &ServiceRequest) -> Result<ApiKey, Pro
     let plain = kind.eq_ignore_ascii_case("bearer").then(|| PlainApiKey::parse(token.trim())).flatten();
     let plain = plain.ok_or_else(unauthorized)?;
     let stored = state.api_keys.find(plain.id()).await.map_err(|error| {
-        tracing::error!(error = %Chain(&error), "could not read the API key");
+        tracing::error!(error = %Chain(&error), "could not look up an API key");
         Problem::new(ProblemCode::Unavailable)
     })?;
     let good = stored.filter(|key| key.hash == plain.hash() && key.revoked_at.is_none());
@@ -90,7 +90,7 @@ async fn find_key(state: &State, request: &ServiceRequest) -> Result<ApiKey, Pro
     Ok(key)
 }
 
-/// What a request is charged to, the narrowest first.
+/// The buckets that a request is charged to, the narrowest first.
 fn keys(caller: &ApiKey, charged: Charged, account: Option<&AccountKey>) -> Vec<ThrottleKey> {
     let mut keys = Vec::with_capacity(4);
     if let Some(account) = account {

@@ -1,4 +1,4 @@
-//! When API keys were last used: to the minute, written behind the request.
+//! Records the minute in which each API key was last used, in the background.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +8,12 @@ use mfa_domain::ports::{ApiKey, ApiKeyId, ApiKeyStore};
 
 use crate::chain::Chain;
 
-/// The minute of each key's last use that this process began to write.
+/// For each key, the last minute that this process began to write.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyUses(Arc<Mutex<HashMap<ApiKeyId, Timestamp>>>);
 
 impl KeyUses {
-    /// Writes that a key is used, if this is its first use within the minute. No request waits for that or fails with it.
+    /// Records the use of a key, if it is the first in this minute. No request waits for it or fails because of it.
     pub(crate) fn note(&self, store: &Arc<dyn ApiKeyStore>, key: &ApiKey, now: Timestamp) {
         let minute = Timestamp::from_unix_seconds(now.unix_seconds() / 60 * 60);
         if !self.is_due(key, minute) {
@@ -22,12 +22,12 @@ impl KeyUses {
         let (store, id) = (Arc::clone(store), key.id.clone());
         actix_web::rt::spawn(async move {
             if let Err(error) = store.note_use(&id, minute).await {
-                tracing::warn!(api_key = %id, error = %Chain(&error), "the last use of an API key was not written");
+                tracing::warn!(api_key = %id, error = %Chain(&error), "could not record the last use of an API key");
             }
         });
     }
 
-    /// Many requests come before the first one's minute is written. If it cannot be, the next minute is soon enough.
+    /// Whether to write this minute. Only the first request of a minute writes it; a failed write is not repeated.
     fn is_due(&self, key: &ApiKey, minute: Timestamp) -> bool {
         let begin = || self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), minute);
         key.last_used_at < Some(minute) && begin() < Some(minute)

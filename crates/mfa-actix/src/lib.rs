@@ -17,6 +17,7 @@ mod guard;
 mod key_use;
 mod metrics_page;
 mod openapi;
+mod pages;
 mod readiness;
 mod rejection;
 mod repeat;

@@ -1,4 +1,4 @@
-//! The page that `/metrics` answers.
+//! The answer of `/metrics`.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,17 +9,17 @@ use actix_web::web::Bytes;
 /// Renders the metrics in the text format of Prometheus.
 pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// How old a page may be to be sent to another client while it is still being sent to the first.
+/// The age up to which a page that is still being sent to one client is sent to another one.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// The page of metrics. Anybody may ask for it, so clients that do not read their answers share a few copies.
+/// The page of metrics. It needs no API key, so clients that do not read their answers share a few copies.
 #[derive(Clone)]
 pub(crate) struct MetricsPage {
     render: RenderMetrics,
     last: Arc<Mutex<Option<Rendered>>>,
 }
 
-/// A page, for as long as it is being sent, and when it was rendered.
+/// When a page was rendered, and the page while it is being sent.
 type Rendered = (Instant, Weak<[u8]>);
 
 impl MetricsPage {
@@ -27,7 +27,7 @@ impl MetricsPage {
         Self { render, last: Arc::default() }
     }
 
-    /// The present metrics, or a page of the last second that is still being sent.
+    /// The current metrics, or a page of the last second that is still being sent.
     #[expect(clippy::disallowed_methods, reason = "a duration, not a point in time")]
     pub(crate) fn bytes(&self) -> Bytes {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The description of the API, generated from the code.
+//! The OpenAPI document, generated from the code.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ pub(crate) mod texts;
 
 use problems::Problems;
 
-/// The OpenAPI document, as `/openapi.json` serves it unless it has another title.
+/// The OpenAPI document with the default title.
 #[must_use]
 pub fn openapi_json() -> &'static str {
     static JSON: LazyLock<String> =
@@ -25,7 +25,7 @@ pub fn openapi_json() -> &'static str {
     &JSON
 }
 
-/// The same with that title.
+/// The OpenAPI document with this title.
 pub(crate) fn document(title: &str) -> String {
     let mut description = Description::openapi();
     title.clone_into(&mut description.info.title);
@@ -36,7 +36,7 @@ pub(crate) fn document(title: &str) -> String {
 #[openapi(
     info(
         title = "Multi-factor authentication",
-        description = "Multi-factor authentication for the users of host applications. Errors are RFC 9457 problem details; the last segment of `type` is the code. Times are RFC 3339 in UTC. A request that cannot be read is answered 400 `malformed-request`, 408 `request-timeout` or 431 `head-too-large` on every path.",
+        description = "Multi-factor authentication for the users of host applications. Errors are RFC 9457 problem details; the last segment of `type` is the code. Times are RFC 3339 in UTC. On every path, a request that cannot be read gets 400 `malformed-request`, 408 `request-timeout` or 431 `head-too-large`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     modifiers(&ApiKeySecurity, &Problems),
@@ -70,7 +70,7 @@ pub(crate) fn document(title: &str) -> String {
 )]
 struct Description;
 
-/// Which key each call asks for, by the table of routes.
+/// Adds the scopes that each call needs, from the table of routes.
 struct ApiKeySecurity;
 
 impl Modify for ApiKeySecurity {
@@ -78,7 +78,7 @@ impl Modify for ApiKeySecurity {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("mfa_<id>_<secret>")
-            .description(Some("An API key of a tenant, with scopes"));
+            .description(Some("API key of a tenant, with scopes."));
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
         for Row { method, path, access, .. } in TABLE {
@@ -86,7 +86,7 @@ impl Modify for ApiKeySecurity {
             let Some(item) = openapi.paths.paths.get_mut(*path) else { continue };
             let mut operations = problems::operations(item);
             let operation = operations.find_map(|(of, operation)| (of == *method).then_some(operation));
-            // Where any key will do, none of the scopes is asked for.
+            // A call that accepts any key names no scope.
             let asked = scopes.iter().filter(|_| scopes.len() < Scope::ALL.len()).map(|scope| scope.as_str());
             if let Some(operation) = operation {
                 operation.security = Some(vec![SecurityRequirement::new("api_key", asked)]);

@@ -1,4 +1,4 @@
-//! Errors as RFC 9457 problem details: the one place where they become HTTP.
+//! Errors as RFC 9457 problem details. Only this file turns errors into HTTP.
 
 use std::error::Error;
 use std::fmt;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::chain::Chain;
 use crate::dependencies::Dependencies;
 
-/// What went wrong, as a caller hears it. It never holds a secret, a code or an adapter's error.
+/// An error as a caller sees it. It never contains a secret, a code or an adapter's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     code: ProblemCode,
@@ -31,97 +31,98 @@ pub struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ProblemCode {
-    /// Not the form of any code that this user could have; it costs no attempt.
+    /// The text does not have the form of any code of this user. It costs no attempt.
     MalformedCode,
-    /// Well-formed and wrong, replayed, or spent: one answer for all three; a wrong one costs an attempt.
+    /// The code is wrong, replayed or spent; the answer does not say which. A wrong code costs an attempt.
     InvalidCode,
-    /// The account's budget is spent; right and wrong codes get the same answer.
+    /// Too many wrong codes. Right and wrong codes get the same answer.
     Locked,
-    /// Too many requests of one kind; no code was looked at.
+    /// Too many requests of one kind. No code was checked.
     Throttled,
-    /// Too many failures in a row: factors must be bound anew, or an operator resets.
+    /// Too many wrong codes in a row. An operator must reset the user, who then enrols again.
     Disabled,
     /// The user has no active factor.
     NotEnrolled,
-    /// The factor to confirm is active.
+    /// The factor to confirm is already active.
     AlreadyActive,
-    /// Not this user's, or not there: one answer for both.
+    /// The path, factor or challenge does not exist, or belongs to another user; the answer does not say which.
     NotFound,
-    /// What was answered was answered, denied or cancelled before, was guessed at too often, or has expired.
+    /// The challenge was answered, denied or cancelled, got too many wrong codes, or has expired.
     ChallengeOver,
-    /// Nothing can be sent to the address.
+    /// No message can be sent to the address.
     DeliveryRefused,
-    /// The change needs a fresh verification by an existing factor.
+    /// The change needs a recent verification with an existing factor.
     ProofRequired,
-    /// The user has as many factors as allowed.
+    /// The user has the maximum number of factors.
     TooManyFactors,
-    /// What was to be bound, such as a passkey, is bound to another user of the tenant.
+    /// The credential, such as a passkey, belongs to another user of the tenant.
     HandleTaken,
-    /// The request is not as it must be; `errors` says where.
+    /// The request is invalid; `errors` names each wrong field.
     InvalidRequest,
-    /// The API key is missing or wrong.
+    /// The API key is missing, wrong or revoked.
     Unauthorized,
-    /// The API key lacks the scope.
+    /// The API key lacks the required scope.
     Forbidden,
-    /// The path is there, but not for this method.
+    /// The path does not accept this method.
     MethodNotAllowed,
     /// The request is not valid HTTP/1.
     MalformedRequest,
     /// The request did not arrive in time.
     RequestTimeout,
-    /// The head of the request is larger than 8 KiB or has too many fields.
+    /// The request head is larger than 8 KiB or has too many fields.
     HeadTooLarge,
     /// The body is larger than 16 KiB.
     PayloadTooLarge,
     /// The body is not `application/json`.
     UnsupportedMediaType,
-    /// A dependency is down, or time ran out; nothing was accepted.
+    /// A dependency failed, or the request took too long. No code was reported as accepted.
     Unavailable,
-    /// Too many conflicts; nothing was accepted.
+    /// Too many requests changed the account at the same time. Nothing was accepted.
     Busy,
-    /// A defect of ours; nothing was accepted.
+    /// A bug in this library. Nothing was accepted.
     Internal,
 }
 
-/// What is wrong with one field.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The field, as a path; empty for the body as a whole.
+    /// Path of the field, or name of the parameter or header; empty for the whole body or query.
     pub field: String,
-    /// What it must be.
+    /// What is wrong with the field.
     pub message: String,
 }
 
-/// A problem as it is sent, with the media type `application/problem+json`.
+/// An error (RFC 9457), with the media type `application/problem+json`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody<'a> {
-    /// A stable URI reference; its last segment is the problem's code.
+    /// Stable URI reference. Its last segment is the problem code.
     #[schema(example = "/problems/invalid-code")]
     r#type: String,
-    /// What the code means.
+    /// Meaning of the problem code.
     title: &'static str,
-    /// The HTTP status.
+    /// HTTP status.
     status: u16,
-    /// The same id as in the header `x-request-id` and in the log.
+    /// Id of the request, also in the header `x-request-id` and in the log.
     request_id: &'a str,
-    /// More about this occurrence.
+    /// Details of this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
-    /// What is wrong with which field.
+    /// Each invalid field, for `invalid-request`.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
-    /// Of `/readyz`: which dependency it is.
+    /// State of each dependency. Only from `/readyz`.
     #[serde(skip_serializing_if = "Option::is_none")]
     dependencies: Option<Dependencies>,
-    /// Of `proof-required`: how much the verification must prove, `low`, `medium` or `high`.
+    /// Least assurance of the verification that the change needs: `low`, `medium` or `high`. Only for
+    /// `proof-required`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "low")]
     at_least: Option<&'static str>,
 }
 
 impl ProblemCode {
-    /// Every kind.
+    /// All kinds.
     pub(crate) const ALL: [Self; 25] = [
         Self::MalformedCode,
         Self::InvalidCode,
@@ -150,47 +151,49 @@ impl ProblemCode {
         Self::Internal,
     ];
 
-    /// The stable code, the HTTP status and what it means.
+    /// The stable code, the HTTP status and the title.
     const fn parts(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
             Self::MalformedCode => (
                 "malformed-code",
                 S::UNPROCESSABLE_ENTITY,
-                "Not the form of any code that this user could have",
+                "The text does not have the form of any code of this user",
             ),
             Self::InvalidCode => ("invalid-code", S::UNAUTHORIZED, "The code is not valid"),
             Self::Locked => ("locked", S::TOO_MANY_REQUESTS, "Too many wrong codes; try again later"),
-            Self::Throttled => {
-                ("throttled", S::TOO_MANY_REQUESTS, "Too many requests of one kind; try again later")
-            }
+            Self::Throttled => ("throttled", S::TOO_MANY_REQUESTS, "Too many requests; try again later"),
             Self::Disabled => {
-                ("disabled", S::FORBIDDEN, "Too many wrong codes in a row; factors must be bound anew")
+                ("disabled", S::FORBIDDEN, "Too many wrong codes in a row; an operator must reset the user")
             }
             Self::NotEnrolled => ("not-enrolled", S::CONFLICT, "The user has no active factor"),
-            Self::AlreadyActive => ("already-active", S::CONFLICT, "The factor is active already"),
-            Self::NotFound => ("not-found", S::NOT_FOUND, "Not there"),
-            Self::ChallengeOver => {
-                ("challenge-over", S::GONE, "It was answered, denied or cancelled, or has expired")
-            }
+            Self::AlreadyActive => ("already-active", S::CONFLICT, "The factor is already active"),
+            Self::NotFound => ("not-found", S::NOT_FOUND, "The path, factor or challenge does not exist"),
+            Self::ChallengeOver => (
+                "challenge-over",
+                S::GONE,
+                "The challenge is over: it was answered, denied or cancelled, failed too often, or expired",
+            ),
             Self::DeliveryRefused => {
-                ("delivery-refused", S::UNPROCESSABLE_ENTITY, "Nothing can be sent to the address")
+                ("delivery-refused", S::UNPROCESSABLE_ENTITY, "No message can be sent to this address")
             }
             Self::ProofRequired => (
                 "proof-required",
                 S::FORBIDDEN,
-                "The change needs a fresh verification by an existing factor",
+                "The change needs a recent verification with an existing factor",
             ),
             Self::TooManyFactors => {
-                ("too-many-factors", S::CONFLICT, "The user has as many factors as allowed")
+                ("too-many-factors", S::CONFLICT, "The user has the maximum number of factors")
             }
-            Self::HandleTaken => ("handle-taken", S::CONFLICT, "It is bound to another user already"),
-            Self::InvalidRequest => {
-                ("invalid-request", S::UNPROCESSABLE_ENTITY, "The request is not as it must be")
+            Self::HandleTaken => ("handle-taken", S::CONFLICT, "The credential belongs to another user"),
+            Self::InvalidRequest => ("invalid-request", S::UNPROCESSABLE_ENTITY, "The request is invalid"),
+            Self::Unauthorized => {
+                ("unauthorized", S::UNAUTHORIZED, "The API key is missing, wrong or revoked")
             }
-            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "The API key is missing or wrong"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The API key lacks the scope"),
-            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Not with this method"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The API key lacks the required scope"),
+            Self::MethodNotAllowed => {
+                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The path does not accept this method")
+            }
             Self::MalformedRequest => {
                 ("malformed-request", S::BAD_REQUEST, "The request is not valid HTTP/1")
             }
@@ -200,21 +203,25 @@ impl ProblemCode {
             Self::HeadTooLarge => (
                 "head-too-large",
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "The head of the request is larger than 8 KiB or has too many fields",
+                "The request head is larger than 8 KiB or has too many fields",
             ),
             Self::PayloadTooLarge => {
                 ("payload-too-large", S::PAYLOAD_TOO_LARGE, "The body is larger than 16 KiB")
             }
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json")
-            }
-            Self::Unavailable => (
-                "unavailable",
-                S::SERVICE_UNAVAILABLE,
-                "A dependency is down, or time ran out; nothing was accepted",
+            Self::UnsupportedMediaType => (
+                "unsupported-media-type",
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "The Content-Type must be application/json",
             ),
-            Self::Busy => ("busy", S::SERVICE_UNAVAILABLE, "Too many conflicts; nothing was accepted"),
-            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "A defect; nothing was accepted"),
+            Self::Unavailable => {
+                ("unavailable", S::SERVICE_UNAVAILABLE, "A dependency failed, or the request took too long")
+            }
+            Self::Busy => (
+                "busy",
+                S::SERVICE_UNAVAILABLE,
+                "Too many requests for this account at the same time; try again",
+            ),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error: a bug in the server"),
         }
     }
 
@@ -230,7 +237,7 @@ impl ProblemCode {
         self.parts().1
     }
 
-    /// What it means, as the problem's `title`.
+    /// The meaning, as the problem's `title`.
     #[must_use]
     pub const fn title(self) -> &'static str {
         self.parts().2
@@ -238,48 +245,48 @@ impl ProblemCode {
 }
 
 impl Problem {
-    /// A problem of that kind, with nothing more to say.
+    /// A problem of this kind, without details.
     #[must_use]
     pub const fn new(code: ProblemCode) -> Self {
         Self { code, detail: None, errors: Vec::new(), dependencies: None, at_least: None, retry_after: None }
     }
 
-    /// A request that is wrong at `field`.
+    /// A request with one invalid field.
     #[must_use]
     pub fn invalid(field: &str, message: impl fmt::Display) -> Self {
         let error = FieldError { field: field.to_owned(), message: message.to_string() };
         Self { errors: vec![error], ..Self::new(ProblemCode::InvalidRequest) }
     }
 
-    /// A call that needs a key with one of those scopes.
+    /// A call that needs a key with one of these scopes.
     pub(crate) fn forbidden(needed: &[Scope]) -> Self {
         let names: Vec<_> = needed.iter().map(|scope| scope.as_str()).collect();
         let detail = format!("the call needs an API key with the scope {}", names.join(" or "));
         Self { detail: Some(detail), ..Self::new(ProblemCode::Forbidden) }
     }
 
-    /// A change that needs a verification of at least that assurance.
+    /// A change that needs a verification of at least this assurance.
     fn proof_required(at_least: Assurance) -> Self {
         Self { at_least: Some(at_least), ..Self::new(ProblemCode::ProofRequired) }
     }
 
-    /// Something that is needed does not work.
+    /// A dependency that checking codes needs does not work.
     pub(crate) fn not_ready(dependencies: Dependencies) -> Self {
         Self { dependencies: Some(dependencies), ..Self::new(ProblemCode::Unavailable) }
     }
 
-    /// Too many requests, and how long to wait.
+    /// Too many requests. `retry_after` is the time to wait.
     pub(crate) fn throttled(retry_after: Duration) -> Self {
         Self::for_now(ProblemCode::Throttled, retry_after)
     }
 
     fn for_now(code: ProblemCode, retry_after: Duration) -> Self {
-        // Rounded up: a second early is too early.
+        // Rounded up, since a retry before the time is refused again.
         let seconds = retry_after.as_micros().div_ceil(1_000_000);
         Self { retry_after: Some(u64::try_from(seconds).unwrap_or(u64::MAX).max(1)), ..Self::new(code) }
     }
 
-    /// What the rejection of a code means at `now`.
+    /// The problem for a rejected code.
     pub(crate) fn rejection(rejection: CodeRejection, now: Timestamp) -> Self {
         let code = match rejection {
             CodeRejection::Invalid | CodeRejection::Replayed { .. } => ProblemCode::InvalidCode,
@@ -291,8 +298,7 @@ impl Problem {
             CodeRejection::UnknownFactor | CodeRejection::UnknownChallenge => ProblemCode::NotFound,
             CodeRejection::ChallengeOver => ProblemCode::ChallengeOver,
             CodeRejection::NoResendLeft { until } => {
-                let detail =
-                    "as many codes as one challenge may have were asked for; begin another challenge";
+                let detail = "the challenge has reached its limit of resends; begin another challenge";
                 return Self {
                     detail: Some(detail.to_owned()),
                     ..Self::for_now(ProblemCode::Throttled, until.since(now))
@@ -303,7 +309,7 @@ impl Problem {
         Self::new(code)
     }
 
-    /// Why an address could not be enrolled at `now`.
+    /// The problem for an address that could not be enrolled.
     pub(crate) fn enrolment(error: EnrolError, now: Timestamp) -> Self {
         match error {
             EnrolError::Refused(PolicyDenial::Locked { until }) => {
@@ -313,7 +319,7 @@ impl Problem {
         }
     }
 
-    /// The problem of a response that the framework made by itself.
+    /// The problem for an error response that the framework made.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let code = match status {
             StatusCode::NOT_FOUND => ProblemCode::NotFound,
@@ -334,7 +340,7 @@ impl Problem {
         self.code
     }
 
-    /// For `Retry-After`, in seconds.
+    /// The value of `Retry-After`, in seconds.
     pub(crate) const fn retry_after(&self) -> Option<u64> {
         match self.code {
             ProblemCode::Unavailable | ProblemCode::Busy => Some(1),
@@ -356,9 +362,9 @@ impl Problem {
     }
 }
 
-/// For the description of the API.
+/// Examples for the OpenAPI document.
 impl Problem {
-    /// A problem of that kind, with the members that it usually has.
+    /// A problem of this kind, with its usual members.
     pub(crate) fn example_of(code: ProblemCode) -> Self {
         match code {
             ProblemCode::InvalidRequest => Self::invalid("label", "must not be empty"),
@@ -368,7 +374,7 @@ impl Problem {
         }
     }
 
-    /// The problem as it is sent.
+    /// The problem as JSON.
     pub(crate) fn example(&self) -> serde_json::Value {
         serde_json::to_value(self.body("3f2b8c1e9a4d4e0f8b7a6c5d4e3f2a1b")).unwrap_or_default()
     }
@@ -387,7 +393,7 @@ impl From<Undecided> for Problem {
             Undecided::HandleTaken => return Self::new(ProblemCode::HandleTaken),
             _ => {}
         }
-        tracing::error!(error = %Chain(&undecided), "could not decide");
+        tracing::error!(error = %Chain(&undecided), "could not complete a request");
         Self::new(ProblemCode::Unavailable)
     }
 }
@@ -439,7 +445,7 @@ impl From<EnrolError> for Problem {
     }
 }
 
-/// As its code.
+/// Serialises as the stable code.
 impl Serialize for ProblemCode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -459,7 +465,7 @@ impl ResponseError for Problem {
         self.code.status()
     }
 
-    /// The status and the problem itself; the envelope writes the body, since it knows the id.
+    /// The status with the problem as an extension. The envelope writes the body, since it knows the request id.
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::new(self.status_code());
         response.extensions_mut().insert(self.clone());

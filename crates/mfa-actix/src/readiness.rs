@@ -1,4 +1,4 @@
-//! Whether what the API depends on works.
+//! Checks whether the dependencies of the API work.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,11 +13,10 @@ use crate::clocks::Clocks;
 use crate::dependencies::{Dependencies, Health};
 use crate::throttling::Throttling;
 
-/// How long an answer is good for: anybody may ask, and no number of questions may become a load.
+/// How long a result is reused. `/readyz` needs no API key, so its requests must not load the dependencies.
 const GOOD_FOR: Duration = Duration::from_millis(500);
 
-/// What is asked, and the last answer. Whoever asks while the dependencies are being asked waits for the same
-/// answer.
+/// The dependencies and the last result. Requests during a check wait for its result.
 pub(crate) struct Readiness {
     pub(crate) mfa: Arc<Mfa>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
@@ -36,7 +35,7 @@ impl Readiness {
         Self { mfa, api_keys, throttling, clocks, last: Mutex::default() }
     }
 
-    /// How each dependency fares, each asked for no longer than `patience`.
+    /// The state of each dependency. A dependency that takes longer than `patience` is failing.
     #[expect(clippy::disallowed_methods, reason = "limits a rate in this process; decides nothing")]
     pub(crate) async fn check(&self, patience: Duration) -> Dependencies {
         let mut last = self.last.lock().await;
@@ -72,7 +71,7 @@ impl Readiness {
     }
 }
 
-/// Why there is no answer.
+/// Why a dependency gave no answer.
 enum Failure<E> {
     Of(E),
     Late,
@@ -91,8 +90,8 @@ async fn within<T, E>(
 fn tell<T, E: Error + 'static>(dependency: &str, answer: Result<T, Failure<E>>) -> Health {
     match answer {
         Ok(_) => return Health::Ok,
-        Err(Failure::Of(error)) => tracing::error!(dependency, error = %Chain(&error), "not ready"),
-        Err(Failure::Late) => tracing::error!(dependency, error = "no answer in time", "not ready"),
+        Err(Failure::Of(error)) => tracing::error!(dependency, error = %Chain(&error), "dependency failed"),
+        Err(Failure::Late) => tracing::error!(dependency, error = "no answer in time", "dependency failed"),
     }
     Health::Failing
 }

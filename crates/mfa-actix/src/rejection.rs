@@ -1,14 +1,14 @@
-//! What becomes of a code that was not accepted.
+//! The answer to a rejected code.
 
 use mfa_domain::{AccountKey, Actor, CodeRejection};
 
 use crate::problem::Problem;
 use crate::state::State;
 
-/// The problem that a rejection is answered with.
+/// Returns the problem for a rejected code.
 ///
-/// A used code is recorded first, as far as the user's quota allows: anybody who has seen one can post
-/// it for ever, and the trail keeps each event for good.
+/// Records a used code first, within the user's quota. Without the quota, anyone who has seen a used code could fill
+/// the audit trail by posting it again.
 pub(crate) async fn rejected(
     state: &State,
     account: &AccountKey,

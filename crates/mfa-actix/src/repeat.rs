@@ -1,4 +1,4 @@
-//! Calls that may be sent again: `Idempotency-Key`.
+//! Calls that can be repeated: `Idempotency-Key`.
 
 use std::pin::Pin;
 
@@ -23,19 +23,20 @@ use crate::state::State;
 /// The name of the header.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// As problems and the description name it.
+/// The name of the header in problems and in the OpenAPI document.
 const NAME: &str = "Idempotency-Key";
 
 /// The longest key, in bytes.
 const LONGEST: usize = 64;
 
-/// The header, for the description of the API.
+/// The header, for the OpenAPI document.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct RepeatHeader {
-    /// A key of the caller's own for this call, to send it again with if its answer was lost: it then gets the same answer
-    /// for 24 hours, and changes nothing. An answer with a secret or backup codes is kept for ten minutes, and not after
-    /// a factor of the user was confirmed or removed, or the user reset or erased.
+    /// New key for each call, such as a UUID. If the answer is lost, repeat the call with the same key and body: for
+    /// 24 hours you get the same answer, and nothing changes. An answer with a secret or backup codes is kept for 10
+    /// minutes only, and not after a factor of the user was confirmed, imported or removed, or the user reset or
+    /// erased.
     #[param(
         rename = "Idempotency-Key",
         min_length = 1,
@@ -43,17 +44,17 @@ pub(crate) struct RepeatHeader {
         pattern = "^[!-~]+$",
         example = "b7f1d5a2-6c0e-4a53-9a55-0d7b1f0a2c11"
     )]
-    #[expect(dead_code, reason = "only described")]
+    #[expect(dead_code, reason = "only for the OpenAPI document")]
     key: Option<String>,
 }
 
-/// The body of a call that changes something, and how to answer it when it is sent again.
+/// The body of a call that changes something, with its idempotency key.
 pub(crate) struct Repeatable<B>(pub(crate) B, pub(crate) Repeat);
 
-/// A call that may be sent again, if it has a key for that.
+/// A call, with its id and body if it has an idempotency key.
 pub(crate) struct Repeat(Option<(CallId, Bytes)>);
 
-/// A good answer, as it is given and kept.
+/// A successful answer, as it is sent and stored.
 pub(crate) struct Reply {
     status: StatusCode,
     body: Zeroizing<Vec<u8>>,
@@ -75,7 +76,7 @@ impl<B: Read + 'static> FromRequest for Repeatable<B> {
 }
 
 impl Repeat {
-    /// Makes a change and gives the answer; to a call that was made before, the answer of that time.
+    /// Makes a change and answers it. A repeated call gets the stored answer instead.
     pub(crate) async fn answer<T, E>(
         self,
         state: &State,
@@ -90,7 +91,7 @@ impl Repeat {
         self.answer_as(state, account, actor, reply, Ok, change).await
     }
 
-    /// The same for an answer that is kept as `reply` has it and given as `shown` makes it of that.
+    /// Like [`answer`](Self::answer), but stores the answer of `reply` and sends what `shown` makes of it.
     pub(crate) async fn answer_as<T, E>(
         self,
         state: &State,
@@ -103,7 +104,7 @@ impl Repeat {
     where
         Problem: From<E>,
     {
-        // A refusal is not kept: what was wrong may be right by then.
+        // Refusals are not stored: the repeated call may succeed.
         let kept = |answer: &T| reply(answer).ok().map(Reply::into_kept);
         let keep = match &self.0 {
             None => None,
@@ -113,7 +114,7 @@ impl Repeat {
                     return Reply::of_kept(&bytes).and_then(shown).map(Reply::into_response);
                 }
                 Earlier::AskedOtherwise => {
-                    return Err(Problem::invalid(NAME, "was sent with another body before"));
+                    return Err(Problem::invalid(NAME, "was already used with another body"));
                 }
             },
         };
@@ -128,23 +129,23 @@ impl Reply {
         Self { status, ..Self::done() }.with(answer)
     }
 
-    /// With another answer in JSON.
+    /// Replaces the answer with another one in JSON.
     pub(crate) fn with(self, answer: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_vec(answer).map_err(|_| ProblemCode::Internal)?;
         Ok(Self { body: Zeroizing::new(body), ..self })
     }
 
-    /// The answer, if it is one in JSON.
+    /// Parses the answer as JSON.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_json::from_slice(&self.body).map_err(|_| ProblemCode::Internal.into())
     }
 
-    /// That it is done.
+    /// An answer without a body: 204.
     pub(crate) fn done() -> Self {
         Self { status: StatusCode::NO_CONTENT, body: Zeroizing::default(), secret: false }
     }
 
-    /// One that holds a secret or backup codes.
+    /// Marks the answer as containing a secret or backup codes.
     pub(crate) fn with_secret(self) -> Self {
         Self { secret: true, ..self }
     }
@@ -169,7 +170,8 @@ impl Reply {
     }
 }
 
-/// The name of a call: who calls what, with which key. The account is not part of it, since answers are kept in it.
+/// The id of a call: API key, route and idempotency key. The account is not part of it, since each account stores its
+/// own answers.
 fn call(request: &HttpRequest) -> Result<Option<CallId>, Problem> {
     let Some(key) = key(request)? else { return Ok(None) };
     let extensions = request.extensions();
@@ -187,14 +189,14 @@ fn key(request: &HttpRequest) -> Result<Option<&str>, Problem> {
         .filter(|key| (1..=LONGEST).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
     match (key, values.next()) {
         (Some(key), None) => Ok(Some(key)),
-        _ => Err(Problem::invalid(NAME, "must be there once, with 1 to 64 visible ASCII characters")),
+        _ => Err(Problem::invalid(NAME, "must appear once and have 1 to 64 visible ASCII characters")),
     }
 }
 
-/// That a call whose answer is a verdict has no key: told twice, a verdict would let two people in.
+/// Refuses an idempotency key on a call that answers a verdict: a repeated verdict could let two people in.
 pub(crate) fn refuse_key(request: &HttpRequest) -> Result<(), Problem> {
     if request.headers().contains_key(&HEADER) {
-        return Err(Problem::invalid(NAME, "does not belong to a call that checks a code"));
+        return Err(Problem::invalid(NAME, "must be left out of a call that checks a code"));
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! The routes: what holds for each in one table, and an endpoint or a few that belong together in a file each.
+//! The table of routes. Each submodule has one endpoint, or a few related ones.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::guard::{Any, Get, Head};
+use actix_web::guard::{Any, Get, Head, fn_guard};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, delete, get, patch, post, resource, scope};
@@ -25,16 +25,17 @@ pub(crate) mod enrol;
 pub(crate) mod events;
 pub(crate) mod factor;
 pub(crate) mod health;
+pub(crate) mod pages;
 pub(crate) mod resynchronise;
 pub(crate) mod set_back;
 pub(crate) mod status;
 pub(crate) mod verify;
 
-/// One route: what its guard, the description of the API and the tests know of it.
+/// One route, for its guard, the OpenAPI document and the tests.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) method: Method,
-    /// From the root of the API.
+    /// The path, from the root of the API.
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     pub(crate) time: TimeClass,
@@ -42,74 +43,77 @@ pub(crate) struct Row {
     handler: fn() -> Route,
 }
 
-/// Who may call a route, and what a call is charged to.
+/// Who may call a route, and which quotas a call uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Access {
-    /// Anybody, uncharged: it costs nothing worth counting.
+    /// Needs no API key and uses no quota, since the call is cheap.
     Open,
-    /// Whoever has an API key with one of these scopes. Every call is charged to the key and its tenant; before these
-    /// to what is named here, which is the user's.
+    /// Needs an API key with one of these scopes. Every call is charged to the user as named here, then to the key
+    /// and its tenant.
     Key(&'static [Scope], Charged),
 }
 
-/// What of a user's a call is charged to.
+/// The quota of the user that a call is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charged {
-    /// Nothing: it changes nothing, or an operator does it.
+    /// None: the call changes nothing, or is an operator's.
     Nothing,
-    /// Their quota for calls that check a code or change something.
+    /// The quota for code checks and changes.
     User,
-    /// That, and before it their quota for what the audit trail keeps for good.
+    /// The quota for changes that the audit trail keeps forever, then that of `User`.
     Change,
-    /// As `User`, once the challenge is read: the path does not say whose it is.
+    /// That of `User`, after the challenge is read: the path does not name the user.
     Challenge,
 }
 
-/// How long a call may take.
+/// The time limit of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeClass {
-    /// It reads, or makes one change.
+    /// The call reads, or makes one change.
     Usual,
-    /// It may be asked to wait until something changes.
+    /// The call may wait for a change.
     Waiting,
-    /// It gives out backup codes. Each of them takes a slow hash, and many users may enrol at the same time.
+    /// The call issues backup codes. Each needs a slow hash, and many users may enrol at the same time.
     Hashing,
 }
 
-/// What becomes of a call while the throttle fails.
+/// What happens to a call while the throttle fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unthrottled {
-    /// It goes on: what guards codes is the account's own budget.
+    /// The call goes on: the account's own limit of wrong codes still protects it.
     GoesOn,
-    /// It goes on as long as it sends no message. Then it is answered 503 and sends none, since each costs somebody money or
-    /// patience.
+    /// The call goes on if it sends no message. Otherwise it answers 503 and sends none, since unlimited messages
+    /// cost money and annoy recipients.
     SendsNothing,
 }
 
-/// What an application can mount apart from the rest.
+/// A part that an application can mount separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The calls, and what describes them.
+    /// The calls, the OpenAPI document and the problem codes.
     Api,
-    /// Whether the process is there and can work.
+    /// Liveness and readiness.
     Health,
     /// Metrics.
     Metrics,
+    /// Pages for browsers.
+    Pages,
 }
 
 impl Row {
-    /// The part that it belongs to.
+    /// The part of the route.
     fn part(&self) -> Part {
         match self.path {
             "/healthz" | "/readyz" => Part::Health,
             "/metrics" => Part::Metrics,
+            "/" | "/docs" => Part::Pages,
             _ => Part::Api,
         }
     }
 }
 
 impl TimeClass {
-    /// The limit, if what is usual may take `usual`.
+    /// The limit, if a usual call may take `usual`.
     pub(crate) fn limit(self, usual: Duration) -> Duration {
         match self {
             Self::Usual => usual,
@@ -120,13 +124,13 @@ impl TimeClass {
 }
 
 const VERIFY: &[Scope] = &[Scope::Verify];
-/// A challenge is begun by a login or an enrolment.
+/// Both logins and enrolments begin challenges.
 const EITHER: &[Scope] = &[Scope::Verify, Scope::Enrol];
 const ENROL: &[Scope] = &[Scope::Enrol];
 const ADMIN: &[Scope] = &[Scope::Admin];
 const AUDIT: &[Scope] = &[Scope::Audit];
 
-/// Every route. One that is not here is not there.
+/// All routes.
 pub(crate) static TABLE: &[Row] = {
     use Access::{Key, Open};
     use Charged::{Challenge, Change, Nothing, User};
@@ -137,7 +141,7 @@ pub(crate) static TABLE: &[Row] = {
     const PATCH: Method = Method::PATCH;
     const DELETE: Method = Method::DELETE;
     &[
-        // Paths are tried in this order, and nearly every request is for the first.
+        // Paths are tried in this order; nearly every request is for the first.
         row(POST, "/v1/users/{user}/verify", Key(VERIFY, User), Usual, GoesOn, || post().to(verify::verify)),
         row(GET, "/v1/users/{user}", Key(&Scope::ALL, Nothing), Usual, GoesOn, || get().to(status::status)),
         row(DELETE, "/v1/users/{user}", Key(ADMIN, Nothing), Usual, GoesOn, || delete().to(admin::erase)),
@@ -186,10 +190,12 @@ pub(crate) static TABLE: &[Row] = {
         row(GET, "/metrics", Open, Usual, GoesOn, || get_or_head().to(health::metrics)),
         row(GET, "/openapi.json", Open, Usual, GoesOn, || get_or_head().to(health::openapi)),
         row(GET, "/problems/{code}", Open, Usual, GoesOn, || get_or_head().to(health::problem)),
+        row(GET, "/", Open, Usual, GoesOn, || get_or_head().to(pages::welcome)),
+        row(GET, "/docs", Open, Usual, GoesOn, || get_or_head().to(pages::reference)),
     ]
 };
 
-/// What anybody may read takes `HEAD` as well (RFC 9110, 9.3.2).
+/// Routes without an API key also accept `HEAD` (RFC 9110, 9.3.2).
 fn get_or_head() -> Route {
     web::route().guard(Any(Get()).or(Head()))
 }
@@ -205,7 +211,7 @@ const fn row(
     Row { method, path, access, time, unthrottled, handler }
 }
 
-/// As the row of the request says.
+/// From the row of the request.
 impl FromRequest for Unthrottled {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
@@ -221,18 +227,18 @@ impl FromRequest for Unthrottled {
 pub(crate) struct Rows(Vec<&'static Row>);
 
 impl Rows {
-    /// The row of a request with that method; `None` if the path takes no such method.
+    /// The row for this method; `None` if the path does not accept it.
     pub(crate) fn of(&self, method: &Method) -> Option<&'static Row> {
         self.0.iter().find(|row| row.method == *method).copied()
     }
 
-    /// Whether anybody may know that there is something at the path.
+    /// Whether the path may be known without an API key.
     pub(crate) fn are_open(&self) -> bool {
         self.0.iter().any(|row| matches!(row.access, Access::Open))
     }
 }
 
-/// The routes of one part of the table, each behind its guard.
+/// Mounts the routes of one part, each behind its guard.
 pub(crate) fn mount(config: &mut ServiceConfig, state: &Data<State>, part: Part) {
     let mut rest = TABLE;
     while let Some(first) = rest.first() {
@@ -243,6 +249,9 @@ pub(crate) fn mount(config: &mut ServiceConfig, state: &Data<State>, part: Part)
             continue;
         }
         let mut resource = resource(first.path).app_data(Rows(rows.iter().collect()));
+        if first.path == "/" {
+            resource = resource.guard(fn_guard(pages::is_browser));
+        }
         for row in rows {
             resource = resource.route((row.handler)());
         }
@@ -251,17 +260,17 @@ pub(crate) fn mount(config: &mut ServiceConfig, state: &Data<State>, part: Part)
     }
 }
 
-/// What answers where there is no route: below `/v1` nobody without a key learns that there is none.
+/// Answers all other paths. Below `/v1` only callers with a key learn that a path does not exist.
 pub(crate) fn mount_nowhere(config: &mut ServiceConfig, state: &Data<State>) {
     let keyed =
         scope("/v1").app_data(Rows(Vec::new())).default_service(web::to(nowhere)).wrap(from_fn(guard));
     let all = scope("").app_data(state.clone()).service(keyed).default_service(web::to(nowhere));
     config.service(all.wrap(from_fn(envelope)));
-    // A request of the server as a whole has no path (`OPTIONS *`), and so is in no scope.
+    // A request for the whole server (`OPTIONS *`) has no path, so no scope matches it.
     config.default_service(web::route().to(nowhere).wrap(from_fn(envelope)));
 }
 
-/// What no route is for.
+/// The answer for unknown paths.
 async fn nowhere() -> Result<HttpResponse, Problem> {
     Err(ProblemCode::NotFound.into())
 }
@@ -275,7 +284,7 @@ mod tests {
     use super::*;
     use crate::openapi::openapi_json;
 
-    /// The document is made of the handlers, and the routes of the table.
+    /// The document comes from the handlers, the routes from the table. Pages are not in the document.
     #[test]
     fn the_description_has_the_routes_of_the_table_with_their_scopes_and_no_others() {
         let api: Value = serde_json::from_str(openapi_json()).unwrap();
@@ -290,12 +299,12 @@ mod tests {
                 ));
             }
         }
-        let listed: BTreeSet<_> = TABLE
-            .iter()
+        let calls = || TABLE.iter().filter(|row| row.part() != Part::Pages);
+        let listed: BTreeSet<_> = calls()
             .map(|row| {
                 let scopes = match row.access {
                     Access::Open => None,
-                    // Any key will do, so none is asked for.
+                    // A call that accepts any key names no scope.
                     Access::Key(scopes, _) if scopes.len() == Scope::ALL.len() => Some("[]".to_owned()),
                     Access::Key(scopes, _) => {
                         Some(scopes.iter().map(|scope| scope.as_str()).collect::<Value>().to_string())
@@ -305,10 +314,10 @@ mod tests {
             })
             .collect();
         assert_eq!(described, listed);
-        assert_eq!(listed.len(), TABLE.len(), "a route is in the table twice");
+        assert_eq!(listed.len(), calls().count(), "a route is in the table twice");
     }
 
-    /// So that a path has one resource, which knows all of its methods.
+    /// Each path must have one resource, which knows all of its methods.
     #[test]
     fn the_rows_of_a_path_stand_together() {
         let mut paths: Vec<_> = TABLE.iter().map(|row| row.path).collect();
@@ -316,7 +325,7 @@ mod tests {
         assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
     }
 
-    /// So that a new call that sends something has to be thought of here.
+    /// A new call that sends messages must be added here.
     #[test]
     fn what_sends_messages_sends_none_while_the_throttle_fails() {
         let sending = TABLE.iter().filter(|row| row.unthrottled == Unthrottled::SendsNothing);
@@ -329,7 +338,7 @@ mod tests {
         assert_eq!(sending, expected);
     }
 
-    /// Whatever may change something of a user and is no operator's, so that a new one has to be thought of here.
+    /// A new call that changes a user, and is not an operator's, must name the user's quota.
     #[test]
     fn every_call_that_changes_something_of_a_user_is_charged_to_the_user() {
         for row in TABLE {

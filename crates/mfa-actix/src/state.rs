@@ -1,4 +1,4 @@
-//! What handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use mfa_domain::{Mfa, TenantSettings};
 
 use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
+use crate::pages::ReferencePage;
 use crate::readiness::Readiness;
 use crate::throttling::Throttling;
 use crate::waiting::Waiting;
 
-/// What handlers share.
+/// The state that all handlers share.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) mfa: Arc<Mfa>,
@@ -22,8 +23,10 @@ pub(crate) struct State {
     pub(crate) throttling: Throttling,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The description of the API, shared by all answers, since anybody may ask for it.
+    /// The OpenAPI document. All answers share it, since it needs no API key.
     pub(crate) document: Bytes,
+    /// The API reference made from `document`.
+    pub(crate) reference: ReferencePage,
     pub(crate) tenants: TenantSettings,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,

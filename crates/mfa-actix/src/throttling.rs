@@ -1,4 +1,4 @@
-//! How often who may call: the one place where requests are charged.
+//! Rate limits. Only this module charges requests to quotas.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,27 +19,25 @@ pub use crate::client_address::{
     ForwardedHeader, InvalidNetwork, Network, Proxies, TrustsEverybody, UnknownHeader,
 };
 
-/// How long a request waits for the throttle, all its charges together; then it goes on without.
+/// The time limit of the throttle for all charges of a request. After that, the throttle has failed.
 const THROTTLE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What is throttled, and by what.
+/// The rate limits of the API, and the throttle that counts.
 ///
-/// A request is charged once its API key is known and before its body is read, so nothing of how it is
-/// throttled depends on a code, but for a backup code, which is charged for its form before it is
-/// hashed. The narrowest bucket is charged first: what is refused for one user
-/// costs the API key and the tenant nothing, so a flood of one user leaves the others theirs.
+/// A request is charged after its API key is checked and before its body is read, so throttling does not depend on
+/// the code. Backup codes are also charged by their form, before they are hashed. The narrowest bucket is charged
+/// first: a request refused for one user costs the API key and the tenant nothing, so a flood for one user does not
+/// use up the quotas of others.
 ///
-/// Messages are charged apart from requests: to the user, the address and the tenant. If the throttle fails, calls that
-/// send one are answered 503 and send none, since each costs somebody money or patience; the table of routes says which
-/// they are.
+/// Messages are charged separately: to the user, the address and the tenant. If the throttle fails, calls that send a
+/// message answer 503 and send nothing, since unlimited messages cost money and annoy recipients.
 ///
-/// Otherwise, if the throttle fails, or takes longer than a quarter of a second, the request goes on: what
-/// guards codes is the account's own budget. The throttle is then left alone for a second, so that a
-/// throttle that hangs does not slow every request down, and is tried by one request before all others.
+/// Other requests go on if the throttle fails or takes longer than 250 ms: the account's own limit of wrong codes
+/// still protects it. For the next second requests skip the throttle, so that a hanging throttle does not slow them
+/// down; then one request tries it first.
 ///
-/// What is refused without a look at a code, as `throttled`, `locked` or `disabled`, is answered about a
-/// second later. It costs next to nothing to refuse, but not nothing: whoever asks again as soon as there is an
-/// answer then asks once a second on each connection, and cannot keep the server from others.
+/// Refusals without a check of the code (`throttled`, `locked`, `disabled`) are delayed by about a second. A caller
+/// who retries at once can then send about one request per second and connection.
 #[derive(Clone)]
 pub struct Throttling {
     throttle: Arc<dyn Throttle>,
@@ -49,84 +47,82 @@ pub struct Throttling {
     refusal_delay: Duration,
 }
 
-/// How many requests each may make.
+/// The quotas. Each is a burst, and the time in which the whole burst is refilled.
 ///
-/// The defaults are far above what a host does in its busiest minute, and below what would fill a disk
-/// or keep a machine from others. Each is a burst, and the time in which so many come back.
+/// The defaults are far above the busiest minute of an application, and below what fills a disk or overloads a
+/// server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// All requests of one tenant. Default 1,200,000 a minute: 20,000 a second.
+    /// All requests of one tenant. Default: 1,200,000 per minute, 20,000 a second.
     pub tenant: Quota,
-    /// All requests with one API key. Default 600,000 a minute: 10,000 a second.
+    /// All requests with one API key. Default: 600,000 per minute, 10,000 a second.
     pub api_key: Quota,
-    /// Requests that check a code of one user or change what they have; those of operators are not
-    /// counted. Default 6,000 in ten minutes: a burst that no person makes, and ten a second.
+    /// Code checks and changes of one user, except an operator's. Default: 6,000 per 10 minutes, ten a second.
     pub user: Quota,
-    /// Requests that offer a factor or backup codes to one user, or rename, resynchronise or remove a factor, each of
-    /// which the audit trail keeps for good. Default 60 in an hour: one a minute. As many used codes that are
-    /// posted again are recorded beside these; further ones are refused all the same.
+    /// Changes of one user that the audit trail keeps forever: enrol, rename, resynchronise or remove a factor, or
+    /// issue backup codes. Default: 60 per hour, one a minute. Used codes that are posted again have the same quota,
+    /// counted separately; beyond it they are refused without a record.
     pub change: Quota,
-    /// Backup codes that are tried for one user, right or wrong, each of which costs a slow hash.
-    /// Default 20 in an hour: one in three minutes.
+    /// Backup codes tried for one user, right or wrong. Each costs a slow hash. Default: 20 per hour, one in three
+    /// minutes.
     pub backup_code: Quota,
-    /// Messages to one user. Default 20 in an hour: one in three minutes.
+    /// Messages to one user. Default: 20 per hour, one in three minutes.
     pub message: Quota,
-    /// Messages to one address, whoever's it is; two that differ in case, in what follows a `+`, in quotation marks, or in
-    /// the form of an international domain, are one. Default 20 in an hour: one in three minutes.
+    /// Messages to one address, for any user. Addresses that differ only in case, `+` suffix, quotation marks or the
+    /// form of an international domain count as one. Default: 20 per hour, one in three minutes.
     pub recipient: Quota,
-    /// Messages to all users of one tenant. Default 10,000 in an hour: some three a second.
+    /// Messages to all users of one tenant. Default: 10,000 per hour, about three a second.
     pub tenant_messages: Quota,
-    /// Requests without a valid API key from one client address. Default 1,000 in a quarter of an
-    /// hour: one a second. Requests with a valid key are not counted, wherever they are from.
+    /// Requests without a valid API key from one client address. Default: 1,000 per 15 minutes, about one a second.
+    /// Requests with a valid key are not counted.
     pub address: Quota,
 }
 
 impl Throttling {
-    /// How long a refusal is held back by default, on average: each from half of it to one and a half.
+    /// The default average delay of a refusal. Each delay is random, from 0.5 to 1.5 times this.
     pub const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
-    /// By that throttle, with the default quotas and without proxies.
+    /// Uses this throttle, with the default quotas and without proxies.
     #[must_use]
     pub fn new(throttle: Arc<dyn Throttle>) -> Self {
         let (breaker, quotas, proxies) = (Arc::default(), Quotas::default(), Proxies::default());
         Self { throttle, breaker, quotas, proxies, refusal_delay: Self::REFUSAL_DELAY }
     }
 
-    /// With these quotas.
+    /// Sets the quotas.
     #[must_use]
     pub const fn quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;
         self
     }
 
-    /// Behind these proxies, which are believed whom they forward for.
+    /// Sets the trusted proxies, which name the client address.
     #[must_use]
     pub fn proxies(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
         self
     }
 
-    /// With refusals held back for that long in place of a second, on average: each from half of it to
-    /// one and a half, so that those refused together do not come back together. Not at all if it is
-    /// zero; a minute at most.
+    /// Sets the average delay of a refusal: at most a minute; 0 for no delay. Default: one second. Each delay is
+    /// random, from 0.5 to 1.5 times this, so that clients refused together do not retry together.
     #[must_use]
     pub fn refusal_delay(mut self, delay: Duration) -> Self {
         self.refusal_delay = delay.min(Duration::from_mins(1));
         self
     }
 
-    /// How long an answer with that problem is held back, if it is.
+    /// The average delay of an answer with this problem; `None` for no delay.
     pub(crate) fn delay_of(&self, problem: ProblemCode) -> Option<Duration> {
         let refused = matches!(problem, ProblemCode::Throttled | ProblemCode::Locked | ProblemCode::Disabled);
         (refused && !self.refusal_delay.is_zero()).then_some(self.refusal_delay)
     }
 
-    /// Charges one after the other, until one is refused. If the throttle fails, the request goes on.
+    /// Charges the keys in order, until one is refused. If the throttle fails, the request goes on.
     pub(crate) async fn charge(&self, now: Timestamp, keys: &[ThrottleKey]) -> Result<(), Problem> {
         self.charge_or(now, keys, Unthrottled::GoesOn).await
     }
 
-    /// The same for a request that may not go on if the throttle fails.
+    /// Like [`charge`](Self::charge), but `unthrottled` decides what happens if the throttle fails.
     async fn charge_or(
         &self,
         now: Timestamp,
@@ -146,17 +142,17 @@ impl Throttling {
         };
         match unthrottled {
             Unthrottled::GoesOn => {
-                tracing::error!(error = %Chain(&failure), "could not throttle; the request goes on");
+                tracing::error!(error = %Chain(&failure), "the throttle failed; the request goes on");
                 Ok(())
             }
             Unthrottled::SendsNothing => {
-                tracing::error!(error = %Chain(&failure), "could not throttle; nothing is sent");
+                tracing::error!(error = %Chain(&failure), "the throttle failed; no message is sent");
                 Err(ProblemCode::Unavailable.into())
             }
         }
     }
 
-    /// The same; an error if the throttle failed, which is then left alone for a while.
+    /// Charges the keys; an error if the throttle failed. Requests then skip the throttle for a while.
     async fn try_charge(
         &self,
         now: Timestamp,
@@ -185,12 +181,12 @@ impl Throttling {
         Err(failure)
     }
 
-    /// Charges a call about a challenge to the user whose it is.
+    /// Charges a call about a challenge to the user of the challenge.
     pub(crate) async fn charge_user(&self, now: Timestamp, account: &AccountKey) -> Result<(), Problem> {
         self.charge(now, &[ThrottleKey::user(account)]).await
     }
 
-    /// Charges a message that is to be sent.
+    /// Charges a message before it is sent.
     pub(crate) async fn charge_message(
         &self,
         now: Timestamp,
@@ -202,7 +198,7 @@ impl Throttling {
         self.charge_or(now, &keys, unthrottled).await
     }
 
-    /// Charges a backup code that is tried.
+    /// Charges a backup code before it is checked.
     pub(crate) async fn charge_backup_code(
         &self,
         now: Timestamp,
@@ -211,12 +207,12 @@ impl Throttling {
         self.charge(now, &[ThrottleKey::backup_code(account)]).await
     }
 
-    /// Whether the trail of an account may keep one more used code.
+    /// Whether the audit trail of an account may record another used code.
     pub(crate) async fn admits_replay(&self, now: Timestamp, account: &AccountKey) -> bool {
         self.charge(now, &[ThrottleKey::replay(account)]).await.is_ok()
     }
 
-    /// Charges the address of a client who has no valid API key.
+    /// Charges the address of a client without a valid API key.
     pub(crate) async fn charge_stranger(
         &self,
         now: Timestamp,
@@ -226,7 +222,7 @@ impl Throttling {
         self.charge(now, &[ThrottleKey::address(client)]).await
     }
 
-    /// Whether the throttle works: charges a bucket that is nobody's.
+    /// Checks whether the throttle works, by a charge to an unused bucket.
     pub(crate) async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
         let key = ThrottleKey::probe();
         self.throttle.charge(&key, self.quotas.of(key.kind()), now).await.map(drop)

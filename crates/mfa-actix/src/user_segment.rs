@@ -1,23 +1,22 @@
-//! How a path names a user.
+//! The path segment that names a user.
 
 use data_encoding::BASE64URL_NOPAD;
 use mfa_domain::UserId;
 
 use crate::problem::Problem;
 
-/// Reads the segment of a path that names a user, after it was percent-decoded.
+/// Parses the percent-decoded path segment that names a user.
 ///
-/// It is the id itself, or `~` and the base64url of it (RFC 4648, section 5, without padding). Proxies take dots and
-/// empty segments out of a path, decode `%2F`, and turn `\` into `/`; the request would then be about another user. So
-/// an id with which that can happen is read in the second form alone.
+/// It is the id itself, or `~` and its unpadded base64url (RFC 4648, section 5). Proxies remove dots and empty
+/// segments from a path, decode `%2F`, and turn `\` into `/`; the request would then name another user. So an id that
+/// a proxy may rewrite is accepted only in the second form.
 pub(crate) fn read(segment: &str) -> Result<UserId, Problem> {
     let id = match segment.strip_prefix('~') {
         Some(encoded) => {
             let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).ok();
             let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-            decoded.ok_or_else(|| {
-                Problem::invalid("user", "after ~ it must be the base64url of UTF-8, without padding")
-            })?
+            decoded
+                .ok_or_else(|| Problem::invalid("user", "must be unpadded base64url of UTF-8 after the ~"))?
         }
         None if is_plain(segment) => segment.to_owned(),
         None => return Err(Problem::invalid("user", NOT_PLAIN)),
@@ -26,10 +25,10 @@ pub(crate) fn read(segment: &str) -> Result<UserId, Problem> {
 }
 
 const NOT_PLAIN: &str =
-    "an id that holds /, \\ or U+FFFD, begins with ~, or is . or .. is written as ~ and its base64url";
+    "must be ~ and the base64url of the id if the id contains /, \\ or U+FFFD, begins with ~, or is . or ..";
 
 fn is_plain(segment: &str) -> bool {
-    // The framework puts U+FFFD in the place of bytes that are no UTF-8.
+    // The framework replaces bytes that are not UTF-8 by U+FFFD.
     !segment.contains(['/', '\\', '\u{fffd}']) && !matches!(segment, "." | "..")
 }
 

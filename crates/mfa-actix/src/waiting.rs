@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
-/// How many calls may wait at a time.
+/// The largest number of calls that wait at the same time.
 const MOST: usize = 1000;
 
-/// Room for calls that wait. A clone shares it.
+/// The places for waiting calls. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     room: Arc<Semaphore>,
@@ -28,13 +28,13 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// A place for one more; `None` if so many wait, or nobody is to wait any more.
+    /// Takes a place; `None` if all are taken or waiting has ended.
     pub(crate) fn enter(&self) -> Option<Waiter> {
         let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
         Some(Waiter { _place: place, over: self.over.subscribe() })
     }
 
-    /// Wakes whoever waits; from now on nobody waits.
+    /// Wakes all waiting calls. Later calls do not wait.
     pub(crate) fn end(&self) {
         self.room.close();
         self.over.send_replace(true);
@@ -42,7 +42,7 @@ impl Waiting {
 }
 
 impl Waiter {
-    /// Waits until then, and gives `true`; `false` as soon as nobody is to wait any more.
+    /// Waits until this time and returns `true`; returns `false` as soon as waiting has ended.
     pub(crate) async fn until(&mut self, time: Instant) -> bool {
         timeout_at(time, self.over.wait_for(|over| *over)).await.is_err()
     }

@@ -157,8 +157,8 @@ fn address(request: &Request, factors: &[String]) -> String {
 fn is_of_the_form(error: &Value) -> bool {
     let message = error["message"].as_str().unwrap();
     let needed = error["field"] == "reason" || error["field"] == "address";
-    let together = message.contains("belongs to") || (needed && message == "is missing");
-    !together && message != "is no id of an event of this tenant" && error["field"] != "secret"
+    let together = message.contains("is only for") || (needed && message == "is missing");
+    !together && message != "is not the id of an event of this tenant" && error["field"] != "secret"
 }
 
 /// One for all cases, since it takes longer to make than to use.

@@ -129,7 +129,8 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     assert_eq!(user["factors"][0]["ahead_until"], Value::Null, "{user}");
     challenges(&mut host).await;
     let token = json!({ "kind": "hotp", "label": "Token", "counter": 5, "secret_encoding": "hex",
-        "secret": "3132333435363738393031323334353637383930", "imported": true, "reason": "bought" });
+        "secret": "3132333435363738393031323334353637383930", "imported": true, "reason": "bought",
+        "qr": "text" });
     let imported = host.call(FACTORS, Some(token), 201).await.json();
     let token = text(&imported["factor"]["id"]);
     host.call_at("DELETE /v1/users/{user}/factors/{id}", &[("{id}", &token)], None, 204).await;

@@ -9,4 +9,6 @@ mod document;
 mod headers;
 mod key_use;
 mod openapi;
+mod pages;
+mod qr;
 mod world;

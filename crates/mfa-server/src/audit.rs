@@ -1,4 +1,4 @@
-//! What the program adds to `mfa-audit`: files, the signing key and a schedule.
+//! Adds to `mfa-audit` files, the signing key and a schedule.
 
 pub(crate) mod checkpoint;
 pub(crate) mod schedule;

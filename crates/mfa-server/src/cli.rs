@@ -9,10 +9,10 @@ use mfa_domain::{EndpointId, EventId, FactorId, Reason, TenantId, Timestamp, Use
 
 use crate::config::Flags;
 
-/// A multi-factor authentication server that anyone can run.
+/// A multi-factor authentication server.
 ///
-/// Without a command it serves. Without any configuration it listens on 127.0.0.1:8080 and keeps
-/// its data in ./mfa-data; the first start makes a key ring, a database and an API key.
+/// Without a command, mfa-server runs the server. Without configuration, it listens on 127.0.0.1:8080 and stores
+/// its data in ./mfa-data. The first start creates a key ring, a database and an API key.
 #[derive(Debug, Parser)]
 #[command(name = "mfa-server", version, after_long_help = AFTER_HELP, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -26,10 +26,10 @@ const AFTER_HELP: &str = "\
 Options come from a TOML file, then from MFA_… variables, then from flags; the last one wins.
 
 Exit codes:
-  0  done
-  1  it could not be done, or a check failed
+  0  success
+  1  the command failed, or a check found a problem
   2  wrong usage or configuration
-  3  refused, since data would be at risk: a wrong or lost key ring, a database that is
+  3  refused, in order to protect data: a wrong or lost key ring, a database that is
      damaged or too new, another server on the same database";
 
 #[derive(Debug, Default, Subcommand)]
@@ -37,78 +37,84 @@ pub(crate) enum Command {
     /// Run the server in the foreground
     #[default]
     Serve,
-    /// Try it out: enrol yourself in the terminal; nothing is kept
+    /// Try it out: enrol yourself in the terminal; nothing is stored
     Try(TryArgs),
-    /// Make, list and revoke the keys of API callers
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),
-    /// Look after the keys that encrypt secrets at rest
+    /// Manage the keys that encrypt secrets at rest
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// List users, and help one of them
+    /// List users; show, unlock or reset one of them
     #[command(subcommand)]
     User(UserCommand),
-    /// Check the audit trail, and sign checkpoints of it
+    /// Verify, export and prune the audit trail; write signed checkpoints
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Look after the webhooks that the audit trail is delivered to
+    /// Show, test, rewind and resume the webhooks that receive the audit trail
     #[command(subcommand)]
     Webhook(WebhookCommand),
-    /// Try out how codes are sent by e-mail
+    /// Test the sending of codes by e-mail
     #[command(subcommand)]
     Email(EmailCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Ask a running server whether it is ready
+    /// Check whether a running server is ready
     Healthcheck(HealthcheckArgs),
-    /// Print completions for a shell
+    /// Print shell completions
     Completions {
-        /// For which shell
+        /// The shell
         shell: Shell,
+    },
+    /// Write a manual page for each command
+    #[command(hide = true)]
+    Man {
+        /// The folder to write to
+        dir: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TryArgs {
-    /// What the authenticator app calls the account
+    /// Account name in the authenticator app
     #[arg(long, default_value = "you", value_parser = UserId::new)]
     pub(crate) user: UserId,
-    /// Try codes by e-mail; mails are shown here, and none is sent
+    /// Try codes by e-mail: shows the mails in the terminal and sends none
     #[arg(long, conflicts_with = "user")]
     pub(crate) email: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApiKeyCommand {
-    /// Make a key and show it, this once
+    /// Create a key and print it; it is never shown again
     Create {
-        /// The tenant whose users it reaches; it comes into being with its first key
+        /// Tenant whose users the key can access; its first key creates the tenant
         #[arg(long, default_value = "default", value_parser = TenantId::new)]
         tenant: TenantId,
-        /// What it may do: verify, enrol, admin, audit
+        /// What the key may do: verify, enrol, admin, audit
         #[arg(long = "scope", required = true, num_args = 1.., value_delimiter = ',')]
         scopes: Vec<Scope>,
-        /// What to call it, such as the application that gets it; `list` and the audit trail show it
+        /// Name of the key, such as the application that uses it; `list` and the audit trail show it
         #[arg(long, value_parser = ApiKeyName::new)]
         name: Option<ApiKeyName>,
-        /// Make a new installation, with a key ring, where there is none
+        /// Create a new installation, with a database and a key ring, if there is none
         #[arg(long)]
         init: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// List keys, revoked ones included, and the minute in which each was last used
+    /// List keys, including revoked ones, with the minute of their last use
     List {
-        /// Of this tenant only
+        /// Only keys of this tenant
         #[arg(long, value_parser = TenantId::new)]
         tenant: Option<TenantId>,
         #[command(flatten)]
         json: Json,
     },
-    /// Revoke a key: from now on it opens nothing
+    /// Revoke a key; requests with it are refused from now on
     Revoke {
-        /// The id, as `create` and `list` show it
+        /// Id of the key, as shown by `create` and `list`
         #[arg(value_parser = ApiKeyId::new)]
         id: ApiKeyId,
         #[command(flatten)]
@@ -118,34 +124,34 @@ pub(crate) enum ApiKeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Add a key; new secrets are sealed with it
+    /// Add a key that encrypts new secrets
     Add {
-        /// Only let it open for now, until every machine has it and it is promoted
+        /// Add it on standby: it only decrypts until `keys promote`
         #[arg(long)]
         standby: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// Let the key on standby seal, once every machine has it
+    /// Encrypt new secrets with the standby key; copy it to every machine first
     Promote {
-        /// The id, as `add` and `list` show it
+        /// Id of the key, as shown by `add` and `list`
         id: String,
         #[command(flatten)]
         json: Json,
     },
-    /// List the keys of the ring, what each is for, and those that are missing
+    /// List the keys of the key ring, their use, and keys that are missing
     List {
         #[command(flatten)]
         json: Json,
     },
-    /// Seal every secret with the newest key; interrupted, it goes on where it was
+    /// Encrypt every secret with the newest key; resumes if it was interrupted
     ReEncrypt {
         #[command(flatten)]
         json: Json,
     },
-    /// Remove a key that no secret needs any more
+    /// Remove a key that no secret needs
     Remove {
-        /// The id, as `list` shows it
+        /// Id of the key, as shown by `list`
         id: String,
         #[command(flatten)]
         json: Json,
@@ -154,22 +160,22 @@ pub(crate) enum KeysCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
-    /// List the users of a tenant in the order of their ids: who is enrolled, and who is locked
+    /// List the users of a tenant, ordered by id, and whether they are enrolled or locked
     List(UserListArgs),
-    /// Show what a user has
+    /// Show the factors, backup codes and locks of a user
     Show {
         #[command(flatten)]
         user: UserArgs,
         #[command(flatten)]
         json: Json,
     },
-    /// Lift every lock of a user
+    /// Lift all locks of a user
     Unlock(ReasonedArgs),
-    /// Remove every factor and backup code of a user, who can then enrol anew
+    /// Remove all factors and backup codes of a user, who can then enrol again
     Reset(ReasonedArgs),
-    /// Let a factor that took a code while a clock was ahead take codes again; `show` names such factors
+    /// Make a factor accept codes again after it accepted one while a clock was ahead; `show` marks such factors
     SetBack(SetBackArgs),
-    /// Show the audit trail of a user, oldest first
+    /// Show the audit trail of a user, oldest event first
     Events {
         #[command(flatten)]
         user: UserArgs,
@@ -180,13 +186,13 @@ pub(crate) enum UserCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct UserListArgs {
-    /// The tenant
+    /// Tenant of the users
     #[arg(long, default_value = "default", value_parser = TenantId::new)]
     pub(crate) tenant: TenantId,
-    /// Go on after this user
+    /// List users after this user id
     #[arg(long, value_name = "USER", value_parser = UserId::new)]
     pub(crate) after: Option<UserId>,
-    /// At most so many
+    /// List at most this number of users
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
     #[command(flatten)]
@@ -195,10 +201,10 @@ pub(crate) struct UserListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct UserArgs {
-    /// The user, by the host application's id
+    /// User id that the application uses
     #[arg(value_parser = UserId::new)]
     pub(crate) user: UserId,
-    /// The tenant
+    /// Tenant of the user
     #[arg(long, default_value = "default", value_parser = TenantId::new)]
     pub(crate) tenant: TenantId,
 }
@@ -207,7 +213,7 @@ pub(crate) struct UserArgs {
 pub(crate) struct ReasonedArgs {
     #[command(flatten)]
     pub(crate) user: UserArgs,
-    /// Why; kept in the audit trail
+    /// Reason, recorded in the audit trail
     #[arg(long, default_value = "not given", value_parser = Reason::new)]
     pub(crate) reason: Reason,
     #[command(flatten)]
@@ -218,9 +224,9 @@ pub(crate) struct ReasonedArgs {
 pub(crate) struct SetBackArgs {
     #[command(flatten)]
     pub(crate) user: UserArgs,
-    /// The factor, by its id
+    /// Id of the factor, as shown by `show`
     pub(crate) factor: FactorId,
-    /// Why; kept in the audit trail
+    /// Reason, recorded in the audit trail
     #[arg(long, value_parser = Reason::new)]
     pub(crate) reason: Reason,
     #[command(flatten)]
@@ -229,31 +235,32 @@ pub(crate) struct SetBackArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Check the chain of every account, also against a checkpoint
+    /// Verify the hash chain of every account, optionally against a checkpoint
     Verify(VerifyArgs),
-    /// Write down, signed, where the chain of every account ends
+    /// Write a signed list of the ends of all hash chains
     Checkpoint(CheckpointArgs),
-    /// Print the key that checkpoints are checked with
+    /// Print the public key that verifies checkpoints
     PublicKey,
-    /// Write events as JSON Lines, to standard output or a file
+    /// Write events as JSON Lines to standard output or to a file
     Export(ExportArgs),
-    /// Remove events by age, so that what is left can still be checked
+    /// Remove old events; the rest can still be verified
     Prune(PruneArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Find what was changed or removed since this checkpoint
+    /// Also find events that were changed or removed since this checkpoint
     #[arg(long, value_name = "FILE", group = "against")]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// Check its signature with this key, as `public-key` prints it [default: the key that signs here]
+    /// Verify the checkpoint with this key, as printed by `public-key` [default: the key in
+    /// `audit.signing_key_file`]
     #[arg(long, value_name = "FILE", requires = "checkpoint")]
     pub(crate) public_key: Option<PathBuf>,
-    /// Until when events may have been removed by age since the checkpoint, or while the export was written
-    /// [default: by audit.retention]
+    /// Accept that events before this time are missing, because retention removed them since the checkpoint or
+    /// while the export was written [default: now minus audit.retention]
     #[arg(long, value_name = "TIME", requires = "against")]
     pub(crate) pruned_before: Option<Timestamp>,
-    /// Check the chains in this export instead, without any database; of several, in their order
+    /// Verify the chains in this export instead of the database; give several exports in their order
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint", group = "against")]
     pub(crate) export: Vec<PathBuf>,
     #[command(flatten)]
@@ -262,10 +269,10 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointArgs {
-    /// Write it there
+    /// File to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// The checkpoint before it, so that it can be seen if one of them is exchanged or missing
+    /// Link to this previous checkpoint, so that a replaced or missing one is noticed
     #[arg(long, value_name = "FILE")]
     pub(crate) previous: Option<PathBuf>,
     #[command(flatten)]
@@ -274,35 +281,35 @@ pub(crate) struct CheckpointArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// Of this tenant only
+    /// Only events of this tenant
     #[arg(long, value_parser = TenantId::new)]
     pub(crate) tenant: Option<TenantId>,
-    /// Of this user only
+    /// Only events of this user
     #[arg(long, value_parser = UserId::new, requires = "tenant")]
     pub(crate) user: Option<UserId>,
-    /// Go on after the event with this id
+    /// Only events after the event with this id
     #[arg(long, value_name = "ID", requires = "tenant")]
     pub(crate) after: Option<EventId>,
-    /// What happened at this time or later, such as 2026-01-31T00:00:00Z
+    /// Only events at or after this time, such as 2026-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<Timestamp>,
-    /// What happened before this time
+    /// Only events before this time
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<Timestamp>,
-    /// Write to this file, whole or not at all
+    /// Write to this file, which stays unchanged if the export fails
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Say in JSON what was written
+    /// Print the result as JSON
     #[arg(long, requires = "out")]
     pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct PruneArgs {
-    /// Remove what happened before this time, but for the last such event of each user
+    /// Remove events before this time, except the last such event of each user
     #[arg(long, value_name = "TIME")]
     pub(crate) before: Timestamp,
-    /// Only count
+    /// Count the events without removing any
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -311,34 +318,34 @@ pub(crate) struct PruneArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
-    /// Show how far each webhook is, and how the last attempt failed
+    /// Show the position, failures and next attempt of each webhook
     Status {
         #[command(flatten)]
         json: Json,
     },
-    /// Send a message without events now, and tell how it was answered
+    /// Send a message without events now, and show how the receiver answers
     Test {
-        /// The webhook's name
+        /// Name of the webhook
         #[arg(value_parser = EndpointId::new)]
         name: EndpointId,
         #[command(flatten)]
         json: Json,
     },
-    /// Deliver all events after a position of the trail again; or skip those up to it
+    /// Continue after a position of the trail: deliver later events again, or skip earlier ones
     Rewind {
-        /// The webhook's name
+        /// Name of the webhook
         #[arg(value_parser = EndpointId::new)]
         name: EndpointId,
-        /// The position of the last event that is not to be delivered, as `webhook status` and `user events
-        /// --json` show it; 0 for all events
+        /// Position of the last event that is not delivered, as shown by `webhook status` and `user events
+        /// --json`; 0 delivers all events
         #[arg(long, value_name = "POSITION")]
         after: u64,
         #[command(flatten)]
         json: Json,
     },
-    /// Try again at once: after failures, or when the webhook had said that it is gone
+    /// Deliver again now, after failures or after the receiver answered 410 Gone
     Resume {
-        /// The webhook's name
+        /// Name of the webhook
         #[arg(value_parser = EndpointId::new)]
         name: EndpointId,
         #[command(flatten)]
@@ -348,9 +355,9 @@ pub(crate) enum WebhookCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmailCommand {
-    /// Send a mail with a code that is good for nothing, and tell how far it came
+    /// Send a mail with an unusable code, and show the result
     Test {
-        /// Where it goes
+        /// Address to send to
         address: String,
         #[command(flatten)]
         json: Json,
@@ -359,23 +366,27 @@ pub(crate) enum EmailCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Check the configuration and name all that is wrong
+    /// Check the configuration and list all problems
     Check,
-    /// Show the effective configuration as TOML, and where each value comes from
-    Dump,
+    /// Print the effective configuration as TOML, with the source of each value
+    Dump {
+        /// Print a template instead: every option with its meaning, range and default, commented out
+        #[arg(long)]
+        commented: bool,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthcheckArgs {
-    /// Ask there, instead of where this configuration listens
+    /// Ask the server at this URL [default: the configured `listen` address]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 }
 
-/// Whether a program reads the answer.
+/// The `--json` flag.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Json {
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

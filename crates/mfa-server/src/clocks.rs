@@ -1,4 +1,4 @@
-//! The clocks that this server's is compared with.
+//! The reference clocks that this server's clock is compared with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::time_server::TimeServer;
 /// How often the clock of the database is read.
 const DATABASE: Duration = Duration::from_secs(5);
 
-/// How often a time server is asked: seldom enough for a public one.
+/// How often a time server is asked. Public servers accept this rate.
 const TIME_SERVER: Duration = Duration::from_secs(64);
 
-/// Compares the clock for the first time, and from then on again and again.
+/// Compares the clock once, then periodically in the background.
 pub(crate) async fn watch(settings: &Settings, installation: &Installation) -> Clocks {
     let mut clocks = Clocks::new(Arc::clone(&installation.mfa.ports().clock));
     if let Some(database) = installation.reference_clock() {

@@ -1,9 +1,8 @@
-//! The commands, one a file.
+//! The commands, one per file.
 
 use std::env;
 
 use anyhow::Result;
-use clap::CommandFactory;
 use mfa_domain::Actor;
 use mfa_domain::ports::{ClockBeforeEpoch, SystemClock};
 use rustix::process::getuid;
@@ -14,6 +13,7 @@ mod config;
 mod email;
 mod healthcheck;
 mod keys;
+mod reference;
 mod serve;
 mod trial;
 mod user;
@@ -22,16 +22,12 @@ mod webhook;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::failure::{Exit, Refusal};
-use crate::output;
 
-/// Does what the command line says.
+/// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
     let command = cli.command.unwrap_or_default();
-    if let Command::Completions { shell } = command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "mfa-server", &mut script);
-        output::say(String::from_utf8_lossy(&script))?;
-        return Ok(Exit::Done);
+    if let Some(done) = reference::run(&command) {
+        return done.map(|()| Exit::Done);
     }
     let config = Config::load(&cli.flags, env::vars_os())?;
     if !matches!(command, Command::Config(_) | Command::Healthcheck(_)) {
@@ -43,7 +39,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
 
 fn check_clock() -> Result<()> {
     let refused =
-        |error: ClockBeforeEpoch| Refusal::new(error.to_string(), "set it first; no code is right by it");
+        |error: ClockBeforeEpoch| Refusal::new(error.to_string(), "set the clock; codes depend on it");
     Ok(SystemClock.check().map(|_| ()).map_err(refused)?)
 }
 
@@ -59,13 +55,14 @@ async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
         Command::Email(command) => return email::run(config, command).await,
         Command::Config(command) => config::run(config, &command)?,
         Command::Healthcheck(arguments) => healthcheck::run(config, &arguments)?,
-        Command::Completions { .. } => {}
+        // These ran before the configuration was read.
+        Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(Exit::Done)
 }
 
-/// Who the audit trail names for what is done here. Whoever can run these commands can write to the
-/// database, so the name is for the honest.
+/// The actor that the audit trail records for commands: the user's name, which is not authenticated. Anyone who can
+/// run commands can write to the database anyway.
 fn operator() -> Actor {
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok());
     Actor::admin(&format!("cli:{}", user.unwrap_or_else(|| getuid().as_raw().to_string())))

@@ -1,7 +1,7 @@
-//! What the server is told: defaults, then a TOML file, then `MFA_…` variables, then flags.
+//! The configuration: defaults, then a TOML file, then `MFA_…` variables, then flags.
 //!
-//! Each layer is a list of [`Given`] values under dotted keys; a later one wins. Every value is
-//! tried on its own, so that all that is wrong is told at once, with its key and where it was said.
+//! Each layer is a list of [`Given`] values with dotted keys; a later layer wins. Every value is checked
+//! separately, so that all problems are reported at once, with key and source.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,12 +13,15 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 mod advice;
+mod commented;
 mod dump;
 mod duration;
 mod environment;
 mod file;
 mod flags;
+mod invocation;
 mod keys;
+mod meanings;
 mod quota;
 mod retention;
 mod rules;
@@ -27,6 +30,7 @@ pub(crate) mod settings;
 mod urls;
 mod webhook;
 
+pub(crate) use commented::Commented;
 pub(crate) use flags::Flags;
 pub(crate) use settings::{LogFormat, Settings};
 pub(crate) use urls::{EphemeralUrl, StoreUrl};
@@ -36,25 +40,25 @@ use crate::secret::SecretText;
 use environment::Environment;
 use keys::KnownKeys;
 
-/// The effective configuration, and where each value comes from.
+/// The effective configuration, with the source of each value.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// The content of a key ring, from `MFA_KEY_RING`.
     pub(crate) key_ring: Option<SecretText>,
-    /// What is unwise or has no effect, and stops nothing.
+    /// Warnings about unwise options and ignored variables. They prevent nothing.
     pub(crate) warnings: Vec<String>,
     sources: BTreeMap<String, Source>,
 }
 
-/// A value as one layer gives it. It has no `Debug`: a URL may hold a password.
+/// A value as one layer gives it. It has no `Debug`, since a URL may contain a password.
 struct Given {
     key: String,
     value: Value,
     source: Source,
 }
 
-/// Where a value was given.
+/// The source of a value.
 #[derive(Clone, Debug)]
 enum Source {
     Profile,
@@ -63,12 +67,12 @@ enum Source {
     Flag(String),
 }
 
-/// Everything that is wrong with a configuration.
+/// All problems of a configuration.
 #[derive(Debug, Error)]
 pub(crate) struct Problems(pub(crate) Vec<String>);
 
 impl Config {
-    /// Puts the layers together.
+    /// Reads and merges the layers.
     pub(crate) fn load(
         flags: &Flags,
         variables: impl Iterator<Item = (OsString, OsString)>,
@@ -115,12 +119,12 @@ impl Config {
 }
 
 impl Config {
-    /// How an option is named in messages, with the place where it was given.
+    /// The name of an option in messages, with its source.
     pub(crate) fn name(&self, key: &str) -> String {
         named(&self.sources, key)
     }
 
-    /// Whether an option was given, or is its default.
+    /// Whether an option was set, not left at its default.
     pub(crate) fn is_given(&self, key: &str) -> bool {
         self.sources.contains_key(key)
     }
@@ -130,7 +134,7 @@ fn named(sources: &BTreeMap<String, Source>, key: &str) -> String {
     sources.get(key).map_or_else(|| key.to_owned(), |source| format!("{key} ({source})"))
 }
 
-/// Lays the values, each of which is right by itself, over the defaults of the chosen profile.
+/// Applies the values, which were checked separately, to the defaults of the chosen profile.
 fn merge(given: Vec<Given>) -> Result<(Settings, BTreeMap<String, Source>), toml::de::Error> {
     let mut sources = BTreeMap::new();
     let profile = given.iter().rfind(|value| value.key == "verification.profile");

@@ -1,4 +1,4 @@
-//! Sending what is queued.
+//! Sends queued messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tracing::{error, info, warn};
 
 use crate::config::Settings;
 
-/// How often messages are looked for that another server has queued, or that are to be tried again.
+/// How often to look for messages that another server has queued, or that are due for another attempt.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// As whom it gives messages up.
+/// The actor that the audit trail records if a message is given up.
 const ACTOR: &str = "server:courier";
 
-/// What sends messages, until it is stopped.
+/// The task that sends messages until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Courier {
     task: JoinHandle<()>,
@@ -29,7 +29,7 @@ pub(crate) struct Courier {
 }
 
 impl Courier {
-    /// Starts to send, as many messages at a time as there are connections to send them on.
+    /// Starts to send messages, at most `email.connections` at a time.
     pub(crate) fn start(settings: &Settings, mfa: Arc<Mfa>, clocks: Clocks) -> Self {
         let (stop, stopped) = watch::channel(false);
         let most = settings.email.connections;
@@ -38,31 +38,31 @@ impl Courier {
         Self { task, stop, patience: settings.shutdown_timeout }
     }
 
-    /// Claims no more, and ends once what is under way is sent, or after the time that requests have as well. Then its
-    /// claims end by themselves, and it is sent by another server or after the next start.
+    /// Claims no more messages, and waits until those being sent are sent, for at most `shutdown_timeout`. The
+    /// claims of the rest expire; another server sends them, or this one after its next start.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         match tokio::time::timeout(self.patience, self.task).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => error!(%error, "what sends messages ended early"),
-            Err(_) => warn!("a message is still under way; it is sent again, with the same code"),
+            Ok(Err(error)) => error!(%error, "the task that sends messages ended early"),
+            Err(_) => warn!("a message was still being sent; it will be sent again with the same code"),
         }
     }
 }
 
-/// Runs it until it ends by itself. If it panics it begins anew: else nothing would be sent until a restart, and nobody
-/// would be told. What was under way comes again when its claims end.
+/// Runs the task until it ends by itself, and restarts it after a panic. Otherwise no message would be sent,
+/// unnoticed, until the server restarts. Messages that were being sent are sent again when their claims expire.
 async fn keep<F>(mut begin: impl FnMut() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     while let Err(error) = tokio::spawn(begin()).await {
         if !error.is_panic() {
-            // The runtime ends.
+            // The runtime stops.
             return;
         }
         count("panicked");
-        error!("what sends messages panicked, and begins anew");
+        error!("the task that sends messages panicked and is restarted");
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -85,7 +85,7 @@ async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Rec
         }
         tokio::select! {
             () = &mut queued => {
-                // Before the claim, so that what is queued meanwhile is not missed.
+                // Before the claim, so that messages queued meanwhile are not missed.
                 queued = Box::pin(mfa.message_queued());
                 claims.queued = true;
             }
@@ -99,31 +99,31 @@ async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Rec
     }
 }
 
-/// What became of a message is told where it is sent, unless that panicked.
+/// Logs that sending a message panicked. Other results are logged where the message is sent.
 fn tell(ended: &Result<(), JoinError>) {
     if ended.as_ref().is_err_and(JoinError::is_panic) {
         count("panicked");
-        error!("what sends a message panicked; the message comes again when its claim ends");
+        error!("sending a message panicked; the message is sent again when its claim expires");
     }
 }
 
-/// Claims messages: all that are due once a second, since a store may have to look in many places for them, and in between
-/// those that this server queues.
+/// Claims messages: once a second all that are due, since a store may have to search many places for them; in between
+/// only those that this server queues.
 struct Claims {
     mfa: Arc<Mfa>,
     clocks: Clocks,
     next_look: Instant,
-    /// Whether the latest look found as many as there was room for.
+    /// Whether the latest look found as many messages as there was room for.
     more: bool,
-    /// Whether this server has queued something that may not be claimed yet.
+    /// Whether this server has queued a message that may not be claimed yet.
     queued: bool,
-    /// What keeps it from claiming, as it is in the log.
+    /// The obstacle to claims that was logged last.
     obstacle: Option<Obstacle>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Obstacle {
-    /// By a clock that is far off, messages would be given up that are still good, or held back.
+    /// With a wrong clock, valid messages would be given up or delayed.
     Clock,
     Store,
 }
@@ -133,9 +133,9 @@ impl Claims {
         Self { mfa, clocks, next_look: Instant::now(), more: false, queued: false, obstacle: None }
     }
 
-    /// Claims as many as there is room for, if it is time.
+    /// Claims as many messages as there is room for, if it is time.
     async fn claim(&mut self, room: usize) -> Vec<Versioned<Message>> {
-        // What this server queued comes before more of all the others.
+        // Messages that this server queued come before further ones of all servers.
         let all = Instant::now() >= self.next_look || (self.more && !self.queued);
         if room == 0 || !(all || self.queued) {
             return Vec::new();
@@ -153,11 +153,11 @@ impl Claims {
         claimed.messages
     }
 
-    /// Claims, or says once why it cannot.
+    /// Claims messages, or logs once why it cannot.
     async fn ask(&mut self, all: bool, limit: u32) -> Claimed {
         if self.clocks.is_far_off() {
             if self.obstacle.replace(Obstacle::Clock) != Some(Obstacle::Clock) {
-                error!("no message is sent while the clock of this server is wrong");
+                error!("no messages are sent while the clock of this server is wrong");
             }
             return Claimed::default();
         }
@@ -169,13 +169,13 @@ impl Claims {
         match claimed {
             Ok(claimed) => {
                 if self.obstacle.take().is_some() {
-                    info!("messages are sent again");
+                    info!("sending messages has resumed");
                 }
                 claimed
             }
             Err(error) => {
                 if self.obstacle.replace(Obstacle::Store) != Some(Obstacle::Store) {
-                    warn!(%error, "no message can be sent: none can be claimed");
+                    warn!(%error, "no messages are sent, since the store cannot be read");
                 }
                 Claimed::default()
             }
@@ -192,13 +192,13 @@ async fn deliver(mfa: &Mfa, message: Versioned<Message>) {
         Ok(_) => "superseded",
         Err(error) => {
             let tenant = tenant.as_str();
-            error!(tenant, %id, %error, "what became of a message could not be kept, or it could not be opened");
+            error!(tenant, %id, %error, "a message could not be decrypted, or its result could not be stored");
             if is_unreadable(&error) { "unreadable" } else { "undecided" }
         }
     });
 }
 
-/// Whether the message does not open, so that nothing is sent until it expires.
+/// Whether the message cannot be decrypted or read, so that it is not sent before it expires.
 fn is_unreadable(error: &Undecided) -> bool {
     match error {
         Undecided::Vault(_) => true,
@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes all messages but those to Eve.
+    /// Accepts all messages, but panics on those to Eve.
     #[derive(Debug)]
     struct Panicking;
 

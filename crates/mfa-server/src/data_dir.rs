@@ -1,7 +1,7 @@
 //! Files and directories that only their owner can read.
 //!
-//! Modes are given on creation: a file that is narrowed afterwards was open for a moment. A file that takes
-//! the place of another keeps its owner and mode, and a new one belongs to the owner of its folder.
+//! Modes are set on creation, since others could open a file before its mode is restricted. A file that replaces
+//! another keeps owner and mode; a new file belongs to the owner of its folder.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ use crate::ownership::{self, Ownership};
 const OWNER_ONLY_DIR: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
 
-/// Makes a directory, and those above it, unless it is there.
+/// Creates a directory and its parents, unless it exists.
 pub(crate) fn make(dir: &Path) -> Result<()> {
     make_within(dir).with_context(|| format!("the data directory {} cannot be created", dir.display()))
 }
@@ -41,7 +41,7 @@ fn make_within(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until no other process changes the directory, and keeps others off until it is dropped.
+/// Waits until no other process changes the directory, and locks it until the file is dropped.
 pub(crate) fn lock(dir: &Path) -> Result<File> {
     let lock = || -> io::Result<File> {
         let dir = File::open(dir)?;
@@ -51,15 +51,14 @@ pub(crate) fn lock(dir: &Path) -> Result<File> {
     lock().with_context(|| format!("the data directory {} cannot be locked", dir.display()))
 }
 
-/// Puts `content` in the place of a file, whole or not at all, durably. See [`Replacement`].
+/// Replaces a file with `content`, atomically and durably. See [`Replacement`].
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let mut replacement = Replacement::begin(path)?;
     replacement.write_all(content).with_context(|| format!("{} cannot be written", path.display()))?;
     replacement.commit()
 }
 
-/// A file that takes the place of another once all of it is written, with the same owner and mode. If it is
-/// dropped before, nothing has happened.
+/// A file that replaces another on commit, with the same owner and mode. If it is dropped before, nothing changes.
 #[derive(Debug)]
 pub(crate) struct Replacement {
     file: BufWriter<NamedTempFile>,
@@ -67,10 +66,10 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Changes nothing yet.
+    /// Creates the new file beside the old one. Changes nothing else.
     ///
     /// # Errors
-    /// A [`Refusal`] if what is there could not keep its owner and mode, or is no regular file.
+    /// A [`Refusal`] if the old file could not keep its owner and mode, or is not a regular file.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
         let unwritable = || format!("{} cannot be written", path.display());
         let refuse = |why: &str, advice| {
@@ -78,11 +77,11 @@ impl Replacement {
         };
         let old = find(path).with_context(unwritable)?;
         if old.as_ref().is_some_and(|(_, metadata)| !metadata.is_file()) {
-            return Err(refuse("is no regular file and cannot be replaced", "name a file").into());
+            return Err(refuse("is not a regular file", "give the path of a file").into());
         }
-        // A link stays a link; what it points to is replaced.
+        // A link stays a link; its target is replaced.
         let target = old.as_ref().map_or(path, |(target, _)| target);
-        // Of a name that nobody else has, and for its owner only.
+        // With a unique name, and readable by its owner only.
         let file = tempfile::Builder::new().suffix(".new").tempfile_in(folder(target));
         let file = file.with_context(unwritable)?;
         match &old {
@@ -99,7 +98,7 @@ impl Replacement {
         Ok(Self { file: BufWriter::new(file), path })
     }
 
-    /// Puts it in its place, durably.
+    /// Replaces the old file, durably.
     pub(crate) fn commit(self) -> Result<()> {
         let Self { file, path } = self;
         let commit = || -> io::Result<()> {
@@ -122,11 +121,10 @@ impl Write for Replacement {
     }
 }
 
-/// Claims a database for this server, until the file is dropped or the process ends.
+/// Locks a database for this server until the file is dropped or the process ends.
 ///
-/// The lock is on the file itself, so that no link to it and no second folder leads around it. It is
-/// another kind of lock than SQLite's own, which would be lost if this file were closed while the
-/// database is open: drop it last.
+/// The lock is on the file itself, so that it holds for every link and path to it. It is independent of SQLite's own
+/// locks, but those would be lost if this file were closed while the database is open, so drop it last.
 pub(crate) fn claim(database: &Path) -> Result<File> {
     let file = open_or_make(database)?;
     match file.try_lock() {
@@ -142,7 +140,7 @@ pub(crate) fn claim(database: &Path) -> Result<File> {
     }
 }
 
-/// Opens a file for writing; makes an empty one if there is none.
+/// Opens a file for writing; creates an empty one if it does not exist.
 pub(crate) fn open_or_make(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(OWNER_ONLY_FILE);
@@ -157,11 +155,11 @@ pub(crate) fn open_or_make(path: &Path) -> Result<File> {
     opened.with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Reads a file of keys; none if it is not there. One that every user of this machine can read is warned of.
+/// Reads a file of keys; `None` if it does not exist. Logs a warning if every user of this machine can read it.
 ///
 /// # Errors
-/// A [`Refusal`] if every user of this machine can write it: whoever puts a key of their own there can read what
-/// is sealed from then on, or sign what was forged.
+/// A [`Refusal`] if every user of this machine can write it. An attacker could put in a key of their own, and then
+/// decrypt new secrets or sign a forgery.
 pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<Zeroizing<String>>> {
     let read = || -> io::Result<_> {
         let mut file = File::open(path)?;
@@ -175,7 +173,7 @@ pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<Zeroizing<
             let what = format!("every user of this machine can write the {what} {}", path.display());
             Err(Refusal::new(
                 what,
-                "see that it is the right one, and let only its owner write it (chmod 600)",
+                "check that its content is right, then let only its owner write it (chmod 600)",
             )
             .into())
         }
@@ -190,19 +188,19 @@ pub(crate) fn read_key_file(path: &Path, what: &str) -> Result<Option<Zeroizing<
     }
 }
 
-/// A path that is taken from the data directory unless it is absolute.
+/// Resolves a path relative to the data directory.
 pub(crate) fn inside(dir: &Path, path: &Path) -> Result<PathBuf> {
     let path = dir.join(path);
-    ensure!(path.file_name().is_some(), "{} is no file", path.display());
+    ensure!(path.file_name().is_some(), "{} is not a file", path.display());
     Ok(path)
 }
 
-/// What a path leads to, with all links followed; none if there is nothing.
+/// The target of a path, with all links followed; `None` if it does not exist.
 fn find(path: &Path) -> io::Result<Option<(PathBuf, Metadata)>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        // A link that leads nowhere is an error: its target may be missing for a moment only.
+        // A dangling link is an error: its target may be missing only for a moment.
         Ok(_) => {
             let target = fs::canonicalize(path)?;
             let metadata = fs::metadata(&target)?;
@@ -265,7 +263,7 @@ mod tests {
         assert!(replace(&link, b"new").is_err());
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
-        // Something comes into the place after all was written.
+        // A folder takes the place after everything was written.
         let late = root.path().join("late");
         let replacement = Replacement::begin(&late).unwrap();
         fs::create_dir_all(late.join("full")).unwrap();

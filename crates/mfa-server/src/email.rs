@@ -1,4 +1,4 @@
-//! Sending e-mail as the settings say.
+//! Sends e-mail with the settings of `[email]`.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::config::settings::Email;
 use crate::data_dir;
 
-/// What sends codes: mail, or a line in the log if the settings do not say where to.
+/// The sender of codes: e-mail, or a line in the log if `email.url` is empty.
 pub(crate) fn sender(settings: &Settings) -> Result<Arc<dyn Sender>> {
     Ok(match mailer(settings)? {
         Some(mailer) => Arc::new(mailer),
@@ -22,7 +22,7 @@ pub(crate) fn sender(settings: &Settings) -> Result<Arc<dyn Sender>> {
     })
 }
 
-/// Sends nothing, and says what would have gone where.
+/// Sends nothing, and logs address and code, masked.
 #[derive(Debug)]
 struct Unsent;
 
@@ -35,12 +35,12 @@ impl Sender for Unsent {
     async fn send(&self, message: &CodeMessage<'_>) -> Result<(), SenderError> {
         let code = "•".repeat(message.code.as_str().len());
         let (to, purpose) = (message.to.masked(), message.purpose.as_str());
-        warn!(kind = message.kind.as_str(), %to, purpose, code, "not sent: email.url names no mail server");
-        Err(SenderError::refused("email.url names no mail server"))
+        warn!(kind = message.kind.as_str(), %to, purpose, code, "a code was not sent: email.url is not set");
+        Err(SenderError::refused("email.url is not set"))
     }
 }
 
-/// What sends mail; nothing if the settings do not say where to.
+/// The mailer; `None` if `email.url` is empty.
 pub(crate) fn mailer(settings: &Settings) -> Result<Option<Mailer>> {
     let settings = &settings.email;
     let (templates, dkim) = (templates(settings)?, dkim(settings)?);
@@ -60,14 +60,14 @@ pub(crate) fn mailer(settings: &Settings) -> Result<Option<Mailer>> {
     Ok(Some(mailer.context(UNFIT)?))
 }
 
-/// What writes the mails that [`mailer`] sends.
+/// The composer of the mails that [`mailer`] sends.
 pub(crate) fn composer(settings: &Email) -> Result<Composer> {
     let Email { from, language, .. } = settings;
     let composer = Composer::new(from, service(settings), language.clone(), templates(settings)?);
     composer.context(UNFIT)
 }
 
-const UNFIT: &str = "e-mail cannot be sent as configured";
+const UNFIT: &str = "no e-mail can be sent with these settings";
 
 fn service(settings: &Email) -> Option<String> {
     Some(settings.service.clone()).filter(|service| !service.is_empty())
@@ -88,7 +88,7 @@ fn dkim(settings: &Email) -> Result<Option<DkimSettings>> {
     }
     let named = || format!("email.dkim_key_file: {}", file.display());
     let read = data_dir::read_key_file(file, "DKIM key").context("email.dkim_key_file")?;
-    let pem = read.with_context(|| format!("{} is not there", named()))?;
+    let pem = read.with_context(|| format!("{} does not exist", named()))?;
     Ok(Some(DkimSettings {
         key: DkimKey::from_pem(pem.as_bytes()).with_context(named)?,
         selector: dkim_selector.clone(),

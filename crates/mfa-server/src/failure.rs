@@ -1,4 +1,4 @@
-//! What a failure becomes: one line for people, a code for scripts.
+//! Converts errors to messages for people and exit codes for scripts.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Refused = 3,
 }
 
-/// Going on would put data at risk.
+/// The program refuses to continue, to protect data.
 #[derive(Debug, Error)]
 #[error("{what}\n  {advice}")]
 pub(crate) struct Refusal {
@@ -27,7 +27,7 @@ pub(crate) struct Refusal {
     advice: String,
 }
 
-/// The command or its arguments make no sense here.
+/// The command or an argument is wrong.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(crate) struct Misuse(pub(crate) String);
@@ -38,7 +38,7 @@ impl Refusal {
     }
 }
 
-/// The line that says what went wrong, and why.
+/// The message of an error and its causes.
 pub(crate) fn describe(error: &Error) -> String {
     let mut line = String::from("mfa-server: ");
     let mut last = String::new();
@@ -57,7 +57,7 @@ pub(crate) fn describe(error: &Error) -> String {
     line
 }
 
-/// The code that goes with it.
+/// The exit code of an error.
 pub(crate) fn exit_of(error: &Error) -> Exit {
     if error.is::<Problems>() || error.is::<Misuse>() {
         return Exit::Misused;
@@ -70,7 +70,7 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
     if error.is::<Refusal>() || unfit { Exit::Refused } else { Exit::Failed }
 }
 
-/// Whether the database itself is the reason, so that trying again can only do harm.
+/// Whether the database itself is unusable, so that another attempt cannot succeed and may do harm.
 const fn is_unfit(error: &SqliteError) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! Listens, and serves the API on each connection.
+//! Listens for connections and serves the API on each.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,8 +23,8 @@ mod connection;
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 2048;
 
-/// The operating system's buffer for each direction of a connection, in bytes; Linux doubles it. By default it would
-/// grow to megabytes for a client that does not read its answers.
+/// The operating system's buffer for each direction of a connection, in bytes; Linux doubles it. The default grows to
+/// megabytes for a client that does not read its answers.
 const SOCKET_BUFFER: u32 = 32 * 1024;
 
 /// A socket that listens on `address`. The connections that it accepts inherit its options.
@@ -38,7 +38,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Serves `api` until `stop` completes, and then answers the requests that are under way.
+/// Serves `api` until `stop` completes, then finishes open requests.
 pub(crate) fn serve(
     listener: TcpListener,
     api: Api,
@@ -59,7 +59,10 @@ pub(crate) fn serve(
     let worker = move || {
         let (api, stopping) = (api.clone(), stopping.clone());
         fn_factory(move || {
-            let app = App::new().configure(|routes| api.configure(routes));
+            let app = App::new().configure(|routes| {
+                api.configure_pages(routes);
+                api.configure(routes);
+            });
             let (app, stopping) = (app.into_factory(), stopping.clone());
             async move {
                 let app = Rc::new(app.new_service(AppConfig::default()).await?);

@@ -1,4 +1,4 @@
-//! Everything a command works on: the stores, the key ring, and the use cases on top of them.
+//! An installation: the stores, the key ring, and the use cases that commands run on them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,22 +22,22 @@ pub(crate) struct Installation {
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
     storage: Storage,
     vault: Arc<AesGcmVault>,
-    /// The file of the ring, and as what it was read.
+    /// The file of the ring, and its stamp when it was read.
     ring_file: Option<(PathBuf, Option<Stamp>)>,
-    /// Held until there is an API key, by which others see that the installation is made.
+    /// Held until there is an API key, which shows other servers that the installation exists.
     turn: Option<InstallationTurn>,
 }
 
 impl Installation {
-    /// Opens it; the first time, if it may, makes it.
+    /// Opens the installation. If there is none, creates it or fails, as `absent` says.
     ///
-    /// Refuses a key ring that is not that of the store.
+    /// Refuses a key ring that does not belong to the store.
     pub(crate) async fn open(config: &Config, absent: Absent) -> Result<Self> {
         let settings = &config.settings;
         if absent == Absent::Create && settings.store != StoreUrl::Memory {
             data_dir::make(&settings.data_dir)?;
         }
-        // Two processes that start at once must not make two rings.
+        // Two processes that start at the same time must not create two rings.
         let _turn = match settings.store {
             StoreUrl::Memory => None,
             _ if !settings.data_dir.exists() => None,
@@ -45,7 +45,7 @@ impl Installation {
         };
         let storage = Storage::open(settings, absent).await?;
         let source = RingSource::of(config)?;
-        // Where replicas share a database, the first of them makes the ring, and an API key with it.
+        // Of servers that start on an empty shared database, exactly one creates the ring and an API key.
         let mut turn = None;
         let mut shared = settings.store.is_shared() && has_api_keys(&storage).await?;
         if !shared && absent == Absent::Create {
@@ -63,7 +63,7 @@ impl Installation {
         }
     }
 
-    /// What is on an open store. `shared` is whether others have made a ring for it.
+    /// The installation on an open store. `shared` states whether another server has created a ring for it.
     async fn on(
         storage: Storage,
         settings: &Settings,
@@ -73,11 +73,13 @@ impl Installation {
     ) -> Result<Self> {
         let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
         if absent == Absent::Refuse && in_use.is_empty() && !has_api_keys(&storage).await? {
+            // With `no_key`, `serve` creates no installation on a shared database.
+            let makers = if settings.no_key { "`api-key create --init` creates one" } else { MAKERS };
             let text =
-                format!("there is no installation in {}; is the store right? {MAKERS}", settings.store);
+                format!("there is no installation in {}; is the store right? {makers}", settings.store);
             return Err(Misuse(text).into());
         }
-        // From before it is read: whatever comes later is a change.
+        // Taken before the ring is read, so that no later change is missed.
         let stamp = source.stamp();
         let ring = key_ring::for_store(&source, &in_use, &settings.store, shared)?;
         let stamp = stamp.or_else(|| source.stamp());
@@ -88,7 +90,7 @@ impl Installation {
         let mut vault = AesGcmVault::new(ring);
         if let Some((path, _)) = ring_file.clone() {
             vault = vault.with_reload(move || {
-                key_ring::read_file(&path)?.with_context(|| format!("{} is gone", path.display()))
+                key_ring::read_file(&path)?.with_context(|| format!("{} is missing", path.display()))
             });
         }
         let vault = Arc::new(vault);
@@ -96,20 +98,20 @@ impl Installation {
         Ok(Self { mfa, api_keys: Arc::clone(&storage.api_keys), storage, vault, ring_file, turn: None })
     }
 
-    /// The account of the user whom the host calls `user`.
+    /// The account of the user whose id in the application is `user`.
     pub(crate) async fn account(&self, tenant: TenantId, user: UserId) -> Result<AccountKey> {
         self.storage.account(tenant, user).await
     }
 
-    /// Lets other machines start on the same database: there is an API key now.
+    /// Lets other servers start on the same database, after the first API key was created.
     pub(crate) async fn made(&mut self) {
         if let Some(turn) = self.turn.take() {
             turn.end().await;
         }
     }
 
-    /// Takes up keys that are added while the server runs. Secrets that name one are opened at once;
-    /// this is so that new secrets are sealed with it, too.
+    /// Loads keys that are added while the server runs, so that new secrets are encrypted with them. (A secret that
+    /// needs an unknown key makes the vault load the ring at once.)
     pub(crate) fn follow_key_ring(&self) {
         if let Some((path, known)) = self.ring_file.clone() {
             let (vault, accounts) = (Arc::clone(&self.vault), Arc::clone(&self.storage.accounts));
@@ -117,22 +119,22 @@ impl Installation {
         }
     }
 
-    /// Seals with the newest key what older ones sealed, while the server runs.
+    /// Re-encrypts secrets of older keys with the newest key while the server runs.
     pub(crate) fn re_encrypt_in_background(&self) {
         tokio::spawn(re_encryption::in_background(Arc::clone(&self.mfa)));
     }
 
-    /// How far the trail is delivered, and the trail.
+    /// The store of the trail and of the positions of webhooks; `None` if the store supports no webhooks.
     pub(crate) fn deliveries(&self) -> Option<Arc<dyn DeliveryStore>> {
         self.storage.deliveries.clone()
     }
 
-    /// The clock of the database, if it has one.
+    /// The clock of the database server, if there is one.
     pub(crate) fn reference_clock(&self) -> Option<Arc<dyn ReferenceClock>> {
         self.storage.reference_clock()
     }
 
-    /// Makes the use cases able to send codes, and gives the throttle.
+    /// Adds the challenge store and the sender to the use cases, and returns the throttle.
     pub(crate) async fn begin_to_serve(&mut self, settings: &Settings) -> Result<Arc<dyn Throttle>> {
         let Ephemeral { throttle, challenges } = self.storage.ephemeral(settings).await?;
         let ports = self.mfa.ports().clone().challenges(challenges).sender(email::sender(settings)?);

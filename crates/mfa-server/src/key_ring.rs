@@ -1,4 +1,4 @@
-//! The key ring: where it is, how it is made once, and when it is the wrong one.
+//! The key ring: where it comes from, how it is created once, and when it is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::data_dir;
 use crate::failure::{Refusal, describe};
 use crate::secret::SecretText;
 
-/// Where the ring comes from.
+/// The source of the key ring.
 #[derive(Debug)]
 pub(crate) enum RingSource<'a> {
-    /// The environment holds it.
+    /// The content of `MFA_KEY_RING`.
     Content(&'a SecretText),
     File(PathBuf),
 }
@@ -33,7 +33,7 @@ impl<'a> RingSource<'a> {
         }
     }
 
-    /// The stamp of its file, if it comes from one that is there.
+    /// The stamp of its file; `None` if the file does not exist or there is none.
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         match self {
             Self::Content(_) => None,
@@ -41,7 +41,7 @@ impl<'a> RingSource<'a> {
         }
     }
 
-    /// Reads the ring; none if there is no such file.
+    /// Reads the ring; `None` if the file does not exist.
     pub(crate) fn read(&self) -> Result<Option<KeyRing>> {
         match self {
             Self::Content(content) => parse(content.expose(), "MFA_KEY_RING").map(Some),
@@ -52,9 +52,9 @@ impl<'a> RingSource<'a> {
 
 /// The ring for a store whose secrets need the keys `in_use`.
 ///
-/// It is made if it is not there, but never where secrets are sealed already: they would stay shut,
-/// and new ones would be sealed with a key that is in no backup.
-/// Nor where other replicas are `shared` the database with: they have the ring.
+/// Creates a missing ring, unless secrets exist already: they could not be decrypted, and new secrets would be
+/// encrypted with a key that is in no backup. Also creates none if the database is `shared` with other servers,
+/// which have the ring.
 pub(crate) fn for_store(
     source: &RingSource<'_>,
     in_use: &[KeyId],
@@ -64,8 +64,8 @@ pub(crate) fn for_store(
     match source.read()? {
         Some(ring) => right(ring, in_use),
         None if in_use.is_empty() && shared => {
-            let what = "the database is in use, and there is no key ring here";
-            let advice = "put a copy of the key ring of the other servers in place; all need the same one";
+            let what = "other servers use this database, and this server has no key ring";
+            let advice = "copy the key ring of the other servers to this one; all need the same";
             Err(Refusal::new(what, advice).into())
         }
         None if in_use.is_empty() => {
@@ -77,18 +77,18 @@ pub(crate) fn for_store(
             Ok(ring)
         }
         None => {
-            let what = format!("the key ring is gone, and the database needs {}", names(in_use));
-            let advice = "restore it from its backup; a new one could not open what the old one sealed";
+            let what = format!("the key ring is missing, and the database needs {}", names(in_use));
+            let advice = "restore it from its backup; a new key ring could not decrypt the stored secrets";
             Err(Refusal::new(what, advice).into())
         }
     }
 }
 
-/// The ring that is there, for a store whose secrets need the keys `in_use`, where none is to be made.
+/// The existing ring for a store whose secrets need the keys `in_use`. Creates none.
 pub(crate) fn existing(source: &RingSource<'_>, in_use: &[KeyId]) -> Result<KeyRing> {
     let ring = source.read()?.ok_or_else(|| {
-        let what = "there is no key ring here";
-        Refusal::new(what, "put a copy of the servers' key ring in place, or restore it from its backup")
+        let what = "this machine has no key ring";
+        Refusal::new(what, "copy the key ring of the servers to this machine, or restore it from its backup")
     })?;
     right(ring, in_use)
 }
@@ -96,39 +96,39 @@ pub(crate) fn existing(source: &RingSource<'_>, in_use: &[KeyId]) -> Result<KeyR
 /// Refuses a ring that lacks a key.
 fn right(ring: KeyRing, in_use: &[KeyId]) -> Result<KeyRing> {
     let Some(missing) = names_of_missing(&ring, in_use) else { return Ok(ring) };
-    let what = format!("the key ring is not that of this database: it lacks {missing}");
-    let advice = "put the right key ring in place, or restore it from its backup; nothing was changed";
+    let what = format!("the key ring does not belong to this database: it lacks {missing}");
+    let advice = "use the right key ring, or restore it from its backup; nothing was changed";
     Err(Refusal::new(what, advice).into())
 }
 
-/// Reads a ring from a file; none if it is not there.
+/// Reads a ring from a file; `None` if the file does not exist.
 pub(crate) fn read_file(path: &Path) -> Result<Option<KeyRing>> {
     let Some(text) = data_dir::read_key_file(path, "key ring")? else { return Ok(None) };
     parse(&text, &path.display().to_string()).map(Some)
 }
 
-/// Writes a ring whole or not at all.
+/// Writes a ring atomically.
 pub(crate) fn write(path: &Path, ring: &KeyRing) -> Result<()> {
     data_dir::replace(path, ring.to_text().as_bytes())
 }
 
-/// How often the file is looked at.
+/// How often the file is checked for changes.
 pub(crate) const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
-/// By what it is seen that a file was changed.
+/// Time of modification and length of a file, which show that it was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(Option<SystemTime>, u64);
 
 impl Stamp {
-    /// That of a file, if it is there.
+    /// The stamp of a file; `None` if it does not exist.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|metadata| Self(metadata.modified().ok(), metadata.len()))
     }
 }
 
-/// Takes up what changes in the file after it was as `known`, until the task is dropped. A ring that lacks
-/// a key that is in use is left alone, since what that key sealed would not open any more; so is one that makes
-/// other ids of events.
+/// Loads the ring whenever the stamp of its file differs from the `known` one, until the task is dropped. Ignores a
+/// ring that lacks a key in use, since secrets of that key could not be decrypted any more, and a ring that would
+/// change the ids of events.
 pub(crate) async fn follow(
     path: PathBuf,
     mut known: Option<Stamp>,
@@ -148,13 +148,17 @@ pub(crate) async fn follow(
                 None => {
                     let newest = ring.newest().clone();
                     match vault.replace_ring(ring) {
-                        Ok(()) => info!(%newest, "the key ring was read anew"),
-                        Err(error) => warn!("the key ring is that of another installation: {error}"),
+                        Ok(()) => info!(%newest, "the key ring was reloaded"),
+                        Err(error) => warn!("the changed key ring was not loaded: {error}"),
                     }
                 }
-                Some(missing) => warn!("the key ring lacks {missing}; put them back, since they are in use"),
+                Some(missing) => {
+                    warn!(
+                        "the key ring lacks {missing} and was not loaded; restore what is missing, as secrets need it"
+                    );
+                }
             },
-            Ok(None) => warn!("the key ring is gone; put it back, or the next start is refused"),
+            Ok(None) => warn!("the key ring is missing; restore it, or the next start is refused"),
             Err(error) => warn!("{}", describe(&error)),
         }
     }

@@ -18,6 +18,7 @@ mod installation;
 mod key_ring;
 mod limits;
 mod logging;
+mod new_key;
 mod output;
 mod ownership;
 mod policies;

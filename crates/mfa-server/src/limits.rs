@@ -1,15 +1,15 @@
-//! What the operating system allows.
+//! Limits of the operating system.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Files that are not connections: the database, its log, the terminal, workers, room to breathe.
+/// Open files that are reserved for other purposes than connections: database, terminal, workers, and a margin.
 const OTHER_FILES: u64 = 128;
 
-/// As many connections as wanted, or as many as the limit of open files leaves room for.
+/// The number of connections to allow: `wanted`, or fewer if the limit of open files requires it.
 ///
-/// The soft limit is often 1,024, and raised as far as it may be. Without room for the database a
-/// crowd of idle connections would stop every request, not only new ones.
+/// Raises the soft limit, often 1,024, as far as allowed. Without files reserved for the database, many idle
+/// connections would make every request fail, not only those on new connections.
 pub(crate) fn connections(wanted: usize) -> usize {
     let needed = (wanted as u64).saturating_add(OTHER_FILES);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -26,7 +26,7 @@ pub(crate) fn connections(wanted: usize) -> usize {
         warn!(
             max_connections = wanted,
             open_files = files,
-            "the limit of open files leaves room for fewer connections"
+            "the limit of open files is too low for max_connections; fewer connections are accepted"
         );
     }
     wanted.min(room)

@@ -9,13 +9,13 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, Settings};
 
-/// Starts logging. No colours off a terminal, or where `NO_COLOR` is set (no-color.org).
+/// Starts logging. Colours are off if standard error is not a terminal or `NO_COLOR` is set (no-color.org).
 pub(crate) fn start(settings: &Settings) -> Result<()> {
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(&settings.log).context("log is no filter")?)
+        .with_env_filter(filter(&settings.log).context("log: not a valid filter")?)
         .with_writer(io::stderr)
-        // A line that cannot be written is lost. Told on standard error, which is what failed, it is a panic.
+        // A line that cannot be written is lost. Reporting that would panic, since standard error has just failed.
         .log_internal_errors(false)
         .with_ansi(colours);
     match settings.log_format {
@@ -25,8 +25,8 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
     .map_err(|error| anyhow!(error))
 }
 
-/// The filter that a text stands for: a level, and modules with theirs. `EnvFilter` takes any other word for a
-/// module, and a misspelt level would silence everything, errors included.
+/// Parses a filter: one level, then levels of modules. `EnvFilter` alone takes a misspelt level for the name of a
+/// module and silences everything, including errors.
 pub(crate) fn filter(text: &str) -> Option<EnvFilter> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let (modules, levels): (Vec<_>, Vec<_>) = parts.partition(|part| part.contains('='));

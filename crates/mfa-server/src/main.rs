@@ -1,4 +1,4 @@
-//! The program; all of it is in the library, so that tests of other packages can run it too.
+//! The program. Its code is in the library, so that tests of other packages can run it too.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The only place that writes to the terminal. Answers go to standard output, all else to standard
-//! error; nothing here goes through the log, since some of it is secret.
+//! The only module that writes to the terminal. Results go to standard output, everything else to standard error.
+//! Nothing here goes to the log, since some of it is secret.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
@@ -8,29 +8,29 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
-/// Writes an answer.
+/// Writes a result.
 pub(crate) fn say(answer: impl Display) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{answer}").and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
-/// Where an answer goes that is too large to be held.
+/// Standard output, for results that are too large for memory.
 pub(crate) fn stream() -> impl Write + Send {
     BufWriter::new(io::stdout())
 }
 
-/// Writes an answer without ending the line.
+/// Writes a question without ending the line.
 pub(crate) fn ask(question: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     write!(out, "{question} ").and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
-/// Writes an answer for programs.
+/// Writes a result as JSON.
 pub(crate) fn say_json(answer: &Value) -> Result<()> {
     say(answer)
 }
 
-/// Writes rows under a head, in columns.
+/// Writes a table.
 pub(crate) fn say_table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Result<()> {
     let mut widths = head.map(str::len);
     for row in rows {
@@ -46,13 +46,13 @@ pub(crate) fn say_table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -
     rows.iter().try_for_each(|row| say(line(row.each_ref().map(String::as_str))))
 }
 
-/// Writes what went wrong. If that cannot be written either, there is nobody to tell.
+/// Writes an error. Ignores that standard error cannot be written, since there is no other place to report it.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// How far a walk over accounts is: a bar on a terminal, else a line now and then, on standard
-/// error.
+/// The progress of a walk over accounts, on standard error: a bar on a terminal, otherwise a line for every
+/// [`LINE_EVERY`] accounts.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
 
@@ -64,14 +64,14 @@ impl Progress {
         Self::with("{bar:40} {human_pos}/{human_len} accounts, {eta} left", Some(total))
     }
 
-    /// Of a walk whose length is not known.
+    /// For a walk of unknown length.
     pub(crate) fn endless() -> Self {
         Self::with("{spinner} {human_pos} accounts, {per_sec}", None)
     }
 
     fn with(template: &str, total: Option<u64>) -> Self {
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        // Draws nothing where standard error is no terminal.
+        // Draws nothing if standard error is not a terminal.
         Self(ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style))
     }
 
@@ -79,11 +79,11 @@ impl Progress {
         self.0.inc(1);
         let done = self.0.position();
         if self.0.is_hidden() && done.is_multiple_of(LINE_EVERY) {
-            complain(&format!("{done} accounts"));
+            complain(&format!("{done} accounts done"));
         }
     }
 
-    /// Writes a line without spoiling the bar.
+    /// Writes a line above the bar.
     pub(crate) fn note(&self, line: &str) {
         self.0.suspend(|| complain(line));
     }

@@ -1,7 +1,7 @@
-//! Who owns a file, and who may read it.
+//! Owner, mode and access control list of files.
 //!
-//! Commands run as root beside a server that runs as another user. What they leave behind must stay
-//! readable for that server, or it answers 503 and does not start again.
+//! Commands may run as root beside a server that runs as another user. The files that they write must stay readable
+//! for that server; otherwise it answers 503 and does not start again.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -12,13 +12,13 @@ use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, getxattr, open};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-/// Where Linux keeps the access control list of a file.
+/// The extended attribute in which Linux stores the access control list of a file.
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
 /// The largest value that an extended attribute may have on Linux.
 const MAX_BYTES: usize = 65_536;
 
-/// The owner, group, mode and access control list of a file that is there.
+/// The owner, group, mode and access control list of an existing file.
 #[derive(Debug)]
 pub(crate) struct Ownership {
     user: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    /// Those of the file at `path`, which has that `metadata`.
+    /// Reads them from the file at `path`, whose metadata is `metadata`.
     pub(crate) fn of(path: &Path, metadata: &Metadata) -> io::Result<Self> {
         let mut value = Vec::with_capacity(MAX_BYTES);
         let access_list = match getxattr(path, ACCESS_LIST, rustix::buffer::spare_capacity(&mut value)) {
@@ -40,7 +40,7 @@ impl Ownership {
         Ok(Self { user, group, mode: metadata.mode() & 0o7777, access_list })
     }
 
-    /// Gives them to another file, all of them or an error.
+    /// Applies all of them to another file.
     pub(crate) fn give(&self, to: &File) -> io::Result<()> {
         let metadata = to.metadata()?;
         if (metadata.uid(), metadata.gid()) != (self.user, self.group) {
@@ -49,13 +49,13 @@ impl Ownership {
         if let Some(list) = &self.access_list {
             fsetxattr(to, ACCESS_LIST, list, XattrFlags::empty())?;
         }
-        // Last: a change of the owner clears bits of the mode.
+        // The mode comes last, since a change of the owner clears bits of it.
         to.set_permissions(Permissions::from_mode(self.mode))
     }
 }
 
-/// Gives a new file or directory to the owner of the folder it is in, if root made it. Where that is not
-/// possible it stays root's: nothing was replaced.
+/// Gives a new file or directory to the owner of its folder, if root created it. If that fails, root keeps it; no
+/// other file was replaced.
 pub(crate) fn give_to_owner_of(folder: &Path, new: &File) {
     if !geteuid().is_root() {
         return;
@@ -65,7 +65,7 @@ pub(crate) fn give_to_owner_of(folder: &Path, new: &File) {
     }
 }
 
-/// Opens a directory that was just made, and no link that somebody put in its place.
+/// Opens a directory that was just created; fails on a link that an attacker put in its place.
 pub(crate) fn open_made(dir: &Path) -> io::Result<File> {
     Ok(open(dir, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY, Mode::empty())?.into())
 }

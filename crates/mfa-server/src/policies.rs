@@ -1,4 +1,4 @@
-//! From settings to the domain's policies.
+//! Converts settings to the domain's policies.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Sealing with the newest key what older keys sealed.
+//! Re-encryption of secrets of older keys with the newest key.
 //!
-//! Where a walk is, is nowhere written down: whatever was sealed anew is not found again, so one that
-//! was stopped, by whatever, goes on where it was.
+//! The position of a walk is not stored. A re-encrypted account is not found again, so a walk that was stopped
+//! resumes with the accounts that are left.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,17 +24,17 @@ pub(crate) struct ReEncryption<'a> {
     after: Option<AccountPlace>,
     /// Whether the last page was read.
     done: bool,
-    /// Accounts of one step.
+    /// Accounts read in one step.
     page: u32,
-    /// Accounts that are sealed at the same time.
+    /// Accounts that are re-encrypted in parallel.
     at_once: usize,
 }
 
-/// What became of one account: whether there was anything to do.
+/// The result for one account: whether it was changed.
 pub(crate) type Resealed = (AccountPlace, Result<bool>);
 
 impl<'a> ReEncryption<'a> {
-    /// As fast as it goes.
+    /// A walk as fast as possible.
     pub(crate) fn new(mfa: &'a Mfa, actor: &'a Actor) -> Self {
         Self {
             mfa,
@@ -47,17 +47,17 @@ impl<'a> ReEncryption<'a> {
         }
     }
 
-    /// One after the other, beside other work.
+    /// A walk that leaves resources to other work: one account after the other.
     fn unhurried(mfa: &'a Mfa, actor: &'a Actor) -> Self {
         Self { page: 50, at_once: 1, ..Self::new(mfa, actor) }
     }
 
-    /// The key that everything is sealed with in the end.
+    /// The key that encrypts every secret after the walk.
     pub(crate) const fn newest(&self) -> &KeyId {
         &self.newest
     }
 
-    /// How many accounts there are to do.
+    /// The number of accounts to re-encrypt.
     pub(crate) async fn count(&self) -> Result<u64, Undecided> {
         let mut walk = Self { after: None, done: false, newest: self.newest.clone(), ..*self };
         let mut total = 0;
@@ -67,7 +67,7 @@ impl<'a> ReEncryption<'a> {
         Ok(total)
     }
 
-    /// Does the next accounts; `None` after the last.
+    /// Re-encrypts the next accounts; `None` after the last one.
     pub(crate) async fn step(&mut self) -> Result<Option<Vec<Resealed>>, Undecided> {
         let Some(found) = self.next_page().await? else { return Ok(None) };
         let (mfa, actor) = (self.mfa, self.actor);
@@ -99,21 +99,21 @@ impl<'a> ReEncryption<'a> {
     }
 }
 
-/// How often it is asked whether there is anything to do.
+/// How often to check for secrets of older keys.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// How long secrets that could not be sealed anew are left alone, unless the newest key changes.
+/// Time until failed accounts are tried again, unless the newest key changes.
 const RETRY_EVERY: Duration = Duration::from_hours(1);
 
-/// How much longer a pause is than the work before it.
+/// The length of a pause, as a multiple of the work before it.
 const PAUSE_RATIO: u32 = 4;
 
 /// Accounts between two lines in the log.
 const LOG_EVERY: u64 = 10_000;
 
-/// Seals what older keys sealed whenever there is such a key in use, until the task is dropped.
+/// Re-encrypts secrets of older keys whenever there are any, until the task is dropped.
 ///
-/// Several replicas may do so at once: an account that another one has done is no work.
+/// Several servers may do so at the same time: an account that one has done is skipped by the others.
 pub(crate) async fn in_background(mfa: Arc<Mfa>) {
     let mut failed: Option<(KeyId, Instant)> = None;
     loop {
@@ -124,7 +124,7 @@ pub(crate) async fn in_background(mfa: Arc<Mfa>) {
                 Ok(0) => None,
                 Ok(_) => Some((newest, now())),
                 Err(error) => {
-                    warn!("older keys could not be looked for: {}", describe(&error.into()));
+                    warn!("could not check for secrets of older keys: {}", describe(&error.into()));
                     None
                 }
             };
@@ -138,7 +138,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Walks once, if there is anything to do; how many accounts could not be done.
+/// Walks once, if a secret of an older key exists; returns how many accounts failed.
 async fn walk(mfa: &Mfa) -> Result<u64, Undecided> {
     let vault = mfa.ports().vault.as_ref();
     let older = mfa.ports().accounts.keys_in_use().await?;
@@ -149,7 +149,7 @@ async fn walk(mfa: &Mfa) -> Result<u64, Undecided> {
     }
     let actor = Actor::admin("server:re-encryption");
     let mut re_encryption = ReEncryption::unhurried(mfa, &actor);
-    info!(newest = %re_encryption.newest(), "sealing with the newest key what older ones sealed");
+    info!(newest = %re_encryption.newest(), "re-encrypting secrets of older keys with the newest key");
     let (mut sealed, mut failed) = (0_u64, 0_u64);
     loop {
         let begin = now();
@@ -160,18 +160,18 @@ async fn walk(mfa: &Mfa) -> Result<u64, Undecided> {
                     sealed += 1;
                     metrics::counter!("mfa_resealed_accounts_total").increment(1);
                     if sealed.is_multiple_of(LOG_EVERY) {
-                        info!(accounts = sealed, "sealed with the newest key so far");
+                        info!(accounts = sealed, "accounts re-encrypted so far");
                     }
                 }
                 Ok(false) => {}
                 Err(error) => {
                     failed += 1;
-                    error!(%account, "not sealed anew: {}", describe(&error));
+                    error!(%account, "the secrets of an account were not re-encrypted: {}", describe(&error));
                 }
             }
         }
         tokio::time::sleep(begin.elapsed() * PAUSE_RATIO).await;
     }
-    info!(newest = %re_encryption.newest(), accounts = sealed, failed, "everything was looked at");
+    info!(newest = %re_encryption.newest(), accounts = sealed, failed, "re-encryption is complete");
     Ok(failed)
 }

@@ -1,4 +1,4 @@
-//! The stores that the settings name.
+//! Opens the stores that the settings name.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ mod later_redis;
 
 use later_redis::LaterRedis;
 
-/// How an installation comes into being, for messages.
-pub(crate) const MAKERS: &str = "`serve` and `api-key create --init` make a new one";
+/// How to create an installation, for messages.
+pub(crate) const MAKERS: &str = "`serve` and `api-key create --init` create one";
 
-/// What to do where there is no installation yet.
+/// What to do if there is no installation yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
     Create,
@@ -35,12 +35,12 @@ pub(crate) enum Absent {
 pub(crate) struct Storage {
     pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) api_keys: Arc<dyn ApiKeyStore>,
-    /// None where events have no order over all tenants.
+    /// `None` for Redis, which does not order the events of all tenants.
     pub(crate) deliveries: Option<Arc<dyn DeliveryStore>>,
     opened: Opened,
 }
 
-/// What is to be closed.
+/// The stores to close.
 #[derive(Debug)]
 enum Opened {
     Memory,
@@ -49,14 +49,14 @@ enum Opened {
     Redis { url: RedisUrl, store: Arc<RedisStore> },
 }
 
-/// Where what is short-lived is kept.
+/// The stores of short-lived state.
 #[derive(Debug)]
 pub(crate) struct Ephemeral {
     pub(crate) throttle: Arc<dyn Throttle>,
     pub(crate) challenges: Arc<dyn ChallengeStore>,
 }
 
-/// Held by the process that makes an installation on what others share.
+/// Held by the process that creates an installation on a shared store.
 #[derive(Debug)]
 pub(crate) enum InstallationTurn {
     Postgres(mfa_store_postgres::InstallationTurn),
@@ -64,14 +64,14 @@ pub(crate) enum InstallationTurn {
 }
 
 impl Storage {
-    /// The account of the user whom the host calls `user`.
+    /// The account of the user whose id in the application is `user`.
     pub(crate) async fn account(&self, tenant: TenantId, user: UserId) -> Result<AccountKey> {
         let list = self.api_keys.list(Some(&tenant)).await.context("the API keys cannot be read")?;
-        // All keys of a tenant have the same; without a key there are no users.
+        // All keys of a tenant have the same `user_case`. A tenant without a key has no users.
         let case = match (list.keys.first(), list.unreadable.first()) {
             (Some(key), _) => key.user_case,
             (None, Some(unreadable)) => {
-                bail!("no API key tells how tenant {tenant} compares user ids: {unreadable}")
+                bail!("cannot tell whether tenant {tenant} ignores case in user ids: {unreadable}")
             }
             (None, None) => UserCase::default(),
         };
@@ -96,7 +96,7 @@ impl Storage {
         }
         let Some(path) = database(settings)? else {
             if absent == Absent::Refuse {
-                let text = "this command needs a database, and the store is memory:";
+                let text = "this command needs a database, but the store is memory:";
                 return Err(Misuse(text.to_owned()).into());
             }
             let memory = Arc::new(MemoryStore::default());
@@ -107,7 +107,7 @@ impl Storage {
             return Err(Misuse(text).into());
         }
         if !path.exists() {
-            // So that it belongs to whom its folder belongs to. What is wrong with the place is told below.
+            // Creates the file for the owner of its folder. `SqliteStore::open` reports an error if that fails.
             let _ = data_dir::open_or_make(&path);
         }
         let sqlite = SqliteStore::open(&path)
@@ -117,15 +117,15 @@ impl Storage {
         Ok(Self::of(&shared, Opened::Sqlite(sqlite)))
     }
 
-    /// One store that keeps everything.
+    /// Uses one store for everything.
     fn of<S: AccountStore + ApiKeyStore + DeliveryStore>(store: &Arc<S>, opened: Opened) -> Self {
         let deliveries = Some(store.clone() as Arc<dyn DeliveryStore>);
         Self { accounts: store.clone(), api_keys: store.clone(), deliveries, opened }
     }
 
-    /// Keeps other machines from making an installation on the same database, until it is ended.
+    /// Prevents other servers from creating an installation on the same database until the turn is ended.
     pub(crate) async fn turn(&self) -> Result<Option<InstallationTurn>> {
-        const OTHER: &str = "another server is being started on the same database";
+        const OTHER: &str = "another server is starting on the same database";
         Ok(match &self.opened {
             Opened::Memory | Opened::Sqlite(_) => None,
             Opened::Postgres(postgres) => {
@@ -135,7 +135,7 @@ impl Storage {
         })
     }
 
-    /// The clock of the database; none where it has no other than ours.
+    /// The clock of the database server; `None` if the database uses the clock of this machine.
     pub(crate) fn reference_clock(&self) -> Option<Arc<dyn ReferenceClock>> {
         match &self.opened {
             Opened::Memory | Opened::Sqlite(_) => None,
@@ -144,8 +144,8 @@ impl Storage {
         }
     }
 
-    /// What is short-lived, where the settings say. Challenges are never in the memory of one server where others work on
-    /// the same database: whichever of them gets the answer has to find them.
+    /// The stores of short-lived state that the settings select. If servers share a database, challenges are never
+    /// in the memory of one server, since any of them may get the answer.
     pub(crate) async fn ephemeral(&self, settings: &Settings) -> Result<Ephemeral> {
         let own = Arc::new(MemoryThrottle::default());
         Ok(match (&settings.ephemeral, &self.opened) {
@@ -176,7 +176,7 @@ impl Storage {
         })
     }
 
-    /// Makes what is queued, and writes back what SQLite keeps beside the database.
+    /// Completes queued changes. SQLite also moves its write-ahead log into the database.
     pub(crate) async fn close(self) {
         match self.opened {
             Opened::Memory | Opened::Redis { .. } => {}
@@ -187,20 +187,20 @@ impl Storage {
 }
 
 impl InstallationTurn {
-    /// Lets the next one.
+    /// Lets the next server start.
     pub(crate) async fn end(self) {
         match self {
             Self::Postgres(turn) => drop(turn),
             Self::Redis(turn) => {
                 if let Err(error) = turn.end().await {
-                    warn!(%error, "other servers may have to wait half a minute before they start");
+                    warn!(%error, "the lock for starting could not be released; other servers may wait 30 seconds to start");
                 }
             }
         }
     }
 }
 
-/// The file of the database, if it is in one.
+/// The file of the database; `None` if the store is not SQLite.
 pub(crate) fn database(settings: &Settings) -> Result<Option<PathBuf>> {
     match &settings.store {
         StoreUrl::Memory | StoreUrl::Postgres(_) | StoreUrl::Redis(_) => Ok(None),

@@ -1,4 +1,4 @@
-//! The time of an NTP server (RFC 5905), as a client that only asks (SNTP).
+//! Reads the time of an NTP server (RFC 5905) with SNTP.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,7 +21,7 @@ pub(crate) struct TimeServer {
 }
 
 impl TimeServer {
-    /// The server at a host, or at a host and a port; `None` if it is neither.
+    /// Parses a host, or a host and a port; `None` if the text is neither.
     pub(crate) fn at(text: &str) -> Option<Self> {
         let host = |host: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -47,12 +47,12 @@ impl TimeServer {
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
         let socket = UdpSocket::bind(unbound).await?;
-        // From now on the system drops what others send.
+        // From now on the system drops packets of other senders.
         socket.connect(server).await?;
         let before = clock.now();
         let context = NtpContext::new(Reading { clock, at: before });
         let answer = sntpc::get_time(server, &Connected { socket, server }, context).await;
-        let answer = answer.map_err(|error| anyhow!("it cannot be used: {error:?}"))?;
+        let answer = answer.map_err(|error| anyhow!("its answer cannot be used: {error:?}"))?;
         let fraction = (u64::from(answer.seconds_fraction) * 1000) >> 32;
         let there = Timestamp::from_unix_millis(answer.seconds.saturating_mul(1000).saturating_add(fraction));
         Ok(Deviation::between(before, there, clock.now()))
@@ -67,7 +67,7 @@ impl ReferenceClock for TimeServer {
     }
 }
 
-/// Our clock, as the client reads it.
+/// This server's clock, as the SNTP client reads it.
 #[derive(Clone, Copy)]
 struct Reading<'a> {
     clock: &'a dyn Clock,
@@ -88,7 +88,7 @@ impl NtpTimestampGenerator for Reading<'_> {
     }
 }
 
-/// A socket that hears one server.
+/// A socket that receives from one server.
 struct Connected {
     socket: UdpSocket,
     server: SocketAddr,

@@ -1,4 +1,4 @@
-//! Delivering the audit trail to the webhooks that the settings name.
+//! Delivers the audit trail to the webhooks of the settings.
 
 use std::error::Error;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::config::{Settings, Start, Webhook};
 use crate::data_dir;
 use crate::failure::Misuse;
 
-/// The senders that run, one for each webhook.
+/// The running senders, one for each webhook.
 #[derive(Debug)]
 pub(crate) struct Webhooks {
     senders: JoinSet<()>,
@@ -24,7 +24,7 @@ pub(crate) struct Webhooks {
 }
 
 impl Webhooks {
-    /// Starts to deliver. Once this is done no event is left out, whatever fails later.
+    /// Starts delivery. From then on no event is left out, whatever fails later.
     pub(crate) async fn start(
         settings: &Settings,
         store: Option<Arc<dyn DeliveryStore>>,
@@ -39,38 +39,38 @@ impl Webhooks {
         let store = store.ok_or_else(undeliverable)?;
         for webhook in &settings.webhook {
             let endpoint = endpoint(settings, webhook)?;
-            info!(webhook = %endpoint.id, url = %endpoint.url, "events are delivered");
+            info!(webhook = %endpoint.id, url = %endpoint.url, "delivering events to a webhook");
             let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
             let sender = Sender::new(endpoint, store.clone(), vault.clone(), clock, entropy, http.clone());
             match sender.begin().await {
                 Err(error) if error.is_unreadable() => warn_of(webhook, &error),
-                begun => begun.with_context(|| format!("the webhook {} cannot begin", webhook.name))?,
+                begun => begun.with_context(|| format!("the webhook {} cannot start", webhook.name))?,
             }
             let mut stopped = stopped.clone();
             senders.spawn(sender.run(async move {
-                // An error means that nobody is left to stop it, which is as good.
+                // An error means that `stop` was dropped, which also ends the sender.
                 let _ = stopped.wait_for(|stop| *stop).await;
             }));
         }
         Ok(Self { senders, stop })
     }
 
-    /// Breaks off what is under way, and lets another replica go on.
+    /// Aborts deliveries; another server continues them.
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.senders.join_next().await.is_some() {}
     }
 }
 
-/// Tells of a webhook that gets nothing until its row is repaired. The others need not wait for that.
+/// Logs that a webhook receives nothing until its row is repaired. Other webhooks are not affected.
 fn warn_of(webhook: &Webhook, error: &StoreError) {
     metrics::counter!("mfa_unreadable_rows_total", "table" => "deliveries").increment(1);
     let what = error.source().map(ToString::to_string);
-    error!(webhook = %webhook.name, what, "how far a webhook is cannot be read, so nothing is delivered to it");
+    error!(webhook = %webhook.name, what, "the position of a webhook cannot be read, so it receives no events");
 }
 
-/// The last event that no webhook has still to deliver. One that fails, or was stopped by its
-/// receiver, has; take it out of the settings if it is not to come back.
+/// The position up to which every webhook has received the trail. A webhook that fails, or that its receiver has
+/// stopped, holds this position back until it is removed from the settings.
 pub(crate) async fn delivered(
     settings: &Settings,
     store: Option<&dyn DeliveryStore>,
@@ -80,7 +80,7 @@ pub(crate) async fn delivered(
     for webhook in &settings.webhook {
         let delivery = store.delivery(&webhook.name).await;
         let delivery =
-            delivery.with_context(|| format!("how far the webhook {} is cannot be read", webhook.name))?;
+            delivery.with_context(|| format!("the position of webhook {} cannot be read", webhook.name))?;
         through = through.min(match delivery {
             Some(delivery) => delivery.value.position,
             None if webhook.start == Start::Beginning => EventPosition(0),
@@ -90,9 +90,9 @@ pub(crate) async fn delivered(
     Ok(through)
 }
 
-/// Nobody can tell which events of two tenants came first.
+/// Redis does not order the events of different tenants.
 pub(crate) fn undeliverable() -> Misuse {
-    Misuse("webhooks need a store in SQLite or PostgreSQL, and this one is in Redis".to_owned())
+    Misuse("webhooks need a store in SQLite or PostgreSQL, but this store is in Redis".to_owned())
 }
 
 /// A client for all webhooks.
@@ -100,7 +100,7 @@ pub(crate) fn http(settings: &Settings) -> Result<Http> {
     Ok(Http::new(settings.webhook.iter().any(|webhook| webhook.url.is_tls()))?)
 }
 
-/// A webhook as the settings describe it, whose secret can be read by now.
+/// A webhook of the settings as an endpoint. Fails if its secret cannot be read now.
 pub(crate) fn endpoint(settings: &Settings, webhook: &Webhook) -> Result<Endpoint> {
     let path = data_dir::inside(&settings.data_dir, &webhook.secret_file)?;
     let shown = path.display().to_string();

@@ -36,7 +36,7 @@ fn api_keys_are_made_listed_and_revoked_while_the_server_runs() {
     }
     assert!(listed()["last_used_at"].as_str().unwrap().ends_with(":00Z"), "{}", listed());
     let first = program.json("api-key list --tenant default");
-    assert_eq!((&first[0]["name"], &first[0]["last_used_at"]), (&json!("first key"), &Value::Null));
+    assert_eq!((&first[0]["name"], &first[0]["last_used_at"]), (&json!("first-start"), &Value::Null));
     let events = program.json("user events alice --tenant acme");
     assert_eq!(events[0]["actor"], format!("user api-key:{id} (shop)"));
     assert_eq!(program.run("api-key create --scope verify --name a(b").code, 2);
@@ -66,6 +66,17 @@ fn api_keys_are_made_listed_and_revoked_while_the_server_runs() {
     {
         assert_eq!(program.run(line).code, 2, "{line}");
     }
+}
+
+#[test]
+fn a_new_api_key_is_shown_with_the_meaning_of_its_scopes() {
+    let program = Program::new();
+    let said = program.run("api-key create --init --scope verify,admin --name ops");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains(" (ops) of tenant default, shown only once:\n\n  mfa_"), "{}", said.out);
+    let scopes = said.out.lines().last().unwrap();
+    let meaning = "Scopes: verify sends and checks codes; admin unlocks, resets and erases users";
+    assert!(scopes.starts_with(meaning) && !scopes.contains("audit"), "{scopes}");
 }
 
 #[test]
@@ -133,7 +144,7 @@ fn a_running_server_seals_with_a_key_that_is_added() {
     // It looks every two seconds.
     for _ in 0..50 {
         std::thread::sleep(Duration::from_millis(100));
-        if server.log().contains("the key ring was read anew") {
+        if server.log().contains("the key ring was reloaded") {
             break;
         }
     }
@@ -205,7 +216,7 @@ fn a_user_is_shown_unlocked_and_reset() {
         "user reset alice",
     ] {
         let said = program.run(line);
-        let told = "mfa-server: user alice of tenant default was never seen\n";
+        let told = "mfa-server: there is no user alice in tenant default\n";
         assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told), "{line}");
     }
     let secret = server.enrol(&api_key, "alice");
@@ -291,7 +302,7 @@ fn a_changed_audit_trail_is_found() {
     let whole = program.json("audit verify");
     assert_eq!((&whole["accounts"], &whole["broken"]), (&json!(3), &json!([])));
     assert!(whole["events"].as_u64().unwrap() >= 9);
-    assert!(program.run("audit verify").out.contains("every chain holds"));
+    assert!(program.run("audit verify").out.contains("every chain is intact"));
 
     // Whoever can write to the database can get around its triggers, if it has any.
     let triggers = sqlite(&program, "SELECT name FROM sqlite_schema WHERE type = 'trigger'");

@@ -57,7 +57,7 @@ fn a_file_that_is_named_and_not_there_is_a_problem() {
             webhook,
             "webhook (flag --set): the secret of the webhook siem cannot be read from mfa-data/no.secret",
         ),
-        ("store=sqlite:/no/such/mfa.db", "store (flag --set): there is no folder /no/such"),
+        ("store=sqlite:/no/such/mfa.db", "store (flag --set): the folder /no/such does not exist"),
         (
             "store=postgres://mfa@h/mfa?sslrootcert=/no/%63a.pem",
             "store (flag --set): /no/ca.pem cannot be read: No such file",
@@ -66,10 +66,10 @@ fn a_file_that_is_named_and_not_there_is_a_problem() {
             "ephemeral=rediss://h?ca=/no/ca.pem",
             "ephemeral (flag --set): /no/ca.pem cannot be read: No such file",
         ),
-        ("key_ring_file=/no/such/ring", "key_ring_file (flag --set): there is no folder /no/such"),
+        ("key_ring_file=/no/such/ring", "key_ring_file (flag --set): the folder /no/such does not exist"),
         (
             "audit.signing_key_file=/no/such/key",
-            "audit.signing_key_file (flag --set): there is no folder /no/such",
+            "audit.signing_key_file (flag --set): the folder /no/such does not exist",
         ),
     ] {
         let said = program.run(&format!("config check --set {setting}"));
@@ -79,7 +79,7 @@ fn a_file_that_is_named_and_not_there_is_a_problem() {
     let said = program.run("config check --set key_ring_file=ring");
     assert_eq!((said.code, said.out.as_str()), (0, "OK\n"));
     assert!(
-        said.err.contains("warning: key_ring_file (flag --set): mfa-data/ring is not there"),
+        said.err.contains("warning: key_ring_file (flag --set): mfa-data/ring does not exist"),
         "{}",
         said.err
     );
@@ -91,7 +91,7 @@ fn a_file_that_is_named_and_not_there_is_a_problem() {
     let said = program.run("config check");
     assert_eq!(said.code, 2);
     assert!(
-        said.err.contains("key_ring_file: there is a database and no key ring mfa-data/keyring.toml"),
+        said.err.contains("key_ring_file: there is a database, but no key ring mfa-data/keyring.toml"),
         "{}",
         said.err
     );

@@ -41,7 +41,7 @@ fn a_signed_mail_is_told_with_the_record_to_publish() {
         "url = 'file:mails'\nfrom = 'mfa@mail.example.com'\ndkim_key_file = 'dkim.pem'\ndkim_selector = 'mfa1'",
     );
     let missing = program.run("config check --config mfa.toml");
-    assert!(missing.code == 2 && missing.err.contains("dkim.pem is not there"), "{missing:?}");
+    assert!(missing.code == 2 && missing.err.contains("dkim.pem does not exist"), "{missing:?}");
     let openssl = |line: &str| {
         let mut openssl = Command::new("openssl");
         let made = openssl.args(line.split(' ')).current_dir(program.folder.path()).output().unwrap();
@@ -123,19 +123,23 @@ fn what_cannot_work_is_refused_before_anything_is_sent() {
         (
             &format!("url = 'file:mails'\nlanguage = 'fr'\n{from}"),
             "config check",
-            "language is none that there are templates for: de, en",
+            "there are no templates for the language; choose one of de, en",
         ),
         (
             &format!("url = 'file:mails'\ntemplate_dir = 'texts'\n{from}"),
             "config check",
             "texts cannot be read",
         ),
-        (&format!("url = 'file:mfa.toml'\n{from}"), "config check", "mfa.toml is not a folder"),
-        (&format!("url = 'file:mfa.toml/mails'\n{from}"), "config check", "mfa.toml/mails is not a folder"),
+        (&format!("url = 'file:mfa.toml'\n{from}"), "config check", "mfa.toml is not a writable folder"),
+        (
+            &format!("url = 'file:mfa.toml/mails'\n{from}"),
+            "config check",
+            "mfa.toml/mails is not a writable folder",
+        ),
         (
             &format!("dkim_key_file = 'dkim.pem'\n{from}"),
             "config check",
-            "email.dkim_selector: must be a DNS name such as mfa1 where email.dkim_key_file is set",
+            "email.dkim_selector: must be a DNS name such as mfa1 if email.dkim_key_file is set",
         ),
         (
             &format!("dkim_selector = 'mfa1'\n{from}"),
@@ -150,18 +154,18 @@ fn what_cannot_work_is_refused_before_anything_is_sent() {
         (
             &format!("dkim_key_file = 'dkim.pem'\ndkim_selector = 'a'\ndkim_domain = 'com'\n{from}"),
             "config check",
-            "email.dkim_domain (mfa.toml, line 4): must be the domain of email.from or one above it",
+            "email.dkim_domain (mfa.toml, line 4): must be the domain of email.from or a parent domain",
         ),
         (
             &format!("dkim_domain = 'example.com'\n{from}"),
             "config check",
-            "email.dkim_domain (mfa.toml, line 2): must be the domain of email.from or one above it",
+            "email.dkim_domain (mfa.toml, line 2): must be the domain of email.from or a parent domain",
         ),
         (&format!("url = 'file:mails'\nca_file = 'ca.pem'\n{from}"), "config check", "ca.pem cannot be read"),
         (
             &format!("url = 'file:mails'\n{from}"),
             "email test eve",
-            "no mail can go to that address: not an e-mail address",
+            "no mail can be sent to this address: not an e-mail address",
         ),
         (
             &format!("url = 'file:mails'\n{from}"),

@@ -8,6 +8,7 @@ mod configuration;
 mod connections;
 mod email_test;
 mod ownership;
+mod reference;
 mod refusals;
 mod serving;
 mod trial;

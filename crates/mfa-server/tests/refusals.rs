@@ -69,7 +69,7 @@ fn a_lost_key_ring_is_not_made_anew_for_a_database_that_needs_it() {
     let program = with_a_secret();
     std::fs::remove_file(program.data("keyring.toml")).unwrap();
     for line in ["serve --listen 127.0.0.1:0", "api-key create --scope verify", "keys add"] {
-        refused(&program, line, "the key ring is gone, and the database needs key ");
+        refused(&program, line, "the key ring is missing, and the database needs key ");
     }
     assert!(!program.data("keyring.toml").exists());
 }
@@ -146,7 +146,7 @@ fn the_key_ring_may_come_from_the_environment_and_is_held_to_the_same() {
     let other = with_a_secret();
     assert_eq!(show(&std::fs::read_to_string(other.data("keyring.toml")).unwrap()).code, REFUSED);
     let output = program.command("keys add").env("MFA_KEY_RING", &text).output().unwrap();
-    assert!(Said::of(&output).err.contains("cannot be changed from here"));
+    assert!(Said::of(&output).err.contains("which this command cannot change"));
 }
 
 #[test]

@@ -9,15 +9,27 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::program::{Program, oathtool};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// The first line of what a server printed that begins so.
+fn printed<'a>(rest: &'a str, beginning: &str) -> &'a str {
+    let line = rest.lines().map(str::trim).find(|line| line.starts_with(beginning));
+    line.unwrap_or_else(|| panic!("no {beginning} in {rest}"))
+}
+
 /// The API key that a first start printed.
 fn printed_key(rest: &str) -> &str {
-    rest.lines().map(str::trim).find(|line| line.starts_with("mfa_")).unwrap()
+    printed(rest, "mfa_")
+}
+
+/// The printed command line with these words.
+fn printed_command<'a>(rest: &'a str, words: &str) -> &'a str {
+    let mut lines = rest.lines().map(str::trim);
+    lines.find(|line| line.starts_with("mfa-server ") && line.contains(words)).unwrap()
 }
 
 #[test]
@@ -29,19 +41,67 @@ fn the_first_start_shows_a_key_and_a_curl_line_that_works_and_no_other_start_doe
     let log = server.log();
     let (status, rest) = server.stop("-TERM");
     assert!(status.success(), "{status}");
-    assert!(rest.contains("kept in mfa-data"), "{rest}");
+    assert!(rest.contains("All data is in mfa-data"), "{rest}");
     let key = printed_key(&rest);
     assert!(!log.contains(key));
 
     let server = program.serve("");
     let old = rest.split("http://").nth(1).unwrap().split('/').next().unwrap();
-    let curl = rest.lines().map(str::trim).find(|line| line.starts_with("curl")).unwrap();
-    let answer = Command::new("sh").args(["-c", &curl.replace(old, &server.address)]).output().unwrap();
-    let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    let curl = |line: &str| -> Value {
+        let answer = Command::new("sh").args(["-c", &line.replace(old, &server.address)]).output().unwrap();
+        serde_json::from_slice(&answer.stdout).unwrap()
+    };
+    let answer = curl(printed(&rest, "curl"));
     assert_eq!(answer["factor"]["state"], "pending", "{answer}");
+    assert!(answer.to_string().len() < 1000, "{answer}");
+    // `jq` is not everywhere.
+    let (with_picture, _) = rest.split_once(" | jq -r '.totp.qr_text, .factor.id'").unwrap();
+    let answer = curl(with_picture.lines().last().unwrap());
+    assert!(answer["totp"]["qr_text"].as_str().unwrap().contains('█'), "{answer}");
     let (status, rest) = server.stop("-INT");
     assert!(status.success());
     assert_eq!(rest, "");
+}
+
+#[test]
+fn the_key_of_the_first_start_has_a_name_a_warning_and_the_commands_to_replace_it() {
+    let program = Program::new();
+    let (_, rest) = program.serve("--data-dir it's").stop("-TERM");
+    let listed = program.json("api-key list --data-dir it's");
+    let id = listed[0]["id"].as_str().unwrap();
+    assert_eq!(listed[0]["name"], "first-start");
+    assert!(rest.contains(&format!("API key {id} (first-start) of tenant default")), "{rest}");
+    assert_eq!(rest.matches("admin unlocks, resets and erases users").count(), 1, "{rest}");
+    assert!(rest.contains("Use it only to try things out."), "{rest}");
+    for command in ["api-key create --tenant", &format!("api-key revoke {id}")] {
+        let line = printed_command(&rest, command);
+        assert!(line.contains(r"/it'\''s' "), "{line}");
+        assert!(program.shell(line).success(), "{line}");
+    }
+    let listed = program.json("api-key list --data-dir it's");
+    assert!(listed[0]["revoked_at"].is_string(), "{listed}");
+    assert_eq!(listed[1]["scopes"], json!(["verify", "enrol"]));
+}
+
+#[test]
+fn a_first_start_that_makes_no_key_says_how_to_make_one() {
+    let program = Program::new();
+    let mut printed_last = String::new();
+    for _ in 0..2 {
+        let (status, rest) = program.serve("--no-key").stop("-TERM");
+        assert!(status.success() && !rest.contains("mfa_"), "{rest}");
+        assert!(
+            rest.contains("All data is in mfa-data") && rest.contains("There is no API key yet."),
+            "{rest}"
+        );
+        printed_last = rest;
+    }
+    assert!(program.data("mfa.db").exists() && program.data("keyring.toml").exists());
+    assert_eq!(program.run("api-key list").code, 2, "there is a key");
+    let line = printed_command(&printed_last, "api-key create --init");
+    assert!(program.shell(line).success(), "{line}");
+    assert_eq!(program.json("api-key list").as_array().unwrap().len(), 1);
+    assert_eq!(program.serve("--no-key").stop("-TERM").1, "");
 }
 
 #[test]
@@ -77,7 +137,7 @@ fn a_server_in_memory_touches_no_disk() {
     let server = program.serve("--store memory:");
     let (status, rest) = server.stop("-TERM");
     assert!(status.success());
-    assert!(rest.contains("kept in memory") && printed_key(&rest).len() > 40);
+    assert!(rest.contains("All data is in memory") && printed_key(&rest).len() > 40);
     assert!(!program.data("").exists());
 }
 

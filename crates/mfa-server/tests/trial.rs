@@ -19,20 +19,20 @@ fn somebody_enrols_verifies_and_sees_a_replay_refused() {
     let secret = until("Or type the secret:").rsplit(' ').next().unwrap().to_owned();
     let code = oathtool(&secret, "now");
     writeln!(input, "12x").unwrap();
-    until("That is no code");
+    until("That is not a code");
     writeln!(input, "{code}").unwrap();
-    until("Right. You are enrolled.");
+    until("Accepted. You are enrolled.");
     until("Backup codes");
     let backup = until("-");
-    until("The same one again");
+    until("The same code again");
     until("Not accepted");
-    until("an empty line ends it");
+    until("enter an empty line");
     writeln!(input, "{}", backup.trim()).unwrap();
     until("verified with a backup code; 9 are left");
     writeln!(input, "{}", backup.trim()).unwrap();
     until("Not accepted");
     writeln!(input, "{}", oathtool(&secret, "now + 30 seconds")).unwrap();
-    until("Right: verified.");
+    until("Accepted: verified.");
     writeln!(input).unwrap();
     assert!(child.wait().unwrap().success());
     assert!(!program.data("").exists());
@@ -62,14 +62,14 @@ fn somebody_enrols_an_address_and_sees_the_mails_that_would_be_sent() {
             until(&format!("  {code}"));
             let wrong = if code == "12345678" { "87654321" } else { "12345678" };
             writeln!(input, "12x").unwrap();
-            until("That is no code");
+            until("That is not a code");
             writeln!(input, "{wrong}").unwrap();
             until("It costs an attempt");
             writeln!(input, "{code}").unwrap();
-            until("Right");
+            until("Accepted");
             codes.push(code);
         }
-        until("The same one again");
+        until("The same code again");
         until("Not accepted: the challenge is over.");
         assert!(child.wait().unwrap().success());
         assert!(codes.iter().all(|code| code.len() == 8), "{codes:?}");
@@ -91,6 +91,6 @@ fn start(program: &Program, line: &str) -> Child {
 fn without_an_answer_it_ends_with_an_error() {
     for line in ["try", "try --email"] {
         let said = Program::new().run(line);
-        assert_eq!((said.code, said.err.as_str()), (1, "mfa-server: no code was given\n"), "{line}");
+        assert_eq!((said.code, said.err.as_str()), (1, "mfa-server: no code was entered\n"), "{line}");
     }
 }

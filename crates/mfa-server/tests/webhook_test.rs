@@ -58,7 +58,7 @@ fn a_message_that_is_not_taken_is_told_with_its_reason() {
         (
             format!("http://127.0.0.1:{port}/410"),
             "gone",
-            Some("it answered 410 Gone: it wants no messages any more"),
+            Some("it answered 410 Gone: it accepts no more messages"),
         ),
         (format!("http://127.0.0.1:{port}/silence"), "timeout", Some("no answer within 1s")),
         (
@@ -71,9 +71,9 @@ fn a_message_that_is_not_taken_is_told_with_its_reason() {
         let (said, json) = test(url);
         assert_eq!((json["answer"].as_str(), json["taken"].as_bool()), (Some(answer), Some(why.is_none())));
         match why {
-            None => assert_eq!((said.code, said.out.as_str()), (0, "siem took the message\n")),
+            None => assert_eq!((said.code, said.out.as_str()), (0, "siem accepted the message\n")),
             Some(why) => {
-                let told = format!("siem did not take the message: {why}");
+                let told = format!("siem did not accept the message: {why}");
                 assert!(said.code == 1 && said.out.starts_with(&told), "{told} in {said:?}");
                 assert!(json["why"].as_str().unwrap().starts_with(why), "{json}");
             }
@@ -119,8 +119,8 @@ fn a_webhook_whose_row_cannot_be_read_is_named_and_the_others_get_their_events()
     let (_, metrics) = server.call("", "GET", "/metrics", &Value::Null);
     let counted = "mfa_unreadable_rows_total{table=\"deliveries\"} 1";
     assert!(metrics.as_str().unwrap().contains(counted), "{metrics}");
-    assert!(server.log().contains("how far a webhook is cannot be read"), "{}", server.log());
+    assert!(server.log().contains("the position of a webhook cannot be read"), "{}", server.log());
     // What it has still to deliver is not known, so nothing is removed.
     let said = program.run("audit prune --before 2020-01-01T00:00:00Z --config mfa.toml");
-    assert!(said.code == 3 && said.err.contains("how far the webhook crm is cannot be read"), "{said:?}");
+    assert!(said.code == 3 && said.err.contains("the position of webhook crm cannot be read"), "{said:?}");
 }

@@ -1,4 +1,4 @@
-//! Users who ask for codes, and what became of each code that an answer promised.
+//! Users who request codes, and the outcome of each code that an answer promised.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,46 +14,46 @@ use crate::faults::told_by_readyz;
 use crate::mail_server::MailServer;
 use crate::redis::Server as Redis;
 
-/// When an answer is late: the two seconds that are promised, and three for a machine that has other things to do.
+/// When an answer is late: the promised two seconds, and three more for a busy machine.
 const LATE: Duration = Duration::from_secs(5);
 
-/// How long a claim lasts that nobody ended.
+/// The duration of a claim that nobody ends.
 const CLAIM: Duration = Duration::from_mins(2);
 
-/// How often what is queued is brought forward by as much: past such a claim, past later tries.
+/// How often queued messages are moved forward by that duration: past such a claim, past later tries.
 const TIMES: usize = 4;
 
-/// How long nothing may change before that. The second try comes after five seconds.
+/// The quiet period before that. The second try comes after five seconds.
 const QUIET: Duration = Duration::from_secs(8);
 
-/// Where all addresses are.
+/// The domain of all addresses.
 const DOMAIN: &str = "@readers.example";
 
-/// Users who ask two replicas for codes, each once, and the mail server that their codes go through.
+/// Users who each request one code, at two replicas, and the mail server for their codes.
 pub(super) struct Codes {
     pub(super) servers: [Server; 2],
-    /// The URL.
+    /// The URL of the store.
     store: String,
     mails: Option<MailServer>,
-    /// Who has not asked yet. The last of them does when all is over.
+    /// Users who have not asked yet. The last of them asks at the end.
     fresh: Vec<User>,
     asking: JoinSet<(User, Option<String>, Duration)>,
-    /// With the id of the challenge.
+    /// Users with a promised code, and the id of the challenge.
     promised: Vec<(User, String)>,
-    /// Whose answer was 503, or never came.
+    /// Users whose answer was 503 or did not come.
     undecided: Vec<User>,
-    /// So many of the first that were promised have no challenge any more.
+    /// The number of promised codes, from the first, whose challenge is lost.
     lost: usize,
     slowest: Duration,
 }
 
-/// A user with a confirmed address that nobody else has.
+/// A user with a confirmed address of their own.
 struct User {
     name: String,
     factor: String,
 }
 
-/// What became of a code that was promised.
+/// The outcome of a promised code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Sent,
@@ -74,7 +74,7 @@ impl User {
         format!("{}{DOMAIN}", self.name)
     }
 
-    /// Begins a challenge: its id, if the answer promised a code.
+    /// Begins a challenge; returns its id if the answer promised a code.
     async fn ask(&self, client: &Client) -> Option<String> {
         let path = format!("/v1/users/{}/challenges", self.name);
         let body = json!({ "factor": self.factor }).to_string();
@@ -88,7 +88,7 @@ impl User {
 }
 
 impl Codes {
-    /// Two replicas on that store, with challenges there or in a Redis, and so many users.
+    /// Two replicas on this store, with challenges there or in a Redis, and this many users.
     pub(super) async fn open(store: &str, challenges: Option<&Redis>, users: usize) -> Self {
         let mails = MailServer::start(&json!({}));
         let mut options = mailing(mails.port).and([("MFA_STORE", store)]);
@@ -112,14 +112,14 @@ impl Codes {
         }
     }
 
-    /// Another mail server takes the place of the one before.
+    /// Replaces the mail server.
     pub(super) fn through(&mut self, mut settings: Value) {
         let port = self.mails.take().unwrap().port;
         settings["port"] = json!(port);
         self.mails = Some(MailServer::start(&settings));
     }
 
-    /// So many more users ask at once, at one replica and the other in turn.
+    /// Lets this many more users ask at once, alternating between the replicas.
     pub(super) fn ask(&mut self, users: usize) {
         for (n, user) in self.fresh.drain(..users).enumerate() {
             let client = self.servers[n % 2].client.clone();
@@ -131,7 +131,7 @@ impl Codes {
         }
     }
 
-    /// Hears so many more answers, or all that are left.
+    /// Receives this many more answers, or all that are left.
     pub(super) async fn hear(&mut self, most: usize) {
         for _ in 0..most {
             let Some(answered) = self.asking.join_next().await else { return };
@@ -144,11 +144,11 @@ impl Codes {
         }
     }
 
-    /// The store fails while codes are between commit and send, and works again.
+    /// Makes the store fail while codes are between commit and sending, and repairs it.
     pub(super) async fn outage(&mut self, fail: impl Fn(), mend: impl Fn()) {
         self.ask(12);
         self.hear(8).await;
-        assert!(self.is_waiting().await, "no code is between commit and send");
+        assert!(self.is_waiting().await, "no code is between commit and sending");
         fail();
         self.ask(4);
         self.hear(usize::MAX).await;
@@ -161,12 +161,12 @@ impl Codes {
         }
     }
 
-    /// The challenges of all codes that were promised so far went with the store.
+    /// Records that the challenges of all codes promised so far are lost with the store.
     pub(super) fn lose_challenges(&mut self) {
         self.lost = self.promised.len();
     }
 
-    /// Whether a code that was promised is neither sent nor given up.
+    /// Whether a promised code is neither sent nor given up.
     async fn is_waiting(&self) -> bool {
         for n in 0..self.promised.len() {
             if self.fate(n).await.is_none() {
@@ -176,7 +176,7 @@ impl Codes {
         false
     }
 
-    /// What became of a code that was promised, if that is known. Where its challenge is lost the trail tells.
+    /// The outcome of a promised code, if known. If its challenge is lost, the trail tells.
     async fn fate(&self, n: usize) -> Option<Fate> {
         let ((user, id), client) = (&self.promised[n], &self.servers[n % 2].client);
         let status = client.get(&format!("/v1/challenges/{id}")).await;
@@ -190,11 +190,11 @@ impl Codes {
             Some("failed") => (Fate::Failed, 1),
             _ => return None,
         };
-        assert_eq!(reported, events, "{}: {fate:?}, and how often the trail says that it failed", user.name);
+        assert_eq!(reported, events, "{}: {fate:?}, and the number of failures in the trail", user.name);
         Some(fate)
     }
 
-    /// What became of each code that was promised, once that is known.
+    /// The outcome of each promised code, once all are known.
     async fn fates(&self) -> Vec<Fate> {
         let mut fates: Vec<Option<Fate>> = vec![None; self.promised.len()];
         for time in 0..=TIMES {
@@ -215,12 +215,12 @@ impl Codes {
                 }
             }
         }
-        assert!(!fates.contains(&None), "codes that were promised are neither sent nor reported: {fates:?}");
+        assert!(!fates.contains(&None), "promised codes are neither sent nor reported as failed: {fates:?}");
         fates.into_iter().flatten().collect()
     }
 
-    /// In PostgreSQL what is queued is brought forward, elsewhere the test waits. Moving the clocks of the servers would not do:
-    /// a server whose clock is wrong sends nothing.
+    /// On PostgreSQL, moves queued messages forward; on other stores, waits. Moving the servers' clocks would
+    /// not work: a server with a wrong clock sends nothing.
     async fn let_claims_end(&self) {
         if self.store.starts_with("postgres") {
             let mut shell = PgConnection::connect(&self.store).await.unwrap();
@@ -231,7 +231,7 @@ impl Codes {
         }
     }
 
-    /// The codes that arrived at each address, up to the one that `last` has just asked for.
+    /// The codes that arrived at each address, up to the one that `last` has just requested.
     fn arrived(&self, last: &User) -> BTreeMap<String, Vec<String>> {
         let mut arrived = BTreeMap::<String, Vec<String>>::new();
         while !arrived.contains_key(&last.address()) {
@@ -242,9 +242,9 @@ impl Codes {
         arrived
     }
 
-    /// Checks that every code that was promised arrived and is good, or is reported as failed; that copies are copies; and
-    /// that no other code logs anybody in. Tells the figures of `docs/reliability.md`.
-    #[expect(clippy::print_stdout, reason = "figures for whoever asks for them")]
+    /// Checks that every promised code arrived and is valid, or is reported as failed; that duplicates have
+    /// the same code; and that no other code logs a user in. Prints the figures of `docs/reliability.md`.
+    #[expect(clippy::print_stdout, reason = "prints figures")]
     pub(super) async fn settle(mut self, survived: &str) {
         self.hear(usize::MAX).await;
         let fates = self.fates().await;
@@ -253,7 +253,7 @@ impl Codes {
         let arrived = self.arrived(&last);
         for (address, codes) in &arrived {
             assert!(codes.iter().all(|code| *code == codes[0]), "two codes for one challenge of {address}");
-            // Whoever drops a server looks for them in its log.
+            // Dropping a server searches its log for them.
             one.client.confidential().add(&codes[0]);
         }
         let (mut failed, mut copied) = (0, 0);
@@ -269,12 +269,12 @@ impl Codes {
         }
         let untold = self.undecided.iter().filter_map(|user| arrived.get(&user.address()));
         let untold: Vec<_> = untold.collect();
-        // More than four would lock.
+        // More than four would lock the account.
         for codes in untold.iter().take(3) {
             answer(&other.client, &id, &codes[0]).await.expect_problem(401, "invalid-code");
         }
         answer(&other.client, &id, &arrived[&last.address()][0]).await.expect(200);
-        // Both replicas write to it.
+        // Both replicas write to this log.
         let log = one.log();
         let shown = log.match_indices(DOMAIN).find(|(at, _)| !log[..*at].ends_with('•'));
         assert_eq!(shown, None, "an address is in the log");

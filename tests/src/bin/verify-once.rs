@@ -1,4 +1,4 @@
-//! Checks one code against a fixed secret, at the time 59 of RFC 6238: the answer is the exit code.
+//! Checks one code against a fixed secret at time 59 of RFC 6238. The exit code is the answer.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the code is right. Its instructions are counted by the function's name.
+/// Whether the code is right. valgrind counts the instructions of the function by this name.
 #[inline(never)]
 fn check_once(secret: &Secret, code: &Code) -> Option<bool> {
     let step = Totp::default().verify(secret, code, 59, Window::ONE_EITHER_SIDE, None);

@@ -1,4 +1,4 @@
-//! The problems that each call may answer, as responses of the document.
+//! The problems of each call, as responses of the OpenAPI document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,11 @@ use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::problem::{Problem, ProblemCode};
 
-/// What a handler's `extensions(…)` list its own problems under. Those that follow from the form of the call
-/// (a key, a body) need not be listed. The served document holds responses in their place.
+/// Name of the extension in which a handler lists its own problems. Problems that follow from the form of the call
+/// (a key, a body) need not be listed. The document has responses instead of the extension.
 const OWN: &str = "x-problems";
 
-/// Describes the problems of every call.
+/// Adds the problems of every call.
 pub(super) struct Problems;
 
 impl Modify for Problems {
@@ -47,7 +47,7 @@ pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Adds a response for each status of the call's problems, but for those that its handler describes itself.
+/// Adds a response for each status of the call's problems, unless the handler describes that status itself.
 fn describe(method: &Method, operation: &mut Operation, components: &mut Components) {
     let mut by_status = BTreeMap::<_, BTreeSet<_>>::new();
     for code in problems(method, operation) {
@@ -61,7 +61,7 @@ fn describe(method: &Method, operation: &mut Operation, components: &mut Compone
     }
 }
 
-/// What a call may answer: what follows from its form, and what its handler lists.
+/// The problems of a call: those that follow from its form, and those that its handler lists.
 fn problems(method: &Method, operation: &mut Operation) -> Vec<ProblemCode> {
     use ProblemCode as P;
     let mut problems = Vec::new();
@@ -84,7 +84,7 @@ fn problems(method: &Method, operation: &mut Operation) -> Vec<ProblemCode> {
     problems
 }
 
-/// One response for the problems that share a status.
+/// One response for all problems with the same status.
 fn response(codes: &BTreeSet<ProblemCode>) -> Response {
     let meanings: Vec<_> =
         codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.title())).collect();
@@ -98,7 +98,9 @@ fn response(codes: &BTreeSet<ProblemCode>) -> Response {
     let retry = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     if codes.iter().any(|code| retry.contains(&code.status())) {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
-        let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait"));
+        let header = HeaderBuilder::new()
+            .schema(Some(seconds))
+            .description(Some("Seconds to wait before the next attempt."));
         return response.header("Retry-After", header.build()).build();
     }
     response.build()

@@ -1,35 +1,34 @@
-//! The texts that several calls take, as schemas: what is here and what the domain reads are the same.
+//! Schemas of texts that several calls take. They allow what the domain accepts.
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
     AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, Schema, Type,
 };
 
-/// Characters that cannot be seen, which none of them holds. (Of what the domain refuses, tags, U+E0000 to U+E007F, are
-/// missing: not every dialect of patterns can name them.)
+/// Invisible characters, which no text may contain. The domain also refuses tags (U+E0000 to U+E007F), which not
+/// every regular expression dialect can express.
 const UNSEEN: &str =
     r"\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB";
 
 pub(crate) fn label() -> Object {
-    let text = "What the user calls the factor: 1 to 64 characters that can be seen. An active factor gets a number behind it \
-                (`Phone 2`) if another one has it.";
+    let text = "The user's name for the factor: 1 to 64 characters, none invisible. If another active factor has the \
+                same label, a number is appended (`Phone 2`).";
     string(1, 64).description(Some(text)).pattern(Some(visible(""))).examples(["Work phone"]).build()
 }
 
 pub(crate) fn reason() -> Object {
-    let text = "Why it is done: 1 to 256 characters that can be seen; kept in the audit trail.";
+    let text = "Reason for the change: 1 to 256 characters, none invisible. Kept in the audit trail.";
     let example = "Ticket 4711: identity checked by phone";
     string(1, 256).description(Some(text)).pattern(Some(visible(""))).examples([example]).build()
 }
 
 pub(crate) fn account_name() -> Object {
-    let text =
-        "What the authenticator app calls the account, at most 256 bytes of UTF-8; the user id by default.";
+    let text = "Account name that the authenticator app shows: at most 256 bytes of UTF-8, no colon. Default: the user id.";
     string(1, 256).description(Some(text)).pattern(Some(visible(":"))).examples(["alice@example.com"]).build()
 }
 
 pub(crate) fn issuer() -> Object {
-    let text = "Who the authenticator app says the code is for, at most 256 bytes of UTF-8.";
+    let text = "Issuer that the authenticator app shows: at most 256 bytes of UTF-8, no colon. Default: the tenant's issuer.";
     string(1, 256).description(Some(text)).pattern(Some(visible(":"))).examples(["Example Ltd"]).build()
 }
 
@@ -37,40 +36,40 @@ pub(crate) fn code() -> Object {
     typed_code("6 to 8 digits of an authenticator, or a backup code", "123 456")
 }
 
-/// What confirms a factor.
+/// The first code of a factor.
 pub(crate) fn first_code() -> Object {
-    typed_code("6 to 8 digits of an authenticator, or the 6 to 10 digits that were sent", "123 456")
+    typed_code("6 to 8 digits of an authenticator, or the 6 to 10 digits of a sent code", "123 456")
 }
 
 pub(crate) fn sent_code() -> Object {
-    typed_code("the 6 to 10 digits that were sent", "1234 5678")
+    typed_code("the 6 to 10 digits of the sent code", "1234 5678")
 }
 
 pub(crate) fn address() -> Object {
-    let text = "Of `email`: where codes are sent from then on. At most 254 bytes of UTF-8, without white space; ASCII before the `@`.";
+    let text = "Address that codes are sent to: at most 254 bytes of UTF-8, no white space, ASCII before the `@`. Only for `email`.";
     let example = "eve@example.com";
     string(1, 254).description(Some(text)).pattern(Some(visible(r"\s"))).examples([example]).build()
 }
 
-/// Two codes, for a device whose clock or counter is off.
+/// Two consecutive codes of a device whose clock or counter is off.
 pub(crate) fn consecutive_codes() -> Array {
-    let text = "Two codes that the device showed one right after the other.";
+    let text = "Two consecutive codes of the device, in the order in which it showed them.";
     let codes = ArrayBuilder::new().items(string(6, 256)).min_items(Some(2)).max_items(Some(2));
     codes.description(Some(text)).examples([serde_json::json!(["123456", "654321"])]).build()
 }
 
-/// An object with that member and no other.
+/// An object with this required member and no other.
 pub(crate) fn alone(name: &str, member: impl Into<RefOr<Schema>>) -> Object {
     only(name, member).build()
 }
 
-/// An object that must have that member, and has none but those that are added.
+/// An object with this required member. The caller adds optional members; no others are allowed.
 pub(crate) fn only(name: &str, member: impl Into<RefOr<Schema>>) -> ObjectBuilder {
     let object = ObjectBuilder::new().schema_type(Type::Object).property(name, member).required(name);
     object.additional_properties(Some(AdditionalProperties::FreeForm(false)))
 }
 
-/// A text that must be that one.
+/// A text with only this value.
 pub(crate) fn word(word: &str, text: &str) -> Object {
     let pattern = format!("^{word}$");
     let object = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
@@ -81,13 +80,16 @@ pub(crate) fn word(word: &str, text: &str) -> Object {
 pub(crate) fn factor() -> Object {
     let example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21";
     let object = ObjectBuilder::new().schema_type(Type::String);
-    object.description(Some("The factor that is to answer it.")).examples([example]).build()
+    object
+        .description(Some("Id of the active factor whose address gets the code."))
+        .examples([example])
+        .build()
 }
 
 fn typed_code(form: &str, example: &str) -> Object {
     let text = format!(
-        "A code as it was typed: {form}, in at most 256 bytes of UTF-8; white space, dashes and characters that cannot be \
-         seen do not matter, and digits may be of any script."
+        "Code as typed: {form}. At most 256 bytes of UTF-8. White space, dashes and invisible characters are ignored; \
+         digits of any script are accepted."
     );
     string(6, 256).description(Some(text)).examples([example]).build()
 }
@@ -96,7 +98,8 @@ fn string(shortest: usize, longest: usize) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).min_length(Some(shortest)).max_length(Some(longest))
 }
 
-/// Of a text with more than white space, in which all can be seen, and which holds none of `others`.
+/// Pattern of a text with at least one character that is not white space, and without invisible characters and
+/// `others`.
 fn visible(others: &str) -> String {
     format!(r"^[^{others}{UNSEEN}]*[^\s{others}{UNSEEN}][^{others}{UNSEEN}]*$")
 }

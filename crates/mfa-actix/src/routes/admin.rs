@@ -1,4 +1,4 @@
-//! What operators do: unlock, reset, erase.
+//! Calls of operators: unlock, reset, erase.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -13,7 +13,7 @@ use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
-/// Why it is done.
+/// The reason for the change.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReasonRequest {
@@ -21,15 +21,15 @@ pub(crate) struct ReasonRequest {
     reason: String,
 }
 
-/// Lift every lock
+/// Unlock a user
 ///
-/// Disabled factors stay disabled: reset instead.
+/// Lifts every lock. If the factors are disabled, the call answers `disabled`; reset the user instead.
 #[utoipa::path(
     post, path = "/v1/users/{user}/unlock", tag = "administration",
     operation_id = "unlock_user",
     params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
-    responses((status = 204, description = "No lock is left")),
+    responses((status = 204, description = "The user is not locked")),
     extensions(("x-problems" = json!([ProblemCode::Disabled]))),
 )]
 pub(crate) async fn unlock(
@@ -44,15 +44,15 @@ pub(crate) async fn unlock(
         .await
 }
 
-/// Remove every factor and backup code
+/// Reset a user
 ///
-/// The user can then enrol anew.
+/// Removes all factors and backup codes. The user can then enrol again.
 #[utoipa::path(
     post, path = "/v1/users/{user}/reset", tag = "administration",
     operation_id = "reset_user",
     params(UserSegment, RepeatHeader),
     request_body = ReasonRequest,
-    responses((status = 204, description = "No factor and no backup code is left")),
+    responses((status = 204, description = "All factors and backup codes are removed")),
 )]
 pub(crate) async fn reset(
     caller: Caller,
@@ -68,12 +68,12 @@ pub(crate) async fn reset(
 
 /// Erase a user
 ///
-/// Everything goes but the audit trail, which says so.
+/// Deletes everything about the user except the audit trail, which records the erasure.
 #[utoipa::path(
     delete, path = "/v1/users/{user}", tag = "administration",
     operation_id = "erase_user",
     params(UserSegment, RepeatHeader),
-    responses((status = 204, description = "Nothing is left but the audit trail")),
+    responses((status = 204, description = "Only the audit trail is left")),
 )]
 pub(crate) async fn erase(
     caller: Caller,
@@ -84,7 +84,7 @@ pub(crate) async fn erase(
     repeat.answer(&state, &key, &caller.actor(), done, async |call| state.mfa.erase(&key, call).await).await
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "what a reply is made of")]
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "a reply function")]
 pub(super) fn done((): &()) -> Result<Reply, Problem> {
     Ok(Reply::done())
 }

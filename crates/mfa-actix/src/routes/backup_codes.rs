@@ -14,24 +14,24 @@ use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
-/// Backup codes, shown this once.
+/// New backup codes, shown only once.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({ "user": "alice@example.com", "backup_codes": ["abcd-efgh-jkmn-pqrs", "0123-4567-89ab-cdef"] }))]
 pub(crate) struct BackupCodesAnswer {
-    /// Whose they are.
+    /// Id of the user.
     user: String,
-    /// In groups of four; each works once.
+    /// The codes, in groups of four characters. Each can be used once.
     backup_codes: Vec<String>,
 }
 
-/// Give out new backup codes
+/// Issue new backup codes
 ///
-/// The old ones are dead. A fresh verification is needed.
+/// The old codes become invalid. The user needs a recent verification.
 #[utoipa::path(
     post, path = "/v1/users/{user}/backup-codes", tag = "factors",
     operation_id = "issue_backup_codes",
     params(UserSegment, RepeatHeader),
-    responses((status = 201, description = "New backup codes, shown this once; the old ones are dead", body = BackupCodesAnswer)),
+    responses((status = 201, description = "New backup codes, shown only once. The old codes are invalid", body = BackupCodesAnswer)),
     extensions(("x-problems" = json!([ProblemCode::ProofRequired, ProblemCode::NotEnrolled]))),
 )]
 pub(crate) async fn issue(

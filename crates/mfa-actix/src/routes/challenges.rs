@@ -26,38 +26,39 @@ use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
-/// The longest that a call waits for a change.
+/// The longest time that a call waits for a change.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(25);
 
-/// How often a call that waits looks.
+/// The pause between two reads of a challenge by a waiting call.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What to begin: either `factor` or `kind`.
+/// The challenge to begin: either `factor` or `kind`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChallengeRequest {
-    /// The factor that is to answer it.
+    /// Id of the active factor whose address gets the code.
     factor: Option<String>,
-    /// In its place: the first active factor of that kind.
+    /// Instead of `factor`: the first active factor of this kind.
     kind: Option<String>,
-    /// What an answer is good for; `verify` if nothing is said.
+    /// Purpose of the challenge; default `verify`.
     purpose: Option<String>,
 }
 
 impl PartialSchema for ChallengeRequest {
     fn schema() -> RefOr<Schema> {
-        let purpose = || texts::word("verify", "What an answer is good for: `verify`, the default.");
-        let kind = texts::word("email", "The first active factor of that kind: `email`.");
+        let purpose = || texts::word("verify", "Purpose of the challenge: `verify`, the default.");
+        let kind =
+            texts::word("email", "Instead of `factor`: the first active factor of this kind. Only `email`.");
         let either = OneOfBuilder::new()
             .item(texts::only("factor", texts::factor()).property("purpose", purpose()))
             .item(texts::only("kind", kind).property("purpose", purpose()));
-        either.description(Some("What to begin: either `factor` or `kind`.")).into()
+        either.description(Some("The challenge to begin: either `factor` or `kind`.")).into()
     }
 }
 
 impl ToSchema for ChallengeRequest {}
 
-/// The code that was sent.
+/// The answer to a challenge.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnswerRequest {
@@ -70,12 +71,12 @@ pub(crate) struct AnswerRequest {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WaitParameter {
-    /// Answer once something changes, or after so many seconds.
+    /// Longest time to wait for a change, in seconds. Default 0: the call answers at once.
     #[param(minimum = 0, maximum = 25, example = 5)]
     wait: Option<u64>,
 }
 
-/// A challenge. The code that answers it is in no answer.
+/// A challenge and its user. No answer contains the code.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "user": "alice@example.com",
@@ -85,7 +86,7 @@ pub(crate) struct WaitParameter {
     },
 }))]
 pub(crate) struct ChallengeAnswer {
-    /// Whose it is.
+    /// Id of the user.
     user: String,
     challenge: ChallengeBody,
 }
@@ -93,35 +94,36 @@ pub(crate) struct ChallengeAnswer {
 /// A challenge.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct ChallengeBody {
-    /// Its id, to answer it by.
+    /// Id of the challenge.
     id: String,
-    /// The kind of factor that answers it.
+    /// Kind of the factor that the challenge is for: `email`.
     kind: String,
-    /// `open` until it is answered or cancelled or has expired, then `over`.
+    /// `open` until the challenge is answered, cancelled or has expired; then `over`.
     state: String,
-    /// When it is too late for an answer (RFC 3339).
+    /// End of the time to answer (RFC 3339).
     #[schema(format = DateTime)]
     expires_at: String,
-    /// Where its code is sent, masked.
+    /// Masked address that the code is sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
-    /// Whether the mail server took the message: `queued`, `sent` or `failed`. A failed one was given up: refused, not sent
-    /// in time, or of a challenge that is over. It may have arrived all the same where the mail server did not say whether
-    /// it took it.
+    /// State of the message: `queued`, `sent` (the mail server accepted it) or `failed` (given up because it was
+    /// refused, could not be sent in time, or its challenge is over). A failed message may still have arrived, if the
+    /// mail server did not say whether it accepted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<String>,
 }
 
-/// Send a code
+/// Begin a challenge: send a code
 ///
-/// To the address of an active factor. It is queued, and sent within a second where the mail server takes it; `delivery`
-/// tells. Until then and after it, `resend` and a login with another factor are open.
+/// Queues a message with a code to the address of an active factor. It is sent within about a second if the mail
+/// server accepts it; `delivery` has the state. Meanwhile the user can also verify with another factor, and `resend`
+/// sends another code.
 #[utoipa::path(
     post, path = "/v1/users/{user}/challenges", tag = "challenges",
     operation_id = "begin_challenge",
     params(UserSegment, RepeatHeader),
     request_body = ChallengeRequest,
-    responses((status = 201, description = "The challenge; its code is on its way", body = ChallengeAnswer)),
+    responses((status = 201, description = "The challenge. Its code is queued for sending", body = ChallengeAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::Locked, ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::NotFound,
     ]))),
@@ -140,8 +142,8 @@ pub(crate) async fn begin(
         (Some(id), None) => SendTo::from(named_factor(id)?),
         (None, Some(kind)) if FactorKind::from_name(kind) == FactorKind::Email => FactorKind::Email.into(),
         (None, Some(_)) => return Err(Problem::invalid("kind", "must be email")),
-        (None, None) => return Err(Problem::invalid("factor", "is missing; or kind in its place")),
-        (Some(_), Some(_)) => return Err(Problem::invalid("kind", "belongs in the place of factor")),
+        (None, None) => return Err(Problem::invalid("factor", "is missing; give either factor or kind")),
+        (Some(_), Some(_)) => return Err(Problem::invalid("kind", "must be left out if factor is given")),
     };
     let actor = caller.actor();
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::CREATED);
@@ -156,15 +158,15 @@ pub(crate) async fn begin(
         .await
 }
 
-/// How far a challenge is
+/// Show the state of a challenge
 ///
-/// With `wait`, once it changes or that time has passed; at once if the challenge is over, or if very many calls wait. Only
-/// the API key that began a challenge sees it.
+/// With `wait`, answers when the challenge changes or the time has passed. Answers at once if the challenge is over
+/// or 1,000 calls are already waiting. Only the API key that began the challenge can see it.
 #[utoipa::path(
     get, path = "/v1/challenges/{id}", tag = "challenges",
     operation_id = "show_challenge",
     params(ChallengeSegment, WaitParameter),
-    responses((status = 200, description = "How far it is", body = ChallengeAnswer)),
+    responses((status = 200, description = "The challenge", body = ChallengeAnswer)),
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]
 pub(crate) async fn status(
@@ -181,7 +183,7 @@ pub(crate) async fn status(
     }
     let until = Instant::now() + wait;
     let first = find(&state, &caller.tenant, &caller.actor(), id).await?;
-    // Who comes when so many wait is answered at once.
+    // `None` if too many calls wait; the call is then answered at once.
     let mut waiter = state.waiting.enter();
     let mut now = first.clone();
     while now == first
@@ -189,7 +191,7 @@ pub(crate) async fn status(
         && Instant::now() < until
         && let Some(waiter) = &mut waiter
     {
-        // Others do not wait with it.
+        // A waiting call must not block other requests.
         HeldForWork::let_go(&request);
         if !waiter.until(until.min(Instant::now() + LOOK_EVERY)).await {
             break;
@@ -199,17 +201,17 @@ pub(crate) async fn status(
     Ok(Json(answer(&now, None)))
 }
 
-/// Check the code that was sent
+/// Check the code of a challenge
 ///
-/// However often one right code is posted at the same time, one call is answered with 200. A wrong one costs an attempt of
-/// the user, and too many of them end the challenge: by default five. A code with another number of digits than was sent
-/// is a wrong one; with fewer than 6 or more than 10 it is malformed, and costs nothing.
+/// If several calls send a right code at the same time, exactly one gets 200. A wrong code costs an attempt of the
+/// user, and five wrong codes (the default) end the challenge. A code of 6 to 10 digits with the wrong number of
+/// digits is a wrong code; any other number of digits is `malformed-code` and costs no attempt.
 #[utoipa::path(
     post, path = "/v1/challenges/{id}/verify", tag = "challenges",
     operation_id = "answer_challenge",
     params(ChallengeSegment),
     request_body = AnswerRequest,
-    responses((status = 200, description = "The code was right, and is used up", body = VerifiedAnswer)),
+    responses((status = 200, description = "The code is accepted and used up", body = VerifiedAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked, ProblemCode::Disabled,
         ProblemCode::NotEnrolled, ProblemCode::NotFound, ProblemCode::ChallengeOver,
@@ -238,16 +240,16 @@ pub(crate) async fn verify(
     }
 }
 
-/// Send another code
+/// Resend the code of a challenge
 ///
-/// The one before is dead. The time of the challenge and its wrong answers stay as they are. A challenge
-/// has no more than a few of them, by default three. After that the call is `throttled` and sends nothing; another
-/// challenge can be begun.
+/// Sends a new code; the previous code becomes invalid. The expiry of the challenge and its count of wrong codes do
+/// not change. A challenge allows three resends by default. After that, the answer is `throttled` and no code is
+/// sent; begin another challenge instead.
 #[utoipa::path(
     post, path = "/v1/challenges/{id}/resend", tag = "challenges",
     operation_id = "resend_code",
     params(ChallengeSegment, RepeatHeader),
-    responses((status = 202, description = "Another code is on its way", body = ChallengeAnswer)),
+    responses((status = 202, description = "The challenge. Another code is queued for sending", body = ChallengeAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::Locked, ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::AlreadyActive,
         ProblemCode::NotFound, ProblemCode::ChallengeOver,
@@ -276,13 +278,13 @@ pub(crate) async fn resend(
 
 /// Cancel a challenge
 ///
-/// Its code answers nothing any more. A challenge that is over already stays as it is, so the call can be sent again without
-/// an `Idempotency-Key`.
+/// Its code becomes invalid. A challenge that is already over does not change, so the call can be repeated without an
+/// `Idempotency-Key`.
 #[utoipa::path(
     delete, path = "/v1/challenges/{id}", tag = "challenges",
     operation_id = "cancel_challenge",
     params(ChallengeSegment),
-    responses((status = 204, description = "It is over")),
+    responses((status = 204, description = "The challenge is over")),
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]
 pub(crate) async fn cancel(
@@ -306,7 +308,7 @@ async fn find(
     accepted(state, state.mfa.challenge(tenant, actor, id).await?)
 }
 
-/// The challenge, once its owner was charged for the call.
+/// Finds the challenge and charges the call to its owner.
 async fn charged(
     state: &State,
     tenant: &TenantId,
@@ -318,7 +320,7 @@ async fn charged(
     Ok(found)
 }
 
-/// What was accepted; what was not is a problem.
+/// The accepted value; a rejection becomes a problem.
 fn accepted<T>(state: &State, verdict: Verdict<T>) -> Result<T, Problem> {
     verdict.into_result().map_err(|rejection| Problem::rejection(rejection, state.clock.now()))
 }
@@ -344,7 +346,7 @@ fn answer(status: &ChallengeStatus, destination: Option<String>) -> ChallengeAns
 }
 
 impl ChallengeBody {
-    /// A challenge that was just made.
+    /// A challenge that was just begun.
     pub(crate) fn of(begun: &BegunChallenge) -> Self {
         Self::with(&begun.challenge, Some(begun.destination.clone()))
     }

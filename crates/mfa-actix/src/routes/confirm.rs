@@ -22,7 +22,7 @@ use crate::rejection::rejected;
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
-/// The first code of a factor, or its first two: either `code` or `codes`.
+/// The first code of a factor, or two consecutive ones: either `code` or `codes`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfirmRequest {
@@ -35,14 +35,14 @@ impl PartialSchema for ConfirmRequest {
         let either = OneOfBuilder::new()
             .item(texts::alone("code", texts::first_code()))
             .item(texts::alone("codes", texts::consecutive_codes()));
-        let text = "The first code of a factor, or its first two: either `code` or `codes`.";
+        let text = "The first code of a factor, or two consecutive ones: either `code` or `codes`.";
         either.description(Some(text)).into()
     }
 }
 
 impl ToSchema for ConfirmRequest {}
 
-/// The factor is active.
+/// The confirmed factor.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "user": "alice@example.com",
@@ -53,19 +53,20 @@ impl ToSchema for ConfirmRequest {}
     "backup_codes": ["abcd-efgh-jkmn-pqrs", "0123-4567-89ab-cdef"],
 }))]
 pub(crate) struct ConfirmAnswer {
-    /// Whose it is.
+    /// Id of the user.
     user: String,
     factor: FactorAnswer,
-    /// With the first active factor of a user: their backup codes, shown this once.
+    /// Backup codes of the user, shown only once. Only with the user's first active factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_codes: Option<Vec<String>>,
 }
 
-/// Confirm a factor by its first code
+/// Confirm a factor
 ///
-/// Or by two consecutive ones, which are searched much further: so a device whose clock or counter is off can be bound, too.
-/// They are used up by it. Wrong ones cost one attempt. A factor that is active already is `already-active`, whatever the code:
-/// whoever lost the first answer has its factor, and issues new backup codes.
+/// Activates a pending factor by its first code. Two consecutive codes are searched in a much larger window; send
+/// them for a device whose clock or counter is off. The codes are used up. A wrong code or pair costs one attempt.
+/// For an active factor, the answer is `already-active` with any code: if the answer to the first call was lost, the
+/// factor is active, and you can issue new backup codes.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/confirm", tag = "factors",
     operation_id = "confirm_factor",
@@ -127,10 +128,8 @@ impl Submitted {
                 Ok(Self::One(SubmittedCode::parse(code).map_err(|_| ProblemCode::MalformedCode)?))
             }
             (None, Some(codes)) => Ok(Self::Two(consecutive(codes)?)),
-            (None, None) => Err(Problem::invalid("code", "is missing")),
-            (Some(_), Some(_)) => {
-                Err(Problem::invalid("codes", "belongs in the place of code, not beside it"))
-            }
+            (None, None) => Err(Problem::invalid("code", "is missing; give either code or codes")),
+            (Some(_), Some(_)) => Err(Problem::invalid("codes", "must be left out if code is given")),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::state::State;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrolRequest {
-    /// `totp`, `hotp` or `email`.
+    /// Kind of factor: `totp`, `hotp` or `email`.
     #[schema(pattern = "^(totp|hotp|email)$", example = "totp")]
     kind: String,
     #[schema(schema_with = texts::label)]
@@ -36,25 +36,26 @@ pub(crate) struct EnrolRequest {
     account_name: Option<String>,
     #[schema(schema_with = texts::issuer, required = false)]
     issuer: Option<String>,
-    /// `SHA1` (default), `SHA256` or `SHA512`.
+    /// Hash of the codes: `SHA1` (default), `SHA256` or `SHA512`. Only for `totp` and `hotp`.
     #[schema(pattern = "^SHA-?(1|256|512)$", example = "SHA1")]
     algorithm: Option<String>,
-    /// 6 (default), 7 or 8.
+    /// Number of digits of the codes: 6 (default), 7 or 8. Only for `totp` and `hotp`.
     #[schema(minimum = 6, maximum = 8, example = 6)]
     digits: Option<u8>,
-    /// Seconds, 30 by default; TOTP only.
+    /// Length of a time step in seconds; default 30. Only for `totp`.
     #[schema(minimum = 1, maximum = 300, example = 30)]
     period: Option<u64>,
-    /// The next counter, 0 by default; HOTP only.
+    /// Next counter of the device; default 0. Only for `hotp`.
     #[schema(maximum = 9_223_372_036_854_775_807_u64, example = 0)]
     counter: Option<u64>,
-    /// An existing secret, of a hardware token or from another system, white space and dashes aside; needs the scope `admin`.
+    /// Existing secret, of a hardware token or from another system. White space and dashes are ignored. Needs the
+    /// scope `admin`. Only for `totp` and `hotp`.
     #[schema(value_type = Option<String>, min_length = 1, example = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")]
     secret: Option<Zeroizing<String>>,
-    /// How `secret` is written: `base32` (default) or `hex`.
+    /// Encoding of `secret`: `base32` (default) or `hex`.
     #[schema(example = "base32")]
     secret_encoding: Option<SecretEncoding>,
-    /// With `true` the factor counts at once, on an operator's word: it needs no first code, also beside others. Needs the
+    /// If `true`, the factor is active at once and needs no first code, even if the user has other factors. Needs the
     /// scope `admin`, `secret` and `reason`.
     #[serde(default)]
     imported: bool,
@@ -62,12 +63,16 @@ pub(crate) struct EnrolRequest {
     reason: Option<String>,
     #[schema(schema_with = texts::address, required = false)]
     address: Option<Zeroizing<String>>,
-    /// The active factor that goes as soon as this one is confirmed.
+    /// Id of an active factor that is removed when this one is confirmed.
     #[schema(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
     replaces: Option<String>,
+    /// QR code in the answer: `svg`, `png`, `text` (for a terminal) or `none`. Default: both SVG and PNG. Only for
+    /// `totp` and `hotp`.
+    #[schema(value_type = Option<QrForm>)]
+    qr: Option<String>,
 }
 
-/// How a secret is written.
+/// Encoding of a secret.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SecretEncoding {
@@ -75,7 +80,29 @@ pub(crate) enum SecretEncoding {
     Hex,
 }
 
-/// A factor that was offered or imported.
+/// Form of the QR code in the answer.
+#[derive(Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum QrForm {
+    None,
+    Svg,
+    Png,
+    Text,
+}
+
+impl QrForm {
+    fn from_name(name: &str) -> Result<Self, Problem> {
+        match name {
+            "none" => Ok(Self::None),
+            "svg" => Ok(Self::Svg),
+            "png" => Ok(Self::Png),
+            "text" => Ok(Self::Text),
+            _ => Err(Problem::invalid("qr", "must be none, svg, png or text")),
+        }
+    }
+}
+
+/// The enrolled factor: pending, or active if it was imported.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "user": "alice@example.com",
@@ -92,48 +119,55 @@ pub(crate) enum SecretEncoding {
     "warnings": [],
 }))]
 pub(crate) struct EnrolAnswer {
-    /// Whose it is.
+    /// Id of the user.
     user: String,
     factor: FactorAnswer,
-    /// For `kind: totp`. The secret is never shown again.
+    /// Secret, URI and QR code, shown only once. Only for `totp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     totp: Option<OtpAnswer>,
-    /// For `kind: hotp`. The secret is never shown again.
+    /// Secret, URI and QR code, shown only once. Only for `hotp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     hotp: Option<OtpAnswer>,
-    /// Of a factor whose codes are sent: what its first code answers.
+    /// Challenge whose code confirms the factor. Only for `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge: Option<ChallengeBody>,
-    /// What the user should know.
+    /// Drawbacks of this factor; usually empty.
     warnings: Vec<Warning>,
 }
 
-/// What an authenticator app needs.
+/// The secret for an authenticator app, in several forms.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct OtpAnswer {
-    /// The secret in base32, for typing.
+    /// Secret in base32, to type into the app.
     #[schema(value_type = String)]
     secret: String,
-    /// The `otpauth` URI.
+    /// `otpauth` URI with the secret.
     #[schema(value_type = String)]
     uri: String,
-    /// The URI as a QR code, an SVG document.
-    qr_svg: String,
-    /// The URI as a QR code, a PNG image as a data URL.
-    qr_png: String,
+    /// QR code of the URI as an SVG document. With `qr: svg`, or without `qr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr_svg: Option<String>,
+    /// QR code of the URI as a PNG image in a data URL. With `qr: png`, or without `qr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr_png: Option<String>,
+    /// QR code of the URI for a terminal with UTF-8 and 256 colours: lines of half-block characters with ANSI colour
+    /// codes. With `qr: text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr_text: Option<String>,
 }
 
-/// Offer a factor
+/// Enrol a factor
 ///
-/// It protects nothing until its first code confirms it. Of `email` that code is sent to the address, and `confirm` takes it
-/// from the same API key; `challenge` has the id with which another can be sent. With an active factor, a fresh
-/// verification is needed. One that an operator imports is active at once, and needs neither.
+/// The factor is pending and verifies nothing until `confirm` gets its first code. For `email`, that code is sent to
+/// the address; confirm it with the same API key, and use the id of `challenge` to resend it. A user with an active
+/// factor needs a recent verification. A factor that an operator imports is active at once; it needs neither a first
+/// code nor a verification.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors", tag = "factors",
     operation_id = "enrol_factor",
     params(UserSegment, RepeatHeader),
     request_body = EnrolRequest,
-    responses((status = 201, description = "The factor, its secret, URI and QR codes; shown this once", body = EnrolAnswer)),
+    responses((status = 201, description = "The factor with its secret, URI and QR code, shown only once", body = EnrolAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::ProofRequired, ProblemCode::NotFound,
         ProblemCode::TooManyFactors, ProblemCode::DeliveryRefused, ProblemCode::Locked, ProblemCode::Disabled,
@@ -153,23 +187,26 @@ pub(crate) async fn enrol(
         return enrol_address(&caller, key, request, repeat, unthrottled, &state).await;
     }
     if request.address.is_some() {
-        return Err(Problem::invalid("address", "belongs to email"));
+        return Err(Problem::invalid("address", "is only for kind email"));
     }
+    let qr_form = request.qr.as_deref().map(QrForm::from_name).transpose()?;
     let default_issuer = state.tenants.issuer(&caller.tenant).to_owned();
     let reason = reason(&request)?;
     let (new, tolerated) = new_factor(request, default_issuer)?;
     let reply = |enrolment: &Enrolment| {
         Reply::json(StatusCode::CREATED, &answer(&key.user, enrolment, &tolerated)).map(Reply::with_secret)
     };
+    // A repeated call has the same body, so it asks for the same form.
+    let shown = |reply| drawn(reply, qr_form);
     repeat
-        .answer_as(&state, &key, &caller.actor(), reply, drawn, async |call| match reason {
+        .answer_as(&state, &key, &caller.actor(), reply, shown, async |call| match reason {
             Some(reason) => state.mfa.import_factor(&key, call, new, &reason).await,
             None => state.mfa.begin_enrolment(&key, call, new).await,
         })
         .await
 }
 
-/// The same for an address that codes are sent to.
+/// Enrols an address that codes are sent to.
 async fn enrol_address(
     caller: &Caller,
     key: AccountKey,
@@ -189,9 +226,10 @@ async fn enrol_address(
         ("secret_encoding", request.secret_encoding.is_some()),
         ("imported", request.imported),
         ("reason", request.reason.is_some()),
+        ("qr", request.qr.is_some()),
     ];
     if let Some((field, _)) = foreign.iter().find(|(_, given)| *given) {
-        return Err(Problem::invalid(field, "belongs to totp and hotp, not to email"));
+        return Err(Problem::invalid(field, "is only for kinds totp and hotp"));
     }
     let label = Label::new(&request.label).map_err(|error| Problem::invalid("label", error))?;
     let address = request.address.as_deref().ok_or_else(|| Problem::invalid("address", "is missing"))?;
@@ -200,8 +238,9 @@ async fn enrol_address(
     let reply = |enrolment: &AddressEnrolment| {
         let warning = Warning {
             code: "email-only".to_owned(),
-            message: "Whoever reads the user's mail can log in; an authenticator app or a passkey is better."
-                .to_owned(),
+            message:
+                "Anyone who reads the user's mail can log in; an authenticator app or a passkey is safer."
+                    .to_owned(),
         };
         let answer = EnrolAnswer {
             user: key.user.as_str().to_owned(),
@@ -226,11 +265,11 @@ async fn enrol_address(
         .await
 }
 
-/// Why it is imported, if it is.
+/// The reason for an import; `None` if the factor is not imported.
 fn reason(request: &EnrolRequest) -> Result<Option<Reason>, Problem> {
     match (request.imported, &request.reason) {
         (false, None) => Ok(None),
-        (false, Some(_)) => Err(Problem::invalid("reason", "belongs to imported: true")),
+        (false, Some(_)) => Err(Problem::invalid("reason", "is only for imported: true")),
         (true, _) if request.secret.is_none() => Err(Problem::invalid("secret", "is missing")),
         (true, None) => Err(Problem::invalid("reason", "is missing")),
         (true, Some(text)) => match Reason::new(text) {
@@ -240,7 +279,7 @@ fn reason(request: &EnrolRequest) -> Result<Option<Reason>, Problem> {
     }
 }
 
-/// The factor, and what was tolerated to read its secret.
+/// The factor to enrol, and the warnings about its secret.
 fn new_factor(
     request: EnrolRequest,
     default_issuer: String,
@@ -249,7 +288,9 @@ fn new_factor(
     let EnrolRequest { label, account_name, issuer, secret, secret_encoding, replaces, .. } = request;
     let label = Label::new(&label).map_err(|error| Problem::invalid("label", error))?;
     let secret = match (secret, secret_encoding) {
-        (None, Some(_)) => return Err(Problem::invalid("secret_encoding", "belongs to secret")),
+        (None, Some(_)) => {
+            return Err(Problem::invalid("secret_encoding", "is only for a request with secret"));
+        }
         (None, None) => None,
         (Some(text), Some(SecretEncoding::Hex)) => {
             Some(Secret::from_hex(&typed(&text)).map(|key| (key, Vec::new())))
@@ -288,19 +329,20 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
             let hotp = Hotp::new(algorithm, digits);
             Ok(Token::Hotp { hotp, counter: counter.unwrap_or_default() })
         }
-        (FactorKind::Totp, _, Some(_)) => Err(Problem::invalid("counter", "belongs to hotp, not to totp")),
-        (FactorKind::Hotp, Some(_), _) => Err(Problem::invalid("period", "belongs to totp, not to hotp")),
-        _ => Err(Problem::invalid("kind", "not a kind of factor; it must be totp, hotp or email")),
+        (FactorKind::Totp, _, Some(_)) => Err(Problem::invalid("counter", "is only for kind hotp")),
+        (FactorKind::Hotp, Some(_), _) => Err(Problem::invalid("period", "is only for kind totp")),
+        _ => Err(Problem::invalid("kind", "must be totp, hotp or email")),
     }
 }
 
-/// Without the QR codes: they are large, and can be drawn whenever the answer is given.
+/// The answer without a QR code. It is stored like this, since a QR code is large and can be drawn again.
 fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> EnrolAnswer {
     let otp = OtpAnswer {
         secret: enrolment.secret.to_base32().to_string(),
         uri: enrolment.uri.to_string(),
-        qr_svg: String::new(),
-        qr_png: String::new(),
+        qr_svg: None,
+        qr_png: None,
+        qr_text: None,
     };
     let (totp, hotp) = match enrolment.factor.kind() {
         FactorKind::Hotp => (None, Some(otp)),
@@ -318,15 +360,25 @@ fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> 
     }
 }
 
-/// With the QR codes.
-fn drawn(reply: Reply) -> Result<Reply, Problem> {
-    // The longest names fit; the factor is there by now.
-    let too_long = |_| ProblemCode::Internal;
+/// Adds the QR code in the requested form; without one, as SVG and PNG.
+fn drawn(reply: Reply, form: Option<QrForm>) -> Result<Reply, Problem> {
     let mut answer: EnrolAnswer = reply.read()?;
     for otp in [&mut answer.totp, &mut answer.hotp].into_iter().flatten() {
-        let png = qr::png(&otp.uri).map_err(too_long)?;
-        otp.qr_svg = qr::svg(&otp.uri).map_err(too_long)?.to_string();
-        otp.qr_png = format!("data:image/png;base64,{}", BASE64.encode(&png));
+        if matches!(form, None | Some(QrForm::Svg)) {
+            otp.qr_svg = Some(qr::svg(&otp.uri).map_err(undrawn)?.to_string());
+        }
+        if matches!(form, None | Some(QrForm::Png)) {
+            let png = qr::png(&otp.uri).map_err(undrawn)?;
+            otp.qr_png = Some(format!("data:image/png;base64,{}", BASE64.encode(&png)));
+        }
+        if matches!(form, Some(QrForm::Text)) {
+            otp.qr_text = Some(qr::terminal(&otp.uri).map_err(undrawn)?.to_string());
+        }
     }
     reply.with(&answer)
+}
+
+/// Never happens: the longest names fit. By now the factor is stored.
+fn undrawn(_: qr::QrError) -> Problem {
+    ProblemCode::Internal.into()
 }

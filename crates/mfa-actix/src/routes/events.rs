@@ -13,12 +13,12 @@ use crate::caller::{Caller, User, UserSegment};
 use crate::problem::Problem;
 use crate::state::State;
 
-/// Which page.
+/// The page to show.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageRequest {
-    /// Only events after the one with this id.
+    /// Id of an event; the page begins after it. Default: the first event.
     #[param(
         pattern = "^evt_[a-z2-7]{26}$",
         min_length = 30,
@@ -26,7 +26,7 @@ pub(crate) struct PageRequest {
         example = "evt_6aa7ss2xkxx434m5qycywjdudy"
     )]
     after: Option<String>,
-    /// At most so many: 1 to 1000, 100 by default.
+    /// Largest number of events, 1 to 1000. Default 100.
     #[param(minimum = 1, maximum = 1000, default = 100, example = 50)]
     limit: Option<u32>,
 }
@@ -49,43 +49,42 @@ pub(crate) struct PageRequest {
 }))]
 pub(crate) struct EventsAnswer {
     events: Vec<EventAnswer>,
-    /// The ids of events that are left out, since their rows were damaged and cannot be read; absent if
-    /// there are none.
+    /// Ids of events that are left out because their rows are damaged. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreadable: Vec<String>,
-    /// What to give as `after` for the next page; `null` if this is the last.
+    /// Value of `after` for the next page; `null` if this is the last page.
     #[schema(required, pattern = "^evt_[a-z2-7]{26}$", min_length = 30, max_length = 30)]
     next: Option<String>,
 }
 
-/// Something that happened to a user's account.
+/// An event in the audit trail of a user.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Event)]
 pub(crate) struct EventAnswer {
-    /// Its opaque id, which stays. Ids are in no order; events are.
+    /// Opaque, permanent id. The order of the events is that of the list, not of the ids.
     #[schema(pattern = "^evt_[a-z2-7]{26}$", min_length = 30, max_length = 30)]
     id: String,
-    /// Whose account.
+    /// Id of the user.
     user: String,
-    /// When (RFC 3339).
+    /// Time of the event (RFC 3339).
     #[schema(format = DateTime)]
     at: String,
-    /// What: `verified`, `verification_failed`, `locked`, …
+    /// Kind of event: `verified`, `verification_failed`, `locked`, …
     kind: String,
-    /// To which factor.
+    /// Id of the factor; `null` if the event is about none.
     #[schema(required)]
     factor: Option<String>,
-    /// Who asked for it.
+    /// Caller that caused the event: role, API key id and name of the key.
     actor: String,
-    /// More about it.
+    /// Details, depending on the kind.
     detail: BTreeMap<String, String>,
-    /// Its number in the account's chain, from 1.
+    /// Number of the event in the user's chain, from 1.
     sequence: u64,
-    /// SHA-256 over the event, the account and the hash of the event before it, in hex.
+    /// SHA-256 of the event, the account and the hash of the previous event, in hex.
     hash: String,
 }
 
-/// What happened to a user
+/// List the events of a user
 #[utoipa::path(
     get, path = "/v1/users/{user}/events", tag = "audit",
     operation_id = "list_user_events",
@@ -101,7 +100,7 @@ pub(crate) async fn of_user(
     page(&state, caller.tenant, Some(key.user), &request).await
 }
 
-/// What happened to all users of the tenant
+/// List the events of the tenant
 #[utoipa::path(
     get, path = "/v1/events", tag = "audit",
     operation_id = "list_events",
@@ -122,14 +121,18 @@ async fn page(
     user: Option<UserId>,
     request: &HttpRequest,
 ) -> Result<Json<EventsAnswer>, Problem> {
-    let wanted = Query::<PageRequest>::from_query(request.query_string())
-        .map_err(|_| Problem::invalid("", "the query may hold `after` and `limit`, each once"))?;
+    let wanted = Query::<PageRequest>::from_query(request.query_string()).map_err(|_| {
+        Problem::invalid("", "the query takes `after` and `limit` (a number), each at most once")
+    })?;
     let vault = &state.mfa.ports().vault;
     let after = match wanted.after.as_deref() {
         None | Some("") => None,
         Some(text) => {
             let position = text.parse().ok().and_then(|id| vault.event_position(&tenant, id));
-            Some(position.ok_or_else(|| Problem::invalid("after", "is no id of an event of this tenant"))?)
+            Some(
+                position
+                    .ok_or_else(|| Problem::invalid("after", "is not the id of an event of this tenant"))?,
+            )
         }
     };
     let limit = wanted.limit.unwrap_or(100);
@@ -141,7 +144,7 @@ async fn page(
     for UnreadableEvent { position, place, what } in &page.unreadable {
         metrics::counter!("mfa_unreadable_rows_total", "table" => "events").increment(1);
         let id = id(*position);
-        tracing::error!(id, %position, account = %place, what, "an event cannot be read; see audit verify");
+        tracing::error!(id, %position, account = %place, what, "could not read an audit event; run audit verify");
     }
     Ok(Json(EventsAnswer {
         next: page.last().filter(|_| page.more).map(id),

@@ -16,7 +16,7 @@ use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
-/// A new label.
+/// The new label.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RenameRequest {
@@ -26,7 +26,7 @@ pub(crate) struct RenameRequest {
 
 /// Rename a factor
 ///
-/// With the label that it has, nothing changes and nothing is recorded.
+/// If the factor already has this label, nothing changes and no event is recorded.
 #[utoipa::path(
     patch, path = "/v1/users/{user}/factors/{id}", tag = "factors",
     operation_id = "rename_factor",
@@ -53,13 +53,13 @@ pub(crate) async fn rename(
 
 /// Remove a factor
 ///
-/// Without the scope `admin`, an active factor needs a fresh verification. With the last active
-/// factor the backup codes go too.
+/// Removing an active factor needs a recent verification of the user, or the scope `admin`. Removing the last active
+/// factor also removes the backup codes.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/factors/{id}", tag = "factors",
     operation_id = "revoke_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
-    responses((status = 204, description = "The factor is gone")),
+    responses((status = 204, description = "The factor is removed")),
     extensions(("x-problems" = json!([ProblemCode::NotFound, ProblemCode::ProofRequired]))),
 )]
 pub(crate) async fn revoke(

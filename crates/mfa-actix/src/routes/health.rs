@@ -1,4 +1,4 @@
-//! What needs no API key: health, metrics, the description of the API.
+//! Calls without an API key: health, metrics, the OpenAPI document.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
@@ -10,12 +10,14 @@ use crate::dependencies::Dependencies;
 use crate::problem::{Problem, ProblemBody, ProblemCode};
 use crate::state::State;
 
-/// Whether the process is there
+/// Check liveness
+///
+/// Answers 200 while the process runs.
 #[utoipa::path(
     get, path = "/healthz", tag = "operation",
     operation_id = "show_health",
     responses((
-        status = 200, description = "The process is there", content_type = "text/plain", body = String,
+        status = 200, description = "The process runs", content_type = "text/plain", body = String,
         example = "ok\n",
     )),
 )]
@@ -23,24 +25,25 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether it can work
+/// Check readiness
 ///
-/// 503 while a store or a key is missing, and for ten seconds after the latest change could not be stored. Each dependency
-/// is told of; one that only limits how often somebody may call can fail without that.
+/// Answers 503 while a store or a key does not work or the clock is 15 seconds off, and for ten seconds after a
+/// change could not be stored. `dependencies` has the state of each dependency. A failing `throttle` alone does not
+/// cause a 503.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation",
     operation_id = "show_readiness",
     responses(
         (status = 200, description = "Codes can be checked", body = ReadyBody),
         (
-            status = 503, description = "Codes cannot be checked; `dependencies` says why",
+            status = 503, description = "Codes cannot be checked; `dependencies` shows why",
             body = ProblemBody, content_type = "application/problem+json",
             example = json!(not_ready_example()),
         ),
     ),
 )]
 pub(crate) async fn readyz(state: Data<State>) -> Result<Json<ReadyBody>, Problem> {
-    // Before the request itself runs out of time.
+    // Leaves time to answer before the request times out.
     let dependencies = state.readiness.check(state.request_timeout / 2).await;
     if dependencies.suffice() {
         return Ok(Json(ReadyBody { status: "ready", dependencies }));
@@ -52,17 +55,19 @@ fn not_ready_example() -> serde_json::Value {
     Problem::not_ready(Dependencies::EXAMPLE).example()
 }
 
-/// Codes can be checked.
+/// The server can check codes.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({ "status": "ready", "dependencies": Dependencies::EXAMPLE }))]
 pub(crate) struct ReadyBody {
-    /// Always `ready`: anything else is a problem.
+    /// Always `ready`; otherwise the answer is a problem.
     #[schema(example = "ready")]
     status: &'static str,
     dependencies: Dependencies,
 }
 
-/// Metrics in the text format of Prometheus
+/// Show metrics
+///
+/// In the Prometheus text format. 404 if the server has no metrics.
 #[utoipa::path(
     get, path = "/metrics", tag = "operation",
     operation_id = "show_metrics",
@@ -77,12 +82,12 @@ pub(crate) async fn metrics(state: Data<State>) -> Result<HttpResponse, Problem>
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(page.bytes()))
 }
 
-/// This document
+/// Show this OpenAPI document
 #[utoipa::path(
     get, path = "/openapi.json", tag = "operation",
     operation_id = "show_openapi",
     responses((
-        status = 200, description = "This document", content_type = "application/json", body = Object,
+        status = 200, description = "The OpenAPI document", content_type = "application/json", body = Object,
         example = json!({ "openapi": "3.1.0" }),
     )),
 )]
@@ -90,14 +95,14 @@ pub(crate) async fn openapi(state: Data<State>) -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(state.document.clone())
 }
 
-/// What a problem code means
+/// Explain a problem code
 #[utoipa::path(
     get, path = "/problems/{code}", tag = "operation",
     operation_id = "show_problem",
-    params(("code" = String, Path, description = "The last segment of a problem's type", example = "not-found")),
+    params(("code" = String, Path, description = "Problem code: the last segment of a problem's `type`.", example = "not-found")),
     responses((
-        status = 200, description = "A sentence about the code", content_type = "text/plain", body = String,
-        example = "not-found (404 Not Found): Not there.\n",
+        status = 200, description = "The meaning of the code", content_type = "text/plain", body = String,
+        example = "not-found (404 Not Found): The path, factor or challenge does not exist.\n",
     )),
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]

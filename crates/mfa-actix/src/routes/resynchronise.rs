@@ -18,7 +18,7 @@ use crate::rejection::rejected;
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
-/// Two codes of a device.
+/// Two consecutive codes of a device.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResynchroniseRequest {
@@ -26,16 +26,17 @@ pub(crate) struct ResynchroniseRequest {
     codes: [Zeroizing<String>; 2],
 }
 
-/// Bring a device back in step
+/// Resynchronise a factor
 ///
-/// By two consecutive codes, if its clock or counter is off (RFC 4226, 7.4; RFC 6238, 6). A factor that waits for its first
-/// code still does. No step or counter ever falls; both codes are used up, wrong ones cost one attempt; it is no verification.
+/// Adjusts a factor to a device whose clock or counter is off, by two consecutive codes (RFC 4226, 7.4; RFC 6238, 6).
+/// Both codes are used up. A wrong pair costs one attempt. A pending factor stays pending. The last used step or
+/// counter never decreases. The call is not a verification of the user.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/resynchronise", tag = "factors",
     operation_id = "resynchronise_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ResynchroniseRequest,
-    responses((status = 200, description = "The factor, in step again", body = FactorAnswer)),
+    responses((status = 200, description = "The resynchronised factor", body = FactorAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked,
         ProblemCode::Disabled, ProblemCode::NotFound,
@@ -64,7 +65,7 @@ pub(crate) async fn resynchronise(
         .await
 }
 
-/// Two codes of an authenticator.
+/// Parses two codes of an authenticator.
 pub(super) fn consecutive([first, second]: &[Zeroizing<String>; 2]) -> Result<[Code; 2], Problem> {
     Ok([one_time_password(first)?, one_time_password(second)?])
 }

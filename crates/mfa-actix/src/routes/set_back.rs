@@ -13,17 +13,17 @@ use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
-/// Let a factor that is ahead take codes again
+/// Set back a factor that is ahead
 ///
-/// A code that was accepted while a server's clock was ahead makes all earlier ones dead; `ahead_until` in the answer about
-/// the user says until when. After this the factor takes the codes of the steps after its present window. Any other
-/// factor stays as it is.
+/// If a factor accepted a code while a server's clock was ahead, it refuses all codes before `ahead_until`, shown by
+/// `GET /v1/users/{user}`. After this call it accepts codes again, from the first step after the current window. A
+/// factor that is not ahead does not change.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors/{id}/set-back", tag = "administration",
     operation_id = "set_back_factor",
     params(UserSegment, FactorSegment, RepeatHeader),
     request_body = ReasonRequest,
-    responses((status = 200, description = "The factor, no longer ahead", body = FactorAnswer)),
+    responses((status = 200, description = "The factor, which is no longer ahead", body = FactorAnswer)),
     extensions(("x-problems" = json!([ProblemCode::NotFound]))),
 )]
 pub(crate) async fn set_back(

@@ -9,7 +9,7 @@ use crate::caller::{Caller, User, UserSegment};
 use crate::problem::Problem;
 use crate::state::State;
 
-/// What a user has.
+/// The factors and state of a user.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "user": "alice@example.com",
@@ -24,43 +24,44 @@ use crate::state::State;
     "attempts_left": 5,
 }))]
 pub(crate) struct UserAnswer {
-    /// The host's own id.
+    /// Id of the user.
     user: String,
-    /// Whether there is an active factor.
+    /// Whether the user has an active factor.
     enrolled: bool,
-    /// The active factors, and those that can still be confirmed.
+    /// Active factors, and pending ones that have not expired.
     factors: Vec<FactorAnswer>,
     backup_codes: BackupCodesStatus,
-    /// Until when no code is evaluated (RFC 3339), if the account is locked.
+    /// End of the lock (RFC 3339): no code is checked before. `null` if the user is not locked.
     #[schema(format = DateTime, required)]
     locked_until: Option<String>,
-    /// Whether factors must be bound anew.
+    /// Whether the factors are disabled after too many wrong codes in a row. An operator must reset the user.
     disabled: bool,
-    /// How many wrong codes in a row are evaluated before the account is locked or disabled; 100 stands for any larger number.
-    /// For the host: no refusal tells it.
+    /// Number of wrong codes in a row until the user is locked or disabled; 100 means 100 or more. No other call
+    /// shows it.
     #[schema(minimum = 0, maximum = 100)]
     attempts_left: u32,
 }
 
-/// How many backup codes there are.
+/// Number of backup codes.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct BackupCodesStatus {
-    /// Not spent.
+    /// Unused backup codes.
     remaining: usize,
-    /// In the set.
+    /// All backup codes of the set, used or not.
     total: usize,
-    /// Whether the user should be told to get new ones.
+    /// Whether to tell the user to get new backup codes.
     low: bool,
 }
 
-/// What a user has
+/// Show a user
 ///
-/// A user never seen is `enrolled: false`, not 404. Any scope will do.
+/// Shows the factors, backup codes and lock of a user. For an unknown user, the answer is 200 with `enrolled: false`.
+/// An API key with any scope can call it.
 #[utoipa::path(
     get, path = "/v1/users/{user}", tag = "users",
     operation_id = "show_user",
     params(UserSegment),
-    responses((status = 200, description = "What the user has", body = UserAnswer)),
+    responses((status = 200, description = "The factors and state of the user", body = UserAnswer)),
 )]
 pub(crate) async fn status(
     _: Caller,

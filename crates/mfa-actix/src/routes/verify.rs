@@ -14,18 +14,18 @@ use crate::problem::{Problem, ProblemCode};
 use crate::rejection::rejected;
 use crate::state::State;
 
-/// A code to check.
+/// The code to check.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct VerifyRequest {
     #[schema(schema_with = texts::code)]
     code: Zeroizing<String>,
-    /// The factor that it must be of; without it, every active factor is tried.
+    /// Id of the factor that the code must belong to. Default: any active factor.
     #[schema(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
     factor: Option<String>,
 }
 
-/// The code was right, and is used up.
+/// The result of an accepted code.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "user": "alice@example.com",
@@ -36,38 +36,38 @@ pub(crate) struct VerifyRequest {
     "auth_time": "2026-07-01T09:30:00Z",
 }))]
 pub(crate) struct VerifiedAnswer {
-    /// Whose code it was.
+    /// Id of the user.
     user: String,
-    /// Always `true`: anything else is a problem.
+    /// Always `true`; otherwise the answer is a problem.
     verified: bool,
-    /// Which factor it was; `null` for a backup code.
+    /// Id of the factor; `null` for a backup code.
     #[schema(required)]
     factor: Option<String>,
-    /// `totp`, `hotp`, `email` or `backup_code`.
+    /// Kind of code: `totp`, `hotp`, `email` or `backup_code`.
     kind: String,
     /// Authentication method references (RFC 8176).
     amr: Vec<&'static str>,
-    /// When it was (RFC 3339).
+    /// Time of the verification (RFC 3339).
     #[schema(format = DateTime)]
     auth_time: String,
-    /// How many backup codes are left, if it was one.
+    /// Number of unused backup codes. Only after a backup code.
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_codes_remaining: Option<usize>,
-    /// What the user should be told.
+    /// Warnings to show to the user. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
 }
 
 /// Check a code
 ///
-/// However often one right code is posted at the same time, one call is answered with 200. The others
-/// are answered like wrong codes, and cost no attempt.
+/// If several calls send a right code at the same time, exactly one gets 200. The others get `invalid-code` and cost
+/// no attempt. A wrong code costs an attempt.
 #[utoipa::path(
     post, path = "/v1/users/{user}/verify", tag = "verification",
     operation_id = "verify_code",
     params(UserSegment),
     request_body = VerifyRequest,
-    responses((status = 200, description = "The code was right, and is used up", body = VerifiedAnswer)),
+    responses((status = 200, description = "The code is accepted and used up", body = VerifiedAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked,
         ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::NotFound,
@@ -98,12 +98,12 @@ pub(crate) async fn verify(
     }
 }
 
-/// A factor that a body names. An id that nobody gave out is not there.
+/// Parses the factor id of a body. Any other text is answered `not-found`, like an unknown id.
 pub(crate) fn named_factor(id: &str) -> Result<FactorId, Problem> {
     id.parse().map_err(|_| ProblemCode::NotFound.into())
 }
 
-/// Counts what became of a code.
+/// Counts the result of a check.
 pub(crate) fn count(result: &'static str) {
     metrics::counter!("mfa_verifications_total", "result" => result).increment(1);
 }

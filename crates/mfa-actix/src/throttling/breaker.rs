@@ -1,15 +1,15 @@
-//! Leaves a throttle alone that does not work.
+//! Skips a throttle that does not work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long it is left alone after a failure.
+/// How long the throttle is skipped after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether the throttle may be asked.
+/// A circuit breaker: decides whether a request uses the throttle.
 ///
-/// Closed, everybody may. Open, nobody may until the pause is over, and then one at a time: who is
-/// admitted begins the next pause, and a success closes it.
+/// Closed: every request does. Open: no request does until the pause ends, then one per pause. Its success closes the
+/// breaker.
 #[derive(Debug)]
 pub(super) struct Breaker {
     begin: Instant,
@@ -34,7 +34,7 @@ impl Breaker {
     }
 
     pub(super) fn close(&self) {
-        // Read first: while all is well, no request writes what all others read.
+        // Read first, so that requests do not write a shared value while the throttle works.
         if self.paused_until.load(Ordering::Relaxed) != 0 {
             self.paused_until.store(0, Ordering::Relaxed);
         }

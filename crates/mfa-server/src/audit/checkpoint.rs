@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::data_dir::Replacement;
 
-/// Writes a checkpoint, whole or not at all, and ties it to the one in the file `previous`. `each` is called for every
+/// Writes a checkpoint atomically and links it to the checkpoint in the file `previous`. Calls `each` for every
 /// account.
 pub(crate) async fn write(
     accounts: &dyn AccountStore,
@@ -29,12 +29,12 @@ pub(crate) async fn write(
     };
     let plan = Plan { installation, previous };
     let written = checkpoint::write(accounts, key, &SystemClock, plan, &mut to, each).await?;
-    // Waiting for the disk must hold up nothing else that runs here.
+    // Waiting for the disk must not block other tasks.
     spawn_blocking(move || to.commit()).await??;
     Ok(written)
 }
 
-/// Reads a checkpoint, and checks its signature and that it is of `installation`.
+/// Reads a checkpoint, and verifies its signature and that it belongs to `installation`.
 pub(crate) fn open(path: &Path, key: &PublicKey, installation: &str) -> Result<Checkpoint> {
     let open = || -> Result<Checkpoint> {
         Ok(Checkpoint::open(BufReader::new(File::open(path)?), key, installation)?)
@@ -42,7 +42,7 @@ pub(crate) fn open(path: &Path, key: &PublicKey, installation: &str) -> Result<C
     open().with_context(|| named(path))
 }
 
-/// How errors about a checkpoint begin.
+/// The beginning of errors about a checkpoint.
 pub(crate) fn named(path: &Path) -> String {
     format!("the checkpoint {}", path.display())
 }

@@ -1,4 +1,4 @@
-//! What a serving process does about the trail by itself.
+//! Periodic work of a server on the audit trail: checkpoints and retention.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,28 +22,27 @@ use crate::failure::describe;
 use crate::installation::Installation;
 use crate::webhooks;
 
-/// How long to wait after something failed.
+/// Pause after a failure.
 const AFTER_A_FAILURE: Duration = Duration::from_mins(1);
 
-/// How long to wait at least after a checkpoint, unless they are to be written more often.
+/// Shortest pause after a checkpoint, unless checkpoints are written more often.
 const AFTER_ONE: Duration = Duration::from_mins(1);
 
-/// How a checkpoint's file is called: between these, the time, with `-` for each `:`.
+/// The name of a checkpoint's file consists of this prefix, the time with `-` for each `:`, and this suffix.
 const PREFIX: &str = "checkpoint-";
 const SUFFIX: &str = ".jsonl";
 
-/// Checkpoints that are further ahead of this server's clock than this do not count: one of the clocks
-/// was wrong.
+/// Checkpoints that are further ahead of this server's clock are ignored, since one of the clocks was wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
-/// How long to wait between two looks for events that are too old.
+/// Time between two searches for expired events.
 const BETWEEN_PRUNINGS: Duration = Duration::from_hours(1);
 
-/// How long to wait before the first: what is removed is gone for good, and the clock of a machine that has
-/// just started may be wrong until it is set.
+/// Delay of the first search. The clock of a machine that has just started may be wrong, and removed events cannot be
+/// restored.
 const BEFORE_THE_FIRST: Duration = Duration::from_mins(10);
 
-/// Starts it, until the runtime ends.
+/// Starts both in the background.
 pub(crate) fn start(config: &Config, installation: &Installation) -> Result<()> {
     let accounts = &installation.mfa.ports().accounts;
     let Settings { store, data_dir, audit, .. } = &config.settings;
@@ -64,15 +63,14 @@ pub(crate) fn start(config: &Config, installation: &Installation) -> Result<()> 
     Ok(())
 }
 
-/// Removes events by age. Servers that share a database all do so; what one has removed, the others do
-/// not find any more.
+/// Removes events by age. All servers that share a database do so.
 async fn keep_pruning(
     accounts: Arc<dyn AccountStore>,
     deliveries: Option<Arc<dyn DeliveryStore>>,
     settings: Settings,
     retention: Duration,
 ) {
-    // Who keeps events for hours only has not so much to lose.
+    // A short retention makes the delay shorter, as there is less to lose.
     tokio::time::sleep(BEFORE_THE_FIRST.min(retention / 60)).await;
     loop {
         let pruned = async {
@@ -84,11 +82,11 @@ async fn keep_pruning(
         let pause = match pruned.await {
             Ok((before, Pruned { accounts, events, broken })) => {
                 if events > 0 {
-                    // Whoever reads this sees whether the clock is right.
+                    // The time in the line shows whether the clock is right.
                     info!(accounts, events, %before, "events were removed by age");
                 }
                 for account in broken {
-                    warn!(%account, "a trail does not hold, and is left as it is; see audit verify");
+                    warn!(%account, "the trail of an account is broken and was left unchanged; run `audit verify`");
                 }
                 BETWEEN_PRUNINGS
             }
@@ -101,8 +99,8 @@ async fn keep_pruning(
     }
 }
 
-/// Checkpoints in a folder, which several servers may share: whoever finds that one is due writes it.
-/// If two do at once, there is one more than needed.
+/// Checkpoints in a folder, which several servers may share. A server that finds a checkpoint due writes it. If two
+/// servers do so at the same time, there is one more than needed.
 struct Checkpoints {
     key: SigningKey,
     installation: String,
@@ -114,7 +112,7 @@ impl Checkpoints {
     async fn keep(self, accounts: Arc<dyn AccountStore>) {
         loop {
             let pause = match self.next(accounts.as_ref()).await {
-                // Whatever is in the folder, the disk does not fill up at once.
+                // A pause, so that no content of the folder can make the server fill the disk.
                 Ok(()) => self.every.min(AFTER_ONE),
                 Err(error) => {
                     warn!("no checkpoint of the audit trail was written: {}", describe(&error));
@@ -125,7 +123,7 @@ impl Checkpoints {
         }
     }
 
-    /// Waits until one is due, and writes it.
+    /// Waits until a checkpoint is due, and writes it.
     async fn next(&self, accounts: &dyn AccountStore) -> Result<()> {
         let previous = loop {
             let (folder, now) = (self.folder.clone(), SystemClock.now());
@@ -146,11 +144,11 @@ impl Checkpoints {
     }
 }
 
-/// Tells of an account that is left out since it cannot be read.
+/// Logs an account that cannot be read and is left out.
 fn warn_of(found: &Found) {
     if let Err(UnreadableAccount { place, what }) = found {
         metrics::counter!("mfa_unreadable_rows_total", "table" => "accounts").increment(1);
-        error!(account = %place, what, "an account cannot be read; see audit verify");
+        error!(account = %place, what, "a checkpoint leaves out an account that cannot be read; run `audit verify`");
     }
 }
 
@@ -163,18 +161,18 @@ fn newest(folder: &Path, now: Timestamp) -> Result<Option<(Timestamp, PathBuf)>>
     let (past, ahead): (Vec<_>, Vec<_>) = ours.partition(|(time, _)| *time <= now.plus(CLOCKS_DIFFER));
     if let Some((_, path)) = ahead.first() {
         let (count, file) = (ahead.len(), path.display());
-        warn!(count, %file, "checkpoints with a name that is in the future do not count; is the clock right?");
+        warn!(count, %file, "checkpoints from the future were ignored; check the clock");
     }
     Ok(past.into_iter().max())
 }
 
-/// What a checkpoint is called that is begun now.
+/// The file name of a checkpoint that begins now.
 fn name(now: Timestamp) -> String {
     let now = Timestamp::from_unix_seconds(now.unix_seconds()).to_string();
     format!("{PREFIX}{}{SUFFIX}", now.replace(':', "-"))
 }
 
-/// When a checkpoint was begun; none if it is called otherwise than ours are.
+/// The time in the name of a checkpoint's file; `None` for any other name.
 fn time(file: &str) -> Option<Timestamp> {
     let (date, time) = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('T')?;
     let time = format!("{date}T{}", time.replace('-', ":")).parse().ok()?;
@@ -200,7 +198,7 @@ mod tests {
         let accounts = &installation.mfa.ports().accounts;
         let removed = async || accounts.load(&key("alice")).await.unwrap().value.audit_base.sequence;
         happen(accounts.as_ref(), &key("alice"), 0..30).await.unwrap();
-        // Two servers on one database do so side by side.
+        // As with two servers on one database.
         start(&config, &installation).unwrap();
         start(&config, &installation).unwrap();
         sleep(Duration::from_secs(59)).await;
@@ -223,7 +221,7 @@ mod tests {
             let newest = newest(folder.path(), now).unwrap();
             newest.map(|(time, path)| (time.to_string(), path.file_name().unwrap().to_owned()))
         };
-        // Other files, and what was written with a clock that was ahead.
+        // Other files, and checkpoints of a clock that was ahead.
         for other in [
             "checkpoint-before-upgrade.jsonl",
             "checkpoint-.jsonl",
@@ -239,7 +237,7 @@ mod tests {
         for (file, time) in [
             ("checkpoint-2026-02-28T23-59-59Z.jsonl", "2026-02-28T23:59:59Z"),
             ("checkpoint-2026-03-01T11-59-59Z.jsonl", "2026-03-01T11:59:59Z"),
-            // That of a server whose clock is a little ahead.
+            // A checkpoint of a server whose clock is slightly ahead.
             ("checkpoint-2026-03-01T12-10-00Z.jsonl", "2026-03-01T12:10:00Z"),
         ] {
             assert_eq!(found(file), Some((time.to_owned(), file.into())));

@@ -1,4 +1,4 @@
-//! The key that signs checkpoints: in a file beside the key ring, made once, and never printed.
+//! The key that signs checkpoints: in a file beside the key ring, created once and never printed.
 
 use mfa_domain::ports::SystemEntropy;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::data_dir;
 use crate::failure::{Misuse, Refusal};
 
-/// The key that signs; the first time, it is made.
+/// Reads the signing key; creates it at first use.
 pub(crate) fn open(config: &Config) -> Result<SigningKey> {
     let settings = &config.settings;
     let path = data_dir::inside(&settings.data_dir, &settings.audit.signing_key_file)?;
@@ -20,26 +20,26 @@ pub(crate) fn open(config: &Config) -> Result<SigningKey> {
         return Ok(key);
     }
     data_dir::make(&settings.data_dir)?;
-    // Two processes that start at once must not make two keys.
+    // Two processes that start at the same time must not create two keys.
     let _turn = data_dir::lock(&settings.data_dir)?;
     if let Some(key) = read(&path)? {
         return Ok(key);
     }
     let key = SigningKey::generate(&SystemEntropy)?;
     data_dir::replace(&path, key.to_pem().as_bytes())?;
-    // Servers that write to one folder must have the same.
-    info!(key = key.public_key().id(), file = %path.display(), "a key to sign checkpoints was made");
+    // The id shows whether servers that share a checkpoint folder have the same key.
+    info!(key = key.public_key().id(), file = %path.display(), "a key that signs checkpoints was created");
     Ok(key)
 }
 
-/// The key to check with: that of a file, or the other half of the one that signs here.
+/// The key that verifies checkpoints: from a file, or the public key of this server's signing key.
 pub(crate) fn public(config: &Config, file: Option<&Path>) -> Result<PublicKey> {
     let Some(file) = file else {
         let settings = &config.settings;
         let path = data_dir::inside(&settings.data_dir, &settings.audit.signing_key_file)?;
         let key = read(&path)?.ok_or_else(|| {
             let text =
-                format!("there is no key {} here; name its public key in --public-key", path.display());
+                format!("there is no signing key {}; give its public key with --public-key", path.display());
             Misuse(text)
         })?;
         return Ok(key.public_key());
@@ -49,12 +49,12 @@ pub(crate) fn public(config: &Config, file: Option<&Path>) -> Result<PublicKey> 
     PublicKey::from_pem(&text).with_context(|| format!("the public key {}", file.display()))
 }
 
-/// Reads the key; none if there is no such file.
+/// Reads the key; `None` if the file does not exist.
 pub(crate) fn read(path: &Path) -> Result<Option<SigningKey>> {
     let Some(text) = data_dir::read_key_file(path, "signing key")? else { return Ok(None) };
     let key = SigningKey::from_pem(&text).map_err(|error| {
         let what = format!("the signing key {} is damaged: {error}", path.display());
-        Refusal::new(what, "restore it from its backup, or move it away and let a new one be made")
+        Refusal::new(what, "restore it from its backup, or move it away, so that a new one is created")
     })?;
     Ok(Some(key))
 }

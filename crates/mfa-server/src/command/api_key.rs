@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use crate::cli::{ApiKeyCommand, Json};
 use crate::config::{Config, Settings, StoreUrl};
 use crate::installation::Installation;
+use crate::new_key::NewKey;
 use crate::output;
 use crate::storage::Absent;
 
 pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
     let absent = match command {
-        // A key in memory would be gone with this command.
+        // A key in memory would be lost at the end of this command.
         ApiKeyCommand::Create { init: true, .. } if config.settings.store != StoreUrl::Memory => {
             Absent::Create
         }
@@ -36,34 +37,34 @@ pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
     Ok(())
 }
 
-/// Makes and keeps a key.
+/// Creates and stores a key.
 pub(super) async fn create(
     installation: &Installation,
     settings: &Settings,
     name: Option<ApiKeyName>,
     tenant: &TenantId,
     scopes: Scopes,
-) -> Result<PlainApiKey> {
-    let key = PlainApiKey::generate(&SystemEntropy)?;
+) -> Result<NewKey> {
+    let plain = PlainApiKey::generate(&SystemEntropy)?;
     let user_case = UserCase::from(settings.users.case);
-    let record = ApiKey { name, user_case, ..key.record(tenant.clone(), scopes, SystemClock.now()) };
-    installation.api_keys.insert(&record).await.context("the API key was not kept")?;
-    let kept = installation.api_keys.find(key.id()).await.context("the API key cannot be read")?;
+    let record = ApiKey { name, user_case, ..plain.record(tenant.clone(), scopes, SystemClock.now()) };
+    installation.api_keys.insert(&record).await.context("the API key cannot be stored")?;
+    let kept = installation.api_keys.find(plain.id()).await.context("the API key cannot be read")?;
     if let Some(fixed) = kept.map(|key| key.user_case).filter(|kept| *kept != user_case) {
         output::complain(&format!(
-            "users.case is {}, but the first key of tenant {tenant} fixed {} for its users, and so has this one",
+            "users.case = \"{}\" does not apply to tenant {tenant}: its first API key fixed \"{}\"",
             user_case.as_str(),
             fixed.as_str(),
         ));
     }
-    Ok(key)
+    Ok(NewKey { plain, record })
 }
 
-fn say_created(key: &PlainApiKey, json: Json) -> Result<()> {
+fn say_created(key: &NewKey, json: Json) -> Result<()> {
     if json.json {
-        return output::say_json(&json!({ "id": key.id().as_str(), "key": key.expose() }));
+        return output::say_json(&json!({ "id": key.record.id.as_str(), "key": key.plain.expose() }));
     }
-    output::say(format_args!("API key {}, shown only now:\n\n  {}\n", key.id(), key.expose()))
+    output::say(key)
 }
 
 async fn list(installation: &Installation, tenant: Option<&TenantId>, json: Json) -> Result<()> {
@@ -89,7 +90,7 @@ async fn revoke(installation: &Installation, id: &ApiKeyId, json: Json) -> Resul
     if json.json {
         return output::say_json(&json!({ "id": id.as_str(), "revoked": true }));
     }
-    output::say(format_args!("API key {id} is revoked."))
+    output::say(format_args!("API key {id} was revoked."))
 }
 
 fn as_json(key: &ApiKey) -> Value {

@@ -13,7 +13,7 @@ mod export;
 mod prune;
 mod verify;
 
-/// The trail holds no secret; only an export needs the key ring, for the ids of events.
+/// The trail contains no secrets. Only an export needs the key ring, from which event ids are computed.
 pub(super) async fn run(config: &Config, command: AuditCommand) -> Result<Exit> {
     match command {
         AuditCommand::Verify(arguments) => return verify::run(config, &arguments).await,

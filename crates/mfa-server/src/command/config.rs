@@ -14,11 +14,11 @@ use crate::{data_dir, email, output, storage, webhooks};
 pub(super) fn run(config: &Config, command: &ConfigCommand) -> Result<()> {
     match command {
         ConfigCommand::Check => check(config),
-        ConfigCommand::Dump => output::say(config.to_string().trim_end()),
+        ConfigCommand::Dump { .. } => output::say(config.to_string().trim_end()),
     }
 }
 
-/// Names what is wrong with the files, too, which the configuration alone does not show.
+/// Checks the configuration and the files that it names.
 fn check(config: &Config) -> Result<()> {
     let mut found = Found { config, problems: Vec::new(), warnings: config.warnings.clone() };
     found.folders();
@@ -46,7 +46,7 @@ impl Found<'_> {
     }
 
     fn problem(&mut self, key: &str, what: impl std::fmt::Display) {
-        // What is a refusal elsewhere has its advice on a line of its own.
+        // A refusal has its advice on a separate line.
         let what = what.to_string().replace("\n  ", "; ");
         self.problems.push(format!("{}: {what}", self.config.name(key)));
     }
@@ -57,7 +57,7 @@ impl Found<'_> {
             [("data_dir", data_dir.clone()), ("audit.checkpoint_dir", data_dir.join(&audit.checkpoint_dir))];
         for (key, folder) in folders {
             if folder.exists() && !folder.is_dir() {
-                self.problem(key, format_args!("{} is no folder", folder.display()));
+                self.problem(key, format_args!("{} is not a folder", folder.display()));
             }
         }
         if let Ok(Some(database)) = storage::database(self.settings()) {
@@ -65,12 +65,12 @@ impl Found<'_> {
         }
     }
 
-    /// The data directory is made at the first start; no other folder is.
+    /// Checks that the folder of a file exists. The first start creates the data directory, and no other folder.
     fn folder_of(&mut self, key: &str, file: &Path) -> bool {
         let folder = data_dir::folder(file);
         let there = folder == self.settings().data_dir || folder.is_dir();
         if !there {
-            self.problem(key, format_args!("there is no folder {}", folder.display()));
+            self.problem(key, format_args!("the folder {} does not exist", folder.display()));
         }
         there
     }
@@ -86,7 +86,7 @@ impl Found<'_> {
             (Ok(None), RingSource::File(path)) => {
                 let database = storage::database(self.settings()).ok().flatten();
                 if database.is_some_and(|database| database.exists()) {
-                    let what = format!("there is a database and no key ring {}", path.display());
+                    let what = format!("there is a database, but no key ring {}", path.display());
                     self.problem(key, what);
                 } else {
                     self.absent(key, path);
@@ -110,13 +110,14 @@ impl Found<'_> {
         }
     }
 
-    /// A file that is made where it is missing. Who names one means one that is there, as a rule.
+    /// A missing file that the server creates when needed. Warns if the configuration names it, since then it was
+    /// probably expected to exist.
     fn absent(&mut self, key: &str, path: &Path) {
         if self.settings().store == StoreUrl::Memory {
             return;
         }
         if self.folder_of(key, path) && self.config.is_given(key) {
-            let warning = "is not there, and is made when it is first needed";
+            let warning = "does not exist; it is created when first needed";
             self.warnings.push(format!("{}: {} {warning}", self.config.name(key), path.display()));
         }
     }
@@ -135,7 +136,7 @@ impl Found<'_> {
         }
     }
 
-    /// What the URLs of databases name.
+    /// The certificates and keys that the URLs of databases name.
     fn certificates(&mut self) {
         let Settings { store, ephemeral, .. } = self.settings();
         let named: [(&str, Vec<PathBuf>); 2] = [("store", store.files()), ("ephemeral", ephemeral.files())];

@@ -1,4 +1,4 @@
-//! `email`
+//! `email test`
 
 use std::error::Error;
 
@@ -21,7 +21,7 @@ pub(super) async fn run(config: &Config, command: EmailCommand) -> Result<Exit> 
 }
 
 async fn test(config: &Config, address: &str, json: Json) -> Result<Exit> {
-    let misuse = |why: String| Misuse(format!("no mail can go to that address: {why}"));
+    let misuse = |why: String| Misuse(format!("no mail can be sent to this address: {why}"));
     let address = Address::new(address).map_err(|error| misuse(error.to_string()))?;
     check_address(&address).map_err(|error| misuse(error.to_string()))?;
     let Some(mailer) = mailer(&config.settings)? else {
@@ -39,7 +39,9 @@ async fn test(config: &Config, address: &str, json: Json) -> Result<Exit> {
         let reason = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
         output::say(format_args!("the mail to {to} was {outcome}{reason}"))?;
         if let Some(DkimRecord { name, value }) = record {
-            output::say(format_args!("its DKIM signature needs this TXT record in DNS:\n{name}\n{value}"))?;
+            output::say(format_args!(
+                "publish this TXT record in DNS for its DKIM signature:\n{name}\n{value}"
+            ))?;
         }
     }
     Ok(if why.is_none() { Exit::Done } else { Exit::Failed })

@@ -12,7 +12,7 @@ use crate::failure::Misuse;
 use crate::output;
 use crate::welcome::reachable;
 
-/// How long the server may take for each step of it.
+/// Time limit of each step: to connect, to send and to receive.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(config: &Config, arguments: &HealthcheckArgs) -> Result<()> {
@@ -22,28 +22,28 @@ pub(super) fn run(config: &Config, arguments: &HealthcheckArgs) -> Result<()> {
     };
     let status = ready_status(&host).with_context(|| format!("{host} does not answer"))?;
     if status != "200" {
-        bail!("{host} is not ready: it answers {status}");
+        bail!("{host} is not ready: /readyz answered {status}");
     }
     output::say("ready")
 }
 
 fn authority(url: &str) -> Result<&str> {
-    // What it is, is not shown: it may be another URL, with a password.
+    // The URL is not shown, as it may contain a password.
     match url.strip_prefix("http://") {
         Some(rest) if !rest.contains(['@', '#']) => Ok(rest.split(['/', '?']).next().unwrap_or(rest)),
-        Some(_) => Err(Misuse("--url: must hold no user, no password and no fragment".to_owned()).into()),
+        Some(_) => Err(Misuse("--url: must not contain a user, a password or a fragment".to_owned()).into()),
         None => Err(Misuse("--url: must begin with http://".to_owned()).into()),
     }
 }
 
-/// The status that `/readyz` has.
+/// The HTTP status of `/readyz`.
 fn ready_status(host: &str) -> Result<String> {
     let target = if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
         host.to_owned()
     } else {
         format!("{host}:80")
     };
-    let address = target.to_socket_addrs()?.next().context("the name has no address")?;
+    let address = target.to_socket_addrs()?.next().context("the host name has no address")?;
     let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
     stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
     stream.set_write_timeout(Some(HEALTHCHECK_TIMEOUT))?;
@@ -52,6 +52,6 @@ fn ready_status(host: &str) -> Result<String> {
     BufReader::new(stream).read_line(&mut line)?;
     match line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
         Some(status) => Ok(status.to_owned()),
-        None => bail!("the answer is not HTTP"),
+        None => bail!("the answer is not HTTP/1.1"),
     }
 }

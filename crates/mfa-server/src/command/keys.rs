@@ -34,11 +34,11 @@ pub(super) async fn run(config: &Config, command: KeysCommand) -> Result<Exit> {
 
 async fn add(config: &Config, standby: bool, json: Json) -> Result<()> {
     let path = ring_file(config)?;
-    // Only the right ring may grow.
+    // Refuses a key ring that does not belong to this database.
     Installation::open(config, Absent::Refuse).await?.close().await;
 
     let _turn = data_dir::lock(&config.settings.data_dir)?;
-    let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
+    let mut ring = key_ring::read_file(&path)?.context("the key ring is missing")?;
     let now = SystemClock.now();
     let id = if standby {
         ring.add_standby(&SystemEntropy, now).map_err(|error| Misuse(error.to_string()))?
@@ -52,13 +52,13 @@ async fn add(config: &Config, standby: bool, json: Json) -> Result<()> {
     let path = path.display();
     if standby {
         return output::say(format_args!(
-            "Key {id} is added to {path}, on standby. Back the file up now, and copy it to every machine;\n\
-             once each has it, `mfa-server keys promote {id}` makes it the one that seals."
+            "Added key {id} to {path}, on standby. Back up the file now and copy it to every machine.\n\
+             Once every machine has it, run `mfa-server keys promote {id}` to encrypt with this key."
         ));
     }
     output::say(format_args!(
-        "Key {id} is added to {path}. Back the file up now; a running server takes the key up by itself,\n\
-         and seals with it what is there already. `mfa-server keys re-encrypt` does so at once."
+        "Added key {id} to {path}. Back up the file now. A running server starts to use the key by itself and\n\
+         re-encrypts existing secrets in the background; `mfa-server keys re-encrypt` does so at once."
     ))
 }
 
@@ -67,16 +67,16 @@ async fn promote(config: &Config, id: &KeyId, json: Json) -> Result<()> {
     Installation::open(config, Absent::Refuse).await?.close().await;
 
     let _turn = data_dir::lock(&config.settings.data_dir)?;
-    let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
+    let mut ring = key_ring::read_file(&path)?.context("the key ring is missing")?;
     ring.promote(id).map_err(|error| Misuse(format!("key {id} cannot be promoted: {error}")))?;
     key_ring::write(&path, &ring)?;
     if json.json {
         return output::say_json(&json!({ "id": id.as_str(), "promoted": true }));
     }
-    output::say(format_args!("Key {id} seals from now on. Copy {} to every machine.", path.display()))
+    output::say(format_args!("Key {id} now encrypts new secrets. Copy {} to every machine.", path.display()))
 }
 
-/// Does not ask for the right ring: which keys are missing is what one wants to know then.
+/// Also works with a wrong key ring, to show which keys are missing.
 async fn list(config: &Config, json: Json) -> Result<Exit> {
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
     let in_use = storage.accounts.keys_in_use().await?;
@@ -152,14 +152,14 @@ async fn re_encrypt(config: &Config, json: Json) -> Result<Exit> {
         output::say_json(&json!({ "newest": newest.as_str(), "accounts": sealed, "failed": failed }))?;
     } else {
         output::say(format_args!(
-            "Sealed the secrets of {sealed} accounts with key {newest}; {failed} failed."
+            "Re-encrypted the secrets of {sealed} accounts with key {newest}; {failed} accounts failed."
         ))?;
     }
     Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// Refused while a secret needs the key. It is looked for once more when the key is gone: a server that
-/// does not know the newest key yet may have sealed with it in between.
+/// Refused while a secret needs the key. Checked again after the removal, since a server that does not know the
+/// newest key yet may have encrypted with the old one in between.
 async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
     let path = ring_file(config)?;
     let installation = Installation::open(config, Absent::Refuse).await?;
@@ -167,7 +167,7 @@ async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
     let in_use = async || Ok::<_, Error>(accounts.keys_in_use().await?.contains(id));
 
     let _turn = data_dir::lock(&config.settings.data_dir)?;
-    let mut ring = key_ring::read_file(&path)?.context("the key ring is gone")?;
+    let mut ring = key_ring::read_file(&path)?.context("the key ring is missing")?;
     let mut replacement = Replacement::begin(&path)?;
     let before = ring.to_text();
     ring.remove(id).map_err(|error| Misuse(format!("key {id} cannot be removed: {error}")))?;
@@ -178,36 +178,37 @@ async fn remove(config: &Config, id: &KeyId, json: Json) -> Result<()> {
     data_dir::replace(&kept, before.as_bytes())?;
     replacement.write_all(ring.to_text().as_bytes())?;
     replacement.commit()?;
-    // Until every server has taken the ring up, and what they had begun before is over.
+    // Until every server has loaded the new ring and finished the requests that it had begun before.
     tokio::time::sleep(key_ring::FOLLOW_EVERY * 2 + config.settings.request_timeout).await;
     let unused = match in_use().await {
         Ok(false) => Ok(()),
         Ok(true) => Err(still_in_use(id)),
         Err(error) => {
-            Err(error.context(format!("whether key {id} is in use cannot be read; nothing was removed")))
+            Err(error.context(format!("cannot find out whether key {id} is in use; nothing was removed")))
         }
     };
     if unused.is_err() {
-        data_dir::replace(&path, before.as_bytes())
-            .with_context(|| format!("put {} back by hand", kept.display()))?;
+        data_dir::replace(&path, before.as_bytes()).with_context(|| {
+            format!("the old key ring is in {}; move it to {}", kept.display(), path.display())
+        })?;
     }
-    fs::remove_file(&kept).with_context(|| format!("{} is to be removed by hand", kept.display()))?;
+    fs::remove_file(&kept).with_context(|| format!("delete {}, the old key ring", kept.display()))?;
     unused?;
     installation.close().await;
     if json.json {
         return output::say_json(&json!({ "id": id.as_str(), "removed": true }));
     }
     output::say(format_args!(
-        "Key {id} is removed from {}. Backups of the database from before its secrets were sealed anew\n\
-         still need it: keep the copy of the ring that is beside them.",
+        "Removed key {id} from {}. Database backups from before the re-encryption still need the key:\n\
+         keep the backup of the key ring that belongs to them.",
         path.display()
     ))
 }
 
 fn still_in_use(id: &KeyId) -> Error {
     let what = format!("key {id} is still in use; nothing was removed");
-    let advice = "run `keys re-encrypt`, or wait until a running server has done it; if the key comes into \
-                  use again, some server has a ring in which it is the newest";
+    let advice = "run `keys re-encrypt`, or wait until a running server has re-encrypted all secrets; if the key is \
+                  used again after that, a server has a key ring in which this key is the newest";
     Refusal::new(what, advice).into()
 }
 
@@ -215,7 +216,8 @@ fn ring_file(config: &Config) -> Result<PathBuf> {
     match RingSource::of(config)? {
         RingSource::File(path) => Ok(path),
         RingSource::Content(_) => {
-            let text = "the key ring is in MFA_KEY_RING, which cannot be changed from here; use a file";
+            let text =
+                "the key ring comes from MFA_KEY_RING, which this command cannot change; use a key ring file";
             Err(Misuse(text.to_owned()).into())
         }
     }

@@ -24,24 +24,33 @@ use crate::webhooks::Webhooks;
 use crate::welcome::Welcome;
 use crate::{clocks, data_dir, http, logging, output};
 
-/// Where the buckets of all histograms end, in seconds.
+/// Upper bounds of the buckets of all histograms, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
-/// How often the clock is looked at.
+/// How often the clock is checked.
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often what was measured is put into the buckets.
+/// How often measurements are moved into the buckets.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-/// Whose the key of the first start is.
+/// The tenant and the name of the key that the first start creates.
 const FIRST_TENANT: &str = "default";
+const FIRST_NAME: &str = "first-start";
 
 pub(super) async fn run(config: &Config) -> Result<()> {
     let settings = &config.settings;
     logging::start(settings)?;
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let _claim = claim(settings)?;
-    let mut installation = Installation::open(config, Absent::Create).await?;
+    // Servers that share a database recognise an installation by its first API key. A server that creates no key must
+    // not create the installation either.
+    let absent = if settings.no_key && settings.store.is_shared() { Absent::Refuse } else { Absent::Create };
+    let mut installation = Installation::open(config, absent).await?;
+    if absent == Absent::Refuse {
+        // Only a new installation creates the data directory. This server may have none yet, if its key ring comes
+        // from the environment.
+        data_dir::make(&settings.data_dir)?;
+    }
     let throttle = installation.begin_to_serve(settings).await?;
     installation.follow_key_ring();
     if settings.re_encryption {
@@ -56,17 +65,17 @@ pub(super) async fn run(config: &Config) -> Result<()> {
 
     let listener =
         http::listen(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let address = listener.local_addr().context("the server has no address")?;
-    // Before the first request, so that no event of it is left out.
+    let address = listener.local_addr().context("the listening socket has no address")?;
+    // Before the first request, so that its events are delivered.
     let webhooks =
         Webhooks::start(settings, installation.deliveries(), &installation.mfa.ports().vault).await?;
     let courier = Courier::start(settings, Arc::clone(&installation.mfa), clocks);
-    // Not before the port is ours: a key that nobody gets to see would be the last that is shown.
-    let welcome = first_start(settings, &installation, address).await?;
+    // Only after the port is bound: if binding failed later, the key would exist but never be shown.
+    let welcome = first_start(config, &installation, address).await?;
     installation.made().await;
 
     let server = http::serve(listener, api, settings, stop)?;
-    // One write, so that whoever waits for its first line does not miss the rest.
+    // One write, so that a program that waits for the first line also gets the rest.
     if let Err(error) = output::say(format_args!("listening on http://{address}{welcome}")) {
         warn!("{error:#}");
     }
@@ -78,14 +87,14 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     check_clock()
 }
 
-/// Keeps other servers off the database.
+/// Locks an SQLite database against other servers.
 fn claim(settings: &Settings) -> Result<Option<File>> {
     let Some(database) = storage::database(settings)? else { return Ok(None) };
     data_dir::make(&settings.data_dir)?;
     data_dir::claim(&database).map(Some)
 }
 
-/// What is counted and measured from here on.
+/// Starts to record metrics.
 fn metrics() -> Result<PrometheusHandle> {
     let metrics = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
     let upkeep = metrics.clone();
@@ -118,7 +127,7 @@ fn api(
 fn throttling(settings: &Settings, throttle: Arc<dyn Throttle>) -> Result<Throttling> {
     if settings.store.is_shared() && settings.ephemeral == EphemeralUrl::Memory {
         warn!(
-            "each server on this database counts requests for itself; `ephemeral` can name where all count"
+            "each server on this database counts requests separately; set `ephemeral` to make limits hold for all together"
         );
     }
     let trusted = settings.throttle.trusted_proxies.iter().map(|text| text.parse());
@@ -130,27 +139,30 @@ fn throttling(settings: &Settings, throttle: Arc<dyn Throttle>) -> Result<Thrott
         .proxies(proxies))
 }
 
-/// What the first start shows; nothing once there was any API key.
-async fn first_start(
-    settings: &Settings,
-    installation: &Installation,
-    address: SocketAddr,
-) -> Result<String> {
+/// The text that a start prints if there was never an API key; otherwise empty.
+async fn first_start(config: &Config, installation: &Installation, address: SocketAddr) -> Result<String> {
     if !installation.api_keys.list(None).await?.is_empty() {
         return Ok(String::new());
     }
     let tenant = TenantId::new(FIRST_TENANT)?;
-    let name = Some(ApiKeyName::new("first key")?);
-    let key = api_key::create(installation, settings, name, &tenant, Scope::ALL.into()).await?;
+    let settings = &config.settings;
+    let key = if settings.no_key {
+        None
+    } else {
+        let name = Some(ApiKeyName::new(FIRST_NAME)?);
+        Some(api_key::create(installation, settings, name, &tenant, Scope::ALL.into()).await?)
+    };
     let kept_in = match &settings.store {
         StoreUrl::Memory => None,
-        StoreUrl::Sqlite(_) => Some(settings.data_dir.display().to_string()),
+        StoreUrl::Sqlite(path) if !path.is_absolute() => Some(settings.data_dir.display().to_string()),
+        StoreUrl::Sqlite(path) => Some(format!("{} and {}", path.display(), settings.data_dir.display())),
         shared => Some(format!("{shared} and {}", settings.data_dir.display())),
     };
-    Ok(format!("\n{}", Welcome { address, kept_in, tenant: &tenant, key: &key }))
+    let welcome = Welcome { address, kept_in, program: config.invocation(), tenant, key };
+    Ok(format!("\n{welcome}"))
 }
 
-/// Ends when the process is told to stop, or must: by a clock before 1970 no code is right or wrong.
+/// Completes on SIGTERM or SIGINT, or when the clock shows a time before 1970, with which no code can be checked.
 fn stop_signal() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

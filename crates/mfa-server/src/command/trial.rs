@@ -1,4 +1,4 @@
-//! `try`: what a user of an application goes through, in the terminal and in memory.
+//! `try`: enrolment and verification as a user of an application sees them, in the terminal and in memory.
 
 use std::io::{self, BufRead};
 use std::sync::Arc;
@@ -39,13 +39,13 @@ pub(super) async fn run(config: &Config, arguments: TryArgs) -> Result<()> {
         return trial.email().await;
     }
     let enrolment = trial.begin(issuer).await?;
-    let code = trial.confirm(enrolment.factor.id, "The code that the app shows:").await?;
-    output::say("\nA code counts once. The same one again:")?;
+    let code = trial.confirm(enrolment.factor.id, "Enter the code that the app shows:").await?;
+    output::say("\nA code is accepted only once. The same code again:")?;
     trial.verify(&code).await?;
     trial.verify_more().await
 }
 
-const NO_CODE: &str = "no code was given";
+const NO_CODE: &str = "no code was entered";
 
 struct Trial {
     mfa: Mfa,
@@ -60,21 +60,21 @@ impl Trial {
             ..NewFactor::new(Label::new("Terminal")?, Token::Totp(Totp::default()))
         };
         let enrolment = self.mfa.begin_enrolment(&self.key, &self.actor, new).await?;
-        output::say("This enrols you in memory; nothing is kept. Scan this with an authenticator app:\n")?;
+        output::say("This enrols you in memory; nothing is stored. Scan this with an authenticator app:\n")?;
         output::say(qr::terminal(&enrolment.uri)?.as_str())?;
         output::say(format_args!("Or type the secret:  {}", enrolment.secret.to_base32().as_str()))?;
         output::say(format_args!("Or open the link:    {}\n", enrolment.uri.as_str()))?;
         Ok(enrolment)
     }
 
-    /// Asks until a code confirms the factor, and gives that code.
+    /// Asks until a code confirms the factor, and returns that code.
     async fn confirm(&self, factor: FactorId, question: &str) -> Result<SubmittedCode> {
         loop {
             let Some(text) = ask(question)? else { bail!(NO_CODE) };
             let Some(code) = parse(&text)? else { continue };
             match self.mfa.confirm(&self.key, &self.actor, factor, &code).await? {
                 Verdict::Accepted(Confirmation { backup_codes, .. }) => {
-                    output::say("Right. You are enrolled.")?;
+                    output::say("Accepted. You are enrolled.")?;
                     say_backup_codes(backup_codes.as_ref())?;
                     return Ok(code);
                 }
@@ -85,16 +85,17 @@ impl Trial {
 
     async fn verify(&self, code: &SubmittedCode) -> Result<()> {
         match self.mfa.verify(&self.key, &self.actor, code, None).await? {
-            Verdict::Accepted(Verified { backup_codes: None, .. }) => output::say("Right: verified."),
-            Verdict::Accepted(Verified { backup_codes: Some(left), .. }) => {
-                output::say(format_args!("Right: verified with a backup code; {} are left.", left.remaining))
-            }
+            Verdict::Accepted(Verified { backup_codes: None, .. }) => output::say("Accepted: verified."),
+            Verdict::Accepted(Verified { backup_codes: Some(left), .. }) => output::say(format_args!(
+                "Accepted: verified with a backup code; {} are left.",
+                left.remaining
+            )),
             Verdict::Rejected(rejection) => say_rejection(rejection),
         }
     }
 
     async fn verify_more(&self) -> Result<()> {
-        output::say("\nTry the next code, a wrong one, or a backup code; an empty line ends it.")?;
+        output::say("\nTry the next code, a wrong code or a backup code. To stop, enter an empty line.")?;
         while let Some(text) = ask("Code:")? {
             if let Some(code) = parse(&text)? {
                 self.verify(&code).await?;
@@ -104,7 +105,7 @@ impl Trial {
     }
 }
 
-/// One line; none if it is empty or there is no more.
+/// Reads a line; `None` if it is empty or the input ended.
 fn ask(question: &str) -> Result<Option<Zeroizing<String>>> {
     output::ask(question)?;
     let mut line = Zeroizing::new(String::new());
@@ -121,7 +122,7 @@ fn or_say<T>(code: Result<T, MalformedCode>) -> Result<Option<T>> {
     match code {
         Ok(code) => Ok(Some(code)),
         Err(malformed) => {
-            output::say(format_args!("That is no code: {malformed}. It costs no attempt."))?;
+            output::say(format_args!("That is not a code: {malformed}. It costs no attempt."))?;
             Ok(None)
         }
     }
@@ -129,7 +130,7 @@ fn or_say<T>(code: Result<T, MalformedCode>) -> Result<Option<T>> {
 
 fn say_backup_codes(codes: Option<&PlainBackupCodes>) -> Result<()> {
     let Some(codes) = codes else { return Ok(()) };
-    output::say("\nBackup codes, for when there is no other; each counts once:\n")?;
+    output::say("\nBackup codes, in case the device is lost; each is accepted once:\n")?;
     codes.codes().iter().try_for_each(|code| output::say(format_args!("  {}", code.to_display().as_str())))
 }
 
@@ -138,9 +139,9 @@ fn say_rejection(rejection: CodeRejection) -> Result<()> {
         CodeRejection::Locked { until } => {
             bail!("too many wrong codes: the account is locked until {until}")
         }
-        CodeRejection::Invalid => output::say("Not accepted: it is wrong. It costs an attempt."),
+        CodeRejection::Invalid => output::say("Not accepted: the code is wrong. It costs an attempt."),
         CodeRejection::Replayed { .. } => output::say(
-            "Not accepted: it was used before. Callers are told the same as for a wrong code; it costs nothing.",
+            "Not accepted: the code was used before. It costs no attempt. The API answers as for a wrong code.",
         ),
         other => output::say(format_args!("Not accepted: {other}.")),
     }

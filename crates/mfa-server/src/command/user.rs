@@ -15,7 +15,7 @@ use crate::installation::Installation;
 use crate::output;
 use crate::storage::Absent;
 
-/// Events that are read at a time.
+/// Events per page.
 const PAGE: u32 = 500;
 
 pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
@@ -48,7 +48,7 @@ async fn key(installation: &Installation, UserArgs { user, tenant }: UserArgs) -
     installation.account(tenant, user).await
 }
 
-/// The key of a user who was seen before: a mistyped name must not pass for a success.
+/// The account key of a known user. A mistyped id must not look like a success.
 async fn known(installation: &Installation, arguments: UserArgs) -> Result<AccountKey> {
     let key = key(installation, arguments).await?;
     ensure_seen(&installation.mfa, &key).await?;
@@ -57,7 +57,7 @@ async fn known(installation: &Installation, arguments: UserArgs) -> Result<Accou
 
 async fn ensure_seen(mfa: &Mfa, key: &AccountKey) -> Result<()> {
     let seen = mfa.ports().accounts.load(key).await?.value.audit_head != AuditHead::default();
-    ensure!(seen, "user {} of tenant {} was never seen", key.user.escaped(), key.tenant);
+    ensure!(seen, "there is no user {} in tenant {}", key.user.escaped(), key.tenant);
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn say_done(key: &AccountKey, done: &str, json: Json) -> Result<()> {
         return output::say_json(&json!({ "user": user.as_str(), "tenant": tenant.as_str(), done: true }));
     }
     let user = user.escaped();
-    output::say(format_args!("User {user} of tenant {tenant} is {done}."))
+    output::say(format_args!("User {user} of tenant {tenant} was {done}."))
 }
 
 async fn set_back(mfa: &Mfa, key: &AccountKey, id: FactorId, reason: &Reason, json: Json) -> Result<()> {
@@ -79,9 +79,9 @@ async fn set_back(mfa: &Mfa, key: &AccountKey, id: FactorId, reason: &Reason, js
         return output::say_json(&answer);
     }
     let done = if ahead {
-        "takes codes again, but none that is shown now"
+        "accepts codes again, but not those shown now"
     } else {
-        "is not ahead; nothing was changed"
+        "is not ahead of the clock; nothing was changed"
     };
     output::say(format_args!("Factor {id} {done}."))
 }
@@ -114,7 +114,7 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
         }));
     }
     output::say(format_args!(
-        "user          {}\ntenant        {}\nenrolled      {}\nstanding      {standing}\n\
+        "user          {}\ntenant        {}\nenrolled      {}\nstatus        {standing}\n\
          backup codes  {backup_codes_remaining} of {backup_codes_total} left\n",
         key.user.escaped(),
         key.tenant,
@@ -124,10 +124,10 @@ async fn show(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
     output::say_table(["FACTOR", "KIND", "LABEL", "STATE", "CREATED", "LAST USED"], &rows)
 }
 
-/// What keeps a user out, if anything does.
+/// Whether the account is open, locked or disabled.
 fn standing(status: &Status) -> String {
     match (status.disabled, status.locked_until) {
-        (true, _) => "disabled until factors are bound anew".to_owned(),
+        (true, _) => "disabled until the user is reset".to_owned(),
         (false, Some(until)) => format!("locked until {until}"),
         (false, None) => format!("open, {} attempts left", status.attempts_left),
     }
@@ -150,7 +150,9 @@ fn factor_as_row(factor: &Factor, ahead: Option<&Timestamp>) -> [String; 6] {
         factor.id.to_string(),
         factor.kind().as_str().to_owned(),
         factor.label.to_string(),
-        ahead.map_or(state(factor).to_owned(), |until| format!("{}, no code before {until}", state(factor))),
+        ahead.map_or(state(factor).to_owned(), |until| {
+            format!("{}, accepts no code before {until}", state(factor))
+        }),
         factor.created_at.to_string(),
         factor.last_used_at.map_or("-".to_owned(), |at| at.to_string()),
     ]
@@ -175,7 +177,7 @@ async fn events(mfa: &Mfa, key: &AccountKey, json: Json) -> Result<()> {
             break;
         }
     }
-    // An account that cannot be read still has its trail.
+    // The trail may be readable even if the account is not.
     if events.is_empty() {
         ensure_seen(mfa, key).await?;
     }

@@ -1,4 +1,4 @@
-//! `webhook`: in positions of the trail of all tenants, since that is what is delivered.
+//! `webhook status`, `test`, `rewind`, `resume`. Positions are those in the trail of all tenants.
 
 use std::error::Error;
 
@@ -16,10 +16,10 @@ use crate::output;
 use crate::storage::{Absent, Storage};
 use crate::webhooks::{endpoint, http, undeliverable};
 
-/// How often to try again when a sender is faster.
+/// How often to try a change while a sender changes the same row.
 const TRIES: usize = 16;
 
-/// Needs no key ring: positions are no secret to an operator.
+/// Needs no key ring, since it shows positions and no event ids.
 pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit> {
     let settings = &config.settings;
     if let WebhookCommand::Test { name, json } = &command {
@@ -48,7 +48,7 @@ pub(super) async fn run(config: &Config, command: WebhookCommand) -> Result<Exit
 
 fn named<'a>(settings: &'a Settings, name: &EndpointId) -> Result<&'a Webhook> {
     let found = settings.webhook.iter().find(|webhook| webhook.name == *name);
-    found.ok_or_else(|| Misuse(format!("no webhook of the configuration is called {name}")).into())
+    found.ok_or_else(|| Misuse(format!("the configuration has no webhook named {name}")).into())
 }
 
 async fn test(settings: &Settings, webhook: &Webhook, json: Json) -> Result<Exit> {
@@ -58,21 +58,21 @@ async fn test(settings: &Settings, webhook: &Webhook, json: Json) -> Result<Exit
     let why = match &answer {
         Answer::Taken => None,
         Answer::NotTaken { why, .. } => Some(why.as_str()),
-        Answer::Gone => Some("it answered 410 Gone: it wants no messages any more"),
+        Answer::Gone => Some("it answered 410 Gone: it accepts no more messages"),
     };
     if json.json {
         output::say_json(
             &json!({ "name": webhook.name.as_str(), "taken": taken, "answer": answer.to_string(), "why": why }),
         )?;
     } else if let Some(why) = why {
-        output::say(format_args!("{} did not take the message: {why}", webhook.name))?;
+        output::say(format_args!("{} did not accept the message: {why}", webhook.name))?;
     } else {
-        output::say(format_args!("{} took the message", webhook.name))?;
+        output::say(format_args!("{} accepted the message", webhook.name))?;
     }
     Ok(if taken { Exit::Done } else { Exit::Failed })
 }
 
-/// How far an endpoint is: nothing if it was never started, an error if its row cannot be read.
+/// The stored state of a webhook: `None` if it was never started, an error if its row cannot be read.
 type Kept = Result<Option<Delivery>, StoreError>;
 
 async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> Result<Exit> {
@@ -83,7 +83,7 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
         let kept: Kept = match store.delivery(&webhook.name).await {
             Err(error) if error.is_unreadable() => {
                 let name = &webhook.name;
-                output::complain(&format!("how far the webhook {name} is cannot be read: {}", what(&error)));
+                output::complain(&format!("the position of webhook {name} cannot be read: {}", what(&error)));
                 exit = Exit::Failed;
                 Err(error)
             }
@@ -117,7 +117,7 @@ async fn status(settings: &Settings, store: &dyn DeliveryStore, json: Json) -> R
     Ok(exit)
 }
 
-/// What is wrong with a row. Holds no stored value.
+/// Why a row cannot be read. Contains no stored value.
 fn what(error: &StoreError) -> String {
     error.source().unwrap_or(error).to_string()
 }
@@ -149,7 +149,7 @@ fn row(webhook: &Webhook, kept: &Kept, last: EventPosition) -> [String; 9] {
     ]
 }
 
-/// At the next event after `after`, as if nothing later had ever been delivered, or all before it had.
+/// Continues with the next event after `after`: delivers later events again, or skips earlier ones.
 async fn rewind(
     store: &dyn DeliveryStore,
     name: &EndpointId,
@@ -159,29 +159,31 @@ async fn rewind(
     let last = store.last_event().await?;
     if after > last {
         return Err(
-            Misuse(format!("there is no event at position {after}; the last one is at {last}")).into()
+            Misuse(format!("there is no event at position {after}; the last position is {last}")).into()
         );
     }
     let rewound = change(store, name, |_| Delivery::starting_after(after)).await?;
     say(name, &rewound, json)
 }
 
-/// Changes how far an endpoint is. A sender that is under way notices, and begins anew.
+/// Changes the state of a webhook. A running sender notices, and continues from there.
 async fn change(
     store: &dyn DeliveryStore,
     name: &EndpointId,
     change: impl Fn(&Delivery) -> Delivery,
 ) -> Result<Delivery> {
     for _ in 0..TRIES {
-        let kept =
-            store.delivery(name).await?.context("the webhook was never started; run `serve` with it")?;
+        let kept = store
+            .delivery(name)
+            .await?
+            .context("the webhook was never started; start the server with it first")?;
         let Versioned { value, version } = kept;
         let next = change(&value);
         if swap(store, name, version, &next).await? {
             return Ok(next);
         }
     }
-    bail!("a server is changing it all the time; try again")
+    bail!("the webhook was not changed, since a server keeps changing its position; try again")
 }
 
 async fn swap(
@@ -197,7 +199,7 @@ fn say(name: &EndpointId, delivery: &Delivery, json: Json) -> Result<()> {
     if json.json {
         return output::say_json(&to_json(delivery));
     }
-    output::say(format_args!("{name} goes on after position {}", delivery.position))
+    output::say(format_args!("{name} continues after position {}", delivery.position))
 }
 
 fn to_json(delivery: &Delivery) -> Value {
@@ -212,7 +214,7 @@ fn to_json(delivery: &Delivery) -> Value {
     })
 }
 
-/// A time, if it is one.
+/// The time as text; `None` if it is not set.
 fn time(at: Timestamp) -> Option<String> {
     (at > Timestamp::default()).then(|| at.to_string())
 }

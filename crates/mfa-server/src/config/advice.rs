@@ -1,4 +1,4 @@
-//! What works and is unwise: warnings, which stop nothing.
+//! Warnings about options that work but are unwise. They prevent nothing.
 
 use std::thread::available_parallelism;
 
@@ -8,10 +8,11 @@ use super::Settings;
 use super::rules::{seconds_to_hash, time_to_hash};
 use super::settings::Lockout;
 
-/// More guesses a year than this are right with more than 3 %, of which three in a million are.
+/// Guesses per year at one account that cause a warning. A guess is right with a probability of 3 in a million, so
+/// more guesses than this succeed with more than 3 %.
 const GUESSES_A_YEAR: f64 = 10_000.0;
 
-/// Every option that is set unwisely, and why.
+/// Every option with an unwise value, and the reason.
 pub(super) fn unwise(settings: &Settings) -> Vec<(&'static str, String)> {
     let Settings { lockout, verification, argon2, throttle, postgres, .. } = settings;
     let processors = available_parallelism().map_or(1, usize::from);
@@ -21,13 +22,13 @@ pub(super) fn unwise(settings: &Settings) -> Vec<(&'static str, String)> {
         (
             "log",
             settings.log.trim().eq_ignore_ascii_case("off"),
-            "nothing is logged, errors included".to_owned(),
+            "nothing is logged, not even errors".to_owned(),
         ),
         (
             "lockout.failures",
             lockout.failures > 10,
             format!(
-                "{} wrong codes in a row come before the first lock; 3 to 10 are usual",
+                "{} wrong codes in a row are allowed before the first lock; 3 to 10 are usual",
                 lockout.failures
             ),
         ),
@@ -39,31 +40,36 @@ pub(super) fn unwise(settings: &Settings) -> Vec<(&'static str, String)> {
         (
             "lockout.disable_after",
             lockout.disable_after > 100,
-            "NIST SP 800-63B-4 allows 100 failures in a row at most".to_owned(),
+            "NIST SP 800-63B-4 allows at most 100 failures in a row".to_owned(),
         ),
-        ("verification.past_steps", steps > 4, format!("a guess is right for {} codes at a time", steps + 1)),
+        (
+            "verification.past_steps",
+            steps > 4,
+            format!("{} codes are valid at a time, so guesses succeed more often", steps + 1),
+        ),
         (
             "backup_codes.set_size",
             seconds_to_hash(settings, settings.backup_codes.set_size) * 4.0
                 > time_to_hash(settings).as_secs_f64(),
-            "with the costs of argon2 a set takes long to hash, and a busy server may not finish in time"
+            "with the costs of argon2 a set takes long to hash, and a busy server may exceed the time limit"
                 .to_owned(),
         ),
         (
             "argon2.concurrency",
             argon2.concurrency > processors * 4,
-            format!("this machine has {processors} processors; more at a time take memory and are no faster"),
+            format!(
+                "this machine has {processors} processors; more parallel hashes need more memory and are not faster"
+            ),
         ),
         (
             "postgres.call_timeout",
             postgres.call_timeout >= settings.request_timeout,
-            "is not below request_timeout, so that a slow database is not named as the reason".to_owned(),
+            "is not below request_timeout, so errors do not name a slow database as the cause".to_owned(),
         ),
         (
             "throttle.trusted_proxies",
             throttle.trusted_proxies.iter().any(vast),
-            "has a network that is larger than those of operators; whoever is in it can say who they are"
-                .to_owned(),
+            "has a network so large that clients in it could claim any address".to_owned(),
         ),
     ];
     advice.into_iter().filter(|(_, unwise, _)| *unwise).map(|(key, _, why)| (key, why)).collect()

@@ -1,4 +1,4 @@
-//! The effective configuration as TOML, with a comment that says where each value comes from.
+//! The effective configuration as TOML, with the source of each value in a comment.
 
 use std::fmt::{self, Write};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-/// The units, and how many milliseconds each has; the largest last.
+/// The units and their lengths in milliseconds; the largest last.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(millis)?))
 }
 
-/// In the largest unit that divides it.
+/// Prints a duration in the largest unit that divides it.
 pub(super) fn print(duration: Duration) -> String {
     let total = duration.as_millis();
     let (unit, millis) =

@@ -1,7 +1,7 @@
 //! `MFA_…` variables: `lockout.failures` is `MFA_LOCKOUT_FAILURES`.
 //!
-//! An unknown name that begins with `MFA_` is an error: a misspelt limit must not pass for none. An
-//! empty variable is as if it were not set, and so are those of Kubernetes.
+//! An unknown name that begins with `MFA_` is an error, so that a misspelt limit is noticed. Empty variables and
+//! those of Kubernetes are ignored.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,13 +20,13 @@ const KEY_RING_FILE: &str = "MFA_KEY_RING_FILE";
 const IN_FILES: [(&str, &str); 3] =
     [("MFA_STORE_FILE", "store"), ("MFA_EPHEMERAL_FILE", "ephemeral"), ("MFA_EMAIL_URL_FILE", "email.url")];
 
-/// What the environment says.
+/// The values of the environment.
 #[derive(Default)]
 pub(super) struct Environment {
     pub(super) config: Option<PathBuf>,
     pub(super) key_ring: Option<SecretText>,
     pub(super) given: Vec<Given>,
-    /// The variables that are ignored, since Kubernetes sets them.
+    /// Variables that are ignored because Kubernetes sets them.
     pub(super) service_links: Vec<String>,
 }
 
@@ -100,12 +100,12 @@ impl Environment {
     }
 }
 
-/// The name of a file; not if it is a URL that was put into the wrong place, with its password.
+/// The name of a file for messages, unless it is a misplaced URL, which may contain a password.
 pub(super) fn file(value: &str) -> &str {
-    if value.contains("://") { "what it names" } else { value }
+    if value.contains("://") { "the file that it names" } else { value }
 }
 
-/// The variable of a key.
+/// The name of the variable of a key.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }

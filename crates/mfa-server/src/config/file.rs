@@ -1,4 +1,4 @@
-//! The TOML file, with the line of every value.
+//! Reads the TOML file, with the line of every value.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The flags that configure; they may stand before or after any command.
+//! The flags that set options; they may stand before or after any command.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,20 @@ use super::{Given, Source};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Configuration")]
 pub(crate) struct Flags {
-    /// Read this TOML file
+    /// Read options from this TOML file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Listen there; port 0 picks a free one [default: 127.0.0.1:8080]
+    /// Listen on this address and port; port 0 picks a free one [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
 
-    /// Keep the database and the key ring in this directory [default: ./mfa-data]
+    /// Store the database and the key ring in this directory [default: ./mfa-data]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
 
-    /// Keep data in sqlite:PATH, postgres://… or memory: [default: sqlite:mfa.db in the data directory]
+    /// Store accounts in sqlite:PATH, postgres://…, redis://… or memory: [default: sqlite:mfa.db in the data
+    /// directory]
     #[arg(long, global = true, value_name = "URL")]
     store: Option<String>,
 
@@ -30,21 +31,25 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "FILE")]
     key_ring_file: Option<String>,
 
-    /// Log this: error, warn, info, debug, trace, or a filter by module [default: info]
+    /// Create and print no API key at the first start; `api-key create --init` creates one
+    #[arg(long, global = true)]
+    no_key: bool,
+
+    /// Log level: error, warn, info, debug, trace or off, then levels of modules [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
 
-    /// Log as text or as json [default: text]
+    /// Log format: text or json [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
 
-    /// Set any option by its key, such as lockout.failures=3; `config dump` lists them all
+    /// Set an option by its key, such as lockout.failures=3; `config dump` lists all options
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
 impl Flags {
-    /// What the flags say, `--set` first.
+    /// The options that the flags give, `--set` first.
     pub(super) fn given(&self, known: &KnownKeys, problems: &mut Vec<String>) -> Vec<Given> {
         let mut all = Vec::new();
         for text in &self.set {
@@ -54,15 +59,17 @@ impl Flags {
                     value: known.value_of(key, value),
                     source: Source::Flag("--set".to_owned()),
                 }),
-                // It is not shown: it may be a URL with a password.
+                // The text is not shown, as it may be a URL with a password.
                 _ => problems.push("--set: must be KEY=VALUE, such as lockout.failures=3".to_owned()),
             }
         }
+        let no_key = self.no_key.then(|| "true".to_owned());
         let flags = [
             ("listen", &self.listen),
             ("data_dir", &self.data_dir),
             ("store", &self.store),
             ("key_ring_file", &self.key_ring_file),
+            ("no_key", &no_key),
             ("log", &self.log),
             ("log_format", &self.log_format),
         ];

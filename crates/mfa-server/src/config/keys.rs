@@ -1,4 +1,4 @@
-//! The known keys: those of the defaults, written with dots.
+//! The known keys, written with dots. Each option has a default, so these are the keys of the defaults.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::{Given, Settings, table_of};
 
-/// Every key there is, with its default.
+/// Every key, with its default.
 #[derive(Debug)]
 pub(super) struct KnownKeys {
     defaults: Table,
@@ -24,12 +24,12 @@ impl KnownKeys {
         self.flat.keys().map(String::as_str)
     }
 
-    /// Whether a value is right by itself: its key is known, and it can be read.
+    /// Checks a value by itself: its key must be known, and its type and format must be right.
     pub(super) fn check(&self, given: &Given) -> Result<(), String> {
         let Given { key, value, source } = given;
         if key == "key_ring" {
             return Err(format!(
-                "{key} ({source}): a secret, which cannot be given here; name its file in key_ring_file, or set MFA_KEY_RING"
+                "{key} ({source}): a secret, which must not be set here; name its file in key_ring_file, or set MFA_KEY_RING"
             ));
         }
         let Some(default) = self.flat.get(key) else {
@@ -38,7 +38,7 @@ impl KnownKeys {
             return Err(format!("{key} ({source}): unknown{near}"));
         };
         if key == "webhook" && !is_list_of_tables(value) {
-            // The usual error of a wrong type shows the value, and a URL in it may hold a token.
+            // The usual error about a wrong type shows the value, in which a URL may contain a token.
             return Err(format!(
                 "{key} ({source}): must be a list of tables: [{{name = …, url = …, secret_file = …}}]"
             ));
@@ -47,7 +47,7 @@ impl KnownKeys {
         set(&mut trial, key, value.clone());
         match Settings::deserialize(trial) {
             Ok(_) => Ok(()),
-            // The usual error shows the value: maybe a URL that was put into the wrong place, with its password.
+            // The usual error shows the value, which may be a misplaced URL with a password.
             Err(error) if error.message().contains("://") && !is_url(key) => {
                 Err(format!("{key} ({source}): must not be a URL; the default is {default}"))
             }
@@ -57,13 +57,13 @@ impl KnownKeys {
         }
     }
 
-    /// Reads text from outside of a file by the type of the default at that key.
+    /// Parses the text of a variable or flag by the type of the key's default.
     pub(super) fn value_of(&self, key: &str, text: &str) -> Value {
         let text = text.to_owned();
         match self.flat.get(key) {
             Some(Value::Integer(_)) => text.parse().map_or(Value::String(text), Value::Integer),
             Some(Value::Boolean(_)) => text.parse().map_or(Value::String(text), Value::Boolean),
-            // What has no commas of its own may do without brackets.
+            // Brackets are optional if no element contains a comma.
             Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
                 let array = format!("array = {text}").parse::<Table>().ok();
                 array.and_then(|mut table| table.remove("array")).unwrap_or(Value::String(text))
@@ -77,7 +77,7 @@ impl KnownKeys {
     }
 }
 
-/// Whether the option is a URL, whose errors never show it.
+/// Whether the option is a URL. Errors of these options never show the value.
 fn is_url(key: &str) -> bool {
     matches!(key, "store" | "ephemeral" | "webhook" | "email.url")
 }
@@ -86,8 +86,8 @@ fn is_list_of_tables(value: &Value) -> bool {
     value.as_array().is_some_and(|list| list.iter().all(Value::is_table))
 }
 
-/// The one of the names that looks most like `name`, if any is near: in two of three letters the same, the
-/// `MFA_` of variables aside.
+/// The most similar of the names. `None` if more than one letter in three differs, not counting the `MFA_` of
+/// variables.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.map(|known| (strsim::damerau_levenshtein(name, known), known));
     let own = name.trim_start_matches("MFA_").chars().count();
@@ -97,7 +97,7 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
         .map(|(_, known)| known)
 }
 
-/// All values that are no tables, with their dotted keys.
+/// All values that are not tables, with their dotted keys.
 pub(super) fn flatten(table: &Table) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
     for (name, value) in table {

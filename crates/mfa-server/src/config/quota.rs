@@ -1,4 +1,4 @@
-//! Quotas as people write them: `600/1m` is 600 at once, and so many come back in a minute.
+//! Quotas as people write them: `600/1m` is a burst of 600, refilled evenly within a minute.
 
 use mfa_domain::Quota;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -9,7 +9,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Quota, D
     let text = String::deserialize(from)?;
     parse(&text).ok_or_else(|| {
         D::Error::custom(
-            "not a quota; it must be like 600/1m: 1 to 10000000 in 1ms to 30d, and no more than one in a microsecond",
+            "not a quota; it must be like 600/1m: 1 to 10000000 in 1ms to 30d, and at most one per microsecond",
         )
     })
 }

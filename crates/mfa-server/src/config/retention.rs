@@ -1,4 +1,4 @@
-//! How long something is kept: a duration, or `forever`.
+//! A retention: a duration, or `forever`.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<D
     match String::deserialize(from)?.as_str() {
         FOREVER => Ok(None),
         text => duration::parse(text).map(Some).ok_or_else(|| {
-            D::Error::custom("not how long to keep something; it must be forever or like 400d")
+            D::Error::custom("not a retention; it must be forever, or a duration such as 400d")
         }),
     }
 }
 
-#[expect(clippy::ref_option, reason = "the form that serde asks for")]
+#[expect(clippy::ref_option, reason = "the signature that serde needs")]
 pub(super) fn serialize<S: Serializer>(retention: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
     match retention {
         None => to.serialize_str(FOREVER),

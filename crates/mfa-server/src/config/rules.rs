@@ -1,4 +1,4 @@
-//! The range of every option that has one.
+//! The allowed range of every option that has one.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use mfa_domain::policy::{
 use mfa_email::{check_dkim_domain, check_dkim_selector, check_from};
 
 use super::settings::{Argon2, Audit, Email};
-use super::{Settings, webhook};
+use super::{Settings, StoreUrl, webhook};
 use crate::logging;
 use crate::time_server::TimeServer;
 
-/// An option that is out of its range.
+/// An option outside its range.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) key: String,
@@ -38,6 +38,11 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ("data_dir", is_path(&settings.data_dir), "a path"),
         ("key_ring_file", is_path(&settings.key_ring_file), "a path"),
         (
+            "no_key",
+            !settings.no_key || settings.store != StoreUrl::Memory,
+            "false with the store memory:, whose only API key is that of the first start",
+        ),
+        (
             "issuer",
             settings.issuer.is_empty() || uri::check_issuer(&settings.issuer).is_ok(),
             "at most 256 bytes without a colon and without control characters",
@@ -45,13 +50,13 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         (
             "log",
             logging::filter(&settings.log).is_some(),
-            "a level (error, warn, info, debug, trace, off), or a level and modules with theirs, such as \
+            "a level (error, warn, info, debug, trace, off), then levels of modules, if any, such as \
              info,mfa_actix=debug",
         ),
         (
             "time_server",
             settings.time_server.is_empty() || TimeServer::at(&settings.time_server).is_some(),
-            "a host, or a host and a port, such as time.example.com or 192.0.2.1:123; none if empty",
+            "a host, or a host and a port, such as time.example.com or 192.0.2.1:123, or empty",
         ),
         (
             "request_timeout",
@@ -61,15 +66,11 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ("shutdown_timeout", (second..=minutes(60)).contains(&settings.shutdown_timeout), "1s to 1h"),
         ("workers", settings.workers <= 1024, "0 to 1024"),
         ("max_connections", (16..=1_000_000).contains(&settings.max_connections), "16 to 1000000"),
-        (
-            "webhook",
-            webhook::are_distinct(&settings.webhook),
-            "at most 16 webhooks, each with a name of its own",
-        ),
+        ("webhook", webhook::are_distinct(&settings.webhook), "at most 16 webhooks with different names"),
         (
             "backup_codes.set_size",
             seconds_to_hash(settings, backup_codes.set_size) <= time_to_hash(settings).as_secs_f64(),
-            "small enough to hash in five times request_timeout, at 1 GiB a second with these costs of argon2",
+            "small enough to hash within five times request_timeout, at 1 GiB/s with the costs of argon2",
         ),
         ("verification.past_steps", verification.past_steps <= Window::MAX_STEPS, "0 to 10"),
         ("verification.future_steps", verification.future_steps <= Window::MAX_STEPS, "0 to 10"),
@@ -90,7 +91,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         (
             "throttle.trusted_proxies",
             are_proxies(&throttle.trusted_proxies),
-            "addresses such as 192.0.2.1 or networks such as 10.0.0.0/8, which do not add up to everybody",
+            "addresses such as 192.0.2.1 or networks such as 10.0.0.0/8, together not the whole Internet",
         ),
         (
             "throttle.forwarded_header",
@@ -102,7 +103,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
     own.map(|(key, _, rule)| Broken { key: key.to_owned(), rule }).chain(of_policies(settings)).collect()
 }
 
-/// What the policies and the hasher say of their own numbers.
+/// The rules of the policies and the hasher.
 fn of_policies(settings: &Settings) -> impl Iterator<Item = Broken> {
     let Settings { lockout, enrolment, backup_codes, verification, challenge, argon2, .. } = settings;
     let drift =
@@ -111,7 +112,7 @@ fn of_policies(settings: &Settings) -> impl Iterator<Item = Broken> {
         ("lockout", StandardLockout::from(lockout.clone()).validate()),
         ("enrolment", StandardEnrolment::from(enrolment.clone()).validate()),
         ("backup_codes", StandardBackupCodes::from(backup_codes.clone()).validate()),
-        // Its other numbers are right by their types.
+        // The types of its other numbers guarantee their ranges.
         ("verification", drift.validate()),
         ("challenge", StandardChallenges::from(challenge.clone()).validate()),
     ];
@@ -127,14 +128,14 @@ fn of_policies(settings: &Settings) -> impl Iterator<Item = Broken> {
     )
 }
 
-/// How long it takes to hash so many backup codes, in seconds, on a processor that fills 1 GiB a second.
+/// The time to hash `codes` backup codes, in seconds, on a processor that fills 1 GiB/s.
 pub(super) fn seconds_to_hash(settings: &Settings, codes: usize) -> f64 {
     let Argon2 { memory_kib, iterations, .. } = settings.argon2;
     let codes = f64::from(u32::try_from(codes).unwrap_or(u32::MAX));
     f64::from(memory_kib) * f64::from(iterations) * codes / f64::from(1024 * 1024)
 }
 
-/// How long a call may take that gives out backup codes.
+/// The time limit of a call that issues backup codes.
 pub(super) fn time_to_hash(settings: &Settings) -> Duration {
     settings.request_timeout * 5
 }
@@ -176,7 +177,7 @@ fn of_email(email: &Email) -> [(&'static str, bool, &'static str); 9] {
         (
             "email.from",
             if email.from.is_empty() { email.url.0.is_none() } else { check_from(&email.from).is_ok() },
-            "an address such as mfa@example.com or Example <mfa@example.com>; needed where email.url is set",
+            "an address such as mfa@example.com or Example <mfa@example.com>; required if email.url is set",
         ),
         (
             "email.service",
@@ -200,12 +201,12 @@ fn of_email(email: &Email) -> [(&'static str, bool, &'static str); 9] {
             } else {
                 email.dkim_selector.is_empty()
             },
-            "a DNS name such as mfa1 where email.dkim_key_file is set, and empty where it is not",
+            "a DNS name such as mfa1 if email.dkim_key_file is set, and empty if it is not",
         ),
         (
             "email.dkim_domain",
             may_sign(email),
-            "the domain of email.from or one above it up to the organisation's, such as example.com; empty where email.dkim_key_file is not set",
+            "the domain of email.from or a parent domain up to the organisation's, such as example.com; empty if email.dkim_key_file is not set",
         ),
     ]
 }
@@ -214,7 +215,7 @@ fn signs(email: &Email) -> bool {
     !email.dkim_key_file.as_os_str().is_empty()
 }
 
-/// Whether DMARC counts signatures of that domain for that sender. What is wrong with the sender is told of itself.
+/// Whether DMARC accepts signatures of the domain for the sender. An invalid sender is reported by its own rule.
 fn may_sign(email: &Email) -> bool {
     let domain = Some(email.dkim_domain.as_str()).filter(|domain| !domain.is_empty());
     if !signs(email) {
@@ -223,7 +224,7 @@ fn may_sign(email: &Email) -> bool {
     check_from(&email.from).is_err() || check_dkim_domain(domain, &email.from).is_ok()
 }
 
-/// Whether it may be the path of a file. A URL is none: it was put into the wrong place, maybe with a password.
+/// Whether it may be the path of a file. A URL is misplaced and may contain a password.
 fn is_path(path: &Path) -> bool {
     !path.as_os_str().is_empty() && !path.to_string_lossy().contains("://")
 }

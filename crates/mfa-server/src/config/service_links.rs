@@ -2,10 +2,10 @@
 //!
 //! For a Service named `mfa`, or `mfa-…`, they begin with `MFA_` and configure nothing.
 
-/// Whether a variable is one of them: `…_SERVICE_HOST`, `…_SERVICE_PORT` (with the name of a port or without),
-/// `…_PORT_8080_TCP` (with `_PROTO`, `_PORT`, `_ADDR` or without), and `…_PORT`.
+/// Whether a variable is one of them: `…_SERVICE_HOST`, `…_SERVICE_PORT` (with or without the name of a port),
+/// `…_PORT_8080_TCP` (with or without `_PROTO`, `_PORT` or `_ADDR`), and `…_PORT`.
 ///
-/// The last one counts only with a value such as `tcp://10.0.0.1:8080`: a person may mean to set a port by it.
+/// `…_PORT` counts only with a value such as `tcp://10.0.0.1:8080`, since a user may try to set a port with it.
 pub(super) fn is_one(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;
@@ -26,13 +26,13 @@ fn is_port(text: &str) -> bool {
         && parts.next().is_none()
 }
 
-/// What is said about them.
+/// The warning about these variables.
 pub(super) fn warning(names: &[String]) -> Option<String> {
     let all = names.join(", ");
     (!names.is_empty()).then(|| {
         format!(
             "{all} (environment): ignored, since Kubernetes sets them for a Service; \
-             `enableServiceLinks: false` in the pod's specification keeps them out"
+             `enableServiceLinks: false` in the pod's specification removes them"
         )
     })
 }

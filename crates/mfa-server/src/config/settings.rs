@@ -1,4 +1,4 @@
-//! Every option, its default, and what it means.
+//! Every option and its default.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,40 +16,42 @@ use serde::{Deserialize, Serialize};
 use super::urls::{EphemeralUrl, MailUrl, StoreUrl};
 use super::{Webhook, duration, quota, retention};
 
-/// Everything that can be configured. The README explains each option to users.
+/// All options. The README explains them to users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Where to listen; port 0 picks a free one.
+    /// The address to listen on; port 0 picks a free one.
     pub(crate) listen: SocketAddr,
-    /// Where the database and the key ring are.
+    /// The folder of the database and the key ring.
     pub(crate) data_dir: PathBuf,
-    /// Where accounts, events and API keys are kept.
+    /// The store of accounts, events and API keys.
     pub(crate) store: StoreUrl,
-    /// Where short-lived state is kept.
+    /// The store of short-lived state.
     pub(crate) ephemeral: EphemeralUrl,
     /// The file of the key ring, relative to the data directory.
     pub(crate) key_ring_file: PathBuf,
-    /// Whether the server seals with the newest key what older ones sealed, beside its other work.
+    /// Whether the first start creates no API key.
+    pub(crate) no_key: bool,
+    /// Whether the server re-encrypts secrets of older keys in the background.
     pub(crate) re_encryption: bool,
-    /// Who authenticator apps say a code is for; the tenant's name if empty.
+    /// The service name in authenticator apps; the tenant's name if empty.
     pub(crate) issuer: String,
-    /// What is logged, as a filter of `tracing`.
+    /// The filter of the log, in the form of `tracing`.
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
-    /// An NTP server that the clock is compared with; none if empty.
+    /// The NTP server that the clock is compared with; none if empty.
     pub(crate) time_server: String,
-    /// How long one request may take.
+    /// The time limit of a request.
     #[serde(with = "duration")]
     pub(crate) request_timeout: Duration,
-    /// How long open requests may take once the server was told to stop.
+    /// The time for open requests after a stop signal.
     #[serde(with = "duration")]
     pub(crate) shutdown_timeout: Duration,
-    /// Threads that answer requests; as many as there are processors if 0.
+    /// The number of request threads; 0 means one for each processor.
     pub(crate) workers: usize,
-    /// Connections that are open at the same time.
+    /// The largest number of open connections.
     pub(crate) max_connections: usize,
-    /// Where the audit trail is delivered to.
+    /// The receivers of the audit trail.
     pub(crate) webhook: Vec<Webhook>,
     pub(crate) email: Email,
     pub(crate) users: Users,
@@ -64,35 +66,35 @@ pub(crate) struct Settings {
     pub(crate) audit: Audit,
 }
 
-/// How codes are sent by e-mail.
+/// Codes by e-mail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Email {
-    /// Where mail is handed over; nowhere if empty.
+    /// The mail server; none if empty.
     pub(crate) url: MailUrl,
-    /// Who mail comes from.
+    /// The sender.
     pub(crate) from: String,
-    /// What the service is called in mails; as in `from` if empty.
+    /// The service name in mails; that of `from` if empty.
     pub(crate) service: String,
     pub(crate) language: String,
-    /// The operator's own templates; none if empty.
+    /// The folder of the operator's templates; none if empty.
     pub(crate) template_dir: PathBuf,
-    /// Authorities besides those of the system; none if empty.
+    /// Certificates to trust besides the system's; none if empty.
     pub(crate) ca_file: PathBuf,
-    /// To the mail server, at most.
+    /// The largest number of connections to the mail server.
     pub(crate) connections: usize,
-    /// The key that signs mails (DKIM); none if empty.
+    /// The private key for DKIM; mails are unsigned if empty.
     pub(crate) dkim_key_file: PathBuf,
     pub(crate) dkim_selector: String,
-    /// The domain that signs; that of `from` if empty.
+    /// The signing domain; that of `from` if empty.
     pub(crate) dkim_domain: String,
 }
 
-/// How hosts name their users.
+/// User ids.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Users {
-    /// Of tenants that have no API key yet.
+    /// Applies to tenants that have no API key yet.
     pub(crate) case: Case,
 }
 
@@ -153,7 +155,7 @@ pub(crate) struct BackupCodes {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Verification {
-    /// Sets the defaults of those below.
+    /// Sets the defaults of the options below.
     pub(crate) profile: Profile,
     pub(crate) past_steps: u8,
     pub(crate) future_steps: u8,
@@ -221,29 +223,29 @@ pub(crate) struct Throttle {
     pub(crate) tenant_messages: Quota,
     #[serde(with = "quota")]
     pub(crate) address: Quota,
-    /// How long a refusal is held back.
+    /// The average delay of refusals.
     #[serde(with = "duration")]
     pub(crate) refusal_delay: Duration,
-    /// Addresses and networks.
+    /// Addresses and networks of proxies.
     pub(crate) trusted_proxies: Vec<String>,
-    /// Which header those write.
+    /// The header in which these proxies name the client.
     pub(crate) forwarded_header: String,
 }
 
-/// What is done about the audit trail.
+/// The audit trail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Audit {
-    /// What checkpoints call this installation.
+    /// The name of this installation in checkpoints.
     pub(crate) installation: String,
-    /// The file of the key that signs them, relative to the data directory.
+    /// The file of the key that signs checkpoints, relative to the data directory.
     pub(crate) signing_key_file: PathBuf,
-    /// Where `serve` writes them; it writes none if empty.
+    /// The folder where `serve` writes checkpoints; none if empty.
     pub(crate) checkpoint_dir: PathBuf,
-    /// How often.
+    /// The time between checkpoints.
     #[serde(with = "duration")]
     pub(crate) checkpoint_every: Duration,
-    /// After which time events are removed; never if none.
+    /// The age at which events are removed; `None` for never.
     #[serde(with = "retention")]
     pub(crate) retention: Option<Duration>,
 }
@@ -270,9 +272,10 @@ impl Default for Settings {
             store: StoreUrl::Sqlite("mfa.db".into()),
             ephemeral: EphemeralUrl::Memory,
             key_ring_file: "keyring.toml".into(),
+            no_key: false,
             re_encryption: true,
             issuer: String::new(),
-            // The framework tells at each start what the line of `serve` says anyway.
+            // At each start the framework logs what `serve` logs anyway.
             log: "info,actix_server=warn,actix_http=off".to_owned(),
             log_format: LogFormat::Text,
             time_server: String::new(),

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 
-/// What comes of a file, of variables and of flags.
+/// Loads a configuration from a file, variables and flags.
 fn load(file: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Config, String> {
     use clap::Parser;
 
@@ -122,6 +122,43 @@ fn text_that_looks_like_a_number_stays_text() {
 }
 
 #[test]
+fn the_first_key_is_left_out_by_a_file_a_variable_or_a_flag() {
+    assert!(!load("", &[], &[]).unwrap().settings.no_key);
+    for (file, variables, arguments) in [
+        ("no_key = true", vec![], vec![]),
+        ("", vec![("MFA_NO_KEY", "true")], vec![]),
+        ("no_key = false", vec![], vec!["--no-key"]),
+    ] {
+        assert!(load(file, &variables, &arguments).unwrap().settings.no_key);
+    }
+    let problem = load("", &[], &["--no-key", "--store", "memory:"]).unwrap_err();
+    assert!(problem.contains("no_key (flag --no-key): must be false with the store memory:"), "{problem}");
+}
+
+#[test]
+fn other_commands_are_told_where_the_installation_is() {
+    let default = load("", &[("MFA_LOG", "warn")], &["--log", "debug"]).unwrap().invocation();
+    assert!(default.starts_with("mfa-server --data-dir /") && default.ends_with("/mfa-data"), "{default}");
+    let variable = load("", &[("MFA_DATA_DIR", "/srv/mfa")], &[]).unwrap();
+    assert_eq!(variable.invocation(), "mfa-server --data-dir /srv/mfa");
+    let config = load("data_dir = '/srv/mfa'", &[], &[]).unwrap().invocation();
+    assert!(config.starts_with("mfa-server --config /") && config.ends_with("/mfa.toml"), "{config}");
+    let both = load("log = 'warn'", &[], &["--data-dir", "it's mine"]).unwrap().invocation();
+    assert!(both.starts_with("mfa-server --config /"), "{both}");
+    assert!(both.contains("/mfa.toml --data-dir '/") && both.ends_with(r"/it'\''s mine'"), "{both}");
+    let elsewhere = [
+        ["--data-dir", "/srv"],
+        ["--store", "sqlite:/var/mfa.db"],
+        ["--key-ring-file", "ring.toml"],
+        ["--set", "users.case=fold"],
+    ];
+    let line = load("", &[], elsewhere.as_flattened()).unwrap().invocation();
+    assert_eq!(line, format!("mfa-server {}", elsewhere.as_flattened().join(" ")));
+    let url = load("", &[("MFA_STORE", "postgres://mfa:secret@db/mfa")], &["--data-dir", "/srv"]).unwrap();
+    assert_eq!(url.invocation(), "mfa-server --data-dir /srv");
+}
+
+#[test]
 fn the_trail_is_kept_forever_or_for_a_while() {
     assert_eq!(load("", &[], &[]).unwrap().settings.audit.retention, None);
     let config = load("[audit]\nretention = '400d'\n", &[], &[]).unwrap();
@@ -130,7 +167,7 @@ fn the_trail_is_kept_forever_or_for_a_while() {
     let file = "[audit]\nretention = 'long'\ncheckpoint_every = '0s'\ninstallation = 'Prod'\n";
     let problems = load(file, &[], &[]).unwrap_err();
     for part in [
-        "audit.retention (mfa.toml, line 2): not how long to keep something; it must be forever or like 400d",
+        "audit.retention (mfa.toml, line 2): not a retention; it must be forever, or a duration such as 400d",
         "audit.checkpoint_every (mfa.toml, line 3): must be 1s to 366d",
         "audit.installation (mfa.toml, line 4): must be 1 to 64 characters",
     ] {
@@ -211,7 +248,7 @@ fn what_cannot_work_is_refused_and_what_is_unwise_is_warned_of() {
         (&["argon2.concurrency=1024"], "argon2.concurrency (flag --set): must be 1 to 256"),
         (
             &["argon2.concurrency=65", "argon2.memory_kib=262144"],
-            "argon2.concurrency (flag --set): must be so low",
+            "argon2.concurrency (flag --set): must be low enough",
         ),
         (&["argon2.memory_kib=1023"], "argon2.memory_kib (flag --set): must be 1024 to 262144"),
         (&["argon2.memory_kib=262145"], "argon2.memory_kib (flag --set): must be at most 262144"),
@@ -255,7 +292,7 @@ fn what_cannot_work_is_refused_and_what_is_unwise_is_warned_of() {
         (&["lockout.disable_after=1000"], "lockout.disable_after (flag --set): NIST"),
         (
             &["verification.past_steps=10"],
-            "verification.past_steps (flag --set): a guess is right for 12 codes",
+            "verification.past_steps (flag --set): 12 codes are valid at a time",
         ),
         (
             &["backup_codes.set_size=10", "argon2.memory_kib=262144"],
@@ -391,12 +428,12 @@ fn the_path_of_a_webhook_is_never_shown() {
 fn what_is_wrong_with_a_webhook_is_told() {
     for (more, message) in [
         ("urll = 'x'", "unknown field `urll`"),
-        ("kinds = ['lokced']", "kinds of siem: there are no events of kind \"lokced\""),
+        ("kinds = ['lokced']", "kinds of siem: there is no kind \"lokced\" of events"),
         ("tenants = ['Acme Inc']", "tenants of siem: not a tenant id"),
         ("timeout = '2m'", "timeout of siem: must be 1s to 1m"),
         ("timeout = '2 m'", "not a duration"),
         ("start = 'later'", "unknown variant `later`"),
-        (WEBHOOK, "webhook (mfa.toml, line 1): must be at most 16 webhooks, each with a name of its own"),
+        (WEBHOOK, "webhook (mfa.toml, line 1): must be at most 16 webhooks with different names"),
     ] {
         let problem = load(&format!("{WEBHOOK}{more}\n"), &[], &[]).unwrap_err();
         assert!(problem.contains(message), "{message} in\n{problem}");

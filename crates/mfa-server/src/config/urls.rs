@@ -1,6 +1,6 @@
-//! The stores that can be named, and where they are.
+//! URLs of stores and mail servers.
 //!
-//! A URL may hold a password. None is ever shown whole, and no error says what the text was.
+//! A URL may contain a password. No URL is shown in full, and no error quotes it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use mfa_store_postgres::{PostgresError, PostgresUrl};
 use mfa_store_redis::{RedisError, RedisUrl};
 use serde::{Deserialize, Serialize};
 
-/// Which store accounts are in, and where.
+/// The store of accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) enum StoreUrl {
@@ -22,18 +22,18 @@ pub(crate) enum StoreUrl {
     Memory,
 }
 
-/// Where short-lived state is kept.
+/// The store of short-lived state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) enum EphemeralUrl {
-    /// In this process, so that each server counts for itself.
+    /// This process. Each server counts separately.
     Memory,
-    /// Where accounts are.
+    /// The store of accounts.
     Store,
     Redis(RedisUrl),
 }
 
-/// Where mail is handed over, if it is.
+/// The mail server; `None` if no mail is sent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct MailUrl(pub(crate) Option<EmailUrl>);
@@ -50,7 +50,7 @@ impl TryFrom<String> for MailUrl {
     }
 }
 
-/// For people: it shows no password, and cannot be read back.
+/// For display: shows no password and cannot be parsed back.
 impl From<MailUrl> for String {
     fn from(url: MailUrl) -> Self {
         url.0.map(|url| url.to_string()).unwrap_or_default()
@@ -58,7 +58,7 @@ impl From<MailUrl> for String {
 }
 
 impl StoreUrl {
-    /// Whether several servers can have it open.
+    /// Whether several servers can share it.
     pub(crate) const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_) | Self::Redis(_))
     }
@@ -159,7 +159,7 @@ impl fmt::Display for EphemeralUrl {
     }
 }
 
-/// For people: it shows no password, and cannot be read back.
+/// For display: shows no password and cannot be parsed back.
 impl From<StoreUrl> for String {
     fn from(url: StoreUrl) -> Self {
         url.to_string()

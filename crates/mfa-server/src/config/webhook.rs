@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::duration;
 
-/// Where the audit trail is delivered to. Every value is right by itself once it was read.
+/// A receiver of the audit trail. Parsing checks every value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Given", into = "Given")]
 pub(crate) struct Webhook {
@@ -19,7 +19,7 @@ pub(crate) struct Webhook {
     pub(crate) url: WebhookUrl,
     /// The file of the signing secrets, relative to the data directory.
     pub(crate) secret_file: PathBuf,
-    /// Only events of these tenants; of all if empty.
+    /// Only events of these tenants; all if empty.
     pub(crate) tenants: Vec<TenantId>,
     /// Only events of these kinds; all if empty.
     pub(crate) kinds: Vec<EventKind>,
@@ -28,18 +28,18 @@ pub(crate) struct Webhook {
     pub(crate) plain_http: bool,
 }
 
-/// Where a new webhook begins.
+/// The first event of a new webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Start {
-    /// With what happens from its first start on.
+    /// The first event after its first start.
     #[default]
     Now,
-    /// With the oldest event there is.
+    /// The oldest event in the trail.
     Beginning,
 }
 
-/// A webhook as it is written.
+/// A webhook as it is written in the file.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Given {
@@ -58,8 +58,8 @@ struct Given {
     plain_http: bool,
 }
 
-/// The text of a URL. What is read is the whole of it, and what is written is where it leads and no more:
-/// the path may hold a token.
+/// The text of a URL. The whole text is read, but only the host and port are written, since the path may contain a
+/// token.
 #[derive(Clone)]
 struct Shown(String);
 
@@ -67,7 +67,7 @@ fn default_timeout() -> Duration {
     Duration::from_secs(15)
 }
 
-/// Whether no two webhooks have one name, and there are not too many.
+/// Whether all webhooks have different names, and there are at most 16.
 pub(super) fn are_distinct(webhooks: &[Webhook]) -> bool {
     let names: BTreeSet<_> = webhooks.iter().map(|webhook| &webhook.name).collect();
     names.len() == webhooks.len() && webhooks.len() <= 16
@@ -85,7 +85,7 @@ impl TryFrom<Given> for Webhook {
         let kinds: Vec<_> = given.kinds.iter().map(|text| EventKind::from_name(text)).collect();
         if let Some(EventKind::Other(unknown)) = kinds.iter().find(|kind| matches!(kind, EventKind::Other(_)))
         {
-            return Err(of("kinds", &format_args!("there are no events of kind {unknown:?}")));
+            return Err(of("kinds", &format_args!("there is no kind {unknown:?} of events")));
         }
         if given.secret_file.as_os_str().is_empty() {
             return Err(of("secret_file", &"must be a path"));
@@ -98,7 +98,7 @@ impl TryFrom<Given> for Webhook {
     }
 }
 
-/// For people: it does not show the whole URL, and cannot be read back.
+/// For display: does not show the whole URL and cannot be parsed back.
 impl From<Webhook> for Given {
     fn from(webhook: Webhook) -> Self {
         let Webhook { name, url, secret_file, tenants, kinds, start, timeout, plain_http } = webhook;
@@ -123,7 +123,7 @@ impl Serialize for Shown {
 
 impl<'de> Deserialize<'de> for Shown {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        // The usual error of a wrong type shows the value.
-        String::deserialize(from).map(Self).map_err(|_| D::Error::custom("url: must be a text"))
+        // The usual error about a wrong type shows the value.
+        String::deserialize(from).map(Self).map_err(|_| D::Error::custom("url: must be a string"))
     }
 }

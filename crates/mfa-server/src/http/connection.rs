@@ -1,8 +1,8 @@
-//! One connection: one request at a time, with a limit of time and memory for each step.
+//! One connection: one request at a time, with limits of time and memory for each step.
 //!
-//! actix parses requests and writes answers. The loop around that is our own, because the one of actix reads up to
-//! 128 KiB of requests ahead, waits without limit for a client that does not read its answer, and answers a request that
-//! it cannot parse without a body.
+//! actix parses requests and writes answers. This module replaces its loop, which reads up to 128 KiB of requests
+//! ahead, waits without limit for a client that does not read its answer, and sends no body if it cannot parse a
+//! request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,8 +30,8 @@ use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder};
 
 /// How long a client may take to send the head of a request, to send its body, and to read the answer, and how long a
-/// request that was sent ahead may wait for its place. The time for the head begins with the connection or the end of
-/// the answer before, so it limits idle connections, too.
+/// pipelined request may wait for its turn. The time for the head starts when the connection opens or the previous
+/// answer ends, so it also limits idle connections.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the server waits for the client to close the connection, and how many bytes it discards until then.
@@ -40,7 +40,7 @@ const LINGER: (Duration, u64) = (Duration::from_secs(1), 1024 * 1024);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// About how many bytes are read and written at a time.
+/// Approximate number of bytes that are read or written at a time.
 const PIECE: usize = 4 * 1024;
 
 /// A connection that was accepted.
@@ -48,16 +48,16 @@ pub(super) struct Connection {
     socket: TcpStream,
     peer: Option<SocketAddr>,
     config: ServiceConfig,
-    /// The place that all connections of this thread share for requests that were sent ahead.
+    /// The single permit for pipelined requests, shared by all connections of this thread.
     ahead: Arc<Semaphore>,
     codec: Codec,
-    /// What was read and is not parsed yet; at most `MAX_HEAD`.
+    /// Bytes that were read and are not parsed yet; at most `MAX_HEAD`.
     buffer: BytesMut,
 }
 
 /// Why there is no request.
 enum Unread {
-    /// The client is gone or was idle for too long, or the server stops: nobody expects an answer.
+    /// The client left or was idle for too long, or the server stops. No answer is needed.
     Over,
     Refused(ProblemCode),
 }
@@ -68,7 +68,8 @@ impl Connection {
         Self { socket, peer, codec: Codec::new(config.clone()), config, ahead, buffer: BytesMut::new() }
     }
 
-    /// Answers one request after the other until the client, an answer or the end of the server closes the connection.
+    /// Answers one request after the other until the client closes the connection, an answer must close it, or the
+    /// server stops.
     pub(super) async fn serve<S, B>(mut self, service: &S, stopping: &GracefulShutdownSignal)
     where
         S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
@@ -79,11 +80,11 @@ impl Connection {
             let (mut response, readable) = match self.request(stopping).await {
                 Ok(request) => {
                     if sent_ahead {
-                        // However many clients pipeline, together they take no more time from others than one client.
+                        // All clients that pipeline together take as much time as one client that does not.
                         let place = timeout(CLIENT_TIMEOUT, Arc::clone(&self.ahead).acquire_owned()).await;
                         let Ok(Ok(place)) = place else { return self.abort() };
                         request.extensions_mut().insert(HeldForWork::new(place));
-                        // What has arrived from others is read first.
+                        // Requests that arrived on other connections are read first.
                         yield_now().await;
                     }
                     (respond(service, request).await, true)
@@ -92,7 +93,7 @@ impl Connection {
                 Err(Unread::Over) => return,
             };
             if !readable {
-                // The old one still holds the state of the request before.
+                // The old codec still has the state of the previous request.
                 self.codec = Codec::new(self.config.clone());
             }
             if !readable || stopping.notified().now_or_never().is_some() {
@@ -137,7 +138,7 @@ impl Connection {
     }
 
     async fn body(&mut self, request: &Request) -> Result<Bytes, Unread> {
-        // A tunnel or another protocol, which no route offers, has no end to wait for.
+        // A tunnel or an upgrade, which no route offers, has no end to wait for.
         if self.codec.message_type() != MessageType::Payload {
             return Ok(Bytes::new());
         }
@@ -149,7 +150,7 @@ impl Connection {
         if request.head().expect() && self.buffer.is_empty() {
             self.socket.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        // Chunks may be tiny, and each costs time, so what they are wrapped in has a limit, too.
+        // Chunks may be tiny, and each costs time, so their framing is limited too.
         let mut room = 2 * MAX_BODY;
         let mut body = BytesMut::with_capacity(length.and_then(|length| length.try_into().ok()).unwrap_or(0));
         loop {
@@ -170,7 +171,8 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes, reads them, and gives their number; refuses if the buffer already holds `most` bytes.
+    /// Waits for bytes, reads them and returns their number; refuses with `otherwise` if the buffer already has
+    /// `most` bytes.
     async fn read(&mut self, most: usize, otherwise: ProblemCode) -> Result<usize, Unread> {
         let room = most.saturating_sub(self.buffer.len()).min(PIECE);
         if room == 0 {
@@ -210,8 +212,8 @@ impl Connection {
         self.socket.write_all(&out).await
     }
 
-    /// Closes the connection after the client has: closing earlier, while something is unread, could destroy the answer
-    /// on its way (RFC 9112, 9.6).
+    /// Closes the connection after the client has closed it. Closing earlier, with unread data, could destroy the
+    /// answer on its way (RFC 9112, 9.6).
     async fn linger(mut self) {
         self.buffer = BytesMut::new();
         let (time, bytes) = LINGER;
@@ -223,9 +225,9 @@ impl Connection {
         let _ = timeout(time, rest).await;
     }
 
-    /// Closes the connection at once, and lets the system forget the part of the answer that the client has not read.
+    /// Closes the connection at once and discards the part of the answer that the client has not read.
     fn abort(self) {
-        // Without it the system keeps that part for minutes.
+        // Otherwise the system keeps that part for minutes.
         let _ = self.socket.set_zero_linger();
     }
 }

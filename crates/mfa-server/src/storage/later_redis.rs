@@ -1,4 +1,4 @@
-//! Throttles and challenges in a Redis that may come later than the server.
+//! Throttles and challenges in a Redis that may become reachable after the server has started.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -10,21 +10,23 @@ use mfa_domain::{Challenge, ChallengeId, Charge, Progress, Quota, Timestamp, Ver
 use mfa_store_redis::{RedisEphemeral, RedisError, RedisOptions, RedisUrl};
 use tracing::{error, info, warn};
 
-/// For throttles: a request waits a quarter of a second for its charges. The store hears of a server that hangs, and looks
-/// where another has taken its place, only if it gives up before the request does.
+/// Time limit of a throttle's call. A request waits 250 ms for its charges. The store must give up earlier: only
+/// then it notices that a server hangs, and looks for the replacement.
 const CALL_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Before a Redis that was not there is looked for again.
+/// Time between two attempts to reach Redis.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Opened at the start, or else in the background once Redis is there: a server that starts while Redis is
-/// down checks codes like one that was running before.
+/// Opened at the start, or in the background as soon as Redis is reachable, so that a server that starts while
+/// Redis is down can check codes.
 #[derive(Clone, Debug)]
 pub(super) struct LaterRedis(Arc<OnceLock<RedisEphemeral>>);
 
 impl LaterRedis {
     fn opened(&self) -> Result<&RedisEphemeral, StoreError> {
-        self.0.get().ok_or_else(|| RedisError::Unavailable("it was not there so far".to_owned()).into())
+        self.0.get().ok_or_else(|| {
+            RedisError::Unavailable("not reachable since the server started".to_owned()).into()
+        })
     }
 
     /// For throttles.
@@ -33,12 +35,12 @@ impl LaterRedis {
         Self::open(url, options).await
     }
 
-    /// For challenges, with the time that stores have: an answer that came too late has used up its code.
+    /// For challenges, with the longer time limit of stores: an answer that times out may have used up its code.
     pub(super) async fn challenges(url: RedisUrl) -> Result<Self> {
         Self::open(url, RedisOptions::default()).await
     }
 
-    /// Refuses a Redis that answers and is not fit.
+    /// Fails if Redis answers but cannot be used.
     async fn open(url: RedisUrl, options: RedisOptions) -> Result<Self> {
         let opened = Arc::new(OnceLock::new());
         match open(&url, &options).await {
@@ -46,7 +48,7 @@ impl LaterRedis {
                 let _ = opened.set(redis);
             }
             Err(error) if may_pass(&error) => {
-                warn!(%url, %error, "no request is throttled and no code is sent until Redis is there");
+                warn!(%url, %error, "Redis cannot be reached; until it can, no request is throttled and no code is sent");
                 tokio::spawn(open_later(url, options, Arc::downgrade(&opened)));
             }
             Err(error) => return Err(error).with_context(|| format!("{url} cannot be opened")),
@@ -59,7 +61,7 @@ async fn open(url: &RedisUrl, options: &RedisOptions) -> Result<RedisEphemeral, 
     RedisEphemeral::open_with(url.expose(), options).await
 }
 
-/// Ends when the throttle is open, or nobody has it any more.
+/// Ends when Redis is open, or its last user was dropped.
 async fn open_later(url: RedisUrl, options: RedisOptions, opened: Weak<OnceLock<RedisEphemeral>>) {
     loop {
         tokio::time::sleep(PAUSE).await;
@@ -70,13 +72,13 @@ async fn open_later(url: RedisUrl, options: RedisOptions, opened: Weak<OnceLock<
             Ok(redis) => {
                 if let Some(opened) = opened.upgrade() {
                     let _ = opened.set(redis);
-                    info!(%url, "requests are throttled, and codes are sent");
+                    info!(%url, "Redis can be reached; requests are throttled and codes are sent");
                 }
                 return;
             }
             Err(error) if may_pass(&error) => {}
             Err(error) => {
-                error!(%url, %error, "no request is throttled and no code is sent: Redis cannot be used");
+                error!(%url, %error, "Redis cannot be used; no request is throttled and no code is sent");
             }
         }
     }

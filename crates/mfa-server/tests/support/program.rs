@@ -63,6 +63,14 @@ impl Program {
         Said::of(&self.command(line).output().unwrap())
     }
 
+    /// Runs a line that begins with `mfa-server` as a shell does.
+    pub fn shell(&self, line: &str) -> ExitStatus {
+        let arguments = line.strip_prefix("mfa-server ").unwrap();
+        let mut shell = unconfigured(Command::new("sh"));
+        shell.args(["-c", &format!("\"$0\" {arguments}")]).arg(program()).current_dir(self.folder.path());
+        shell.stdout(Stdio::null()).status().unwrap()
+    }
+
     /// Runs a command that must succeed, and reads its answer.
     pub fn json(&self, line: &str) -> Value {
         let said = self.run(&format!("{line} --json"));

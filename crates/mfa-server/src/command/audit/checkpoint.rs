@@ -24,7 +24,9 @@ pub(super) async fn run(config: &Config, arguments: CheckpointArgs) -> Result<Ex
     let progress = Progress::endless();
     let each = |found: &Found| match found {
         Ok(_) => progress.advance(),
-        Err(UnreadableAccount { place, what }) => progress.note(&format!("{place} is left out: {what}")),
+        Err(UnreadableAccount { place, what }) => {
+            progress.note(&format!("{place} cannot be read and is left out: {what}"));
+        }
     };
     let written = checkpoint::write(storage.accounts.as_ref(), &key, installation, previous, to, each);
     let Written { accounts, unreadable } = written.await?;
@@ -36,8 +38,8 @@ pub(super) async fn run(config: &Config, arguments: CheckpointArgs) -> Result<Ex
             "signed_by": signed_by }))?;
     } else {
         output::say(format_args!(
-            "{} has {accounts} accounts, signed with key {signed_by}. Keep it where whoever can write the database \
-             cannot.",
+            "Wrote {accounts} accounts to {}, signed with key {signed_by}. Store the file where nobody who can \
+             write the database can change it.",
             out.display()
         ))?;
     }

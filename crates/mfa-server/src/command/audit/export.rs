@@ -23,7 +23,7 @@ pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<Exit> 
     let vault = vault(config, &storage).await?;
     let position = |tenant: &TenantId, id: EventId| {
         let position = vault.event_position(tenant, id);
-        position.ok_or_else(|| Misuse(format!("{id} is no id of an event of tenant {tenant}")))
+        position.ok_or_else(|| Misuse(format!("{id} is not the id of an event of tenant {tenant}")))
     };
     let after = match (&tenant, after) {
         (Some(tenant), Some(id)) => Some(position(tenant, id)?),
@@ -50,7 +50,7 @@ pub(super) async fn run(config: &Config, arguments: ExportArgs) -> Result<Exit> 
     Ok(if exported.unreadable == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// Makes the ids of events, by the key ring that is there.
+/// The vault that computes event ids. Never creates a key ring.
 async fn vault(config: &Config, storage: &Storage) -> Result<AesGcmVault> {
     let in_use = storage.accounts.keys_in_use().await.context("the keys in use cannot be read")?;
     let ring = key_ring::existing(&RingSource::of(config)?, &in_use)?;
@@ -66,6 +66,6 @@ fn say(path: &Path, exported: &Exported, last: Option<EventId>, json: bool) -> R
             &json!({ "file": file, "events": events, "unreadable": unreadable, "last": last }),
         );
     }
-    let next = last.map_or(String::new(), |id| format!(" Those to come: --after {id}"));
-    output::say(format_args!("{file} has {events} events.{next}"))
+    let next = last.map_or(String::new(), |id| format!(" For the next export, add --after {id}"));
+    output::say(format_args!("Wrote {events} events to {file}.{next}"))
 }

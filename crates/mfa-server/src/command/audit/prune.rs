@@ -15,7 +15,7 @@ use crate::webhooks;
 pub(super) async fn run(config: &Config, arguments: &PruneArgs) -> Result<Exit> {
     let PruneArgs { before, dry_run, json } = *arguments;
     if before > SystemClock.now() {
-        return Err(Misuse(format!("{before} is still to come")).into());
+        return Err(Misuse(format!("--before: {before} is in the future")).into());
     }
     let mode = if dry_run { Mode::Count } else { Mode::Remove };
     let storage = Storage::open(&config.settings, Absent::Refuse).await?;
@@ -27,7 +27,7 @@ pub(super) async fn run(config: &Config, arguments: &PruneArgs) -> Result<Exit> 
     let Pruned { accounts, events, broken } = pruned;
     for account in &broken {
         progress
-            .note(&format!("the trail of {account} does not hold, and is left as it is; see audit verify"));
+            .note(&format!("the trail of {account} is broken and was left unchanged; run `audit verify`"));
     }
     progress.end();
     if json.json {

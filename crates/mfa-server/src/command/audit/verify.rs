@@ -19,11 +19,11 @@ use crate::failure::Exit;
 use crate::output::{self, Progress};
 use crate::storage::{Absent, Storage};
 
-/// Chains that are named to people; beyond that they are counted.
+/// The most broken chains that text output names; the rest are only counted.
 const MAX_SAID: usize = 20;
 
-/// Chains that are named to programs, so that a database which is another one altogether does not
-/// fill the memory.
+/// The most broken chains that JSON output names, so that verification of the wrong database does not fill the
+/// memory.
 const MAX_LISTED: usize = 10_000;
 
 pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit> {
@@ -60,10 +60,10 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
         let against = checkpoint.map_or(String::new(), |(_, checkpoint)| {
             let left_out = match checkpoint.unreadable() {
                 0 => String::new(),
-                n => format!(" and without {n} that could not be read"),
+                n => format!(" ({n} more could not be read)"),
             };
             format!(
-                ", against a checkpoint of {} with {} accounts{left_out}",
+                ", compared with the checkpoint of {} with {} accounts{left_out}",
                 checkpoint.begun_at(),
                 checkpoint.accounts()
             )
@@ -73,7 +73,7 @@ pub(super) async fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit>
     Ok(exit(count))
 }
 
-/// Checks the chains in the database.
+/// Verifies the chains in the database.
 async fn check(
     storage: &Storage,
     checkpoint: Option<&mut (&PathBuf, Checkpoint)>,
@@ -89,13 +89,13 @@ async fn check(
     }
 }
 
-/// Until when events may be gone.
+/// The time before which events may be missing.
 fn horizon(config: &Config, arguments: &VerifyArgs) -> Option<Horizon> {
     let told = arguments.pruned_before.map(Horizon::At);
     told.or_else(|| config.settings.audit.retention.map(Horizon::Behind))
 }
 
-/// Checks the chains in files, without any database.
+/// Verifies the chains in files, without a database.
 fn exported(files: &[PathBuf], pruned: Option<Horizon>, json: Json) -> Result<Exit> {
     let mut findings = Findings::new();
     let mut chains = Chains::new(pruned.map(|pruned| pruned.gone_before(SystemClock.now())));
@@ -114,7 +114,8 @@ fn exported(files: &[PathBuf], pruned: Option<Horizon>, json: Json) -> Result<Ex
             "found": count,
         }))?;
     } else {
-        let exported = format!(" in {} files, {late} beginnings that are no first event", files.len());
+        let exported =
+            format!(" in {} files, with {late} gaps where earlier events are not in the files", files.len());
         say(checked, &exported, &listed, count)?;
     }
     Ok(exit(count))
@@ -128,7 +129,7 @@ const fn exit(found: u64) -> Exit {
     if found == 0 { Exit::Done } else { Exit::Failed }
 }
 
-/// What is found, and how far it is.
+/// Findings and progress.
 struct Findings {
     progress: Progress,
     listed: Vec<Finding>,
@@ -174,7 +175,7 @@ fn say(checked: Checked, how: &str, listed: &[Finding], count: u64) -> Result<()
     }
     let Checked { accounts, events } = checked;
     let verdict = match count {
-        0 => "every chain holds".to_owned(),
+        0 => "every chain is intact".to_owned(),
         1 => "1 chain is broken".to_owned(),
         n => format!("{n} chains are broken"),
     };

@@ -1,4 +1,4 @@
-//! `try --email`: codes by e-mail, with a terminal in the place of a mailbox.
+//! `try --email`: codes by e-mail, shown in the terminal instead of a mailbox.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use crate::email::composer;
 use crate::output;
 use crate::policies::policies;
 
-/// Whose mails are shown. Nobody gets mail there (RFC 2606, 3).
+/// The recipient. The domain is reserved and has no mailboxes (RFC 2606, 3).
 const ADDRESS: &str = "you@example.com";
 
-/// Who mails come from while the settings name nobody.
+/// The sender if `email.from` is empty.
 const FROM: &str = "mfa@example.com";
 
-const QUESTION: &str = "The code in the mail:";
+const QUESTION: &str = "Enter the code in the mail:";
 
-/// Shows each mail in the place of sending it.
+/// Shows each mail instead of sending it.
 #[derive(Debug)]
 struct Terminal(Composer);
 
-/// The same use cases, with mails that are shown on the terminal.
+/// The same use cases, with mails that are shown in the terminal.
 pub(super) fn shown(mfa: &Mfa, settings: &Settings, issuer: &str) -> Result<Mfa> {
     let mut email = settings.email.clone();
     if email.from.is_empty() {
@@ -46,18 +46,18 @@ pub(super) fn shown(mfa: &Mfa, settings: &Settings, issuer: &str) -> Result<Mfa>
 impl Trial {
     pub(super) async fn email(&self) -> Result<()> {
         output::say(format_args!(
-            "This enrols the address {ADDRESS} in memory; nothing is kept, and no mail is sent. The first one would be:"
+            "This enrols the address {ADDRESS} in memory; nothing is stored, and no mail is sent. The first mail would be:"
         ))?;
         let new = NewAddress::email(Label::new("Mailbox")?, Address::new(ADDRESS)?);
         let enrolment = self.mfa.enrol_address(&self.key, &self.actor, new).await?;
         self.deliver().await?;
         self.confirm(enrolment.factor.id, QUESTION).await?;
 
-        output::say("\nA login. The mail for it:")?;
+        output::say("\nNow you log in. The mail would be:")?;
         self.log_in(enrolment.factor.id).await
     }
 
-    /// Asks until a code is right, and shows that it is used up then.
+    /// Asks until a code is accepted, then shows that it is not accepted again.
     async fn log_in(&self, factor: FactorId) -> Result<()> {
         let begun = match self.mfa.begin_challenge(&self.key, &self.actor, factor).await? {
             Verdict::Accepted(begun) => begun,
@@ -71,15 +71,15 @@ impl Trial {
             let Some(text) = ask(QUESTION)? else { bail!(NO_CODE) };
             let Some(code) = or_say(SentCode::parse(&text))? else { continue };
             match answer(&code).await? {
-                Verdict::Accepted(_) => output::say("Right: verified.")?,
+                Verdict::Accepted(_) => output::say("Accepted: verified.")?,
                 Verdict::Rejected(rejection) => {
                     say_rejection(rejection)?;
                     continue;
                 }
             }
-            output::say("\nA code counts once. The same one again:")?;
+            output::say("\nA code is accepted only once. The same code again:")?;
             return match answer(&code).await? {
-                Verdict::Accepted(_) => bail!("it was accepted twice"),
+                Verdict::Accepted(_) => bail!("the code was accepted twice"),
                 Verdict::Rejected(rejection) => say_rejection(rejection),
             };
         }

@@ -12,12 +12,12 @@ use crate::cli::UserListArgs;
 use crate::installation::Installation;
 use crate::output;
 
-/// A page of a tenant's users, in the order of their ids. Those that cannot be read are named on standard error.
+/// Prints a page of a tenant's users, ordered by id. Users that cannot be read are named on standard error.
 pub(super) async fn run(installation: &Installation, arguments: UserListArgs) -> Result<()> {
     let UserListArgs { tenant, after, limit, json } = arguments;
     let after = match after {
         Some(user) => AccountPlace::from(&installation.account(tenant.clone(), user).await?),
-        // No user comes before it.
+        // The place before all users.
         None => AccountPlace { tenant: tenant.as_str().into(), user: Vec::new() },
     };
     let mfa = installation.mfa.as_ref();
@@ -34,7 +34,7 @@ pub(super) async fn run(installation: &Installation, arguments: UserListArgs) ->
             break;
         }
         let (place, what) = match found {
-            // Nothing ever happened: it holds the answer to a call that found nothing to do.
+            // An account without events only holds the answer to a call that changed nothing.
             Ok(account) if account.audit_head == AuditHead::default() => continue,
             Ok(account) => match mfa.status(&account.key).await {
                 Ok(status) => {
@@ -56,12 +56,12 @@ pub(super) async fn run(installation: &Installation, arguments: UserListArgs) ->
         output::say_json(&json!({ "users": users, "next": next.as_ref().map(UserId::as_str) }))?;
     } else {
         let rows: Vec<_> = users.iter().map(as_row).collect();
-        output::say_table(["USER", "ENROLLED", "FACTORS", "STANDING"], &rows)?;
+        output::say_table(["USER", "ENROLLED", "FACTORS", "STATUS"], &rows)?;
         if next.is_some() {
-            output::say("\nThere are more: go on with --after and the last user above.")?;
+            output::say("\nThere are more users. To continue, give the last user above to --after.")?;
         }
     }
-    ensure!(unreadable == 0, "{unreadable} users cannot be read; see audit verify");
+    ensure!(unreadable == 0, "{unreadable} users cannot be read; run `audit verify`");
     Ok(())
 }
 
@@ -81,7 +81,7 @@ fn as_row((key, status): &(AccountKey, Status)) -> [String; 4] {
     [user, enrolled.to_owned(), active_factors(status).to_string(), standing(status)]
 }
 
-/// Those that take codes by now.
+/// The number of confirmed factors.
 fn active_factors(status: &Status) -> usize {
     status.factors.iter().filter(|factor| factor.is_active()).count()
 }

@@ -1,17 +1,17 @@
-//! One PostgreSQL and one Redis for all tests that do not break them. Prints what tells tests where they are,
-//! as lines of `NAME=value`, then runs until its input ends.
+//! One PostgreSQL and one Redis for all tests that do not break them. Prints their addresses as lines of
+//! `NAME=value`, then runs until its standard input closes.
 
 use std::io::{Read, Write, stdin, stdout};
 
-#[path = "../../../crates/mfa-store-postgres/tests/support/server.rs"]
+#[path = "../../crates/mfa-store-postgres/tests/support/server.rs"]
 mod postgres;
-#[path = "../../../crates/mfa-store-redis/tests/support/server.rs"]
+#[path = "../../crates/mfa-store-redis/tests/support/server.rs"]
 mod redis;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    // Tests that crash a server start their own, so that this one need not wait for the disk; and with hundreds of small
-    // databases it would vacuum one after the other.
+    // Tests that crash a server start their own, so this one need not wait for the disk. With hundreds of
+    // small databases, autovacuum would run all the time.
     let hasty = ["fsync=off", "full_page_writes=off", "autovacuum=off", "max_connections=1000"];
     let postgres = postgres::Server::to_copy(&hasty);
     let redis = redis::Server::durable();
