@@ -17,6 +17,7 @@ use crate::{KeyRing, KeyRingError};
 
 mod cipher;
 mod event_ids;
+mod pseudonym;
 
 use cipher::{NONCE_LENGTH, TAG_LENGTH};
 
@@ -230,6 +231,10 @@ impl Vault for AesGcmVault {
 
     fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition> {
         event_ids::position(self.ring().event_ids(), tenant, id)
+    }
+
+    fn pseudonym(&self, of: &[u8]) -> [u8; 32] {
+        pseudonym::of(self.ring().event_ids(), of)
     }
 }
 

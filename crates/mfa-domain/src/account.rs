@@ -1,8 +1,8 @@
 //! The account: everything that one user has for multi-factor authentication, as one aggregate.
 //!
-//! A use case reads an [`Account`] at a [`Version`]. A method of the account decides; these methods are in the files
-//! of `account/` and are pure: no I/O, no clock, no randomness of their own. The result is a [`Delta`], which a store
-//! commits only if the version has not changed since.
+//! A use case reads an [`Account`] at a [`Version`]. A method of the account decides; these methods are in
+//! the files of `account/` and are pure: no I/O, no clock, no randomness of their own. The result is a
+//! [`Delta`], which a store commits only if the version has not changed since.
 
 use std::iter;
 
@@ -22,9 +22,12 @@ mod ahead;
 mod challenges;
 mod claim;
 mod codes;
+mod data;
 mod delta;
 mod enrol;
 mod manage;
+mod passkeys;
+mod relying_party;
 mod removed;
 mod replay;
 mod verification;
@@ -40,25 +43,28 @@ pub use claim::Claim;
 pub use codes::Codes;
 pub use delta::{BackupCodesChange, Delta, Draft, HandleChange};
 pub use factor::{
-    AddressDevice, Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, StoredFactor,
-    TotpDevice, UnknownAuthenticator, UnreadableFactor,
+    AddressDevice, Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, PasskeyDevice,
+    StoredFactor, TotpDevice, UnknownAuthenticator, UnreadableFactor,
 };
+pub(crate) use passkeys::{Expected, UNNAMED};
 pub use verification::{Assurance, Verification, Verifications};
 pub use verify::{BackupCodesLeft, CodeRejection, Verdict, Verified};
 pub(crate) use verify::{Candidates, Evidence, Finding, OpenSecret, Resealed};
 
 /// Everything that one user has: factors, backup codes, attempts, and the ends of the audit chain.
 ///
-/// The fields are public for stores, which write them to rows and read them back. All other code changes an account
-/// by a method that returns a [`Delta`].
+/// The fields are public for stores, which write them to rows and read them back. All other code changes an
+/// account by a method that returns a [`Delta`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// All factors in the order of their creation, including pending and [removed](FactorState::Removed) ones.
+    /// All factors in the order of their creation, including pending and [removed](FactorState::Removed)
+    /// ones.
     pub factors: Vec<Factor>,
     /// The current set of backup codes, including spent ones.
     ///
-    /// Also `None` if the account was [read without them](crate::ports::AccountStore::load_without_backup_codes).
-    /// Such an account may only be used for decisions that need no backup codes.
+    /// Also `None` if the account was [read without
+    /// them](crate::ports::AccountStore::load_without_backup_codes). Such an account may only be used for
+    /// decisions that need no backup codes.
     pub backup_codes: Option<BackupCodes>,
     /// The recorded attempts to verify.
     pub attempts: Attempts,
@@ -71,12 +77,13 @@ pub struct Account {
     pub audit_base: AuditHead,
     /// The answers that are kept for repeated calls.
     pub answers: KeptAnswers,
-    /// Further data of the domain, opaque to stores. This version has none, and keeps what newer versions write.
+    /// Further data of the domain, opaque to stores. How authenticators know the user, and keeps what newer
+    /// versions write.
     pub data: Data,
 }
 
-/// The number of changes of an account. It is never reused for the same key, not even after the account was erased,
-/// so a stale decision can never be committed.
+/// The number of changes of an account. It is never reused for the same key, not even after the account was
+/// erased, so a stale decision can never be committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(pub u64);
 
@@ -155,6 +162,9 @@ pub enum PolicyDenial {
     /// Another factor of this user has the same secret. One code would be accepted by both.
     #[error("another factor of this user has the same secret")]
     DuplicateSecret,
+    /// The user already has the passkey.
+    #[error("the user already has this passkey")]
+    DuplicateCredential,
 }
 
 impl Account {
@@ -175,8 +185,8 @@ impl Account {
         self.active_factors().next().is_some()
     }
 
-    /// Returns `label`, with the lowest free number from 2 appended if another active factor has it. The factor that
-    /// `id` replaces does not count. So two active factors never have the same label.
+    /// Returns `label`, with the lowest free number from 2 appended if another active factor has it. The
+    /// factor that `id` replaces does not count. So two active factors never have the same label.
     fn own_label(&self, label: &Label, id: FactorId, replaces: Option<FactorId>) -> Label {
         let others = || self.active_factors().filter(|other| other.id != id && Some(other.id) != replaces);
         let mut labels = iter::once(label.clone()).chain((2..).map(|number| label.numbered(number)));
@@ -184,8 +194,8 @@ impl Account {
         free.unwrap_or_else(|| label.clone())
     }
 
-    /// Checks that the owner has verified recently enough for `change`. An account without an active factor needs no
-    /// proof.
+    /// Checks that the owner has verified recently enough for `change`. An account without an active factor
+    /// needs no proof.
     fn check_proof(&self, context: Context<'_>, change: GuardedChange) -> Result<(), PolicyDenial> {
         match context.policies.enrolment.proof(change, context.actor) {
             Proof::Fresh { age, at_least } => {

@@ -83,6 +83,14 @@ pub enum EventKind {
     VerificationFailed,
     /// A used code was sent again. A quota limits how many are recorded.
     Replayed,
+    /// A new passkey was refused, or an assertion with a right signature (detail: `reason`). Costs no attempt.
+    CredentialRefused,
+    /// The signature counter of a passkey did not grow, so there may be a copy of it (detail: `stored`, `received`).
+    PossibleClone,
+    /// A passkey that was imported told for the first time whether it can be backed up (detail: `backup_eligible`).
+    BackupEligibilityRecorded,
+    /// A passkey was backed up, or is no longer (detail: `backed_up`).
+    BackupStateChanged,
     /// The failures so far locked the account.
     Locked,
     /// The failures so far disabled the factors of the account.
@@ -95,12 +103,15 @@ pub enum EventKind {
     Reset,
     /// Everything but this trail was erased.
     Erased,
+    /// Passkeys are for another relying party from now on (detail: `from` and `to`, empty for none; `stranded`, the
+    /// number of passkeys that no longer work, or `unknown`). Only in the account of the installation.
+    RelyingPartySet,
     /// A kind that a newer version wrote and this version does not know.
     Other(String),
 }
 
 /// All known kinds and their names.
-const KINDS: [(EventKind, &str); 21] = [
+const KINDS: [(EventKind, &str); 26] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
     (EventKind::FactorActivated, "factor_activated"),
@@ -116,12 +127,17 @@ const KINDS: [(EventKind, &str); 21] = [
     (EventKind::Verified, "verified"),
     (EventKind::VerificationFailed, "verification_failed"),
     (EventKind::Replayed, "replayed"),
+    (EventKind::CredentialRefused, "credential_refused"),
+    (EventKind::PossibleClone, "possible_clone"),
+    (EventKind::BackupEligibilityRecorded, "backup_eligibility_recorded"),
+    (EventKind::BackupStateChanged, "backup_state_changed"),
     (EventKind::Locked, "locked"),
     (EventKind::Disabled, "disabled"),
     (EventKind::BackupCodesIssued, "backup_codes_issued"),
     (EventKind::Unlocked, "unlocked"),
     (EventKind::Reset, "reset"),
     (EventKind::Erased, "erased"),
+    (EventKind::RelyingPartySet, "relying_party_set"),
 ];
 
 impl EventKind {

@@ -13,7 +13,7 @@ use crate::{AccountKey, Caller, FactorId, TenantId, Timestamp, UserId};
 mod code_digest;
 mod open;
 
-pub(crate) use code_digest::{CodeDigest, KeptCode};
+pub(crate) use code_digest::{CodeDigest, KeptSecret};
 pub(crate) use open::{OpenChallenge, Step};
 
 /// The first step of an authentication or enrolment, which waits for its answer: a sent code, a `WebAuthn` ceremony,

@@ -46,6 +46,11 @@ impl Handle {
         &self.0
     }
 
+    /// The value, if the handle is of this sort.
+    pub(crate) fn value_of(&self, sort: &str) -> Option<&[u8]> {
+        self.0.strip_prefix(sort.as_bytes())?.strip_prefix(b":")
+    }
+
     /// Parses the bytes of [`as_bytes`](Self::as_bytes).
     ///
     /// # Errors

@@ -38,6 +38,12 @@ impl TenantId {
         plain_name("tenant", text).map(Self)
     }
 
+    /// The tenant of the installation itself. It has no users, so no API key may be for it.
+    #[must_use]
+    pub fn installation() -> Self {
+        Self("mfa-server".to_owned())
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -130,6 +136,12 @@ pub struct InvalidId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stores_can_read_the_tenant_of_the_installation() {
+        let tenant = TenantId::installation();
+        assert_eq!(TenantId::new(tenant.as_str()), Ok(tenant));
+    }
 
     #[test]
     fn factor_ids_are_read_back_and_only_in_the_form_given_out() {

@@ -13,6 +13,7 @@ pub mod handle;
 pub mod identity;
 pub mod mfa;
 pub mod outbox;
+pub mod passkey;
 pub mod policy;
 pub mod ports;
 pub mod quota;
@@ -29,8 +30,8 @@ pub use otp_core;
 
 pub use account::{
     Account, AddressDevice, Assurance, Authenticator, BackupCodes, BackupCodesChange, CodeRejection, Context,
-    Delta, Draft, Factor, FactorKind, FactorState, HandleChange, HotpDevice, PolicyDenial, StoredFactor,
-    TotpDevice, Verdict, Verification, Verified, Version, Versioned,
+    Delta, Draft, Factor, FactorKind, FactorState, HandleChange, HotpDevice, PasskeyDevice, PolicyDenial,
+    StoredFactor, TotpDevice, Verdict, Verification, Verified, Version, Versioned,
 };
 pub use actor::{Actor, Authority, Caller};
 pub use address::Address;
@@ -46,11 +47,12 @@ pub use handle::Handle;
 pub use identity::{AccountKey, FactorId, TenantId, UserCase, UserId};
 pub use mfa::{Mfa, Undecided};
 pub use outbox::{Message, MessageId, MessageState, Sending};
+pub use passkey::Passkey;
 pub use policy::Policies;
 pub use ports::Ports;
 pub use quota::{Charge, Quota};
 pub use sealed::{KeyId, SealContext, Sealed};
 pub use tenant_settings::TenantSettings;
-pub use text::{Label, Reason};
+pub use text::{Label, Reason, ShownName};
 pub use timestamp::Timestamp;
 pub use typed::typed;

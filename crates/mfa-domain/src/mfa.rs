@@ -1,6 +1,7 @@
 //! The use cases: load, decide, commit, answer.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 
 use event_listener::Event;
 use otp_core::{SecretError, UriError};
@@ -12,7 +13,8 @@ use crate::audit::{AuditEvent, EventKind};
 use crate::keyed_lock::{KeyGuard, KeyedLock};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{
-    Commit, EntropyError, EventPage, EventQuery, HasherError, InvalidRecipient, Ports, StoreError, VaultError,
+    Commit, EntropyError, EventPage, EventQuery, HasherError, InvalidRecipient, Ports, StoreError,
+    VaultError, WebauthnError,
 };
 use crate::{AccountKey, Actor, Delta, MessageState, SubmittedCode, Timestamp, Version, Versioned};
 
@@ -25,7 +27,10 @@ mod enrol;
 mod enrol_address;
 mod latest_commit;
 mod manage;
+mod passkey_challenges;
+mod passkeys;
 mod recipient;
+mod relying_party;
 mod resend;
 mod secrets;
 mod status;
@@ -37,7 +42,10 @@ pub use challenges::{AnswerTo, BegunChallenge, ChallengeStatus, FoundChallenge};
 pub use deliver::Delivered;
 pub use enrol::{Confirmation, Enrolment, EnrolmentWarning, NewFactor};
 pub use enrol_address::{AddressEnrolment, NewAddress};
-pub use recipient::{Recipient, SendTo};
+pub use passkey_challenges::{PasskeyStep, PasskeyVerified};
+pub use passkeys::{AcceptedPasskeys, NewPasskey, PasskeyEnrolment};
+pub use recipient::{FirstStep, Recipient, SendTo};
+pub use relying_party::Stranded;
 pub use status::Status;
 
 /// How often a use case is retried after a conflict.
@@ -58,6 +66,8 @@ pub struct Mfa {
     turns: KeyedLock<AccountKey>,
     latest_commit: LatestCommit,
     queued: Event,
+    /// Whether the configured relying party is known to be the one in use.
+    relying_party_is_in_use: AtomicBool,
 }
 
 /// There is no decision, or it is unknown whether the decision was recorded. Let nobody in.
@@ -81,6 +91,9 @@ pub enum Undecided {
     /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// What checks passkeys failed.
+    #[error(transparent)]
+    Webauthn(#[from] WebauthnError),
     /// Every try ended in a conflict, or an earlier copy of the same call has been answered already.
     #[error("the account was changed by too many requests at the same time")]
     Busy,
@@ -131,7 +144,8 @@ impl Mfa {
     pub fn new(ports: Ports, policies: Policies) -> Result<Self, InvalidPolicy> {
         policies.validate()?;
         let (turns, latest_commit, queued) = (KeyedLock::new(), LatestCommit::default(), Event::new());
-        Ok(Self { ports, policies, turns, latest_commit, queued })
+        let relying_party_is_in_use = AtomicBool::new(false);
+        Ok(Self { ports, policies, turns, latest_commit, queued, relying_party_is_in_use })
     }
 
     /// The ports in use.

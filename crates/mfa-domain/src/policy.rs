@@ -11,12 +11,14 @@ pub mod backup_code;
 pub mod challenge;
 pub mod enrolment;
 pub mod lockout;
+pub mod passkey;
 pub mod verification;
 
 pub use backup_code::{BackupCodePolicy, StandardBackupCodes};
 pub use challenge::{ChallengePolicy, StandardChallenges};
 pub use enrolment::{EnrolmentPolicy, GuardedChange, Proof, StandardEnrolment};
 pub use lockout::{LockoutPolicy, StandardLockout, Standing};
+pub use passkey::{PasskeyPolicy, StandardPasskeys};
 pub use verification::{StandardVerification, VerificationPolicy};
 
 /// The policies in force, one of each kind.
@@ -41,6 +43,8 @@ pub struct Policies {
     pub verification: Arc<dyn VerificationPolicy>,
     /// How long challenges are open, and what their codes look like.
     pub challenges: Arc<dyn ChallengePolicy>,
+    /// What passkeys must do.
+    pub passkeys: Arc<dyn PasskeyPolicy>,
 }
 
 /// A policy with numbers out of range.
@@ -87,7 +91,8 @@ impl Policies {
         self.enrolment.validate()?;
         self.backup_codes.validate()?;
         self.verification.validate()?;
-        self.challenges.validate()
+        self.challenges.validate()?;
+        self.passkeys.validate()
     }
 }
 
@@ -99,6 +104,7 @@ impl Default for Policies {
             backup_codes: Arc::new(StandardBackupCodes::default()),
             verification: Arc::new(StandardVerification::default()),
             challenges: Arc::new(StandardChallenges::default()),
+            passkeys: Arc::new(StandardPasskeys::default()),
         }
     }
 }

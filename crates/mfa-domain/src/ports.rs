@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Challenge, ChallengeId, Progress, Version, Versioned};
+use crate::passkey::{Aaguid, AssertionResponse, RegistrationResponse};
+use crate::{Challenge, ChallengeId, Progress, TenantId, Version, Versioned};
 
 pub mod account_store;
 pub mod api_key_store;
@@ -21,6 +22,7 @@ pub mod sender;
 pub mod signer;
 pub mod throttle;
 pub mod vault;
+pub mod webauthn;
 
 pub use account_store::{
     AccountEntry, AccountPage, AccountPlace, AccountQuery, AccountStore, Commit, EventPage, EventPosition,
@@ -40,6 +42,10 @@ pub use sender::{CodeMessage, InvalidRecipient, Sender, SenderError};
 pub use signer::{Signature, SignatureVerifier, Signer, SignerError};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
+pub use webauthn::{
+    Assertion, AuthenticationRequest, Ceremony, CeremonyError, CredentialHint, CredentialRefusal,
+    KnownCredential, NewCredential, RegistrationRequest, Webauthn, WebauthnError,
+};
 
 /// Every port that [`Mfa`](crate::Mfa) uses. To replace one in a test, write `Ports { accounts, ..ports }`.
 #[derive(Clone, Debug)]
@@ -58,6 +64,8 @@ pub struct Ports {
     pub challenges: Arc<dyn ChallengeStore>,
     /// Sends codes. Without it, no code is sent.
     pub sender: Arc<dyn Sender>,
+    /// Checks passkeys. Default: none, and every passkey fails.
+    pub webauthn: Arc<dyn Webauthn>,
 }
 
 impl Ports {
@@ -83,6 +91,7 @@ impl Ports {
             entropy,
             challenges: Arc::new(Missing),
             sender: Arc::new(Missing),
+            webauthn: Arc::new(Missing),
         }
     }
 
@@ -113,6 +122,13 @@ impl Ports {
         self.sender = sender;
         self
     }
+
+    /// With what checks passkeys.
+    #[must_use]
+    pub fn webauthn(mut self, webauthn: Arc<dyn Webauthn>) -> Self {
+        self.webauthn = webauthn;
+        self
+    }
 }
 
 /// Stands in for a port that was not set: every call fails.
@@ -139,6 +155,55 @@ impl Sender for Missing {
     async fn send(&self, _: &CodeMessage<'_>) -> Result<(), SenderError> {
         Err(SenderError::not_sent("no sender is configured"))
     }
+}
+
+impl Webauthn for Missing {
+    fn rp_id(&self, _: &TenantId) -> &'static str {
+        ""
+    }
+
+    fn begin_registration(
+        &self,
+        _: &TenantId,
+        _: &RegistrationRequest<'_>,
+    ) -> Result<Ceremony, WebauthnError> {
+        Err(no_webauthn())
+    }
+
+    fn finish_registration(
+        &self,
+        _: &TenantId,
+        _: &[u8],
+        _: &RegistrationResponse,
+    ) -> Result<NewCredential, CeremonyError> {
+        Err(no_webauthn().into())
+    }
+
+    fn begin_authentication(
+        &self,
+        _: &TenantId,
+        _: &AuthenticationRequest<'_>,
+    ) -> Result<Ceremony, WebauthnError> {
+        Err(no_webauthn())
+    }
+
+    fn finish_authentication(
+        &self,
+        _: &TenantId,
+        _: &[u8],
+        _: &AssertionResponse,
+        _: Option<KnownCredential<'_>>,
+    ) -> Result<Assertion, CeremonyError> {
+        Err(no_webauthn().into())
+    }
+
+    fn model(&self, _: Aaguid) -> Option<&str> {
+        None
+    }
+}
+
+fn no_webauthn() -> WebauthnError {
+    WebauthnError::new("no relying party is configured")
 }
 
 /// Defines an opaque error of a port. The domain passes it on; only the adapter and the log know the cause.

@@ -23,6 +23,29 @@ pub struct Label(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
+/// A name of an account or a person, as a browser shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownName(String);
+
+impl ShownName {
+    /// The most characters.
+    pub const MAX_LENGTH: usize = 256;
+
+    /// Checks a name, and removes white space around it.
+    ///
+    /// # Errors
+    /// [`InvalidText`] if it is empty, longer than 256 characters, or has invisible characters.
+    pub fn new(text: &str) -> Result<Self, InvalidText> {
+        checked(text, Self::MAX_LENGTH).map(Self)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Label {
     /// The longest label, in characters.
     pub const MAX_LENGTH: usize = 64;

@@ -3,6 +3,8 @@
 mod ahead;
 mod given_again;
 mod imports;
+mod passkeys;
+mod relying_party;
 mod repeats;
 mod replays;
 mod send;

@@ -14,17 +14,21 @@
 
 use async_trait::async_trait;
 use mfa_domain::account::CodeHash;
+use mfa_domain::passkey::{
+    Aaguid, AssertionResponse, CredentialId, PublicKey, RegistrationResponse, UserHandle,
+};
 use mfa_domain::ports::{
-    AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, ChallengeStore,
-    Claimed, Clock, CodeHasher, CodeMessage, Commit, DeliveryStore, Deviation, Entropy, EntropyError,
-    EventPage, EventPosition, EventQuery, HasherError, Outbox, ReferenceClock, ReferenceClockError, Sender,
-    SenderError, Signature, SignatureVerifier, Signer, SignerError, StoreError, Throttle, ThrottleKey,
-    TrailPage, Vault, VaultError,
+    AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, Assertion,
+    AuthenticationRequest, Ceremony, CeremonyError, ChallengeStore, Claimed, Clock, CodeHasher, CodeMessage,
+    Commit, CredentialHint, DeliveryStore, Deviation, Entropy, EntropyError, EventPage, EventPosition,
+    EventQuery, HasherError, KnownCredential, NewCredential, Outbox, ReferenceClock, ReferenceClockError,
+    RegistrationRequest, Sender, SenderError, Signature, SignatureVerifier, Signer, SignerError, StoreError,
+    Throttle, ThrottleKey, TrailPage, Vault, VaultError, Webauthn, WebauthnError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, BackupCode, Challenge, ChallengeId, Charge, Delivery, Delta, EndpointId,
-    EventId, Handle, KeyId, Message, MessageId, Progress, Quota, SealContext, Sealed, Sending, TenantId,
-    Timestamp, Version, Versioned,
+    EventId, Handle, KeyId, Message, MessageId, Passkey, Progress, Quota, SealContext, Sealed, Sending,
+    TenantId, Timestamp, Version, Versioned,
 };
 use mockall::mock;
 use zeroize::Zeroizing;
@@ -172,6 +176,7 @@ mock! {
         pub fn supersedes(&self, key: &KeyId) -> bool;
         pub fn event_id(&self, tenant: &TenantId, position: EventPosition) -> EventId;
         pub fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition>;
+        pub fn pseudonym(&self, of: &[u8]) -> [u8; 32];
     }
 }
 
@@ -207,6 +212,10 @@ impl Vault for MockVault {
 
     fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition> {
         self.event_position(tenant, id)
+    }
+
+    fn pseudonym(&self, of: &[u8]) -> [u8; 32] {
+        self.pseudonym(of)
     }
 }
 
@@ -288,4 +297,89 @@ mock! {
         fn key_id(&self) -> String;
         fn verify(&self, message: &[u8], signature: &Signature) -> bool;
     }
+}
+
+mock! {
+    /// Mocks receive borrowed data by value: the user handle, the challenge, and the ids of the credentials of a
+    /// request, and a passkey with its public key.
+    #[derive(Debug)]
+    pub Webauthn {
+        pub fn rp_id(&self, tenant: &TenantId) -> &'static str;
+        pub fn begin_registration(
+            &self,
+            tenant: &TenantId,
+            user_handle: UserHandle,
+            exclude: Vec<CredentialId>,
+        ) -> Result<Ceremony, WebauthnError>;
+        pub fn finish_registration(
+            &self,
+            tenant: &TenantId,
+            state: &[u8],
+            response: &RegistrationResponse,
+        ) -> Result<NewCredential, CeremonyError>;
+        pub fn begin_authentication(
+            &self,
+            tenant: &TenantId,
+            challenge: [u8; 32],
+            allow: Option<Vec<CredentialId>>,
+        ) -> Result<Ceremony, WebauthnError>;
+        pub fn finish_authentication(
+            &self,
+            tenant: &TenantId,
+            state: &[u8],
+            response: &AssertionResponse,
+            passkey: Option<(Passkey, PublicKey)>,
+        ) -> Result<Assertion, CeremonyError>;
+        pub fn model(&self, aaguid: Aaguid) -> Option<&'static str>;
+    }
+}
+
+impl Webauthn for MockWebauthn {
+    fn rp_id(&self, tenant: &TenantId) -> &str {
+        self.rp_id(tenant)
+    }
+
+    fn begin_registration(
+        &self,
+        tenant: &TenantId,
+        request: &RegistrationRequest<'_>,
+    ) -> Result<Ceremony, WebauthnError> {
+        self.begin_registration(tenant, request.user_handle.clone(), ids(&request.exclude))
+    }
+
+    fn finish_registration(
+        &self,
+        tenant: &TenantId,
+        state: &[u8],
+        response: &RegistrationResponse,
+    ) -> Result<NewCredential, CeremonyError> {
+        self.finish_registration(tenant, state, response)
+    }
+
+    fn begin_authentication(
+        &self,
+        tenant: &TenantId,
+        request: &AuthenticationRequest<'_>,
+    ) -> Result<Ceremony, WebauthnError> {
+        self.begin_authentication(tenant, request.challenge, request.allow.as_deref().map(ids))
+    }
+
+    fn finish_authentication(
+        &self,
+        tenant: &TenantId,
+        state: &[u8],
+        response: &AssertionResponse,
+        passkey: Option<KnownCredential<'_>>,
+    ) -> Result<Assertion, CeremonyError> {
+        let passkey = passkey.map(|known| (known.passkey.clone(), known.public_key.clone()));
+        self.finish_authentication(tenant, state, response, passkey)
+    }
+
+    fn model(&self, aaguid: Aaguid) -> Option<&str> {
+        self.model(aaguid)
+    }
+}
+
+fn ids(hints: &[CredentialHint<'_>]) -> Vec<CredentialId> {
+    hints.iter().map(|hint| hint.id.clone()).collect()
 }

@@ -3,7 +3,7 @@
 use super::{Account, Attempts, Context, Draft, Factor, PolicyDenial, Resealed};
 use crate::audit::EventKind;
 use crate::policy::Standing;
-use crate::{Delta, Reason};
+use crate::{Data, Delta, Reason};
 
 impl Account {
     /// Lifts every lock. Earlier failures still count towards disabling the factors. Records nothing if there is
@@ -47,12 +47,13 @@ impl Account {
     /// any case; that alone is no event. `None` if there is nothing but the trail.
     #[must_use]
     pub(crate) fn erase(&self, context: Context<'_>) -> Option<Delta> {
-        if self.is_clear() && self.factors.is_empty() {
+        if self.is_clear() && self.factors.is_empty() && self.data == Data::default() {
             return self.forget_answers(context, &EventKind::Erased);
         }
         let mut draft = self.draft(context);
         draft.record(EventKind::Erased, None, []);
         self.factors.iter().for_each(|factor| draft.forget(factor));
+        self.forget_data(&mut draft);
         self.clear(&mut draft);
         draft.finish()
     }
@@ -70,6 +71,17 @@ impl Account {
             }
         }
         draft.finish()
+    }
+
+    /// Forgets everything else, also how authenticators know the user: to them, whoever has the id later is another
+    /// user.
+    fn forget_data(&self, draft: &mut Draft<'_>) {
+        draft.data(Data::default());
+        if let Ok(Some(user)) = self.passkey_user()
+            && let Ok(handle) = user.handle.handle()
+        {
+            draft.release(handle);
+        }
     }
 
     /// Whether a reset would remove nothing.

@@ -131,7 +131,10 @@ impl Factor {
             Authenticator::Email(device) => {
                 Authenticator::Email(AddressDevice { first: None, ..device.clone() })
             }
-            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => return None,
+            Authenticator::Totp(_)
+            | Authenticator::Hotp(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })
     }

@@ -19,7 +19,7 @@ impl Codes<'_> {
     /// Whether the codes have the form of codes of `factor`. A sent code may have any number of digits.
     pub(super) fn fit(self, factor: &Factor) -> bool {
         match self {
-            Self::One(SubmittedCode::OneTimePassword(_)) if factor.challenge_kind().is_some() => true,
+            Self::One(SubmittedCode::OneTimePassword(_)) if factor.is_sent_codes() => true,
             Self::One(code) => factor.takes(&code.into()),
             Self::Two(codes) => codes.iter().all(|code| factor.takes(&Claim::OneTimePassword(code))),
         }

@@ -176,6 +176,12 @@ impl Delta {
         &self.messages
     }
 
+    /// Stores how authenticators know the user, and claims the handle.
+    pub(crate) fn set_passkey_user(&mut self, data: Data, handle: Handle) {
+        self.data = Some(data);
+        self.handles.push(HandleChange::Claim(handle));
+    }
+
     /// Queues a message in the same commit.
     pub(crate) fn queue(&mut self, message: Message) {
         self.messages.push(message);
@@ -215,7 +221,13 @@ impl Draft<'_> {
     /// Replaces the factor with the same id, or adds the factor at the end, and claims its handles.
     pub fn put(&mut self, factor: Factor) {
         if !factor.is_removed() {
-            factor.handles().iter().for_each(|handle| self.claim(handle.clone()));
+            let before = self.factors.iter().find(|other| other.id == factor.id && !other.is_removed());
+            let held = before.map_or(&[][..], Factor::handles);
+            let new: Vec<_> =
+                factor.handles().iter().filter(|handle| !held.contains(handle)).cloned().collect();
+            for handle in new {
+                self.claim(handle);
+            }
         }
         let factors = self.factors.to_mut();
         match factors.iter_mut().find(|other| other.id == factor.id) {

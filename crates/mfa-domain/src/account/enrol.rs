@@ -28,7 +28,7 @@ impl Account {
         self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned())];
         draft.record(EventKind::EnrolmentStarted, Some(factor.id), detail);
-        if factor.challenge_kind().is_some() {
+        if factor.is_sent_codes() {
             draft.code_sent(&factor, Purpose::Enrol);
         }
         draft.put(factor);
@@ -181,7 +181,7 @@ impl Account {
     }
 
     /// Makes a pending factor active after its first code.
-    fn activate(
+    pub(super) fn activate(
         &self,
         draft: &mut Draft<'_>,
         context: Context<'_>,

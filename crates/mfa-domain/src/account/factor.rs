@@ -4,16 +4,18 @@ use otp_core::{Code, Digits, Secret, Token};
 
 use super::Claim;
 use crate::policy::VerificationPolicy;
-use crate::{ChallengeKind, Data, FactorId, Handle, Label, Sealed, Timestamp};
+use crate::{ChallengeKind, Data, FactorId, Handle, Label, Passkey, Sealed, Timestamp};
 
 mod address;
 mod document;
 mod hotp;
+mod passkey;
 mod stored;
 mod totp;
 
 pub use address::AddressDevice;
 pub use hotp::HotpDevice;
+pub use passkey::PasskeyDevice;
 pub use stored::{StoredFactor, UnreadableFactor};
 pub use totp::{Drift, TotpDevice};
 
@@ -63,6 +65,8 @@ pub enum Authenticator {
     Hotp(HotpDevice),
     /// An e-mail address that codes are sent to.
     Email(AddressDevice),
+    /// A passkey or security key (Web Authentication Level 3).
+    Passkey(PasskeyDevice),
     /// A kind or version that this version does not know.
     Unknown(UnknownAuthenticator),
 }
@@ -86,6 +90,8 @@ pub enum FactorKind {
     Hotp,
     /// Codes sent by e-mail.
     Email,
+    /// Passkeys and security keys (Web Authentication Level 3).
+    Passkey,
     /// A kind that this version does not know, by its stable name.
     Unknown(String),
 }
@@ -122,7 +128,7 @@ impl Factor {
     }
 
     /// The factor that is removed when this one becomes active.
-    pub(super) const fn replaces(&self) -> Option<FactorId> {
+    pub(crate) const fn replaces(&self) -> Option<FactorId> {
         match self.state {
             FactorState::Pending { replaces, .. } => replaces,
             FactorState::Active | FactorState::Removed => None,
@@ -136,6 +142,7 @@ impl Factor {
             Authenticator::Totp(_) => FactorKind::Totp,
             Authenticator::Hotp(_) => FactorKind::Hotp,
             Authenticator::Email(_) => FactorKind::Email,
+            Authenticator::Passkey(_) => FactorKind::Passkey,
             Authenticator::Unknown(unknown) => unknown.kind.clone(),
         }
     }
@@ -149,7 +156,7 @@ impl Factor {
             Authenticator::Hotp(HotpDevice { hotp, counter }) => {
                 Some(Token::Hotp { hotp: *hotp, counter: *counter })
             }
-            Authenticator::Email(_) | Authenticator::Unknown(_) => None,
+            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => None,
         }
     }
 
@@ -159,7 +166,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => Some(device.totp.digits()),
             Authenticator::Hotp(device) => Some(device.hotp.digits()),
-            Authenticator::Email(_) | Authenticator::Unknown(_) => None,
+            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => None,
         }
     }
 
@@ -168,7 +175,7 @@ impl Factor {
     pub fn takes(&self, claim: &Claim<'_>) -> bool {
         match claim {
             Claim::OneTimePassword(code) => self.digits() == Some(code.digits()),
-            Claim::SentCode(_) => self.challenge_kind().is_some_and(|kind| kind.is_sent()),
+            Claim::SentCode(_) => self.is_sent_codes(),
             Claim::BackupCode(_) => false,
             Claim::Response(kind) => self.challenge_kind().as_ref() == Some(*kind),
         }
@@ -179,6 +186,12 @@ impl Factor {
     pub const fn challenge_kind(&self) -> Option<ChallengeKind> {
         match &self.authenticator {
             Authenticator::Email(_) => Some(ChallengeKind::EmailCode),
+            Authenticator::Passkey(PasskeyDevice::Offered { .. }) => {
+                Some(ChallengeKind::WebauthnRegistration)
+            }
+            Authenticator::Passkey(PasskeyDevice::Registered(_)) => {
+                Some(ChallengeKind::WebauthnAuthentication)
+            }
             Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => None,
         }
     }
@@ -188,7 +201,27 @@ impl Factor {
     pub const fn address(&self) -> Option<&AddressDevice> {
         match &self.authenticator {
             Authenticator::Email(device) => Some(device),
-            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => None,
+            Authenticator::Totp(_)
+            | Authenticator::Hotp(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::Unknown(_) => None,
+        }
+    }
+
+    /// Whether its owner answers challenges by a code that is sent.
+    pub(crate) fn is_sent_codes(&self) -> bool {
+        self.challenge_kind().is_some_and(|kind| kind.is_sent())
+    }
+
+    /// The passkey; `None` if it is none, or not registered yet.
+    #[must_use]
+    pub fn passkey(&self) -> Option<&Passkey> {
+        match &self.authenticator {
+            Authenticator::Passkey(device) => device.passkey(),
+            Authenticator::Totp(_)
+            | Authenticator::Hotp(_)
+            | Authenticator::Email(_)
+            | Authenticator::Unknown(_) => None,
         }
     }
 
@@ -197,6 +230,9 @@ impl Factor {
     pub fn handles(&self) -> &[Handle] {
         match &self.authenticator {
             Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Email(_) => &[],
+            Authenticator::Passkey(device) => {
+                device.passkey().map_or(&[], |passkey| passkey.credential_id.handles())
+            }
             Authenticator::Unknown(unknown) => &unknown.handles,
         }
     }
@@ -213,7 +249,7 @@ impl Factor {
         let authenticator = match &self.authenticator {
             Authenticator::Totp(device) => Authenticator::Totp(device.accepting(code, secret, now, policy)?),
             Authenticator::Hotp(device) => Authenticator::Hotp(device.accepting(code, secret, policy)?),
-            Authenticator::Email(_) | Authenticator::Unknown(_) => return None,
+            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })
     }
@@ -233,7 +269,7 @@ impl Factor {
                 Authenticator::Totp(device.synchronised(codes, secret, now, policy)?)
             }
             Authenticator::Hotp(device) => Authenticator::Hotp(device.synchronised(codes, secret, policy)?),
-            Authenticator::Email(_) | Authenticator::Unknown(_) => return None,
+            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, ..self.clone() })
     }
@@ -251,7 +287,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.has_used(code, secret, now, policy),
             Authenticator::Hotp(device) => device.has_used(code, secret),
-            Authenticator::Email(_) | Authenticator::Unknown(_) => false,
+            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -270,7 +306,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.has_used_pair(codes, secret, now, policy),
             Authenticator::Hotp(device) => device.has_used_pair(codes, secret),
-            Authenticator::Email(_) | Authenticator::Unknown(_) => false,
+            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -279,7 +315,7 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.last_step.is_some(),
             Authenticator::Hotp(device) => device.counter > 0,
-            Authenticator::Email(_) | Authenticator::Unknown(_) => false,
+            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -301,6 +337,7 @@ impl FactorKind {
             Self::Totp => "totp",
             Self::Hotp => "hotp",
             Self::Email => "email",
+            Self::Passkey => "passkey",
             Self::Unknown(name) => name,
         }
     }
@@ -312,6 +349,7 @@ impl FactorKind {
             "totp" => Self::Totp,
             "hotp" => Self::Hotp,
             "email" => Self::Email,
+            "passkey" => Self::Passkey,
             _ => Self::Unknown(name.to_owned()),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Factor, FactorKind};
-use crate::{FactorId, Timestamp};
+use crate::{FactorId, Passkey, Timestamp};
 
 /// How and when a user was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Verification {
         let (amr, assurance): (&'static [&'static str], _) = match factor.kind() {
             FactorKind::Totp | FactorKind::Hotp => (&["otp"], Assurance::Medium),
             FactorKind::Email => (&["otp"], Assurance::Low),
-            FactorKind::Unknown(_) => (&[], Assurance::Low),
+            FactorKind::Passkey | FactorKind::Unknown(_) => (&[], Assurance::Low),
         };
         Self {
             at,
@@ -61,6 +61,31 @@ impl Verification {
             user_verified: false,
             phishing_resistant: false,
             assurance,
+        }
+    }
+
+    /// By a passkey. Says what is known: `hwk` of an authenticator whose model a trusted root attests, `swk` of a
+    /// passkey that can be on several devices, `user` since each assertion needs a gesture, `mfa` if a PIN or a
+    /// biometric unlocked it (RFC 8176, 2).
+    pub(super) fn by_passkey(factor: &Factor, passkey: &Passkey, user_verified: bool, at: Timestamp) -> Self {
+        let hardware = passkey.attestation.trusted && passkey.backup_eligible == Some(false);
+        let amr: &'static [&'static str] =
+            match (hardware, passkey.backup_eligible == Some(true), user_verified) {
+                (true, _, true) => &["hwk", "user", "mfa"],
+                (true, _, false) => &["hwk", "user"],
+                (false, true, true) => &["swk", "user", "mfa"],
+                (false, true, false) => &["swk", "user"],
+                (false, false, true) => &["user", "mfa"],
+                (false, false, false) => &["user"],
+            };
+        Self {
+            at,
+            factor: Some(factor.id),
+            kind: factor.kind().as_str().to_owned(),
+            amr,
+            user_verified,
+            phishing_resistant: true,
+            assurance: Assurance::High,
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::audit::EventKind;
 use crate::policy::Standing;
+use crate::ports::CredentialRefusal;
 use crate::sealed::Sealed;
 use crate::{FactorId, SubmittedCode, Timestamp};
 
@@ -101,6 +102,12 @@ pub enum CodeRejection {
     /// The challenge was answered, denied or cancelled, failed too often, or has expired.
     #[error("the challenge is over")]
     ChallengeOver,
+    /// What a passkey returned was refused. It cost nothing, since nothing can be guessed.
+    #[error("the passkey was refused: {0}")]
+    Credential(CredentialRefusal),
+    /// The passkey is in no account of the tenant. Only an answer to a challenge without a user is told so.
+    #[error("the passkey is in no account")]
+    UnknownCredential,
     /// The challenge has reached its limit of resends
     /// ([`ChallengePolicy::max_resends`](crate::policy::ChallengePolicy::max_resends)). The last code is still good;
     /// begin another challenge to send another code.

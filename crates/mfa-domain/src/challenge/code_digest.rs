@@ -13,19 +13,19 @@ use crate::{KeyId, Sealed, SentCode};
 /// The digest of a sent code. A code of ten digits can be found from it in seconds, so it is only stored sealed.
 pub(crate) struct CodeDigest(Zeroizing<[u8; 32]>);
 
-/// The part of a challenge that verifies its code.
+/// The sealed part of a challenge: the digest of its code, or the state of its ceremony.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct KeptCode {
-    /// The bytes of the [`CodeDigest`], sealed for the challenge.
+pub(crate) struct KeptSecret {
+    /// Sealed for the challenge: the bytes of the [`CodeDigest`], or the state.
     pub(crate) sealed: Sealed,
     /// How many times the code was resent.
     pub(crate) resends: u32,
 }
 
-/// The code of a challenge cannot be read by this version.
+/// The sealed part of a challenge cannot be read by this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("this version cannot read the code of the challenge")]
-pub(crate) struct UnreadableCode;
+#[error("this version cannot read the sealed part of the challenge")]
+pub(crate) struct UnreadableSecret;
 
 /// The JSON form.
 #[derive(Serialize, Deserialize)]
@@ -56,11 +56,11 @@ impl CodeDigest {
     }
 }
 
-impl KeptCode {
+impl KeptSecret {
     const VERSION: u32 = 1;
 
     /// Makes the data of the challenge.
-    pub(crate) fn to_data(&self) -> Result<ChallengeData, UnreadableCode> {
+    pub(crate) fn to_data(&self) -> Result<ChallengeData, UnreadableSecret> {
         let Self { sealed, resends } = self;
         let form = Form {
             v: Self::VERSION,
@@ -68,16 +68,16 @@ impl KeptCode {
             sealed: BASE64URL_NOPAD.encode(&sealed.bytes),
             resends: *resends,
         };
-        let json = serde_json::to_vec(&form).map_err(|_| UnreadableCode)?;
-        ChallengeData::new(json).map_err(|_| UnreadableCode)
+        let json = serde_json::to_vec(&form).map_err(|_| UnreadableSecret)?;
+        ChallengeData::new(json).map_err(|_| UnreadableSecret)
     }
 
     /// Parses the data of [`to_data`](Self::to_data).
-    pub(crate) fn from_data(data: &ChallengeData) -> Result<Self, UnreadableCode> {
-        let form: Form = serde_json::from_slice(data.as_bytes()).map_err(|_| UnreadableCode)?;
-        let bytes = BASE64URL_NOPAD.decode(form.sealed.as_bytes()).map_err(|_| UnreadableCode)?;
+    pub(crate) fn from_data(data: &ChallengeData) -> Result<Self, UnreadableSecret> {
+        let form: Form = serde_json::from_slice(data.as_bytes()).map_err(|_| UnreadableSecret)?;
+        let bytes = BASE64URL_NOPAD.decode(form.sealed.as_bytes()).map_err(|_| UnreadableSecret)?;
         if form.v != Self::VERSION {
-            return Err(UnreadableCode);
+            return Err(UnreadableSecret);
         }
         Ok(Self { sealed: Sealed { key: KeyId::new(form.key), bytes }, resends: form.resends })
     }
@@ -105,10 +105,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_back_and_nothing_else() {
-        let kept = KeptCode { sealed: Sealed { key: KeyId::new("k1"), bytes: vec![0, 255, 7] }, resends: 3 };
+        let kept =
+            KeptSecret { sealed: Sealed { key: KeyId::new("k1"), bytes: vec![0, 255, 7] }, resends: 3 };
         let data = kept.to_data().unwrap();
         assert_eq!(data.as_bytes(), br#"{"v":1,"key":"k1","sealed":"AP8H","resends":3}"#);
-        assert_eq!(KeptCode::from_data(&data), Ok(kept));
+        assert_eq!(KeptSecret::from_data(&data), Ok(kept));
         for other in [
             "",
             "{}",
@@ -119,7 +120,7 @@ mod tests {
             r#"{"v":1,"key":"k1","sealed":"A","resends":3}"#,
         ] {
             let data = ChallengeData::new(other).unwrap();
-            let read = KeptCode::from_data(&data);
+            let read = KeptSecret::from_data(&data);
             assert!(read.is_err(), "{other}: {read:?}");
         }
     }

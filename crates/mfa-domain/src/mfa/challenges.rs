@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{Call, MAX_TRIES, Mfa, Recipient, SendTo, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, FactorState, Finding, Verdict};
-use crate::challenge::{CodeDigest, KeptCode, OpenChallenge, Step};
+use crate::challenge::{CodeDigest, KeptSecret, OpenChallenge, Step};
 use crate::outbox::Content;
 use crate::ports::{Commit, EntropyError, Outbox, StoreError, VaultError};
 use crate::sealed::SealContext;
@@ -42,14 +42,16 @@ pub struct ChallengeStatus {
 pub struct BegunChallenge {
     /// The challenge.
     pub challenge: ChallengeStatus,
-    /// The masked address that the code is sent to.
-    pub destination: String,
+    /// The masked address that the code is sent to; `None` if no code is sent.
+    pub destination: Option<String>,
+    /// The `publicKey` member of the options for `navigator.credentials.get()`, as JSON; `None` unless a passkey is
+    /// asked.
+    pub options: Option<String>,
 }
 
 /// A challenge that [`Mfa::find_challenge`] returned.
 pub struct FoundChallenge {
-    owner: AccountKey,
-    factor: FactorId,
+    owner: Option<AccountKey>,
     read: Versioned<Challenge>,
 }
 
@@ -142,13 +144,8 @@ impl Mfa {
         actor: &Actor,
         id: ChallengeId,
     ) -> Result<Verdict<FoundChallenge>, Undecided> {
-        Ok(match self.read_challenge(tenant, actor, id).await? {
-            Verdict::Accepted(read) => match read.value.whose() {
-                Some((owner, factor)) => Verdict::Accepted(FoundChallenge { owner, factor, read }),
-                None => Verdict::Rejected(CodeRejection::UnknownChallenge),
-            },
-            Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
-        })
+        let read = self.read_challenge(tenant, actor, id).await?;
+        Ok(read.map(|read| FoundChallenge { owner: read.value.account(), read }))
     }
 
     /// Returns the state of a challenge and of its message.
@@ -194,10 +191,13 @@ impl Mfa {
             AnswerTo::Challenge(id) => self.find_challenge(tenant, actor, id).await?,
             AnswerTo::Found(found) => Verdict::Accepted(*found),
         };
-        let FoundChallenge { owner: key, factor, read } = match found {
-            Verdict::Accepted(found) if found.is_of(tenant, actor) => found,
+        let read = match found {
+            Verdict::Accepted(found) if found.is_of(tenant, actor) => found.into_read(),
             Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+        };
+        let Some((key, factor)) = read.value.whose().filter(|_| read.value.kind.is_sent()) else {
+            return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
         let id = read.value.id;
         let (mut read, mut found) = (Some(read), None);
@@ -294,7 +294,7 @@ impl Mfa {
 
     /// Whether `code` is the current code of a challenge.
     pub(super) async fn is_code_of(&self, challenge: &Challenge, code: &SentCode) -> Result<bool, Undecided> {
-        let kept = KeptCode::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
+        let kept = KeptSecret::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
         let opened = self.ports.vault.open(&kept.sealed, &SealContext::Challenge(challenge)).await?;
         Ok(CodeDigest::of(code).matches(&opened))
     }
@@ -358,7 +358,7 @@ impl Mfa {
             progress: Progress::new(ChallengeData::default()),
         };
         let code = self.fresh_sent_code()?;
-        let kept = KeptCode { sealed: self.seal_sent_code(&challenge, &code).await?, resends: 0 };
+        let kept = KeptSecret { sealed: self.seal_sent_code(&challenge, &code).await?, resends: 0 };
         challenge.progress.data = kept.to_data().map_err(VaultError::new)?;
         let message = self.message(context, &challenge, factor, to, &code).await?;
         self.ports.challenges.put(&challenge).await?;
@@ -412,19 +412,29 @@ fn is_of(challenge: &Challenge, tenant: &TenantId, actor: &Actor) -> bool {
 }
 
 /// Rejects a challenge that is over.
-fn opened(read: Versioned<Challenge>, now: Timestamp) -> Verdict<OpenChallenge> {
+pub(super) fn opened(read: Versioned<Challenge>, now: Timestamp) -> Verdict<OpenChallenge> {
     OpenChallenge::new(read, now).map_or(Verdict::Rejected(CodeRejection::ChallengeOver), Verdict::Accepted)
 }
 
 impl FoundChallenge {
-    /// The account that the challenge belongs to.
+    /// The account that the challenge belongs to; `None` if a passkey is to name it.
     #[must_use]
-    pub const fn owner(&self) -> &AccountKey {
-        &self.owner
+    pub const fn owner(&self) -> Option<&AccountKey> {
+        self.owner.as_ref()
+    }
+
+    /// The kind of answer that is expected.
+    #[must_use]
+    pub const fn kind(&self) -> &ChallengeKind {
+        &self.read.value.kind
+    }
+
+    pub(super) fn into_read(self) -> Versioned<Challenge> {
+        self.read
     }
 
     /// Whether this caller may answer it in this tenant, to verify a user.
-    fn is_of(&self, tenant: &TenantId, actor: &Actor) -> bool {
+    pub(super) fn is_of(&self, tenant: &TenantId, actor: &Actor) -> bool {
         self.read.value.purpose == Purpose::Verify && is_of(&self.read.value, tenant, actor)
     }
 }
@@ -451,7 +461,7 @@ impl Outgoing {
     /// The answer for the caller.
     pub(super) fn begun(&self, now: Timestamp) -> BegunChallenge {
         let challenge = ChallengeStatus::of(&self.challenge, now, Some(MessageState::Queued));
-        BegunChallenge { challenge, destination: self.destination.clone() }
+        BegunChallenge { challenge, destination: Some(self.destination.clone()), options: None }
     }
 }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::challenges::Asked;
 use super::secrets::OpenSecrets;
-use super::{Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
+use super::{AcceptedPasskeys, Call, EnrolError, Mfa, PlainBackupCodes, Undecided};
 use crate::account::{
     Account, Authenticator, CodeRejection, Codes, Context, Decision, Evidence, Factor, FactorKind,
     FactorState, HotpDevice, PolicyDenial, TotpDevice, Verdict,
@@ -81,6 +81,8 @@ pub struct Confirmation {
     pub factor: Factor,
     /// The backup codes that are issued with the first active factor.
     pub backup_codes: Option<PlainBackupCodes>,
+    /// The accepted passkeys, if the factor is a passkey.
+    pub passkeys: Option<AcceptedPasskeys>,
 }
 
 impl NewFactor {
@@ -265,7 +267,7 @@ impl Mfa {
                 (None, None)
             };
             let Decision { answer, delta } = account.confirm(context, factor, codes, &evidence, set);
-            let verdict = answer.map(|factor| Confirmation { factor, backup_codes });
+            let verdict = answer.map(|factor| Confirmation { factor, backup_codes, passkeys: None });
             if let Some(verdict) =
                 change.commit(Decision { answer: verdict, delta }, call.keep.as_ref()).await?
             {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Mfa, Undecided};
+use super::{Mfa, PasskeyStep, Undecided};
 use crate::account::{Account, CodeRejection, Context, Factor, FactorKind, Verdict};
 use crate::ports::{StoreError, ThrottleKey};
 use crate::sealed::SealContext;
@@ -33,6 +33,16 @@ pub struct Recipient {
     pub(super) read: Versioned<Account>,
 }
 
+/// What a challenge of a user begins with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FirstStep {
+    /// A code is sent: charge [`Recipient::throttle_key`], then call [`Mfa::begin_challenge`].
+    Code(Box<Recipient>),
+    /// A passkey is asked: call [`Mfa::begin_passkey`].
+    Passkey(Box<PasskeyStep>),
+}
+
 impl Recipient {
     /// The throttle key of the address. Charge it in addition to that of the user.
     #[must_use]
@@ -42,6 +52,35 @@ impl Recipient {
 }
 
 impl Mfa {
+    /// Returns how a challenge of a user begins, or why none would. With the [`FactorKind`] of passkeys, any passkey
+    /// of the user may answer, and a user without one gets the same step.
+    ///
+    /// # Errors
+    /// [`Undecided`] if a port failed.
+    pub async fn first_step(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        to: impl Into<SendTo>,
+    ) -> Result<Verdict<FirstStep>, Undecided> {
+        let read = self.ports.accounts.load_without_backup_codes(key).await?;
+        let passkey = |factor, read| {
+            let step = PasskeyStep { account: key.clone(), factor, read };
+            Ok(Verdict::Accepted(FirstStep::Passkey(Box::new(step))))
+        };
+        let to = match to.into() {
+            SendTo::Kind(FactorKind::Passkey) => return passkey(None, read),
+            SendTo::Factor(id)
+                if read.value.factor(id).is_some_and(|factor| factor.kind() == FactorKind::Passkey) =>
+            {
+                return passkey(Some(id), read);
+            }
+            to => to,
+        };
+        let recipient = self.recipient_in(key, actor, &to, Purpose::Verify, read).await?;
+        Ok(recipient.map(|recipient| FirstStep::Code(Box::new(recipient))))
+    }
+
     /// Returns the recipient of a code, or why no code would be sent.
     ///
     /// Call this before each code, charge [`Recipient::throttle_key`], and pass the recipient to
@@ -64,11 +103,23 @@ impl Mfa {
             to => to,
         };
         let read = self.ports.accounts.load_without_backup_codes(key).await?;
+        self.recipient_in(key, actor, &to, purpose, read).await
+    }
+
+    async fn recipient_in(
+        &self,
+        key: &AccountKey,
+        actor: &Actor,
+        to: &SendTo,
+        purpose: Purpose,
+        read: Versioned<Account>,
+    ) -> Result<Verdict<Recipient>, Undecided> {
         let context = Context { key, actor, now: self.ports.clock.now(), policies: &self.policies };
         let factor =
             to.factor_of(&read.value).and_then(|id| read.value.admit_challenge(context, id, purpose));
         let factor = match factor {
-            Ok(factor) => factor,
+            Ok(factor) if factor.is_sent_codes() => factor,
+            Ok(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownFactor)),
             Err(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
         let (id, address) = (factor.id, self.address_of(key, factor).await?);

@@ -2,7 +2,7 @@
 
 use super::{BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Recipient, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, Verdict};
-use crate::challenge::{KeptCode, OpenChallenge};
+use crate::challenge::{KeptSecret, OpenChallenge};
 use crate::ports::{StoreError, VaultError};
 use crate::{Actor, Challenge, ChallengeId, Message, MessageState, SentCode, TenantId, Timestamp};
 
@@ -73,7 +73,7 @@ impl Mfa {
             Verdict::Accepted(read) => read.value,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
-        let Some((key, factor)) = challenge.whose() else {
+        let Some((key, factor)) = challenge.whose().filter(|_| challenge.kind.is_sent()) else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
         self.outbox()?;
@@ -98,8 +98,8 @@ impl Mfa {
             };
             let delta = account.send_code(context, factor, purpose, another.message.clone());
             let status = ChallengeStatus::of(&challenge, context.now, Some(MessageState::Queued));
-            let destination = another.destination.clone();
-            let answer = Verdict::Accepted(BegunChallenge { challenge: status, destination });
+            let destination = Some(another.destination.clone());
+            let answer = Verdict::Accepted(BegunChallenge { challenge: status, destination, options: None });
             if let Some(begun) = change.commit(Decision { answer, delta }, call.keep.as_ref()).await? {
                 self.install(&another.message, &another.code).await?;
                 return Ok(begun);
@@ -129,9 +129,9 @@ impl Mfa {
             if queued.is_none_or(|queued| queued.value.sending.content != message.sending.content) {
                 return Ok(Installed::Superseded);
             }
-            let kept = KeptCode::from_data(&open.get().progress.data).map_err(StoreError::unreadable)?;
+            let kept = KeptSecret::from_data(&open.get().progress.data).map_err(StoreError::unreadable)?;
             let sealed = self.seal_sent_code(open.get(), code).await?;
-            let data = KeptCode { sealed, ..kept }.to_data().map_err(VaultError::new)?;
+            let data = KeptSecret { sealed, ..kept }.to_data().map_err(VaultError::new)?;
             if self.swap(&open.renew(data)).await? {
                 return Ok(Installed::Yes);
             }
@@ -165,13 +165,13 @@ impl Mfa {
     }
 
     /// The kept code with one more resend counted, unless the limit is reached.
-    fn with_one_more(&self, challenge: &Challenge) -> Result<Verdict<KeptCode>, Undecided> {
-        let kept = KeptCode::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
+    fn with_one_more(&self, challenge: &Challenge) -> Result<Verdict<KeptSecret>, Undecided> {
+        let kept = KeptSecret::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
         if kept.resends >= self.policies.challenges.max_resends() {
             let until = challenge.expires_at;
             return Ok(Verdict::Rejected(CodeRejection::NoResendLeft { until }));
         }
-        Ok(Verdict::Accepted(KeptCode { resends: kept.resends + 1, ..kept }))
+        Ok(Verdict::Accepted(KeptSecret { resends: kept.resends + 1, ..kept }))
     }
 
     async fn another(

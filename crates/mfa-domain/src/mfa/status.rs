@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Mfa, Undecided};
+use super::{AcceptedPasskeys, Mfa, Undecided};
 use crate::account::{Account, BackupCodes, Factor};
 use crate::policy::Standing;
 use crate::ports::StoreError;
@@ -31,6 +31,8 @@ pub struct Status {
     /// the host only: a rejection does not contain it, since it would tell an attacker which codes counted as
     /// guesses.
     pub attempts_left: u32,
+    /// The accepted passkeys, for the signal methods of browsers; `None` if no passkey was ever offered.
+    pub passkeys: Option<AcceptedPasskeys>,
 }
 
 impl Mfa {
@@ -58,6 +60,7 @@ impl Mfa {
     pub async fn status(&self, key: &AccountKey) -> Result<Status, Undecided> {
         let now = self.ports.clock.now();
         let account: Account = self.ports.accounts.load(key).await?.value;
+        let passkeys = self.accepted_passkeys_of(key, &account)?;
         let standing = self.policies.lockout.judge(&account.attempts).at(now);
         let enrolled = account.is_enrolled();
         let remaining = account.backup_codes.as_ref().map_or(0, BackupCodes::remaining);
@@ -77,6 +80,7 @@ impl Mfa {
             disabled: standing == Standing::Disabled,
             attempts_left: self.policies.lockout.attempts_left(&account.attempts, now),
             factors,
+            passkeys,
         })
     }
 }

@@ -108,7 +108,7 @@ impl EnrolmentPolicy for StandardEnrolment {
 
     fn admits(&self, kind: &FactorKind) -> bool {
         match kind {
-            FactorKind::Totp | FactorKind::Hotp => true,
+            FactorKind::Totp | FactorKind::Hotp | FactorKind::Passkey => true,
             FactorKind::Email => self.email,
             FactorKind::Unknown(_) => false,
         }

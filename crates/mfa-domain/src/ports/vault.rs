@@ -47,6 +47,12 @@ pub trait Vault: Debug + Send + Sync + 'static {
     /// Returns the position of the event with this id. MUST return `None` for an id of another tenant, and for one
     /// that was made without the key.
     fn event_position(&self, tenant: &TenantId, id: EventId) -> Option<EventPosition>;
+
+    /// Returns 32 bytes that stand for `of`, and reveal nothing about it.
+    ///
+    /// MUST be a keyed hash, whose key no caller has. MUST NOT change during the life of an installation, whatever
+    /// happens to the sealing keys, and MUST be the same on all replicas.
+    fn pseudonym(&self, of: &[u8]) -> [u8; 32];
 }
 
 port_error! {

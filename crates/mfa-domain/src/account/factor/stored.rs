@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::address::AddressData;
 use super::hotp::HotpData;
+use super::passkey::PasskeyData;
 use super::totp::TotpData;
 use super::{Authenticator, Factor, FactorKind, FactorState, UnknownAuthenticator};
 use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
@@ -81,6 +82,7 @@ impl StoredFactor {
             Authenticator::Totp(device) => written(&TotpData::of(device)),
             Authenticator::Hotp(device) => written(&HotpData::of(device)),
             Authenticator::Email(device) => written(&AddressData::of(device)),
+            Authenticator::Passkey(device) => written(&PasskeyData::of(device)),
             Authenticator::Unknown(unknown) => unknown.data.clone(),
         };
         Self {
@@ -154,6 +156,9 @@ fn authenticator(kind: &str, data: Data) -> Option<Authenticator> {
         (FactorKind::Email, AddressData::VERSION) => {
             let data: AddressData = serde_json::from_str(data.as_str()).ok()?;
             Some(Authenticator::Email(data.read()?))
+        }
+        (FactorKind::Passkey, PasskeyData::VERSION) => {
+            Some(Authenticator::Passkey(PasskeyData::read(data.as_str())?))
         }
         (kind, _) => {
             let handle =
@@ -285,7 +290,7 @@ mod tests {
         let known = StoredFactor::of(&factor(Authenticator::Totp(TotpDevice::new(Totp::default()))));
         for (kind, data) in [
             ("totp", r#"{ "v": 2, "new": [1.50, {"a": null}] }"#),
-            ("passkey", r#"{"v":1,"handles":["Y3JlZGVudGlhbDoB"]}"#),
+            ("passkey", r#"{"v":2,"handles":["Y3JlZGVudGlhbDoB"]}"#),
             ("", r#"{"v":1}"#),
         ] {
             let stored = StoredFactor { kind: kind.to_owned(), data: Data::new(data), ..known.clone() };
@@ -298,7 +303,7 @@ mod tests {
                 if kind == "passkey" { vec![Handle::new("credential", &[1]).unwrap()] } else { vec![] };
             assert_eq!(factor.handles(), handles);
         }
-        let wrong = Data::new(r#"{"v":1,"handles":["?"]}"#);
+        let wrong = Data::new(r#"{"v":2,"handles":["?"]}"#);
         let wrong = StoredFactor { kind: "passkey".to_owned(), data: wrong, ..known };
         assert_eq!(wrong.read(), Err(UnreadableFactor { field: "data" }));
     }
