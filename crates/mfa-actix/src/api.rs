@@ -14,6 +14,7 @@ use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::openapi::{self, openapi_json};
 use crate::pages::ReferencePage;
 use crate::readiness::Readiness;
+use crate::routes::well_known::WellKnown;
 use crate::routes::{self, Part};
 use crate::state::State;
 use crate::throttling::Throttling;
@@ -21,8 +22,9 @@ use crate::waiting::Waiting;
 
 /// The HTTP API: routes, API keys, problems, request ids, limits.
 ///
-/// Calls below `/v1` need an API key; `/healthz`, `/readyz`, `/metrics`, `/openapi.json` and `/problems/{code}`
-/// do not. Cloning is cheap, and all clones share one state.
+/// Calls below `/v1` need an API key; `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/problems/{code}`,
+/// `/assets/passkey.js` and what is below `/.well-known/` do not. Cloning is cheap, and all clones share one
+/// state.
 #[derive(Clone)]
 pub struct Api {
     state: State,
@@ -51,6 +53,7 @@ impl Api {
             request_timeout,
             metrics: None,
             waiting: Waiting::default(),
+            well_known: WellKnown::default(),
         };
         Self { state }
     }
@@ -62,9 +65,9 @@ impl Api {
         self
     }
 
-    /// Sets the time limit of a request, including its body. A request that takes longer gets 503. Default: 1.9
-    /// seconds, so that the 503 arrives within two. Calls that issue backup codes may take five times as long, since
-    /// each code needs a slow hash.
+    /// Sets the time limit of a request, including its body. A request that takes longer gets 503. Default:
+    /// 1.9 seconds, so that the 503 arrives within two. Calls that issue backup codes may take five times as
+    /// long, since each code needs a slow hash.
     #[must_use]
     pub const fn request_timeout(mut self, limit: Duration) -> Self {
         self.state.request_timeout = limit;
@@ -80,11 +83,19 @@ impl Api {
         self
     }
 
-    /// Serves the result of `render`, in the Prometheus text format, at `/metrics`. Without it, `/metrics` answers
-    /// 404.
+    /// Serves the result of `render`, in the Prometheus text format, at `/metrics`. Without it, `/metrics`
+    /// answers 404.
     #[must_use]
     pub fn metrics(mut self, render: RenderMetrics) -> Self {
         self.state.metrics = Some(MetricsPage::new(render));
+        self
+    }
+
+    /// Sets the documents at `/.well-known/webauthn` and `/.well-known/passkey-endpoints`. Without them, both
+    /// answer 404.
+    #[must_use]
+    pub fn well_known(mut self, documents: WellKnown) -> Self {
+        self.state.well_known = documents;
         self
     }
 
@@ -103,22 +114,24 @@ impl Api {
         self
     }
 
-    /// Ends all calls that wait for a change (`?wait=`). Each is answered with the present state, and later calls do
-    /// not wait. Call it before the server stops, so that these calls do not delay it. Applies to all clones.
+    /// Ends all calls that wait for a change (`?wait=`). Each is answered with the present state, and later
+    /// calls do not wait. Call it before the server stops, so that these calls do not delay it. Applies to
+    /// all clones.
     pub fn end_waits(&self) {
         self.state.waiting.end();
     }
 
-    /// Mounts everything except the [pages](Self::configure_pages) in an application or scope. Add it last: it
-    /// answers every request not matched before.
+    /// Mounts everything except the [pages](Self::configure_pages) in an application or scope. Add it last:
+    /// it answers every request not matched before.
     pub fn configure(&self, config: &mut ServiceConfig) {
         self.configure_health(config);
         self.configure_metrics(config);
+        self.configure_well_known(config);
         self.configure_calls(config);
     }
 
-    /// Mounts only the calls, `/openapi.json` and `/problems/{code}`. Add them last: they answer every request not
-    /// matched before.
+    /// Mounts only the calls, `/openapi.json`, `/problems/{code}` and `/assets/passkey.js`. Add them last:
+    /// they answer every request not matched before.
     pub fn configure_calls(&self, config: &mut ServiceConfig) {
         let state = Data::new(self.state.clone());
         routes::mount(config, &state, Part::Api);
@@ -135,10 +148,16 @@ impl Api {
         routes::mount(config, &Data::new(self.state.clone()), Part::Metrics);
     }
 
+    /// Mounts only the documents below `/.well-known/`. Browsers look for them at the root of a domain: if
+    /// the API is in a scope, also mount them outside it.
+    pub fn configure_well_known(&self, config: &mut ServiceConfig) {
+        routes::mount(config, &Data::new(self.state.clone()), Part::WellKnown);
+    }
+
     /// Mounts two pages for browsers: an overview with version, readiness and first calls at `/`, and the API
-    /// reference at `/docs`. Only a browser gets the page at `/`; other requests for `/` go to the services added
-    /// later. Both pages link to `/healthz`, `/readyz` and `/openapi.json` in the same scope. Add them before the
-    /// calls.
+    /// reference at `/docs`. Only a browser gets the page at `/`; other requests for `/` go to the services
+    /// added later. Both pages link to `/healthz`, `/readyz` and `/openapi.json` in the same scope. Add them
+    /// before the calls.
     pub fn configure_pages(&self, config: &mut ServiceConfig) {
         routes::mount(config, &Data::new(self.state.clone()), Part::Pages);
     }

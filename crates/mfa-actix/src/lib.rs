@@ -31,4 +31,5 @@ pub use body::MAX_BODY;
 pub use clocks::Clocks;
 pub use envelope::{HeldForWork, unreadable};
 pub use openapi::openapi_json;
+pub use routes::well_known::WellKnown;
 pub use throttling::Throttling;

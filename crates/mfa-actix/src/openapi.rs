@@ -8,8 +8,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
 use crate::routes::{
-    Access, Row, TABLE, admin, backup_codes, challenges, confirm, enrol, events, factor, health,
-    resynchronise, set_back, status, verify,
+    Access, Row, TABLE, admin, assets, backup_codes, challenges, confirm, enrol, events, factor, health,
+    resynchronise, set_back, status, verify, well_known,
 };
 
 mod problems;
@@ -50,6 +50,7 @@ pub(crate) fn document(title: &str) -> String {
         resynchronise::resynchronise,
         verify::verify,
         challenges::begin,
+        challenges::passwordless::begin,
         challenges::status,
         challenges::verify,
         challenges::resend,
@@ -66,6 +67,9 @@ pub(crate) fn document(title: &str) -> String {
         health::metrics,
         health::openapi,
         health::problem,
+        well_known::related_origins,
+        well_known::passkey_endpoints,
+        assets::passkey_script,
     ),
 )]
 struct Description;

@@ -16,6 +16,8 @@ use utoipa::ToSchema;
 use crate::chain::Chain;
 use crate::dependencies::Dependencies;
 
+mod credential;
+
 /// An error as a caller sees it. It never contains a secret, a code or an adapter's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -35,6 +37,16 @@ pub enum ProblemCode {
     MalformedCode,
     /// The code is wrong, replayed or spent; the answer does not say which. A wrong code costs an attempt.
     InvalidCode,
+    /// The passkey was refused. Costs no attempt.
+    InvalidCredential,
+    /// The passkey is in no account of the tenant. Only for a challenge without a user.
+    UnknownCredential,
+    /// The authenticator did not ask its user for a PIN or a biometric.
+    UserVerificationRequired,
+    /// The passkey has changed how it is stored since it was registered.
+    PasskeyChanged,
+    /// An authenticator of this sort cannot be registered.
+    UnsupportedCredential,
     /// Too many wrong codes. Right and wrong codes get the same answer.
     Locked,
     /// Too many requests of one kind. No code was checked.
@@ -55,7 +67,7 @@ pub enum ProblemCode {
     ProofRequired,
     /// The user has the maximum number of factors.
     TooManyFactors,
-    /// The credential, such as a passkey, belongs to another user of the tenant.
+    /// The passkey is already registered, for this user or another one of the tenant.
     HandleTaken,
     /// The request is invalid; `errors` names each wrong field.
     InvalidRequest,
@@ -123,9 +135,14 @@ pub(crate) struct ProblemBody<'a> {
 
 impl ProblemCode {
     /// All kinds.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::MalformedCode,
         Self::InvalidCode,
+        Self::InvalidCredential,
+        Self::UnknownCredential,
+        Self::UserVerificationRequired,
+        Self::PasskeyChanged,
+        Self::UnsupportedCredential,
         Self::Locked,
         Self::Throttled,
         Self::Disabled,
@@ -161,6 +178,25 @@ impl ProblemCode {
                 "The text does not have the form of any code of this user",
             ),
             Self::InvalidCode => ("invalid-code", S::UNAUTHORIZED, "The code is not valid"),
+            Self::InvalidCredential => ("invalid-credential", S::UNAUTHORIZED, "The passkey is not valid"),
+            Self::UnknownCredential => {
+                ("unknown-credential", S::UNAUTHORIZED, "The passkey belongs to no account")
+            }
+            Self::UserVerificationRequired => (
+                "user-verification-required",
+                S::UNAUTHORIZED,
+                "The security key must ask for its PIN or a biometric; set one up and try again",
+            ),
+            Self::PasskeyChanged => (
+                "passkey-changed",
+                S::UNAUTHORIZED,
+                "The passkey has changed how it is stored; sign in another way and add it again",
+            ),
+            Self::UnsupportedCredential => (
+                "unsupported-credential",
+                S::UNPROCESSABLE_ENTITY,
+                "An authenticator of this sort cannot be registered",
+            ),
             Self::Locked => ("locked", S::TOO_MANY_REQUESTS, "Too many wrong codes; try again later"),
             Self::Throttled => ("throttled", S::TOO_MANY_REQUESTS, "Too many requests; try again later"),
             Self::Disabled => {
@@ -185,7 +221,7 @@ impl ProblemCode {
             Self::TooManyFactors => {
                 ("too-many-factors", S::CONFLICT, "The user has the maximum number of factors")
             }
-            Self::HandleTaken => ("handle-taken", S::CONFLICT, "The credential belongs to another user"),
+            Self::HandleTaken => ("handle-taken", S::CONFLICT, "The passkey is already registered"),
             Self::InvalidRequest => ("invalid-request", S::UNPROCESSABLE_ENTITY, "The request is invalid"),
             Self::Unauthorized => {
                 ("unauthorized", S::UNAUTHORIZED, "The API key is missing, wrong or revoked")
@@ -297,6 +333,8 @@ impl Problem {
             CodeRejection::AlreadyActive => ProblemCode::AlreadyActive,
             CodeRejection::UnknownFactor | CodeRejection::UnknownChallenge => ProblemCode::NotFound,
             CodeRejection::ChallengeOver => ProblemCode::ChallengeOver,
+            CodeRejection::Credential(refusal) => return Self::credential(refusal),
+            CodeRejection::UnknownCredential => ProblemCode::UnknownCredential,
             CodeRejection::NoResendLeft { until } => {
                 let detail = "the challenge has reached its limit of resends; begin another challenge";
                 return Self {
@@ -309,7 +347,7 @@ impl Problem {
         Self::new(code)
     }
 
-    /// The problem for an address that could not be enrolled.
+    /// The problem for a factor that could not be enrolled.
     pub(crate) fn enrolment(error: EnrolError, now: Timestamp) -> Self {
         match error {
             EnrolError::Refused(PolicyDenial::Locked { until }) => {
@@ -411,6 +449,7 @@ impl From<PolicyDenial> for Problem {
             PolicyDenial::KindNotAdmitted => return Self::invalid("kind", denial),
             PolicyDenial::CounterTooLarge => return Self::invalid("counter", denial),
             PolicyDenial::DuplicateSecret => return Self::invalid("secret", denial),
+            PolicyDenial::DuplicateCredential => ProblemCode::HandleTaken,
             _ => ProblemCode::Internal,
         };
         Self::new(code)

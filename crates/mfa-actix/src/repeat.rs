@@ -193,10 +193,11 @@ fn key(request: &HttpRequest) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// Refuses an idempotency key on a call that answers a verdict: a repeated verdict could let two people in.
+/// Refuses an idempotency key on a call that answers a verdict, since a repeated verdict could let two people in, and on
+/// one that belongs to no account.
 pub(crate) fn refuse_key(request: &HttpRequest) -> Result<(), Problem> {
     if request.headers().contains_key(&HEADER) {
-        return Err(Problem::invalid(NAME, "must be left out of a call that checks a code"));
+        return Err(Problem::invalid(NAME, "must be left out of this call"));
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
 pub(crate) mod admin;
+pub(crate) mod assets;
 pub(crate) mod backup_codes;
 pub(crate) mod challenges;
 pub(crate) mod confirm;
@@ -30,6 +31,7 @@ pub(crate) mod resynchronise;
 pub(crate) mod set_back;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod well_known;
 
 /// One route, for its guard, the OpenAPI document and the tests.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ pub(crate) enum Part {
     Health,
     /// Metrics.
     Metrics,
+    /// Documents at well-known addresses.
+    WellKnown,
     /// Pages for browsers.
     Pages,
 }
@@ -107,6 +111,7 @@ impl Row {
             "/healthz" | "/readyz" => Part::Health,
             "/metrics" => Part::Metrics,
             "/" | "/docs" => Part::Pages,
+            path if path.starts_with("/.well-known/") => Part::WellKnown,
             _ => Part::Api,
         }
     }
@@ -166,6 +171,9 @@ pub(crate) static TABLE: &[Row] = {
         row(POST, "/v1/users/{user}/challenges", Key(VERIFY, User), Usual, SendsNothing, || {
             post().to(challenges::begin)
         }),
+        row(POST, "/v1/challenges", Key(VERIFY, Nothing), Usual, GoesOn, || {
+            post().to(challenges::passwordless::begin)
+        }),
         row(GET, "/v1/challenges/{id}", Key(EITHER, Nothing), Waiting, GoesOn, || {
             get().to(challenges::status)
         }),
@@ -190,6 +198,13 @@ pub(crate) static TABLE: &[Row] = {
         row(GET, "/metrics", Open, Usual, GoesOn, || get_or_head().to(health::metrics)),
         row(GET, "/openapi.json", Open, Usual, GoesOn, || get_or_head().to(health::openapi)),
         row(GET, "/problems/{code}", Open, Usual, GoesOn, || get_or_head().to(health::problem)),
+        row(GET, "/assets/passkey.js", Open, Usual, GoesOn, || get_or_head().to(assets::passkey_script)),
+        row(GET, "/.well-known/webauthn", Open, Usual, GoesOn, || {
+            get_or_head().to(well_known::related_origins)
+        }),
+        row(GET, "/.well-known/passkey-endpoints", Open, Usual, GoesOn, || {
+            get_or_head().to(well_known::passkey_endpoints)
+        }),
         row(GET, "/", Open, Usual, GoesOn, || get_or_head().to(pages::welcome)),
         row(GET, "/docs", Open, Usual, GoesOn, || get_or_head().to(pages::reference)),
     ]

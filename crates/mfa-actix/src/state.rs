@@ -11,6 +11,7 @@ use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
 use crate::pages::ReferencePage;
 use crate::readiness::Readiness;
+use crate::routes::well_known::WellKnown;
 use crate::throttling::Throttling;
 use crate::waiting::Waiting;
 
@@ -31,4 +32,5 @@ pub(crate) struct State {
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,
     pub(crate) waiting: Waiting,
+    pub(crate) well_known: WellKnown,
 }

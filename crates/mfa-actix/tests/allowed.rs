@@ -93,7 +93,7 @@ fn texts(schema: &Value) -> BoxedStrategy<Value> {
 
 fn objects(document: &Value, schema: &Value) -> BoxedStrategy<Value> {
     let required: Vec<_> = schema["required"].as_array().into_iter().flatten().collect();
-    let members = schema["properties"].as_object().unwrap().iter().map(|(name, member)| {
+    let members = schema["properties"].as_object().into_iter().flatten().map(|(name, member)| {
         let values = allowed(document, member);
         let needed = required.iter().any(|required| *required == name);
         let value = if needed { values.prop_map(Some).boxed() } else { option::of(values).boxed() };
@@ -156,9 +156,14 @@ fn address(request: &Request, factors: &[String]) -> String {
 /// What no schema says: which members belong together, what a secret is worth, and which ids were given out.
 fn is_of_the_form(error: &Value) -> bool {
     let message = error["message"].as_str().unwrap();
-    let needed = error["field"] == "reason" || error["field"] == "address";
+    let field = error["field"].as_str().unwrap();
+    if field.starts_with("credential") {
+        // Its bytes have a form of their own.
+        return false;
+    }
+    let needed = ["reason", "address", "label"].contains(&field);
     let together = message.contains("is only for") || (needed && message == "is missing");
-    !together && message != "is not the id of an event of this tenant" && error["field"] != "secret"
+    !together && message != "is not the id of an event of this tenant" && field != "secret"
 }
 
 /// One for all cases, since it takes longer to make than to use.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mfa_actix::WellKnown;
 use mfa_domain::otp_core::{Secret, Totp};
 use mfa_domain::ports::Clock;
+use mfa_testkit::FakeAuthenticator;
 use serde_json::{Value, json};
 
 use crate::document::{Described, operations};
@@ -86,10 +88,44 @@ async fn challenges(host: &mut Host) {
     host.call_at("DELETE /v1/users/{user}/factors/{id}", &[("{id}", &id)], None, 204).await;
 }
 
+/// A passkey, and what is done with it.
+async fn passkeys(host: &mut Host) {
+    let mut phone = FakeAuthenticator::synced("phone");
+    let offer = json!({ "kind": "passkey", "display_name": "Alice Liddell" });
+    let offered = host.call(FACTORS, Some(offer), 201).await.json();
+    let id = text(&offered["factor"]["id"]);
+    let created = phone.create(&offered["webauthn"]["publicKey"].to_string()).unwrap();
+    let created: Value = serde_json::from_str(&created).unwrap();
+    let at = [("{id}", id.as_str())];
+    host.call_at(CONFIRM, &at, Some(json!({ "credential": created })), 200).await;
+    host.call("GET /v1/users/{user}", None, 200).await;
+    let anyone = "POST /v1/challenges";
+    for (operation, body) in [
+        ("POST /v1/users/{user}/challenges", json!({ "factor": id })),
+        ("POST /v1/users/{user}/challenges", json!({ "kind": "passkey" })),
+        (anyone, json!({ "kind": "passkey" })),
+    ] {
+        let begun = host.call(operation, Some(body), 201).await.json();
+        let challenge = text(&begun["challenge"]["id"]);
+        let asserted = phone.get(&begun["webauthn"]["publicKey"].to_string()).unwrap();
+        let asserted: Value = serde_json::from_str(&asserted).unwrap();
+        let at = [("{id}", challenge.as_str())];
+        host.call_at("GET /v1/challenges/{id}", &at, None, 200).await;
+        let verify = "POST /v1/challenges/{id}/verify";
+        host.call_at(verify, &at, Some(json!({ "credential": asserted })), 200).await;
+        host.call_at(verify, &at, Some(json!({ "credential": asserted })), 410).await;
+    }
+    host.call_at("DELETE /v1/users/{user}/factors/{id}", &at, None, 204).await;
+}
+
 #[actix_web::test]
 async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     let mut world = world().await;
-    world.api = world.api.metrics(Arc::new(|| "mfa_up 1\n".to_owned()));
+    world.api = world.api.metrics(Arc::new(|| "mfa_up 1\n".to_owned())).well_known(WellKnown {
+        related_origins: vec!["https://example.co.uk".to_owned()],
+        enroll_url: None,
+        manage_url: Some("https://example.com/account".to_owned()),
+    });
     let mut host = Host { world, described: Described::new() };
 
     host.call("GET /v1/users/{user}", None, 200).await;
@@ -128,6 +164,7 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     let user = host.call("GET /v1/users/{user}", None, 200).await.json();
     assert_eq!(user["factors"][0]["ahead_until"], Value::Null, "{user}");
     challenges(&mut host).await;
+    passkeys(&mut host).await;
     let token = json!({ "kind": "hotp", "label": "Token", "counter": 5, "secret_encoding": "hex",
         "secret": "3132333435363738393031323334353637383930", "imported": true, "reason": "bought",
         "qr": "text" });
@@ -146,7 +183,12 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     host.call("GET /v1/users/{user}/events", None, 200).await;
     host.call("GET /v1/events", None, 200).await;
     host.call("DELETE /v1/users/{user}", None, 204).await;
-    for operation in ["GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json"] {
+    for operation in
+        ["GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /assets/passkey.js"]
+    {
+        host.call(operation, None, 200).await;
+    }
+    for operation in ["GET /.well-known/webauthn", "GET /.well-known/passkey-endpoints"] {
         host.call(operation, None, 200).await;
     }
     host.call_at("GET /problems/{code}", &[("{code}", "locked")], None, 200).await;

@@ -4,6 +4,7 @@
 
 mod allowed;
 mod api;
+mod assets;
 mod described;
 mod document;
 mod headers;
@@ -11,4 +12,5 @@ mod key_use;
 mod openapi;
 mod pages;
 mod qr;
+mod well_known;
 mod world;

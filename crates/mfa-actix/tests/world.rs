@@ -13,7 +13,7 @@ use mfa_actix::throttling::Throttling;
 use mfa_domain::ports::{ApiKeyStore, Clock, Scope};
 use mfa_domain::{Actor, Mfa, Policies, TenantId};
 use mfa_store_memory::{MemoryChallenges, MemoryStore, MemoryThrottle};
-use mfa_testkit::{FailingStore, FakeVault, ListSender, ManualClock, ports};
+use mfa_testkit::{FailingStore, FakeVault, FakeWebauthn, ListSender, ManualClock, ports};
 use serde_json::Value;
 
 pub(crate) struct World {
@@ -52,6 +52,7 @@ pub(crate) async fn world_with(throttling: Throttling) -> World {
     let throttling = throttling.refusal_delay(Duration::from_millis(10));
     let sender = Arc::new(ListSender::default());
     let ports = test.ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
+    let ports = ports.webauthn(Arc::new(FakeWebauthn::new("example.com")));
     let mfa = Arc::new(Mfa::new(ports, Policies::default()).unwrap());
     let api = Api::new(Arc::clone(&mfa), memory, throttling);
     let (key, vault, clock) = (plain.expose().to_owned(), test.vault, test.clock);

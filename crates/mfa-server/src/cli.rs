@@ -30,7 +30,7 @@ Exit codes:
   1  the command failed, or a check found a problem
   2  wrong usage or configuration
   3  refused, in order to protect data: a wrong or lost key ring, a database that is
-     damaged or too new, another server on the same database";
+     damaged or too new, another server on the same database, passkeys for another domain";
 
 #[derive(Debug, Default, Subcommand)]
 pub(crate) enum Command {

@@ -27,16 +27,20 @@ mod retention;
 mod rules;
 mod service_links;
 pub(crate) mod settings;
+mod throttle;
 mod urls;
+pub(crate) mod webauthn;
 mod webhook;
 
 pub(crate) use commented::Commented;
 pub(crate) use flags::Flags;
 pub(crate) use settings::{LogFormat, Settings};
 pub(crate) use urls::{EphemeralUrl, StoreUrl};
+pub(crate) use webauthn::Webauthn;
 pub(crate) use webhook::{Start, Webhook};
 
 use crate::secret::SecretText;
+use crate::webauthn::{Unusable, unusable};
 use environment::Environment;
 use keys::KnownKeys;
 
@@ -102,10 +106,14 @@ impl Config {
             Ok(merged) => merged,
             Err(error) => return Err(Problems(vec![error.to_string()])),
         };
+        let broken = rules::broken(&settings);
+        // What a rule refuses may contain a password, which the relying party could show.
+        if !broken.iter().any(|broken| broken.key.starts_with("webauthn.")) {
+            problems.extend(unusable(&settings).iter().map(|unusable| told(&sources, unusable)));
+        }
+        let broken = broken.into_iter();
         problems.extend(
-            rules::broken(&settings)
-                .into_iter()
-                .map(|broken| format!("{}: must be {}", named(&sources, &broken.key), broken.rule)),
+            broken.map(|broken| format!("{}: must be {}", named(&sources, &broken.key), broken.rule)),
         );
         let unwise = advice::unwise(&settings).into_iter();
         let unwise = unwise.map(|(key, why)| format!("{}: {why}", named(&sources, key)));
@@ -124,6 +132,11 @@ impl Config {
         named(&self.sources, key)
     }
 
+    /// These problems, with the source of each option.
+    pub(crate) fn problems(&self, unusable: &[Unusable]) -> Problems {
+        Problems(unusable.iter().map(|unusable| told(&self.sources, unusable)).collect())
+    }
+
     /// Whether an option was set, not left at its default.
     pub(crate) fn is_given(&self, key: &str) -> bool {
         self.sources.contains_key(key)
@@ -132,6 +145,10 @@ impl Config {
 
 fn named(sources: &BTreeMap<String, Source>, key: &str) -> String {
     sources.get(key).map_or_else(|| key.to_owned(), |source| format!("{key} ({source})"))
+}
+
+fn told(sources: &BTreeMap<String, Source>, Unusable { key, why }: &Unusable) -> String {
+    format!("{}: {why}", named(sources, key))
 }
 
 /// Applies the values, which were checked separately, to the defaults of the chosen profile.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use mfa_crypto::{AesGcmVault, Argon2Hasher};
 use mfa_domain::ports::{ApiKeyStore, DeliveryStore, ReferenceClock, Throttle};
 use mfa_domain::{AccountKey, Mfa, Ports, TenantId, UserId};
+use mfa_webauthn::RelyingParty;
 
 use crate::config::{Config, Settings, StoreUrl};
 use crate::failure::Misuse;
@@ -134,10 +135,17 @@ impl Installation {
         self.storage.reference_clock()
     }
 
-    /// Adds the challenge store and the sender to the use cases, and returns the throttle.
-    pub(crate) async fn begin_to_serve(&mut self, settings: &Settings) -> Result<Arc<dyn Throttle>> {
+    /// Adds the challenge store, the sender and the relying party to the use cases, and returns the throttle.
+    pub(crate) async fn begin_to_serve(
+        &mut self,
+        settings: &Settings,
+        relying_party: Option<Arc<RelyingParty>>,
+    ) -> Result<Arc<dyn Throttle>> {
         let Ephemeral { throttle, challenges } = self.storage.ephemeral(settings).await?;
-        let ports = self.mfa.ports().clone().challenges(challenges).sender(email::sender(settings)?);
+        let mut ports = self.mfa.ports().clone().challenges(challenges).sender(email::sender(settings)?);
+        if let Some(relying_party) = relying_party {
+            ports = ports.webauthn(relying_party);
+        }
         self.mfa = Arc::new(Mfa::new(ports, policies(settings)?)?);
         Ok(throttle)
     }

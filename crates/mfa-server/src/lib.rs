@@ -26,6 +26,7 @@ mod re_encryption;
 mod secret;
 mod storage;
 mod time_server;
+mod webauthn;
 mod webhooks;
 mod welcome;
 

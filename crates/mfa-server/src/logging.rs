@@ -25,13 +25,16 @@ pub(crate) fn start(settings: &Settings) -> Result<()> {
     .map_err(|error| anyhow!(error))
 }
 
+/// Its lines hold challenges and whole responses of browsers.
+const SILENT: &str = "webauthn_rs_core=off";
+
 /// Parses a filter: one level, then levels of modules. `EnvFilter` alone takes a misspelt level for the name of a
 /// module and silences everything, including errors.
 pub(crate) fn filter(text: &str) -> Option<EnvFilter> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let (modules, levels): (Vec<_>, Vec<_>) = parts.partition(|part| part.contains('='));
     let one = levels.len() == 1 && levels.iter().all(|level| level.parse::<LevelFilter>().is_ok());
-    let parts = levels.into_iter().chain(modules).collect::<Vec<_>>();
+    let parts = levels.into_iter().chain([SILENT]).chain(modules).collect::<Vec<_>>();
     EnvFilter::try_new(parts.join(",")).ok().filter(|_| one)
 }
 

@@ -7,7 +7,8 @@ use mfa_crypto::Argon2Settings;
 use mfa_domain::Policies;
 use mfa_domain::otp_core::{LookAhead, ResyncSteps, ResyncWindow, Window};
 use mfa_domain::policy::{
-    StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout, StandardVerification,
+    StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout, StandardPasskeys,
+    StandardVerification,
 };
 
 use crate::config::Settings;
@@ -21,6 +22,7 @@ pub(crate) fn policies(settings: &Settings) -> Result<Policies> {
         backup_codes: Arc::new(StandardBackupCodes::from(settings.backup_codes.clone())),
         verification: Arc::new(verification(&settings.verification)?),
         challenges: Arc::new(StandardChallenges::from(settings.challenge.clone())),
+        passkeys: Arc::new(StandardPasskeys::from(&settings.webauthn)),
     })
 }
 

@@ -40,6 +40,8 @@ fn api_keys_are_made_listed_and_revoked_while_the_server_runs() {
     let events = program.json("user events alice --tenant acme");
     assert_eq!(events[0]["actor"], format!("user api-key:{id} (shop)"));
     assert_eq!(program.run("api-key create --scope verify --name a(b").code, 2);
+    let said = program.run("api-key create --scope verify --tenant mfa-server");
+    assert_eq!((said.code, said.err.as_str()), (2, "mfa-server: tenant mfa-server is reserved\n"));
     assert_eq!(program.json("api-key list").as_array().unwrap().len(), 2, "a refused name makes no key");
 
     let list = program.json("api-key list --tenant acme");

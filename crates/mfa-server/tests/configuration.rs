@@ -159,6 +159,14 @@ fn no_part_of_a_password_is_shown_however_it_is_written() {
             ("email.dkim_key_file", url),
             ("email.dkim_selector", url),
             ("email.dkim_domain", url),
+            ("webauthn.rp_id", url),
+            ("webauthn.origins", url),
+            ("webauthn.name", url),
+            ("webauthn.top_origins", url),
+            ("webauthn.attestation", url),
+            ("webauthn.authenticators", url),
+            ("webauthn.roots_file", url),
+            ("webauthn.manage_url", url),
         ] {
             for command in ["config check", "config dump"] {
                 let said = Said::of(

@@ -8,6 +8,7 @@ mod configuration;
 mod connections;
 mod email_test;
 mod ownership;
+mod passkeys;
 mod reference;
 mod refusals;
 mod serving;

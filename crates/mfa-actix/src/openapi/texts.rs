@@ -5,15 +5,48 @@ use utoipa::openapi::schema::{
     AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, Schema, Type,
 };
 
-/// Invisible characters, which no text may contain. The domain also refuses tags (U+E0000 to U+E007F), which not
-/// every regular expression dialect can express.
+/// Invisible characters, which no text may contain. The domain also refuses tags (U+E0000 to U+E007F), which
+/// not every regular expression dialect can express.
 const UNSEEN: &str =
     r"\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB";
 
 pub(crate) fn label() -> Object {
-    let text = "The user's name for the factor: 1 to 64 characters, none invisible. If another active factor has the \
-                same label, a number is appended (`Phone 2`).";
+    let text = "The user's name for the factor: 1 to 64 characters, none invisible. If another active factor has \
+                the same label, a number is appended (`Phone 2`).";
     string(1, 64).description(Some(text)).pattern(Some(visible(""))).examples(["Work phone"]).build()
+}
+
+/// The label of a new factor.
+pub(crate) fn new_label() -> Object {
+    let text = "The user's name for the factor: 1 to 64 characters, none invisible. If another active factor has \
+                the same label, a number is appended (`Phone 2`). Required, except for `passkey`: the default is \
+                then the name of the authenticator.";
+    string(1, 64).description(Some(text)).pattern(Some(visible(""))).examples(["Work phone"]).build()
+}
+
+pub(crate) fn display_name() -> Object {
+    let text = "Name of the person that the browser shows: 1 to 256 characters, none invisible. Default: the \
+                account name. Only for `passkey`.";
+    string(1, 256).description(Some(text)).pattern(Some(visible(""))).examples(["Alice Liddell"]).build()
+}
+
+/// What the browser returned for a passkey.
+pub(crate) fn credential() -> Object {
+    let text = "What `navigator.credentials` returned, in its JSON form (Web Authentication Level 3, 5.1.8). Only \
+                for passkeys. Members that are not needed are ignored.";
+    let member = |name: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(name)).build();
+    let object = ObjectBuilder::new().schema_type(Type::Object).description(Some(text));
+    object
+        .property("id", member("Id of the credential (base64url)."))
+        .required("id")
+        .property("type", word("public-key", "Always `public-key`."))
+        .required("type")
+        .property(
+            "response",
+            ObjectBuilder::new().schema_type(Type::Object).description(Some("Its response.")),
+        )
+        .required("response")
+        .build()
 }
 
 pub(crate) fn reason() -> Object {
@@ -23,12 +56,14 @@ pub(crate) fn reason() -> Object {
 }
 
 pub(crate) fn account_name() -> Object {
-    let text = "Account name that the authenticator app shows: at most 256 bytes of UTF-8, no colon. Default: the user id.";
+    let text = "Account name that the authenticator app or the browser shows: at most 256 bytes of UTF-8, no \
+                colon. Default: the user id; for `passkey`, that of the user's last passkey.";
     string(1, 256).description(Some(text)).pattern(Some(visible(":"))).examples(["alice@example.com"]).build()
 }
 
 pub(crate) fn issuer() -> Object {
-    let text = "Issuer that the authenticator app shows: at most 256 bytes of UTF-8, no colon. Default: the tenant's issuer.";
+    let text = "Issuer that the authenticator app shows: at most 256 bytes of UTF-8, no colon. Default: the \
+                tenant's issuer.";
     string(1, 256).description(Some(text)).pattern(Some(visible(":"))).examples(["Example Ltd"]).build()
 }
 
@@ -46,7 +81,8 @@ pub(crate) fn sent_code() -> Object {
 }
 
 pub(crate) fn address() -> Object {
-    let text = "Address that codes are sent to: at most 254 bytes of UTF-8, no white space, ASCII before the `@`. Only for `email`.";
+    let text = "Address that codes are sent to: at most 254 bytes of UTF-8, no white space, ASCII before the `@`. \
+                Only for `email`.";
     let example = "eve@example.com";
     string(1, 254).description(Some(text)).pattern(Some(visible(r"\s"))).examples([example]).build()
 }
@@ -69,6 +105,18 @@ pub(crate) fn only(name: &str, member: impl Into<RefOr<Schema>>) -> ObjectBuilde
     object.additional_properties(Some(AdditionalProperties::FreeForm(false)))
 }
 
+/// The kind of factors that name their user.
+pub(crate) fn passkey() -> Object {
+    word("passkey", "Kind of factor: `passkey`.")
+}
+
+/// A text with one of these values. The first is the example.
+pub(crate) fn one_of(words: &[&str], text: &str) -> Object {
+    let pattern = format!("^({})$", words.join("|"));
+    let object = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+    object.description(Some(text)).examples(words.iter().copied().take(1)).build()
+}
+
 /// A text with only this value.
 pub(crate) fn word(word: &str, text: &str) -> Object {
     let pattern = format!("^{word}$");
@@ -81,15 +129,15 @@ pub(crate) fn factor() -> Object {
     let example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21";
     let object = ObjectBuilder::new().schema_type(Type::String);
     object
-        .description(Some("Id of the active factor whose address gets the code."))
+        .description(Some("Id of an active factor: an address that gets a code, or a passkey."))
         .examples([example])
         .build()
 }
 
 fn typed_code(form: &str, example: &str) -> Object {
     let text = format!(
-        "Code as typed: {form}. At most 256 bytes of UTF-8. White space, dashes and invisible characters are ignored; \
-         digits of any script are accepted."
+        "Code as typed: {form}. At most 256 bytes of UTF-8. White space, dashes and invisible characters are \
+         ignored; digits of any script are accepted."
     );
     string(6, 256).description(Some(text)).examples([example]).build()
 }
@@ -98,8 +146,8 @@ fn string(shortest: usize, longest: usize) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).min_length(Some(shortest)).max_length(Some(longest))
 }
 
-/// Pattern of a text with at least one character that is not white space, and without invisible characters and
-/// `others`.
+/// Pattern of a text with at least one character that is not white space, and without invisible characters
+/// and `others`.
 fn visible(others: &str) -> String {
     format!(r"^[^{others}{UNSEEN}]*[^\s{others}{UNSEEN}][^{others}{UNSEEN}]*$")
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use mfa_domain::mfa::{BegunChallenge, ChallengeStatus, FoundChallenge, SendTo};
-use mfa_domain::{
-    Actor, ChallengeId, ChallengeState, FactorKind, Purpose, SentCode, TenantId, UserId, Verdict,
-};
+use mfa_domain::mfa::{BegunChallenge, ChallengeStatus, FirstStep, FoundChallenge, SendTo};
+use mfa_domain::passkey::AssertionResponse;
+use mfa_domain::{Actor, ChallengeId, ChallengeState, FactorKind, SentCode, TenantId, UserId, Verdict};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{OneOfBuilder, Schema};
@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::Unthrottled;
 use super::verify::{VerifiedAnswer, count, named_factor};
+use crate::answer::WebauthnBody;
 use crate::body::{Body, NoBody};
 use crate::caller::{Caller, ChallengePath, ChallengeSegment, User, UserSegment};
 use crate::envelope::HeldForWork;
@@ -25,6 +26,8 @@ use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
+
+pub(crate) mod passwordless;
 
 /// The longest time that a call waits for a change.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(25);
@@ -36,9 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChallengeRequest {
-    /// Id of the active factor whose address gets the code.
+    /// Id of the active factor: an address that gets a code, or a passkey.
     factor: Option<String>,
-    /// Instead of `factor`: the first active factor of this kind.
+    /// Instead of `factor`: the first active address, or any passkey of the user.
     kind: Option<String>,
     /// Purpose of the challenge; default `verify`.
     purpose: Option<String>,
@@ -47,8 +50,10 @@ pub(crate) struct ChallengeRequest {
 impl PartialSchema for ChallengeRequest {
     fn schema() -> RefOr<Schema> {
         let purpose = || texts::word("verify", "Purpose of the challenge: `verify`, the default.");
-        let kind =
-            texts::word("email", "Instead of `factor`: the first active factor of this kind. Only `email`.");
+        let kind = texts::one_of(
+            &["email", "passkey"],
+            "Instead of `factor`: `email` for the first active address, `passkey` for any passkey of the user.",
+        );
         let either = OneOfBuilder::new()
             .item(texts::only("factor", texts::factor()).property("purpose", purpose()))
             .item(texts::only("kind", kind).property("purpose", purpose()));
@@ -58,13 +63,25 @@ impl PartialSchema for ChallengeRequest {
 
 impl ToSchema for ChallengeRequest {}
 
-/// The answer to a challenge.
-#[derive(Deserialize, ToSchema)]
+/// The answer to a challenge: `code` for a sent code, `credential` for a passkey.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnswerRequest {
-    #[schema(schema_with = texts::sent_code)]
-    code: Zeroizing<String>,
+    code: Option<Zeroizing<String>>,
+    credential: Option<Box<RawValue>>,
 }
+
+impl PartialSchema for AnswerRequest {
+    fn schema() -> RefOr<Schema> {
+        let either = OneOfBuilder::new()
+            .item(texts::alone("code", texts::sent_code()))
+            .item(texts::alone("credential", texts::credential()));
+        let text = "The answer to a challenge: `code` for a sent code, `credential` for a passkey.";
+        either.description(Some(text)).into()
+    }
+}
+
+impl ToSchema for AnswerRequest {}
 
 /// How long to wait for a change.
 #[derive(Deserialize, IntoParams)]
@@ -86,9 +103,13 @@ pub(crate) struct WaitParameter {
     },
 }))]
 pub(crate) struct ChallengeAnswer {
-    /// Id of the user.
-    user: String,
+    /// Id of the user. Absent if a passkey is to name the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     challenge: ChallengeBody,
+    /// Options for `navigator.credentials.get()`. Only for a new challenge of kind `passkey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webauthn: Option<WebauthnBody>,
 }
 
 /// A challenge.
@@ -96,7 +117,7 @@ pub(crate) struct ChallengeAnswer {
 pub(crate) struct ChallengeBody {
     /// Id of the challenge.
     id: String,
-    /// Kind of the factor that the challenge is for: `email`.
+    /// Kind of the factor that the challenge is for: `email` or `passkey`.
     kind: String,
     /// `open` until the challenge is answered, cancelled or has expired; then `over`.
     state: String,
@@ -113,17 +134,19 @@ pub(crate) struct ChallengeBody {
     delivery: Option<String>,
 }
 
-/// Begin a challenge: send a code
+/// Begin a challenge: send a code, or ask for a passkey
 ///
-/// Queues a message with a code to the address of an active factor. It is sent within about a second if the mail
-/// server accepts it; `delivery` has the state. Meanwhile the user can also verify with another factor, and `resend`
-/// sends another code.
+/// For an address, queues a message with a code. It is sent within about a second if the mail server accepts it;
+/// `delivery` has the state. Meanwhile the user can also verify with another factor, and `resend` sends another code.
+///
+/// For `passkey`, answers `webauthn.publicKey` for the browser. A user who is unknown or has no passkey gets options of
+/// the same form, always the same, with credentials that do not exist.
 #[utoipa::path(
     post, path = "/v1/users/{user}/challenges", tag = "challenges",
     operation_id = "begin_challenge",
     params(UserSegment, RepeatHeader),
     request_body = ChallengeRequest,
-    responses((status = 201, description = "The challenge. Its code is queued for sending", body = ChallengeAnswer)),
+    responses((status = 201, description = "The challenge", body = ChallengeAnswer)),
     extensions(("x-problems" = json!([
         ProblemCode::Locked, ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::NotFound,
     ]))),
@@ -140,8 +163,10 @@ pub(crate) async fn begin(
     }
     let to = match (&request.factor, &request.kind) {
         (Some(id), None) => SendTo::from(named_factor(id)?),
-        (None, Some(kind)) if FactorKind::from_name(kind) == FactorKind::Email => FactorKind::Email.into(),
-        (None, Some(_)) => return Err(Problem::invalid("kind", "must be email")),
+        (None, Some(kind)) => match FactorKind::from_name(kind) {
+            kind @ (FactorKind::Email | FactorKind::Passkey) => SendTo::from(kind),
+            _ => return Err(Problem::invalid("kind", "must be email or passkey")),
+        },
         (None, None) => return Err(Problem::invalid("factor", "is missing; give either factor or kind")),
         (Some(_), Some(_)) => return Err(Problem::invalid("kind", "must be left out if factor is given")),
     };
@@ -149,11 +174,19 @@ pub(crate) async fn begin(
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::CREATED);
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
-            let recipient = state.mfa.recipient(&key, &actor, to, Purpose::Verify).await?;
-            let recipient = accepted(&state, recipient)?;
-            let charged = recipient.throttle_key();
-            state.throttling.charge_message(state.clock.now(), &key, charged, unthrottled).await?;
-            accepted(&state, state.mfa.begin_challenge(&key, call, recipient).await?).map(Verdict::Accepted)
+            let begun = match accepted(&state, state.mfa.first_step(&key, &actor, to).await?)? {
+                FirstStep::Code(recipient) => {
+                    let charged = recipient.throttle_key();
+                    state.throttling.charge_message(state.clock.now(), &key, charged, unthrottled).await?;
+                    state.mfa.begin_challenge(&key, call, *recipient).await?
+                }
+                FirstStep::Passkey(step) => {
+                    has_passkeys(&state, &caller.tenant)?;
+                    state.mfa.begin_passkey(call, *step).await?
+                }
+                _ => return Err(ProblemCode::Internal.into()),
+            };
+            accepted(&state, begun).map(Verdict::Accepted)
         })
         .await
 }
@@ -201,20 +234,25 @@ pub(crate) async fn status(
     Ok(Json(answer(&now, None)))
 }
 
-/// Check the code of a challenge
+/// Answer a challenge
 ///
 /// If several calls send a right code at the same time, exactly one gets 200. A wrong code costs an attempt of the
 /// user, and five wrong codes (the default) end the challenge. A code of 6 to 10 digits with the wrong number of
 /// digits is a wrong code; any other number of digits is `malformed-code` and costs no attempt.
+///
+/// A `credential`, right or wrong, ends its challenge: one call gets a verdict, the others `challenge-over`. A refused
+/// one costs no attempt, and passkeys are accepted while the user is locked.
 #[utoipa::path(
     post, path = "/v1/challenges/{id}/verify", tag = "challenges",
     operation_id = "answer_challenge",
     params(ChallengeSegment),
     request_body = AnswerRequest,
-    responses((status = 200, description = "The code is accepted and used up", body = VerifiedAnswer)),
+    responses((status = 200, description = "The answer is accepted and used up", body = VerifiedAnswer)),
     extensions(("x-problems" = json!([
-        ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::Locked, ProblemCode::Disabled,
-        ProblemCode::NotEnrolled, ProblemCode::NotFound, ProblemCode::ChallengeOver,
+        ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::InvalidCredential,
+        ProblemCode::UnknownCredential, ProblemCode::UserVerificationRequired, ProblemCode::PasskeyChanged,
+        ProblemCode::Locked, ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::NotFound,
+        ProblemCode::ChallengeOver,
     ]))),
 )]
 pub(crate) async fn verify(
@@ -223,14 +261,35 @@ pub(crate) async fn verify(
     Body(request): Body<AnswerRequest>,
     state: Data<State>,
 ) -> Result<Json<VerifiedAnswer>, Problem> {
-    let code = SentCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
+    let given = Given::of(&request)?;
     let actor = caller.actor();
     let found = charged(&state, &caller.tenant, &actor, id).await?;
-    let user = found.owner().user.clone();
-    match state.mfa.answer_challenge(&caller.tenant, &actor, found, &code).await? {
-        Verdict::Accepted(verified) => {
+    let verdict = match given {
+        Given::Code(code) => {
+            let user = match found.owner() {
+                Some(owner) if found.kind().is_sent() => owner.user.clone(),
+                _ => {
+                    return Err(Problem::invalid("code", "must be left out; no code answers this challenge"));
+                }
+            };
+            let verdict = state.mfa.answer_challenge(&caller.tenant, &actor, found, &code).await?;
+            verdict.map(|verified| VerifiedAnswer::new(&user, &verified))
+        }
+        Given::Credential(response) => {
+            if found.kind().is_sent() {
+                return Err(Problem::invalid(
+                    "credential",
+                    "must be left out; a code answers this challenge",
+                ));
+            }
+            let verdict = state.mfa.answer_passkey(&caller.tenant, &actor, found, &response).await?;
+            verdict.map(|answered| VerifiedAnswer::new(&answered.user, &answered.verified))
+        }
+    };
+    match verdict {
+        Verdict::Accepted(answer) => {
             count("verified");
-            Ok(Json(VerifiedAnswer::new(&user, &verified)))
+            Ok(Json(answer))
         }
         Verdict::Rejected(rejection) => {
             let problem = Problem::rejection(rejection, state.clock.now());
@@ -263,7 +322,8 @@ pub(crate) async fn resend(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let actor = caller.actor();
-    let key = charged(&state, &caller.tenant, &actor, id).await?.owner().clone();
+    let key = charged(&state, &caller.tenant, &actor, id).await?.owner().cloned();
+    let key = key.ok_or(ProblemCode::NotFound)?;
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::ACCEPTED);
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
@@ -308,7 +368,7 @@ async fn find(
     accepted(state, state.mfa.challenge(tenant, actor, id).await?)
 }
 
-/// Finds the challenge and charges the call to its owner.
+/// Finds the challenge and charges the call to its owner, if it has one.
 async fn charged(
     state: &State,
     tenant: &TenantId,
@@ -316,7 +376,9 @@ async fn charged(
     id: ChallengeId,
 ) -> Result<FoundChallenge, Problem> {
     let found = accepted(state, state.mfa.find_challenge(tenant, actor, id).await?)?;
-    state.throttling.charge_user(state.clock.now(), found.owner()).await?;
+    if let Some(owner) = found.owner() {
+        state.throttling.charge_user(state.clock.now(), owner).await?;
+    }
     Ok(found)
 }
 
@@ -332,23 +394,63 @@ fn begun(
     status: StatusCode,
 ) -> Result<Reply, Problem> {
     match verdict {
-        Verdict::Accepted(begun) => {
-            let user = user.as_str().to_owned();
-            Reply::json(status, &ChallengeAnswer { user, challenge: ChallengeBody::of(begun) })
-        }
+        Verdict::Accepted(begun) => Reply::json(status, &ChallengeAnswer::of(Some(user), begun)?),
         Verdict::Rejected(rejection) => Err(Problem::rejection(*rejection, state.clock.now())),
     }
 }
 
 fn answer(status: &ChallengeStatus, destination: Option<String>) -> ChallengeAnswer {
-    let user = status.user.as_ref().map(|user| user.as_str().to_owned()).unwrap_or_default();
-    ChallengeAnswer { user, challenge: ChallengeBody::with(status, destination) }
+    let user = status.user.as_ref().map(|user| user.as_str().to_owned());
+    ChallengeAnswer { user, challenge: ChallengeBody::with(status, destination), webauthn: None }
+}
+
+/// Refuses passkeys where no relying party is configured.
+fn has_passkeys(state: &State, tenant: &TenantId) -> Result<(), Problem> {
+    if state.mfa.has_passkeys(tenant) {
+        return Ok(());
+    }
+    Err(Problem::invalid("kind", "factors of this kind are not allowed"))
+}
+
+/// What a request answers with.
+enum Given {
+    Code(SentCode),
+    Credential(AssertionResponse),
+}
+
+impl Given {
+    fn of(request: &AnswerRequest) -> Result<Self, Problem> {
+        match (&request.code, &request.credential) {
+            (Some(code), None) => {
+                Ok(Self::Code(SentCode::parse(code).map_err(|_| ProblemCode::MalformedCode)?))
+            }
+            (None, Some(credential)) => Ok(Self::Credential(AssertionResponse::from_json(credential.get())?)),
+            (None, None) => Err(Problem::invalid("code", "is missing; give either code or credential")),
+            (Some(_), Some(_)) => Err(Problem::invalid("credential", "must be left out if code is given")),
+        }
+    }
+}
+
+impl ChallengeAnswer {
+    /// A challenge that was just begun.
+    fn of(user: Option<&UserId>, begun: &BegunChallenge) -> Result<Self, Problem> {
+        Ok(Self {
+            user: user.map(|user| user.as_str().to_owned()),
+            challenge: ChallengeBody::of(begun),
+            webauthn: begun.options.as_deref().map(WebauthnBody::new).transpose()?,
+        })
+    }
 }
 
 impl ChallengeBody {
     /// A challenge that was just begun.
     pub(crate) fn of(begun: &BegunChallenge) -> Self {
-        Self::with(&begun.challenge, Some(begun.destination.clone()))
+        Self::with(&begun.challenge, begun.destination.clone())
+    }
+
+    /// A challenge that was just begun, and for which no message is sent.
+    pub(crate) fn without_message(status: &ChallengeStatus) -> Self {
+        Self::with(status, None)
     }
 
     fn with(status: &ChallengeStatus, destination: Option<String>) -> Self {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Unthrottled;
 use super::challenges::ChallengeBody;
 use super::verify::named_factor;
-use crate::answer::{FactorAnswer, Warning};
+use crate::answer::{FactorAnswer, Warning, WebauthnBody};
 use crate::body::Body;
 use crate::caller::{Caller, User, UserSegment};
 use crate::openapi::texts;
@@ -23,17 +23,21 @@ use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{Repeat, RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
+mod passkey;
+
 /// A factor to enrol.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrolRequest {
-    /// Kind of factor: `totp`, `hotp` or `email`.
-    #[schema(pattern = "^(totp|hotp|email)$", example = "totp")]
+    /// Kind of factor: `totp`, `hotp`, `email` or `passkey`.
+    #[schema(pattern = "^(totp|hotp|email|passkey)$", example = "totp")]
     kind: String,
-    #[schema(schema_with = texts::label)]
-    label: String,
+    #[schema(schema_with = texts::new_label, required = false)]
+    label: Option<String>,
     #[schema(schema_with = texts::account_name, required = false)]
     account_name: Option<String>,
+    #[schema(schema_with = texts::display_name, required = false)]
+    display_name: Option<String>,
     #[schema(schema_with = texts::issuer, required = false)]
     issuer: Option<String>,
     /// Hash of the codes: `SHA1` (default), `SHA256` or `SHA512`. Only for `totp` and `hotp`.
@@ -128,9 +132,12 @@ pub(crate) struct EnrolAnswer {
     /// Secret, URI and QR code, shown only once. Only for `hotp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     hotp: Option<OtpAnswer>,
-    /// Challenge whose code confirms the factor. Only for `email`.
+    /// Challenge whose answer confirms the factor. Only for `email` and `passkey`.
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge: Option<ChallengeBody>,
+    /// Options for `navigator.credentials.create()`. Only for `passkey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webauthn: Option<WebauthnBody>,
     /// Drawbacks of this factor; usually empty.
     warnings: Vec<Warning>,
 }
@@ -159,7 +166,8 @@ pub(crate) struct OtpAnswer {
 /// Enrol a factor
 ///
 /// The factor is pending and verifies nothing until `confirm` gets its first code. For `email`, that code is sent to
-/// the address; confirm it with the same API key, and use the id of `challenge` to resend it. A user with an active
+/// the address; confirm it with the same API key, and use the id of `challenge` to resend it. For `passkey`, pass
+/// `webauthn.publicKey` to the browser, and what it returns to `confirm`, with the same API key. A user with an active
 /// factor needs a recent verification. A factor that an operator imports is active at once; it needs neither a first
 /// code nor a verification.
 #[utoipa::path(
@@ -183,11 +191,16 @@ pub(crate) async fn enrol(
     if (request.secret.is_some() || request.imported) && !caller.is_admin {
         return Err(Problem::forbidden(&[Scope::Admin]));
     }
-    if FactorKind::from_name(&request.kind) == FactorKind::Email {
-        return enrol_address(&caller, key, request, repeat, unthrottled, &state).await;
+    match FactorKind::from_name(&request.kind) {
+        FactorKind::Email => return enrol_address(&caller, key, request, repeat, unthrottled, &state).await,
+        FactorKind::Passkey => return passkey::enrol(&caller, key, request, repeat, &state).await,
+        _ => {}
     }
     if request.address.is_some() {
         return Err(Problem::invalid("address", "is only for kind email"));
+    }
+    if request.display_name.is_some() {
+        return Err(Problem::invalid("display_name", "is only for kind passkey"));
     }
     let qr_form = request.qr.as_deref().map(QrForm::from_name).transpose()?;
     let default_issuer = state.tenants.issuer(&caller.tenant).to_owned();
@@ -215,23 +228,14 @@ async fn enrol_address(
     unthrottled: Unthrottled,
     state: &State,
 ) -> Result<HttpResponse, Problem> {
-    let foreign = [
-        ("account_name", request.account_name.is_some()),
-        ("issuer", request.issuer.is_some()),
-        ("algorithm", request.algorithm.is_some()),
-        ("digits", request.digits.is_some()),
-        ("period", request.period.is_some()),
-        ("counter", request.counter.is_some()),
-        ("secret", request.secret.is_some()),
-        ("secret_encoding", request.secret_encoding.is_some()),
-        ("imported", request.imported),
-        ("reason", request.reason.is_some()),
-        ("qr", request.qr.is_some()),
-    ];
-    if let Some((field, _)) = foreign.iter().find(|(_, given)| *given) {
-        return Err(Problem::invalid(field, "is only for kinds totp and hotp"));
+    refuse_token_members(&request)?;
+    if request.account_name.is_some() {
+        return Err(Problem::invalid("account_name", "is only for kinds totp, hotp and passkey"));
     }
-    let label = Label::new(&request.label).map_err(|error| Problem::invalid("label", error))?;
+    if request.display_name.is_some() {
+        return Err(Problem::invalid("display_name", "is only for kind passkey"));
+    }
+    let label = label(request.label.as_deref())?;
     let address = request.address.as_deref().ok_or_else(|| Problem::invalid("address", "is missing"))?;
     let address = Address::new(address).map_err(|error| Problem::invalid("address", error))?;
     let replaces = request.replaces.as_deref().map(named_factor).transpose()?;
@@ -248,6 +252,7 @@ async fn enrol_address(
             totp: None,
             hotp: None,
             challenge: Some(ChallengeBody::of(&enrolment.begun)),
+            webauthn: None,
             warnings: enrolment.is_only.then_some(warning).into_iter().collect(),
         };
         Reply::json(StatusCode::CREATED, &answer)
@@ -263,6 +268,32 @@ async fn enrol_address(
             state.mfa.enrol_address(&key, call, new).await.map_err(refused)
         })
         .await
+}
+
+/// Refuses the members that only factors with a secret have.
+fn refuse_token_members(request: &EnrolRequest) -> Result<(), Problem> {
+    let foreign = [
+        ("issuer", request.issuer.is_some()),
+        ("algorithm", request.algorithm.is_some()),
+        ("digits", request.digits.is_some()),
+        ("period", request.period.is_some()),
+        ("counter", request.counter.is_some()),
+        ("secret", request.secret.is_some()),
+        ("secret_encoding", request.secret_encoding.is_some()),
+        ("imported", request.imported),
+        ("reason", request.reason.is_some()),
+        ("qr", request.qr.is_some()),
+    ];
+    match foreign.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(Problem::invalid(field, "is only for kinds totp and hotp")),
+        None => Ok(()),
+    }
+}
+
+/// The label, which only a passkey may leave out.
+fn label(text: Option<&str>) -> Result<Label, Problem> {
+    let text = text.ok_or_else(|| Problem::invalid("label", "is missing"))?;
+    Label::new(text).map_err(|error| Problem::invalid("label", error))
 }
 
 /// The reason for an import; `None` if the factor is not imported.
@@ -285,8 +316,8 @@ fn new_factor(
     default_issuer: String,
 ) -> Result<(NewFactor, Vec<SecretWarning>), Problem> {
     let token = token(&request)?;
-    let EnrolRequest { label, account_name, issuer, secret, secret_encoding, replaces, .. } = request;
-    let label = Label::new(&label).map_err(|error| Problem::invalid("label", error))?;
+    let EnrolRequest { label: text, account_name, issuer, secret, secret_encoding, replaces, .. } = request;
+    let label = label(text.as_deref())?;
     let secret = match (secret, secret_encoding) {
         (None, Some(_)) => {
             return Err(Problem::invalid("secret_encoding", "is only for a request with secret"));
@@ -331,7 +362,7 @@ fn token(request: &EnrolRequest) -> Result<Token, Problem> {
         }
         (FactorKind::Totp, _, Some(_)) => Err(Problem::invalid("counter", "is only for kind hotp")),
         (FactorKind::Hotp, Some(_), _) => Err(Problem::invalid("period", "is only for kind totp")),
-        _ => Err(Problem::invalid("kind", "must be totp, hotp or email")),
+        _ => Err(Problem::invalid("kind", "must be totp, hotp, email or passkey")),
     }
 }
 
@@ -356,6 +387,7 @@ fn answer(user: &UserId, enrolment: &Enrolment, tolerated: &[SecretWarning]) -> 
         totp,
         hotp,
         challenge: None,
+        webauthn: None,
         warnings: warnings.map(|w| Warning { code: w.code().to_owned(), message: w.to_string() }).collect(),
     }
 }

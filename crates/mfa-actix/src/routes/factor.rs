@@ -54,7 +54,8 @@ pub(crate) async fn rename(
 /// Remove a factor
 ///
 /// Removing an active factor needs a recent verification of the user, or the scope `admin`. Removing the last active
-/// factor also removes the backup codes.
+/// factor also removes the backup codes. After removing a passkey, pass `passkeys` of `GET /v1/users/{user}` to the
+/// signal methods of the browser, so that authenticators forget it.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/factors/{id}", tag = "factors",
     operation_id = "revoke_factor",

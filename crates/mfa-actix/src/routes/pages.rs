@@ -2,8 +2,8 @@
 
 use actix_web::guard::GuardContext;
 use actix_web::http::header::{
-    Accept, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, ETag, IfNoneMatch, Quality, QualityItem,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    Accept, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, ETag, EntityTag, IfNoneMatch, Quality,
+    QualityItem, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::mime::Mime;
@@ -25,15 +25,20 @@ pub(crate) async fn welcome(state: Data<State>, request: HttpRequest) -> Result<
 /// The API reference.
 pub(crate) async fn reference(state: Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let reference = state.reference.of(&state.document)?;
-    let known = match request.get_header::<IfNoneMatch>() {
-        Some(IfNoneMatch::Any) => true,
-        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&reference.tag)),
-        None => false,
-    };
+    let known = is_known(&request, &reference.tag);
     let mut response = page(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     // The page changes only with the version of the program.
     response.insert_header((CACHE_CONTROL, "no-cache")).insert_header(ETag(reference.tag.clone()));
     Ok(if known { response.finish() } else { response.body(reference.html.clone()) })
+}
+
+/// Whether the browser already has the content with this tag.
+pub(super) fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match request.get_header::<IfNoneMatch>() {
+        Some(IfNoneMatch::Any) => true,
+        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(tag)),
+        None => false,
+    }
 }
 
 /// Headers of a page that loads nothing, runs no script and cannot be framed.

@@ -4,7 +4,7 @@ use actix_web::web::{Data, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer::FactorAnswer;
+use crate::answer::{FactorAnswer, PasskeysBody};
 use crate::caller::{Caller, User, UserSegment};
 use crate::problem::Problem;
 use crate::state::State;
@@ -40,6 +40,10 @@ pub(crate) struct UserAnswer {
     /// shows it.
     #[schema(minimum = 0, maximum = 100)]
     attempts_left: u32,
+    /// The accepted passkeys, to pass to the signal methods of the browser after a change. Absent if no passkey was
+    /// ever offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkeys: Option<PasskeysBody>,
 }
 
 /// Number of backup codes.
@@ -83,5 +87,6 @@ pub(crate) async fn status(
         locked_until: status.locked_until.map(|until| until.to_string()),
         disabled: status.disabled,
         attempts_left: status.attempts_left,
+        passkeys: status.passkeys.as_ref().map(PasskeysBody::from),
     }))
 }

@@ -1,7 +1,7 @@
 //! `POST /v1/users/{user}/verify`
 
 use actix_web::web::{Data, Json};
-use mfa_domain::{CodeRejection, FactorId, SubmittedCode, UserId, Verdict, Verified};
+use mfa_domain::{CodeRejection, FactorId, FactorKind, SubmittedCode, UserId, Verdict, Verified};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -43,13 +43,16 @@ pub(crate) struct VerifiedAnswer {
     /// Id of the factor; `null` for a backup code.
     #[schema(required)]
     factor: Option<String>,
-    /// Kind of code: `totp`, `hotp`, `email` or `backup_code`.
+    /// Kind of factor or code: `totp`, `hotp`, `email`, `passkey` or `backup_code`.
     kind: String,
     /// Authentication method references (RFC 8176).
     amr: Vec<&'static str>,
     /// Time of the verification (RFC 3339).
     #[schema(format = DateTime)]
     auth_time: String,
+    /// Whether the authenticator verified its user by a PIN or a biometric. Only for `passkey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_verified: Option<bool>,
     /// Number of unused backup codes. Only after a backup code.
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_codes_remaining: Option<usize>,
@@ -123,6 +126,8 @@ impl VerifiedAnswer {
             kind: verification.kind.clone(),
             amr: verification.amr.to_vec(),
             auth_time: verification.at.to_string(),
+            user_verified: (verification.kind == FactorKind::Passkey.as_str())
+                .then_some(verification.user_verified),
             backup_codes_remaining: backup_codes.map(|left| left.remaining),
             warnings: low.then_some(warning).into_iter().collect(),
         }

@@ -10,12 +10,18 @@ use serde_json::{Value, json};
 
 use crate::cli::{ApiKeyCommand, Json};
 use crate::config::{Config, Settings, StoreUrl};
+use crate::failure::Misuse;
 use crate::installation::Installation;
 use crate::new_key::NewKey;
 use crate::output;
 use crate::storage::Absent;
 
 pub(super) async fn run(config: &Config, command: ApiKeyCommand) -> Result<()> {
+    if let ApiKeyCommand::Create { tenant, .. } = &command
+        && *tenant == TenantId::installation()
+    {
+        return Err(Misuse(format!("tenant {tenant} is reserved")).into());
+    }
     let absent = match command {
         // A key in memory would be lost at the end of this command.
         ApiKeyCommand::Create { init: true, .. } if config.settings.store != StoreUrl::Memory => {

@@ -9,7 +9,7 @@ use crate::audit::signing_key;
 use crate::cli::ConfigCommand;
 use crate::config::{Config, Problems, Settings, StoreUrl};
 use crate::key_ring::RingSource;
-use crate::{data_dir, email, output, storage, webhooks};
+use crate::{data_dir, email, output, storage, webauthn, webhooks};
 
 pub(super) fn run(config: &Config, command: &ConfigCommand) -> Result<()> {
     match command {
@@ -26,6 +26,7 @@ fn check(config: &Config) -> Result<()> {
     found.signing_key();
     found.webhooks();
     found.email();
+    found.attestation();
     found.certificates();
     let Found { problems, warnings, .. } = found;
     for warning in warnings {
@@ -134,6 +135,12 @@ impl Found<'_> {
         if let Err(error) = email::mailer(self.settings()) {
             self.problem("email.url", format_args!("{error:#}"));
         }
+    }
+
+    fn attestation(&mut self) {
+        let unusable = webauthn::unusable_files(&self.settings().webauthn);
+        let Problems(problems) = self.config.problems(&unusable);
+        self.problems.extend(problems);
     }
 
     /// The certificates and keys that the URLs of databases name.

@@ -22,7 +22,7 @@ use crate::installation::Installation;
 use crate::storage::{self, Absent};
 use crate::webhooks::Webhooks;
 use crate::welcome::Welcome;
-use crate::{clocks, data_dir, http, logging, output};
+use crate::{clocks, data_dir, http, logging, output, webauthn};
 
 /// Upper bounds of the buckets of all histograms, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
@@ -51,7 +51,15 @@ pub(super) async fn run(config: &Config) -> Result<()> {
         // from the environment.
         data_dir::make(&settings.data_dir)?;
     }
-    let throttle = installation.begin_to_serve(settings).await?;
+    // Before the use cases are complete: the default origin of passkeys has the port.
+    let listener =
+        http::listen(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = listener.local_addr().context("the listening socket has no address")?;
+    let relying_party = webauthn::relying_party(settings, address).map_err(|all| config.problems(&all))?;
+    let relying_party = relying_party.map(Arc::new);
+    webauthn::announce(settings, address);
+    let throttle = installation.begin_to_serve(settings, relying_party.clone()).await?;
+    webauthn::check_change(&installation.mfa, &settings.webauthn.abandon_rp_id).await?;
     installation.follow_key_ring();
     if settings.re_encryption {
         installation.re_encrypt_in_background();
@@ -59,13 +67,11 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     schedule::start(config, &installation)?;
     let metrics = metrics()?;
     let clocks = clocks::watch(settings, &installation).await;
-    let api =
-        api(settings, &installation, throttle, clocks.clone())?.metrics(Arc::new(move || metrics.render()));
+    let api = api(settings, &installation, throttle, clocks.clone())?
+        .well_known(webauthn::well_known(settings, relying_party.as_deref()))
+        .metrics(Arc::new(move || metrics.render()));
     let stop = stop_signal()?;
 
-    let listener =
-        http::listen(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let address = listener.local_addr().context("the listening socket has no address")?;
     // Before the first request, so that its events are delivered.
     let webhooks =
         Webhooks::start(settings, installation.deliveries(), &installation.mfa.ports().vault).await?;

@@ -43,6 +43,9 @@ impl KnownKeys {
                 "{key} ({source}): must be a list of tables: [{{name = …, url = …, secret_file = …}}]"
             ));
         }
+        if default.is_array() && !value.is_array() {
+            return Err(format!("{key} ({source}): must be a list; the default is {default}"));
+        }
         let mut trial = self.defaults.clone();
         set(&mut trial, key, value.clone());
         match Settings::deserialize(trial) {

@@ -138,6 +138,89 @@ pub(super) const MEANINGS: &[Meaning] = &[
         "Signing domain; that of from if empty.",
         "the domain of from or a parent domain up to the organisation's, such as example.com",
     ),
+    means("webauthn", "Passkeys and security keys (WebAuthn).", ""),
+    means(
+        "webauthn.rp_id",
+        "Domain that passkeys are for. All passkeys are lost when it changes. Default: localhost if listen is a \
+         loopback address; otherwise passkeys are off.",
+        "the domain of your login page or a parent domain up to the organisation's, such as example.com",
+    ),
+    means(
+        "webauthn.origins",
+        "Origins whose pages and apps can use passkeys. Default on localhost: http://localhost and the port of this \
+         server.",
+        "https origins such as \"https://login.example.com\", http origins of localhost, and \
+         \"android:apk-key-hash:…\"; required if rp_id is set",
+    ),
+    means(
+        "webauthn.name",
+        "Service name that some browsers show; issuer if empty, and then rp_id.",
+        "at most 256 bytes without a colon",
+    ),
+    means(
+        "webauthn.top_origins",
+        "Sites that can show your pages in a frame and use passkeys there; none by default.",
+        "https origins",
+    ),
+    means(
+        "webauthn.user_verification",
+        "Whether authenticators ask for a PIN or a biometric. required refuses passkeys without it.",
+        "required, preferred or discouraged",
+    ),
+    means(
+        "webauthn.resident_key",
+        "Whether new passkeys can be used without a user name. required leaves out authenticators that cannot \
+         store them.",
+        "required, preferred or discouraged",
+    ),
+    means(
+        "webauthn.refuse_clones",
+        "Refuse a passkey whose signature counter does not grow. The audit trail has it in any case.",
+        "true or false",
+    ),
+    means(
+        "webauthn.attestation",
+        "trusted accepts new passkeys only from authenticators whose certificate leads to roots_file or to \
+         metadata_file. Passkeys of most password managers have no certificate.",
+        "none or trusted",
+    ),
+    means(
+        "webauthn.authenticators",
+        "Models of authenticators that are accepted; all trusted ones if empty. Only with attestation = \"trusted\".",
+        "AAGUIDs such as \"08987058-cadc-4b81-b6e1-30de50dcbe96\"",
+    ),
+    means(
+        "webauthn.roots_file",
+        "PEM certificates of manufacturers. Only with attestation = \"trusted\".",
+        "a path, or empty",
+    ),
+    means(
+        "webauthn.metadata_file",
+        "Blob of the FIDO Metadata Service (MDS3), which the server does not fetch. Only with \
+         attestation = \"trusted\".",
+        "a path, or empty",
+    ),
+    means(
+        "webauthn.metadata_roots_file",
+        "PEM certificates that the signature of metadata_file leads to; required with it.",
+        "a path, or empty",
+    ),
+    means(
+        "webauthn.enroll_url",
+        "Page of your application to create a passkey, for password managers; none if empty.",
+        "an https URL, or empty",
+    ),
+    means(
+        "webauthn.manage_url",
+        "Page of your application to manage passkeys, for password managers; none if empty.",
+        "an https URL, or empty",
+    ),
+    means(
+        "webauthn.abandon_rp_id",
+        "Former rp_id whose passkeys are given up. Unless it is set, the server does not start with an rp_id that \
+         existing passkeys do not work with.",
+        "a domain other than rp_id, or empty",
+    ),
     means("users", "Ids of users.", ""),
     means(
         "users.case",

@@ -14,7 +14,7 @@ use mfa_domain::policy::{
 use mfa_email::{check_dkim_domain, check_dkim_selector, check_from};
 
 use super::settings::{Argon2, Audit, Email};
-use super::{Settings, StoreUrl, webhook};
+use super::{Settings, StoreUrl, webauthn, webhook};
 use crate::logging;
 use crate::time_server::TimeServer;
 
@@ -99,7 +99,8 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
             "x-forwarded-for or forwarded",
         ),
     ];
-    let own = rules.into_iter().chain(of_audit(audit)).chain(of_email(email)).filter(|(_, holds, _)| !holds);
+    let sections = of_audit(audit).into_iter().chain(of_email(email)).chain(webauthn::rules(settings));
+    let own = rules.into_iter().chain(sections).filter(|(_, holds, _)| !holds);
     own.map(|(key, _, rule)| Broken { key: key.to_owned(), rule }).chain(of_policies(settings)).collect()
 }
 
@@ -225,6 +226,6 @@ fn may_sign(email: &Email) -> bool {
 }
 
 /// Whether it may be the path of a file. A URL is misplaced and may contain a password.
-fn is_path(path: &Path) -> bool {
+pub(super) fn is_path(path: &Path) -> bool {
     !path.as_os_str().is_empty() && !path.to_string_lossy().contains("://")
 }

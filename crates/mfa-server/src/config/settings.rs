@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mfa_actix::throttling::{ForwardedHeader, Quotas, Throttling};
+use mfa_actix::throttling::Quotas;
 use mfa_crypto::Argon2Settings;
 use mfa_domain::policy::{
-    StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout, StandardVerification,
+    StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout, StandardPasskeys,
+    StandardVerification,
 };
-use mfa_domain::{Assurance, Quota, UserCase};
+use mfa_domain::{Assurance, UserCase};
 use mfa_store_postgres::PostgresOptions;
 use serde::{Deserialize, Serialize};
 
+use super::throttle::Throttle;
 use super::urls::{EphemeralUrl, MailUrl, StoreUrl};
-use super::{Webhook, duration, quota, retention};
+use super::{Webauthn, Webhook, duration, retention};
 
 /// All options. The README explains them to users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +56,7 @@ pub(crate) struct Settings {
     /// The receivers of the audit trail.
     pub(crate) webhook: Vec<Webhook>,
     pub(crate) email: Email,
+    pub(crate) webauthn: Webauthn,
     pub(crate) users: Users,
     pub(crate) lockout: Lockout,
     pub(crate) enrolment: Enrolment,
@@ -201,37 +204,6 @@ pub(crate) struct Postgres {
     pub(crate) call_timeout: Duration,
 }
 
-/// [`Throttling`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Throttle {
-    #[serde(with = "quota")]
-    pub(crate) tenant: Quota,
-    #[serde(with = "quota")]
-    pub(crate) api_key: Quota,
-    #[serde(with = "quota")]
-    pub(crate) user: Quota,
-    #[serde(with = "quota")]
-    pub(crate) change: Quota,
-    #[serde(with = "quota")]
-    pub(crate) backup_code: Quota,
-    #[serde(with = "quota")]
-    pub(crate) message: Quota,
-    #[serde(with = "quota")]
-    pub(crate) recipient: Quota,
-    #[serde(with = "quota")]
-    pub(crate) tenant_messages: Quota,
-    #[serde(with = "quota")]
-    pub(crate) address: Quota,
-    /// The average delay of refusals.
-    #[serde(with = "duration")]
-    pub(crate) refusal_delay: Duration,
-    /// Addresses and networks of proxies.
-    pub(crate) trusted_proxies: Vec<String>,
-    /// The header in which these proxies name the client.
-    pub(crate) forwarded_header: String,
-}
-
 /// The audit trail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -296,6 +268,7 @@ impl Default for Settings {
                 dkim_selector: String::new(),
                 dkim_domain: String::new(),
             },
+            webauthn: StandardPasskeys::default().into(),
             users: Users { case: Case::Exact },
             lockout: StandardLockout::default().into(),
             enrolment: StandardEnrolment::default().into(),
@@ -447,55 +420,5 @@ impl From<&Postgres> for PostgresOptions {
         let Postgres { max_connections, acquire_timeout, statement_timeout, lock_timeout, call_timeout } =
             *settings;
         Self { max_connections, acquire_timeout, statement_timeout, lock_timeout, call_timeout }
-    }
-}
-
-impl From<Quotas> for Throttle {
-    fn from(quotas: Quotas) -> Self {
-        let Quotas {
-            tenant,
-            api_key,
-            user,
-            change,
-            backup_code,
-            message,
-            recipient,
-            tenant_messages,
-            address,
-        } = quotas;
-        let forwarded_header = ForwardedHeader::default().as_str().to_owned();
-        let (refusal_delay, trusted_proxies) = (Throttling::REFUSAL_DELAY, Vec::new());
-        Self {
-            tenant,
-            api_key,
-            user,
-            change,
-            backup_code,
-            message,
-            recipient,
-            tenant_messages,
-            address,
-            refusal_delay,
-            trusted_proxies,
-            forwarded_header,
-        }
-    }
-}
-
-impl From<&Throttle> for Quotas {
-    fn from(settings: &Throttle) -> Self {
-        let Throttle {
-            tenant,
-            api_key,
-            user,
-            change,
-            backup_code,
-            message,
-            recipient,
-            tenant_messages,
-            address,
-            ..
-        } = *settings;
-        Self { tenant, api_key, user, change, backup_code, message, recipient, tenant_messages, address }
     }
 }

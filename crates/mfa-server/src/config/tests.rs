@@ -264,6 +264,15 @@ fn what_cannot_work_is_refused_and_what_is_unwise_is_warned_of() {
         (&["issuer=Big\nCo"], "issuer (flag --set): must be at most 256 bytes"),
         (&["issuer=Big:Co"], "issuer (flag --set): must be at most 256 bytes"),
         (&["issuer= "], "issuer (flag --set): must be at most 256 bytes"),
+        (&["webauthn.rp_id=https://example.com"], "webauthn.rp_id (flag --set): must be a domain"),
+        (&["webauthn.origins=https://example.com"], "webauthn.rp_id: must be a domain"),
+        (&["webauthn.rp_id=example.com"], "webauthn.origins: must be origins"),
+        (&["webauthn.abandon_rp_id=https://a:b@c"], "webauthn.abandon_rp_id (flag --set): must be a domain"),
+        (&["webauthn.attestation=trusted"], "webauthn.attestation (flag --set): must be none if"),
+        (
+            &["webauthn.attestation=trusted", "webauthn.metadata_file=blob.jwt"],
+            "webauthn.metadata_roots_file: must be a path if webauthn.metadata_file is set",
+        ),
         (
             &["throttle.trusted_proxies=0.0.0.0/1,128.0.0.0/1"],
             "throttle.trusted_proxies (flag --set): must be addresses",

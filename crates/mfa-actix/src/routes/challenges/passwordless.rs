@@ -1,0 +1,45 @@
+//! `POST /v1/challenges`
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{ChallengeAnswer, has_passkeys};
+use crate::body::Body;
+use crate::caller::Caller;
+use crate::openapi::texts;
+use crate::problem::Problem;
+use crate::state::State;
+
+/// The kind of factor that names the user.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasswordlessRequest {
+    #[schema(schema_with = texts::passkey)]
+    kind: String,
+}
+
+/// Begin a challenge without a user
+///
+/// The browser offers the passkeys that it has for this site, and the passkey names its user: `verify` answers with
+/// `user`. Only passkeys that are discoverable can be used. A credential that is in no account is `unknown-credential`.
+/// The call takes no `Idempotency-Key`: no account could keep the answer. A repeated call begins another challenge.
+#[utoipa::path(
+    post, path = "/v1/challenges", tag = "challenges",
+    operation_id = "begin_challenge_without_user",
+    request_body = PasswordlessRequest,
+    responses((status = 201, description = "The challenge", body = ChallengeAnswer)),
+)]
+pub(crate) async fn begin(
+    caller: Caller,
+    Body(request): Body<PasswordlessRequest>,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
+    if request.kind != "passkey" {
+        return Err(Problem::invalid("kind", "must be passkey"));
+    }
+    has_passkeys(&state, &caller.tenant)?;
+    let begun = state.mfa.begin_passwordless(&caller.tenant, &caller.actor()).await?;
+    Ok(HttpResponse::Created().json(ChallengeAnswer::of(None, &begun)?))
+}
