@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mfa-actix", &["mfa-domain"]),
     ("mfa-webhook", &["mfa-domain"]),
     ("mfa-email", &["mfa-domain"]),
+    ("mfa-webauthn", &["mfa-domain"]),
     (
         "mfa-server",
         &[
@@ -35,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mfa-store-postgres",
             "mfa-store-redis",
             "mfa-store-sqlite",
+            "mfa-webauthn",
             "mfa-webhook",
         ],
     ),
@@ -52,7 +54,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("aes-gcm", &["mfa-crypto"]),
     ("ed25519-dalek", &["mfa-crypto"]),
     ("rand", &["mfa-domain"]),
-    ("hmac", &["otp-core", "mfa-webhook"]),
+    ("hmac", &["mfa-crypto", "otp-core", "mfa-webhook"]),
     ("icu_normalizer", &["mfa-domain"]),
     ("icu_properties", &["mfa-domain"]),
     ("utoipa", &["mfa-actix"]),
@@ -63,6 +65,8 @@ const WRAPPED: &[(&str, &[&str])] = &[
     ("hyper", &["mfa-webhook"]),
     ("hyper-rustls", &["mfa-webhook"]),
     ("lettre", &["mfa-email"]),
+    ("webauthn-rs-core", &["mfa-webauthn"]),
+    ("ciborium", &["mfa-webauthn"]),
     ("minijinja", &["mfa-actix", "mfa-email"]),
     ("reqwest", &["mfa-tests", "xtask"]),
 ];

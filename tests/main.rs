@@ -24,6 +24,8 @@ mod http;
 mod museum;
 mod packaging;
 mod pages;
+mod passkey_script;
+mod passkeys;
 mod races;
 mod repeats;
 mod replays;

@@ -27,7 +27,7 @@ use mfa_domain::FactorKind;
 use mfa_tests::{Server, ServerOptions, binary};
 use sqlx::{AssertSqlSafe, Executor};
 use support::connection::Connection;
-use support::drive::{on_a_thread, open_loop, permille};
+use support::drive::{in_parallel, on_a_thread, open_loop, permille};
 use support::mail::{Condition, MailSink};
 use support::postgres::{Database, settings};
 use support::{median, numbers, population, processor};
@@ -132,56 +132,24 @@ impl All {
 
     /// Logs in by apps. Gives how many did.
     async fn log_in(&self, time: Duration) -> u32 {
-        let (url, api_key) = (self.server.url.clone(), self.database.api_key.clone());
-        let users: Vec<Vec<u32>> = (0..CONNECTIONS).map(|_| self.apps.take(250 * seconds(time))).collect();
-        on_a_thread(move || async move {
-            let began = Instant::now();
-            let connections = users.into_iter().map(|users| {
-                let (url, api_key) = (url.clone(), api_key.clone());
-                tokio::spawn(async move {
-                    let mut connection = Connection::open(&url, &api_key).await;
-                    let mut done = 0;
-                    for user in users {
-                        if began.elapsed() > time {
-                            break;
-                        }
-                        let code = population::totp(user);
-                        assert_eq!(connection.verify(&population::user(user), &code).await, 200);
-                        done += 1;
-                    }
-                    done
-                })
-            });
-            sum(connections.collect()).await
-        })
-        .await
+        let users = (0..CONNECTIONS).map(|_| self.apps.take(250 * seconds(time))).collect();
+        let log_in = async |connection: &mut Connection, user: u32| {
+            let code = population::totp(user);
+            assert_eq!(connection.verify(&population::user(user), &code).await, 200);
+        };
+        let done = in_parallel(&self.server.url, &self.database.api_key, users, time, log_in).await;
+        u32::try_from(done.len()).expect("few")
     }
 
     /// Logs in by mail. Gives how many did.
     async fn answer_mails(&self, time: Duration) -> u32 {
-        let (url, api_key) = (self.server.url.clone(), self.database.api_key.clone());
-        let users: Vec<Vec<u32>> = (0..CONNECTIONS).map(|_| self.addresses.take(600)).collect();
+        let users = (0..CONNECTIONS).map(|_| self.addresses.take(600).into_iter().cycle()).collect();
         let sink = self.sink.clone();
-        on_a_thread(move || async move {
-            let began = Instant::now();
-            let connections = users.into_iter().map(|users| {
-                let (url, api_key, sink) = (url.clone(), api_key.clone(), sink.clone());
-                tokio::spawn(async move {
-                    let mut connection = Connection::open(&url, &api_key).await;
-                    let mut done = 0;
-                    for user in users.into_iter().cycle() {
-                        if began.elapsed() > time {
-                            break;
-                        }
-                        answer_mail(&mut connection, &sink, user).await;
-                        done += 1;
-                    }
-                    done
-                })
-            });
-            sum(connections.collect()).await
-        })
-        .await
+        let answer = async move |connection: &mut Connection, user: u32| {
+            answer_mail(connection, &sink, user).await;
+        };
+        let done = in_parallel(&self.server.url, &self.database.api_key, users, time, answer).await;
+        u32::try_from(done.len()).expect("few")
     }
 
     /// How long logins by app take, alone and while mails are sent.
@@ -292,12 +260,4 @@ async fn resident(data: &Path, database: &Database, url: &str) -> f64 {
 
 fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).expect("few")
-}
-
-async fn sum(tasks: Vec<tokio::task::JoinHandle<u32>>) -> u32 {
-    let mut sum = 0;
-    for task in tasks {
-        sum += task.await.expect("no panic");
-    }
-    sum
 }

@@ -7,19 +7,23 @@
 )]
 
 mod authenticator;
+mod browser;
 mod client;
 mod clock;
 mod confidential;
 mod proxy;
 mod scale;
+mod security_key;
 mod server;
 
 pub use authenticator::{Authenticator, now};
+pub use browser::{Browser, Thrown, VirtualAuthenticator};
 pub use client::{Answer, Client};
 pub use clock::Clock;
 pub use confidential::Confidential;
 pub use proxy::{Link, Proxy};
 pub use scale::{raise_limit_of_open_files, rounds};
+pub use security_key::SecurityKey;
 pub use server::{Server, ServerOptions, program};
 
 /// The program in the README at the top compiles.

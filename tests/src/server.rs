@@ -198,6 +198,13 @@ impl Drop for Server {
         if !std::thread::panicking() {
             let found = self.client.confidential().found_in(&self.log());
             assert!(found.is_empty(), "in the log of {}: {found:?}", self.data().display());
+        } else {
+            // What the server says of a failure is mostly the reason.
+            let log = self.log();
+            let told = log
+                .lines()
+                .filter(|line| ["WARN", "ERROR", "status=5"].iter().any(|word| line.contains(word)));
+            told.for_each(|line| eprintln!("{line}"));
         }
     }
 }
@@ -215,7 +222,7 @@ pub fn program(path: &Path) -> Command {
 }
 
 /// The output of a program, one line at a time.
-fn lines(stdout: ChildStdout) -> Receiver<String> {
+pub(crate) fn lines(stdout: ChildStdout) -> Receiver<String> {
     let (send, lines) = channel();
     std::thread::spawn(move || {
         BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| send.send(line))

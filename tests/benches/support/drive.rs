@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -71,6 +72,35 @@ pub async fn closed_loop(url: &str, api_key: &str, walks: &mut Vec<Walk>, time: 
     .await;
     *walks = given_back;
     rate
+}
+
+/// Does some work for users until the time is over; for [`Duration::MAX`], for all of them. Each list of users has a
+/// connection, and its users take turns. Gives the results, those of the first list first.
+pub async fn in_parallel<T: Send + 'static>(
+    url: &str,
+    api_key: &str,
+    lists: Vec<impl IntoIterator<Item = u32> + Send + 'static>,
+    time: Duration,
+    work: impl AsyncFn(&mut Connection, u32) -> T + Send + 'static,
+) -> Vec<T> {
+    let (url, api_key) = (url.to_owned(), api_key.to_owned());
+    on_a_thread(move || async move {
+        let (url, api_key, work) = (&url, &api_key, &work);
+        let began = Instant::now();
+        let connections = lists.into_iter().map(|users| async move {
+            let mut connection = Connection::open(url, api_key).await;
+            let mut results = Vec::new();
+            for user in users {
+                if began.elapsed() > time {
+                    break;
+                }
+                results.push(work(&mut connection, user).await);
+            }
+            results
+        });
+        join_all(connections).await.into_iter().flatten().collect::<Vec<T>>()
+    })
+    .await
 }
 
 /// Posts codes at a fixed rate, whether or not the server keeps up. Gives how long each took from the
