@@ -198,13 +198,6 @@ impl Drop for Server {
         if !std::thread::panicking() {
             let found = self.client.confidential().found_in(&self.log());
             assert!(found.is_empty(), "in the log of {}: {found:?}", self.data().display());
-        } else {
-            // What the server says of a failure is mostly the reason.
-            let log = self.log();
-            let told = log
-                .lines()
-                .filter(|line| ["WARN", "ERROR", "status=5"].iter().any(|word| line.contains(word)));
-            told.for_each(|line| eprintln!("{line}"));
         }
     }
 }
