@@ -39,6 +39,6 @@ impl Account {
         if active.any(|factor| factor.kind() == FactorKind::Passkey && is_unknown(&factor.authenticator)) {
             return None;
         }
-        Some(self.passkeys().filter(|(_, passkey)| passkey.rp_id == rp_id).count() as u64)
+        Some(self.passkeys_of(rp_id).count() as u64)
     }
 }
