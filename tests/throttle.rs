@@ -216,6 +216,38 @@ async fn one_api_key_leaves_another_alone_and_one_tenant_another() {
     }
 }
 
+/// No user's quota limits how many are stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn challenges_without_a_user_have_a_quota_of_their_tenant() {
+    let settings = [
+        ("MFA_THROTTLE_TENANT_CHALLENGES", "10/1h"),
+        ("MFA_WEBAUTHN_RP_ID", "example.com"),
+        ("MFA_WEBAUTHN_ORIGINS", r#"["https://example.com"]"#),
+    ];
+    let server = Server::with(binary!(), ServerOptions::new(settings));
+    let other = server.command(["api-key", "create", "--tenant", "other", "--scope", "verify", "--json"]);
+    let other: Value = serde_json::from_slice(&other.stdout).unwrap();
+    let other = server.client.with_key(other["key"].as_str());
+    let begin = async |client: &Client, path: &str, count: usize| {
+        let body = json!({ "kind": "passkey" });
+        let answers = join_all((0..count).map(|_| client.post(path, body.clone()))).await;
+        let begun = answers.iter().filter(|answer| answer.status == 201).count();
+        assert_eq!(admitted(&answers), begun, "{answers:?}");
+        begun
+    };
+    // What is refused for another reason costs nothing.
+    server
+        .client
+        .post("/v1/challenges", json!({ "kind": "email" }))
+        .await
+        .expect_problem(422, "invalid-request");
+    assert_eq!(begin(&server.client, "/v1/challenges", 30).await, 10);
+    assert_eq!(begin(&server.client, "/v1/users/alice/challenges", 30).await, 30);
+    assert_eq!(begin(&other, "/v1/challenges", 5).await, 5);
+    let refused = metric(&server.client, r#"mfa_throttled_total{kind="tenant_challenges"}"#).await;
+    assert_eq!(refused.as_deref(), Some("20"));
+}
+
 /// Makes calls without a valid key from one address; returns the number answered with 401.
 async fn knock(client: &Client, count: usize) -> usize {
     let stranger = client.with_key(Some("mfa_nobody_x"));

@@ -1,5 +1,6 @@
 //! Passkeys.
 
+use data_encoding::BASE64URL_NOPAD;
 use futures_util::future::join_all;
 use mfa_tests::SecurityKey;
 use serde_json::{Value, json};
@@ -177,6 +178,20 @@ async fn cve_2024_39912_options_do_not_tell_who_exists() {
         for answer in &refused {
             assert_eq!((answer.status.as_u16(), bytes_of(answer)), (401, bytes_of(&refused[0])));
         }
+        // Nor does an id of the options, submitted where no user is named or as one's own.
+        let mut answers = Vec::new();
+        for user in ["alice", "nobody"] {
+            let id = allowed(user).await[0]["id"].as_str().unwrap().to_owned();
+            let mut holder = key.another();
+            holder.id = BASE64URL_NOPAD.decode(id.as_bytes()).unwrap();
+            let answer = log_in_without_user(client, &holder).await;
+            assert_eq!((answer.status.as_u16(), bytes_of(&answer)), (401, bytes_of(&refused[0])), "{user}");
+            let offered = offer(client, "mallory").await.expect(201).json;
+            let created = holder.create(options(&offered));
+            let answer = confirm(client, "mallory", &offered, &created).await;
+            answers.push(bytes_of(&answer.expect_problem(409, "handle-taken")));
+        }
+        assert_eq!(answers[0], answers[1]);
         assert_eq!(client.get("/v1/users/nobody").await.json["enrolled"], false);
     })
     .await;

@@ -231,6 +231,61 @@ async fn an_algorithm_that_is_not_supported_is_refused_by_name_before_it_protect
     register(client, "alice").await;
 }
 
+/// A credential with another attestation statement than `none`.
+fn stating(created: &Value, format_and_statement: &[u8]) -> Value {
+    let object = created["response"]["attestationObject"].as_str().unwrap();
+    let object = BASE64URL_NOPAD.decode(object.as_bytes()).unwrap();
+    let rest = object.strip_prefix(b"\xa3\x63fmt\x64none\x67attStmt\xa0").unwrap();
+    let mut stating = created.clone();
+    let object = [&b"\xa3"[..], format_and_statement, rest].concat();
+    stating["response"]["attestationObject"] = json!(BASE64URL_NOPAD.encode(&object));
+    stating
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_attestation_is_refused_by_name_though_none_was_asked_for() {
+    let server = server([]);
+    let client = &server.client;
+    for (number, statement) in [
+        // Signed by the credential itself, wrongly.
+        &b"\x63fmt\x66packed\x67attStmt\xa2\x63alg\x26\x63sig\x4812345678"[..],
+        b"\x63fmt\x66packed\x67attStmt\xa0",
+        b"\x63fmt\x63new\x67attStmt\xa0",
+        b"\x63fmt\x64none\x67attStmt\xa1\x63alg\x26",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let offered = offer(client, "alice").await.expect(201).json;
+        let created = SecurityKey::new(ORIGIN).create(options(&offered));
+        let refused = confirm(client, "alice", &offered, &stating(&created, statement)).await;
+        let refused = refused.expect_problem(422, "unsupported-credential");
+        assert!(refused.json["detail"].as_str().unwrap().contains("attestation"), "{}", refused.text);
+        confirm(client, "alice", &offered, &created).await.expect_problem(410, "challenge-over");
+        let refusals = details(client, "alice", "credential_refused").await;
+        assert_eq!(refusals, vec![json!({ "reason": "attestation" }); number + 1]);
+    }
+    assert_eq!(status(client, "alice").await["enrolled"], false);
+    register(client, "alice").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_without_attestation_is_refused_by_name_where_it_is_required() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, include_str!("../../crates/mfa-webauthn/tests/data/root.pem")).unwrap();
+    let roots = roots.to_str().unwrap();
+    let server = server([("MFA_WEBAUTHN_ATTESTATION", "trusted"), ("MFA_WEBAUTHN_ROOTS_FILE", roots)]);
+    let client = &server.client;
+    let offered = offer(client, "alice").await.expect(201).json;
+    assert_eq!(options(&offered)["attestation"], "direct");
+    let created = SecurityKey::new(ORIGIN).create(options(&offered));
+    let refused = confirm(client, "alice", &offered, &created).await;
+    let refused = refused.expect_problem(422, "unsupported-credential");
+    assert!(refused.json["detail"].as_str().unwrap().contains("attestation"), "{}", refused.text);
+    assert_eq!(status(client, "alice").await["enrolled"], false);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_counter_that_does_not_grow_is_audited_and_refused_only_by_policy() {
     for (refuses, status_code) in [("false", 200), ("true", 401)] {

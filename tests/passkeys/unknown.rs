@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use data_encoding::BASE64URL_NOPAD;
-use mfa_tests::{Client, Server, ServerOptions, binary};
+use mfa_tests::{Client, SecurityKey, Server, ServerOptions, binary};
 use serde_json::{Value, json};
 
 use super::calls::{
-    answer, begin, begin_without_user, bytes_of, log_in, log_in_without_user, options, register,
-    relying_party, state, status,
+    answer, begin, begin_without_user, bytes_of, confirm, log_in, log_in_without_user, offer, options,
+    register, relying_party, state, status,
 };
 use crate::postgres;
 
@@ -87,6 +87,52 @@ async fn unknown_users_and_foreign_and_invented_credentials_get_the_same_answer(
     assert_eq!(status(client, "nobody").await["attempts_left"], 5);
     assert!(client.events("nobody").await.is_empty());
     log_in(client, "alice", &alices).await.expect(200);
+}
+
+/// A passkey of a stranger with the first id that options for a user ask for.
+async fn holder(client: &Client, key: &SecurityKey, user: &str) -> SecurityKey {
+    let id = allowed(client, user).await[0]["id"].as_str().unwrap().to_owned();
+    key.another().changed(|key| key.id = BASE64URL_NOPAD.decode(id.as_bytes()).unwrap())
+}
+
+/// Not even whoever submits the ids of options in another place: they are answered as ids of somebody.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invented_credential_is_answered_like_one_in_an_account_where_no_user_is_named() {
+    let server = server();
+    let client = &server.client;
+    let (key, _) = register(client, "alice").await;
+    client.enrol("carol", "totp").await;
+    let (mut answers, mut headers) = (BTreeSet::new(), BTreeSet::new());
+    for user in ["alice", "carol", "nobody", "somebody"] {
+        let holder = holder(client, &key, user).await;
+        for holder in [&holder, &holder.changed(|holder| holder.user_handle.clone_from(&key.user_handle))] {
+            let refused = log_in_without_user(client, holder).await;
+            headers.insert(refused.headers.len());
+            answers.insert(bytes_of(&refused.expect_problem(401, "invalid-credential")));
+        }
+    }
+    assert_eq!((answers.len(), headers.len()), (1, 1), "{answers:?}");
+    let stranger = key.another();
+    log_in_without_user(client, &stranger).await.expect_problem(401, "unknown-credential");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invented_credential_cannot_be_registered_like_one_in_an_account() {
+    let server = server();
+    let client = &server.client;
+    let (key, _) = register(client, "alice").await;
+    let mut answers = BTreeSet::new();
+    for user in ["alice", "nobody"] {
+        let mut holder = holder(client, &key, user).await;
+        let offered = offer(client, "mallory").await.expect(201).json;
+        let created = holder.create(options(&offered));
+        let refused = confirm(client, "mallory", &offered, &created).await;
+        answers.insert(bytes_of(&refused.expect_problem(409, "handle-taken")));
+        confirm(client, "mallory", &offered, &created).await.expect_problem(410, "challenge-over");
+    }
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(status(client, "mallory").await["enrolled"], false);
+    register(client, "mallory").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -224,7 +224,8 @@ function toJson(credential, method) {
  * Tells the authenticators of the user which passkeys are accepted, and the present names. They remove the others.
  * Call it after each change with `passkeys` in the server's answer. Never fails.
  */
-export async function signalAccepted({ rp_id: rpId, user_id, accepted_credential_ids, name, display_name } = {}) {
+export async function signalAccepted(passkeys) {
+  const { rp_id: rpId, user_id, accepted_credential_ids, name, display_name } = passkeys ?? {};
   // An absent list is not an empty one, which would remove every passkey.
   if (accepted_credential_ids) {
     await tell('signalAllAcceptedCredentials', () => (
@@ -242,7 +243,8 @@ export async function signalAccepted({ rp_id: rpId, user_id, accepted_credential
  * tenant in one environment uses the relying party: otherwise the passkey may belong to a user of another tenant, or
  * of production instead of staging. Never fails.
  */
-export function signalUnknown({ rp_id: rpId, credential_id } = {}) {
+export function signalUnknown(credential) {
+  const { rp_id: rpId, credential_id } = credential ?? {};
   return tell('signalUnknownCredential', () => ({ rpId, credentialId: unpadded(credential_id) }));
 }
 

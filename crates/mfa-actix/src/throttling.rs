@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServiceRequest;
 use mfa_domain::ports::{StoreError, Throttle, ThrottleKey, ThrottleKind};
-use mfa_domain::{AccountKey, Charge, Quota, Timestamp};
+use mfa_domain::{AccountKey, Charge, Quota, TenantId, Timestamp};
 
 use self::breaker::Breaker;
 use crate::chain::Chain;
@@ -28,6 +28,8 @@ const THROTTLE_TIMEOUT: Duration = Duration::from_millis(250);
 /// the code. Backup codes are also charged by their form, before they are hashed. The narrowest bucket is charged
 /// first: a request refused for one user costs the API key and the tenant nothing, so a flood for one user does not
 /// use up the quotas of others.
+///
+/// A challenge that names no user is also charged to the tenant: no user's quota limits how many are stored.
 ///
 /// Messages are charged separately: to the user, the address and the tenant. If the throttle fails, calls that send a
 /// message answer 503 and send nothing, since unlimited messages cost money and annoy recipients.
@@ -73,6 +75,9 @@ pub struct Quotas {
     pub recipient: Quota,
     /// Messages to all users of one tenant. Default: 10,000 per hour, about three a second.
     pub tenant_messages: Quota,
+    /// Challenges without a user that one tenant begins. Each is stored for about an hour. Default: 12,000 per minute,
+    /// 200 a second.
+    pub tenant_challenges: Quota,
     /// Requests without a valid API key from one client address. Default: 1,000 per 15 minutes, about one a second.
     /// Requests with a valid key are not counted.
     pub address: Quota,
@@ -198,6 +203,11 @@ impl Throttling {
         self.charge_or(now, &keys, unthrottled).await
     }
 
+    /// Charges a challenge that names no user, before it is stored.
+    pub(crate) async fn charge_challenge(&self, now: Timestamp, tenant: &TenantId) -> Result<(), Problem> {
+        self.charge(now, &[ThrottleKey::tenant_challenges(tenant)]).await
+    }
+
     /// Charges a backup code before it is checked.
     pub(crate) async fn charge_backup_code(
         &self,
@@ -239,6 +249,7 @@ impl Quotas {
             ThrottleKind::Message => self.message,
             ThrottleKind::Recipient => self.recipient,
             ThrottleKind::TenantMessages => self.tenant_messages,
+            ThrottleKind::TenantChallenges => self.tenant_challenges,
             ThrottleKind::Address => self.address,
             _ => self.user,
         }
@@ -263,6 +274,7 @@ impl Default for Quotas {
                 message: quota(20, Duration::from_hours(1)),
                 recipient: quota(20, Duration::from_hours(1)),
                 tenant_messages: quota(10_000, Duration::from_hours(1)),
+                tenant_challenges: quota(12_000, Duration::from_mins(1)),
                 address: quota(1000, Duration::from_mins(15)),
             }
         }

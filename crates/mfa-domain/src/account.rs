@@ -44,9 +44,9 @@ pub use codes::Codes;
 pub use delta::{BackupCodesChange, Delta, Draft, HandleChange};
 pub use factor::{
     AddressDevice, Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, PasskeyDevice,
-    StoredFactor, TotpDevice, UnknownAuthenticator, UnreadableFactor,
+    PasskeyOffer, StoredFactor, TotpDevice, UnknownAuthenticator, UnreadableFactor,
 };
-pub(crate) use passkeys::{Expected, UNNAMED};
+pub(crate) use passkeys::{Expected, UNNAMED, in_no_account};
 pub use verification::{Assurance, Verification, Verifications};
 pub use verify::{BackupCodesLeft, CodeRejection, Verdict, Verified};
 pub(crate) use verify::{Candidates, Evidence, Finding, OpenSecret, Resealed};

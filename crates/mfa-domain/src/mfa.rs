@@ -13,8 +13,8 @@ use crate::audit::{AuditEvent, EventKind};
 use crate::keyed_lock::{KeyGuard, KeyedLock};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{
-    Commit, EntropyError, EventPage, EventQuery, HasherError, InvalidRecipient, Ports, StoreError,
-    VaultError, WebauthnError,
+    Commit, CredentialRefusal, EntropyError, EventPage, EventQuery, HasherError, InvalidRecipient, Ports,
+    StoreError, VaultError, WebauthnError,
 };
 use crate::{AccountKey, Actor, Delta, MessageState, SubmittedCode, Timestamp, Version, Versioned};
 
@@ -25,6 +25,7 @@ mod challenges;
 mod deliver;
 mod enrol;
 mod enrol_address;
+mod fake_passkeys;
 mod latest_commit;
 mod manage;
 mod passkey_challenges;
@@ -118,6 +119,9 @@ pub enum EnrolError {
     /// The address cannot receive messages.
     #[error(transparent)]
     Address(#[from] InvalidRecipient),
+    /// The passkey cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialRefusal),
     /// There is no decision.
     #[error(transparent)]
     Undecided(#[from] Undecided),

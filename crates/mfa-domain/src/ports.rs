@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::passkey::{Aaguid, AssertionResponse, RegistrationResponse};
+use crate::passkey::{Aaguid, AssertionResponse, PublicKey, RegistrationResponse};
 use crate::{Challenge, ChallengeId, Progress, TenantId, Version, Versioned};
 
 pub mod account_store;
@@ -197,7 +197,11 @@ impl Webauthn for Missing {
         Err(no_webauthn().into())
     }
 
-    fn model(&self, _: Aaguid) -> Option<&str> {
+    fn check_key(&self, _: &PublicKey) -> Result<(), CredentialRefusal> {
+        Err(CredentialRefusal::PublicKey)
+    }
+
+    fn model(&self, _: Aaguid) -> Option<String> {
         None
     }
 }

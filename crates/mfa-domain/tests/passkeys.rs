@@ -10,6 +10,7 @@ mod life_cycle;
 mod public_keys;
 mod records;
 mod registration;
+mod same_calls;
 mod versions;
 
 use std::sync::Arc;

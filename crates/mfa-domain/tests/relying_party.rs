@@ -9,20 +9,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_lock::Barrier;
 use async_trait::async_trait;
 use mfa_domain::mfa::{EnrolError, NewPasskey, PasskeyEnrolment, Stranded};
-use mfa_domain::passkey::{
-    Aaguid, AssertionResponse, Attestation, CredentialId, RegistrationResponse, UserHandle,
-};
+use mfa_domain::passkey::{Aaguid, AssertionResponse, PublicKey, RegistrationResponse};
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, Assertion, AuthenticationRequest, Ceremony, CeremonyError,
-    Commit, EventPage, EventQuery, KnownCredential, NewCredential, Outbox, RegistrationRequest, StoreError,
-    Webauthn, WebauthnError,
+    Commit, CredentialRefusal, EventPage, EventQuery, KnownCredential, NewCredential, Outbox,
+    RegistrationRequest, StoreError, Webauthn, WebauthnError,
 };
 use mfa_domain::{
-    Account, AccountKey, Actor, AuditHead, Authenticator, Context, Data, Delta, EventKind, Factor, FactorId,
-    FactorState, Handle, KeyId, Label, Mfa, Passkey, PasskeyDevice, Policies, Ports, StoredFactor, TenantId,
-    Timestamp, Undecided, UserId, Version, Versioned,
+    Account, AccountKey, Actor, AuditHead, Data, Delta, EventKind, Factor, FactorState, Handle, KeyId, Label,
+    Mfa, Policies, Ports, Reason, StoredFactor, TenantId, Undecided, UserId, Version, Versioned,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
+use mfa_testkit::changes::{self, passkey};
 use mfa_testkit::{FailingStore, Fault, ports};
 
 const COM: &str = "example.com";
@@ -76,7 +74,11 @@ impl Webauthn for Site {
         Err(WebauthnError::new("not in these tests").into())
     }
 
-    fn model(&self, _: Aaguid) -> Option<&str> {
+    fn check_key(&self, _: &PublicKey) -> Result<(), CredentialRefusal> {
+        Ok(())
+    }
+
+    fn model(&self, _: Aaguid) -> Option<String> {
         None
     }
 }
@@ -174,13 +176,8 @@ impl World {
 
     /// Stores a factor as another server would have.
     async fn give(&self, user: &str, factor: Factor) {
-        let (key, actor, policies) = (key("acme", user), actor(), Policies::default());
-        let Versioned { value: account, version } = self.memory.load(&key).await.unwrap();
-        let context = Context { key: &key, actor: &actor, now: Timestamp::default(), policies: &policies };
-        let mut draft = account.draft(context);
-        draft.record(EventKind::FactorActivated, Some(factor.id), []);
-        draft.put(factor);
-        let commit = self.memory.commit(&key, version, &draft.finish().unwrap()).await;
+        let key = changes::key(user);
+        let commit = changes::change(self.memory.as_ref(), &key, |draft| draft.put(factor)).await;
         assert_eq!(commit.unwrap(), Commit::Won);
     }
 
@@ -199,6 +196,14 @@ impl Server {
         self.mfa.enrol_passkey(&key(tenant, user), &actor(), NewPasskey::default()).await
     }
 
+    /// Imports the passkey with this number.
+    async fn import(&self, user: &str, number: u16) -> Result<Factor, EnrolError> {
+        let passkey = passkey(number, self.site.rp_id).passkey().unwrap().clone();
+        let credential = NewCredential { passkey, public_key: PublicKey::new("{}") };
+        let (label, reason) = (Label::new("Key").unwrap(), Reason::new("moved").unwrap());
+        self.mfa.import_passkey(&key("acme", user), &actor(), label, credential, &reason).await
+    }
+
     fn begun(&self) -> usize {
         self.site.begun.load(Ordering::SeqCst)
     }
@@ -209,34 +214,6 @@ impl Server {
 
     async fn stranded(&self, rp_id: &str) -> Stranded {
         self.mfa.stranded_passkeys(rp_id, |_| ()).await.unwrap()
-    }
-}
-
-/// A registered passkey, as a factor.
-fn passkey(number: u16, rp_id: &str) -> Factor {
-    let mut random = [0; 10];
-    random[..2].copy_from_slice(&number.to_be_bytes());
-    let passkey = Passkey {
-        credential_id: CredentialId::new(random).unwrap(),
-        user_handle: UserHandle::new([7; 32]).unwrap(),
-        rp_id: rp_id.to_owned(),
-        sign_count: 0,
-        aaguid: Aaguid::default(),
-        transports: Vec::new(),
-        discoverable: None,
-        user_verified: true,
-        backup_eligible: None,
-        backed_up: false,
-        attestation: Attestation::default(),
-    };
-    Factor {
-        id: FactorId::fresh(Timestamp::default(), &random),
-        label: Label::new("Key").unwrap(),
-        state: FactorState::Active,
-        created_at: Timestamp::default(),
-        last_used_at: None,
-        sealed: None,
-        authenticator: Authenticator::Passkey(PasskeyDevice::Registered(Box::new(passkey))),
     }
 }
 
@@ -276,6 +253,18 @@ async fn while_another_relying_party_is_in_use_no_ceremony_begins() {
     assert_eq!(moved.begun(), 0);
     assert!(moved.mfa.status(&key("acme", "bob")).await.unwrap().factors.is_empty());
     assert_eq!(world.changes().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_import_stores_the_relying_party_too_and_none_is_made_while_another_is_in_use() {
+    let world = world();
+    world.server(COM).import("alice", 1).await.unwrap();
+    assert_eq!(world.changes().await, [change("", COM, "0")]);
+    let moved = world.server(ORG);
+    let refused = moved.import("bob", 2).await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Undecided(Undecided::Webauthn(_))), "{refused:?}");
+    assert!(moved.mfa.status(&key("acme", "bob")).await.unwrap().factors.is_empty());
+    assert_eq!((moved.in_use().await.as_deref(), moved.stranded(COM).await.passkeys), (Some(COM), 1));
 }
 
 #[tokio::test]

@@ -6,18 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mfa_actix::WellKnown;
-use mfa_domain::passkey::Aaguid;
 use mfa_domain::ports::{Clock, SystemClock};
-use mfa_webauthn::{AttestationPolicy, InvalidSettings, RelyingParty, TrustedAuthenticators};
+use mfa_webauthn::{AttestationPolicy, InvalidSettings, RelyingParty};
 use tracing::info;
 
-use self::metadata::{COPY, Refused, Source};
-use crate::config::webauthn::{Attestation, LOCALHOST, Webauthn};
-use crate::config::{Settings, StoreUrl};
+use self::attestation::Authenticators;
+use crate::config::Settings;
+use crate::config::webauthn::{LOCALHOST, Webauthn};
 
+mod attestation;
 mod change;
 mod metadata;
 
+pub(crate) use attestation::unusable_files;
 pub(crate) use change::check_change;
 
 /// An option that cannot be used.
@@ -27,17 +28,32 @@ pub(crate) struct Unusable {
     pub(crate) why: String,
 }
 
-/// The relying party of a server that listens on `address`; `None` if passkeys are off.
+/// The relying party, and which authenticators it accepts.
+pub(crate) struct Passkeys {
+    pub(crate) relying_party: Arc<RelyingParty>,
+    /// `None` if it accepts every one.
+    authenticators: Option<Authenticators>,
+}
+
+/// The passkeys of a server that listens on `address`; `None` if they are off.
 ///
-/// Passkeys are off if the server listens for other machines and `webauthn.rp_id` is not set: no default would be
-/// right, and a passkey for a wrong relying party is lost when it is corrected.
-pub(crate) fn relying_party(
-    settings: &Settings,
-    address: SocketAddr,
-) -> Result<Option<RelyingParty>, Vec<Unusable>> {
-    let attestation = attestation(settings)?;
+/// They are off if the server listens for other machines and `webauthn.rp_id` is not set: no default would be right,
+/// and a passkey for a wrong relying party is lost when it is corrected.
+pub(crate) fn passkeys(settings: &Settings, address: SocketAddr) -> Result<Option<Passkeys>, Vec<Unusable>> {
+    let authenticators = Authenticators::of(settings, SystemClock.now())?;
     let Some(site) = Site::of(settings, address) else { return Ok(None) };
-    site.relying_party(settings, attestation).map(Some)
+    let attestation = authenticators.as_ref().map_or(AttestationPolicy::None, Authenticators::policy);
+    let relying_party = Arc::new(site.relying_party(settings, attestation)?);
+    Ok(Some(Passkeys { relying_party, authenticators }))
+}
+
+impl Passkeys {
+    /// Looks at the metadata file every hour, if there is one.
+    pub(crate) fn follow_metadata(self) {
+        if let Some(authenticators) = self.authenticators {
+            authenticators.follow_metadata(self.relying_party);
+        }
+    }
 }
 
 /// Logs whether passkeys are on, and for whom.
@@ -68,57 +84,6 @@ pub(crate) fn well_known(settings: &Settings, relying_party: Option<&RelyingPart
         related_origins: relying_party.map_or_else(Vec::new, |party| party.related_origins().to_vec()),
         enroll_url: set(enroll_url),
         manage_url: set(manage_url),
-    }
-}
-
-/// Every file of the attestation policy that cannot be used now.
-pub(crate) fn unusable_files(settings: &Webauthn) -> Vec<Unusable> {
-    if settings.attestation == Attestation::None {
-        return Vec::new();
-    }
-    let refused = |why: Refused| {
-        Unusable::new("metadata_file", format!("{} is not valid: {why}", settings.metadata_file.display()))
-    };
-    let blob = |source: Source| source.given(SystemClock.now()).map_err(refused);
-    let metadata = Source::of(settings).and_then(|source| source.map(blob).transpose());
-    both(manufacturers(settings), metadata).err().unwrap_or_default()
-}
-
-/// The attestation policy, with the content of its files.
-fn attestation(settings: &Settings) -> Result<AttestationPolicy, Vec<Unusable>> {
-    let Settings { store, data_dir, webauthn, .. } = settings;
-    if webauthn.attestation == Attestation::None {
-        return Ok(AttestationPolicy::None);
-    }
-    let (trusted, source) = both(manufacturers(webauthn), Source::of(webauthn))?;
-    let Some(source) = source else { return Ok(AttestationPolicy::Trusted(trusted)) };
-    let copy = (*store != StoreUrl::Memory).then(|| data_dir.join(COPY));
-    let metadata = source.last_good(copy.as_deref(), SystemClock.now());
-    // Without metadata, the certificates of manufacturers would let in models that it reports as compromised.
-    Ok(metadata.map_or(AttestationPolicy::Suspended, |metadata| {
-        AttestationPolicy::Trusted(TrustedAuthenticators { metadata: Some(Arc::new(metadata)), ..trusted })
-    }))
-}
-
-/// The models and certificates that the options name.
-fn manufacturers(settings: &Webauthn) -> Result<TrustedAuthenticators, Unusable> {
-    let models = settings.authenticators.iter().map(|text| text.parse::<Aaguid>());
-    // An empty list would allow all models.
-    let models = models.collect::<Result<Vec<_>, _>>();
-    let models = models.map_err(|error| Unusable::new("authenticators", error.to_string()))?;
-    if settings.roots_file.as_os_str().is_empty() {
-        return Ok(TrustedAuthenticators { models, ..TrustedAuthenticators::default() });
-    }
-    let pem = Unusable::read("roots_file", &settings.roots_file)?;
-    TrustedAuthenticators::from_pem(models, &String::from_utf8_lossy(&pem))
-        .map_err(|error| Unusable::new("roots_file", error.to_string()))
-}
-
-/// Both, or everything that is wrong.
-fn both<A, B>(one: Result<A, Unusable>, other: Result<B, Unusable>) -> Result<(A, B), Vec<Unusable>> {
-    match (one, other) {
-        (Ok(one), Ok(other)) => Ok((one, other)),
-        (one, other) => Err([one.err(), other.err()].into_iter().flatten().collect()),
     }
 }
 
@@ -214,50 +179,5 @@ mod tests {
         for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"] {
             assert_eq!(site("", &[], address), None);
         }
-    }
-
-    #[test]
-    fn files_are_read_only_for_an_attestation_policy_and_each_missing_one_is_named() {
-        let mut settings = Settings::default();
-        settings.webauthn.roots_file = "/no/roots.pem".into();
-        settings.webauthn.metadata_file = "/no/blob.jwt".into();
-        settings.webauthn.metadata_roots_file = "/no/signer.pem".into();
-        assert_eq!(unusable_files(&settings.webauthn), []);
-        assert!(attestation(&settings).is_ok());
-        settings.webauthn.attestation = Attestation::Trusted;
-        let unusable = unusable_files(&settings.webauthn);
-        let keys: Vec<_> = unusable.iter().map(|unusable| unusable.key.as_str()).collect();
-        assert_eq!(keys, ["webauthn.roots_file", "webauthn.metadata_roots_file"]);
-        assert!(unusable[0].why.starts_with("/no/roots.pem cannot be read: "), "{unusable:?}");
-        assert_eq!(attestation(&settings).err().unwrap(), unusable);
-    }
-
-    #[test]
-    fn a_bad_blob_is_reported_by_a_check_and_stops_only_registrations_at_a_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let [roots, blob] = ["roots.pem", "blob.jwt"].map(|name| folder.path().join(name));
-        fs::write(&roots, include_str!("../tests/data/metadata_root.pem")).unwrap();
-        let mut settings = Settings { data_dir: folder.path().to_owned(), ..Settings::default() };
-        settings.webauthn.attestation = Attestation::Trusted;
-        // Certificates do not tell which models are compromised.
-        settings.webauthn.roots_file.clone_from(&roots);
-        settings.webauthn.metadata_roots_file.clone_from(&roots);
-        settings.webauthn.metadata_file.clone_from(&blob);
-
-        fs::write(&blob, include_str!("../tests/data/metadata_9_outdated.jwt")).unwrap();
-        let why = "is not valid: it is out of date: the next one was announced for 2026-01-01T00:00:00Z";
-        let why = format!("{} {why}", blob.display());
-        assert_eq!(unusable_files(&settings.webauthn), [Unusable::new("metadata_file", why)]);
-        assert!(matches!(attestation(&settings), Ok(AttestationPolicy::Suspended)));
-
-        fs::write(&blob, include_str!("../tests/data/metadata_7.jwt")).unwrap();
-        assert_eq!(unusable_files(&settings.webauthn), []);
-        let number = |policy: Result<AttestationPolicy, Vec<Unusable>>| match policy {
-            Ok(AttestationPolicy::Trusted(trusted)) => trusted.metadata.map(|metadata| metadata.number()),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(number(attestation(&settings)), Some(7));
-        fs::write(&blob, "damaged").unwrap();
-        assert_eq!(number(attestation(&settings)), Some(7));
     }
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use mfa_domain::account::{Context, Draft};
 use mfa_domain::otp_core::Hotp;
+use mfa_domain::passkey::{Aaguid, Attestation, CredentialId, UserHandle};
 use mfa_domain::ports::{AccountStore, ChallengeStore, Commit, StoreError};
 use mfa_domain::{
     Account, AccountKey, Actor, Authenticator, Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind,
     ChallengeState, Delta, EventKind, Factor, FactorId, FactorState, HotpDevice, KeyId, Label, Message,
-    MessageId, Policies, Progress, Purpose, Sealed, TenantId, Timestamp, UserId, Versioned,
+    MessageId, Passkey, PasskeyDevice, Policies, Progress, Purpose, Sealed, TenantId, Timestamp, UserId,
+    Versioned,
 };
 
 /// The key of a user of the tenant `acme`.
@@ -37,6 +39,35 @@ pub fn factor(counter: u64, secret: usize) -> Factor {
         last_used_at: None,
         sealed: Some(Sealed { key: KeyId::new("k1"), bytes: vec![7; secret] }),
         authenticator: Authenticator::Hotp(HotpDevice { hotp: Hotp::default(), counter }),
+    }
+}
+
+/// An active passkey of a relying party. Its public key is not sealed, so it signs in nobody.
+#[must_use]
+pub fn passkey(number: u16, rp_id: &str) -> Factor {
+    let mut random = [0; 10];
+    random[..2].copy_from_slice(&number.to_be_bytes());
+    let passkey = Passkey {
+        credential_id: CredentialId::new(random).unwrap(),
+        user_handle: UserHandle::new([7; 32]).unwrap(),
+        rp_id: rp_id.to_owned(),
+        sign_count: 0,
+        aaguid: Aaguid::default(),
+        transports: Vec::new(),
+        discoverable: None,
+        user_verified: true,
+        backup_eligible: None,
+        backed_up: false,
+        attestation: Attestation::default(),
+    };
+    Factor {
+        id: FactorId::fresh(now(), &random),
+        label: Label::new("Key").unwrap(),
+        state: FactorState::Active,
+        created_at: now(),
+        last_used_at: None,
+        sealed: None,
+        authenticator: Authenticator::Passkey(PasskeyDevice::Registered(Box::new(passkey))),
     }
 }
 

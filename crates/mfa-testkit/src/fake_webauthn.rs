@@ -77,6 +77,9 @@ pub struct FakeWebauthn {
 const CREATE: &str = "webauthn.create";
 const GET: &str = "webauthn.get";
 
+/// The `alg` of public keys.
+const ALGORITHM: &str = "fake";
+
 impl FakeWebauthn {
     /// The public name of [`FakeAuthenticator::AAGUID`]. No other model has one.
     pub const MODEL: &'static str = "Fake Keychain";
@@ -277,8 +280,20 @@ impl Webauthn for FakeWebauthn {
         })
     }
 
-    fn model(&self, aaguid: Aaguid) -> Option<&str> {
-        (aaguid == FakeAuthenticator::AAGUID).then_some(Self::MODEL)
+    fn check_key(&self, public_key: &PublicKey) -> Result<(), CredentialRefusal> {
+        let key: Value =
+            serde_json::from_str(public_key.as_str()).map_err(|_| CredentialRefusal::PublicKey)?;
+        if key["alg"] != ALGORITHM {
+            Err(CredentialRefusal::Algorithm)
+        } else if key["k"].is_string() {
+            Ok(())
+        } else {
+            Err(CredentialRefusal::PublicKey)
+        }
+    }
+
+    fn model(&self, aaguid: Aaguid) -> Option<String> {
+        (aaguid == FakeAuthenticator::AAGUID).then(|| Self::MODEL.to_owned())
     }
 }
 

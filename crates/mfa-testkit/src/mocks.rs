@@ -20,10 +20,10 @@ use mfa_domain::passkey::{
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, Assertion,
     AuthenticationRequest, Ceremony, CeremonyError, ChallengeStore, Claimed, Clock, CodeHasher, CodeMessage,
-    Commit, CredentialHint, DeliveryStore, Deviation, Entropy, EntropyError, EventPage, EventPosition,
-    EventQuery, HasherError, KnownCredential, NewCredential, Outbox, ReferenceClock, ReferenceClockError,
-    RegistrationRequest, Sender, SenderError, Signature, SignatureVerifier, Signer, SignerError, StoreError,
-    Throttle, ThrottleKey, TrailPage, Vault, VaultError, Webauthn, WebauthnError,
+    Commit, CredentialHint, CredentialRefusal, DeliveryStore, Deviation, Entropy, EntropyError, EventPage,
+    EventPosition, EventQuery, HasherError, KnownCredential, NewCredential, Outbox, ReferenceClock,
+    ReferenceClockError, RegistrationRequest, Sender, SenderError, Signature, SignatureVerifier, Signer,
+    SignerError, StoreError, Throttle, ThrottleKey, TrailPage, Vault, VaultError, Webauthn, WebauthnError,
 };
 use mfa_domain::{
     Account, AccountKey, AuditHead, BackupCode, Challenge, ChallengeId, Charge, Delivery, Delta, EndpointId,
@@ -330,7 +330,8 @@ mock! {
             response: &AssertionResponse,
             passkey: Option<(Passkey, PublicKey)>,
         ) -> Result<Assertion, CeremonyError>;
-        pub fn model(&self, aaguid: Aaguid) -> Option<&'static str>;
+        pub fn check_key(&self, public_key: &PublicKey) -> Result<(), CredentialRefusal>;
+        pub fn model(&self, aaguid: Aaguid) -> Option<String>;
     }
 }
 
@@ -375,7 +376,11 @@ impl Webauthn for MockWebauthn {
         self.finish_authentication(tenant, state, response, passkey)
     }
 
-    fn model(&self, aaguid: Aaguid) -> Option<&str> {
+    fn check_key(&self, public_key: &PublicKey) -> Result<(), CredentialRefusal> {
+        self.check_key(public_key)
+    }
+
+    fn model(&self, aaguid: Aaguid) -> Option<String> {
         self.model(aaguid)
     }
 }

@@ -121,6 +121,8 @@ async fn keys_do_not_share_a_bucket(throttle: &dyn Throttle) -> Result<(), Viola
     let keys = [
         ThrottleKey::tenant(&tenant),
         ThrottleKey::tenant(&other),
+        ThrottleKey::tenant_messages(&tenant),
+        ThrottleKey::tenant_challenges(&tenant),
         ThrottleKey::api_key(&tenant, &id("alice")),
         ThrottleKey::api_key(&tenant, &id("alice2")),
         ThrottleKey::api_key(&other, &id("alice")),

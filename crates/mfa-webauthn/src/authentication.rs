@@ -50,7 +50,7 @@ pub(crate) fn finish(
         return Err(CredentialRefusal::AuthenticatorData.into());
     }
     data.check(party, state.user_verification_required())?;
-    let key = VerifyingKey::from_jwk(known.map_or(DECOY, |known| known.public_key.as_str()))?;
+    let key = VerifyingKey::stored(known.map_or(DECOY, |known| known.public_key.as_str()))?;
     let message = [&response.authenticator_data, digest(&SHA256, &response.client_data).as_ref()].concat();
     if !key.verifies(&message, &response.signature) || known.is_none() {
         return Err(CredentialRefusal::Signature.into());

@@ -103,7 +103,7 @@ impl<'a> CreationOptions<'a> {
                 require_resident_key: request.resident_key == ResidentKey::Required,
                 user_verification: request.user_verification.as_str(),
             },
-            attestation: if party.trust.is_some() { "direct" } else { "none" },
+            attestation: if party.trust().is_some() { "direct" } else { "none" },
             extensions: Extensions { cred_props: true },
         }
     }

@@ -2,7 +2,9 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use mfa_domain::passkey::PublicKey;
-use mfa_domain::ports::WebauthnError;
+use mfa_domain::ports::{CredentialRefusal, WebauthnError};
+use ring::agreement::{self, ECDH_P256, ECDH_P384, EphemeralPrivateKey, agree_ephemeral};
+use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256,
     RsaPublicKeyComponents, UnparsedPublicKey,
@@ -48,16 +50,44 @@ const UNCOMPRESSED: u8 = 4;
 
 impl VerifyingKey {
     /// Reads the key of a stored passkey, or the decoy.
-    pub(crate) fn from_jwk(json: &str) -> Result<Self, WebauthnError> {
-        let jwk: Jwk<'_> = serde_json::from_str(json).map_err(WebauthnError::new)?;
+    pub(crate) fn stored(json: &str) -> Result<Self, WebauthnError> {
+        Self::from_jwk(json)
+            .map_err(|refusal| WebauthnError::new(format!("a stored public key cannot be used: {refusal}")))
+    }
+
+    /// Reads the key of a passkey of another system, and checks that a signature can be right by it.
+    pub(crate) fn imported(json: &str) -> Result<Self, CredentialRefusal> {
+        let key = Self::from_jwk(json)?;
+        if key.is_usable() { Ok(key) } else { Err(CredentialRefusal::PublicKey) }
+    }
+
+    fn from_jwk(json: &str) -> Result<Self, CredentialRefusal> {
+        let jwk: Jwk<'_> = serde_json::from_str(json).map_err(|_| CredentialRefusal::PublicKey)?;
         let key = match (jwk.alg, jwk.kty, jwk.crv) {
             ("ES256", "EC", Some("P-256")) => point(jwk.x, jwk.y, 32).map(Self::P256),
             ("ES384", "EC", Some("P-384")) => point(jwk.x, jwk.y, 48).map(Self::P384),
             ("RS256", "RSA", None) => decoded(jwk.n).zip(decoded(jwk.e)).map(|(n, e)| Self::Rsa { n, e }),
             ("EdDSA" | "Ed25519", "OKP", Some("Ed25519")) => decoded(jwk.x).map(Self::Ed25519),
-            _ => return Err(WebauthnError::new("the algorithm of a stored public key is not supported")),
+            _ => return Err(CredentialRefusal::Algorithm),
         };
-        key.ok_or_else(|| WebauthnError::new("a stored public key is damaged"))
+        key.ok_or(CredentialRefusal::PublicKey)
+    }
+
+    /// Whether a signature can be right by it. Every check by another one would fail, as if the signature were wrong.
+    fn is_usable(&self) -> bool {
+        match self {
+            Self::P256(point) => is_on_curve(&ECDH_P256, point),
+            Self::P384(point) => is_on_curve(&ECDH_P384, point),
+            // As the check wants them: odd, without leading zeros, the modulus of 2,048 to 8,192 bits.
+            Self::Rsa { n, e } => {
+                let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+                let is_minimal = |number: &[u8]| number.first().is_some_and(|first| *first != 0);
+                let fit = (256..=1024).contains(&n.len()) && e.len() <= 4 && e.as_slice() != [1];
+                fit && [n, e].into_iter().all(|number| is_odd(number) && is_minimal(number))
+            }
+            // A public key (RFC 8032, 5.1.5).
+            Self::Ed25519(key) => key.len() == 32,
+        }
     }
 
     /// Takes the key that the library read from a registration; `None` if it cannot be used.
@@ -128,6 +158,13 @@ impl VerifyingKey {
         };
         checked.is_ok()
     }
+}
+
+/// Whether it is a point of this curve. An agreement with any other fails.
+fn is_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let other = EphemeralPrivateKey::generate(curve, &SystemRandom::new());
+    let point = agreement::UnparsedPublicKey::new(curve, point);
+    other.is_ok_and(|other| agree_ephemeral(other, &point, |_| ()).is_ok())
 }
 
 fn point(x: Option<&str>, y: Option<&str>, size: usize) -> Option<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use ciborium::Value;
 use data_encoding::BASE64URL_NOPAD;
-use mfa_domain::passkey::{Attestation, Passkey, RegistrationResponse, UserHandle};
+use mfa_domain::passkey::{Aaguid, Attestation, Passkey, RegistrationResponse, UserHandle};
 use mfa_domain::ports::{
     Ceremony, CeremonyError, CredentialRefusal, NewCredential, RegistrationRequest, WebauthnError,
 };
@@ -30,6 +30,9 @@ struct AttestationObject {
 
 /// The format of an attestation object without a statement.
 const NONE: &str = "none";
+
+/// The format of U2F (8.6).
+const U2F: &str = "fido-u2f";
 
 pub(crate) fn begin(
     party: &RelyingParty,
@@ -65,12 +68,15 @@ pub(crate) fn finish(
     if object.format == NONE && object.statement.as_map().is_none_or(|statement| !statement.is_empty()) {
         return Err(CredentialRefusal::Attestation.into());
     }
-    let credential = library::finish(party, &state.library, response)?;
+    let trust = party.trust();
+    let credential = library::finish(party, trust.as_deref(), &state.library, response)?;
     if credential.cred_id != attested.credential_id || credential.counter != data.sign_count {
         // Both read the same bytes.
         return Err(CredentialRefusal::AuthenticatorData.into());
     }
-    if party.trust.as_ref().is_some_and(|trust| !trust.allows(attested.aaguid)) {
+    // In U2F nobody signs the AAGUID: whoever changes it on the way could claim any model.
+    let aaguid = if object.format == U2F { Aaguid::default() } else { attested.aaguid };
+    if trust.as_ref().is_some_and(|trust| !trust.allows(aaguid)) {
         return Err(CredentialRefusal::Model.into());
     }
     let key = VerifyingKey::from_cose(&credential.cred).ok_or(CredentialRefusal::PublicKey)?;
@@ -79,13 +85,13 @@ pub(crate) fn finish(
         user_handle: user_handle(&state.user_handle)?,
         rp_id: party.rp_id.clone(),
         sign_count: data.sign_count,
-        aaguid: attested.aaguid,
+        aaguid,
         transports: response.transports.clone(),
         discoverable: response.discoverable,
         user_verified: data.user_verified(),
         backup_eligible: Some(data.backup_eligible()),
         backed_up: data.backed_up(),
-        attestation: Attestation { format: object.format, trusted: party.trust.is_some() },
+        attestation: Attestation { format: object.format, trusted: trust.is_some() },
     };
     Ok(NewCredential { passkey, public_key: key.to_jwk()? })
 }

@@ -1,17 +1,19 @@
 //! The relying party: the [`Webauthn`] port.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mfa_domain::TenantId;
-use mfa_domain::passkey::{Aaguid, AssertionResponse, RegistrationResponse};
+use mfa_domain::passkey::{Aaguid, AssertionResponse, PublicKey, RegistrationResponse};
 use mfa_domain::ports::{
-    Assertion, AuthenticationRequest, Ceremony, CeremonyError, KnownCredential, NewCredential,
-    RegistrationRequest, Webauthn, WebauthnError,
+    Assertion, AuthenticationRequest, Ceremony, CeremonyError, CredentialRefusal, KnownCredential,
+    NewCredential, RegistrationRequest, Webauthn, WebauthnError,
 };
 use ring::digest::{SHA256, digest};
 use url::Url;
 use webauthn_rs_core::WebauthnCore;
 
+use crate::public_key::VerifyingKey;
 use crate::settings::{AttestationPolicy, InvalidSettings, Settings};
 use crate::trusted::Trust;
 use crate::{authentication, models, registration};
@@ -26,7 +28,7 @@ pub struct RelyingParty {
     pub(crate) top_origins: Vec<String>,
     related_origins: Vec<String>,
     /// What attestation has to lead to; `None` if it is not asked for.
-    pub(crate) trust: Option<Trust>,
+    trust: RwLock<Option<Arc<Trust>>>,
     pub(crate) library: WebauthnCore,
 }
 
@@ -37,17 +39,10 @@ impl RelyingParty {
     /// Everything that is wrong with them.
     pub fn new(settings: Settings) -> Result<Self, Vec<InvalidSettings>> {
         let mut problems = settings.problems();
-        let trust = match &settings.attestation {
-            AttestationPolicy::None => None,
-            AttestationPolicy::Suspended => Some(Trust::default()),
-            AttestationPolicy::Trusted(trusted) => {
-                let trust = Trust::new(trusted);
-                trust.map_err(|problem| problems.push(InvalidSettings { key: "attestation", problem })).ok()
-            }
-        };
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let trust = Trust::of(&settings.attestation).map_err(|problem| problems.push(problem));
+        let (Ok(trust), true) = (trust, problems.is_empty()) else { return Err(problems) };
+        let trust = RwLock::new(trust);
+        let related_origins = settings.related_origins();
         let Settings { rp_id, rp_name, origins, top_origins, attestation: _ } = settings;
         let mut rp_id_hash = [0; 32];
         rp_id_hash.copy_from_slice(digest(&SHA256, rp_id.as_bytes()).as_ref());
@@ -56,13 +51,23 @@ impl RelyingParty {
         let limit = Duration::from_mins(1);
         let library =
             WebauthnCore::new_unsafe_experts_only(&rp_name, &rp_id, urls, limit, Some(false), Some(false));
-        let own = format!(".{rp_id}");
-        let is_related = |origin: &&String| {
-            let host = origin.strip_prefix("https://").map(|host| host.split(':').next().unwrap_or(host));
-            host.is_some_and(|host| host != rp_id && !host.ends_with(&own))
-        };
-        let related_origins = origins.iter().filter(is_related).cloned().collect();
         Ok(Self { rp_id, rp_name, rp_id_hash, origins, top_origins, related_origins, trust, library })
+    }
+
+    /// Replaces the attestation policy, such as by newer metadata. It decides about registrations that finish from now
+    /// on.
+    ///
+    /// # Errors
+    /// What is wrong with it. The present one stays.
+    pub fn set_attestation(&self, policy: &AttestationPolicy) -> Result<(), InvalidSettings> {
+        let trust = Trust::of(policy)?;
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
+        Ok(())
+    }
+
+    /// What attestation has to lead to now; `None` if it is not asked for.
+    pub(crate) fn trust(&self) -> Option<Arc<Trust>> {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The origins outside the relying party that may use its passkeys, for `/.well-known/webauthn` (Web
@@ -113,8 +118,13 @@ impl Webauthn for RelyingParty {
         authentication::finish(self, state, response, passkey)
     }
 
-    fn model(&self, aaguid: Aaguid) -> Option<&str> {
-        let told = self.trust.as_ref().and_then(|trust| trust.name_of(aaguid));
-        told.or_else(|| models::name_of(aaguid))
+    fn check_key(&self, public_key: &PublicKey) -> Result<(), CredentialRefusal> {
+        VerifyingKey::imported(public_key.as_str()).map(drop)
+    }
+
+    fn model(&self, aaguid: Aaguid) -> Option<String> {
+        let trust = self.trust();
+        let told = trust.as_ref().and_then(|trust| trust.name_of(aaguid));
+        told.or_else(|| models::name_of(aaguid)).map(str::to_owned)
     }
 }

@@ -48,7 +48,7 @@ pub struct InvalidSettings {
     pub problem: String,
 }
 
-/// The most registrable labels that browsers follow in `/.well-known/webauthn` (Web Authentication Level 3, 5.11.1).
+/// The registrable labels in `/.well-known/webauthn` that every browser follows (Web Authentication Level 3, 5.11.1).
 const MAX_LABELS: usize = 5;
 
 impl Settings {
@@ -68,8 +68,8 @@ impl Settings {
         let mut labels = BTreeSet::new();
         for text in &self.origins {
             match origin::check(text, &self.rp_id) {
-                Ok(Some(url)) => labels.extend(label(&url)),
-                Ok(None) => {}
+                Ok(Some(url)) if origin::is_related(text, &self.rp_id) => labels.extend(label(&url)),
+                Ok(_) => {}
                 Err(problem) => add("origins", problem),
             }
         }
@@ -77,7 +77,7 @@ impl Settings {
             let names = labels.into_iter().collect::<Vec<_>>().join(", ");
             add(
                 "origins",
-                format!("browsers accept at most {MAX_LABELS} different names, these have more: {names}"),
+                format!("browsers need not accept more than {MAX_LABELS} names of other domains: {names}"),
             );
         }
         for text in &self.top_origins {
@@ -86,6 +86,11 @@ impl Settings {
             }
         }
         problems
+    }
+
+    /// The origins outside the relying party that may use its passkeys.
+    pub(crate) fn related_origins(&self) -> Vec<String> {
+        self.origins.iter().filter(|text| origin::is_related(text, &self.rp_id)).cloned().collect()
     }
 }
 

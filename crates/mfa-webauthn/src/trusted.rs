@@ -13,6 +13,7 @@ use uuid::Uuid;
 use webauthn_rs_core::proto::{AttestationCaList, AttestationCaListBuilder};
 
 use crate::metadata::Metadata;
+use crate::settings::{AttestationPolicy, InvalidSettings};
 
 /// Authenticators that are accepted, by model and by root certificate.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +56,19 @@ impl TrustedAuthenticators {
 }
 
 impl Trust {
-    pub(crate) fn new(trusted: &TrustedAuthenticators) -> Result<Self, String> {
+    /// What a policy trusts; `None` if it asks for no attestation.
+    pub(crate) fn of(policy: &AttestationPolicy) -> Result<Option<Arc<Self>>, InvalidSettings> {
+        let trust = match policy {
+            AttestationPolicy::None => return Ok(None),
+            AttestationPolicy::Suspended => Self::default(),
+            AttestationPolicy::Trusted(trusted) => {
+                Self::new(trusted).map_err(|problem| InvalidSettings { key: "attestation", problem })?
+            }
+        };
+        Ok(Some(Arc::new(trust)))
+    }
+
+    fn new(trusted: &TrustedAuthenticators) -> Result<Self, String> {
         let mut roots = AttestationCaList::default();
         for (place, root) in trusted.roots.iter().enumerate() {
             let root = AttestationCaList::try_from(pem(root).as_bytes())

@@ -89,6 +89,45 @@ fn a_proof_that_was_not_asked_for_is_checked_and_not_trusted() {
     assert_eq!(refusal(forged), Some(CredentialRefusal::Attestation));
 }
 
+/// U2F signs no AAGUID, so it proves the manufacturer at most.
+#[test]
+fn a_model_that_u2f_claims_counts_for_nothing() {
+    let refused = register(&trusting(&[MODEL], ROOT), Evidence::U2f, |it| it.aaguid = MODEL.0);
+    assert_eq!(refusal(refused), Some(CredentialRefusal::Model));
+    for party in [trusting(&[], ROOT), party()] {
+        let passkey = register(&party, Evidence::U2f, |it| it.aaguid = MODEL.0).unwrap().passkey;
+        assert_eq!((passkey.aaguid, passkey.attestation.format.as_str()), (Aaguid::default(), "fido-u2f"));
+    }
+    let forged = register(&trusting(&[], ROOT), Evidence::U2f, |it| it.forged = true);
+    assert_eq!(refusal(forged), Some(CredentialRefusal::Attestation));
+}
+
+/// Newer metadata come while the program runs, and present ones run out.
+#[test]
+fn another_policy_decides_about_the_registrations_that_finish_from_then_on() {
+    let party = trusting(&[], ROOT);
+    let trusted = |models: &[Aaguid], roots: &str| {
+        AttestationPolicy::Trusted(TrustedAuthenticators::from_pem(models.to_vec(), roots).unwrap())
+    };
+    for (policy, expected) in [
+        (AttestationPolicy::Suspended, Some(CredentialRefusal::Attestation)),
+        (trusted(&[], OTHER_ROOT), Some(CredentialRefusal::Attestation)),
+        (trusted(&[OTHER_MODEL], ROOT), Some(CredentialRefusal::Model)),
+        (trusted(&[MODEL], ROOT), None),
+    ] {
+        let authenticator = Authenticator::new(Algorithm::Es256);
+        let ceremony = begin_registration(&party, UserVerification::Required);
+        let created = Created::answering(&ceremony, &authenticator).proved_by(Evidence::Certificate);
+        party.set_attestation(&policy).unwrap();
+        let finished =
+            party.finish_registration(&tenant(), &ceremony.state, &created.response(&authenticator));
+        assert_eq!(refusal(finished), expected, "{policy:?}");
+    }
+    let unusable = AttestationPolicy::Trusted(TrustedAuthenticators::default());
+    assert_eq!(party.set_attestation(&unusable).unwrap_err().key, "attestation");
+    register(&party, Evidence::Certificate, |_| {}).unwrap();
+}
+
 #[test]
 fn a_suspended_policy_refuses_every_proof() {
     let party =

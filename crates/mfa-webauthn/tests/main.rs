@@ -7,6 +7,7 @@ mod authentication;
 mod hostile;
 mod options;
 mod peers;
+mod public_keys;
 mod published;
 mod registration;
 mod second_authenticator;

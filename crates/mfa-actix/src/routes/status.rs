@@ -41,7 +41,7 @@ pub(crate) struct UserAnswer {
     #[schema(minimum = 0, maximum = 100)]
     attempts_left: u32,
     /// The accepted passkeys, to pass to the signal methods of the browser after a change. Absent if no passkey was
-    /// ever offered.
+    /// ever registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     passkeys: Option<PasskeysBody>,
 }

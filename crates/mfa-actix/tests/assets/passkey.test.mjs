@@ -518,7 +518,7 @@ test('signals have unpadded ids', async () => {
 test('an empty list of passkeys is signalled, and an absent one is not', async () => {
   await passkey.signalAccepted({ rp_id: 'example.com', user_id: 'AQ', accepted_credential_ids: [] });
   await passkey.signalAccepted({ rp_id: 'example.com', user_id: 'AQ' });
-  await passkey.signalAccepted();
+  for (const nothing of [undefined, null]) await passkey.signalAccepted(nothing);
   assert.deepEqual(signalled, [['all', { rpId: 'example.com', userId: 'AQ', allAcceptedCredentialIds: [] }]]);
 });
 
@@ -535,6 +535,9 @@ test('signals never fail', async () => {
     await passkey.signalAccepted(change);
     await passkey.signalAccepted({ ...change, user_id: 'AQ', accepted_credential_ids: ['AQ'] });
     await passkey.signalUnknown({ rp_id: 'example.com', credential_id: 'AQ' });
-    await passkey.signalUnknown();
+    for (const nothing of [undefined, null, '', 7]) {
+      await passkey.signalAccepted(nothing);
+      await passkey.signalUnknown(nothing);
+    }
   }
 });

@@ -20,8 +20,9 @@ struct Form {
     others: Map<String, Value>,
 }
 
+/// The stored form of a [`PasskeyUser`].
 #[derive(Serialize, Deserialize)]
-struct PasskeyUserData {
+pub(super) struct PasskeyUserData {
     handle: String,
     name: String,
     display_name: String,
@@ -33,17 +34,13 @@ struct PasskeyUserData {
 pub(crate) struct UnreadableData;
 
 impl Account {
-    /// The user as authenticators know them; `None` before the first passkey is offered.
+    /// The user as authenticators know them; `None` before the first passkey is registered.
     ///
     /// # Errors
     /// [`UnreadableData`] if another program changed the data.
     pub(crate) fn passkey_user(&self) -> Result<Option<PasskeyUser>, UnreadableData> {
-        let Some(PasskeyUserData { handle, name, display_name }) = form(&self.data)?.passkey_user else {
-            return Ok(None);
-        };
-        let handle = BASE64URL_NOPAD.decode(handle.as_bytes()).map_err(|_| UnreadableData)?;
-        let handle = UserHandle::new(handle).map_err(|_| UnreadableData)?;
-        Ok(Some(PasskeyUser { handle, name, display_name }))
+        let user = form(&self.data)?.passkey_user;
+        user.map(|user| user.read().ok_or(UnreadableData)).transpose()
     }
 
     /// The data of the account with this user in it, or without one.
@@ -51,12 +48,7 @@ impl Account {
     /// # Errors
     /// [`UnreadableData`] if another program changed the data.
     pub(super) fn data_with(&self, user: Option<&PasskeyUser>) -> Result<Data, UnreadableData> {
-        let passkey_user = user.map(|PasskeyUser { handle, name, display_name }| PasskeyUserData {
-            handle: handle.to_string(),
-            name: name.clone(),
-            display_name: display_name.clone(),
-        });
-        data(&Form { passkey_user, ..form(&self.data)? })
+        data(&Form { passkey_user: user.map(PasskeyUserData::of), ..form(&self.data)? })
     }
 
     /// The relying party that passkeys are for; `None` if there is none, and in all accounts but that of the
@@ -74,6 +66,20 @@ impl Account {
     /// [`UnreadableData`] if another program changed the data.
     pub(super) fn data_with_rp_id(&self, rp_id: Option<&str>) -> Result<Data, UnreadableData> {
         data(&Form { rp_id: rp_id.map(str::to_owned), ..form(&self.data)? })
+    }
+}
+
+impl PasskeyUserData {
+    pub(super) fn of(PasskeyUser { handle, name, display_name }: &PasskeyUser) -> Self {
+        let (name, display_name) = (name.clone(), display_name.clone());
+        Self { handle: handle.to_string(), name, display_name }
+    }
+
+    /// `None` if another program changed it.
+    pub(super) fn read(self) -> Option<PasskeyUser> {
+        let Self { handle, name, display_name } = self;
+        let handle = UserHandle::new(BASE64URL_NOPAD.decode(handle.as_bytes()).ok()?).ok()?;
+        Some(PasskeyUser { handle, name, display_name })
     }
 }
 

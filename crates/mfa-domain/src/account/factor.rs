@@ -15,7 +15,7 @@ mod totp;
 
 pub use address::AddressDevice;
 pub use hotp::HotpDevice;
-pub use passkey::PasskeyDevice;
+pub use passkey::{PasskeyDevice, PasskeyOffer};
 pub use stored::{StoredFactor, UnreadableFactor};
 pub use totp::{Drift, TotpDevice};
 
@@ -186,9 +186,7 @@ impl Factor {
     pub const fn challenge_kind(&self) -> Option<ChallengeKind> {
         match &self.authenticator {
             Authenticator::Email(_) => Some(ChallengeKind::EmailCode),
-            Authenticator::Passkey(PasskeyDevice::Offered { .. }) => {
-                Some(ChallengeKind::WebauthnRegistration)
-            }
+            Authenticator::Passkey(PasskeyDevice::Offered(_)) => Some(ChallengeKind::WebauthnRegistration),
             Authenticator::Passkey(PasskeyDevice::Registered(_)) => {
                 Some(ChallengeKind::WebauthnAuthentication)
             }
@@ -221,6 +219,19 @@ impl Factor {
             Authenticator::Totp(_)
             | Authenticator::Hotp(_)
             | Authenticator::Email(_)
+            | Authenticator::Unknown(_) => None,
+        }
+    }
+
+    /// What the browser has been asked for; `None` unless it is a passkey that is not registered yet.
+    #[must_use]
+    pub const fn passkey_offer(&self) -> Option<&PasskeyOffer> {
+        match &self.authenticator {
+            Authenticator::Passkey(PasskeyDevice::Offered(offer)) => Some(offer),
+            Authenticator::Totp(_)
+            | Authenticator::Hotp(_)
+            | Authenticator::Email(_)
+            | Authenticator::Passkey(PasskeyDevice::Registered(_))
             | Authenticator::Unknown(_) => None,
         }
     }

@@ -3,12 +3,12 @@
 use super::data::UnreadableData;
 use super::{
     Account, Authenticator, BackupCodes, Claim, CodeRejection, Context, Decision, Draft, Factor,
-    PasskeyDevice, PolicyDenial, Verdict, Verification, Verified,
+    PasskeyDevice, PasskeyOffer, PolicyDenial, Verdict, Verification, Verified,
 };
 use crate::audit::EventKind;
-use crate::passkey::{AssertionResponse, CredentialId, PasskeyUser, ResidentKey};
+use crate::passkey::{AssertionResponse, CredentialId, PasskeyUser, ResidentKey, UserHandle};
 use crate::ports::{Assertion, CredentialRefusal};
-use crate::{ChallengeKind, Delta, FactorId, Label, Passkey, Reason, Sealed};
+use crate::{ChallengeKind, FactorId, Label, Passkey, Reason, Sealed};
 
 /// Whose assertion is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,29 +47,10 @@ impl Account {
         self.factors.iter().any(|factor| !factor.is_removed() && factor.handles().contains(id.handle()))
     }
 
-    /// Offers a passkey, and stores how authenticators know the user. As [`Account::begin_enrolment`].
-    ///
-    /// # Errors
-    /// The [`PolicyDenial`], or unreadable data.
-    pub(crate) fn offer_passkey(
-        &self,
-        context: Context<'_>,
-        factor: Factor,
-        user: &PasskeyUser,
-    ) -> Result<Result<Option<Delta>, PolicyDenial>, UnreadableData> {
-        let mut delta = match self.begin_enrolment(context, factor) {
-            Ok(delta) => delta,
-            Err(denial) => return Ok(Err(denial)),
-        };
-        if self.passkey_user()?.as_ref() != Some(user)
-            && let Some(delta) = &mut delta
-        {
-            delta.set_passkey_user(
-                self.data_with(Some(user))?,
-                user.handle.handle().map_err(|_| UnreadableData)?,
-            );
-        }
-        Ok(Ok(delta))
+    /// The user handle in the options of a pending passkey. Further ones get the same, so that the user has one handle
+    /// whichever is confirmed.
+    pub(crate) fn offered_user_handle(&self) -> Option<&UserHandle> {
+        self.factors.iter().find_map(|factor| Some(&factor.passkey_offer()?.user.handle))
     }
 
     /// Imports an active passkey. As [`Account::import`].
@@ -101,7 +82,7 @@ impl Account {
         Ok(Ok(decision))
     }
 
-    /// The pending passkey that a new credential is to confirm, with the challenge that it must answer.
+    /// The pending passkey that a new credential is to confirm, with what the browser was asked for.
     ///
     /// # Errors
     /// The [`CodeRejection`] of a credential that is not looked at. Nothing changes.
@@ -109,21 +90,22 @@ impl Account {
         &self,
         context: Context<'_>,
         id: FactorId,
-    ) -> Result<(&Factor, crate::ChallengeId), CodeRejection> {
+    ) -> Result<(&Factor, &PasskeyOffer), CodeRejection> {
         let factor = self.known(context, id).map_err(|_| CodeRejection::UnknownFactor)?;
         if factor.is_active() {
             return Err(CodeRejection::AlreadyActive);
         }
         self.check_standing(context, &Claim::Response(&ChallengeKind::WebauthnRegistration))?;
-        match &factor.authenticator {
-            Authenticator::Passkey(PasskeyDevice::Offered { first, .. }) => Ok((factor, *first)),
-            _ => Err(CodeRejection::Malformed),
-        }
+        let offer = factor.passkey_offer().ok_or(CodeRejection::Malformed)?;
+        Ok((factor, offer))
     }
 
-    /// Decides about a new credential, which has been checked against its challenge. `model` is the public name of
-    /// its authenticator, and the public key is sealed for the factor. As [`Account::confirm`], but a refused credential costs no attempt: there is nothing to
-    /// guess.
+    /// Decides about a new credential, which has been checked against its challenge, and stores how authenticators now
+    /// know the user. `model` is the public name of its authenticator, and the public key is sealed for the factor. As
+    /// [`Account::confirm`], but a refused credential costs no attempt: there is nothing to guess.
+    ///
+    /// # Errors
+    /// [`UnreadableData`] if another program changed the data.
     pub(crate) fn register_passkey(
         &self,
         context: Context<'_>,
@@ -131,16 +113,23 @@ impl Account {
         checked: Result<(Passkey, Sealed), CredentialRefusal>,
         model: Option<&str>,
         first_codes: Option<BackupCodes>,
-    ) -> Decision<Verdict<Factor>> {
-        let factor = match self.awaiting_passkey(context, id) {
-            Ok((factor, _)) => factor,
-            Err(rejection) => return Decision::without_change(Verdict::Rejected(rejection)),
+    ) -> Result<Decision<Verdict<Factor>>, UnreadableData> {
+        let (factor, offer) = match self.awaiting_passkey(context, id) {
+            Ok(awaiting) => awaiting,
+            Err(rejection) => return Ok(Decision::without_change(Verdict::Rejected(rejection))),
         };
-        let admitted = |(passkey, public_key)| Ok((self.admit_passkey(context, passkey)?, public_key));
+        let known = self.passkey_user()?;
+        let admitted =
+            |(passkey, public_key)| Ok((self.admit_passkey(context, passkey, known.as_ref())?, public_key));
         let mut draft = self.draft(context);
         let answer = match checked.and_then(admitted) {
             Ok((passkey, public_key)) => {
-                let registered = Factor { sealed: Some(public_key), ..registered(factor, passkey, model) };
+                if known.as_ref() != Some(&offer.user) {
+                    draft.claim(offer.user.handle.handle().map_err(|_| UnreadableData)?);
+                    draft.data(self.data_with(Some(&offer.user))?);
+                }
+                let registered =
+                    Factor { sealed: Some(public_key), ..registered(factor, offer, passkey, model) };
                 let active = self.activate(&mut draft, context, registered, first_codes);
                 draft.put(active.clone());
                 Verdict::Accepted(active)
@@ -154,13 +143,23 @@ impl Account {
                 Verdict::Rejected(CodeRejection::Credential(refusal))
             }
         };
-        Decision { answer, delta: draft.finish() }
+        Ok(Decision { answer, delta: draft.finish() })
     }
 
-    /// Checks a new passkey against what the account has and the policy asks for.
-    fn admit_passkey(&self, context: Context<'_>, passkey: Passkey) -> Result<Passkey, CredentialRefusal> {
+    /// Checks a new passkey against what the account has and the policy asks for. `known` is the user as authenticators
+    /// know them now.
+    fn admit_passkey(
+        &self,
+        context: Context<'_>,
+        passkey: Passkey,
+        known: Option<&PasskeyUser>,
+    ) -> Result<Passkey, CredentialRefusal> {
         if self.has_credential(&passkey.credential_id) {
             return Err(CredentialRefusal::Registered);
+        }
+        // One with another handle was imported after this one was offered. To authenticators, the user would be two.
+        if known.is_some_and(|known| known.handle != passkey.user_handle) {
+            return Err(CredentialRefusal::UserHandle);
         }
         let required = context.policies.passkeys.resident_key() == ResidentKey::Required;
         if required && passkey.discoverable == Some(false) {
@@ -169,8 +168,8 @@ impl Account {
         Ok(passkey)
     }
 
-    /// Checks whether a challenge for a passkey may begin. `factor` names one; otherwise any will do, and a user who
-    /// has none is not told from one who has.
+    /// Checks whether a challenge for a passkey of this relying party may begin. `factor` names one; otherwise any will
+    /// do, and a user who has none is not told from one who has.
     ///
     /// # Errors
     /// The [`CodeRejection`]. Nothing changes.
@@ -178,9 +177,10 @@ impl Account {
         &self,
         context: Context<'_>,
         factor: Option<FactorId>,
+        rp_id: &str,
     ) -> Result<(), CodeRejection> {
         if let Some(id) = factor
-            && !self.passkeys().any(|(factor, _)| factor.id == id)
+            && !self.passkeys_of(rp_id).any(|(factor, _)| factor.id == id)
         {
             return Err(CodeRejection::UnknownFactor);
         }
@@ -200,7 +200,7 @@ impl Account {
     }
 
     /// Decides about an assertion, which has been checked against its challenge and the public key of
-    /// [`Account::passkey_of`]. It is answered while the account is locked, since nothing can be guessed, and not
+    /// [`Account::passkey_of`]. It is accepted while the account is locked, since nothing can be guessed, and not
     /// while it is disabled. A refused one costs no attempt, and is recorded only if its signature was right.
     pub(crate) fn answer_passkey(
         &self,
@@ -209,20 +209,25 @@ impl Account {
         response: &AssertionResponse,
         checked: Result<Assertion, CredentialRefusal>,
     ) -> Decision<Verdict> {
-        let claim = Claim::Response(&ChallengeKind::WebauthnAuthentication);
-        if let Err(rejection) = self.check_standing(context, &claim) {
-            return Decision::without_change(Verdict::Rejected(rejection));
+        if expected == Expected::Anyone && !self.has_credential(&response.credential_id) {
+            // It was removed after it led to this account.
+            return Decision::without_change(Verdict::Rejected(in_no_account(checked)));
         }
         // One that was just removed, since a passkey without an account has a wrong signature.
         let found = self.passkey_of(response, expected).ok_or(CredentialRefusal::Signature);
-        // Not recorded: anyone can cause it, so it would fill the trail, and a commit only for users with passkeys would
-        // reveal them.
+        // Not recorded: anyone can cause it, so it would fill the trail, and a commit only for users with passkeys
+        // would reveal them.
         let (assertion, (factor, passkey)) = match checked.and_then(|assertion| Ok((assertion, found?))) {
             Ok(checked) => checked,
             Err(refusal) => {
                 return Decision::without_change(Verdict::Rejected(CodeRejection::Credential(refusal)));
             }
         };
+        // After the signature: whoever submits an id without its key must not learn that it is in an account.
+        let claim = Claim::Response(&ChallengeKind::WebauthnAuthentication);
+        if let Err(rejection) = self.check_standing(context, &claim) {
+            return Decision::without_change(Verdict::Rejected(rejection));
+        }
         let mut draft = self.draft(context);
         let answer = match accepted(expected, factor.id, passkey, response, assertion, &mut draft) {
             Ok((passkey, user_verified)) => {
@@ -247,6 +252,15 @@ impl Account {
             }
         };
         Decision { answer, delta: draft.finish() }
+    }
+}
+
+/// The rejection of a credential that is in no account, for a challenge that names no user. A response that is wrong
+/// in another way is told so.
+pub(crate) const fn in_no_account(checked: Result<Assertion, CredentialRefusal>) -> CodeRejection {
+    match checked {
+        Ok(_) | Err(CredentialRefusal::Signature) => CodeRejection::UnknownCredential,
+        Err(refusal) => CodeRejection::Credential(refusal),
     }
 }
 
@@ -294,10 +308,8 @@ fn accepted(
 }
 
 /// The factor with its passkey; named after its authenticator, unless the user chose a label.
-fn registered(factor: &Factor, passkey: Passkey, model: Option<&str>) -> Factor {
-    let chosen =
-        matches!(&factor.authenticator, Authenticator::Passkey(PasskeyDevice::Offered { named: true, .. }))
-            || factor.label.as_str() != UNNAMED;
+fn registered(factor: &Factor, offer: &PasskeyOffer, passkey: Passkey, model: Option<&str>) -> Factor {
+    let chosen = offer.named || factor.label.as_str() != UNNAMED;
     let model = model.filter(|_| !chosen).and_then(|model| Label::new(model).ok());
     Factor {
         label: model.unwrap_or_else(|| factor.label.clone()),

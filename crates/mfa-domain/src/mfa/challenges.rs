@@ -187,13 +187,8 @@ impl Mfa {
         to: impl Into<AnswerTo>,
         code: &SentCode,
     ) -> Result<Verdict, Undecided> {
-        let found = match to.into() {
-            AnswerTo::Challenge(id) => self.find_challenge(tenant, actor, id).await?,
-            AnswerTo::Found(found) => Verdict::Accepted(*found),
-        };
-        let read = match found {
-            Verdict::Accepted(found) if found.is_of(tenant, actor) => found.into_read(),
-            Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
+        let read = match self.challenge_to_answer(tenant, actor, to.into()).await? {
+            Verdict::Accepted(read) => read,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
         let Some((key, factor)) = read.value.whose().filter(|_| read.value.kind.is_sent()) else {
@@ -255,6 +250,23 @@ impl Mfa {
     ) -> Result<Verdict<Versioned<Challenge>>, Undecided> {
         let found = self.ports.challenges.get(&id).await?;
         let found = found.filter(|read| is_of(&read.value, tenant, actor));
+        Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
+    }
+
+    /// The challenge that an answer is for. Rejects it as unknown unless this caller began it in this tenant, to verify
+    /// a user.
+    pub(super) async fn challenge_to_answer(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        to: AnswerTo,
+    ) -> Result<Verdict<Versioned<Challenge>>, Undecided> {
+        let found = match to {
+            AnswerTo::Challenge(id) => self.ports.challenges.get(&id).await?,
+            AnswerTo::Found(found) => Some(found.read),
+        };
+        let found =
+            found.filter(|read| read.value.purpose == Purpose::Verify && is_of(&read.value, tenant, actor));
         Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
     }
 
@@ -427,15 +439,6 @@ impl FoundChallenge {
     #[must_use]
     pub const fn kind(&self) -> &ChallengeKind {
         &self.read.value.kind
-    }
-
-    pub(super) fn into_read(self) -> Versioned<Challenge> {
-        self.read
-    }
-
-    /// Whether this caller may answer it in this tenant, to verify a user.
-    pub(super) fn is_of(&self, tenant: &TenantId, actor: &Actor) -> bool {
-        self.read.value.purpose == Purpose::Verify && is_of(&self.read.value, tenant, actor)
     }
 }
 

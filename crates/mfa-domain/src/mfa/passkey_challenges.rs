@@ -4,17 +4,17 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{
-    AnswerTo, BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Undecided, passkeys::transports,
-};
+use super::fake_passkeys::Allowed;
+use super::passkeys::transports;
+use super::{AnswerTo, BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Undecided};
 use crate::account::{
-    Account, CodeRejection, Context, Decision, Expected, Factor, FactorKind, Verdict, Verified,
+    Account, CodeRejection, Context, Decision, Expected, Factor, FactorKind, Verdict, Verified, in_no_account,
 };
 use crate::challenge::KeptSecret;
-use crate::passkey::{AssertionResponse, CredentialId, PublicKey};
+use crate::passkey::{AssertionResponse, PublicKey};
 use crate::ports::{
     Assertion, AuthenticationRequest, CeremonyError, CredentialHint, CredentialRefusal, KnownCredential,
-    StoreError, VaultError,
+    StoreError,
 };
 use crate::sealed::SealContext;
 use crate::{
@@ -40,12 +40,6 @@ pub struct PasskeyVerified {
     pub verified: Verified,
 }
 
-/// A credential that options ask for: one of the user, or one that does not exist.
-struct Allowed {
-    id: CredentialId,
-    transports: Vec<String>,
-}
-
 impl Mfa {
     /// Begins a challenge for a passkey of a user.
     ///
@@ -65,7 +59,8 @@ impl Mfa {
         let mut change = self.begin(&key, &call).await.with(read);
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
-            if let Err(rejection) = account.admit_passkey_challenge(context, factor) {
+            let rp_id = self.ports.webauthn.rp_id(&key.tenant);
+            if let Err(rejection) = account.admit_passkey_challenge(context, factor, rp_id) {
                 return Ok(Verdict::Rejected(rejection));
             }
             let begun = match &made {
@@ -81,7 +76,8 @@ impl Mfa {
 
     /// Begins a challenge for a passkey that names its owner: the user need not type a name.
     ///
-    /// Each call costs storage for about an hour: charge a [`Throttle`](crate::ports::Throttle) first.
+    /// Each call costs storage for about an hour, and is charged to no user: charge
+    /// [`ThrottleKey::tenant_challenges`](crate::ports::ThrottleKey::tenant_challenges) first.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed.
@@ -97,8 +93,11 @@ impl Mfa {
     /// Checks what `navigator.credentials.get()` returned for a challenge.
     ///
     /// A response, right or wrong, ends the challenge. Of any number of calls, also in parallel and on several
-    /// replicas, one is looked at. A refused response costs no attempt, since nothing can be guessed; so it is looked
-    /// at while the account is locked, and not while it is disabled.
+    /// replicas, one is looked at. A refused response costs no attempt, since nothing can be guessed; so a right one is
+    /// accepted while the account is locked. A disabled account accepts none.
+    ///
+    /// Without a named user, a credential in no account is rejected as unknown, but for those that
+    /// [`begin_passkey`](Self::begin_passkey) invents: they are refused like a wrong signature of a real one.
     ///
     /// # Errors
     /// [`Undecided`] if a port failed; nothing was accepted, and the challenge may be over.
@@ -109,13 +108,8 @@ impl Mfa {
         to: impl Into<AnswerTo>,
         response: &AssertionResponse,
     ) -> Result<Verdict<PasskeyVerified>, Undecided> {
-        let found = match to.into() {
-            AnswerTo::Challenge(id) => self.find_challenge(tenant, actor, id).await?,
-            AnswerTo::Found(found) => Verdict::Accepted(*found),
-        };
-        let read = match found {
-            Verdict::Accepted(found) if found.is_of(tenant, actor) => found.into_read(),
-            Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
+        let read = match self.challenge_to_answer(tenant, actor, to.into()).await? {
+            Verdict::Accepted(read) => read,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
         if read.value.kind != ChallengeKind::WebauthnAuthentication {
@@ -127,40 +121,46 @@ impl Mfa {
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
         let found = match challenge.account() {
-            Some(key) => Some(key),
-            None => self.ports.accounts.find(tenant, response.credential_id.handle()).await?,
+            Some(key) => Some((key, challenge.factor.map_or(Expected::User, Expected::Factor))),
+            None => self.owner_of(tenant, response).await?,
         };
-        let Some(key) = found else {
+        let Some((key, expected)) = found else {
             let checked = self.check_assertion(tenant, &state, response, None)?;
-            let refusal = checked.err().unwrap_or(CredentialRefusal::Signature);
-            return Ok(Verdict::Rejected(refused(refusal)));
-        };
-        let expected = match (&challenge.user, challenge.factor) {
-            (None, _) => Expected::Anyone,
-            (Some(_), None) => Expected::User,
-            (Some(_), Some(factor)) => Expected::Factor(factor),
+            return Ok(Verdict::Rejected(in_no_account(checked)));
         };
         let mut change = self.begin(&key, &Call::<Verdict>::from(actor)).await;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
             let found = account.passkey_of(response, expected);
-            let public_key = match found {
-                Some((factor, _)) => Some(self.public_key_of(&key, factor).await?),
-                None => None,
+            let public_key = if let Some((factor, _)) = found {
+                Some(self.public_key_of(&key, factor).await?)
+            } else {
+                // The vault opens something in any case: its time must not tell which credentials a user has.
+                self.open_ceremony(&challenge).await?;
+                None
             };
             let known = found.zip(public_key.as_ref());
             let known = known.map(|((_, passkey), public_key)| KnownCredential { passkey, public_key });
             let checked = self.check_assertion(tenant, &state, response, known)?;
-            if expected == Expected::Anyone && !account.has_credential(&response.credential_id) {
-                // It was removed just now.
-                let refusal = checked.err().unwrap_or(CredentialRefusal::Signature);
-                return Ok(Verdict::Rejected(refused(refusal)));
-            }
             let decision = account.answer_passkey(context, expected, response, checked);
             if let Some(verdict) = change.commit(decision, None).await? {
                 return Ok(verdict.map(|verified| PasskeyVerified { user: key.user.clone(), verified }));
             }
         }
+    }
+
+    /// The account that an answer without a named user belongs to. That of an invented credential has no passkey, so
+    /// the answer is refused like a wrong one of somebody.
+    async fn owner_of(
+        &self,
+        tenant: &TenantId,
+        response: &AssertionResponse,
+    ) -> Result<Option<(AccountKey, Expected)>, Undecided> {
+        let owner = self.ports.accounts.find(tenant, response.credential_id.handle()).await?;
+        // Looked for in any case, so that the time does not tell which are invented.
+        let decoy = self.decoy(tenant, &response.credential_id)?;
+        let owner = owner.map(|key| (key, Expected::Anyone));
+        Ok(owner.or(decoy.map(|key| (key, Expected::User))))
     }
 
     /// Opens the public key of a passkey.
@@ -207,14 +207,18 @@ impl Mfa {
             };
             let challenge = open.get().clone();
             // Opened first: if the vault fails, the challenge is still there.
-            let kept = KeptSecret::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
-            let context = SealContext::Challenge(&challenge);
-            let state = self.ports.vault.open(&kept.sealed, &context).await?;
+            let state = self.open_ceremony(&challenge).await?;
             if self.swap(&open.end()).await? {
                 return Ok(Verdict::Accepted((challenge, state)));
             }
         }
         Err(Undecided::Busy)
+    }
+
+    /// Opens the state of a ceremony, which its challenge keeps.
+    async fn open_ceremony(&self, challenge: &Challenge) -> Result<Zeroizing<Vec<u8>>, Undecided> {
+        let kept = KeptSecret::from_data(&challenge.progress.data).map_err(StoreError::unreadable)?;
+        Ok(self.ports.vault.open(&kept.sealed, &SealContext::Challenge(challenge)).await?)
     }
 
     async fn put_authentication(
@@ -225,16 +229,16 @@ impl Mfa {
     ) -> Result<BegunChallenge, Undecided> {
         let Context { key, actor, now, .. } = context;
         let passkeys = account.passkeys_of(self.ports.webauthn.rp_id(&key.tenant));
-        let mut accepted: Vec<_> = passkeys
+        let own: Vec<_> = passkeys
             .filter(|(of, _)| factor.is_none_or(|id| id == of.id))
             .map(|(_, passkey)| Allowed {
                 id: passkey.credential_id.clone(),
                 transports: transports(passkey),
             })
             .collect();
-        if accepted.is_empty() {
-            accepted = self.fakes(key)?;
-        }
+        // Made in any case, so that their time does not tell who has a passkey.
+        let fakes = self.fakes(key)?;
+        let accepted = if own.is_empty() { fakes } else { own };
         let allow =
             accepted.iter().map(|Allowed { id, transports }| CredentialHint { id, transports }).collect();
         let place = Place { tenant: &key.tenant, user: Some(&key.user), factor, actor, now };
@@ -267,37 +271,6 @@ impl Mfa {
         let challenge = self.put_ceremony(challenge, &begun.state).await?;
         let challenge = ChallengeStatus::of(&challenge, now, None);
         Ok(BegunChallenge { challenge, destination: None, options: Some(begun.options) })
-    }
-
-    /// One or two credentials that do not exist, always the same for a user: of the lengths and transports that real
-    /// ones have.
-    fn fakes(&self, AccountKey { tenant, user }: &AccountKey) -> Result<Vec<Allowed>, Undecided> {
-        let pseudonym = |part: &str| {
-            let parts = ["fake passkey", part, tenant.as_str(), user.as_str()];
-            self.ports.vault.pseudonym(&parts.join("\0").into_bytes())
-        };
-        let shape = pseudonym("shape");
-        let number = if shape[0] % 4 == 0 { 2 } else { 1 };
-        let fake = |place: usize| {
-            let (length, transports): (usize, &[&str]) = match shape[place + 1] % 4 {
-                0 => (16, &["hybrid", "internal"]),
-                1 => (20, &["hybrid", "internal"]),
-                2 => (32, &["internal"]),
-                _ => (48, &["nfc", "usb"]),
-            };
-            let bytes = [pseudonym(&format!("{place} a")), pseudonym(&format!("{place} b"))].concat();
-            let id = CredentialId::new(&bytes[..length]).map_err(VaultError::new)?;
-            Ok(Allowed { id, transports: transports.iter().map(|name| (*name).to_owned()).collect() })
-        };
-        (0..number).map(fake).collect()
-    }
-}
-
-/// The rejection of a credential that is in no account. A response that is wrong in another way is told so.
-const fn refused(refusal: CredentialRefusal) -> CodeRejection {
-    match refusal {
-        CredentialRefusal::Signature => CodeRejection::UnknownCredential,
-        refusal => CodeRejection::Credential(refusal),
     }
 }
 

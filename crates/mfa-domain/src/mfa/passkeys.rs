@@ -3,7 +3,7 @@
 use super::{Call, ChallengeStatus, Confirmation, EnrolError, Mfa, Undecided};
 use crate::account::{
     Account, Authenticator, CodeRejection, Context, Decision, Factor, FactorKind, FactorState, PasskeyDevice,
-    PolicyDenial, UNNAMED, Verdict,
+    PasskeyOffer, PolicyDenial, UNNAMED, Verdict,
 };
 use crate::challenge::KeptSecret;
 use crate::passkey::{CredentialId, PasskeyUser, RegistrationResponse, UserHandle};
@@ -31,9 +31,10 @@ use crate::{
 pub struct NewPasskey {
     /// The user's name for the factor. Default: the public name of the authenticator.
     pub label: Option<Label>,
-    /// The name that the browser shows, to tell accounts apart. Default: that of the last passkey, or the user id.
+    /// The name that the browser shows, to tell accounts apart. Default: that of the last registered passkey, or the
+    /// user id.
     pub account_name: Option<ShownName>,
-    /// The name of the person. Default: that of the last passkey, or the account name.
+    /// The name of the person. Default: that of the last registered passkey, or the account name.
     pub display_name: Option<ShownName>,
     /// An active factor that is removed when this one is confirmed.
     pub replaces: Option<FactorId>,
@@ -69,7 +70,8 @@ impl Mfa {
         !self.ports.webauthn.rp_id(tenant).is_empty()
     }
 
-    /// Offers a passkey. It protects nothing until [`Mfa::confirm_passkey`] gets what the browser returned.
+    /// Offers a passkey. It protects nothing, and changes nothing else of the account, until [`Mfa::confirm_passkey`]
+    /// gets what the browser returned.
     ///
     /// # Errors
     /// [`EnrolError`] if the account or a policy refuses the factor, or if a port failed. Nothing was changed.
@@ -91,14 +93,18 @@ impl Mfa {
         let created_at = self.ports.clock.now();
         let id = self.fresh_factor_id(created_at)?;
         let expires_at = created_at.plus(self.policies.enrolment.pending_lifetime());
-        let offered = |first| Factor {
+        let offered = |first, user| Factor {
             id,
             label: label.clone(),
             state: FactorState::Pending { expires_at, replaces },
             created_at,
             last_used_at: None,
             sealed: None,
-            authenticator: Authenticator::Passkey(PasskeyDevice::Offered { first, named }),
+            authenticator: Authenticator::Passkey(PasskeyDevice::Offered(PasskeyOffer {
+                first,
+                named,
+                user,
+            })),
         };
         let new_handle = self.fresh_user_handle()?;
         let mut change = self.begin(key, &call).await;
@@ -106,7 +112,7 @@ impl Mfa {
             let (account, context) = change.load().await?;
             let known = account.passkey_user().map_err(unreadable)?;
             let known = known.unwrap_or_else(|| PasskeyUser {
-                handle: new_handle.clone(),
+                handle: account.offered_user_handle().unwrap_or(&new_handle).clone(),
                 name: key.user.as_str().to_owned(),
                 display_name: String::new(),
             });
@@ -119,9 +125,9 @@ impl Mfa {
             };
             // After a conflict, another ceremony begins: it holds the handle of the user, which may have changed.
             let first = self.fresh_challenge_id()?;
-            let factor = offered(first);
+            let factor = offered(first, user.clone());
             // A refusal comes before anything is stored.
-            let delta = account.offer_passkey(context, factor.clone(), &user).map_err(unreadable)??;
+            let delta = account.begin_enrolment(context, factor.clone())?;
             let (challenge, options) =
                 self.put_registration(context, &account, &factor, first, &user).await?;
             let enrolment = PasskeyEnrolment { factor, challenge, options };
@@ -137,8 +143,8 @@ impl Mfa {
     /// factor of a user comes with backup codes.
     ///
     /// # Errors
-    /// [`Undecided`] if a port failed, or [`Undecided::HandleTaken`] if another user of the tenant has the credential;
-    /// the factor stays pending.
+    /// [`Undecided`] if a port failed, or [`Undecided::HandleTaken`] if another user of the tenant has the credential,
+    /// or if [`begin_passkey`](Self::begin_passkey) invents its id for somebody; the factor stays pending.
     pub async fn confirm_passkey(
         &self,
         key: &AccountKey,
@@ -152,7 +158,7 @@ impl Mfa {
         loop {
             let (account, context) = change.load().await?;
             let first = match account.awaiting_passkey(context, factor) {
-                Ok((pending, first)) => (first, pending.id),
+                Ok((pending, offer)) => (offer.first, pending.id),
                 Err(rejection) => return Ok(Verdict::Rejected(rejection)),
             };
             let checked = match &checked {
@@ -170,8 +176,8 @@ impl Mfa {
             };
             let model =
                 checked.as_ref().ok().and_then(|(passkey, _)| self.ports.webauthn.model(passkey.aaguid));
-            let Decision { answer, delta } =
-                account.register_passkey(context, factor, checked.clone(), model, set);
+            let decision = account.register_passkey(context, factor, checked.clone(), model.as_deref(), set);
+            let Decision { answer, delta } = decision.map_err(unreadable)?;
             let mut after = account.clone();
             if let Some(delta) = &delta {
                 after.apply(delta);
@@ -189,11 +195,13 @@ impl Mfa {
     /// Imports an active passkey from another system. Only an operator may import; the audit trail keeps the `reason`.
     ///
     /// A passkey whose backup eligibility is not known gets it from its first assertion. If the user has no user handle
-    /// yet, that of the passkey is used for further ones.
+    /// yet, that of the passkey becomes the user's, and further passkeys get it. Otherwise a passkey with another one
+    /// keeps it for itself: to authenticators, its user is another one.
     ///
     /// # Errors
-    /// [`EnrolError`] if the passkey is for another relying party, if the account or a policy refuses the factor, or if
-    /// a port failed. [`Undecided::HandleTaken`] if another user of the tenant has the credential or the user handle.
+    /// [`EnrolError`] if the passkey is for another relying party, if no assertion can be checked by its public key, if
+    /// the account or a policy refuses the factor, or if a port failed. [`Undecided::HandleTaken`] if another user of
+    /// the tenant has the credential, or the user handle that would become the user's. Nothing was changed.
     pub async fn import_passkey(
         &self,
         key: &AccountKey,
@@ -206,7 +214,9 @@ impl Mfa {
         if !self.has_passkeys(&key.tenant) || passkey.rp_id != self.ports.webauthn.rp_id(&key.tenant) {
             return Err(PolicyDenial::KindNotAdmitted.into());
         }
+        self.ports.webauthn.check_key(&public_key)?;
         let call = call.into();
+        self.ensure_relying_party(call.actor, &key.tenant).await?;
         let created_at = self.ports.clock.now();
         let id = self.fresh_factor_id(created_at)?;
         let place = SealContext::Factor { account: key, factor: id, kind: &FactorKind::Passkey };
@@ -236,7 +246,7 @@ impl Mfa {
         }
     }
 
-    /// The passkeys of a user that are accepted; `None` if no passkey was ever offered.
+    /// The passkeys of a user that are accepted; `None` if no passkey was ever registered.
     ///
     /// # Errors
     /// [`Undecided`] if the store failed.
@@ -332,6 +342,7 @@ impl Mfa {
         };
         match self.ports.webauthn.finish_registration(&key.tenant, &state, response) {
             Ok(NewCredential { passkey, public_key }) => {
+                self.ensure_free(key, &passkey.credential_id).await?;
                 let place = SealContext::Factor { account: key, factor, kind: &FactorKind::Passkey };
                 let sealed = self.ports.vault.seal(public_key.as_str().as_bytes(), &place).await?;
                 Ok(Verdict::Accepted(Ok((passkey, sealed))))
@@ -339,6 +350,15 @@ impl Mfa {
             Err(CeremonyError::Refused(refusal)) => Ok(Verdict::Accepted(Err(refusal))),
             Err(CeremonyError::Failed(error)) => Err(error.into()),
         }
+    }
+
+    /// Fails if another user of the tenant has the credential, or if it is an invented one. The commit would find out
+    /// about a real one, and only about that: whoever submits an id must not learn which sort it is.
+    async fn ensure_free(&self, key: &AccountKey, id: &CredentialId) -> Result<(), Undecided> {
+        let owner = self.ports.accounts.find(&key.tenant, id.handle()).await?;
+        let is_invented = self.decoy(&key.tenant, id)?.is_some();
+        let is_taken = owner.map_or(is_invented, |owner| owner != *key);
+        if is_taken { Err(Undecided::HandleTaken) } else { Ok(()) }
     }
 
     /// Seals the state of a ceremony into its challenge, and stores it.

@@ -1,8 +1,9 @@
 //! The guard against a change of the relying party that would strand passkeys.
 //!
-//! A passkey works only with the relying party that it was created for. The first passkey that is offered stores the
-//! configured relying party in the account of the installation. A program that starts with another one counts the
-//! passkeys that would no longer work before it changes that; while the two differ, no passkey can be enrolled.
+//! A passkey works only with the relying party that it was created for. The first passkey that is offered or imported
+//! stores the configured relying party in the account of the installation. A program that starts with another one
+//! counts the passkeys that would no longer work before it changes that; while the two differ, no passkey can be
+//! enrolled.
 
 use std::sync::atomic::Ordering;
 
@@ -50,7 +51,7 @@ impl Mfa {
         Some(self.ports.webauthn.rp_id(&TenantId::installation())).filter(|rp_id| !rp_id.is_empty())
     }
 
-    /// The relying party that passkeys are for; `None` until the first one is offered.
+    /// The relying party that passkeys are for; `None` until the first one is offered or imported.
     ///
     /// Call it before the first request. If it is another than [`Mfa::relying_party`], no passkey can be enrolled
     /// until [`Mfa::adopt_relying_party`].
@@ -67,6 +68,9 @@ impl Mfa {
     ///
     /// Returns the relying party in use afterwards. If that is not `rp_id`, it was not `expected` either, and nothing
     /// was changed.
+    ///
+    /// No other program may use the store meanwhile, whatever the number: one that has enrolled a passkey does not read
+    /// the relying party in use again, and would enrol further ones for the former one.
     ///
     /// # Errors
     /// [`Undecided`] if the store failed.

@@ -31,7 +31,7 @@ pub struct Status {
     /// the host only: a rejection does not contain it, since it would tell an attacker which codes counted as
     /// guesses.
     pub attempts_left: u32,
-    /// The accepted passkeys, for the signal methods of browsers; `None` if no passkey was ever offered.
+    /// The accepted passkeys, for the signal methods of browsers; `None` if no passkey was ever registered.
     pub passkeys: Option<AcceptedPasskeys>,
 }
 

@@ -74,6 +74,8 @@ pub enum ThrottleKind {
     Recipient,
     /// Messages to all users of one tenant.
     TenantMessages,
+    /// Challenges of one tenant that name no user.
+    TenantChallenges,
     /// Calls without a valid API key from one client.
     Address,
     /// Test charges that check whether the throttle works.
@@ -152,6 +154,12 @@ impl ThrottleKey {
         Self { kind: ThrottleKind::TenantMessages, tenant: Some(tenant.clone()), subject: String::new() }
     }
 
+    /// Challenges of a tenant that name no user.
+    #[must_use]
+    pub fn tenant_challenges(tenant: &TenantId) -> Self {
+        Self { kind: ThrottleKind::TenantChallenges, tenant: Some(tenant.clone()), subject: String::new() }
+    }
+
     /// Calls without a valid API key from a client address. An IPv6 address counts as its /64 network, since one
     /// client usually has all addresses of it (RFC 6177).
     #[must_use]
@@ -205,6 +213,7 @@ impl ThrottleKind {
             Self::Message => "message",
             Self::Recipient => "recipient",
             Self::TenantMessages => "tenant_messages",
+            Self::TenantChallenges => "tenant_challenges",
             Self::Address => "address",
             Self::Probe => "probe",
         }

@@ -17,8 +17,8 @@ use crate::passkey::{
 /// A ceremony has two steps. The first returns options for the browser and a state, which the domain seals
 /// and keeps in the challenge. The second gets the state back, at most once.
 ///
-/// An implementation does no I/O and keeps no state. It MUST take relying party and origins from its
-/// configuration, never from a response.
+/// An implementation does no I/O and keeps no state of ceremonies. It MUST take relying party and origins from
+/// its configuration, never from a response.
 pub trait Webauthn: Debug + Send + Sync + 'static {
     /// The id of the relying party for this tenant; empty if passkeys are off.
     fn rp_id(&self, tenant: &TenantId) -> &str;
@@ -74,8 +74,15 @@ pub trait Webauthn: Debug + Send + Sync + 'static {
         passkey: Option<KnownCredential<'_>>,
     ) -> Result<Assertion, CeremonyError>;
 
+    /// Checks the public key of a credential from another system: whether assertions can be checked by it.
+    ///
+    /// # Errors
+    /// [`Algorithm`](CredentialRefusal::Algorithm) if its signatures are of an algorithm that is not supported;
+    /// [`PublicKey`](CredentialRefusal::PublicKey) if it is not a key, or not a safe one.
+    fn check_key(&self, public_key: &PublicKey) -> Result<(), CredentialRefusal>;
+
     /// The public name of a model of authenticators, such as `iCloud Keychain`; `None` if it is not known.
-    fn model(&self, aaguid: Aaguid) -> Option<&str>;
+    fn model(&self, aaguid: Aaguid) -> Option<String>;
 }
 
 /// What a registration is for.

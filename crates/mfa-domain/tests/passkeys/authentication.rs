@@ -207,6 +207,11 @@ async fn a_passkey_is_refused_while_the_account_is_disabled() {
         let response = signed(&mut phone, &begun);
         assert_eq!(world.answer(&begun, &response).await, disabled);
     }
+    // Whoever has the id alone does not learn that it is in an account.
+    let begun = world.begin_passwordless().await;
+    let mut response = signed(&mut phone, &begun);
+    response.signature[0] ^= 1;
+    assert_eq!(world.answer(&begun, &response).await, refused(CredentialRefusal::Signature));
     let begun = world.try_begin(&alice(), FactorKind::Passkey).await;
     assert_eq!(begun, Verdict::Rejected(CodeRejection::Disabled));
     let response = super::created(&mut FakeAuthenticator::synced("laptop"), &offered);

@@ -209,6 +209,10 @@ async fn a_challenge_for_a_factor_needs_an_active_passkey_of_the_user() {
         let step = world.mfa.first_step(&alice(), &shop(), factor).await.unwrap();
         assert_eq!(step.into_result().unwrap_err(), CodeRejection::UnknownFactor);
     }
+    // Another relying party cannot use it, so its options would ask for nothing that can answer.
+    world.edit(&bob(), bobs, |passkey| passkey.rp_id = "example.org".to_owned()).await;
+    let begun = world.try_begin(&bob(), bobs).await;
+    assert_eq!(begun, Verdict::Rejected(CodeRejection::UnknownFactor));
     // The call for codes sends none.
     let begun = world.mfa.begin_challenge(&alice(), &shop(), FactorKind::Passkey).await.unwrap();
     assert_eq!(begun, Verdict::Rejected(CodeRejection::UnknownFactor));

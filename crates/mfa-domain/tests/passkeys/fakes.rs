@@ -2,11 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use mfa_domain::{AccountKey, KeyId, Mfa};
+use data_encoding::BASE64URL_NOPAD;
+use mfa_domain::mfa::BegunChallenge;
+use mfa_domain::passkey::{AssertionResponse, CredentialId};
+use mfa_domain::ports::CredentialRefusal;
+use mfa_domain::{AccountKey, CodeRejection, KeyId, Mfa, Undecided, Verdict};
 use mfa_testkit::{FakeAuthenticator, TotpUser};
 use serde_json::Value;
 
-use super::{World, alice, bob, operator, options, user};
+use super::{World, alice, bob, created, operator, options, shop, signed_by_any, user};
+
+/// The first id that options ask for.
+pub(super) fn asked_id(begun: &BegunChallenge) -> CredentialId {
+    let id = options(begun)["allowCredentials"][0]["id"].clone();
+    CredentialId::new(BASE64URL_NOPAD.decode(id.as_str().unwrap().as_bytes()).unwrap()).unwrap()
+}
 
 async fn asked(world: &World, key: &AccountKey) -> Value {
     options(&world.begin_any(key).await)["allowCredentials"].clone()
@@ -84,4 +94,64 @@ async fn a_user_with_a_passkey_gets_no_fakes_and_the_same_ones_after_its_removal
     assert_eq!(real[0]["id"], id);
     world.mfa.revoke(&alice(), &operator(), factor).await.unwrap();
     assert_eq!(asked(&world, &alice()).await, before);
+}
+
+/// What a challenge without a user answers to this id, signed by nobody's key.
+async fn answered(world: &World, tenant: &str, id: CredentialId) -> Verdict<()> {
+    let mut stranger = FakeAuthenticator::synced("stranger");
+    World::new().register(&alice(), &mut stranger).await;
+    let tenant = user(tenant, "nobody").tenant;
+    let begun = world.mfa.begin_passwordless(&tenant, &shop()).await.unwrap();
+    let response = AssertionResponse { credential_id: id, ..signed_by_any(&mut stranger, &begun) };
+    let answered = world.mfa.answer_passkey(&tenant, &shop(), begun.challenge.id, &response).await;
+    answered.unwrap().map(|answered| panic!("{answered:?}"))
+}
+
+/// Otherwise a stranger who has the options for somebody could find out whether the ids are real.
+#[tokio::test]
+async fn without_a_user_an_invented_id_is_refused_like_a_real_one_and_only_in_its_tenant() {
+    let world = World::new();
+    world.register(&alice(), &mut FakeAuthenticator::synced("phone")).await;
+    TotpUser::enrol(&world.mfa, &bob()).await.unwrap();
+    let refused = Verdict::Rejected(CodeRejection::Credential(CredentialRefusal::Signature));
+    let unknown = Verdict::Rejected(CodeRejection::UnknownCredential);
+    // Among 100 are all lengths.
+    let nobody = (0..100).map(|number| user("acme", &format!("user{number}")));
+    for key in [alice(), bob()].into_iter().chain(nobody) {
+        let id = asked_id(&world.begin_any(&key).await);
+        assert_eq!(answered(&world, "acme", id.clone()).await, refused, "{key:?}");
+        assert_eq!(answered(&world, "other", id.clone()).await, unknown, "{key:?}");
+        for place in [0, id.as_bytes().len() - 1] {
+            let mut near = id.as_bytes().to_vec();
+            near[place] ^= 1;
+            let near = CredentialId::new(near).unwrap();
+            assert_eq!(answered(&world, "acme", near).await, unknown, "{key:?}");
+        }
+    }
+    for short in [&[0_u8; 1][..], &[0; 8]] {
+        assert_eq!(answered(&world, "acme", CredentialId::new(short).unwrap()).await, unknown);
+    }
+}
+
+/// Otherwise a stranger could try which ids can be registered.
+#[tokio::test]
+async fn an_invented_id_is_taken_like_one_of_another_user_and_only_in_its_tenant() {
+    let world = World::new();
+    world.register(&alice(), &mut FakeAuthenticator::synced("phone")).await;
+    let mut copy = FakeAuthenticator::synced("copy");
+    for key in [alice(), user("acme", "nobody")] {
+        let id = asked_id(&world.begin_any(&key).await);
+        let offered = world.offer(&bob()).await;
+        let before = (world.state(&bob()).await, world.events(&bob()).await);
+        copy.next_id = Some(id.clone());
+        let response = created(&mut copy, &offered);
+        let confirm = async || world.mfa.confirm_passkey(&bob(), &shop(), offered.factor.id, &response).await;
+        let confirmed = confirm().await;
+        assert!(matches!(confirmed, Err(Undecided::HandleTaken)), "{key:?}: {confirmed:?}");
+        assert_eq!(confirm().await.unwrap().into_result().unwrap_err(), CodeRejection::ChallengeOver);
+        assert_eq!((world.state(&bob()).await, world.events(&bob()).await), before, "{key:?}");
+        copy.next_id = Some(id);
+        world.register(&user("other", key.user.as_str()), &mut copy).await;
+    }
+    world.register(&bob(), &mut copy).await;
 }

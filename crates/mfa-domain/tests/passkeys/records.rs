@@ -8,8 +8,9 @@ use mfa_domain::ports::CredentialRefusal;
 use mfa_domain::{Assurance, CodeRejection, EventKind, FactorId, Passkey, Policies, Verdict};
 use mfa_testkit::FakeAuthenticator;
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use super::{REFUSED, World, alice, options};
+use super::{REFUSED, World, alice, options, shop, signed};
 
 fn refusing_clones() -> World {
     let passkeys = StandardPasskeys {
@@ -107,6 +108,43 @@ async fn a_policy_can_refuse_a_counter_that_does_not_grow() {
         assert_eq!(kinds, [EventKind::PossibleClone, REFUSED], "{received}");
         key.sign_count = 8;
         world.sign_in(&alice(), &mut key).await;
+    }
+}
+
+/// A key and its copy sign at the same time. Both have seen the same counter.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_answers_with_one_counter_in_parallel_a_policy_refuses_one() {
+    for named in [true, false] {
+        let world = refusing_clones();
+        let mut key = FakeAuthenticator::security_key("key");
+        key.discoverable = true;
+        let (factor, _) = registered(&world, &mut key).await;
+        let replicas = [world.replica(), world.replica()];
+        for round in 0..20 {
+            let mut copy = key.clone();
+            let mut answers = Vec::new();
+            for device in [&mut key, &mut copy] {
+                let begun =
+                    if named { world.begin_any(&alice()).await } else { world.begin_passwordless().await };
+                answers.push((begun.challenge.id, signed(device, &begun)));
+            }
+            let mut calls = JoinSet::new();
+            for (mfa, (id, response)) in replicas.iter().cloned().zip(answers) {
+                calls.spawn(async move {
+                    mfa.answer_passkey(&alice().tenant, &shop(), id, &response).await.unwrap()
+                });
+            }
+            let verdicts = calls.join_all().await;
+            let refused = Verdict::Rejected(CodeRejection::Credential(CredentialRefusal::SignCount));
+            let accepted = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count();
+            let refused = verdicts.iter().filter(|verdict| **verdict == refused).count();
+            assert_eq!((accepted, refused), (1, 1), "{verdicts:?}");
+            let count = world.passkey(&alice(), factor).await.sign_count;
+            assert_eq!(count, key.sign_count - 1, "{round}");
+            for kind in [EventKind::Verified, EventKind::PossibleClone, REFUSED] {
+                assert_eq!(world.count(&alice(), kind).await, round + 1);
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use mfa_domain::passkey::{Aaguid, ResidentKey, UserVerification};
 use mfa_domain::policy::StandardPasskeys;
 use mfa_domain::ports::{ChallengeStore, Commit, CredentialRefusal, StoreError};
 use mfa_domain::{
-    Challenge, ChallengeId, CodeRejection, EventKind, Mfa, Policies, PolicyDenial, Ports, Progress,
+    Challenge, ChallengeId, CodeRejection, Data, EventKind, Mfa, Policies, PolicyDenial, Ports, Progress,
     ShownName, Undecided, Verdict, Version, Versioned,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
@@ -71,9 +71,36 @@ async fn the_options_have_the_names_that_the_host_gives() {
         let offered = world.mfa.enrol_passkey(&alice(), &shop(), new).await.unwrap();
         let user = parsed(&offered.options)["user"].clone();
         assert_eq!([&user["name"], &user["displayName"]], expected);
-        let accepted = world.mfa.accepted_passkeys(&alice()).await.unwrap().unwrap();
+        let response = created(&mut FakeAuthenticator::synced("phone"), &offered);
+        let confirmed = world.confirm(&alice(), &offered, &response).await.into_result().unwrap();
+        let accepted = confirmed.passkeys.unwrap();
         assert_eq!([accepted.user.name.as_str(), accepted.user.display_name.as_str()], expected);
     }
+}
+
+/// Otherwise browsers would be told to rename the passkeys that the user has.
+#[tokio::test]
+async fn an_offer_changes_nothing_but_the_pending_factor_until_it_is_confirmed() {
+    let world = World::new();
+    let mut phone = FakeAuthenticator::synced("phone");
+    world.offer(&alice()).await;
+    assert_eq!(world.state(&alice()).await.data, Data::default());
+    world.register(&alice(), &mut phone).await;
+    world.sign_in(&alice(), &mut phone).await;
+
+    let before = world.state(&alice()).await;
+    let name = |text: &str| Some(ShownName::new(text).unwrap());
+    let new =
+        NewPasskey { account_name: name("liddell"), display_name: name("Alice L."), ..NewPasskey::default() };
+    let offered = world.mfa.enrol_passkey(&alice(), &shop(), new).await.unwrap();
+    let mut after = world.state(&alice()).await;
+    assert_eq!(after.factors.pop().map(|factor| factor.id), Some(offered.factor.id));
+    assert_eq!(after, before);
+    let refused = created(&mut FakeAuthenticator::synced("laptop"), &world.offer(&alice()).await);
+    world.confirm(&alice(), &offered, &refused).await.into_result().unwrap_err();
+    assert_eq!(world.state(&alice()).await.data, before.data);
+    let next = parsed(&world.offer(&alice()).await.options)["user"].clone();
+    assert_eq!(next["name"], "alice");
 }
 
 #[tokio::test]
@@ -195,9 +222,11 @@ async fn two_first_passkeys_that_are_offered_at_the_same_time_have_the_same_user
     let others = world.test.ports.clone().challenges(Arc::new(challenges.inner.clone()));
     *challenges.other.lock().unwrap() = Some(Mfa::new(others, Policies::default()).unwrap());
     let offered = world.offer(&alice()).await;
-    assert_eq!(world.state(&alice()).await.factors.len(), 2);
-    let accepted = world.mfa.accepted_passkeys(&alice()).await.unwrap().unwrap();
-    assert_eq!(parsed(&offered.options)["user"]["id"], accepted.user.handle.to_string());
+    let pending = world.state(&alice()).await.factors;
+    let handles: Vec<_> =
+        pending.iter().map(|factor| factor.passkey_offer().unwrap().user.handle.to_string()).collect();
+    let handle = parsed(&offered.options)["user"]["id"].clone();
+    assert_eq!(handles, [handle.as_str().unwrap(); 2]);
     let mut phone = FakeAuthenticator::synced("phone");
     let response = created(&mut phone, &offered);
     world.confirm(&alice(), &offered, &response).await.into_result().unwrap();

@@ -7,9 +7,9 @@ use mfa_domain::{
     Authenticator, CodeRejection, Data, EventKind, FactorId, PasskeyDevice, PolicyDenial, Reason,
     StoredFactor, Verdict,
 };
-use mfa_testkit::{FakeAuthenticator, changes};
+use mfa_testkit::{FakeAuthenticator, TotpUser, changes};
 
-use super::{World, alice, bob, label, operator, options, shop, signed, signed_by_any};
+use super::{World, alice, bob, created, label, operator, options, shop, signed, signed_by_any};
 
 /// Makes a stored passkey one of a newer version.
 async fn by_a_newer_version(world: &World, factor: FactorId) {
@@ -96,6 +96,57 @@ async fn an_imported_passkey_signs_in_and_its_backup_eligibility_is_learned_once
 
     let taken = world.mfa.import_passkey(&bob(), &operator(), label("Phone"), credential, &reason).await;
     assert!(matches!(taken, Err(EnrolError::Undecided(mfa_domain::Undecided::HandleTaken))), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_public_key_that_no_assertion_can_be_checked_by_is_refused_by_name_and_changes_nothing() {
+    let world = World::new();
+    let credential = exported(&mut FakeAuthenticator::synced("phone")).await;
+    let reason = Reason::new("moved").unwrap();
+    for (key, expected) in [
+        ("", CredentialRefusal::PublicKey),
+        ("-----BEGIN PUBLIC KEY-----", CredentialRefusal::PublicKey),
+        (r#"{"alg":"fake"}"#, CredentialRefusal::PublicKey),
+        (r#"{"alg":"ES512"}"#, CredentialRefusal::Algorithm),
+    ] {
+        let bad = NewCredential { public_key: PublicKey::new(key), ..credential.clone() };
+        let refused = world.mfa.import_passkey(&alice(), &operator(), label("Phone"), bad, &reason).await;
+        assert!(matches!(&refused, Err(EnrolError::Credential(why)) if *why == expected), "{refused:?}");
+        assert_eq!(world.state(&alice()).await, mfa_domain::Account::default(), "{key}");
+        assert!(world.events(&alice()).await.is_empty(), "{key}");
+        assert_eq!(world.mfa.relying_party_in_use().await.unwrap(), None, "{key}");
+    }
+}
+
+/// To authenticators the user would be two, and the handle of one could become that of somebody else.
+#[tokio::test]
+async fn a_passkey_that_was_offered_before_one_with_another_user_handle_was_imported_is_refused() {
+    let world = World::new();
+    let app = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
+    world.type_code(&app).await;
+    let offered = world.offer(&alice()).await;
+    let mut credential = exported(&mut FakeAuthenticator::synced("phone")).await;
+    credential.passkey.user_handle = UserHandle::new([7; 32]).unwrap();
+    let reason = Reason::new("moved").unwrap();
+    world
+        .mfa
+        .import_passkey(&alice(), &operator(), label("Phone"), credential.clone(), &reason)
+        .await
+        .unwrap();
+
+    let before = world.state(&alice()).await;
+    let mut laptop = FakeAuthenticator::synced("laptop");
+    let response = created(&mut laptop, &offered);
+    let refused = world.confirm(&alice(), &offered, &response).await.into_result().unwrap_err();
+    assert_eq!(refused, CodeRejection::Credential(CredentialRefusal::UserHandle));
+    assert_eq!(world.state(&alice()).await, before);
+    assert_eq!(world.events(&alice()).await.pop().unwrap().detail["reason"], "user_handle");
+
+    // A new offer has the handle of the imported one.
+    let factor = world.register(&alice(), &mut laptop).await;
+    let handle = credential.passkey.user_handle;
+    assert_eq!(world.passkey(&alice(), factor).await.user_handle, handle);
+    assert_eq!(world.mfa.accepted_passkeys(&alice()).await.unwrap().unwrap().user.handle, handle);
 }
 
 #[tokio::test]

@@ -55,11 +55,14 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     let listener =
         http::listen(settings.listen).with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr().context("the listening socket has no address")?;
-    let relying_party = webauthn::relying_party(settings, address).map_err(|all| config.problems(&all))?;
-    let relying_party = relying_party.map(Arc::new);
+    let passkeys = webauthn::passkeys(settings, address).map_err(|all| config.problems(&all))?;
+    let relying_party = passkeys.as_ref().map(|passkeys| Arc::clone(&passkeys.relying_party));
     webauthn::announce(settings, address);
     let throttle = installation.begin_to_serve(settings, relying_party.clone()).await?;
     webauthn::check_change(&installation.mfa, &settings.webauthn.abandon_rp_id).await?;
+    if let Some(passkeys) = passkeys {
+        passkeys.follow_metadata();
+    }
     installation.follow_key_ring();
     if settings.re_encryption {
         installation.re_encrypt_in_background();

@@ -218,7 +218,7 @@ pub(super) const MEANINGS: &[Meaning] = &[
     means(
         "webauthn.abandon_rp_id",
         "Former rp_id whose passkeys are given up. Unless it is set, the server does not start with an rp_id that \
-         existing passkeys do not work with.",
+         existing passkeys do not work with. Stop all servers before you change rp_id.",
         "a domain other than rp_id, or empty",
     ),
     means("users", "Ids of users.", ""),
@@ -324,6 +324,7 @@ pub(super) const MEANINGS: &[Meaning] = &[
     means("throttle.message", "Messages to a user.", ""),
     means("throttle.recipient", "Messages to an address.", ""),
     means("throttle.tenant_messages", "Messages of a tenant.", ""),
+    means("throttle.tenant_challenges", "Challenges without a user that a tenant begins.", ""),
     means("throttle.address", "Requests without a valid API key from a client address (IPv6: /64).", ""),
     means(
         "throttle.refusal_delay",

@@ -29,6 +29,8 @@ pub(crate) struct Throttle {
     #[serde(with = "quota")]
     pub(crate) tenant_messages: Quota,
     #[serde(with = "quota")]
+    pub(crate) tenant_challenges: Quota,
+    #[serde(with = "quota")]
     pub(crate) address: Quota,
     /// The average delay of refusals.
     #[serde(with = "duration")]
@@ -39,52 +41,39 @@ pub(crate) struct Throttle {
     pub(crate) forwarded_header: String,
 }
 
-impl From<Quotas> for Throttle {
-    fn from(quotas: Quotas) -> Self {
-        let Quotas {
-            tenant,
-            api_key,
-            user,
-            change,
-            backup_code,
-            message,
-            recipient,
-            tenant_messages,
-            address,
-        } = quotas;
-        let forwarded_header = ForwardedHeader::default().as_str().to_owned();
-        let (refusal_delay, trusted_proxies) = (Throttling::REFUSAL_DELAY, Vec::new());
-        Self {
-            tenant,
-            api_key,
-            user,
-            change,
-            backup_code,
-            message,
-            recipient,
-            tenant_messages,
-            address,
-            refusal_delay,
-            trusted_proxies,
-            forwarded_header,
+/// The conversions between [`Quotas`] and their options, which have the same names.
+macro_rules! convert {
+    ($($quota:ident),+) => {
+        impl From<Quotas> for Throttle {
+            fn from(quotas: Quotas) -> Self {
+                let Quotas { $($quota),+ } = quotas;
+                Self {
+                    $($quota,)+
+                    refusal_delay: Throttling::REFUSAL_DELAY,
+                    trusted_proxies: Vec::new(),
+                    forwarded_header: ForwardedHeader::default().as_str().to_owned(),
+                }
+            }
         }
-    }
+
+        impl From<&Throttle> for Quotas {
+            fn from(settings: &Throttle) -> Self {
+                let Throttle { $($quota,)+ .. } = *settings;
+                Self { $($quota),+ }
+            }
+        }
+    };
 }
 
-impl From<&Throttle> for Quotas {
-    fn from(settings: &Throttle) -> Self {
-        let Throttle {
-            tenant,
-            api_key,
-            user,
-            change,
-            backup_code,
-            message,
-            recipient,
-            tenant_messages,
-            address,
-            ..
-        } = *settings;
-        Self { tenant, api_key, user, change, backup_code, message, recipient, tenant_messages, address }
-    }
-}
+convert!(
+    tenant,
+    api_key,
+    user,
+    change,
+    backup_code,
+    message,
+    recipient,
+    tenant_messages,
+    tenant_challenges,
+    address
+);

@@ -110,13 +110,10 @@ fn counted(number: u64, noun: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use mfa_domain::passkey::{Aaguid, Attestation, CredentialId, UserHandle};
     use mfa_domain::ports::{AccountStore, Commit, EventQuery};
-    use mfa_domain::{
-        AccountKey, Authenticator, Context, Data, EventKind, Factor, FactorId, FactorState, Label, Passkey,
-        PasskeyDevice, Policies, StoredFactor, TenantId, Timestamp, UserId, Versioned,
-    };
+    use mfa_domain::{Data, Factor, Policies, StoredFactor, TenantId};
     use mfa_store_memory::MemoryStore;
+    use mfa_testkit::changes::{self, passkey};
     use mfa_testkit::ports;
     use mfa_webauthn::{AttestationPolicy, RelyingParty, Settings};
 
@@ -155,15 +152,8 @@ mod tests {
 
         /// Stores a factor as another server would have.
         async fn give(&self, user: &str, factor: Factor) {
-            let key = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new(user).unwrap());
-            let (actor, policies) = (actor(), Policies::default());
-            let Versioned { value: account, version } = self.0.load(&key).await.unwrap();
-            let now = Timestamp::default();
-            let context = Context { key: &key, actor: &actor, now, policies: &policies };
-            let mut draft = account.draft(context);
-            draft.record(EventKind::FactorActivated, Some(factor.id), []);
-            draft.put(factor);
-            let commit = self.0.commit(&key, version, &draft.finish().unwrap()).await;
+            let key = changes::key(user);
+            let commit = changes::change(self.0.as_ref(), &key, |draft| draft.put(factor)).await;
             assert_eq!(commit.unwrap(), Commit::Won);
         }
 
@@ -193,31 +183,6 @@ mod tests {
 
     fn actor() -> Actor {
         Actor::admin("test")
-    }
-
-    fn passkey(number: u8, rp_id: &str) -> Factor {
-        let passkey = Passkey {
-            credential_id: CredentialId::new([number]).unwrap(),
-            user_handle: UserHandle::new([7; 32]).unwrap(),
-            rp_id: rp_id.to_owned(),
-            sign_count: 0,
-            aaguid: Aaguid::default(),
-            transports: Vec::new(),
-            discoverable: None,
-            user_verified: true,
-            backup_eligible: None,
-            backed_up: false,
-            attestation: Attestation::default(),
-        };
-        Factor {
-            id: FactorId::fresh(Timestamp::default(), &[number; 10]),
-            label: Label::new("Key").unwrap(),
-            state: FactorState::Active,
-            created_at: Timestamp::default(),
-            last_used_at: None,
-            sealed: None,
-            authenticator: Authenticator::Passkey(PasskeyDevice::Registered(Box::new(passkey))),
-        }
     }
 
     #[tokio::test]

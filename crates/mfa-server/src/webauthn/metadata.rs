@@ -1,11 +1,12 @@
 //! The metadata blob of authenticators: that of the configured file, or the last good one.
 //!
-//! The operator replaces the file about monthly, and it may be damaged or late. Sign-ins need no metadata, so this stops
-//! no start: the data directory keeps a copy of the last good blob, which is used while it is valid.
+//! The operator replaces the file about monthly, and it may be damaged or late. Sign-ins need no metadata, so this
+//! stops no server: the last good blob is used while it is valid. The data directory keeps a copy for the next start.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mfa_domain::Timestamp;
 use mfa_webauthn::{InvalidMetadata, InvalidRoots, Metadata};
@@ -21,6 +22,27 @@ use crate::failure::describe;
 
 /// The name of the copy.
 pub(super) const COPY: &str = "webauthn-metadata.jwt";
+
+/// The metadata in use.
+#[derive(Debug)]
+pub(super) struct Current {
+    source: Source,
+    /// The file of the copy; none if nothing is kept.
+    copy: Option<PathBuf>,
+    /// The last good blob.
+    used: Option<Arc<Metadata>>,
+    /// The latest finding, which is in the log.
+    found: Option<Finding>,
+}
+
+/// What a look at the file found.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    /// The number of the blob that is used, if one is, and the day for which the next one is announced.
+    used: Option<(u64, Timestamp)>,
+    /// Why the file is not used.
+    refused: Option<String>,
+}
 
 /// The configured file, and what its signature leads to.
 #[derive(Debug)]
@@ -48,6 +70,81 @@ pub(super) enum Refused {
     Older { number: u64, last_good: u64 },
 }
 
+impl Current {
+    /// Begins with the copy.
+    pub(super) fn new(source: Source, copy: Option<PathBuf>, now: Timestamp) -> Self {
+        let kept = copy.as_deref().and_then(|copy| source.kept(copy, now));
+        Self { source, copy, used: kept.map(|blob| Arc::new(blob.metadata)), found: None }
+    }
+
+    /// The metadata that the latest look left in use.
+    pub(super) fn used(&self) -> Option<Arc<Metadata>> {
+        self.used.clone()
+    }
+
+    /// Reads the file. Its blob is used from now on, and replaces the copy. If it is not valid, or older than the last
+    /// good one, that one is used while it is valid. Logs what was found, unless it is the same as before. Returns
+    /// whether the metadata in use are others than before.
+    pub(super) fn look(&mut self, now: Timestamp) -> bool {
+        let last_good = self.used.clone().filter(|metadata| metadata.is_current(now));
+        let given = self.source.given(now).and_then(|given| given.at_least(last_good.as_deref()));
+        let (used, refused) = match given {
+            Ok(given) => {
+                self.keep(&given.text);
+                let same = last_good.filter(|last_good| last_good.number() == given.metadata.number());
+                (Some(same.unwrap_or_else(|| Arc::new(given.metadata))), None)
+            }
+            Err(why) => (last_good, Some(why.to_string())),
+        };
+        let numbers = used.as_ref().map(|metadata| (metadata.number(), metadata.next_update()));
+        let found = Finding { used: numbers, refused };
+        if self.found.as_ref() != Some(&found) {
+            found.tell(&self.source.file);
+        }
+        self.found = Some(found);
+        let is_same = match (&self.used, &used) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        self.used = used;
+        !is_same
+    }
+
+    /// Replaces the copy by another blob. Without it, the blob is as good.
+    fn keep(&self, text: &str) {
+        let Some(copy) = &self.copy else { return };
+        if fs::read_to_string(copy).is_ok_and(|kept| kept == text) {
+            return;
+        }
+        if let Err(error) = data_dir::replace(copy, text.as_bytes()) {
+            warn!("the metadata blob was not kept for a start with a damaged file: {}", describe(&error));
+        }
+    }
+}
+
+impl Finding {
+    fn tell(&self, file: &Path) {
+        let file = file.display();
+        match (&self.refused, self.used) {
+            (None, _) => {}
+            (Some(why), Some(_)) => warn!(
+                %file,
+                "webauthn.metadata_file is not used: {why}. The last good blob is used instead; download the current \
+                 one"
+            ),
+            (Some(why), None) => error!(
+                %file,
+                "no new passkey is accepted, since webauthn.metadata_file is not valid: {why}. Download the current \
+                 one from https://mds3.fidoalliance.org/; existing passkeys work"
+            ),
+        }
+        if let Some((number, next_update)) = self.used {
+            let used = if self.refused.is_none() { "file" } else { "last good" };
+            info!(used, number, %next_update, "the metadata of authenticators was read");
+        }
+    }
+}
+
 impl Source {
     /// The source that the options name, if they name one.
     pub(super) fn of(settings: &Webauthn) -> Result<Option<Self>, Unusable> {
@@ -65,41 +162,6 @@ impl Source {
     /// The blob of the file.
     pub(super) fn given(&self, now: Timestamp) -> Result<Blob, Refused> {
         self.read(&self.file, now)
-    }
-
-    /// The blob of the file, which then replaces the copy. If it is not valid, or older than the copy, the blob of the
-    /// copy; `None` if that is not valid either. There is no copy if nothing is kept.
-    pub(super) fn last_good(&self, copy: Option<&Path>, now: Timestamp) -> Option<Metadata> {
-        let kept = copy.and_then(|copy| self.kept(copy, now));
-        let given = self.given(now).and_then(|given| given.at_least(kept.as_ref()));
-        let file = self.file.display();
-        let (used, metadata) = match (given, kept) {
-            (Ok(given), kept) => {
-                if let Some(copy) = copy.filter(|_| kept.is_none_or(|kept| kept.text != given.text)) {
-                    keep(copy, &given);
-                }
-                ("file", given.metadata)
-            }
-            (Err(why), Some(kept)) => {
-                warn!(
-                    %file,
-                    "webauthn.metadata_file is not used: {why}. The last good blob is used instead; download the \
-                     current one and restart"
-                );
-                ("copy", kept.metadata)
-            }
-            (Err(why), None) => {
-                error!(
-                    %file,
-                    "no new passkey is accepted, since webauthn.metadata_file is not valid: {why}. Download the \
-                     current one from https://mds3.fidoalliance.org/ and restart; existing passkeys work"
-                );
-                return None;
-            }
-        };
-        let (number, next_update) = (metadata.number(), metadata.next_update());
-        info!(used, number, %next_update, "the metadata of authenticators was read");
-        Some(metadata)
     }
 
     /// The blob of the copy, if it is valid.
@@ -123,19 +185,12 @@ impl Source {
 
 impl Blob {
     /// Refuses a blob that is older than the last good one.
-    fn at_least(self, last_good: Option<&Self>) -> Result<Self, Refused> {
+    fn at_least(self, last_good: Option<&Metadata>) -> Result<Self, Refused> {
         let number = self.metadata.number();
-        match last_good.map(|blob| blob.metadata.number()) {
+        match last_good.map(Metadata::number) {
             Some(last_good) if number < last_good => Err(Refused::Older { number, last_good }),
             _ => Ok(self),
         }
-    }
-}
-
-/// Replaces the copy. Without it, the blob is as good.
-fn keep(copy: &Path, blob: &Blob) {
-    if let Err(error) = data_dir::replace(copy, blob.text.as_bytes()) {
-        warn!("the metadata blob was not kept for a start with a damaged file: {}", describe(&error));
     }
 }
 
@@ -163,6 +218,13 @@ mod tests {
         let ((signed, _), (_, signature)) =
             (EIGHT.rsplit_once('.').unwrap(), SEVEN.rsplit_once('.').unwrap());
         format!("{signed}.{signature}")
+    }
+
+    impl Current {
+        /// Whether other metadata are used then, and their number.
+        fn look_at(&mut self, now: &str) -> (bool, Option<u64>) {
+            (self.look(now.parse().unwrap()), self.used().map(|metadata| metadata.number()))
+        }
     }
 
     struct World(TempDir);
@@ -193,8 +255,11 @@ mod tests {
         }
 
         fn start_again(&self, now: &str) -> Option<u64> {
-            let metadata = self.source().last_good(Some(&self.path(COPY)), now.parse().unwrap());
-            metadata.map(|metadata| metadata.number())
+            self.begin(Some(COPY), now).look_at(now).1
+        }
+
+        fn begin(&self, copy: Option<&str>, now: &str) -> Current {
+            Current::new(self.source(), copy.map(|name| self.path(name)), now.parse().unwrap())
         }
 
         fn copy(&self) -> Option<String> {
@@ -239,7 +304,7 @@ mod tests {
             world.source().given(NOW.parse().unwrap()).unwrap()
         });
         let why = "it is older than the last good blob: its number is 7, not 8 or more";
-        assert_eq!(older.at_least(Some(&last_good)).unwrap_err().to_string(), why);
+        assert_eq!(older.at_least(Some(&last_good.metadata)).unwrap_err().to_string(), why);
     }
 
     #[test]
@@ -261,14 +326,62 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_for_the_copy_the_file_alone_counts() {
+    fn without_a_place_for_the_copy_a_start_has_the_file_alone() {
         let world = World::new();
         fs::write(world.path("blob.jwt"), SEVEN).unwrap();
-        let now = NOW.parse().unwrap();
-        assert_eq!(world.source().last_good(None, now).map(|metadata| metadata.number()), Some(7));
-        let nowhere = world.path("missing").join(COPY);
-        let metadata = world.source().last_good(Some(&nowhere), now);
-        assert_eq!(metadata.map(|metadata| metadata.number()), Some(7));
+        for copy in [None, Some("missing/copy")] {
+            assert_eq!(world.begin(copy, NOW).look_at(NOW), (true, Some(7)), "{copy:?}");
+        }
+    }
+
+    #[test]
+    fn a_running_server_takes_over_a_newer_blob_and_uses_none_longer_than_it_is_valid() {
+        let much_later = "2110-02-02T00:00:00Z";
+        for copy in [Some(COPY), None] {
+            let world = World::new();
+            let put = |blob: &str| fs::write(world.path("blob.jwt"), blob).unwrap();
+            put(SEVEN);
+            let mut current = world.begin(copy, NOW);
+            assert_eq!(current.look_at(NOW), (true, Some(7)));
+            assert_eq!(current.look_at(NOW), (false, Some(7)));
+            put(EIGHT);
+            assert_eq!(current.look_at(NOW), (true, Some(8)));
+            for other in ["damaged", SEVEN] {
+                put(other);
+                assert_eq!(current.look_at(LATER), (false, Some(8)), "{other}");
+            }
+            assert_eq!(current.look_at(much_later), (true, None));
+            assert_eq!(current.look_at(much_later), (false, None));
+            put(EIGHT);
+            assert_eq!(current.look_at(LATER), (true, Some(8)));
+            assert_eq!(world.copy().is_some_and(|kept| kept == EIGHT), copy.is_some());
+        }
+    }
+
+    /// The log is told of another finding only.
+    #[test]
+    fn the_same_fault_is_one_finding_at_each_look_and_another_one_is_not() {
+        let world = World::new();
+        fs::write(world.path("blob.jwt"), SEVEN).unwrap();
+        let mut current = world.begin(None, NOW);
+        let mut found = |blob: &str, now: &str| {
+            fs::write(world.path("blob.jwt"), blob).unwrap();
+            current.look(now.parse().unwrap());
+            let Finding { used, refused } = current.found.as_ref().unwrap();
+            (used.map(|(number, _)| number), refused.clone())
+        };
+        let good = found(SEVEN, NOW);
+        assert_eq!(good, (Some(7), None));
+        assert_eq!(found(SEVEN, NOW), good);
+        let damaged = found("damaged", NOW);
+        assert_eq!(damaged.0, Some(7));
+        assert_eq!(found("damaged", NOW), damaged);
+        let suspended = found("damaged", LATER);
+        assert_eq!(suspended.0, None);
+        let outdated = found(SEVEN, LATER);
+        assert_eq!(outdated.0, None);
+        assert_ne!(outdated, suspended);
+        assert_eq!(found(SEVEN, "2110-01-03T00:00:00Z"), outdated);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use mfa_domain::passkey::{Aaguid, CredentialId, PublicKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{CREATE, GET, origin, signature, text};
+use super::{ALGORITHM, CREATE, GET, origin, signature, text};
 
 /// An authenticator whose passkeys a [`FakeWebauthn`](super::FakeWebauthn) accepts. It takes and returns JSON, as a page
 /// that calls `navigator.credentials` does.
@@ -107,7 +107,7 @@ impl FakeAuthenticator {
         let id = self.next_id.take().map_or_else(|| self.fresh_id(), |id| id.to_string());
         let key = Sha256::new().chain_update(b"fake key").chain_update(&self.name).chain_update(&id);
         let key = BASE64URL_NOPAD.encode(&key.finalize());
-        let public_key = PublicKey::new(json!({"kty": "oct", "alg": "fake", "k": key}).to_string());
+        let public_key = PublicKey::new(json!({"kty": "oct", "alg": ALGORITHM, "k": key}).to_string());
         let mut data = self.data(rp_id);
         data["credential_id"] = json!(id);
         data["public_key"] = json!(public_key.as_str());

@@ -11,6 +11,7 @@ use webauthn_rs_core::proto::{
 
 use crate::public_key::OFFERED;
 use crate::relying_party::RelyingParty;
+use crate::trusted::Trust;
 
 /// Makes a challenge, and the state that belongs to it. The list of excluded credentials is not in it: the domain
 /// checks that a credential is new.
@@ -24,7 +25,7 @@ pub(super) fn begin(
         .library
         .new_challenge_register_builder(request.user_handle.as_bytes(), "user", "user")
         .map_err(WebauthnError::new)?
-        .attestation(if party.trust.is_some() {
+        .attestation(if party.trust().is_some() {
             AttestationConveyancePreference::Direct
         } else {
             AttestationConveyancePreference::None
@@ -39,9 +40,10 @@ pub(super) fn begin(
     Ok((options.public_key.challenge, state))
 }
 
-/// Checks the credential and its attestation statement.
+/// Checks the credential and its attestation statement, which has to lead to `trust` if there is one.
 pub(super) fn finish(
     party: &RelyingParty,
+    trust: Option<&Trust>,
     state: &RegistrationState,
     response: &RegistrationResponse,
 ) -> Result<Credential, CeremonyError> {
@@ -57,7 +59,7 @@ pub(super) fn finish(
         // No client extension is asked for that it would have to check.
         extensions: RegistrationExtensionsClientOutputs::default(),
     };
-    let roots = party.trust.as_ref().map(|trust| &trust.roots);
+    let roots = trust.map(|trust| &trust.roots);
     if roots.is_some_and(AttestationCaList::is_empty) {
         return Err(CredentialRefusal::Attestation.into());
     }

@@ -18,14 +18,23 @@ pub(super) fn check(text: &str, rp_id: &str) -> Result<Option<Url>, String> {
         return app(text, !id.is_empty() && id.bytes().all(bundle), "a bundle id");
     }
     let url = web(text)?;
-    let host = url.domain().unwrap_or_default();
-    let below = host.strip_suffix(rp_id).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     // Browsers accept other hosts as related origins, over https alone.
-    if below || url.scheme() == "https" {
+    if is_own(&url, rp_id) || url.scheme() == "https" {
         Ok(Some(url))
     } else {
         Err(format!("{text:?} is not a page of {rp_id:?} or of a subdomain of it"))
     }
+}
+
+/// Whether it is a web origin outside the relying party.
+pub(super) fn is_related(text: &str, rp_id: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| url.scheme() == "https" && !is_own(&url, rp_id))
+}
+
+/// Whether it is a page of the relying party or of a subdomain of it.
+fn is_own(url: &Url, rp_id: &str) -> bool {
+    let host = url.domain().unwrap_or_default();
+    host.strip_suffix(rp_id).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 fn app(text: &str, right: bool, wanted: &str) -> Result<Option<Url>, String> {

@@ -47,6 +47,8 @@ pub(crate) enum Evidence {
     Own,
     /// `packed`, signed by the key of `attestation.pem`.
     Certificate,
+    /// `fido-u2f`, signed by the same key. The authenticator has a key for ES256.
+    U2f,
 }
 
 /// What is returned at registration.
@@ -141,6 +143,11 @@ impl Authenticator {
         }
     }
 
+    /// The uncompressed point of a public key on a curve of NIST.
+    pub(crate) fn point(&self) -> Option<&[u8]> {
+        if let Key::Ecdsa(key) = &self.key { Some(key.public_key().as_ref()) } else { None }
+    }
+
     /// For a passkey that was imported: the public key of Ed25519.
     pub(crate) fn ed25519(&self) -> Option<&[u8]> {
         if let Key::Ed25519(key) = &self.key { Some(key.public_key().as_ref()) } else { None }
@@ -183,7 +190,11 @@ impl Created {
     }
 
     pub(crate) fn proved_by(self, evidence: Evidence) -> Self {
-        let format = if evidence == Evidence::Nothing { "none" } else { "packed" };
+        let format = match evidence {
+            Evidence::Nothing => "none",
+            Evidence::Own | Evidence::Certificate => "packed",
+            Evidence::U2f => "fido-u2f",
+        };
         Self { format: format.to_owned(), evidence, ..self }
     }
 
@@ -203,7 +214,12 @@ impl Created {
             data.extend(encoded(&self.public_key));
         }
         data.extend(&self.rest);
-        let statement = self.statement(authenticator, &signed(&data, &client_data));
+        let message = if self.evidence == Evidence::U2f {
+            self.signed_by_u2f(authenticator, &client_data)
+        } else {
+            signed(&data, &client_data)
+        };
+        let statement = self.statement(authenticator, &message);
         let format = self.format.as_str().into();
         let object = named([("fmt", format), ("attStmt", statement), ("authData", bytes(&data))]);
         let mut attestation_object = encoded(&object);
@@ -228,17 +244,28 @@ impl Created {
             Evidence::Own => {
                 named([("alg", authenticator.alg().into()), ("sig", signature(authenticator.sign(message)))])
             }
-            Evidence::Certificate => {
+            Evidence::Certificate | Evidence::U2f => {
                 let pkcs8 = pkcs8(include_bytes!("../data/attestation_key.pem"));
                 let random = SystemRandom::new();
                 let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8, &random).unwrap();
                 let certificate =
                     CertificateDer::from_pem_slice(include_bytes!("../data/attestation.pem")).unwrap();
                 let chain = Cbor::Array(vec![bytes(&certificate)]);
-                let signed = key.sign(&random, message).unwrap().as_ref().to_vec();
-                named([("alg", (-7).into()), ("sig", signature(signed)), ("x5c", chain)])
+                let sig = signature(key.sign(&random, message).unwrap().as_ref().to_vec());
+                if self.evidence == Evidence::U2f {
+                    named([("sig", sig), ("x5c", chain)])
+                } else {
+                    named([("alg", (-7).into()), ("sig", sig), ("x5c", chain)])
+                }
             }
         }
+    }
+
+    /// What U2F signs: no AAGUID and no flags (8.6).
+    fn signed_by_u2f(&self, authenticator: &Authenticator, client_data: &[u8]) -> Vec<u8> {
+        let (rp_id, client_data) = (digest(&SHA256, self.rp_id.as_bytes()), digest(&SHA256, client_data));
+        let point = authenticator.point().unwrap();
+        [&[0][..], rp_id.as_ref(), client_data.as_ref(), &self.credential_id, point].concat()
     }
 }
 

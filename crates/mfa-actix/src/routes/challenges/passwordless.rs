@@ -25,6 +25,8 @@ pub(crate) struct PasswordlessRequest {
 /// The browser offers the passkeys that it has for this site, and the passkey names its user: `verify` answers with
 /// `user`. Only passkeys that are discoverable can be used. A credential that is in no account is `unknown-credential`.
 /// The call takes no `Idempotency-Key`: no account could keep the answer. A repeated call begins another challenge.
+///
+/// The calls of a tenant have a quota of their own: 200 a second by default.
 #[utoipa::path(
     post, path = "/v1/challenges", tag = "challenges",
     operation_id = "begin_challenge_without_user",
@@ -40,6 +42,7 @@ pub(crate) async fn begin(
         return Err(Problem::invalid("kind", "must be passkey"));
     }
     has_passkeys(&state, &caller.tenant)?;
+    state.throttling.charge_challenge(state.clock.now(), &caller.tenant).await?;
     let begun = state.mfa.begin_passwordless(&caller.tenant, &caller.actor()).await?;
     Ok(HttpResponse::Created().json(ChallengeAnswer::of(None, &begun)?))
 }

@@ -3,21 +3,28 @@
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
-use crate::passkey::{Aaguid, Attestation, CredentialId, Passkey, UserHandle};
+use crate::account::data::PasskeyUserData;
+use crate::passkey::{Aaguid, Attestation, CredentialId, Passkey, PasskeyUser, UserHandle};
 use crate::{ChallengeId, Handle};
 
 /// A passkey, or the place for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasskeyDevice {
     /// The browser has been asked to create it.
-    Offered {
-        /// The challenge that the new credential answers.
-        first: ChallengeId,
-        /// Whether the user chose the label. Otherwise the factor is named after the authenticator.
-        named: bool,
-    },
+    Offered(PasskeyOffer),
     /// It is registered.
     Registered(Box<Passkey>),
+}
+
+/// What the browser has been asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasskeyOffer {
+    /// The challenge that the new credential answers.
+    pub first: ChallengeId,
+    /// Whether the user chose the label. Otherwise the factor is named after the authenticator.
+    pub named: bool,
+    /// The user in the options. The account takes over the names when the passkey is registered.
+    pub user: PasskeyUser,
 }
 
 impl PasskeyDevice {
@@ -26,7 +33,7 @@ impl PasskeyDevice {
     pub fn passkey(&self) -> Option<&Passkey> {
         match self {
             Self::Registered(passkey) => Some(passkey),
-            Self::Offered { .. } => None,
+            Self::Offered(_) => None,
         }
     }
 }
@@ -45,6 +52,7 @@ pub(super) struct OfferedData {
     v: u32,
     first: String,
     named: bool,
+    user: PasskeyUserData,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,16 +91,20 @@ impl PasskeyData {
 
     pub(super) fn of(device: &PasskeyDevice) -> Self {
         match device {
-            PasskeyDevice::Offered { first, named } => {
-                Self::Offered(OfferedData { v: Self::VERSION, first: first.to_string(), named: *named })
-            }
+            PasskeyDevice::Offered(PasskeyOffer { first, named, user }) => Self::Offered(OfferedData {
+                v: Self::VERSION,
+                first: first.to_string(),
+                named: *named,
+                user: PasskeyUserData::of(user),
+            }),
             PasskeyDevice::Registered(passkey) => Self::Registered(RegisteredData::of(passkey)),
         }
     }
 
     pub(super) fn read(json: &str) -> Option<PasskeyDevice> {
-        if let Ok(OfferedData { first, named, .. }) = serde_json::from_str(json) {
-            return Some(PasskeyDevice::Offered { first: first.parse().ok()?, named });
+        if let Ok(OfferedData { first, named, user, .. }) = serde_json::from_str(json) {
+            let (first, user) = (first.parse().ok()?, user.read()?);
+            return Some(PasskeyDevice::Offered(PasskeyOffer { first, named, user }));
         }
         let data: RegisteredData = serde_json::from_str(json).ok()?;
         Some(PasskeyDevice::Registered(Box::new(data.read()?)))
@@ -169,9 +181,14 @@ mod tests {
             backed_up: true,
             ..passkey()
         };
-        let first = ChallengeId::from_entropy([1; 16]);
+        let user = PasskeyUser {
+            handle: UserHandle::new([0xff; 64]).unwrap(),
+            name: "eve@example.com".to_owned(),
+            display_name: String::new(),
+        };
+        let offer = PasskeyOffer { first: ChallengeId::from_entropy([1; 16]), named: true, user };
         for device in [
-            PasskeyDevice::Offered { first, named: true },
+            PasskeyDevice::Offered(offer),
             PasskeyDevice::Registered(Box::new(passkey())),
             PasskeyDevice::Registered(Box::new(full)),
         ] {
