@@ -28,9 +28,25 @@ async fn the_client_in_javascript_enrols_verifies_and_explains_problems() {
     try_out(&[file("target/test-tools/bin/node"), file("clients/client.mjs")]).await;
 }
 
+/// A program that runs for a moment is not worth optimising.
+const SMALL_JAVA: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+
+/// The first dialogue is with the file as it is. It is compiled for the others, since that takes long.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_in_java_enrols_verifies_and_explains_problems() {
-    try_out(&[PathBuf::from("java"), file("clients/Client.java")]).await;
+    let source = file("clients/Client.java");
+    let classes = tempfile::tempdir().unwrap();
+    let mut compiler = Command::new("javac");
+    compiler.args(SMALL_JAVA.map(|option| format!("-J{option}"))).arg("-d").arg(classes.path()).arg(&source);
+    let compiled = compiler.env("LC_ALL", "C.UTF-8").status();
+    let compiled =
+        compiled.unwrap_or_else(|error| panic!("javac is needed ({error}): run `cargo xtask tools`"));
+    assert!(compiled.success(), "javac: {compiled}");
+    let java = || [PathBuf::from("java")].into_iter().chain(SMALL_JAVA.map(PathBuf::from));
+    let as_it_is: Vec<_> = java().chain([source]).collect();
+    let class = [PathBuf::from("-cp"), classes.path().to_owned(), PathBuf::from("Client")];
+    let compiled: Vec<_> = java().chain(class).collect();
+    try_out_with(&as_it_is, &compiled).await;
 }
 
 #[test]
@@ -54,12 +70,17 @@ fn file(path: &str) -> PathBuf {
 }
 
 async fn try_out(program: &[PathBuf]) {
+    try_out_with(program, program).await;
+}
+
+/// The first dialogue is with one program, the others are with another.
+async fn try_out_with(first: &[PathBuf], others: &[PathBuf]) {
     let server = Server::start(binary!());
     let client = &server.client;
     let key = key_of_a_login(&server);
-    let begin = |user: &str, key: &str| Dialogue::begin(program, &server, user, key);
+    let begin = |user: &str, key: &str| Dialogue::begin(others, &server, user, key);
 
-    let mut first = begin("zoë + 1", &key);
+    let mut first = Dialogue::begin(first, &server, "zoë + 1", &key);
     let secret = first.read_after("Or type the secret: ");
     first.enter(&code(&secret, 0));
     first.enter(&code(&secret, 30));

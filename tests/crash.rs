@@ -97,7 +97,7 @@ async fn kills_forget_nothing_that_was_answered() {
         let accepted = BTreeMap::new();
         logins.push(Login { user, token, counter: 1, accepted, backup_codes, spent: Vec::new() });
     }
-    let kills = rounds(30, 100);
+    let kills = rounds(12, 100);
     for kill in 0..kills as u64 {
         let client = server.client.clone();
         // A different moment each time: 1 to 60 milliseconds into the load.

@@ -29,7 +29,7 @@ async fn parallel_posts(client: &Client, user: &str, code: &str) -> (usize, usiz
 }
 
 async fn one_of_64(client: &Client) {
-    for round in 0..rounds(8, 100) {
+    for round in 0..rounds(3, 100) {
         let user = format!("race-{round}");
         let (phone, backup_codes) = client.enrol(&user, "totp").await;
         assert_eq!(parallel_posts(client, &user, &phone.totp(0)).await, (1, 63), "TOTP, round {round}");
@@ -101,7 +101,7 @@ async fn five_of_200_parallel_guesses_are_evaluated_in_memory() {
 async fn two_backup_codes_in_parallel_are_both_spent() {
     let server = server_on("sqlite:mfa.db");
     let client = &server.client;
-    for round in 0..rounds(8, 100) {
+    for round in 0..rounds(5, 100) {
         let user = format!("two-{round}");
         let (_, codes) = client.enrol(&user, "totp").await;
         let answers = join_all(codes[..2].iter().map(|code| client.verify(&user, code))).await;

@@ -51,14 +51,14 @@ async fn a_busy_trail_raises_no_alarm(kind: Kind) {
                     happen_at(store.as_ref(), &key, SystemClock.now()).await;
                     changes += 1;
                     // Slow enough for the walks to end.
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    tokio::time::sleep(Duration::from_millis(8)).await;
                 }
                 changes
             })
         })
         .collect();
     // So that some events are old enough to be removed.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     let mut removed = 0;
     for round in 0..checkpoints {
         let previous = if round == 0 { String::new() } else { format!("--previous {}.jsonl", round - 1) };

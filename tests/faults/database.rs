@@ -35,12 +35,12 @@ async fn a_database_that_crashes_under_load_loses_nothing_and_is_used_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_restarted_under_load_loses_nothing_and_is_used_again() {
-    comes_back(Postgres::stop, rounds(2, 10)).await;
+    comes_back(Postgres::stop, rounds(1, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_terminated_under_load_lose_nothing() {
-    let times = rounds(20, 200);
+    let times = rounds(8, 200);
     let url = postgres::database().await;
     let servers = replicas(&url);
     let load = Load::begin(&[&servers[0], &servers[1]], 8).await;

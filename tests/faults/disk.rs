@@ -72,7 +72,7 @@ async fn a_disk_that_is_full_under_sqlite_accepts_nothing_until_there_is_room() 
 /// The limit on the size of files needs no privileges, and SQLite gets an error like that of a full disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_may_not_grow_under_sqlite_accept_nothing_until_they_may() {
-    let times = rounds(2, 5);
+    let times = rounds(1, 5);
     let mut options = on("sqlite:mfa.db");
     // The limit would also stop the log, which another test covers.
     let unless_killed = r#"trap "" XFSZ; exec "$@" 2>/dev/null"#;
@@ -100,7 +100,7 @@ async fn a_disk_that_is_full_under_postgresql_accepts_nothing_until_there_is_roo
     if !may_mount("a_disk_that_is_full_under_postgresql") {
         return;
     }
-    let times = rounds(2, 5);
+    let times = rounds(1, 5);
     let database = Postgres::on_a_small_disk("128m");
     let servers = replicas(&database.database().await);
     let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
@@ -125,6 +125,6 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     options.wrapper = ["sh", "-c", r#"exec "$@" 2>/dev/full"#, "sh"].map(str::to_owned).to_vec();
     let server = Server::with(binary!(), options);
     let load = Load::begin(&[&server], 8).await;
-    load.progress(200).await;
+    load.progress(100).await;
     load.settle(from_ref(&server), "the log could not be written").await;
 }

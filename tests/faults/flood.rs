@@ -22,7 +22,7 @@ const GIVEN_UP: Duration = Duration::from_secs(30);
 async fn two_thousand_slow_connections_keep_nobody_from_being_served() {
     raise_limit_of_open_files();
     let server = Server::with(binary!(), on("sqlite:mfa.db"));
-    let load = Load::begin(&[&server], 8).await;
+    let load = Load::begin(&[&server], rounds(2, 8)).await;
     for _ in 0..rounds(1, 5) {
         let address = server.url.strip_prefix("http://").unwrap();
         let mut slow = Vec::new();
@@ -32,7 +32,7 @@ async fn two_thousand_slow_connections_keep_nobody_from_being_served() {
             slow.push(connection);
         }
         let opened = Instant::now();
-        load.progress(100).await;
+        load.progress(rounds(50, 100)).await;
         // All of them are closed, so that they make room for others.
         for mut connection in slow {
             let (left, mut rest) = (GIVEN_UP.saturating_sub(opened.elapsed()), Vec::new());
@@ -71,11 +71,14 @@ async fn more_hashing_than_it_can_do_is_refused_in_time_and_holds_up_nobody_else
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_times_the_clients_that_keep_it_busy_are_all_answered_right() {
     raise_limit_of_open_files();
-    let server = Server::with(binary!(), on("sqlite:mfa.db"));
-    let busy = Load::begin(&[&server], 16).await;
-    busy.progress(200).await;
-    busy.settle(from_ref(&server), "16 clients").await;
-    let flood = Load::of(&[&server], "flood", 160, Duration::from_secs(20)).await;
-    flood.progress(rounds(500, 2_000)).await;
-    flood.settle(from_ref(&server), "160 clients").await;
+    let clients = rounds(8, 16);
+    // A hash for each backup code makes an enrolment long.
+    let few = [("MFA_BACKUP_CODES_SET_SIZE", "2"), ("MFA_BACKUP_CODES_LOW", "0")];
+    let server = Server::with(binary!(), on("sqlite:mfa.db").and(few));
+    let busy = Load::begin(&[&server], clients).await;
+    busy.progress(rounds(100, 200)).await;
+    busy.settle(from_ref(&server), &format!("{clients} clients")).await;
+    let flood = Load::of(&[&server], "flood", 10 * clients, Duration::from_secs(20)).await;
+    flood.progress(rounds(400, 2_000)).await;
+    flood.settle(from_ref(&server), &format!("{} clients", 10 * clients)).await;
 }

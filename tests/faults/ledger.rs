@@ -11,8 +11,11 @@ use super::load::Replicas;
 /// Failures in a row that lock, by default.
 const ROW: usize = 5;
 
-/// How often an undecided attempt is repeated, ten milliseconds apart, before the test fails.
-const MAX_TRIES: usize = 3_000;
+/// How often an undecided attempt is repeated before the test fails.
+const MAX_TRIES: usize = 1_000;
+
+/// The pause before an undecided attempt is repeated.
+const RETRY: Duration = Duration::from_millis(40);
 
 /// A user who logs in with consecutive codes, replays used ones, and guesses. An attempt without a decision
 /// is repeated until it has one, so that in the end every code has been accepted exactly once.
@@ -64,10 +67,13 @@ impl User {
 
     /// Logs in until the load ends.
     pub(crate) async fn keep_on(&mut self) {
+        // Other tests go on meanwhile. At full length there is none.
+        let pause = Duration::from_millis(rounds(25, 0) as u64);
         for login in 0_usize.. {
             if self.replicas.is_over() {
                 return;
             }
+            tokio::time::sleep(pause).await;
             self.log_in().await;
             match login % 16 {
                 3 | 11 => self.replay_last().await,
@@ -144,7 +150,7 @@ impl User {
                     self.fail();
                 }
                 Outcome::Locked => return self.unlock().await,
-                Outcome::Undecided => tokio::time::sleep(Duration::from_millis(10)).await,
+                Outcome::Undecided => tokio::time::sleep(RETRY).await,
                 Outcome::Accepted => panic!("{}: a wrong code was accepted", self.name),
             }
         }
@@ -162,7 +168,7 @@ impl User {
         for _ in 0..MAX_TRIES {
             match self.attempt(code).await {
                 Outcome::Locked => self.unlock().await,
-                Outcome::Undecided => tokio::time::sleep(Duration::from_millis(10)).await,
+                Outcome::Undecided => tokio::time::sleep(RETRY).await,
                 decided => return decided,
             }
         }
@@ -195,7 +201,7 @@ impl User {
                     return;
                 }
                 Some(answer) if answer.status != 503 => panic!("{}: {}", self.name, answer.text),
-                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                _ => tokio::time::sleep(RETRY).await,
             }
         }
         panic!("{}: the lock was not lifted in {MAX_TRIES} attempts", self.name);
@@ -220,7 +226,7 @@ impl User {
             self.ledger
         );
         // The most recent codes, and those without an answer.
-        let last = accepted.len().saturating_sub(rounds(40, usize::MAX));
+        let last = accepted.len().saturating_sub(rounds(12, usize::MAX));
         let used: Vec<_> = accepted[last..].iter().chain(untold).cloned().collect();
         for (number, code) in used.iter().enumerate() {
             self.replay(code).await;

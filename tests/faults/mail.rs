@@ -5,7 +5,7 @@ use std::time::Duration;
 use mfa_tests::rounds;
 use serde_json::{Value, json};
 
-use self::codes::Codes;
+use self::codes::{Codes, users};
 use super::standby::Pair;
 use crate::postgres;
 use crate::postgres::Server as Postgres;
@@ -13,29 +13,29 @@ use crate::redis::Server as Redis;
 
 mod codes;
 
-/// Takes one second for each mail and defers the first six, so that a fault meets waiting codes and tries
+/// Takes one second for each mail and defers the first ones, so that a fault meets waiting codes and tries
 /// under way.
 fn slow() -> Value {
-    json!({ "slow": 1, "greylist": 6 })
+    json!({ "slow": 1, "greylist": users() / 4 })
 }
 
 /// Every code is sent after an outage of the store, while the challenges are kept.
 async fn keeps(store: &str, challenges: &Redis, fail: impl Fn(), mend: impl Fn(), survived: &str) {
-    let mut codes = Codes::open(store, Some(challenges), 24).await;
+    let mut codes = Codes::open(store, Some(challenges), users()).await;
     codes.through(slow());
     codes.outage(fail, mend).await;
-    codes.ask(8);
+    codes.ask(users() / 3);
     codes.settle(survived).await;
 }
 
 /// The challenges are lost with the store, so unsent codes are useless: they are reported as failed.
 async fn reports(store: &str, fail: impl Fn(), mend: impl Fn(), survived: &str) {
-    let mut codes = Codes::open(store, None, 24).await;
+    let mut codes = Codes::open(store, None, users()).await;
     codes.through(json!({ "rcpt": "451 4.3.2 not now" }));
     codes.outage(fail, mend).await;
     codes.lose_challenges();
     codes.through(json!({}));
-    codes.ask(8);
+    codes.ask(users() / 3);
     codes.settle(survived).await;
 }
 
@@ -83,7 +83,7 @@ async fn codes_whose_challenges_a_killed_redis_takes_are_reported_as_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codes_outlive_replicas_that_are_killed_again_and_again() {
-    let kills = rounds(5, 40);
+    let kills = rounds(3, 40);
     let mut codes = Codes::open(&postgres::database().await, None, 8 * kills).await;
     codes.through(slow());
     for kill in 0..kills {

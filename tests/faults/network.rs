@@ -19,7 +19,7 @@ async fn replicas(database: &Postgres, way: &Proxy) -> [Server; 2] {
 
 /// Disconnects one replica under load repeatedly. It reports that in time, and the other keeps serving.
 async fn cut_off(link: Link) {
-    let times = rounds(3, 10);
+    let times = rounds(2, 10);
     let database = Postgres::start(&[]);
     drop(database.connect().await);
     let way = Proxy::to(&database.socket()).await;

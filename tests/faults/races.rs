@@ -36,18 +36,18 @@ async fn post(clients: [&Client; 2], user: &str, codes: &[String]) -> (usize, us
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_64_parallel_posts_to_two_servers_counts() {
-    one_of_64(&postgres::database().await, rounds(5, 200)).await;
+    one_of_64(&postgres::database().await, rounds(2, 200)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_64_parallel_posts_to_two_servers_on_redis_counts() {
     let redis = crate::redis::Server::durable();
-    one_of_64(&redis.url(), rounds(5, 200)).await;
+    one_of_64(&redis.url(), rounds(2, 200)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_of_200_parallel_guesses_to_two_servers_are_evaluated() {
-    five_of_200(&postgres::database().await, rounds(3, 200)).await;
+    five_of_200(&postgres::database().await, rounds(2, 200)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

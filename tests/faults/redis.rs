@@ -68,7 +68,7 @@ async fn without_the_redis_that_counts_requests_codes_are_checked_as_before() {
 
 /// Breaks and repairs the Redis with the accounts under load, repeatedly.
 async fn comes_back(fail: impl Fn(&Redis), mend: impl Fn(&Redis), what: &str) {
-    let times = rounds(2, 10);
+    let times = rounds(1, 10);
     let redis = Redis::durable();
     let servers = replicas(&redis.url());
     let load = Load::begin(&[&servers[0], &servers[1]], 8).await;

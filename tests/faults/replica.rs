@@ -10,7 +10,7 @@ use crate::postgres;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_killed_under_load_loses_nothing_and_the_other_serves_on() {
-    let kills = rounds(20, 200);
+    let kills = rounds(8, 200);
     let mut servers = replicas(&postgres::database().await);
     let load = Load::begin(&[&servers[0], &servers[1]], 8).await;
     for kill in 0..kills {

@@ -32,7 +32,7 @@ async fn on_one(store: &str) {
 }
 
 async fn race_all(clients: [&Client; 2]) {
-    for round in 0..rounds(2, 50) {
+    for round in 0..rounds(1, 50) {
         let user = format!("race-{round}");
         let key = one_of_64_registrations(clients, &user).await;
         one_of_64_assertions(clients, &user, &key).await;
@@ -106,7 +106,7 @@ async fn ceremonies_side_by_side(clients: [&Client; 2], user: &str, mut key: Sec
 
 /// To authenticators a user is one, though nobody knew the user when the passkeys were offered.
 async fn offers_side_by_side(clients: [&Client; 2]) {
-    for round in 0..rounds(5, 50) {
+    for round in 0..rounds(3, 50) {
         let user = format!("new-{round}");
         let offers = join_all(clients.map(|client| offer(client, &user))).await;
         let offers: Vec<_> = offers.into_iter().map(|offer| offer.expect(201).json).collect();
@@ -121,7 +121,7 @@ async fn offers_side_by_side(clients: [&Client; 2]) {
 
 /// Of two users who register one credential, one has it.
 async fn one_account_of_two(clients: [&Client; 2], users: [&str; 2]) {
-    for round in 0..rounds(5, 50) {
+    for round in 0..rounds(3, 50) {
         let users = users.map(|user| format!("{user}-{round}"));
         let mut key = SecurityKey::new(ORIGIN);
         let offers = join_all(users.iter().map(|user| offer(clients[0], user))).await;

@@ -10,7 +10,8 @@ use crate::test::tests;
 use crate::tools;
 
 /// The tests that read `MFA_TEST_FULL`, of the whole program and of each store.
-const TESTS: &str = "test(/^(faults|failover|crash|replicas|refusals|throttle|races|museum)::/)";
+const TESTS: &str = "test(/^(audit::busy|challenges|contract|crash|email_codes|failover|faults|museum|passkeys::races|\
+                     poolers|races|refusals|replicas|throttle)::/)";
 
 /// The tests of two servers on one database.
 const RACES: &str = "test(/^faults::races::/)";

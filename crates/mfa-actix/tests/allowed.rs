@@ -1,6 +1,7 @@
 //! A client may send whatever the document allows: it is taken, or refused for something else than its form.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use actix_web::rt::System;
@@ -69,7 +70,24 @@ fn integers(schema: &Value) -> BoxedStrategy<Value> {
     prop_oneof![least..=most, Just(least), Just(most)].prop_map(Value::from).boxed()
 }
 
+thread_local! {
+    /// The texts of a schema, which many operations have: a pattern takes long to compile.
+    static TEXTS: RefCell<HashMap<String, BoxedStrategy<Value>>> = RefCell::default();
+}
+
 fn texts(schema: &Value) -> BoxedStrategy<Value> {
+    let mut undescribed = schema.clone();
+    undescribed["description"] = Value::Null;
+    let name = undescribed.to_string();
+    if let Some(known) = TEXTS.with_borrow(|texts| texts.get(&name).cloned()) {
+        return known;
+    }
+    let made = texts_of(schema);
+    TEXTS.with_borrow_mut(|texts| texts.insert(name, made.clone()));
+    made
+}
+
+fn texts_of(schema: &Value) -> BoxedStrategy<Value> {
     let length = |end: &str| schema[end].as_u64().map(|length| usize::try_from(length).unwrap());
     let most = length("maxLength").unwrap_or(100);
     let pattern = schema["pattern"].as_str().unwrap_or(r"^\PC+$");

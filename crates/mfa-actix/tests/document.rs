@@ -52,6 +52,7 @@ fn close(schema: &mut Value) {
 /// Holds answers to what the document says of them.
 pub(crate) struct Described {
     pub(crate) document: Value,
+    /// By their schemas, which many answers share.
     validators: HashMap<String, Validator>,
     /// What was answered so far: operation and status.
     pub(crate) answered: BTreeSet<String>,
@@ -79,7 +80,7 @@ impl Described {
             assert!(response["content"].is_null() && answer.body.is_empty(), "{place}: {answer:?}");
         } else {
             let validator = validators
-                .entry(format!("{place} {}", answer.media_type))
+                .entry(content["schema"].to_string())
                 .or_insert_with(|| validator(document, &content["schema"]));
             let json = answer.media_type.ends_with("json");
             let body = if json { answer.json() } else { Value::String(answer.body.clone()) };

@@ -133,9 +133,10 @@ fn no_part_of_a_password_is_shown_however_it_is_written() {
         "https://mfa:12/TWO@h/",
         "mysql://mfa:TWO@h/",
     ];
-    for url in urls {
+    let are_urls = ["store", "ephemeral", "webhook", "email.url", "webauthn.origins", "webauthn.manage_url"];
+    for (turn, url) in urls.into_iter().enumerate() {
         let webhook = format!("[{{name='a',url='{url}',secret_file='s'}}]");
-        for (key, value) in [
+        let settings = [
             ("store", url),
             ("ephemeral", url),
             ("webhook", &webhook),
@@ -167,7 +168,11 @@ fn no_part_of_a_password_is_shown_however_it_is_written() {
             ("webauthn.authenticators", url),
             ("webauthn.roots_file", url),
             ("webauthn.manage_url", url),
-        ] {
+        ];
+        // What is no URL is not taken apart, so there a few of them are enough.
+        let is_tried =
+            |(n, (key, _)): &(usize, (&str, &str))| are_urls.contains(key) || (n + turn).is_multiple_of(4);
+        for (_, (key, value)) in settings.into_iter().enumerate().filter(is_tried) {
             for command in ["config check", "config dump"] {
                 let said = Said::of(
                     &program.command(command).args(["--set", &format!("{key}={value}")]).output().unwrap(),

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_domain::ports::{AccountStore, ApiKeyId, ApiKeyStore, ChallengeStore, Commit, Throttle, ThrottleKey};
@@ -15,9 +14,9 @@ use mfa_testkit::{
 use sqlx::Executor;
 
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::pooler::{DISCARD, ENCODINGS, FORGETFUL, HOSTILE, OTHER_ROLE, Pooler, SILENT};
+use crate::support::pooler::{DISCARD, ENCODINGS, FORGETFUL, HOSTILE, NOTHING, OTHER_ROLE, Pooler, SILENT};
 use crate::support::server::Server;
-use crate::support::{challenge, change, end, factor, inner, key, make, now, raw};
+use crate::support::{challenge, change, end, factor, inner, key, make, now, patient, raw};
 
 /// The name of a new database, whose server is up.
 async fn database(server: &Server) -> String {
@@ -26,8 +25,7 @@ async fn database(server: &Server) -> String {
 
 /// What is promised to one caller at a time, and to many of two stores where codes and challenges count once.
 async fn keeps_the_contracts(url: &str) -> Result<(), Violation> {
-    let one = Arc::new(PostgresStore::open(url).await.unwrap());
-    let other = Arc::new(PostgresStore::open(url).await.unwrap());
+    let (one, other) = (patient(url).await, patient(url).await);
     account_store::basic(one.as_ref()).await?;
     api_key_store::basic(one.as_ref()).await?;
     challenge_store::basic(one.as_ref()).await?;
@@ -130,8 +128,11 @@ async fn nothing_that_is_set_reaches_others() {
     let store = PostgresStore::open(&pooler.url(&database)).await.unwrap();
     make(&store, &key("alice"), |draft| draft.put(factor(1, 20))).await;
     drop(store.turn().await.unwrap());
-    account_store::basic(&store).await.unwrap();
     challenge_store::basic(&store).await.unwrap();
+    // What is left in a session stays there, so now and then is often enough for thousands of transactions.
+    let pooler = Pooler::to(server.socket(), &[NOTHING, NOTHING, NOTHING, NOTHING, CHECK]).await;
+    let store = PostgresStore::open(&pooler.url(&database)).await.unwrap();
+    account_store::basic(&store).await.unwrap();
     let left = "SELECT to_regclass('public.left_behind')::text";
     let left: Option<String> =
         sqlx::query_scalar(left).fetch_one(&mut raw(&server.url(&database)).await).await.unwrap();
@@ -144,8 +145,7 @@ async fn races_hold_behind_pgbouncer_in_session_mode() {
     let database = database(&server).await;
     let pooler = PgBouncer::start(&server, "session");
     let url = pooler.url(&database);
-    let one = Arc::new(PostgresStore::open(&url).await.unwrap());
-    let other = Arc::new(PostgresStore::open(&url).await.unwrap());
+    let (one, other) = (patient(&url).await, patient(&url).await);
     throttle::basic(one.as_ref()).await.unwrap();
     account_store::race(one.clone(), other.clone()).await.unwrap();
     challenge_store::race(one.clone(), other.clone()).await.unwrap();

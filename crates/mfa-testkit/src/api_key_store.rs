@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, ApiKeyName, ApiKeyStore, Scope, Scopes};
 use mfa_domain::{TenantId, Timestamp, UserCase};
 
-use crate::race::together;
+use crate::race::{rounds, together};
 use crate::violation::run;
 use crate::{Violation, ensure};
 
@@ -189,7 +189,7 @@ async fn the_latest_use_of_a_key_is_kept(store: &dyn ApiKeyStore) -> Result<(), 
 }
 
 async fn the_latest_use_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(5, 10) {
         let key = api_key(&format!("usage{round}"), "key-race", 1);
         stores[0].insert(&key).await?;
         let noted = together(16, |n| {
@@ -208,7 +208,7 @@ async fn the_latest_use_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), 
 }
 
 async fn an_id_is_taken_by_one_of_many(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(5, 10) {
         let key = |n: usize| api_key(&format!("race{round}"), "key-race", n as u64);
         let inserted = together(16, |n| {
             let (store, key) = (Arc::clone(&stores[n % 2]), key(n));
@@ -227,7 +227,7 @@ async fn an_id_is_taken_by_one_of_many(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Re
 }
 
 async fn the_first_revocation_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(5, 10) {
         let key = api_key(&format!("revokerace{round}"), "key-race", 1);
         stores[0].insert(&key).await?;
         let seen = together(16, |n| {
@@ -251,7 +251,7 @@ async fn the_first_revocation_stays(stores: &[Arc<dyn ApiKeyStore>; 2]) -> Resul
 async fn keys_made_at_once_agree_on_the_case_of_users(
     stores: &[Arc<dyn ApiKeyStore>; 2],
 ) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(5, 10) {
         let tenant = format!("key-case-race-{round}");
         together(16, |n| {
             let user_case = [UserCase::Exact, UserCase::Fold][n / 2 % 2];

@@ -13,7 +13,7 @@ use mfa_domain::ports::{AccountStore, Commit, DeliveryStore, EventPosition, Even
 use mfa_domain::{AccountKey, Delivery, EndpointId, TenantId, Timestamp, UserId, Version, Versioned};
 
 use crate::changes::change;
-use crate::race::together;
+use crate::race::{rounds, together};
 use crate::violation::run;
 use crate::{Violation, ensure};
 
@@ -237,7 +237,7 @@ async fn one_of_many_claims_wins<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Resu
     const TASKS: usize = 16;
     let endpoint = endpoint("claims");
     // The first round races to create the endpoint.
-    for round in 0..20 {
+    for round in 0..rounds(8, 20) {
         let now = at(round * 10_000);
         let claims = together(TASKS, |n| {
             let (store, endpoint) = (Arc::clone(&stores[n % 2]), endpoint.clone());
@@ -269,13 +269,13 @@ async fn one_of_many_claims_wins<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Resu
 /// Senders that all believe that it is their turn, as when clocks differ.
 async fn the_position_never_moves_back<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Result<(), Violation> {
     const TASKS: usize = 8;
-    const MOVES: usize = 20;
+    let moves = rounds(8, 20);
     let endpoint = endpoint("positions");
     let moved = together(TASKS, |n| {
         let (store, endpoint) = (Arc::clone(&stores[n % 2]), endpoint.clone());
         async move {
             let mut moved = Vec::new();
-            while moved.len() < MOVES {
+            while moved.len() < moves {
                 let Versioned { value, version } = read(store.as_ref(), &endpoint).await?;
                 let to = EventPosition(value.position.0 + 1);
                 tokio::task::yield_now().await;
@@ -291,9 +291,9 @@ async fn the_position_never_moves_back<S: DeliveryStore>(stores: &[Arc<S>; 2]) -
     let distinct: BTreeSet<_> = moved.into_iter().flatten().collect();
     let last = read(stores[0].as_ref(), &endpoint).await?.value.position;
     ensure!(
-        distinct.len() == TASKS * MOVES && last == EventPosition((TASKS * MOVES) as u64),
+        distinct.len() == TASKS * moves && last == EventPosition((TASKS * moves) as u64),
         "{} moves by one position won, over {} positions, and the last position is {last}",
-        TASKS * MOVES,
+        TASKS * moves,
         distinct.len()
     );
     Ok(())
@@ -309,7 +309,7 @@ async fn no_event_appears_behind_a_page_of_the_trail<S: DeliveryStore + AccountS
     stores: &[Arc<S>; 2],
 ) -> Result<(), Violation> {
     const WRITERS: usize = 8;
-    const COMMITS: usize = 20;
+    let commits = rounds(10, 20);
     let before = stores[0].last_event().await?;
     let writing = Arc::new(AtomicBool::new(true));
     let follower = {
@@ -332,7 +332,7 @@ async fn no_event_appears_behind_a_page_of_the_trail<S: DeliveryStore + AccountS
         // Each task has a tenant and a user of its own, so that commits do not conflict.
         let (store, key) = (Arc::clone(&stores[n % 2]), key(&format!("behind-{n}"), "alice"));
         async move {
-            for _ in 0..COMMITS {
+            for _ in 0..commits {
                 change(store.as_ref(), &key, |_| ()).await?.won()?;
             }
             Ok::<_, Violation>(())
@@ -344,7 +344,7 @@ async fn no_event_appears_behind_a_page_of_the_trail<S: DeliveryStore + AccountS
     written?.into_iter().collect::<Result<(), _>>()?;
     let there: Vec<_> = walk(stores[0].as_ref(), before, 1000).await?;
     let there: Vec<_> = there.into_iter().map(|event| event.recorded.position).collect();
-    ensure!(there.len() >= WRITERS * COMMITS, "only {} events were found", there.len());
+    ensure!(there.len() >= WRITERS * commits, "only {} events were found", there.len());
     ensure!(seen == there, "of {} events, a paging reader saw {}", there.len(), seen.len());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Concurrent tasks for races.
+//! Concurrent tasks for races, and how often a race is run.
 
 use std::sync::Arc;
 
@@ -7,6 +7,11 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::{Violation, ensure};
+
+/// The number of rounds of a race: `usual`, or `full` if the environment variable `MFA_TEST_FULL` is set.
+pub(crate) fn rounds<T>(usual: T, full: T) -> T {
+    if std::env::var_os("MFA_TEST_FULL").is_some() { full } else { usual }
+}
 
 /// Runs `count` tasks that start together; returns their results in the order of their numbers.
 pub(crate) async fn together<T, F>(count: usize, task: impl Fn(usize) -> F) -> Result<Vec<T>, Violation>

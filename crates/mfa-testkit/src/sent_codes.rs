@@ -16,7 +16,7 @@ use mfa_domain::{
 use self::replicas::{
     ADDRESS, Recipient, accepted, denial, is_locked, key, new_address, parse, reason, rejected, shop, wrong,
 };
-use crate::race::together;
+use crate::race::{rounds, together};
 use crate::violation::run;
 use crate::{TotpUser, Violation, ensure, submitted};
 
@@ -74,7 +74,7 @@ pub async fn suite(
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn a_code_is_accepted_once(replicas: &Replicas) -> Result<(), Violation> {
-    for round in 0..5 {
+    for round in 0..rounds(3, 5) {
         let user = replicas.recipient("sent-replay", &format!("user-{round}")).await?;
         let (id, code) = replicas.begin(&user).await?;
         let verdicts = replicas.answer(&user.key, id, &vec![code; 64]).await?;
@@ -96,7 +96,7 @@ pub async fn a_code_is_accepted_once(replicas: &Replicas) -> Result<(), Violatio
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn a_first_code_confirms_once(replicas: &Replicas) -> Result<(), Violation> {
-    for round in 0..5 {
+    for round in 0..rounds(2, 5) {
         let key = key("sent-confirm", &format!("user-{round}"));
         let (factor, _, code) = replicas.offer(&key).await?;
         let verdicts = together(32, |n| {
@@ -120,7 +120,7 @@ pub async fn a_first_code_confirms_once(replicas: &Replicas) -> Result<(), Viola
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn five_guesses_end_a_challenge(replicas: &Replicas) -> Result<(), Violation> {
-    for round in 0..3 {
+    for round in 0..rounds(2, 3) {
         let user = replicas.recipient("sent-guessing", &format!("user-{round}")).await?;
         let (id, code) = replicas.begin(&user).await?;
         let verdicts = replicas.answer(&user.key, id, &wrong(&code, 200)).await?;
@@ -469,7 +469,7 @@ pub async fn a_lock_stops_codes_that_were_sent(replicas: &Replicas) -> Result<()
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn every_guess_that_is_looked_at_is_counted(replicas: &Replicas) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(3, 10) {
         let user = replicas.recipient("sent-counted", &format!("user-{round}")).await?;
         let mut challenges = Vec::new();
         for _ in 0..4 {

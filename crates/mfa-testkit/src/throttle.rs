@@ -10,7 +10,7 @@ use mfa_domain::ports::{ApiKeyId, Throttle, ThrottleKey};
 use mfa_domain::quota::{Charge, Quota};
 use mfa_domain::{AccountKey, TenantId, Timestamp, UserId};
 
-use crate::race::together;
+use crate::race::{rounds, together};
 use crate::violation::run;
 use crate::{Violation, ensure};
 
@@ -237,7 +237,7 @@ async fn the_ends_of_time_are_times(throttle: &dyn Throttle) -> Result<(), Viola
 type Throttles = [Arc<dyn Throttle>; 2];
 
 async fn each_of_many_charges_counts(throttles: &Throttles) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(4_u32, 10) {
         let (key, quota) = (user("throttle-race", &round.to_string()), one_a_second(10));
         let charges = charge_together(throttles, 64, move |_| (key.clone(), quota, at(0))).await?;
         let count = charges.iter().filter(|charge| **charge == Charge::Admitted).count();

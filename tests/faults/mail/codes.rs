@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mfa_tests::{Client, Server, binary};
+use mfa_tests::{Client, Server, binary, rounds};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
@@ -25,6 +25,11 @@ const TIMES: usize = 4;
 
 /// The quiet period before that. The second try comes after five seconds.
 const QUIET: Duration = Duration::from_secs(8);
+
+/// The number of users who ask before an outage, during it, and after it, in this proportion: 3, 1, 2.
+pub(super) fn users() -> usize {
+    6 * rounds(2, 4)
+}
 
 /// The domain of all addresses.
 const DOMAIN: &str = "@readers.example";
@@ -146,11 +151,11 @@ impl Codes {
 
     /// Makes the store fail while codes are between commit and sending, and repairs it.
     pub(super) async fn outage(&mut self, fail: impl Fn(), mend: impl Fn()) {
-        self.ask(12);
-        self.hear(8).await;
+        self.ask(users() / 2);
+        self.hear(users() / 3).await;
         assert!(self.is_waiting().await, "no code is between commit and sending");
         fail();
-        self.ask(4);
+        self.ask(users() / 6);
         self.hear(usize::MAX).await;
         for server in &self.servers {
             told_by_readyz(server, 503).await;
@@ -180,16 +185,17 @@ impl Codes {
     async fn fate(&self, n: usize) -> Option<Fate> {
         let ((user, id), client) = (&self.promised[n], &self.servers[n % 2].client);
         let status = client.get(&format!("/v1/challenges/{id}")).await;
-        let reported = client.count_events(&user.name, "code_not_sent").await;
+        let reported = async || client.count_events(&user.name, "code_not_sent").await;
         if n < self.lost {
             status.expect_problem(404, "not-found");
-            return (reported == 1).then_some(Fate::Failed);
+            return (reported().await == 1).then_some(Fate::Failed);
         }
         let (fate, events) = match status.expect(200).json["challenge"]["delivery"].as_str() {
             Some("sent") => (Fate::Sent, 0),
             Some("failed") => (Fate::Failed, 1),
             _ => return None,
         };
+        let reported = reported().await;
         assert_eq!(reported, events, "{}: {fate:?}, and the number of failures in the trail", user.name);
         Some(fate)
     }
@@ -206,7 +212,7 @@ impl Codes {
             }
             let mut changed = Instant::now();
             while fates.contains(&None) && changed.elapsed() < QUIET {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
                 for (n, fate) in fates.iter_mut().enumerate().filter(|(_, fate)| fate.is_none()) {
                     *fate = self.fate(n).await;
                     if fate.is_some() {

@@ -46,6 +46,9 @@ pub(crate) const ENCODINGS: [&str; 4] = [
 /// Somebody who may neither read nor write our tables.
 pub(crate) const OTHER_ROLE: &str = "SET ROLE pg_monitor";
 
+/// Somebody who changes nothing.
+pub(crate) const NOTHING: &str = "";
+
 /// With it a crash loses what was committed, and nothing else is to be seen.
 pub(crate) const FORGETFUL: &str = "SET synchronous_commit = off";
 

@@ -64,7 +64,9 @@ async fn accounts_are_paged_in_key_order(store: &dyn AccountStore) -> Result<(),
     ];
     let mut expected = Vec::new();
     for tenant in tenants.iter().rev() {
-        for user in users {
+        // One tenant has them all; in the others only the order of the tenants matters.
+        let most = if tenant.as_str() == "page-1" { users.len() } else { 5 };
+        for user in &users[..most] {
             let mut subject = Subject::new(store, tenant.as_str(), user);
             subject.change(|draft| draft.attempts().clear_row()).await?;
             expected.push(subject.key);

@@ -16,7 +16,7 @@ use mfa_domain::{
 use super::handles::handle;
 use super::samples::hotp;
 use super::subject::{chain, delta, key, now, walk};
-use crate::race::together;
+use crate::race::{rounds, together};
 use crate::violation::run;
 use crate::{HotpUser, ManualClock, TotpUser, Violation, ensure, ports, submitted};
 
@@ -45,11 +45,11 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
 /// [`Violation`] if it does not hold.
 pub async fn one_commit_wins_each_version(stores: &Stores) -> Result<(), Violation> {
     const TASKS: usize = 16;
-    for account in 0..3 {
+    for account in 0..rounds(2, 3) {
         let key = key("one-wins", &format!("user-{account}"));
         let mut model = Versioned::<Account>::default();
         // The first round races to create the account.
-        for _ in 0..10 {
+        for _ in 0..rounds(5, 10) {
             let deltas: Vec<_> = (1..=TASKS)
                 .map(|n| {
                     delta(&model.value, &key, now(), |draft| {
@@ -93,7 +93,7 @@ pub async fn one_commit_wins_each_version(stores: &Stores) -> Result<(), Violati
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn reads_are_whole_and_fresh(stores: &Stores) -> Result<(), Violation> {
-    const COMMITS: u32 = 100;
+    let commits = rounds(40, 100);
     let key = key("whole", "alice");
     let done = Arc::new(AtomicBool::new(false));
     let results = together(4, |n| {
@@ -101,7 +101,7 @@ pub async fn reads_are_whole_and_fresh(stores: &Stores) -> Result<(), Violation>
         let (key, done) = (key.clone(), Arc::clone(&done));
         async move {
             if n == 0 {
-                let written = count_up(store.as_ref(), other.as_ref(), &key, COMMITS).await;
+                let written = count_up(store.as_ref(), other.as_ref(), &key, commits).await;
                 done.store(true, Ordering::SeqCst);
                 return written;
             }
@@ -127,7 +127,7 @@ pub async fn reads_are_whole_and_fresh(stores: &Stores) -> Result<(), Violation>
 /// [`Violation`] if it does not hold.
 pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Violation> {
     const WRITERS: usize = 8;
-    const COMMITS: u32 = 20;
+    let commits = rounds(10, 20);
     let tenant = TenantId::new("behind").unwrap();
     let writing = Arc::new(AtomicBool::new(true));
     let follower = {
@@ -150,7 +150,7 @@ pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Viola
     };
     let written = together(WRITERS, |n| {
         let (store, key) = (Arc::clone(&stores[n % 2]), key(tenant.as_str(), &format!("user-{n}")));
-        async move { count_up(store.as_ref(), store.as_ref(), &key, COMMITS).await }
+        async move { count_up(store.as_ref(), store.as_ref(), &key, commits).await }
     })
     .await;
     writing.store(false, Ordering::SeqCst);
@@ -168,7 +168,7 @@ pub async fn no_event_appears_behind_a_page(stores: &Stores) -> Result<(), Viola
 /// [`Violation`] if it does not hold.
 pub async fn one_trim_wins_and_the_chain_goes_on(stores: &Stores) -> Result<(), Violation> {
     const TASKS: usize = 8;
-    for round in 0..5 {
+    for round in 0..rounds(2, 5) {
         let key = key("trim-race", &format!("user-{round}"));
         count_up(stores[0].as_ref(), stores[1].as_ref(), &key, 20).await?;
         let events = chain(stores[0].as_ref(), &key).await?;
@@ -211,7 +211,7 @@ pub async fn one_trim_wins_and_the_chain_goes_on(stores: &Stores) -> Result<(), 
 /// [`Violation`] if it does not hold.
 pub async fn a_totp_code_is_accepted_once(stores: &Stores) -> Result<(), Violation> {
     let replicas = Replicas::new(stores);
-    for round in 0..5 {
+    for round in 0..rounds(2, 5) {
         let user = TotpUser::enrol(&replicas.mfas[0], &key("totp-race", &format!("user-{round}"))).await?;
         replicas.clock.advance(Duration::from_secs(30));
         let code = user.code(replicas.clock.now());
@@ -226,7 +226,7 @@ pub async fn a_totp_code_is_accepted_once(stores: &Stores) -> Result<(), Violati
 /// [`Violation`] if it does not hold.
 pub async fn an_hotp_code_is_accepted_once(stores: &Stores) -> Result<(), Violation> {
     let replicas = Replicas::new(stores);
-    for round in 0..5 {
+    for round in 0..rounds(2, 5) {
         let user = HotpUser::enrol(&replicas.mfas[0], &key("hotp-race", &format!("user-{round}"))).await?;
         replicas.one_is_verified(&user.key, &vec![user.code(1); 64]).await?;
     }
@@ -239,7 +239,7 @@ pub async fn an_hotp_code_is_accepted_once(stores: &Stores) -> Result<(), Violat
 /// [`Violation`] if it does not hold.
 pub async fn a_backup_code_is_accepted_once(stores: &Stores) -> Result<(), Violation> {
     let replicas = Replicas::new(stores);
-    for round in 0..5 {
+    for round in 0..rounds(2, 5) {
         let user = TotpUser::enrol(&replicas.mfas[0], &key("backup-race", &format!("user-{round}"))).await?;
         replicas.one_is_verified(&user.key, &vec![user.backup_codes[3].clone(); 50]).await?;
         let left = stores[0].load(&user.key).await?.value.backup_codes.map_or(0, |set| set.remaining());
@@ -254,7 +254,7 @@ pub async fn a_backup_code_is_accepted_once(stores: &Stores) -> Result<(), Viola
 /// [`Violation`] if it does not hold.
 pub async fn backup_codes_at_the_same_time_are_all_spent(stores: &Stores) -> Result<(), Violation> {
     let replicas = Replicas::new(stores);
-    for round in 0..10 {
+    for round in 0..rounds(3, 10) {
         let user = TotpUser::enrol(&replicas.mfas[0], &key("two-codes", &format!("user-{round}"))).await?;
         let codes = &user.backup_codes[..4];
         let verdicts = replicas.post(&user.key, codes).await?;
@@ -321,7 +321,7 @@ pub async fn logins_that_are_posted_twice_cost_nothing(stores: &Stores) -> Resul
 /// [`Violation`] if it does not hold.
 pub async fn every_wrong_code_is_counted(stores: &Stores) -> Result<(), Violation> {
     let replicas = Replicas::new(stores);
-    for round in 0..3 {
+    for round in 0..rounds(1, 3) {
         let user = TotpUser::enrol(&replicas.mfas[0], &key("guessing", &format!("user-{round}"))).await?;
         replicas.clock.advance(Duration::from_secs(30));
         let wrong = user.wrong_codes(replicas.clock.now(), 200);
@@ -411,7 +411,7 @@ pub async fn one_account_wins_each_handle(stores: &Stores) -> Result<(), Violati
     const TASKS: usize = 16;
     let keys: Vec<_> = (0..TASKS).map(|n| key("one-handle", &format!("user-{n}"))).collect();
     let tenant = &keys[0].tenant;
-    for round in 0..10_u8 {
+    for round in 0..rounds(4_u8, 10) {
         let handles = [[round, 0], [round, 1]].map(handle);
         let claims = together(TASKS, |n| {
             let (store, key) = (Arc::clone(&stores[n % 2]), keys[n].clone());

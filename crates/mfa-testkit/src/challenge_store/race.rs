@@ -9,7 +9,7 @@ use mfa_domain::{Challenge, Progress};
 
 use super::samples::{challenge, data, failed_once_more, there, unchanged};
 use crate::changes::{end, over};
-use crate::race::together;
+use crate::race::{rounds, together};
 use crate::violation::run;
 use crate::{Violation, ensure};
 
@@ -32,7 +32,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn one_of_many_ends_it(stores: &Stores) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(4, 10) {
         let challenge = challenge("challenge-end-race", round);
         stores[0].put(&challenge).await?;
         let ended = together(32, |n| {
@@ -57,7 +57,7 @@ pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation
     const TASKS: usize = 16;
     let mut model = challenge("challenge-swap-race", 0);
     stores[0].put(&model).await?;
-    for round in 0..20 {
+    for round in 0..rounds(8, 20) {
         let version = unchanged(stores[0].as_ref(), &model).await?;
         let next: Vec<_> = (0..TASKS)
             .map(|n| Progress { data: data(&format!("{round} {n}")), ..failed_once_more(&model.progress) })
@@ -111,7 +111,7 @@ pub async fn every_failure_is_counted(stores: &Stores) -> Result<(), Violation> 
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn no_swap_brings_back_what_is_over(stores: &Stores) -> Result<(), Violation> {
-    for round in 0..20 {
+    for round in 0..rounds(8, 20) {
         let challenge = challenge("challenge-back", round);
         stores[0].put(&challenge).await?;
         let version = unchanged(stores[1].as_ref(), &challenge).await?;
@@ -147,7 +147,7 @@ pub async fn no_swap_brings_back_what_is_over(stores: &Stores) -> Result<(), Vio
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn an_id_is_put_by_one_of_many(stores: &Stores) -> Result<(), Violation> {
-    for round in 0..10 {
+    for round in 0..rounds(4, 10) {
         let of = |n: usize| {
             let challenge = challenge("challenge-put-race", round);
             Challenge { progress: Progress::new(data(&n.to_string())), ..challenge }
@@ -174,7 +174,7 @@ pub async fn what_one_does_the_other_sees_at_once(stores: &Stores) -> Result<(),
     let seen = together(8, |n| {
         let (one, other) = (Arc::clone(&stores[n % 2]), Arc::clone(&stores[(n + 1) % 2]));
         async move {
-            for round in 0..10 {
+            for round in 0..rounds(4, 10) {
                 let number = u32::try_from(n * 100 + round).unwrap();
                 let mut challenge = challenge("challenge-fresh", number);
                 one.put(&challenge).await?;

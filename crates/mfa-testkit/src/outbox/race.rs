@@ -11,7 +11,7 @@ use mfa_domain::{Message, Sending, Version, Versioned};
 
 use super::samples::{claim_all, key, message, now, outbox, put, there, unchanged, until, with_content};
 use crate::changes::delta;
-use crate::race::together;
+use crate::race::{rounds, together};
 use crate::violation::run;
 use crate::{Violation, ensure};
 
@@ -35,7 +35,7 @@ pub(super) async fn race(stores: &Stores) -> Result<(), Violation> {
 pub async fn each_message_is_given_once(stores: &Stores) -> Result<(), Violation> {
     const CALLERS: usize = 16;
     const MESSAGES: u32 = 48;
-    for round in 0..4 {
+    for round in 0..rounds(2, 4) {
         let check = format!("outbox-given-{round}");
         let all: Vec<_> = (0..MESSAGES).map(|number| message(&check, number)).collect();
         put(stores[0].as_ref(), &all).await?;
@@ -72,7 +72,7 @@ pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation
     const TASKS: usize = 16;
     let mut model = message("outbox-swap-race", 0);
     put(stores[0].as_ref(), std::slice::from_ref(&model)).await?;
-    for round in 0..8 {
+    for round in 0..rounds(4, 8) {
         let version = unchanged(stores[0].as_ref(), &model).await?;
         let next: Vec<_> = (0..TASKS)
             .map(|n| Sending { last_failure: Some(format!("{round} {n}")), ..model.sending.clone() })
@@ -98,7 +98,7 @@ pub async fn one_swap_wins_each_version(stores: &Stores) -> Result<(), Violation
 /// # Errors
 /// [`Violation`] if it does not hold.
 pub async fn a_claim_and_a_swap_do_not_both_win(stores: &Stores) -> Result<(), Violation> {
-    for round in 0..8 {
+    for round in 0..rounds(4, 8) {
         let model = message("outbox-either", round);
         put(stores[0].as_ref(), std::slice::from_ref(&model)).await?;
         let results = together(8, |n| {
@@ -134,7 +134,7 @@ pub async fn what_takes_a_place_is_not_lost(stores: &Stores) -> Result<(), Viola
     const CHECK: &str = "outbox-place-race";
     // Due messages of other checks would be claimed first.
     claim_all(stores[0].as_ref(), &key(CHECK, "alice").tenant, (now(), until()), 1000).await?;
-    for round in 0..8 {
+    for round in 0..rounds(4, 8) {
         let old = message(CHECK, round);
         put(stores[0].as_ref(), std::slice::from_ref(&old)).await?;
         let expires_at = old.expires_at.plus(Duration::from_mins(1));
@@ -181,7 +181,7 @@ pub async fn what_takes_a_place_is_not_lost(stores: &Stores) -> Result<(), Viola
 pub async fn of_many_commits_one_puts_its_message(stores: &Stores) -> Result<(), Violation> {
     const CHECK: &str = "outbox-commits";
     const TASKS: usize = 16;
-    for round in 0..10_u32 {
+    for round in 0..rounds(4_u32, 10) {
         let account = key(CHECK, &format!("user-{round}"));
         let messages: Vec<_> = (round * 100..).take(TASKS).map(|n| message(CHECK, n)).collect();
         let own: Vec<_> =
