@@ -1,5 +1,6 @@
-//! The vault and the hasher from outside.
+//! The adapters from outside.
 
+mod assertion_keys;
 mod hasher;
 mod key_ring_file;
 mod vault;

@@ -9,7 +9,6 @@ use std::iter;
 use thiserror::Error;
 
 use crate::audit::AuditHead;
-use crate::policy::{GuardedChange, Proof};
 use crate::{AccountKey, Actor, Data, FactorId, Label, Policies, Timestamp};
 
 pub mod answers;
@@ -27,9 +26,11 @@ mod delta;
 mod enrol;
 mod manage;
 mod passkeys;
+mod proof;
 mod relying_party;
 mod removed;
 mod replay;
+mod signing_keys;
 mod verification;
 mod verify;
 
@@ -44,9 +45,12 @@ pub use codes::Codes;
 pub use delta::{BackupCodesChange, Delta, Draft, HandleChange};
 pub use factor::{
     AddressDevice, Authenticator, Drift, Factor, FactorKind, FactorState, HotpDevice, PasskeyDevice,
-    PasskeyOffer, StoredFactor, TotpDevice, UnknownAuthenticator, UnreadableFactor,
+    PasskeyOffer, SigningKeyDevice, StoredFactor, TotpDevice, UnknownAuthenticator, UnreadableFactor,
 };
 pub(crate) use passkeys::{Expected, UNNAMED, in_no_account};
+pub use proof::{GivenProof, Session, SessionProof};
+pub(crate) use signing_keys::{KeyRule, NewSigningKey};
+pub use signing_keys::{SigningKeyInfo, SigningKeyState};
 pub use verification::{Assurance, Verification, Verifications};
 pub use verify::{BackupCodesLeft, CodeRejection, Verdict, Verified};
 pub(crate) use verify::{Candidates, Evidence, Finding, OpenSecret, Resealed};
@@ -107,6 +111,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The policies in force.
     pub policies: &'a Policies,
+    /// What the call brings of the host's session.
+    pub session: Session<'a>,
 }
 
 /// A decision of an account: an answer, and the delta that must be committed before the answer is given.
@@ -123,7 +129,7 @@ pub(crate) struct Decision<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PolicyDenial {
-    /// The change requires a recent verification with an existing factor.
+    /// The change requires a recent verification with an existing factor, by default in the session that asks for it.
     #[error("this change needs a recent verification with an existing factor")]
     ProofRequired {
         /// The least assurance of that verification.
@@ -192,22 +198,6 @@ impl Account {
         let mut labels = iter::once(label.clone()).chain((2..).map(|number| label.numbered(number)));
         let free = labels.find(|label| others().all(|other| other.label != *label));
         free.unwrap_or_else(|| label.clone())
-    }
-
-    /// Checks that the owner has verified recently enough for `change`. An account without an active factor
-    /// needs no proof.
-    fn check_proof(&self, context: Context<'_>, change: GuardedChange) -> Result<(), PolicyDenial> {
-        match context.policies.enrolment.proof(change, context.actor) {
-            Proof::Fresh { age, at_least } => {
-                let proved = self.attempts.verified.within(age, at_least, context.now);
-                if proved || !self.is_enrolled() {
-                    Ok(())
-                } else {
-                    Err(PolicyDenial::ProofRequired { at_least })
-                }
-            }
-            Proof::None => Ok(()),
-        }
     }
 }
 

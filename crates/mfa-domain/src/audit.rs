@@ -106,12 +106,21 @@ pub enum EventKind {
     /// Passkeys are for another relying party from now on (detail: `from` and `to`, empty for none; `stranded`, the
     /// number of passkeys that no longer work, or `unknown`). Only in the account of the installation.
     RelyingPartySet,
+    /// An operator made the change that follows without the verification that it needs (detail: `change`, `reason`).
+    ProofOverridden,
+    /// A key that signs assertions was made (detail: `key`, `algorithm`, `signs_from`). Only in the account of the
+    /// installation, as the next two.
+    SigningKeyMade,
+    /// A key that signed assertions is no longer published (detail: `key`).
+    SigningKeyRetired,
+    /// An operator ended a key at once (detail: `key`, `reason`).
+    SigningKeyRevoked,
     /// A kind that a newer version wrote and this version does not know.
     Other(String),
 }
 
 /// All known kinds and their names.
-const KINDS: [(EventKind, &str); 26] = [
+const KINDS: [(EventKind, &str); 30] = [
     (EventKind::EnrolmentStarted, "enrolment_started"),
     (EventKind::EnrolmentAbandoned, "enrolment_abandoned"),
     (EventKind::FactorActivated, "factor_activated"),
@@ -138,6 +147,10 @@ const KINDS: [(EventKind, &str); 26] = [
     (EventKind::Reset, "reset"),
     (EventKind::Erased, "erased"),
     (EventKind::RelyingPartySet, "relying_party_set"),
+    (EventKind::ProofOverridden, "proof_overridden"),
+    (EventKind::SigningKeyMade, "signing_key_made"),
+    (EventKind::SigningKeyRetired, "signing_key_retired"),
+    (EventKind::SigningKeyRevoked, "signing_key_revoked"),
 ];
 
 impl EventKind {

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::account::{Claim, Factor};
 use crate::identity::InvalidId;
+use crate::signing::Nonce;
 use crate::{AccountKey, Caller, FactorId, TenantId, Timestamp, UserId};
 
 mod code_digest;
@@ -36,6 +37,8 @@ pub struct Challenge {
     pub purpose: Purpose,
     /// The caller who began it. An answer through any other caller is rejected.
     pub caller: Caller,
+    /// The host's session that it was begun for. The assertion about its answer carries it.
+    pub nonce: Option<Nonce>,
     /// When it was created.
     pub created_at: Timestamp,
     /// The time from which an answer is too late.
@@ -409,6 +412,7 @@ mod tests {
             kind: ChallengeKind::Push,
             purpose: Purpose::Verify,
             caller: Caller::new("shop"),
+            nonce: None,
             created_at: Timestamp::default(),
             expires_at: Timestamp::from_unix_millis(1000),
             progress: Progress::new(ChallengeData::default()),

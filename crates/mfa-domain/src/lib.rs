@@ -18,6 +18,7 @@ pub mod policy;
 pub mod ports;
 pub mod quota;
 pub mod sealed;
+pub mod signing;
 pub mod tenant_settings;
 pub mod text;
 pub mod timestamp;

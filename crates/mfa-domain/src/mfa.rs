@@ -8,13 +8,14 @@ use otp_core::{SecretError, UriError};
 use thiserror::Error;
 
 use self::latest_commit::LatestCommit;
-use crate::account::{Account, CallId, Context, Decision, PolicyDenial};
+use self::signing_keys::KeysInMemory;
+use crate::account::{Account, CallId, Context, Decision, PolicyDenial, Session};
 use crate::audit::{AuditEvent, EventKind};
 use crate::keyed_lock::{KeyGuard, KeyedLock};
 use crate::policy::{InvalidPolicy, Policies};
 use crate::ports::{
     Commit, CredentialRefusal, EntropyError, EventPage, EventQuery, HasherError, InvalidRecipient, Ports,
-    StoreError, VaultError, WebauthnError,
+    SignerError, StoreError, VaultError, WebauthnError,
 };
 use crate::{AccountKey, Actor, Delta, MessageState, SubmittedCode, Timestamp, Version, Versioned};
 
@@ -34,6 +35,7 @@ mod recipient;
 mod relying_party;
 mod resend;
 mod secrets;
+mod signing_keys;
 mod status;
 mod verify;
 
@@ -47,6 +49,7 @@ pub use passkey_challenges::{PasskeyStep, PasskeyVerified};
 pub use passkeys::{AcceptedPasskeys, NewPasskey, PasskeyEnrolment};
 pub use recipient::{FirstStep, Recipient, SendTo};
 pub use relying_party::Stranded;
+pub use signing_keys::AssertionKey;
 pub use status::Status;
 
 /// How often a use case is retried after a conflict.
@@ -69,6 +72,7 @@ pub struct Mfa {
     queued: Event,
     /// Whether the configured relying party is known to be the one in use.
     relying_party_is_in_use: AtomicBool,
+    keys_in_memory: KeysInMemory,
 }
 
 /// There is no decision, or it is unknown whether the decision was recorded. Let nobody in.
@@ -95,6 +99,9 @@ pub enum Undecided {
     /// What checks passkeys failed.
     #[error(transparent)]
     Webauthn(#[from] WebauthnError),
+    /// An assertion could not be signed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// Every try ended in a conflict, or an earlier copy of the same call has been answered already.
     #[error("the account was changed by too many requests at the same time")]
     Busy,
@@ -149,7 +156,8 @@ impl Mfa {
         policies.validate()?;
         let (turns, latest_commit, queued) = (KeyedLock::new(), LatestCommit::default(), Event::new());
         let relying_party_is_in_use = AtomicBool::new(false);
-        Ok(Self { ports, policies, turns, latest_commit, queued, relying_party_is_in_use })
+        let keys_in_memory = KeysInMemory::default();
+        Ok(Self { ports, policies, turns, latest_commit, queued, relying_party_is_in_use, keys_in_memory })
     }
 
     /// The ports in use.
@@ -188,11 +196,12 @@ impl Mfa {
         let turn = self.turns.lock(key).await;
         let (version, now) = (Version::default(), Timestamp::default());
         let id = call.keep.as_ref().map(|keep| keep.call);
-        let actor = call.actor;
+        let Call { actor, session, .. } = *call;
         Transaction {
             mfa: self,
             key,
             actor,
+            session,
             call: id,
             read: None,
             version,
@@ -209,6 +218,7 @@ struct Transaction<'a> {
     mfa: &'a Mfa,
     key: &'a AccountKey,
     actor: &'a Actor,
+    session: Session<'a>,
     /// The id of the call, if its answer is kept.
     call: Option<CallId>,
     /// The account, if it was read before the change began, without backup codes. A commit based on it succeeds only
@@ -250,7 +260,7 @@ impl<'a> Transaction<'a> {
             return Err(Undecided::Busy);
         }
         self.tries += 1;
-        let Self { mfa, key, actor, .. } = *self;
+        let Self { mfa, key, actor, session, .. } = *self;
         let accounts = &mfa.ports.accounts;
         let Versioned { value: account, version } = match self.read.take() {
             Some(read) if !backup_codes => read,
@@ -264,7 +274,7 @@ impl<'a> Transaction<'a> {
             return Err(Undecided::Busy);
         }
         self.unchanged = self.call.map(|_| account.unchanged(self.now));
-        Ok((account, Context { key, actor, now: self.now, policies: &mfa.policies }))
+        Ok((account, Context { key, actor, now: self.now, policies: &mfa.policies, session }))
     }
 
     /// Commits a decision, together with its answer if that is kept. Returns the answer only after the commit, and

@@ -16,7 +16,7 @@ pub mod verification;
 
 pub use backup_code::{BackupCodePolicy, StandardBackupCodes};
 pub use challenge::{ChallengePolicy, StandardChallenges};
-pub use enrolment::{EnrolmentPolicy, GuardedChange, Proof, StandardEnrolment};
+pub use enrolment::{EnrolmentPolicy, GuardedChange, Proof, ProofScope, StandardEnrolment};
 pub use lockout::{LockoutPolicy, StandardLockout, Standing};
 pub use passkey::{PasskeyPolicy, StandardPasskeys};
 pub use verification::{StandardVerification, VerificationPolicy};

@@ -20,6 +20,7 @@ pub mod outbox;
 pub mod reference_clock;
 pub mod sender;
 pub mod signer;
+pub mod signing_keys;
 pub mod throttle;
 pub mod vault;
 pub mod webauthn;
@@ -40,6 +41,7 @@ pub use outbox::{Claimed, Outbox, UnreadableMessage};
 pub use reference_clock::{Deviation, ReferenceClock, ReferenceClockError};
 pub use sender::{CodeMessage, InvalidRecipient, Sender, SenderError};
 pub use signer::{Signature, SignatureVerifier, Signer, SignerError};
+pub use signing_keys::{KeyPair, SigningKeys};
 pub use throttle::{Throttle, ThrottleKey, ThrottleKind};
 pub use vault::{Vault, VaultError};
 pub use webauthn::{
@@ -66,6 +68,8 @@ pub struct Ports {
     pub sender: Arc<dyn Sender>,
     /// Checks passkeys. Default: none, and every passkey fails.
     pub webauthn: Arc<dyn Webauthn>,
+    /// Makes the keys that sign assertions. Default: none, and nothing is signed.
+    pub signing_keys: Option<Arc<dyn SigningKeys>>,
 }
 
 impl Ports {
@@ -92,6 +96,7 @@ impl Ports {
             challenges: Arc::new(Missing),
             sender: Arc::new(Missing),
             webauthn: Arc::new(Missing),
+            signing_keys: None,
         }
     }
 
@@ -127,6 +132,13 @@ impl Ports {
     #[must_use]
     pub fn webauthn(mut self, webauthn: Arc<dyn Webauthn>) -> Self {
         self.webauthn = webauthn;
+        self
+    }
+
+    /// With what makes the keys that sign assertions.
+    #[must_use]
+    pub fn signing_keys(mut self, keys: Arc<dyn SigningKeys>) -> Self {
+        self.signing_keys = Some(keys);
         self
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::account::CallId;
+use crate::signing::Nonce;
 use crate::{AccountKey, Challenge, FactorId, FactorKind, MessageId, UserId};
 
 /// An encrypted secret, and the id of the key that opens it.
@@ -76,7 +77,8 @@ impl SealContext<'_> {
                 &[tenant.as_str().as_bytes(), user.as_str().as_bytes(), id.as_bytes()],
             ),
             Self::Challenge(challenge) => {
-                let Challenge { id, tenant, user, factor, kind, purpose, caller, expires_at, .. } = challenge;
+                let Challenge { id, tenant, user, factor, kind, purpose, caller, nonce, expires_at, .. } =
+                    challenge;
                 parts(
                     b"mfa challenge v1",
                     &[
@@ -88,6 +90,7 @@ impl SealContext<'_> {
                         kind.as_str().as_bytes(),
                         purpose.as_str().as_bytes(),
                         caller.as_str().as_bytes(),
+                        nonce.as_ref().map_or("", Nonce::as_str).as_bytes(),
                         &expires_at.unix_millis().to_be_bytes(),
                     ],
                 )
@@ -165,11 +168,12 @@ mod tests {
             kind: ChallengeKind::EmailCode,
             purpose: Purpose::Enrol,
             caller: Caller::new("shop"),
+            nonce: "n".parse().ok(),
             created_at: Timestamp::default(),
             expires_at: Timestamp::from_unix_seconds(600),
             progress: Progress::new(ChallengeData::default()),
         };
-        let changes: [fn(&mut Challenge); 10] = [
+        let changes: [fn(&mut Challenge); 12] = [
             |_| (),
             |other| other.id = ChallengeId::from_entropy([8; 16]),
             |other| other.tenant = TenantId::new("other").unwrap(),
@@ -179,6 +183,8 @@ mod tests {
             |other| other.kind = ChallengeKind::SmsCode,
             |other| other.purpose = Purpose::Verify,
             |other| other.caller = Caller::new("forum"),
+            |other| other.nonce = "m".parse().ok(),
+            |other| other.nonce = None,
             |other| other.expires_at = Timestamp::from_unix_seconds(601),
         ];
         let bound: Vec<_> = changes

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::mfa::{ChangeError, NewFactor};
+use mfa_domain::account::{GivenProof, Session};
+use mfa_domain::mfa::{Call, ChangeError, NewFactor};
 use mfa_domain::otp_core::{Hotp, Secret, Token, Totp};
 use mfa_domain::ports::{Clock, EventQuery};
 use mfa_domain::{
@@ -173,13 +174,15 @@ async fn what_is_not_ahead_stays_as_it_is_and_leaves_no_event() {
     world.test.clock.advance(Duration::from_secs(30));
     assert_eq!(world.verify().await, Ok(()));
     let new = NewFactor::new(Label::new("Token").unwrap(), Token::Hotp { hotp: Hotp::default(), counter: 7 });
-    let token = world.mfa.begin_enrolment(&alice(), &support(), new).await.unwrap().factor;
-    let kept = world.mfa.set_back(&alice(), &support(), token.id, &reason()).await.unwrap();
+    let (support, given) = (support(), GivenProof::Operator(reason()));
+    let call = Call::from(&support).in_session(Session { proof: Some(&given), nonce: None });
+    let token = world.mfa.begin_enrolment(&alice(), call, new).await.unwrap().factor;
+    let kept = world.mfa.set_back(&alice(), &support, token.id, &reason()).await.unwrap();
     assert_eq!(kept, token);
     assert!(world.events("factor_set_back").await.is_empty());
     assert!(world.events("factor_ahead").await.is_empty());
 
     let nobodys = FactorId::fresh(world.now(), &[9; 10]);
-    let refused = world.mfa.set_back(&alice(), &support(), nobodys, &reason()).await;
+    let refused = world.mfa.set_back(&alice(), &support, nobodys, &reason()).await;
     assert!(matches!(refused, Err(ChangeError::Refused(PolicyDenial::UnknownFactor))));
 }

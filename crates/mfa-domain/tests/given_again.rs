@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use mfa_domain::mfa::{Confirmation, EnrolError, Enrolment, NewFactor};
 use mfa_domain::otp_core::{Code, Hotp, Secret, Token, Totp};
-use mfa_domain::{AccountKey, Actor, Authenticator, FactorId, Label, Mfa, Reason, TenantId, UserId, Verdict};
+use mfa_domain::policy::{ProofScope, StandardEnrolment};
+use mfa_domain::{
+    AccountKey, Actor, Authenticator, FactorId, Label, Mfa, Policies, Reason, TenantId, UserId, Verdict,
+};
 use mfa_store_memory::MemoryStore;
 use mfa_testkit::{FailingStore, Fault, TestPorts, ports, submitted};
 
@@ -17,10 +20,13 @@ struct World {
     mfa: Mfa,
 }
 
+/// Whoever was verified may add a token in any session: these tests are not about proofs.
 fn world() -> World {
     let store = Arc::new(FailingStore::new(Arc::new(MemoryStore::default())));
     let test = ports(store.clone());
-    World { mfa: test.mfa(), store, test }
+    let enrolment = StandardEnrolment { proof_scope: ProofScope::Account, ..StandardEnrolment::default() };
+    let policies = Policies { enrolment: Arc::new(enrolment), ..Policies::default() };
+    World { mfa: Mfa::new(test.ports.clone(), policies).unwrap(), store, test }
 }
 
 fn alice() -> AccountKey {

@@ -13,17 +13,20 @@ mod registration;
 mod same_calls;
 mod versions;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mfa_domain::account::{GivenProof, Session, SessionProof};
 use mfa_domain::mfa::{
-    BegunChallenge, Confirmation, FirstStep, NewPasskey, PasskeyEnrolment, PasskeyVerified, SendTo,
+    BegunChallenge, Call, Confirmation, EnrolError, FirstStep, NewPasskey, PasskeyEnrolment, PasskeyVerified,
+    SendTo,
 };
 use mfa_domain::passkey::{AssertionResponse, RegistrationResponse};
 use mfa_domain::ports::{ChallengeStore, Clock, Commit, EventQuery};
 use mfa_domain::{
     Account, AccountKey, Actor, AuditEvent, AuditHead, Authenticator, ChallengeId, EventKind, FactorId,
     FactorKind, Label, Mfa, Passkey, PasskeyDevice, Policies, TenantId, Undecided, UserId, Verdict,
+    Verification,
 };
 use mfa_store_memory::{MemoryChallenges, MemoryStore};
 use mfa_testkit::{
@@ -40,6 +43,8 @@ struct World {
     test: TestPorts,
     policies: Policies,
     mfa: Arc<Mfa>,
+    /// The last verification in the session of the host.
+    proof: Mutex<Option<GivenProof>>,
 }
 
 impl World {
@@ -57,7 +62,7 @@ impl World {
         let mut test = ports(accounts.clone());
         test.ports = test.ports.challenges(challenges).webauthn(webauthn.clone());
         let mfa = Arc::new(Mfa::new(test.ports.clone(), policies.clone()).unwrap());
-        Self { accounts, webauthn, test, policies, mfa }
+        Self { accounts, webauthn, test, policies, mfa, proof: Mutex::new(None) }
     }
 
     /// Another replica on the same stores.
@@ -66,7 +71,20 @@ impl World {
     }
 
     async fn offer(&self, key: &AccountKey) -> PasskeyEnrolment {
-        self.mfa.enrol_passkey(key, &shop(), NewPasskey::default()).await.unwrap()
+        self.try_offer(key, NewPasskey::default()).await.unwrap()
+    }
+
+    /// Offers a passkey in the session of the host.
+    async fn try_offer(&self, key: &AccountKey, new: NewPasskey) -> Result<PasskeyEnrolment, EnrolError> {
+        let (shop, proof) = (shop(), self.proof.lock().unwrap().clone());
+        let session = Session { proof: proof.as_ref(), nonce: None };
+        self.mfa.enrol_passkey(key, Call::from(&shop).in_session(session), new).await
+    }
+
+    /// The session of the host is that of this user from now on.
+    fn remember(&self, key: &AccountKey, verification: &Verification) {
+        let proof = SessionProof::new(key.clone(), verification);
+        *self.proof.lock().unwrap() = Some(GivenProof::Session(proof));
     }
 
     async fn confirm(
@@ -115,7 +133,7 @@ impl World {
 
     /// Begins a challenge without a user.
     async fn begin_passwordless(&self) -> BegunChallenge {
-        self.mfa.begin_passwordless(&alice().tenant, &shop()).await.unwrap()
+        self.mfa.begin_passwordless(&alice().tenant, &shop(), None).await.unwrap()
     }
 
     async fn try_answer(
@@ -141,15 +159,17 @@ impl World {
     }
 
     async fn sign_in(&self, key: &AccountKey, device: &mut FakeAuthenticator) -> PasskeyVerified {
-        self.try_sign_in(key, device).await.into_result().unwrap()
+        let signed_in = self.try_sign_in(key, device).await.into_result().unwrap();
+        self.remember(key, &signed_in.verified.verification);
+        signed_in
     }
 
     /// Verifies the user by the next code of an app.
     async fn type_code(&self, app: &TotpUser) {
         self.test.clock.advance(Duration::from_secs(30));
         let code = submitted(&app.code(self.test.clock.now()));
-        let verdict = self.mfa.verify(&app.key, &shop(), &code, None).await.unwrap();
-        assert!(matches!(verdict, Verdict::Accepted(_)), "{verdict:?}");
+        let verified = self.mfa.verify(&app.key, &shop(), &code, None).await.unwrap().into_result().unwrap();
+        self.remember(&app.key, &verified.verification);
     }
 
     async fn fail_codes(&self, app: &TotpUser, count: usize) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mfa_domain::account::{CallId, KeptAnswer};
+use mfa_domain::account::{CallId, GivenProof, KeptAnswer, Session, SessionProof};
 use mfa_domain::mfa::{Call, ChangeError, Earlier, Keep, NewFactor, PlainBackupCodes, Reply};
 use mfa_domain::otp_core::{Token, Totp};
 use mfa_domain::ports::EventQuery;
@@ -30,6 +30,8 @@ struct World {
     test: TestPorts,
     mfa: Mfa,
     token: HotpUser,
+    /// What the session of the user keeps.
+    proof: GivenProof,
 }
 
 /// With a user who has just verified.
@@ -38,27 +40,37 @@ async fn world() -> World {
     let test = ports(store.clone());
     let mfa = test.mfa();
     let token = HotpUser::enrol(&mfa, &alice()).await.unwrap();
-    let world = World { store, test, mfa, token };
-    world.verify(1).await;
-    world
+    let proof = verify(&mfa, &token, 1).await;
+    World { store, test, mfa, token, proof }
+}
+
+/// Verifies the user; gives what a session keeps of it.
+async fn verify(mfa: &Mfa, token: &HotpUser, counter: u64) -> GivenProof {
+    let code = submitted(&token.code(counter));
+    let verdict = mfa.verify(&alice(), &Actor::user("test"), &code, None).await.unwrap();
+    GivenProof::Session(SessionProof::new(alice(), &verdict.into_result().unwrap().verification))
 }
 
 impl World {
     async fn verify(&self, counter: u64) {
-        let code = submitted(&self.token.code(counter));
-        self.mfa.verify(&alice(), &Actor::user("test"), &code, None).await.unwrap().into_result().unwrap();
+        verify(&self.mfa, &self.token, counter).await;
+    }
+
+    const fn session(&self) -> Session<'_> {
+        Session { proof: Some(&self.proof), nonce: None }
     }
 
     async fn issue(&self, mfa: &Mfa, key: &str) -> Result<PlainBackupCodes, ChangeError> {
         let reply = |codes: &PlainBackupCodes| Some(Reply { bytes: text(codes), secret: true });
         let keep = Keep { call: id(key), request: BODY, reply: &reply };
-        mfa.issue_backup_codes(&alice(), Call { actor: &Actor::user("test"), keep: Some(keep) }).await
+        let call = Call { actor: &Actor::user("test"), session: self.session(), keep: Some(keep) };
+        mfa.issue_backup_codes(&alice(), call).await
     }
 
     /// Without anything to unlock.
     async fn unlock(&self, key: &str) {
         let keep = Keep { call: id(key), request: BODY, reply: &done };
-        let call = Call { actor: &Actor::admin("test"), keep: Some(keep) };
+        let call = Call { actor: &Actor::admin("test"), session: Session::default(), keep: Some(keep) };
         self.mfa.unlock(&alice(), call, &Reason::new("test").unwrap()).await.unwrap();
     }
 
@@ -68,7 +80,8 @@ impl World {
 
     async fn erase(&self, key: Option<&str>) {
         let keep = key.map(|key| Keep { call: id(key), request: BODY, reply: &done });
-        self.mfa.erase(&alice(), Call { actor: &Actor::admin("test"), keep }).await.unwrap();
+        let actor = Actor::admin("test");
+        self.mfa.erase(&alice(), Call { actor: &actor, session: Session::default(), keep }).await.unwrap();
     }
 
     async fn events(&self) -> Vec<EventKind> {
@@ -185,9 +198,11 @@ async fn a_secret_goes_with_a_factor() {
     let world = world().await;
     world.issue(&world.mfa, "a").await.unwrap();
     let new = NewFactor::new(Label::new("Other").unwrap(), Token::Totp(Totp::default()));
-    let offered = world.mfa.begin_enrolment(&alice(), &Actor::user("test"), new).await.unwrap();
+    let user = Actor::user("test");
+    let call = Call::from(&user).in_session(world.session());
+    let offered = world.mfa.begin_enrolment(&alice(), call, new).await.unwrap();
     assert!(world.earlier("a").await.is_some());
-    world.mfa.revoke(&alice(), &Actor::user("test"), offered.factor.id).await.unwrap();
+    world.mfa.revoke(&alice(), &user, offered.factor.id).await.unwrap();
     assert_eq!(world.earlier("a").await, None);
 }
 

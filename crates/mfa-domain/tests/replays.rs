@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mfa_domain::mfa::NewFactor;
+use mfa_domain::account::{GivenProof, Session, SessionProof};
+use mfa_domain::mfa::{Call, NewFactor};
 use mfa_domain::otp_core::{Code, Token, Totp};
 use mfa_domain::policy::StandardVerification;
 use mfa_domain::{
@@ -157,12 +158,14 @@ async fn spent_backup_codes_are_used_as_long_as_their_set_is_there() {
     let world = World::new(Policies::default());
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
     let code = phone.backup_codes[3].as_str();
-    assert!(matches!(world.verify(code).await, Verdict::Accepted(_)));
+    let verified = world.verify(code).await.into_result().unwrap();
     for _ in 0..10 {
         assert_eq!(world.verify(code).await, Verdict::Rejected(CodeRejection::Replayed { factor: None }));
     }
     assert_eq!(world.failures().await, 0);
-    world.mfa.issue_backup_codes(&alice(), &user()).await.unwrap();
+    let proof = GivenProof::Session(SessionProof::new(alice(), &verified.verification));
+    let (user, session) = (user(), Session { proof: Some(&proof), nonce: None });
+    world.mfa.issue_backup_codes(&alice(), Call::from(&user).in_session(session)).await.unwrap();
     for code in [code, &phone.backup_codes[4], "0000-0000-0000-0000"] {
         assert_eq!(world.verify(code).await, WRONG, "it is of no set that counts");
     }

@@ -1,8 +1,12 @@
 //! The future of every use case can move between threads, as web servers ask of it.
 
+use std::time::Duration;
+
+use mfa_domain::account::Session;
 use mfa_domain::mfa::{NewAddress, NewFactor};
 use mfa_domain::otp_core::Code;
 use mfa_domain::ports::EventQuery;
+use mfa_domain::signing::SigningAlgorithm;
 use mfa_domain::{
     AccountKey, Actor, ChallengeId, FactorId, Label, Message, Mfa, Purpose, Reason, SentCode, SubmittedCode,
     Versioned,
@@ -40,7 +44,7 @@ fn use_cases(
     send(&mfa.rename(key, actor, factor, label));
     send(&mfa.revoke(key, actor, factor));
     send(&mfa.resynchronise(key, actor, factor, codes));
-    send(&mfa.enrol_recipient(key, actor, &address));
+    send(&mfa.enrol_recipient(key, actor, Session::default(), &address));
     send(&mfa.enrol_address(key, actor, address));
     send(&mfa.begin_challenge(key, actor, factor));
     send(&mfa.challenge(&key.tenant, actor, challenge));
@@ -60,4 +64,10 @@ fn use_cases(
     send(&mfa.erase(key, actor));
     send(&mfa.reseal(key, actor));
     send(&mfa.events(query));
+    send(&mfa.assertion_key());
+    send(&mfa.published_keys());
+    send(&mfa.ensure_signing_key(actor, SigningAlgorithm::Es256, Duration::ZERO));
+    send(&mfa.rotate_signing_key(actor, SigningAlgorithm::Es256));
+    send(&mfa.revoke_signing_key(actor, "", SigningAlgorithm::Es256, reason));
+    send(&mfa.signing_keys());
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::account::CallId;
+use mfa_domain::account::{CallId, Session};
 use mfa_domain::mfa::{BegunChallenge, Call, Delivered, Earlier, EnrolError, Keep, NewAddress, Reply};
-use mfa_domain::policy::StandardEnrolment;
+use mfa_domain::policy::{ProofScope, StandardEnrolment};
 use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ChallengeStore, CodeMessage, Commit, EventPage, EventQuery,
     InvalidRecipient, Outbox, RecordedEvent, Sender, SenderError, StoreError, ThrottleKey,
@@ -31,6 +31,12 @@ fn alice() -> AccountKey {
 
 fn shop() -> Actor {
     Actor::user("shop")
+}
+
+/// A user who was verified may add an address in any session: these tests are not about proofs.
+fn policies() -> Policies {
+    let enrolment = StandardEnrolment { proof_scope: ProofScope::Account, ..StandardEnrolment::default() };
+    Policies { enrolment: Arc::new(EveryKind(enrolment)), ..Policies::default() }
 }
 
 fn address() -> NewAddress {
@@ -97,8 +103,7 @@ async fn world() -> World {
     let (challenges, sender) = (Arc::new(Flaky::default()), Arc::new(ListSender::default()));
     let test = ports(accounts.clone());
     let ports = test.ports.challenges(challenges.clone()).sender(sender.clone());
-    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-    let mfa = Mfa::new(ports, policies).unwrap();
+    let mfa = Mfa::new(ports, policies()).unwrap();
     let factor = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap().factor.id;
     assert_eq!(deliver(&mfa).await, [Delivered::Sent]);
     let code = sender.latest(&alice()).unwrap().code;
@@ -363,8 +368,7 @@ async fn a_code_whose_challenge_is_lost_is_reported() {
     let world = world().await;
     world.queue().await;
     let ports = world.mfa.ports().clone().challenges(Arc::new(MemoryChallenges::default()));
-    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-    let after = Mfa::new(ports, policies).unwrap();
+    let after = Mfa::new(ports, policies()).unwrap();
     assert_eq!(deliver(&after).await, [Delivered::Failed]);
     assert_eq!(world.reasons().await, ["over"]);
 }
@@ -447,8 +451,7 @@ async fn without_an_outbox_such_a_factor_is_undecided() {
     let sender = Arc::new(ListSender::default());
     let ports = ports(Arc::new(MockAccountStore::new())).ports;
     let ports = ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
-    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-    let mfa = Mfa::new(ports, policies).unwrap();
+    let mfa = Mfa::new(ports, policies()).unwrap();
     let offered = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap_err();
     assert!(matches!(offered, EnrolError::Undecided(Undecided::Store(_))), "{offered:?}");
     let factor = FactorId::fresh(Timestamp::default(), &[1; 10]);
@@ -483,11 +486,10 @@ impl Sender for Picky {
 async fn an_address_that_nothing_can_be_sent_to_is_not_enrolled() {
     let ports = ports(Arc::new(MemoryStore::default())).ports;
     let ports = ports.challenges(Arc::new(MemoryChallenges::default())).sender(Arc::new(Picky));
-    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-    let mfa = Mfa::new(ports, policies).unwrap();
+    let mfa = Mfa::new(ports, policies()).unwrap();
     let elsewhere = Address::new("alice@example.com").unwrap();
     let elsewhere = NewAddress::email(Label::new("Mail").unwrap(), elsewhere);
-    let charged = mfa.enrol_recipient(&alice(), &shop(), &elsewhere).await.unwrap_err();
+    let charged = mfa.enrol_recipient(&alice(), &shop(), Session::default(), &elsewhere).await.unwrap_err();
     let offered = mfa.enrol_address(&alice(), &shop(), elsewhere).await.unwrap_err();
     for refused in [charged, offered] {
         assert!(matches!(refused, EnrolError::Address(_)), "{refused:?}");
@@ -504,7 +506,7 @@ async fn an_address_that_nothing_can_be_sent_to_is_not_enrolled() {
 async fn whose_quota_an_enrolment_costs_is_told_only_if_it_would_be_made() {
     let world = world().await;
     let new = || NewAddress::email(Label::new("Other").unwrap(), Address::new("eve@mail.example").unwrap());
-    let recipient = async || world.mfa.enrol_recipient(&alice(), &shop(), &new()).await;
+    let recipient = async || world.mfa.enrol_recipient(&alice(), &shop(), Session::default(), &new()).await;
     let refused = recipient().await.unwrap_err();
     assert!(matches!(refused, EnrolError::Refused(PolicyDenial::ProofRequired { .. })), "{refused:?}");
     let (id, code) = world.begin().await;
@@ -515,7 +517,8 @@ async fn whose_quota_an_enrolment_costs_is_told_only_if_it_would_be_made() {
     let unknown = FactorId::fresh(Timestamp::default(), &[1; 10]);
     let mut replacing = new();
     replacing.replaces = Some(unknown);
-    let refused = world.mfa.enrol_recipient(&alice(), &shop(), &replacing).await.unwrap_err();
+    let refused =
+        world.mfa.enrol_recipient(&alice(), &shop(), Session::default(), &replacing).await.unwrap_err();
     assert!(matches!(refused, EnrolError::Refused(PolicyDenial::UnknownFactor)), "{refused:?}");
     assert_eq!(world.events().await.len(), before);
     assert!(deliver(&world.mfa).await.is_empty());
@@ -524,8 +527,7 @@ async fn whose_quota_an_enrolment_costs_is_told_only_if_it_would_be_made() {
 #[tokio::test]
 async fn without_a_store_of_challenges_such_a_factor_is_undecided() {
     let accounts: Arc<dyn AccountStore> = Arc::new(MemoryStore::default());
-    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-    let mfa = Mfa::new(ports(accounts).ports, policies).unwrap();
+    let mfa = Mfa::new(ports(accounts).ports, policies()).unwrap();
     let offered = mfa.enrol_address(&alice(), &shop(), address()).await.unwrap_err();
     assert!(matches!(offered, EnrolError::Undecided(Undecided::Store(_))), "{offered:?}");
     assert!(mfa.status(&alice()).await.unwrap().factors.is_empty());
@@ -536,8 +538,7 @@ async fn without_a_store_of_challenges_such_a_factor_is_undecided() {
 async fn without_a_sender_codes_are_queued_until_they_expire() {
     let test = ports(Arc::new(MemoryStore::default()));
     let ports = test.ports.challenges(Arc::new(MemoryChallenges::default()));
-    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-    let mfa = Mfa::new(ports, policies).unwrap();
+    let mfa = Mfa::new(ports, policies()).unwrap();
     mfa.enrol_address(&alice(), &shop(), address()).await.unwrap();
     assert_eq!(deliver(&mfa).await, [Delivered::Queued]);
     test.clock.advance(Duration::from_mins(10));
@@ -569,11 +570,11 @@ async fn an_enrolment_that_is_sent_again_is_made_once_and_its_code_is_sent_once(
     assert!(matches!(world.answer(id, &code).await.unwrap(), Verdict::Accepted(_)));
     let (shop, reply) = (shop(), |_: &_| Some(Reply { bytes: b"201".to_vec().into(), secret: false }));
     let keep = || Keep { call: CallId([7; 32]), request: b"{}", reply: &reply };
-    let call = Call { actor: &shop, keep: Some(keep()) };
+    let call = Call { actor: &shop, session: Session::default(), keep: Some(keep()) };
     world.mfa.enrol_address(&alice(), call, address()).await.unwrap();
     let earlier = world.mfa.earlier(&alice(), CallId([7; 32]), b"{}").await.unwrap();
     assert!(matches!(earlier, Earlier::Answered(_)), "{earlier:?}");
-    let call = Call { actor: &shop, keep: Some(keep()) };
+    let call = Call { actor: &shop, session: Session::default(), keep: Some(keep()) };
     let again = world.mfa.enrol_address(&alice(), call, address()).await.unwrap_err();
     assert!(matches!(again, EnrolError::Undecided(Undecided::Busy)), "{again:?}");
     let factors = world.mfa.status(&alice()).await.unwrap().factors;
@@ -604,8 +605,7 @@ async fn a_slow_sender_keeps_neither_an_enrolment_nor_a_login_waiting() {
     let test = ports(Arc::new(MemoryStore::default()));
     let sender = Arc::new(Slow::default());
     let ports = test.ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
-    let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-    let mfa = Arc::new(Mfa::new(ports, policies).unwrap());
+    let mfa = Arc::new(Mfa::new(ports, policies()).unwrap());
     let (key, shop) = (alice(), shop());
     let app = TotpUser::enrol(&mfa, &key).await.unwrap();
     test.clock.advance(Duration::from_secs(30));
@@ -654,8 +654,7 @@ async fn a_first_code_that_is_looked_at_just_before_a_lock_costs_what_it_costs()
         });
         let ports = test.with_accounts(between.clone()).ports;
         let ports = ports.challenges(Arc::new(MemoryChallenges::default())).sender(sender.clone());
-        let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
-        let mfa = Mfa::new(ports, policies).unwrap();
+        let mfa = Mfa::new(ports, policies()).unwrap();
         let app = TotpUser::enrol(&mfa, &alice()).await.unwrap();
         test.clock.advance(Duration::from_secs(30));
         let code = submitted(&app.code(mfa.ports().clock.now()));

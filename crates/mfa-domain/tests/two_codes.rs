@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mfa_domain::mfa::{Confirmation, NewFactor};
 use mfa_domain::otp_core::{Code, Hotp, ResyncSteps, ResyncWindow, Secret, Token, Totp};
-use mfa_domain::policy::StandardVerification;
+use mfa_domain::policy::{ProofScope, StandardEnrolment, StandardVerification};
 use mfa_domain::{
     AccountKey, Actor, Authenticator, CodeRejection, Factor, FactorId, Label, Mfa, Policies, TenantId,
     UserId, Verdict,
@@ -35,9 +35,15 @@ fn user() -> Actor {
     Actor::user("test")
 }
 
+/// Whoever was verified may add a token in any session: these tests are not about proofs.
 fn world(verification: StandardVerification) -> World {
     let test = ports(Arc::new(MemoryStore::default()));
-    let policies = Policies { verification: Arc::new(verification), ..Policies::default() };
+    let enrolment = StandardEnrolment { proof_scope: ProofScope::Account, ..StandardEnrolment::default() };
+    let policies = Policies {
+        enrolment: Arc::new(enrolment),
+        verification: Arc::new(verification),
+        ..Policies::default()
+    };
     World { mfa: Mfa::new(test.ports.clone(), policies).unwrap(), test }
 }
 

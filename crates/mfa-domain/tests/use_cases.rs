@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mfa_domain::mfa::{ChangeError, Confirmation, EnrolError, NewFactor};
+use mfa_domain::account::{GivenProof, Session, SessionProof};
+use mfa_domain::mfa::{Call, ChangeError, Confirmation, EnrolError, NewFactor};
 use mfa_domain::otp_core::{Secret, Token, Totp};
 use mfa_domain::policy::StandardEnrolment;
 use mfa_domain::ports::{
@@ -212,10 +213,13 @@ async fn a_newer_key_is_taken_up_on_use_and_by_a_walk() {
 async fn the_same_secret_is_not_enrolled_twice() {
     let world = world();
     let phone = TotpUser::enrol(&world.mfa, &alice()).await.unwrap();
-    assert!(verified(&world.verify(&phone.backup_codes[0]).await));
+    let proved = world.verify(&phone.backup_codes[0]).await.unwrap().into_result().unwrap();
+    let proof = GivenProof::Session(SessionProof::new(alice(), &proved.verification));
     let mut twin = NewFactor::new(Label::new("Twin").unwrap(), Token::Totp(Totp::default()));
     twin.secret = Some(Secret::from_bytes(phone.secret.expose()).unwrap());
-    let refused = world.mfa.begin_enrolment(&alice(), &Actor::admin("test"), twin).await.unwrap_err();
+    let (actor, session) = (Actor::admin("test"), Session { proof: Some(&proof), nonce: None });
+    let call = Call::from(&actor).in_session(session);
+    let refused = world.mfa.begin_enrolment(&alice(), call, twin).await.unwrap_err();
     assert!(matches!(refused, EnrolError::Refused(PolicyDenial::DuplicateSecret)), "{refused}");
 }
 

@@ -23,6 +23,7 @@ pub struct ChallengeColumns {
     pub kind: String,
     pub purpose: String,
     pub caller: String,
+    pub nonce: Option<String>,
     pub created_at: i64,
     pub expires_at: i64,
     pub version: i64,
@@ -52,6 +53,7 @@ impl ChallengeColumns {
             kind: ChallengeKind::from_name(&self.kind),
             purpose: row.read("purpose", self.purpose.parse())?,
             caller: Caller::new(&self.caller),
+            nonce: row.read("nonce", self.nonce.as_deref().map(str::parse).transpose())?,
             created_at: row.time("created_at", self.created_at)?,
             expires_at: row.time("expires_at", self.expires_at)?,
             progress: Progress {

@@ -250,6 +250,7 @@ CREATE UNLOGGED TABLE mfa.challenges (
     kind       text   NOT NULL,
     purpose    text   NOT NULL,
     caller     text   NOT NULL,
+    nonce      text,
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     version    bigint NOT NULL CHECK (version > 0),
@@ -271,6 +272,8 @@ COMMENT ON COLUMN mfa.challenges.kind IS
     'The kind: email_code, sms_code, push, webauthn_registration, webauthn_authentication.';
 COMMENT ON COLUMN mfa.challenges.purpose IS 'The purpose of the answer: verify, enrol, change or recover.';
 COMMENT ON COLUMN mfa.challenges.caller IS 'The caller that began the challenge; only this caller can submit answers.';
+COMMENT ON COLUMN mfa.challenges.nonce IS
+    'The session of the host application that the challenge was begun for; null if the host named none.';
 COMMENT ON COLUMN mfa.challenges.created_at IS 'Time of creation, in milliseconds since 1970-01-01T00:00:00Z.';
 COMMENT ON COLUMN mfa.challenges.expires_at IS
     'When the challenge expires, in milliseconds since 1970-01-01T00:00:00Z. The row may be deleted an hour later.';

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
+use mfa_domain::signing::Nonce;
 use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, UserId, Version, Versioned};
 use mfa_rows::{ChallengeColumns, millis};
 
@@ -9,20 +10,20 @@ use crate::store::reading;
 use crate::transaction::by_itself;
 use crate::{PostgresError, PostgresStore};
 
-/// Inserts a challenge and deletes up to ten that expired before `$13`: more than one, so that the table
+/// Inserts a challenge and deletes up to ten that expired before `$14`: more than one, so that the table
 /// shrinks. Rows that another transaction has locked are skipped, so this never waits.
 pub(crate) const PUT_CHALLENGE: &str = concat!(
     "
     WITH forgotten AS (
         DELETE FROM mfa.challenges WHERE id = ANY (ARRAY (
-            SELECT id FROM mfa.challenges WHERE expires_at <= $13 ORDER BY expires_at LIMIT 10
+            SELECT id FROM mfa.challenges WHERE expires_at <= $14 ORDER BY expires_at LIMIT 10
             FOR UPDATE SKIP LOCKED
         ))
     )
     INSERT INTO mfa.challenges
-        (id, tenant_id, user_id, factor_id, kind, purpose, caller, created_at, expires_at, version, state, failures,
-            data)
-    SELECT $1, $2, $3, $4::text::uuid, $5, $6, $7, $8, $9, 1, $10, $11, $12
+        (id, tenant_id, user_id, factor_id, kind, purpose, caller, nonce, created_at, expires_at, version, state,
+            failures, data)
+    SELECT $1, $2, $3, $4::text::uuid, $5, $6, $7, $8, $9, $10, 1, $11, $12, $13
     WHERE ",
     by_itself!(),
     "
@@ -33,8 +34,8 @@ pub(crate) const PUT_CHALLENGE: &str = concat!(
 /// It fails on a server that cannot write: the data of a standby may be stale.
 pub(crate) const GET_CHALLENGE: &str = concat!(
     "
-    SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, purpose, caller, created_at, expires_at, version,
-        state, failures, data
+    SELECT id, tenant_id, user_id, factor_id::text AS factor_id, kind, purpose, caller, nonce, created_at, expires_at,
+        version, state, failures, data
     FROM mfa.challenges
     WHERE id = $1 AND ",
     by_itself!()
@@ -63,6 +64,7 @@ struct ChallengeRow {
     kind: String,
     purpose: String,
     caller: String,
+    nonce: Option<String>,
     created_at: i64,
     expires_at: i64,
     version: i64,
@@ -84,6 +86,7 @@ impl ChallengeStore for PostgresStore {
                 .bind(challenge.kind.as_str())
                 .bind(challenge.purpose.as_str())
                 .bind(challenge.caller.as_str())
+                .bind(challenge.nonce.as_ref().map(Nonce::as_str))
                 .bind(millis(challenge.created_at))
                 .bind(millis(challenge.expires_at))
                 .bind(state.as_str())
@@ -129,6 +132,7 @@ impl ChallengeRow {
             kind: self.kind,
             purpose: self.purpose,
             caller: self.caller,
+            nonce: self.nonce,
             created_at: self.created_at,
             expires_at: self.expires_at,
             version: self.version,

@@ -118,7 +118,8 @@ async fn fill(connection: &mut PgConnection) {
         INSERT INTO mfa.events (tenant_id, account_id, sequence, at, kind, actor, detail, previous, hash)
             SELECT tenant_id, id, 1, 0, 'verified', 'a', '{}', '', '' FROM mfa.accounts;
         INSERT INTO mfa.challenges
-            SELECT 'c' || id, tenant_id, user_id, NULL, 'push', 'verify', 'c', id, id, 1, 'open', 0, '' FROM mfa.accounts;
+            SELECT 'c' || id, tenant_id, user_id, NULL, 'push', 'verify', 'c', NULL, id, id, 1, 'open', 0, ''
+            FROM mfa.accounts;
         INSERT INTO mfa.throttles SELECT 'user/' || tenant_id || '/' || user_id, id, id, id FROM mfa.accounts;
         ANALYZE";
     // No time limit: the machine may be busy.

@@ -267,6 +267,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
         ("tenant_id", "''"),
         ("user_id", "' a'"),
         ("purpose", "'verify_in_2'"),
+        ("nonce", "''"),
         ("created_at", "-1"),
         ("state", "'approved_in_2'"),
         ("failures", "4294967296"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
+use mfa_domain::signing::Nonce;
 use mfa_domain::{
     Caller, Challenge, ChallengeData, ChallengeId, ChallengeKind, FactorId, Progress, TenantId, Timestamp,
     UserId, Version, Versioned,
@@ -40,6 +41,7 @@ impl ChallengeStore for RedisEphemeral {
             ("kind", challenge.kind.as_str()),
             ("purpose", challenge.purpose.as_str()),
             ("caller", challenge.caller.as_str()),
+            ("nonce", challenge.nonce.as_ref().map(Nonce::as_str).unwrap_or_default()),
             ("created_at", &millis(challenge.created_at)),
             ("expires_at", &millis(challenge.expires_at)),
         ] {
@@ -100,6 +102,7 @@ fn read(id: ChallengeId, answer: Value) -> Result<Option<Versioned<Challenge>>, 
         kind: ChallengeKind::from_name(fields.text("kind")?),
         purpose: fields.read("purpose", fields.text("purpose")?.parse())?,
         caller: Caller::new(fields.text("caller")?),
+        nonce: fields.read("nonce", optional("nonce")?.map(str::parse).transpose())?,
         created_at: fields.time("created_at", Some(fields.number("created_at")?))?,
         expires_at: fields.time("expires_at", Some(fields.number("expires_at")?))?,
         progress: Progress {

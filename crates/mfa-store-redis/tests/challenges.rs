@@ -102,6 +102,7 @@ async fn a_field_that_cannot_be_read_is_an_error_that_names_it() {
         ("user", " a"),
         ("factor", "1"),
         ("purpose", "verify_in_2"),
+        ("nonce", "two words"),
         ("created_at", "-1"),
         ("expires_at", "soon"),
         ("expires_at", "999999999999999"),

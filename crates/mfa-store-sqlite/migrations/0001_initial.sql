@@ -143,6 +143,7 @@ CREATE TABLE challenges (
     kind       TEXT    NOT NULL, -- email_code, sms_code, push, webauthn_registration, webauthn_authentication
     purpose    TEXT    NOT NULL, -- of the answer: verify, enrol, change, recover
     caller     TEXT    NOT NULL, -- the one that began it; only this caller can submit answers
+    nonce      TEXT,             -- the host's session that it was begun for; NULL if the host named none
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     version    INTEGER NOT NULL,

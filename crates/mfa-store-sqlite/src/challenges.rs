@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
-
+use mfa_domain::signing::Nonce;
 use mfa_domain::{Challenge, ChallengeId, FactorId, Progress, UserId, Version, Versioned};
 use mfa_rows::{ChallengeColumns, millis};
 use sqlx::SqliteConnection;
@@ -11,13 +11,14 @@ use crate::change::{Change, Outcome, execute};
 use crate::{SqliteError, SqliteStore};
 
 pub(crate) const GET_CHALLENGE: &str = "
-    SELECT id, tenant, user, factor, kind, purpose, caller, created_at, expires_at, version, state, failures, data
+    SELECT id, tenant, user, factor, kind, purpose, caller, nonce, created_at, expires_at, version, state, failures,
+        data
     FROM challenges WHERE id = ?";
 
 pub(crate) const PUT_CHALLENGE: &str = "
     INSERT INTO challenges
-        (id, tenant, user, factor, kind, purpose, caller, created_at, expires_at, version, state, failures, data)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
+        (id, tenant, user, factor, kind, purpose, caller, nonce, created_at, expires_at, version, state, failures, data)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING";
 
 /// Deletes more than one for each new challenge, so that the table shrinks.
@@ -40,6 +41,7 @@ struct ChallengeRow {
     kind: String,
     purpose: String,
     caller: String,
+    nonce: Option<String>,
     created_at: i64,
     expires_at: i64,
     version: i64,
@@ -92,6 +94,7 @@ impl Change for PutChallenge {
             .bind(challenge.kind.as_str())
             .bind(challenge.purpose.as_str())
             .bind(challenge.caller.as_str())
+            .bind(challenge.nonce.as_ref().map(Nonce::as_str))
             .bind(millis(challenge.created_at))
             .bind(millis(challenge.expires_at))
             .bind(state.as_str())
@@ -127,6 +130,7 @@ impl ChallengeRow {
             kind: self.kind,
             purpose: self.purpose,
             caller: self.caller,
+            nonce: self.nonce,
             created_at: self.created_at,
             expires_at: self.expires_at,
             version: self.version,

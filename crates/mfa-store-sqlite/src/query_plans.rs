@@ -138,7 +138,7 @@ async fn fill(connection: &mut SqliteConnection) {
         INSERT INTO deliveries SELECT 'e' || n, 1, 0, NULL, 0, 0, 0, NULL, 0, 0 FROM (SELECT id AS n FROM accounts);
         INSERT INTO events SELECT id, tenant, id, 1, 0, 'verified', NULL, 'a', '{}', x'', x'' FROM accounts;
         INSERT INTO challenges
-            SELECT 'c' || id, tenant, user, NULL, 'push', 'verify', 'c', id, id, 1, 'open', 0, x'' FROM accounts;
+            SELECT 'c' || id, tenant, user, NULL, 'push', 'verify', 'c', NULL, id, id, 1, 'open', 0, x'' FROM accounts;
         INSERT INTO throttles SELECT 'user/' || tenant || '/' || user, id, id, id FROM accounts;
         ANALYZE";
     connection.execute(fill).await.unwrap();

@@ -175,6 +175,7 @@ async fn a_row_that_cannot_be_read_is_an_error_that_names_the_column() {
         ("user", "' a'"),
         ("factor", "'no id'"),
         ("purpose", "'verify_in_2'"),
+        ("nonce", "''"),
         ("created_at", "-1"),
         ("expires_at", "9223372036854775807"),
         ("version", "-1"),

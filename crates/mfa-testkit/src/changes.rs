@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mfa_domain::account::{Context, Draft};
+use mfa_domain::account::{Context, Draft, Session};
 use mfa_domain::otp_core::Hotp;
 use mfa_domain::passkey::{Aaguid, Attestation, CredentialId, UserHandle};
 use mfa_domain::ports::{AccountStore, ChallengeStore, Commit, StoreError};
@@ -84,7 +84,13 @@ pub async fn happen(
     for seconds in times {
         let Versioned { value, version } = store.load(key).await?;
         let now = Timestamp::from_unix_seconds(seconds);
-        let mut draft = value.draft(Context { key, actor: &actor, now, policies: &policies });
+        let mut draft = value.draft(Context {
+            key,
+            actor: &actor,
+            now,
+            policies: &policies,
+            session: Session::default(),
+        });
         draft.record(EventKind::Verified, None, []);
         let _ = store.commit(key, version, &draft.finish().unwrap()).await?;
     }
@@ -95,7 +101,13 @@ pub async fn happen(
 #[must_use]
 pub fn delta(account: &Account, key: &AccountKey, edit: impl FnOnce(&mut Draft<'_>)) -> Delta {
     let (policies, actor) = (Policies::default(), Actor::user("test"));
-    let mut draft = account.draft(Context { key, actor: &actor, now: now(), policies: &policies });
+    let mut draft = account.draft(Context {
+        key,
+        actor: &actor,
+        now: now(),
+        policies: &policies,
+        session: Session::default(),
+    });
     draft.record(EventKind::Verified, None, []);
     edit(&mut draft);
     draft.finish().unwrap()
@@ -122,7 +134,7 @@ pub fn message(number: u8, queued_at: Timestamp) -> Message {
     Message::queued(id, key("alice"), queued_at, queued_at.plus(Duration::from_mins(10)), content)
 }
 
-/// A challenge of alice, open for ten minutes.
+/// A challenge of alice in one session, open for ten minutes.
 #[must_use]
 pub fn challenge(number: u8, created_at: Timestamp) -> Challenge {
     let AccountKey { tenant, user } = key("alice");
@@ -134,6 +146,7 @@ pub fn challenge(number: u8, created_at: Timestamp) -> Challenge {
         kind: ChallengeKind::EmailCode,
         purpose: Purpose::Verify,
         caller: Caller::new("shop"),
+        nonce: "Session-1".parse().ok(),
         created_at,
         expires_at: created_at.plus(Duration::from_mins(10)),
         progress: Progress::new(ChallengeData::default()),

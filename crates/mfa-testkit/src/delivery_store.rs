@@ -269,13 +269,13 @@ async fn one_of_many_claims_wins<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Resu
 /// Senders that all believe that it is their turn, as when clocks differ.
 async fn the_position_never_moves_back<S: DeliveryStore>(stores: &[Arc<S>; 2]) -> Result<(), Violation> {
     const TASKS: usize = 8;
-    let moves = rounds(8, 20);
+    let times = rounds(8, 20);
     let endpoint = endpoint("positions");
     let moved = together(TASKS, |n| {
         let (store, endpoint) = (Arc::clone(&stores[n % 2]), endpoint.clone());
         async move {
             let mut moved = Vec::new();
-            while moved.len() < moves {
+            while moved.len() < times {
                 let Versioned { value, version } = read(store.as_ref(), &endpoint).await?;
                 let to = EventPosition(value.position.0 + 1);
                 tokio::task::yield_now().await;
@@ -291,9 +291,9 @@ async fn the_position_never_moves_back<S: DeliveryStore>(stores: &[Arc<S>; 2]) -
     let distinct: BTreeSet<_> = moved.into_iter().flatten().collect();
     let last = read(stores[0].as_ref(), &endpoint).await?.value.position;
     ensure!(
-        distinct.len() == TASKS * moves && last == EventPosition((TASKS * moves) as u64),
+        distinct.len() == TASKS * times && last == EventPosition((TASKS * times) as u64),
         "{} moves by one position won, over {} positions, and the last position is {last}",
-        TASKS * moves,
+        TASKS * times,
         distinct.len()
     );
     Ok(())

@@ -5,13 +5,13 @@ use std::time::Duration;
 use mfa_domain::policy::{EnrolmentPolicy, GuardedChange, Proof, StandardEnrolment};
 use mfa_domain::{Actor, FactorKind};
 
-/// The default policy, but with every kind of this version admitted to enrolment.
+/// The default policy, but with every kind of factor of this version admitted to enrolment.
 #[derive(Clone, Debug, Default)]
 pub struct EveryKind(pub StandardEnrolment);
 
 impl EnrolmentPolicy for EveryKind {
     fn admits(&self, kind: &FactorKind) -> bool {
-        !matches!(kind, FactorKind::Unknown(_))
+        !matches!(kind, FactorKind::SigningKey | FactorKind::Unknown(_))
     }
 
     fn max_factors(&self) -> usize {

@@ -12,6 +12,7 @@ pub mod changes;
 pub mod delivery_store;
 pub mod mocks;
 pub mod outbox;
+pub mod signing_keys;
 pub mod throttle;
 
 mod clock;

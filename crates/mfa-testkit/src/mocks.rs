@@ -12,6 +12,8 @@
 
 #![allow(missing_docs, clippy::ref_option_ref, reason = "mockall writes these")]
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use mfa_domain::account::CodeHash;
 use mfa_domain::passkey::{
@@ -21,10 +23,12 @@ use mfa_domain::ports::{
     AccountPage, AccountQuery, AccountStore, ApiKey, ApiKeyId, ApiKeyList, ApiKeyStore, Assertion,
     AuthenticationRequest, Ceremony, CeremonyError, ChallengeStore, Claimed, Clock, CodeHasher, CodeMessage,
     Commit, CredentialHint, CredentialRefusal, DeliveryStore, Deviation, Entropy, EntropyError, EventPage,
-    EventPosition, EventQuery, HasherError, KnownCredential, NewCredential, Outbox, ReferenceClock,
+    EventPosition, EventQuery, HasherError, KeyPair, KnownCredential, NewCredential, Outbox, ReferenceClock,
     ReferenceClockError, RegistrationRequest, Sender, SenderError, Signature, SignatureVerifier, Signer,
-    SignerError, StoreError, Throttle, ThrottleKey, TrailPage, Vault, VaultError, Webauthn, WebauthnError,
+    SignerError, SigningKeys, StoreError, Throttle, ThrottleKey, TrailPage, Vault, VaultError, Webauthn,
+    WebauthnError,
 };
+use mfa_domain::signing::{SigningAlgorithm, SigningPublicKey};
 use mfa_domain::{
     Account, AccountKey, AuditHead, BackupCode, Challenge, ChallengeId, Charge, Delivery, Delta, EndpointId,
     EventId, Handle, KeyId, Message, MessageId, Passkey, Progress, Quota, SealContext, Sealed, Sending,
@@ -296,6 +300,26 @@ mock! {
     impl SignatureVerifier for SignatureVerifier {
         fn key_id(&self) -> String;
         fn verify(&self, message: &[u8], signature: &Signature) -> bool;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub SigningKeys {}
+
+    impl SigningKeys for SigningKeys {
+        fn generate(&self, algorithm: SigningAlgorithm) -> Result<Zeroizing<Vec<u8>>, EntropyError>;
+        fn read(&self, algorithm: SigningAlgorithm, private: &[u8]) -> Result<Arc<dyn KeyPair>, SignerError>;
+    }
+}
+
+mock! {
+    #[derive(Debug)]
+    pub KeyPair {}
+
+    impl KeyPair for KeyPair {
+        fn public_key(&self) -> SigningPublicKey;
+        fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError>;
     }
 }
 

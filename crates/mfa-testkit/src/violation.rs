@@ -5,7 +5,7 @@ use std::fmt;
 
 use mfa_domain::Undecided;
 use mfa_domain::mfa::{ChangeError, EnrolError};
-use mfa_domain::ports::StoreError;
+use mfa_domain::ports::{EntropyError, SignerError, StoreError};
 
 /// A part of a contract that does not hold, or an unexpected error.
 ///
@@ -53,7 +53,15 @@ macro_rules! from_errors {
     )+};
 }
 
-from_errors!(StoreError, Undecided, EnrolError, ChangeError, tokio::task::JoinError);
+from_errors!(
+    StoreError,
+    EntropyError,
+    SignerError,
+    Undecided,
+    EnrolError,
+    ChangeError,
+    tokio::task::JoinError
+);
 
 /// An error and its sources. The text of a port's error alone says nothing.
 fn chain(error: &dyn Error) -> String {

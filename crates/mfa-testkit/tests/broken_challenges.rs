@@ -41,6 +41,9 @@ enum Wrong {
     SwapsPut,
     PurposeForgotten,
     CallerForgotten,
+    NonceForgotten,
+    NoncesCut,
+    NoNonceIsSome,
     NobodyIsSomebody,
     OverIsGone,
     OverStaysOpen,
@@ -51,7 +54,7 @@ enum Wrong {
     ExpiredIdsAreFree,
 }
 
-const OF_BASIC: [Wrong; 26] = [
+const OF_BASIC: [Wrong; 29] = [
     Wrong::DuplicatesReplace,
     Wrong::DuplicatesMakeAVersion,
     Wrong::FactorForgotten,
@@ -74,6 +77,9 @@ const OF_BASIC: [Wrong; 26] = [
     Wrong::SwapsPut,
     Wrong::PurposeForgotten,
     Wrong::CallerForgotten,
+    Wrong::NonceForgotten,
+    Wrong::NoncesCut,
+    Wrong::NoNonceIsSome,
     Wrong::NobodyIsSomebody,
     Wrong::OverIsGone,
     Wrong::OverStaysOpen,
@@ -191,6 +197,12 @@ impl Broken {
             }
             Wrong::PurposeForgotten => challenge.purpose = Purpose::Verify,
             Wrong::CallerForgotten => challenge.caller = Caller::new("unknown"),
+            Wrong::NonceForgotten => challenge.nonce = None,
+            Wrong::NoncesCut => {
+                let nonce = challenge.nonce.as_ref().map(|nonce| format!("{:.64}", nonce.as_str()));
+                challenge.nonce = nonce.map(|cut| cut.parse().unwrap());
+            }
+            Wrong::NoNonceIsSome if challenge.nonce.is_none() => challenge.nonce = "none".parse().ok(),
             Wrong::SecondsOnly => challenge.created_at = seconds(challenge.created_at),
             Wrong::ThirtyTwoBitTimes => {
                 let most = Timestamp::from_unix_seconds(u32::MAX.into());

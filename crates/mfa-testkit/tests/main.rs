@@ -5,6 +5,7 @@ mod broken_challenges;
 mod broken_deliveries;
 mod broken_keys;
 mod broken_outboxes;
+mod broken_signing_keys;
 mod broken_throttles;
 mod fakes;
 mod naive;

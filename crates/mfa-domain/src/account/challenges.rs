@@ -134,6 +134,7 @@ impl Factor {
             Authenticator::Totp(_)
             | Authenticator::Hotp(_)
             | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
             | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })

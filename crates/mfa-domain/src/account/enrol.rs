@@ -24,6 +24,7 @@ impl Account {
     ) -> Result<Option<Delta>, PolicyDenial> {
         self.admit_enrolment(context, &factor)?;
         let mut draft = self.draft(context);
+        self.record_overrides(&mut draft, &factor, GuardedChange::AddFactor);
         self.make_room(&mut draft, context);
         self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned())];
@@ -65,6 +66,7 @@ impl Account {
         }
         self.admit(context, &factor, GuardedChange::ImportFactor)?;
         let mut draft = self.draft(context);
+        self.record_overrides(&mut draft, &factor, GuardedChange::ImportFactor);
         self.forget_oldest(&mut draft);
         let detail = [("factor_kind", factor.kind().as_str().to_owned()), ("reason", reason.to_string())];
         draft.record(EventKind::FactorImported, Some(factor.id), detail);
@@ -132,6 +134,7 @@ impl Account {
     ) -> Result<Option<Delta>, PolicyDenial> {
         self.admit_backup_codes(context)?;
         let mut draft = self.draft(context);
+        self.record_override(&mut draft, GuardedChange::IssueBackupCodes);
         issue(&mut draft, codes);
         Ok(draft.finish())
     }
@@ -172,6 +175,14 @@ impl Account {
             self.check_proof(context, GuardedChange::RevokeFactor)?;
         }
         self.check_proof(context, change)
+    }
+
+    /// Records which of the proofs that [`admit`](Self::admit) checked were only the word of an operator.
+    fn record_overrides(&self, draft: &mut Draft<'_>, factor: &Factor, change: GuardedChange) {
+        if factor.replaces().is_some() {
+            self.record_override(draft, GuardedChange::RevokeFactor);
+        }
+        self.record_override(draft, change);
     }
 
     /// `factor` with a label that no other active factor has.
@@ -217,6 +228,11 @@ impl Account {
                 issue(draft, codes);
             }
         }
+    }
+
+    /// Gives up every pending factor.
+    pub(super) fn abandon_pending(&self, draft: &mut Draft<'_>) {
+        abandon(draft, self.pending_factors());
     }
 
     fn pending_factors(&self) -> impl Iterator<Item = &Factor> {

@@ -10,12 +10,14 @@ mod address;
 mod document;
 mod hotp;
 mod passkey;
+mod signing_key;
 mod stored;
 mod totp;
 
 pub use address::AddressDevice;
 pub use hotp::HotpDevice;
 pub use passkey::{PasskeyDevice, PasskeyOffer};
+pub use signing_key::SigningKeyDevice;
 pub use stored::{StoredFactor, UnreadableFactor};
 pub use totp::{Drift, TotpDevice};
 
@@ -67,6 +69,8 @@ pub enum Authenticator {
     Email(AddressDevice),
     /// A passkey or security key (Web Authentication Level 3).
     Passkey(PasskeyDevice),
+    /// A signing key. Only the account of the installation has them.
+    SigningKey(SigningKeyDevice),
     /// A kind or version that this version does not know.
     Unknown(UnknownAuthenticator),
 }
@@ -92,6 +96,8 @@ pub enum FactorKind {
     Email,
     /// Passkeys and security keys (Web Authentication Level 3).
     Passkey,
+    /// A signing key, which is no factor of a user. Only the account of the installation has them.
+    SigningKey,
     /// A kind that this version does not know, by its stable name.
     Unknown(String),
 }
@@ -143,6 +149,7 @@ impl Factor {
             Authenticator::Hotp(_) => FactorKind::Hotp,
             Authenticator::Email(_) => FactorKind::Email,
             Authenticator::Passkey(_) => FactorKind::Passkey,
+            Authenticator::SigningKey(_) => FactorKind::SigningKey,
             Authenticator::Unknown(unknown) => unknown.kind.clone(),
         }
     }
@@ -156,7 +163,10 @@ impl Factor {
             Authenticator::Hotp(HotpDevice { hotp, counter }) => {
                 Some(Token::Hotp { hotp: *hotp, counter: *counter })
             }
-            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => None,
+            Authenticator::Email(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => None,
         }
     }
 
@@ -166,7 +176,10 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => Some(device.totp.digits()),
             Authenticator::Hotp(device) => Some(device.hotp.digits()),
-            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => None,
+            Authenticator::Email(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => None,
         }
     }
 
@@ -190,7 +203,10 @@ impl Factor {
             Authenticator::Passkey(PasskeyDevice::Registered(_)) => {
                 Some(ChallengeKind::WebauthnAuthentication)
             }
-            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Unknown(_) => None,
+            Authenticator::Totp(_)
+            | Authenticator::Hotp(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => None,
         }
     }
 
@@ -202,6 +218,7 @@ impl Factor {
             Authenticator::Totp(_)
             | Authenticator::Hotp(_)
             | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
             | Authenticator::Unknown(_) => None,
         }
     }
@@ -219,6 +236,7 @@ impl Factor {
             Authenticator::Totp(_)
             | Authenticator::Hotp(_)
             | Authenticator::Email(_)
+            | Authenticator::SigningKey(_)
             | Authenticator::Unknown(_) => None,
         }
     }
@@ -232,6 +250,7 @@ impl Factor {
             | Authenticator::Hotp(_)
             | Authenticator::Email(_)
             | Authenticator::Passkey(PasskeyDevice::Registered(_))
+            | Authenticator::SigningKey(_)
             | Authenticator::Unknown(_) => None,
         }
     }
@@ -240,7 +259,10 @@ impl Factor {
     #[must_use]
     pub fn handles(&self) -> &[Handle] {
         match &self.authenticator {
-            Authenticator::Totp(_) | Authenticator::Hotp(_) | Authenticator::Email(_) => &[],
+            Authenticator::Totp(_)
+            | Authenticator::Hotp(_)
+            | Authenticator::Email(_)
+            | Authenticator::SigningKey(_) => &[],
             Authenticator::Passkey(device) => {
                 device.passkey().map_or(&[], |passkey| passkey.credential_id.handles())
             }
@@ -260,7 +282,10 @@ impl Factor {
         let authenticator = match &self.authenticator {
             Authenticator::Totp(device) => Authenticator::Totp(device.accepting(code, secret, now, policy)?),
             Authenticator::Hotp(device) => Authenticator::Hotp(device.accepting(code, secret, policy)?),
-            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => return None,
+            Authenticator::Email(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, last_used_at: Some(now), ..self.clone() })
     }
@@ -280,7 +305,10 @@ impl Factor {
                 Authenticator::Totp(device.synchronised(codes, secret, now, policy)?)
             }
             Authenticator::Hotp(device) => Authenticator::Hotp(device.synchronised(codes, secret, policy)?),
-            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => return None,
+            Authenticator::Email(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => return None,
         };
         Some(Self { authenticator, ..self.clone() })
     }
@@ -298,7 +326,10 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.has_used(code, secret, now, policy),
             Authenticator::Hotp(device) => device.has_used(code, secret),
-            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => false,
+            Authenticator::Email(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -317,7 +348,10 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.has_used_pair(codes, secret, now, policy),
             Authenticator::Hotp(device) => device.has_used_pair(codes, secret),
-            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => false,
+            Authenticator::Email(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -326,7 +360,10 @@ impl Factor {
         match &self.authenticator {
             Authenticator::Totp(device) => device.last_step.is_some(),
             Authenticator::Hotp(device) => device.counter > 0,
-            Authenticator::Email(_) | Authenticator::Passkey(_) | Authenticator::Unknown(_) => false,
+            Authenticator::Email(_)
+            | Authenticator::Passkey(_)
+            | Authenticator::SigningKey(_)
+            | Authenticator::Unknown(_) => false,
         }
     }
 
@@ -349,6 +386,7 @@ impl FactorKind {
             Self::Hotp => "hotp",
             Self::Email => "email",
             Self::Passkey => "passkey",
+            Self::SigningKey => "signing_key",
             Self::Unknown(name) => name,
         }
     }
@@ -361,6 +399,7 @@ impl FactorKind {
             "hotp" => Self::Hotp,
             "email" => Self::Email,
             "passkey" => Self::Passkey,
+            "signing_key" => Self::SigningKey,
             _ => Self::Unknown(name.to_owned()),
         }
     }

@@ -2,6 +2,7 @@
 
 use otp_core::Code;
 
+use super::proof::override_of;
 use super::{
     Account, BackupCodesChange, Claim, CodeRejection, Codes, Context, Decision, Draft, Evidence, Factor,
     PolicyDenial, Verdict, Verifications,
@@ -30,13 +31,14 @@ impl Account {
         }
         let renamed = Factor { label, ..factor.clone() };
         let mut draft = self.draft(context);
+        self.record_override(&mut draft, GuardedChange::RenameFactor);
         draft.record(EventKind::FactorRenamed, Some(id), []);
         draft.put(renamed.clone());
         Ok(Decision { answer: renamed, delta: draft.finish() })
     }
 
-    /// Removes one factor. Removing the last active factor also removes the backup codes, since they protect nothing
-    /// any more. Removing a pending factor requires no proof.
+    /// Removes one factor. Removing an active factor also removes all pending ones, and removing the last active factor
+    /// the backup codes, since they protect nothing any more. Removing a pending factor requires no proof.
     ///
     /// # Errors
     /// [`PolicyDenial::UnknownFactor`], or [`PolicyDenial::ProofRequired`] if the policy requires a proof.
@@ -46,8 +48,16 @@ impl Account {
         draft.retire(factor);
         if factor.is_active() {
             self.check_proof(context, GuardedChange::RevokeFactor)?;
-            let detail = [("factor_kind", factor.kind().as_str().to_owned())];
-            draft.record(EventKind::FactorRevoked, Some(id), detail);
+            self.record_override(&mut draft, GuardedChange::RevokeFactor);
+            let kind = ("factor_kind", factor.kind().as_str().to_owned());
+            match override_of(context) {
+                Some(reason) => {
+                    draft.record(EventKind::FactorRevoked, Some(id), [kind, ("reason", reason.to_string())]);
+                }
+                None => draft.record(EventKind::FactorRevoked, Some(id), [kind]),
+            }
+            // Whoever had the factor may have offered them with it.
+            self.abandon_pending(&mut draft);
             if self.active_factors().count() == 1 {
                 self.unenrol(&mut draft);
             }

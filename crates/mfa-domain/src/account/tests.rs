@@ -2,14 +2,15 @@
 //! costs an attempt, and every change is recorded.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use otp_core::{Hotp, Secret, Totp};
 use proptest::prelude::*;
 
-use super::{Decision, Evidence, OpenSecret, Verifications};
+use super::{Decision, Evidence, OpenSecret, Session, Verifications};
 use crate::audit::AuditHead;
-use crate::policy::{StandardLockout, StandardVerification, Standing};
+use crate::policy::{ProofScope, StandardEnrolment, StandardLockout, StandardVerification, Standing};
 use crate::{
     Account, AccountKey, Actor, AuditEvent, Authenticator, CodeRejection, Context, Delta, EventKind, Factor,
     FactorId, FactorState, HotpDevice, KeyId, Label, Policies, PolicyDenial, Reason, Sealed, SubmittedCode,
@@ -44,7 +45,10 @@ impl World {
     fn new() -> Self {
         let key = AccountKey::new(TenantId::new("acme").unwrap(), UserId::new("alice").unwrap());
         let now = Timestamp::from_unix_seconds(START);
-        Self { key, policies: Policies::default(), account: Account::default(), now, events: Vec::new() }
+        let enrolment =
+            StandardEnrolment { proof_scope: ProofScope::Account, ..StandardEnrolment::default() };
+        let policies = Policies { enrolment: Arc::new(enrolment), ..Policies::default() };
+        Self { key, policies, account: Account::default(), now, events: Vec::new() }
     }
 
     /// With an active TOTP device (secret 1) and an active HOTP device (secret 2).
@@ -91,7 +95,13 @@ impl World {
         actor: &Actor,
         decide: impl FnOnce(&Account, Context<'_>) -> (T, Option<Delta>),
     ) -> T {
-        let context = Context { key: &self.key, actor, now: self.now, policies: &self.policies };
+        let context = Context {
+            key: &self.key,
+            actor,
+            now: self.now,
+            policies: &self.policies,
+            session: Session::default(),
+        };
         let (answer, delta) = decide(&self.account, context);
         self.commit(delta);
         answer

@@ -51,7 +51,7 @@ impl Verification {
         let (amr, assurance): (&'static [&'static str], _) = match factor.kind() {
             FactorKind::Totp | FactorKind::Hotp => (&["otp"], Assurance::Medium),
             FactorKind::Email => (&["otp"], Assurance::Low),
-            FactorKind::Passkey | FactorKind::Unknown(_) => (&[], Assurance::Low),
+            FactorKind::Passkey | FactorKind::SigningKey | FactorKind::Unknown(_) => (&[], Assurance::Low),
         };
         Self {
             at,
@@ -123,6 +123,16 @@ impl Verifications {
             Assurance::High => &mut self.high,
         };
         *latest = Some(at);
+    }
+
+    /// The last verification with exactly this assurance.
+    #[must_use]
+    pub const fn at(&self, assurance: Assurance) -> Option<Timestamp> {
+        match assurance {
+            Assurance::Low => self.low,
+            Assurance::Medium => self.medium,
+            Assurance::High => self.high,
+        }
     }
 
     /// Whether there was a verification of at least this assurance, at most `age` ago. One in the future, after the

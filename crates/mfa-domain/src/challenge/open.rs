@@ -80,6 +80,7 @@ mod tests {
             kind: ChallengeKind::EmailCode,
             purpose: Purpose::Verify,
             caller: Caller::new("shop"),
+            nonce: None,
             created_at: Timestamp::default(),
             expires_at: Timestamp::from_unix_millis(1000),
             progress,

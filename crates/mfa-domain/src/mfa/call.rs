@@ -6,18 +6,20 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Mfa, Undecided};
-use crate::account::{CallId, KeptAnswer};
+use crate::account::{CallId, KeptAnswer, Session};
 use crate::ports::VaultError;
 use crate::sealed::SealContext;
 use crate::{AccountKey, Actor, Delta, Timestamp};
 
-/// Who calls, and whether the answer `T` is kept.
+/// Who calls, in which session, and whether the answer `T` is kept.
 ///
-/// Convert an [`Actor`] to get a call whose answer is not kept.
+/// Convert an [`Actor`] to get a call without a session, whose answer is not kept.
 #[derive(Debug)]
 pub struct Call<'a, T> {
     /// Who calls.
     pub actor: &'a Actor,
+    /// The host's session that the call comes from.
+    pub session: Session<'a>,
     /// How the answer is kept; `None` if it is not.
     pub keep: Option<Keep<'a, T>>,
 }
@@ -115,7 +117,15 @@ fn digest(request: &[u8]) -> [u8; 32] {
 
 impl<'a, T> From<&'a Actor> for Call<'a, T> {
     fn from(actor: &'a Actor) -> Self {
-        Self { actor, keep: None }
+        Self { actor, session: Session::default(), keep: None }
+    }
+}
+
+impl<'a, T> Call<'a, T> {
+    /// The call in this session.
+    #[must_use]
+    pub fn in_session(self, session: Session<'a>) -> Self {
+        Self { session, ..self }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::challenge::{CodeDigest, KeptSecret, OpenChallenge, Step};
 use crate::outbox::Content;
 use crate::ports::{Commit, EntropyError, Outbox, StoreError, VaultError};
 use crate::sealed::SealContext;
+use crate::signing::Nonce;
 use crate::{
     AccountKey, Actor, Address, Challenge, ChallengeData, ChallengeId, ChallengeKind, ChallengeState,
     FactorId, Message, MessageId, MessageState, Progress, Purpose, Sealed, SentCode, TenantId, Timestamp,
@@ -281,7 +282,7 @@ impl Mfa {
         let (Some(id), Some(code)) = (id, code) else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
-        let Context { key, actor, now, policies } = context;
+        let Context { key, actor, now, policies, .. } = context;
         for _ in 0..MAX_TRIES {
             let open = match read.take() {
                 Some(read) => opened(read, now),
@@ -365,6 +366,7 @@ impl Mfa {
             kind,
             purpose,
             caller: context.actor.caller().clone(),
+            nonce: context.session.nonce.cloned(),
             created_at: context.now,
             expires_at,
             progress: Progress::new(ChallengeData::default()),
@@ -439,6 +441,12 @@ impl FoundChallenge {
     #[must_use]
     pub const fn kind(&self) -> &ChallengeKind {
         &self.read.value.kind
+    }
+
+    /// The host's session that it was begun for.
+    #[must_use]
+    pub const fn nonce(&self) -> Option<&Nonce> {
+        self.read.value.nonce.as_ref()
     }
 }
 

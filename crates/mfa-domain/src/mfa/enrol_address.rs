@@ -1,7 +1,7 @@
 //! Enrolling an address as a factor.
 
 use super::{BegunChallenge, Call, EnrolError, Mfa, Undecided};
-use crate::account::{AddressDevice, Authenticator, Context, Factor, FactorKind, FactorState};
+use crate::account::{AddressDevice, Authenticator, Context, Factor, FactorKind, FactorState, Session};
 use crate::ports::{Commit, ThrottleKey};
 use crate::sealed::SealContext;
 use crate::{AccountKey, Actor, Address, ChallengeId, FactorId, Label, Purpose};
@@ -59,12 +59,14 @@ impl Mfa {
         &self,
         key: &AccountKey,
         actor: &Actor,
+        session: Session<'_>,
         new: &NewAddress,
     ) -> Result<ThrottleKey, EnrolError> {
         let (factor, _) = self.without_its_address(new)?;
         let account =
             self.ports.accounts.load_without_backup_codes(key).await.map_err(Undecided::from)?.value;
-        let context = Context { key, actor, now: self.ports.clock.now(), policies: &self.policies };
+        let now = self.ports.clock.now();
+        let context = Context { key, actor, now, policies: &self.policies, session };
         account.admit_enrolment(context, &factor)?;
         Ok(ThrottleKey::recipient(&key.tenant, &new.address))
     }

@@ -17,6 +17,7 @@ use crate::ports::{
     StoreError,
 };
 use crate::sealed::SealContext;
+use crate::signing::Nonce;
 use crate::{
     AccountKey, Actor, Challenge, ChallengeData, ChallengeKind, FactorId, Progress, Purpose, TenantId,
     Timestamp, UserId, Versioned,
@@ -85,9 +86,10 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         actor: &Actor,
+        nonce: Option<&Nonce>,
     ) -> Result<BegunChallenge, Undecided> {
         let now = self.ports.clock.now();
-        self.put_request(Place { tenant, user: None, factor: None, actor, now }, None).await
+        self.put_request(Place { tenant, user: None, factor: None, actor, nonce, now }, None).await
     }
 
     /// Checks what `navigator.credentials.get()` returned for a challenge.
@@ -227,7 +229,7 @@ impl Mfa {
         account: &Account,
         factor: Option<FactorId>,
     ) -> Result<BegunChallenge, Undecided> {
-        let Context { key, actor, now, .. } = context;
+        let Context { key, actor, session, now, .. } = context;
         let passkeys = account.passkeys_of(self.ports.webauthn.rp_id(&key.tenant));
         let own: Vec<_> = passkeys
             .filter(|(of, _)| factor.is_none_or(|id| id == of.id))
@@ -241,13 +243,14 @@ impl Mfa {
         let accepted = if own.is_empty() { fakes } else { own };
         let allow =
             accepted.iter().map(|Allowed { id, transports }| CredentialHint { id, transports }).collect();
-        let place = Place { tenant: &key.tenant, user: Some(&key.user), factor, actor, now };
+        let nonce = session.nonce;
+        let place = Place { tenant: &key.tenant, user: Some(&key.user), factor, actor, nonce, now };
         self.put_request(place, Some(allow)).await
     }
 
     async fn put_request(
         &self,
-        Place { tenant, user, factor, actor, now }: Place<'_>,
+        Place { tenant, user, factor, actor, nonce, now }: Place<'_>,
         allow: Option<Vec<CredentialHint<'_>>>,
     ) -> Result<BegunChallenge, Undecided> {
         let lifetime = self.policies.challenges.lifetime();
@@ -264,6 +267,7 @@ impl Mfa {
             kind: ChallengeKind::WebauthnAuthentication,
             purpose: Purpose::Verify,
             caller: actor.caller().clone(),
+            nonce: nonce.cloned(),
             created_at: now,
             expires_at: now.plus(lifetime),
             progress: Progress::new(ChallengeData::default()),
@@ -280,6 +284,7 @@ struct Place<'a> {
     user: Option<&'a UserId>,
     factor: Option<FactorId>,
     actor: &'a Actor,
+    nonce: Option<&'a Nonce>,
     now: Timestamp,
 }
 

@@ -309,6 +309,7 @@ impl Mfa {
             kind: ChallengeKind::WebauthnRegistration,
             purpose: Purpose::Enrol,
             caller: context.actor.caller().clone(),
+            nonce: None,
             created_at: context.now,
             expires_at: context.now.plus(lifetime).min(pending_until),
             progress: Progress::new(ChallengeData::default()),

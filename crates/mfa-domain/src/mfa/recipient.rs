@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Mfa, PasskeyStep, Undecided};
-use crate::account::{Account, CodeRejection, Context, Factor, FactorKind, Verdict};
+use crate::account::{Account, CodeRejection, Context, Factor, FactorKind, Session, Verdict};
 use crate::ports::{StoreError, ThrottleKey};
 use crate::sealed::SealContext;
 use crate::{AccountKey, Actor, Address, FactorId, Purpose, Versioned};
@@ -114,7 +114,8 @@ impl Mfa {
         purpose: Purpose,
         read: Versioned<Account>,
     ) -> Result<Verdict<Recipient>, Undecided> {
-        let context = Context { key, actor, now: self.ports.clock.now(), policies: &self.policies };
+        let now = self.ports.clock.now();
+        let context = Context { key, actor, now, policies: &self.policies, session: Session::default() };
         let factor =
             to.factor_of(&read.value).and_then(|id| read.value.admit_challenge(context, id, purpose));
         let factor = match factor {

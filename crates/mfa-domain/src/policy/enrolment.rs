@@ -60,12 +60,47 @@ pub enum Proof {
         /// The least assurance it must have.
         at_least: Assurance,
     },
+    /// As [`Fresh`](Self::Fresh), but in the session that asks for the change: the call must bring the verification
+    /// ([`GivenProof`](crate::account::GivenProof)). Somebody with the password and a session of their own cannot use
+    /// that the owner has just logged in.
+    OfSession {
+        /// How long ago it may have happened at most.
+        age: Duration,
+        /// The least assurance it must have.
+        at_least: Assurance,
+    },
+}
+
+/// Where the verification that authorises a change may have happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProofScope {
+    /// In the session that asks for the change ([`Proof::OfSession`]).
+    #[default]
+    Session,
+    /// In any session of the account ([`Proof::Fresh`]), for hosts that cannot tell sessions apart.
+    Account,
+}
+
+impl GuardedChange {
+    /// The stable name, for the audit trail.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AddFactor => "add_factor",
+            Self::ImportFactor => "import_factor",
+            Self::RevokeFactor => "revoke_factor",
+            Self::RenameFactor => "rename_factor",
+            Self::IssueBackupCodes => "issue_backup_codes",
+        }
+    }
 }
 
 /// TOTP, HOTP and codes by e-mail; 10 factors; 10 minutes to confirm.
 ///
-/// A change that gives access (a new factor, new backup codes) requires a verification within the last 5 minutes,
-/// also from an operator. An operator can reset the account or import a factor without one. Removing a factor
+/// A change that gives access (a new factor, new backup codes) requires a verification within the last 5 minutes, in
+/// the session that asks for it. An operator needs one too, or gives a reason
+/// ([`GivenProof::Operator`](crate::account::GivenProof::Operator)); an operator can reset the account or import a
+/// factor without. Removing a factor
 /// requires a verification from the owner, but not from an operator, who may have to remove a lost one. Changing a
 /// label requires nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +114,8 @@ pub struct StandardEnrolment {
     /// The least assurance of that verification. Default [`Assurance::Low`], so that a user who lost a device can
     /// enrol another with a backup code.
     pub proof_assurance: Assurance,
+    /// Where that verification may have happened. Default: in the session that asks for the change.
+    pub proof_scope: ProofScope,
     /// Whether codes by e-mail are allowed. Default yes. NIST SP 800-63B-4, 3.1.3.1 does not accept them as an
     /// authenticator, since the password of the mailbox is enough to read them.
     pub email: bool,
@@ -91,6 +128,7 @@ impl Default for StandardEnrolment {
             pending_lifetime: Duration::from_mins(10),
             proof_lifetime: Duration::from_mins(5),
             proof_assurance: Assurance::Low,
+            proof_scope: ProofScope::Session,
             email: true,
         }
     }
@@ -110,7 +148,7 @@ impl EnrolmentPolicy for StandardEnrolment {
         match kind {
             FactorKind::Totp | FactorKind::Hotp | FactorKind::Passkey => true,
             FactorKind::Email => self.email,
-            FactorKind::Unknown(_) => false,
+            FactorKind::SigningKey | FactorKind::Unknown(_) => false,
         }
     }
 
@@ -130,7 +168,11 @@ impl EnrolmentPolicy for StandardEnrolment {
             | GuardedChange::ImportFactor
             | GuardedChange::RevokeFactor
             | GuardedChange::IssueBackupCodes => {
-                Proof::Fresh { age: self.proof_lifetime, at_least: self.proof_assurance }
+                let (age, at_least) = (self.proof_lifetime, self.proof_assurance);
+                match self.proof_scope {
+                    ProofScope::Session => Proof::OfSession { age, at_least },
+                    ProofScope::Account => Proof::Fresh { age, at_least },
+                }
             }
         }
     }

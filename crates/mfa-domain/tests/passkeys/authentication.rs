@@ -217,7 +217,7 @@ async fn a_passkey_is_refused_while_the_account_is_disabled() {
     let response = super::created(&mut FakeAuthenticator::synced("laptop"), &offered);
     let confirmed = world.confirm(&alice(), &offered, &response).await.into_result().unwrap_err();
     assert_eq!(confirmed, CodeRejection::Disabled);
-    let another = world.mfa.enrol_passkey(&alice(), &shop(), NewPasskey::default()).await.unwrap_err();
+    let another = world.try_offer(&alice(), NewPasskey::default()).await.unwrap_err();
     assert!(matches!(another, EnrolError::Refused(PolicyDenial::Disabled)), "{another:?}");
     assert_eq!((world.state(&alice()).await, world.events(&alice()).await), before);
 }

@@ -101,7 +101,7 @@ async fn answered(world: &World, tenant: &str, id: CredentialId) -> Verdict<()> 
     let mut stranger = FakeAuthenticator::synced("stranger");
     World::new().register(&alice(), &mut stranger).await;
     let tenant = user(tenant, "nobody").tenant;
-    let begun = world.mfa.begin_passwordless(&tenant, &shop()).await.unwrap();
+    let begun = world.mfa.begin_passwordless(&tenant, &shop(), None).await.unwrap();
     let response = AssertionResponse { credential_id: id, ..signed_by_any(&mut stranger, &begun) };
     let answered = world.mfa.answer_passkey(&tenant, &shop(), begun.challenge.id, &response).await;
     answered.unwrap().map(|answered| panic!("{answered:?}"))

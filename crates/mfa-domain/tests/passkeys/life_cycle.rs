@@ -41,7 +41,7 @@ impl World {
             Gone::Replaced => {
                 self.sign_in(&alice(), device).await;
                 let new = NewPasskey { replaces: Some(factor), ..NewPasskey::default() };
-                let offered = self.mfa.enrol_passkey(&alice(), &shop(), new).await.unwrap();
+                let offered = self.try_offer(&alice(), new).await.unwrap();
                 let response = created(&mut FakeAuthenticator::synced("new"), &offered);
                 self.confirm(&alice(), &offered, &response).await.into_result().unwrap();
             }

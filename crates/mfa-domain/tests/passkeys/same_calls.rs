@@ -74,6 +74,7 @@ fn noted(ports: &Ports, calls: &Calls) -> Ports {
         challenges: Noted::around(&ports.challenges, calls),
         sender: Noted::around(&ports.sender, calls),
         webauthn: Noted::around(&ports.webauthn, calls),
+        signing_keys: ports.signing_keys.clone(),
     }
 }
 

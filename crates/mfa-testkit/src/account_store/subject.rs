@@ -1,6 +1,6 @@
 //! An account in a store, with a model of its expected state.
 
-use mfa_domain::account::{Context, Draft, KeptAnswer};
+use mfa_domain::account::{Context, Draft, KeptAnswer, Session};
 use mfa_domain::ports::{AccountStore, Commit, EventQuery, RecordedEvent};
 use mfa_domain::{
     Account, AccountKey, Actor, AuditEvent, AuditHead, Delta, EventKind, Policies, TenantId, Timestamp,
@@ -27,7 +27,8 @@ pub(super) fn delta(
 ) -> Delta {
     let policies = Policies::default();
     let actor = Actor::admin("testkit");
-    let mut draft = account.draft(Context { key, actor: &actor, now, policies: &policies });
+    let mut draft =
+        account.draft(Context { key, actor: &actor, now, policies: &policies, session: Session::default() });
     draft.record(EventKind::Unlocked, None, [("reason", "a change in a suite".to_owned())]);
     edit(&mut draft);
     draft.finish().unwrap()

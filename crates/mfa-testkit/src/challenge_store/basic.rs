@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use mfa_domain::ports::{ChallengeStore, Commit};
+use mfa_domain::signing::Nonce;
 use mfa_domain::{
     Caller, Challenge, ChallengeData, ChallengeKind, ChallengeState, FactorId, Progress, Purpose, TenantId,
     Timestamp, UserId, Version,
@@ -46,6 +47,10 @@ async fn every_field_comes_back(store: &dyn ChallengeStore) -> Result<(), Violat
     });
     all.push(Challenge { user: None, ..one.clone() });
     all.push(Challenge { caller: Caller::new(&"Ä'(\"".repeat(32)), ..one.clone() });
+    let longest: String = ('!'..='~').cycle().take(Nonce::MAX_LENGTH).collect();
+    for nonce in [Some(longest.parse().unwrap()), None] {
+        all.push(Challenge { nonce, ..one.clone() });
+    }
     all.push(Challenge { expires_at: Timestamp::MAX, ..one.clone() });
     all.push(Challenge {
         created_at: Timestamp::default(),

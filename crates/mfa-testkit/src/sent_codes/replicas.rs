@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mfa_domain::mfa::{Delivered, EnrolError, NewAddress};
-use mfa_domain::policy::StandardChallenges;
+use mfa_domain::policy::{ProofScope, StandardChallenges, StandardEnrolment};
 use mfa_domain::ports::{AccountStore, ChallengeStore, EventQuery, Outbox, RecordedEvent};
 use mfa_domain::{
     AccountKey, Actor, Address, ChallengeId, ChallengeState, CodeRejection, EventKind, FactorId, Label,
@@ -41,7 +41,7 @@ impl Replicas {
         let sender = Arc::new(ListSender::default());
         let ([one, other], [first, second]) = (accounts, challenges);
         let fakes = ports(one);
-        let policies = Policies { enrolment: Arc::new(EveryKind::default()), ..Policies::default() };
+        let policies = policies();
         let mfas =
             [(fakes.clone(), first), (fakes.with_accounts(other), second)].map(|(fakes, challenges)| {
                 let ports = fakes.ports.challenges(challenges).sender(sender.clone());
@@ -53,11 +53,7 @@ impl Replicas {
     /// A third replica, under a policy whose codes have `digits` digits.
     pub(super) fn with_digits(&self, digits: u8) -> Mfa {
         let challenges = StandardChallenges { digits, ..StandardChallenges::default() };
-        let policies = Policies {
-            enrolment: Arc::new(EveryKind::default()),
-            challenges: Arc::new(challenges),
-            ..Policies::default()
-        };
+        let policies = Policies { challenges: Arc::new(challenges), ..policies() };
         Mfa::new(self.mfas[1].ports().clone(), policies).unwrap()
     }
 
@@ -281,6 +277,12 @@ impl Replicas {
         let query = EventQuery { tenant: key.tenant.clone(), user, after: None, limit: 1000 };
         Ok(self.mfas[0].events(&query).await?.events)
     }
+}
+
+/// A user who was verified may add an address in any session: the checks are not about proofs.
+fn policies() -> Policies {
+    let enrolment = StandardEnrolment { proof_scope: ProofScope::Account, ..StandardEnrolment::default() };
+    Policies { enrolment: Arc::new(EveryKind(enrolment)), ..Policies::default() }
 }
 
 /// The messages that the checks of this suite queued.

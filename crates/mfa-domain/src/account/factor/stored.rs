@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::address::AddressData;
 use super::hotp::HotpData;
 use super::passkey::PasskeyData;
+use super::signing_key::SigningKeyData;
 use super::totp::TotpData;
 use super::{Authenticator, Factor, FactorKind, FactorState, UnknownAuthenticator};
 use crate::{Data, FactorId, Handle, Label, Sealed, Timestamp};
@@ -83,6 +84,7 @@ impl StoredFactor {
             Authenticator::Hotp(device) => written(&HotpData::of(device)),
             Authenticator::Email(device) => written(&AddressData::of(device)),
             Authenticator::Passkey(device) => written(&PasskeyData::of(device)),
+            Authenticator::SigningKey(device) => written(&SigningKeyData::of(device)),
             Authenticator::Unknown(unknown) => unknown.data.clone(),
         };
         Self {
@@ -159,6 +161,10 @@ fn authenticator(kind: &str, data: Data) -> Option<Authenticator> {
         }
         (FactorKind::Passkey, PasskeyData::VERSION) => {
             Some(Authenticator::Passkey(PasskeyData::read(data.as_str())?))
+        }
+        (FactorKind::SigningKey, SigningKeyData::VERSION) => {
+            let data: SigningKeyData = serde_json::from_str(data.as_str()).ok()?;
+            Some(Authenticator::SigningKey(data.read()?))
         }
         (kind, _) => {
             let handle =
