@@ -13,6 +13,7 @@ use crate::key_use::KeyUses;
 use crate::metrics_page::{MetricsPage, RenderMetrics};
 use crate::openapi::{self, openapi_json};
 use crate::pages::ReferencePage;
+use crate::proof::ProofKeys;
 use crate::readiness::Readiness;
 use crate::routes::well_known::WellKnown;
 use crate::routes::{self, Part};
@@ -50,6 +51,7 @@ impl Api {
             document: openapi_json().into(),
             reference: ReferencePage::default(),
             tenants: TenantSettings::default(),
+            proof_keys: ProofKeys::default(),
             request_timeout,
             metrics: None,
             waiting: Waiting::default(),
@@ -59,8 +61,18 @@ impl Api {
     }
 
     /// Sets the settings of the tenants.
+    ///
+    /// [`TenantSettings::with_assertion_issuer`] turns signed assertions on. They also need
+    /// [`Ports::signing_keys`](mfa_domain::Ports::signing_keys), without which every verification answers 503 then, and
+    /// a key: call [`Mfa::ensure_signing_key`] when the program starts, and [`Mfa::replace_old_signing_key`] every hour.
+    ///
+    /// Without assertions, no proof of a change counts over HTTP. Then set
+    /// [`ProofScope::Account`](mfa_domain::policy::ProofScope::Account), or users with a factor can change none.
     #[must_use]
     pub fn tenants(mut self, settings: TenantSettings) -> Self {
+        if settings.signs_assertions() && self.state.mfa.ports().signing_keys.is_none() {
+            tracing::error!("assertions have an issuer, but no port makes the keys that sign them");
+        }
         self.state.tenants = settings;
         self
     }

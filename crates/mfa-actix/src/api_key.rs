@@ -5,6 +5,7 @@ use std::fmt;
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use mfa_domain::ports::{ApiKey, ApiKeyHash, ApiKeyId, Entropy, EntropyError, Scopes};
 use mfa_domain::{TenantId, Timestamp, UserCase};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// An API key in plain text: `mfa_<id>_<secret>`. Show it once and store its [`record`](Self::record).
@@ -24,6 +25,12 @@ pub struct PlainApiKey {
     id: ApiKeyId,
     text: Zeroizing<String>,
 }
+
+/// An API key for [`TenantId::installation`], which has no users: with one, a caller could change what the installation
+/// keeps there, such as its signing keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the tenant is reserved: there are no API keys for it")]
+pub struct ReservedTenant;
 
 impl PlainApiKey {
     const PREFIX: &str = "mfa_";
@@ -75,9 +82,14 @@ impl PlainApiKey {
 
     /// The record to store: the hash of the key, without a name. User ids are compared exactly; if the tenant already
     /// has a key, the store keeps that key's comparison.
-    #[must_use]
-    pub fn record(&self, tenant: TenantId, scopes: Scopes, now: Timestamp) -> ApiKey {
-        ApiKey {
+    ///
+    /// # Errors
+    /// [`ReservedTenant`] for [`TenantId::installation`].
+    pub fn record(&self, tenant: TenantId, scopes: Scopes, now: Timestamp) -> Result<ApiKey, ReservedTenant> {
+        if tenant == TenantId::installation() {
+            return Err(ReservedTenant);
+        }
+        Ok(ApiKey {
             id: self.id.clone(),
             name: None,
             tenant,
@@ -87,7 +99,7 @@ impl PlainApiKey {
             created_at: now,
             revoked_at: None,
             last_used_at: None,
-        }
+        })
     }
 }
 

@@ -20,6 +20,9 @@ pub const MAX_BODY: usize = 16 * 1024;
 /// [`Repeatable`](crate::repeat::Repeatable).
 pub(crate) struct Body<T>(pub(crate) T);
 
+/// A JSON body that may be left out: no body means the same as an empty object.
+pub(crate) struct OptionalBody<T>(pub(crate) T);
+
 /// No body, or an empty object.
 pub(crate) struct NoBody;
 
@@ -30,8 +33,8 @@ pub(crate) trait Read: Sized {
         Ok(())
     }
 
-    /// Reads the whole body.
-    fn read(bytes: &[u8]) -> Result<Self, Problem>;
+    /// Reads the whole body. `is_json` tells what the headers say about it.
+    fn read(bytes: &[u8], is_json: bool) -> Result<Self, Problem>;
 }
 
 /// Reads a body. Returns its value and its bytes.
@@ -39,12 +42,12 @@ pub(crate) fn body<B: Read>(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> impl Future<Output = Result<(B, Bytes), Problem>> + use<B> {
-    let admitted = B::admit(request);
+    let (admitted, is_json) = (B::admit(request), is_json(request));
     let bytes = Bytes::from_request(request, payload);
     async move {
         admitted?;
         let bytes = bytes.await.map_err(|error| unreadable(&error))?;
-        Ok((B::read(&bytes)?, bytes))
+        Ok((B::read(&bytes, is_json)?, bytes))
     }
 }
 
@@ -67,19 +70,33 @@ impl<T: DeserializeOwned> Read for Body<T> {
         if is_json(request) { Ok(()) } else { Err(ProblemCode::UnsupportedMediaType.into()) }
     }
 
-    fn read(bytes: &[u8]) -> Result<Self, Problem> {
+    fn read(bytes: &[u8], _: bool) -> Result<Self, Problem> {
         parse(bytes).map(Self)
     }
 }
 
-impl Read for NoBody {
-    fn read(bytes: &[u8]) -> Result<Self, Problem> {
-        let empty = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
-        match empty.copied().collect::<Vec<_>>().as_slice() {
-            b"" | b"{}" => Ok(Self),
-            _ => Err(Problem::invalid("", "must be empty or {}")),
+impl<T: DeserializeOwned + Default> Read for OptionalBody<T> {
+    /// Clients without a body send any content type, or none.
+    fn read(bytes: &[u8], is_json: bool) -> Result<Self, Problem> {
+        if is_empty(bytes) {
+            Ok(Self(T::default()))
+        } else if is_json {
+            parse(bytes).map(Self)
+        } else {
+            Err(ProblemCode::UnsupportedMediaType.into())
         }
     }
+}
+
+impl Read for NoBody {
+    fn read(bytes: &[u8], _: bool) -> Result<Self, Problem> {
+        if is_empty(bytes) { Ok(Self) } else { Err(Problem::invalid("", "must be empty or {}")) }
+    }
+}
+
+/// Whether there is no body, or an empty object.
+fn is_empty(bytes: &[u8]) -> bool {
+    bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).eq(b"{}") || bytes.trim_ascii().is_empty()
 }
 
 /// Whether the content type is `application/json`, with any parameters and optional white space (RFC 9110, 8.3.1).
@@ -147,10 +164,9 @@ mod tests {
     use super::*;
     use serde::Deserialize;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Default, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Request {
-        #[expect(dead_code, reason = "only its parsing matters")]
         code: String,
         #[expect(dead_code, reason = "only its parsing matters")]
         factor: Option<u8>,
@@ -189,6 +205,25 @@ mod tests {
             if field != "915304" {
                 assert_eq!(error["field"], field, "{body}");
             }
+        }
+    }
+
+    #[test]
+    fn a_body_may_be_left_out_with_any_content_type_and_is_json_otherwise() {
+        let read = |body: &str, is_json| {
+            let read = OptionalBody::<Request>::read(body.as_bytes(), is_json);
+            read.map(|OptionalBody(Request { code, .. })| code).map_err(|problem| problem.code().as_str())
+        };
+        for body in ["", " \r\n", "{}", " { } "] {
+            for is_json in [true, false] {
+                assert_eq!(read(body, is_json), Ok(String::new()), "{body:?}");
+            }
+        }
+        let given = r#"{"code": "915304"}"#;
+        assert_eq!(read(given, true), Ok("915304".to_owned()));
+        assert_eq!(read(given, false), Err("unsupported-media-type"));
+        for body in ["null", "[]", "{", "{{}}", r#"{"code": 1}"#, r#"{"other": ""}"#] {
+            assert_eq!(read(body, true), Err("invalid-request"), "{body}");
         }
     }
 }

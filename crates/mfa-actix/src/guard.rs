@@ -8,10 +8,10 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage};
-use mfa_domain::AccountKey;
 use mfa_domain::ports::{ApiKey, ThrottleKey};
+use mfa_domain::{AccountKey, TenantId};
 
-use crate::api_key::PlainApiKey;
+use crate::api_key::{PlainApiKey, ReservedTenant};
 use crate::caller::{User, the_only};
 use crate::chain::Chain;
 use crate::problem::{Problem, ProblemCode};
@@ -62,7 +62,8 @@ async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Re
         Some(Access::Key(scopes, charged)) => (scopes, charged),
         Some(Access::Open) | None => (&[][..], Charged::Nothing),
     };
-    let may = row.is_none() || scopes.iter().any(|scope| key.scopes.contains(scope));
+    let reserved = key.tenant == TenantId::installation();
+    let may = !reserved && (row.is_none() || scopes.iter().any(|scope| key.scopes.contains(scope)));
     // A caller without the scope must not use up a user's quota.
     let charged = if may { charged } else { Charged::Nothing };
     let account = match charged {
@@ -71,6 +72,10 @@ async fn admit(state: &State, request: &ServiceRequest, row: Option<&Row>) -> Re
     };
     let keys = keys(&key, charged, account.as_ref().map(|User(account)| account));
     state.throttling.charge(now, &keys).await?;
+    if reserved {
+        // No such key is made, but one could be written to the store. The signing keys are in this tenant.
+        return Err(Problem::new(ProblemCode::Forbidden).with_detail(ReservedTenant.to_string()));
+    }
     if may { Ok(()) } else { Err(Problem::forbidden(scopes)) }
 }
 
@@ -107,7 +112,7 @@ fn keys(caller: &ApiKey, charged: Charged, account: Option<&AccountKey>) -> Vec<
 #[cfg(test)]
 mod tests {
     use mfa_domain::ports::{ApiKeyHash, ApiKeyId, ThrottleKind};
-    use mfa_domain::{TenantId, Timestamp, UserCase, UserId};
+    use mfa_domain::{Timestamp, UserCase, UserId};
 
     use super::*;
 

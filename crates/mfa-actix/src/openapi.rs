@@ -7,9 +7,10 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
+use crate::proof::ProofRequest;
 use crate::routes::{
     Access, Row, TABLE, admin, assets, backup_codes, challenges, confirm, enrol, events, factor, health,
-    resynchronise, set_back, status, verify, well_known,
+    jwks, resynchronise, set_back, status, verify, well_known,
 };
 
 mod problems;
@@ -40,7 +41,7 @@ pub(crate) fn document(title: &str) -> String {
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     modifiers(&ApiKeySecurity, &Problems),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, ProofRequest)),
     paths(
         status::status,
         enrol::enrol,
@@ -52,7 +53,7 @@ pub(crate) fn document(title: &str) -> String {
         challenges::begin,
         challenges::passwordless::begin,
         challenges::status,
-        challenges::verify,
+        challenges::answer::verify,
         challenges::resend,
         challenges::cancel,
         backup_codes::issue,
@@ -69,6 +70,7 @@ pub(crate) fn document(title: &str) -> String {
         health::problem,
         well_known::related_origins,
         well_known::passkey_endpoints,
+        jwks::key_set,
         assets::passkey_script,
     ),
 )]

@@ -96,6 +96,11 @@ impl Problem {
         Self { at_least: Some(at_least), ..Self::new(ProblemCode::ProofRequired) }
     }
 
+    /// The problem with details of this occurrence, which must be safe to show.
+    pub(crate) fn with_detail(self, detail: String) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+
     /// A dependency that checking codes needs does not work.
     pub(crate) fn not_ready(dependencies: Dependencies) -> Self {
         Self { dependencies: Some(dependencies), ..Self::new(ProblemCode::Unavailable) }
@@ -197,7 +202,8 @@ impl Problem {
         match code {
             ProblemCode::InvalidRequest => Self::invalid("label", "must not be empty"),
             ProblemCode::Forbidden => Self::forbidden(&[Scope::Admin]),
-            ProblemCode::ProofRequired => Self::proof_required(Assurance::Low),
+            ProblemCode::ProofRequired => Self::proof_required(Assurance::Low)
+                .with_detail("the proof does not count: the assertion is about another user".to_owned()),
             code => Self::new(code),
         }
     }
@@ -298,16 +304,19 @@ impl ResponseError for Problem {
 
 #[cfg(test)]
 mod tests {
+    use mfa_domain::ports::SignerError;
+
     use super::*;
 
     #[test]
-    fn what_others_did_first_is_no_outage() {
+    fn what_others_did_first_is_no_outage_and_a_signer_that_fails_is_one() {
         let problem = |undecided: Undecided| {
             let code = Problem::from(undecided).code();
             (code.as_str(), code.status().as_u16())
         };
         assert_eq!(problem(Undecided::HandleTaken), ("handle-taken", 409));
         assert_eq!(problem(Undecided::Busy), ("busy", 503));
+        assert_eq!(problem(SignerError::new("broken").into()), ("unavailable", 503));
     }
 
     #[test]

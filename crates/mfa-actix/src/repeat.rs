@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, HeaderName};
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use mfa_domain::account::CallId;
+use mfa_domain::account::{CallId, Session};
 use mfa_domain::mfa::{self, Call, Earlier, Keep};
 use mfa_domain::ports::ApiKey;
 use mfa_domain::{AccountKey, Actor};
@@ -118,7 +118,7 @@ impl Repeat {
                 }
             },
         };
-        let answer = change(Call { actor, keep }).await?;
+        let answer = change(Call { actor, session: Session::default(), keep }).await?;
         Ok(shown(reply(&answer)?)?.into_response())
     }
 }

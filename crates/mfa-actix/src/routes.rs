@@ -26,6 +26,7 @@ pub(crate) mod enrol;
 pub(crate) mod events;
 pub(crate) mod factor;
 pub(crate) mod health;
+pub(crate) mod jwks;
 pub(crate) mod pages;
 pub(crate) mod resynchronise;
 pub(crate) mod set_back;
@@ -181,7 +182,7 @@ pub(crate) static TABLE: &[Row] = {
             delete().to(challenges::cancel)
         }),
         row(POST, "/v1/challenges/{id}/verify", Key(VERIFY, Challenge), Usual, GoesOn, || {
-            post().to(challenges::verify)
+            post().to(challenges::answer::verify)
         }),
         row(POST, "/v1/challenges/{id}/resend", Key(EITHER, Challenge), Usual, SendsNothing, || {
             post().to(challenges::resend)
@@ -199,6 +200,7 @@ pub(crate) static TABLE: &[Row] = {
         row(GET, "/openapi.json", Open, Usual, GoesOn, || get_or_head().to(health::openapi)),
         row(GET, "/problems/{code}", Open, Usual, GoesOn, || get_or_head().to(health::problem)),
         row(GET, "/assets/passkey.js", Open, Usual, GoesOn, || get_or_head().to(assets::passkey_script)),
+        row(GET, "/.well-known/jwks.json", Open, Usual, GoesOn, || get_or_head().to(jwks::key_set)),
         row(GET, "/.well-known/webauthn", Open, Usual, GoesOn, || {
             get_or_head().to(well_known::related_origins)
         }),

@@ -10,6 +10,7 @@ use mfa_domain::{Mfa, TenantSettings};
 use crate::key_use::KeyUses;
 use crate::metrics_page::MetricsPage;
 use crate::pages::ReferencePage;
+use crate::proof::ProofKeys;
 use crate::readiness::Readiness;
 use crate::routes::well_known::WellKnown;
 use crate::throttling::Throttling;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     /// The API reference made from `document`.
     pub(crate) reference: ReferencePage,
     pub(crate) tenants: TenantSettings,
+    pub(crate) proof_keys: ProofKeys,
     pub(crate) request_timeout: Duration,
     pub(crate) metrics: Option<MetricsPage>,
     pub(crate) waiting: Waiting,

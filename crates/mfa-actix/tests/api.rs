@@ -138,7 +138,8 @@ async fn a_store_that_does_not_answer_is_503_in_time() {
     let memory = Arc::new(MemoryStore::default());
     let test = ports(Arc::new(SilentStore));
     let plain = PlainApiKey::generate(test.ports.entropy.as_ref()).unwrap();
-    let record = plain.record(TenantId::new("acme").unwrap(), [Scope::Verify].into(), test.clock.now());
+    let record =
+        plain.record(TenantId::new("acme").unwrap(), [Scope::Verify].into(), test.clock.now()).unwrap();
     memory.insert(&record).await.unwrap();
     let throttling = Throttling::new(Arc::new(MemoryThrottle::default()));
     world.api = Api::new(Arc::new(test.mfa()), memory, throttling).request_timeout(Duration::from_millis(50));

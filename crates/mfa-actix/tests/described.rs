@@ -10,7 +10,7 @@ use mfa_testkit::FakeAuthenticator;
 use serde_json::{Value, json};
 
 use crate::document::{Described, operations};
-use crate::world::{Answer, World, world};
+use crate::world::{Answer, World, signing_world};
 
 /// A host that calls as the document says, and holds every answer to it.
 struct Host {
@@ -63,7 +63,8 @@ fn text(value: &Value) -> String {
 
 /// An address, and what is done with the codes that are sent there.
 async fn challenges(host: &mut Host) {
-    let address = json!({ "kind": "email", "label": "Mail", "address": "eve@example.com" });
+    let address = json!({ "kind": "email", "label": "Mail", "address": "eve@example.com",
+        "reason": "asked for" });
     let offered = host.call(FACTORS, Some(address), 201).await.json();
     let (id, code) = (text(&offered["factor"]["id"]), host.world.sent_code().await);
     host.call_at(CONFIRM, &[("{id}", &id)], Some(json!({ "code": code })), 200).await;
@@ -91,7 +92,7 @@ async fn challenges(host: &mut Host) {
 /// A passkey, and what is done with it.
 async fn passkeys(host: &mut Host) {
     let mut phone = FakeAuthenticator::synced("phone");
-    let offer = json!({ "kind": "passkey", "display_name": "Alice Liddell" });
+    let offer = json!({ "kind": "passkey", "display_name": "Alice Liddell", "reason": "asked for" });
     let offered = host.call(FACTORS, Some(offer), 201).await.json();
     let id = text(&offered["factor"]["id"]);
     let created = phone.create(&offered["webauthn"]["publicKey"].to_string()).unwrap();
@@ -120,7 +121,7 @@ async fn passkeys(host: &mut Host) {
 
 #[actix_web::test]
 async fn every_success_that_the_document_promises_is_answered_as_it_says() {
-    let mut world = world().await;
+    let mut world = signing_world().await;
     world.api = world.api.metrics(Arc::new(|| "mfa_up 1\n".to_owned())).well_known(WellKnown {
         related_origins: vec!["https://example.co.uk".to_owned()],
         enroll_url: None,
@@ -139,7 +140,8 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     let code = host.code(&secret);
     let confirmed = host.call_at(CONFIRM, &[("{id}", &id)], Some(json!({ "code": code })), 200).await.json();
     let code = host.code(&secret);
-    host.call(VERIFY, Some(json!({ "code": code })), 200).await;
+    let verified = host.call(VERIFY, Some(json!({ "code": code, "nonce": "s-1" })), 200).await.json();
+    let proof = json!({ "proof": verified["assertion"], "nonce": "s-1" });
     host.call(VERIFY, Some(json!({ "code": "12345" })), 422).await;
     for backup_code in confirmed["backup_codes"].as_array().unwrap().iter().take(8) {
         // From the seventh on with a warning that few are left.
@@ -151,7 +153,8 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     host.call_at(again, &[("{id}", &id)], Some(json!({ "codes": codes })), 200).await;
     let rename = "PATCH /v1/users/{user}/factors/{id}";
     host.call_at(rename, &[("{id}", &id)], Some(json!({ "label": "Old phone" })), 200).await;
-    host.call("POST /v1/users/{user}/backup-codes", None, 201).await;
+    host.call("POST /v1/users/{user}/backup-codes", None, 403).await;
+    host.call("POST /v1/users/{user}/backup-codes", Some(proof), 201).await;
     let now = host.world.clock.now();
     host.world.clock.advance(Duration::from_hours(48));
     let code = host.code(&secret);
@@ -188,7 +191,9 @@ async fn every_success_that_the_document_promises_is_answered_as_it_says() {
     {
         host.call(operation, None, 200).await;
     }
-    for operation in ["GET /.well-known/webauthn", "GET /.well-known/passkey-endpoints"] {
+    for operation in
+        ["GET /.well-known/jwks.json", "GET /.well-known/webauthn", "GET /.well-known/passkey-endpoints"]
+    {
         host.call(operation, None, 200).await;
     }
     host.call_at("GET /problems/{code}", &[("{code}", "locked")], None, 200).await;

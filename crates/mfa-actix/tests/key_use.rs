@@ -67,7 +67,7 @@ async fn shop(note: Note) -> (World, Arc<Keys>, ApiKeyId, Arc<ManualClock>) {
     let test = ports(memory.clone());
     let plain = PlainApiKey::generate(test.ports.entropy.as_ref()).unwrap();
     let scopes = [Scope::Verify, Scope::Enrol, Scope::Audit].into();
-    let record = plain.record(TenantId::new("acme").unwrap(), scopes, test.clock.now());
+    let record = plain.record(TenantId::new("acme").unwrap(), scopes, test.clock.now()).unwrap();
     let keys = Arc::new(Keys { memory, note, noted: AtomicUsize::default() });
     keys.insert(&ApiKey { name: ApiKeyName::new("shop").ok(), ..record }).await.unwrap();
     let throttling = Throttling::new(Arc::new(MemoryThrottle::default()));

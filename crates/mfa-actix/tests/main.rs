@@ -4,13 +4,24 @@
 
 mod allowed;
 mod api;
+mod assertions;
 mod assets;
 mod described;
 mod document;
 mod headers;
+mod jwks;
 mod key_use;
 mod openapi;
 mod pages;
+mod phone;
+mod proofs;
 mod qr;
+mod reserved_tenant;
+#[path = "../../mfa-assertion/tests/sessions.rs"]
+mod sessions;
+mod step_up;
+#[expect(dead_code, reason = "the sessions need only a part of it")]
+#[path = "../../mfa-assertion/tests/support.rs"]
+mod support;
 mod well_known;
 mod world;

@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// Manage the keys that encrypt secrets at rest
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// List, rotate and revoke the keys that sign assertions
+    #[command(subcommand)]
+    SigningKeys(SigningKeysCommand),
     /// List users; show, unlock or reset one of them
     #[command(subcommand)]
     User(UserCommand),
@@ -153,6 +156,32 @@ pub(crate) enum KeysCommand {
     Remove {
         /// Id of the key, as shown by `list`
         id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SigningKeysCommand {
+    /// List the keys in the order in which they sign, and what each does now
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Create a key; it is published for 10 minutes before it signs
+    Rotate {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// End a key at once because somebody else may have it; another one signs instead
+    Revoke {
+        /// Id of the key, as shown by `list`
+        // One id in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
+        key: String,
+        /// Reason, recorded in the audit trail
+        #[arg(long, value_parser = Reason::new)]
+        reason: Reason,
         #[command(flatten)]
         json: Json,
     },
@@ -412,6 +441,27 @@ mod tests {
             };
             assert_eq!(scopes, [Scope::Verify, Scope::Enrol], "{line}");
             assert!(json.json);
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_signing_key_may_begin_with_hyphens() {
+        for id in
+            ["NzbLsXh8uDCcd-6MNwXF4W", "-zbLsXh8uDCcd-6MNwXF4W", "--bLsXh8uDCcd-6MNwXF4W", "-hLsXh8uDCcd"]
+        {
+            for line in [
+                format!("mfa-server signing-keys revoke {id} --reason leaked --data-dir d --json"),
+                format!("mfa-server --data-dir d signing-keys revoke --json --reason leaked {id}"),
+            ] {
+                let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+                let Some(Command::SigningKeys(SigningKeysCommand::Revoke { key, reason, json })) =
+                    cli.command
+                else {
+                    panic!("{line}");
+                };
+                assert_eq!((key.as_str(), reason.as_str()), (id, "leaked"), "{line}");
+                assert!(json.json);
+            }
         }
     }
 }

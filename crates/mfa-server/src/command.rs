@@ -15,6 +15,7 @@ mod healthcheck;
 mod keys;
 mod reference;
 mod serve;
+mod signing_keys;
 mod trial;
 mod user;
 mod webhook;
@@ -49,6 +50,7 @@ async fn dispatch(command: Command, config: &Config) -> Result<Exit> {
         Command::Try(arguments) => trial::run(config, arguments).await?,
         Command::ApiKey(command) => api_key::run(config, command).await?,
         Command::Keys(command) => return keys::run(config, command).await,
+        Command::SigningKeys(command) => signing_keys::run(config, command).await?,
         Command::User(command) => user::run(config, command).await?,
         Command::Audit(command) => return audit::run(config, command).await,
         Command::Webhook(command) => return webhook::run(config, command).await,

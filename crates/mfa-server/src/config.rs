@@ -13,6 +13,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 mod advice;
+mod assertions;
 mod commented;
 mod dump;
 mod duration;
@@ -32,6 +33,7 @@ mod urls;
 pub(crate) mod webauthn;
 mod webhook;
 
+pub(crate) use assertions::Assertions;
 pub(crate) use commented::Commented;
 pub(crate) use flags::Flags;
 pub(crate) use settings::{LogFormat, Settings};

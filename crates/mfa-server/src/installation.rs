@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mfa_crypto::{AesGcmVault, Argon2Hasher};
+use mfa_crypto::{AesGcmVault, Argon2Hasher, AssertionKeys};
 use mfa_domain::ports::{ApiKeyStore, DeliveryStore, ReferenceClock, Throttle};
 use mfa_domain::{AccountKey, Mfa, Ports, TenantId, UserId};
 use mfa_webauthn::RelyingParty;
@@ -164,6 +164,9 @@ async fn has_api_keys(storage: &Storage) -> Result<bool> {
 /// The use cases on open stores.
 pub(crate) fn use_cases(settings: &Settings, storage: &Storage, vault: Arc<AesGcmVault>) -> Result<Mfa> {
     let hasher = Arc::new(Argon2Hasher::new((&settings.argon2).into()));
-    let ports = Ports::shared(Arc::clone(&storage.accounts), vault, hasher);
+    let mut ports = Ports::shared(Arc::clone(&storage.accounts), vault, hasher);
+    if settings.assertions.enabled {
+        ports = ports.signing_keys(Arc::new(AssertionKeys));
+    }
     Ok(Mfa::new(ports, policies(settings)?)?)
 }

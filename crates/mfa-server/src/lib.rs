@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod assertions;
 mod audit;
 mod cli;
 mod clocks;

@@ -34,7 +34,7 @@ impl fmt::Display for Welcome {
             None => writeln!(f, "\nAll data is in memory and lost when the server stops.")?,
         }
         let Some(key) = key else {
-            // Without any key there is no installation yet, hence `--init`.
+            // Without any key there may be no installation yet, hence `--init`.
             return write!(
                 f,
                 "\nThere is no API key yet. Create one for each application; it is shown only once:\n\

@@ -168,6 +168,9 @@ fn no_part_of_a_password_is_shown_however_it_is_written() {
             ("webauthn.authenticators", url),
             ("webauthn.roots_file", url),
             ("webauthn.manage_url", url),
+            ("assertions.issuer", url),
+            ("assertions.audience", url),
+            ("assertions.algorithm", url),
         ];
         // What is no URL is not taken apart, so there a few of them are enough.
         let is_tried =

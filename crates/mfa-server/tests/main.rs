@@ -12,5 +12,6 @@ mod passkeys;
 mod reference;
 mod refusals;
 mod serving;
+mod signing_keys;
 mod trial;
 mod webhook_test;

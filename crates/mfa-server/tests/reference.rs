@@ -38,6 +38,7 @@ fn every_command_has_a_manual_page() {
         ("mfa-server.1", "Exit codes"),
         ("mfa-server-serve.1", "foreground"),
         ("mfa-server-api-key-create.1", "tenant"),
+        ("mfa-server-signing-keys-rotate.1", "published"),
         ("mfa-server-config-dump.1", "commented"),
     ] {
         let page = fs::read_to_string(pages.join(page)).unwrap();

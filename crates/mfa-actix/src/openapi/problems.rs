@@ -65,12 +65,9 @@ fn describe(method: &Method, operation: &mut Operation, components: &mut Compone
 fn problems(method: &Method, operation: &mut Operation) -> Vec<ProblemCode> {
     use ProblemCode as P;
     let mut problems = Vec::new();
-    if let Some([key, ..]) = operation.security.as_deref() {
-        problems.extend([P::Unauthorized, P::Throttled, P::InvalidRequest, P::Unavailable, P::Internal]);
-        let scopes = serde_json::to_value(key).unwrap_or_default();
-        if scopes["api_key"].get(0).is_some() {
-            problems.push(P::Forbidden);
-        }
+    if operation.security.is_some() {
+        problems.extend([P::Unauthorized, P::Forbidden, P::Throttled, P::InvalidRequest]);
+        problems.extend([P::Unavailable, P::Internal]);
         if *method != Method::GET {
             problems.extend([P::Busy, P::PayloadTooLarge]);
         }

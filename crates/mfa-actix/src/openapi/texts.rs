@@ -55,6 +55,44 @@ pub(crate) fn reason() -> Object {
     string(1, 256).description(Some(text)).pattern(Some(visible(""))).examples([example]).build()
 }
 
+/// The reason of an operator, instead of a proof.
+pub(crate) fn operators_reason() -> Object {
+    let text = "Reason of an operator, which authorises the change without a proof: 1 to 256 characters, none \
+                invisible. Needs the scope `admin`. Kept in the audit trail.";
+    let example = "Ticket 4711: identity checked by phone";
+    string(1, 256).description(Some(text)).pattern(Some(visible(""))).examples([example]).build()
+}
+
+/// An assertion that authorises a change.
+pub(crate) fn proof() -> Object {
+    let text = "Assertion of the verification that authorises the change, from the session that asks for it. It may \
+                have expired: how old the verification may be is a setting of the server, 5 minutes by default. \
+                Only without `reason`.";
+    let object = ObjectBuilder::new().schema_type(Type::String).description(Some(text));
+    object.examples(["eyJhbGciOiJFUzI1NiIs…"]).build()
+}
+
+/// The session of a proof.
+pub(crate) fn proof_nonce() -> Object {
+    session(
+        "The `nonce` of the session that asks; the assertion in `proof` must carry it. Always give it: without it, an \
+         assertion of any session of the user counts, since the server does not compare sessions.",
+    )
+}
+
+/// The session that asks for a verification.
+pub(crate) fn nonce() -> Object {
+    session(
+        "Your value for the session that asks, such as a hash of its id: nobody must be able to guess it. The \
+         assertion carries it.",
+    )
+}
+
+fn session(text: &str) -> Object {
+    let text = format!("{text} 1 to 255 visible ASCII characters.");
+    string(1, 255).description(Some(text)).pattern(Some("^[!-~]+$")).examples(["f5x_8sBvWq3"]).build()
+}
+
 pub(crate) fn account_name() -> Object {
     let text = "Account name that the authenticator app or the browser shows: at most 256 bytes of UTF-8, no \
                 colon. Default: the user id; for `passkey`, that of the user's last passkey.";

@@ -37,7 +37,7 @@ pub enum ProblemCode {
     ChallengeOver,
     /// No message can be sent to the address.
     DeliveryRefused,
-    /// The change needs a recent verification with an existing factor.
+    /// The change needs a recent verification with an existing factor, by default one in the session that asks for it.
     ProofRequired,
     /// The user has the maximum number of factors.
     TooManyFactors,
@@ -47,7 +47,7 @@ pub enum ProblemCode {
     InvalidRequest,
     /// The API key is missing, wrong or revoked.
     Unauthorized,
-    /// The API key lacks the required scope.
+    /// The API key lacks the required scope, or is for a reserved tenant.
     Forbidden,
     /// The path does not accept this method.
     MethodNotAllowed,
@@ -162,7 +162,7 @@ impl ProblemCode {
             Self::Unauthorized => {
                 ("unauthorized", S::UNAUTHORIZED, "The API key is missing, wrong or revoked")
             }
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The API key lacks the required scope"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The API key does not allow this call"),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The path does not accept this method")
             }

@@ -5,20 +5,19 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use mfa_domain::account::Session;
 use mfa_domain::mfa::{BegunChallenge, ChallengeStatus, FirstStep, FoundChallenge, SendTo};
-use mfa_domain::passkey::AssertionResponse;
-use mfa_domain::{Actor, ChallengeId, ChallengeState, FactorKind, SentCode, TenantId, UserId, Verdict};
+use mfa_domain::{Actor, ChallengeId, ChallengeState, FactorKind, TenantId, UserId, Verdict};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
-use zeroize::Zeroizing;
 
 use super::Unthrottled;
-use super::verify::{VerifiedAnswer, count, named_factor};
+use super::verify::named_factor;
 use crate::answer::WebauthnBody;
+use crate::assertions::nonce;
 use crate::body::{Body, NoBody};
 use crate::caller::{Caller, ChallengePath, ChallengeSegment, User, UserSegment};
 use crate::envelope::HeldForWork;
@@ -27,6 +26,7 @@ use crate::problem::{Problem, ProblemCode};
 use crate::repeat::{RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
+pub(crate) mod answer;
 pub(crate) mod passwordless;
 
 /// The longest time that a call waits for a change.
@@ -45,6 +45,8 @@ pub(crate) struct ChallengeRequest {
     kind: Option<String>,
     /// Purpose of the challenge; default `verify`.
     purpose: Option<String>,
+    /// The session that the challenge is bound to.
+    nonce: Option<String>,
 }
 
 impl PartialSchema for ChallengeRequest {
@@ -54,34 +56,16 @@ impl PartialSchema for ChallengeRequest {
             &["email", "passkey"],
             "Instead of `factor`: `email` for the first active address, `passkey` for any passkey of the user.",
         );
+        let more =
+            |object: ObjectBuilder| object.property("purpose", purpose()).property("nonce", texts::nonce());
         let either = OneOfBuilder::new()
-            .item(texts::only("factor", texts::factor()).property("purpose", purpose()))
-            .item(texts::only("kind", kind).property("purpose", purpose()));
+            .item(more(texts::only("factor", texts::factor())))
+            .item(more(texts::only("kind", kind)));
         either.description(Some("The challenge to begin: either `factor` or `kind`.")).into()
     }
 }
 
 impl ToSchema for ChallengeRequest {}
-
-/// The answer to a challenge: `code` for a sent code, `credential` for a passkey.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AnswerRequest {
-    code: Option<Zeroizing<String>>,
-    credential: Option<Box<RawValue>>,
-}
-
-impl PartialSchema for AnswerRequest {
-    fn schema() -> RefOr<Schema> {
-        let either = OneOfBuilder::new()
-            .item(texts::alone("code", texts::sent_code()))
-            .item(texts::alone("credential", texts::credential()));
-        let text = "The answer to a challenge: `code` for a sent code, `credential` for a passkey.";
-        either.description(Some(text)).into()
-    }
-}
-
-impl ToSchema for AnswerRequest {}
 
 /// How long to wait for a change.
 #[derive(Deserialize, IntoParams)]
@@ -170,10 +154,13 @@ pub(crate) async fn begin(
         (None, None) => return Err(Problem::invalid("factor", "is missing; give either factor or kind")),
         (Some(_), Some(_)) => return Err(Problem::invalid("kind", "must be left out if factor is given")),
     };
+    let nonce = nonce(request.nonce.as_deref())?;
+    let session = Session { proof: None, nonce: nonce.as_ref() };
     let actor = caller.actor();
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::CREATED);
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
+            let call = call.in_session(session);
             let begun = match accepted(&state, state.mfa.first_step(&key, &actor, to).await?)? {
                 FirstStep::Code(recipient) => {
                     let charged = recipient.throttle_key();
@@ -232,71 +219,6 @@ pub(crate) async fn status(
         now = find(&state, &caller.tenant, &caller.actor(), id).await?;
     }
     Ok(Json(answer(&now, None)))
-}
-
-/// Answer a challenge
-///
-/// If several calls send a right code at the same time, exactly one gets 200. A wrong code costs an attempt of the
-/// user, and five wrong codes (the default) end the challenge. A code of 6 to 10 digits with the wrong number of
-/// digits is a wrong code; any other number of digits is `malformed-code` and costs no attempt.
-///
-/// A `credential`, right or wrong, ends its challenge: one call gets a verdict, the others `challenge-over`. A refused
-/// one costs no attempt, and passkeys are accepted while the user is locked.
-#[utoipa::path(
-    post, path = "/v1/challenges/{id}/verify", tag = "challenges",
-    operation_id = "answer_challenge",
-    params(ChallengeSegment),
-    request_body = AnswerRequest,
-    responses((status = 200, description = "The answer is accepted and used up", body = VerifiedAnswer)),
-    extensions(("x-problems" = json!([
-        ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::InvalidCredential,
-        ProblemCode::UnknownCredential, ProblemCode::UserVerificationRequired, ProblemCode::PasskeyChanged,
-        ProblemCode::Locked, ProblemCode::Disabled, ProblemCode::NotEnrolled, ProblemCode::NotFound,
-        ProblemCode::ChallengeOver,
-    ]))),
-)]
-pub(crate) async fn verify(
-    caller: Caller,
-    ChallengePath(id): ChallengePath,
-    Body(request): Body<AnswerRequest>,
-    state: Data<State>,
-) -> Result<Json<VerifiedAnswer>, Problem> {
-    let given = Given::of(&request)?;
-    let actor = caller.actor();
-    let found = charged(&state, &caller.tenant, &actor, id).await?;
-    let verdict = match given {
-        Given::Code(code) => {
-            let user = match found.owner() {
-                Some(owner) if found.kind().is_sent() => owner.user.clone(),
-                _ => {
-                    return Err(Problem::invalid("code", "must be left out; no code answers this challenge"));
-                }
-            };
-            let verdict = state.mfa.answer_challenge(&caller.tenant, &actor, found, &code).await?;
-            verdict.map(|verified| VerifiedAnswer::new(&user, &verified))
-        }
-        Given::Credential(response) => {
-            if found.kind().is_sent() {
-                return Err(Problem::invalid(
-                    "credential",
-                    "must be left out; a code answers this challenge",
-                ));
-            }
-            let verdict = state.mfa.answer_passkey(&caller.tenant, &actor, found, &response).await?;
-            verdict.map(|answered| VerifiedAnswer::new(&answered.user, &answered.verified))
-        }
-    };
-    match verdict {
-        Verdict::Accepted(answer) => {
-            count("verified");
-            Ok(Json(answer))
-        }
-        Verdict::Rejected(rejection) => {
-            let problem = Problem::rejection(rejection, state.clock.now());
-            count(problem.code().as_str());
-            Err(problem)
-        }
-    }
 }
 
 /// Resend the code of a challenge
@@ -410,25 +332,6 @@ fn has_passkeys(state: &State, tenant: &TenantId) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::invalid("kind", "factors of this kind are not allowed"))
-}
-
-/// What a request answers with.
-enum Given {
-    Code(SentCode),
-    Credential(AssertionResponse),
-}
-
-impl Given {
-    fn of(request: &AnswerRequest) -> Result<Self, Problem> {
-        match (&request.code, &request.credential) {
-            (Some(code), None) => {
-                Ok(Self::Code(SentCode::parse(code).map_err(|_| ProblemCode::MalformedCode)?))
-            }
-            (None, Some(credential)) => Ok(Self::Credential(AssertionResponse::from_json(credential.get())?)),
-            (None, None) => Err(Problem::invalid("code", "is missing; give either code or credential")),
-            (Some(_), Some(_)) => Err(Problem::invalid("credential", "must be left out if code is given")),
-        }
-    }
 }
 
 impl ChallengeAnswer {

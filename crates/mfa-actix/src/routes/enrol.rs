@@ -20,6 +20,7 @@ use crate::body::Body;
 use crate::caller::{Caller, User, UserSegment};
 use crate::openapi::texts;
 use crate::problem::{Problem, ProblemCode};
+use crate::proof::{Authorisation, Given};
 use crate::repeat::{Repeat, RepeatHeader, Repeatable, Reply};
 use crate::state::State;
 
@@ -63,8 +64,12 @@ pub(crate) struct EnrolRequest {
     /// scope `admin`, `secret` and `reason`.
     #[serde(default)]
     imported: bool,
-    #[schema(schema_with = texts::reason, required = false)]
+    #[schema(schema_with = texts::operators_reason, required = false)]
     reason: Option<String>,
+    #[schema(schema_with = texts::proof, required = false)]
+    proof: Option<String>,
+    #[schema(schema_with = texts::proof_nonce, required = false)]
+    nonce: Option<String>,
     #[schema(schema_with = texts::address, required = false)]
     address: Option<Zeroizing<String>>,
     /// Id of an active factor that is removed when this one is confirmed.
@@ -168,8 +173,8 @@ pub(crate) struct OtpAnswer {
 /// The factor is pending and verifies nothing until `confirm` gets its first code. For `email`, that code is sent to
 /// the address; confirm it with the same API key, and use the id of `challenge` to resend it. For `passkey`, pass
 /// `webauthn.publicKey` to the browser, and what it returns to `confirm`, with the same API key. A user with an active
-/// factor needs a recent verification. A factor that an operator imports is active at once; it needs neither a first
-/// code nor a verification.
+/// factor needs a recent verification as `proof`, or the `reason` of an operator. A factor that an operator imports is
+/// active at once; it needs neither a first code nor a verification.
 #[utoipa::path(
     post, path = "/v1/users/{user}/factors", tag = "factors",
     operation_id = "enrol_factor",
@@ -191,11 +196,31 @@ pub(crate) async fn enrol(
     if (request.secret.is_some() || request.imported) && !caller.is_admin {
         return Err(Problem::forbidden(&[Scope::Admin]));
     }
-    match FactorKind::from_name(&request.kind) {
-        FactorKind::Email => return enrol_address(&caller, key, request, repeat, unthrottled, &state).await,
-        FactorKind::Passkey => return passkey::enrol(&caller, key, request, repeat, &state).await,
-        _ => {}
-    }
+    let EnrolRequest { proof, nonce, reason, .. } = &request;
+    let given = Given { proof: proof.as_deref(), nonce: nonce.as_deref(), reason: reason.as_deref() };
+    let authorised = Authorisation::of(&state, &caller, &key, given).await?;
+    let offer = Offer { caller: &caller, key, request, repeat, authorised: &authorised, state: &state };
+    let enrolled = match FactorKind::from_name(&offer.request.kind) {
+        FactorKind::Email => enrol_address(offer, unthrottled).await,
+        FactorKind::Passkey => passkey::enrol(offer).await,
+        _ => enrol_token(offer).await,
+    };
+    enrolled.map_err(|problem| authorised.explain(problem))
+}
+
+/// A request to enrol a factor, with what authorises it.
+struct Offer<'a> {
+    caller: &'a Caller,
+    key: AccountKey,
+    request: EnrolRequest,
+    repeat: Repeat,
+    authorised: &'a Authorisation,
+    state: &'a State,
+}
+
+/// Enrols a factor with a secret.
+async fn enrol_token(offer: Offer<'_>) -> Result<HttpResponse, Problem> {
+    let Offer { caller, key, request, repeat, authorised, state } = offer;
     if request.address.is_some() {
         return Err(Problem::invalid("address", "is only for kind email"));
     }
@@ -204,7 +229,7 @@ pub(crate) async fn enrol(
     }
     let qr_form = request.qr.as_deref().map(QrForm::from_name).transpose()?;
     let default_issuer = state.tenants.issuer(&caller.tenant).to_owned();
-    let reason = reason(&request)?;
+    let reason = reason_to_import(&request, authorised)?;
     let (new, tolerated) = new_factor(request, default_issuer)?;
     let reply = |enrolment: &Enrolment| {
         Reply::json(StatusCode::CREATED, &answer(&key.user, enrolment, &tolerated)).map(Reply::with_secret)
@@ -212,22 +237,19 @@ pub(crate) async fn enrol(
     // A repeated call has the same body, so it asks for the same form.
     let shown = |reply| drawn(reply, qr_form);
     repeat
-        .answer_as(&state, &key, &caller.actor(), reply, shown, async |call| match reason {
-            Some(reason) => state.mfa.import_factor(&key, call, new, &reason).await,
-            None => state.mfa.begin_enrolment(&key, call, new).await,
+        .answer_as(state, &key, &caller.actor(), reply, shown, async |call| {
+            let call = call.in_session(authorised.session());
+            match reason {
+                Some(reason) => state.mfa.import_factor(&key, call, new, reason).await,
+                None => state.mfa.begin_enrolment(&key, call, new).await,
+            }
         })
         .await
 }
 
 /// Enrols an address that codes are sent to.
-async fn enrol_address(
-    caller: &Caller,
-    key: AccountKey,
-    request: EnrolRequest,
-    repeat: Repeat,
-    unthrottled: Unthrottled,
-    state: &State,
-) -> Result<HttpResponse, Problem> {
+async fn enrol_address(offer: Offer<'_>, unthrottled: Unthrottled) -> Result<HttpResponse, Problem> {
+    let Offer { caller, key, request, repeat, authorised, state } = offer;
     refuse_token_members(&request)?;
     if request.account_name.is_some() {
         return Err(Problem::invalid("account_name", "is only for kinds totp, hotp and passkey"));
@@ -259,13 +281,13 @@ async fn enrol_address(
     };
     let mut new = NewAddress::email(label, address);
     new.replaces = replaces;
-    let actor = caller.actor();
+    let (actor, session) = (caller.actor(), authorised.session());
     repeat
         .answer(state, &key, &actor, reply, async |call| {
             let refused = |error| Problem::enrolment(error, state.clock.now());
-            let recipient = state.mfa.enrol_recipient(&key, &actor, &new).await.map_err(refused)?;
+            let recipient = state.mfa.enrol_recipient(&key, &actor, session, &new).await.map_err(refused)?;
             state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
-            state.mfa.enrol_address(&key, call, new).await.map_err(refused)
+            state.mfa.enrol_address(&key, call.in_session(session), new).await.map_err(refused)
         })
         .await
 }
@@ -281,7 +303,6 @@ fn refuse_token_members(request: &EnrolRequest) -> Result<(), Problem> {
         ("secret", request.secret.is_some()),
         ("secret_encoding", request.secret_encoding.is_some()),
         ("imported", request.imported),
-        ("reason", request.reason.is_some()),
         ("qr", request.qr.is_some()),
     ];
     match foreign.iter().find(|(_, given)| *given) {
@@ -297,17 +318,17 @@ fn label(text: Option<&str>) -> Result<Label, Problem> {
 }
 
 /// The reason for an import; `None` if the factor is not imported.
-fn reason(request: &EnrolRequest) -> Result<Option<Reason>, Problem> {
-    match (request.imported, &request.reason) {
-        (false, None) => Ok(None),
-        (false, Some(_)) => Err(Problem::invalid("reason", "is only for imported: true")),
-        (true, _) if request.secret.is_none() => Err(Problem::invalid("secret", "is missing")),
-        (true, None) => Err(Problem::invalid("reason", "is missing")),
-        (true, Some(text)) => match Reason::new(text) {
-            Ok(reason) => Ok(Some(reason)),
-            Err(error) => Err(Problem::invalid("reason", error)),
-        },
+fn reason_to_import<'a>(
+    request: &EnrolRequest,
+    authorised: &'a Authorisation,
+) -> Result<Option<&'a Reason>, Problem> {
+    if !request.imported {
+        return Ok(None);
     }
+    if request.secret.is_none() {
+        return Err(Problem::invalid("secret", "is missing"));
+    }
+    authorised.reason().map(Some).ok_or_else(|| Problem::invalid("reason", "is missing"))
 }
 
 /// The factor to enrol, and the warnings about its secret.

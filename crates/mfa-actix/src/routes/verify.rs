@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::answer::Warning;
+use crate::assertions::{Unsigned, nonce};
 use crate::body::Body;
 use crate::caller::{Caller, User, UserSegment};
 use crate::openapi::texts;
@@ -23,6 +24,8 @@ pub(crate) struct VerifyRequest {
     /// Id of the factor that the code must belong to. Default: any active factor.
     #[schema(example = "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21")]
     factor: Option<String>,
+    #[schema(schema_with = texts::nonce, required = false)]
+    nonce: Option<String>,
 }
 
 /// The result of an accepted code.
@@ -34,6 +37,7 @@ pub(crate) struct VerifyRequest {
     "kind": "totp",
     "amr": ["otp"],
     "auth_time": "2026-07-01T09:30:00Z",
+    "assertion": "eyJhbGciOiJFUzI1NiIs…",
 }))]
 pub(crate) struct VerifiedAnswer {
     /// Id of the user.
@@ -50,6 +54,10 @@ pub(crate) struct VerifiedAnswer {
     /// Time of the verification (RFC 3339).
     #[schema(format = DateTime)]
     auth_time: String,
+    /// Signed assertion of this verification, to be accepted within a minute: a JSON Web Signature (RFC 7515) by a key
+    /// of `/.well-known/jwks.json`. Absent if the server signs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assertion: Option<String>,
     /// Whether the authenticator verified its user by a PIN or a biometric. Only for `passkey`.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_verified: Option<bool>,
@@ -84,13 +92,16 @@ pub(crate) async fn verify(
 ) -> Result<Json<VerifiedAnswer>, Problem> {
     let code = SubmittedCode::parse(&request.code).map_err(|_| ProblemCode::MalformedCode)?;
     let factor = request.factor.as_deref().map(named_factor).transpose()?;
+    let nonce = nonce(request.nonce.as_deref())?;
+    let unsigned = Unsigned::prepare(&state, &caller.tenant, nonce).await?;
     if matches!(code, SubmittedCode::Backup(_)) {
         state.throttling.charge_backup_code(state.clock.now(), &key).await?;
     }
     match state.mfa.verify(&key, &caller.actor(), &code, factor).await? {
         Verdict::Accepted(verified) => {
+            let assertion = unsigned.sign(&state, &key, &verified.verification)?;
             count("verified");
-            Ok(Json(VerifiedAnswer::new(&key.user, &verified)))
+            Ok(Json(VerifiedAnswer::new(&key.user, &verified, assertion)))
         }
         Verdict::Rejected(rejection) => {
             let problem = rejected(&state, &key, &caller.actor(), rejection).await;
@@ -112,7 +123,7 @@ pub(crate) fn count(result: &'static str) {
 }
 
 impl VerifiedAnswer {
-    pub(crate) fn new(user: &UserId, verified: &Verified) -> Self {
+    pub(crate) fn new(user: &UserId, verified: &Verified, assertion: Option<String>) -> Self {
         let Verified { verification, backup_codes } = verified;
         let low = backup_codes.is_some_and(|left| left.low);
         let warning = Warning {
@@ -126,6 +137,7 @@ impl VerifiedAnswer {
             kind: verification.kind.clone(),
             amr: verification.amr.to_vec(),
             auth_time: verification.at.to_string(),
+            assertion,
             user_verified: (verification.kind == FactorKind::Passkey.as_str())
                 .then_some(verification.user_verified),
             backup_codes_remaining: backup_codes.map(|left| left.remaining),

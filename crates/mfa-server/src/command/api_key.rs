@@ -53,7 +53,8 @@ pub(super) async fn create(
 ) -> Result<NewKey> {
     let plain = PlainApiKey::generate(&SystemEntropy)?;
     let user_case = UserCase::from(settings.users.case);
-    let record = ApiKey { name, user_case, ..plain.record(tenant.clone(), scopes, SystemClock.now()) };
+    let record = plain.record(tenant.clone(), scopes, SystemClock.now())?;
+    let record = ApiKey { name, user_case, ..record };
     installation.api_keys.insert(&record).await.context("the API key cannot be stored")?;
     let kept = installation.api_keys.find(plain.id()).await.context("the API key cannot be read")?;
     if let Some(fixed) = kept.map(|key| key.user_case).filter(|kept| *kept != user_case) {

@@ -22,7 +22,7 @@ use crate::installation::Installation;
 use crate::storage::{self, Absent};
 use crate::webhooks::Webhooks;
 use crate::welcome::Welcome;
-use crate::{clocks, data_dir, http, logging, output, webauthn};
+use crate::{assertions, clocks, data_dir, http, logging, output, webauthn};
 
 /// Upper bounds of the buckets of all histograms, in seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
@@ -70,7 +70,8 @@ pub(super) async fn run(config: &Config) -> Result<()> {
     schedule::start(config, &installation)?;
     let metrics = metrics()?;
     let clocks = clocks::watch(settings, &installation).await;
-    let api = api(settings, &installation, throttle, clocks.clone())?
+    assertions::start(settings, address, &installation.mfa, clocks.clone()).await?;
+    let api = api(settings, address, &installation, throttle, clocks.clone())?
         .well_known(webauthn::well_known(settings, relying_party.as_deref()))
         .metrics(Arc::new(move || metrics.render()));
     let stop = stop_signal()?;
@@ -118,6 +119,7 @@ fn metrics() -> Result<PrometheusHandle> {
 
 fn api(
     settings: &Settings,
+    address: SocketAddr,
     installation: &Installation,
     throttle: Arc<dyn Throttle>,
     clocks: Clocks,
@@ -129,6 +131,11 @@ fn api(
     let mut tenants = TenantSettings::default();
     if !settings.issuer.is_empty() {
         tenants = tenants.with_issuer(&settings.issuer);
+    }
+    if settings.assertions.enabled {
+        tenants = tenants
+            .with_assertion_issuer(assertions::issuer(settings, address))
+            .with_assertion_audience(&settings.assertions.audience);
     }
     Ok(api.tenants(tenants))
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use mfa_domain::mfa::Status;
 use mfa_domain::ports::{EventQuery, RecordedEvent, UnreadableEvent};
-use mfa_domain::{AccountKey, AuditHead, EventId, Factor, FactorId, Mfa, Reason, Timestamp};
+use mfa_domain::{AccountKey, AuditHead, EventId, Factor, FactorId, Mfa, Reason, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 mod list;
@@ -11,6 +11,7 @@ mod list;
 use super::operator;
 use crate::cli::{Json, ReasonedArgs, SetBackArgs, UserArgs, UserCommand};
 use crate::config::Config;
+use crate::failure::Misuse;
 use crate::installation::Installation;
 use crate::output;
 use crate::storage::Absent;
@@ -25,17 +26,17 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<()> {
         UserCommand::List(arguments) => list::run(&installation, arguments).await?,
         UserCommand::Show { user, json } => show(mfa, &known(&installation, user).await?, json).await?,
         UserCommand::Unlock(ReasonedArgs { user, reason, json }) => {
-            let key = known(&installation, user).await?;
+            let key = changeable(&installation, user).await?;
             mfa.unlock(&key, &operator(), &reason).await?;
             say_done(&key, "unlocked", json)?;
         }
         UserCommand::Reset(ReasonedArgs { user, reason, json }) => {
-            let key = known(&installation, user).await?;
+            let key = changeable(&installation, user).await?;
             mfa.reset(&key, &operator(), &reason).await?;
             say_done(&key, "reset", json)?;
         }
         UserCommand::SetBack(SetBackArgs { user, factor, reason, json }) => {
-            let key = known(&installation, user).await?;
+            let key = changeable(&installation, user).await?;
             set_back(mfa, &key, factor, &reason, json).await?;
         }
         UserCommand::Events { user, json } => events(mfa, &key(&installation, user).await?, json).await?,
@@ -53,6 +54,15 @@ async fn known(installation: &Installation, arguments: UserArgs) -> Result<Accou
     let key = key(installation, arguments).await?;
     ensure_seen(&installation.mfa, &key).await?;
     Ok(key)
+}
+
+/// The account key of a known user who may be changed. The accounts of the installation can only be read: without
+/// its signing keys, for example, no assertion could be signed.
+async fn changeable(installation: &Installation, arguments: UserArgs) -> Result<AccountKey> {
+    if arguments.tenant == TenantId::installation() {
+        return Err(Misuse(format!("tenant {} is reserved", arguments.tenant)).into());
+    }
+    known(installation, arguments).await
 }
 
 async fn ensure_seen(mfa: &Mfa, key: &AccountKey) -> Result<()> {

@@ -14,7 +14,7 @@ const GUESSES_A_YEAR: f64 = 10_000.0;
 
 /// Every option with an unwise value, and the reason.
 pub(super) fn unwise(settings: &Settings) -> Vec<(&'static str, String)> {
-    let Settings { lockout, verification, argon2, throttle, postgres, .. } = settings;
+    let Settings { assertions, lockout, verification, argon2, throttle, postgres, .. } = settings;
     let processors = available_parallelism().map_or(1, usize::from);
     let steps = u16::from(verification.past_steps) + u16::from(verification.future_steps);
     let vast = |text: &String| text.parse::<Network>().is_ok_and(|network| network.is_vast());
@@ -65,6 +65,15 @@ pub(super) fn unwise(settings: &Settings) -> Vec<(&'static str, String)> {
             "postgres.call_timeout",
             postgres.call_timeout >= settings.request_timeout,
             "is not below request_timeout, so errors do not name a slow database as the cause".to_owned(),
+        ),
+        (
+            "assertions.issuer",
+            assertions.enabled
+                && assertions.issuer.is_empty()
+                && (settings.store.is_shared() || !settings.listen.ip().is_loopback()),
+            "is not set, so assertions name the address that this server listens on; set the URL of the installation, \
+             the same on all servers of its database"
+                .to_owned(),
         ),
         (
             "throttle.trusted_proxies",

@@ -221,6 +221,34 @@ pub(super) const MEANINGS: &[Meaning] = &[
          existing passkeys do not work with. Stop all servers before you change rp_id.",
         "a domain other than rp_id, or empty",
     ),
+    means("assertions", "Signed statements about verifications (JSON Web Signatures).", ""),
+    means(
+        "assertions.enabled",
+        "Answers about verifications carry an assertion. false needs enrolment.proof = \"account\".",
+        "true or false",
+    ),
+    means(
+        "assertions.issuer",
+        "URL that assertions name as their issuer. Hosts compare it exactly, so set it, the same on all servers of a \
+         database. Default: http:// and the address that the server listens on.",
+        "an http or https URL without user name, query and fragment, or empty",
+    ),
+    means(
+        "assertions.audience",
+        "For whom assertions are; the tenant's name if empty.",
+        "at most 255 visible ASCII characters without @",
+    ),
+    means(
+        "assertions.algorithm",
+        "Signature algorithm. Every library knows ES256. EdDSA and Ed25519 are two names of one algorithm; many \
+         libraries know only one of them.",
+        "ES256, EdDSA or Ed25519",
+    ),
+    means(
+        "assertions.rotate_after",
+        "Age at which a signing key is replaced. The new key is published for 10 minutes before it signs.",
+        "1h to 730d",
+    ),
     means("users", "Ids of users.", ""),
     means(
         "users.case",
@@ -250,6 +278,12 @@ pub(super) const MEANINGS: &[Meaning] = &[
     means("enrolment", "Changes of factors.", ""),
     means("enrolment.max_factors", "Active factors per user.", "1 to 100"),
     means("enrolment.pending_lifetime", "Time to confirm a new factor.", "at least 1s"),
+    means(
+        "enrolment.proof",
+        "Where the verification that permits a change of factors must have happened: in the session that asks for it, \
+         which an assertion proves, or in any session of the user.",
+        "session or account",
+    ),
     means("enrolment.proof_lifetime", "How long a verification permits changes of factors.", "at least 1s"),
     means(
         "enrolment.proof_assurance",

@@ -14,7 +14,7 @@ use mfa_domain::policy::{
 use mfa_email::{check_dkim_domain, check_dkim_selector, check_from};
 
 use super::settings::{Argon2, Audit, Email};
-use super::{Settings, StoreUrl, webauthn, webhook};
+use super::{Settings, StoreUrl, assertions, webauthn, webhook};
 use crate::logging;
 use crate::time_server::TimeServer;
 
@@ -100,6 +100,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<Broken> {
         ),
     ];
     let sections = of_audit(audit).into_iter().chain(of_email(email)).chain(webauthn::rules(settings));
+    let sections = sections.chain(assertions::rules(settings));
     let own = rules.into_iter().chain(sections).filter(|(_, holds, _)| !holds);
     own.map(|(key, _, rule)| Broken { key: key.to_owned(), rule }).chain(of_policies(settings)).collect()
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mfa_actix::throttling::Quotas;
 use mfa_crypto::Argon2Settings;
 use mfa_domain::policy::{
-    StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout, StandardPasskeys,
-    StandardVerification,
+    ProofScope, StandardBackupCodes, StandardChallenges, StandardEnrolment, StandardLockout,
+    StandardPasskeys, StandardVerification,
 };
 use mfa_domain::{Assurance, UserCase};
 use mfa_store_postgres::PostgresOptions;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::throttle::Throttle;
 use super::urls::{EphemeralUrl, MailUrl, StoreUrl};
-use super::{Webauthn, Webhook, duration, retention};
+use super::{Assertions, Webauthn, Webhook, duration, retention};
 
 /// All options. The README explains them to users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) webhook: Vec<Webhook>,
     pub(crate) email: Email,
     pub(crate) webauthn: Webauthn,
+    pub(crate) assertions: Assertions,
     pub(crate) users: Users,
     pub(crate) lockout: Lockout,
     pub(crate) enrolment: Enrolment,
@@ -131,10 +132,19 @@ pub(crate) struct Enrolment {
     pub(crate) max_factors: usize,
     #[serde(with = "duration")]
     pub(crate) pending_lifetime: Duration,
+    pub(crate) proof: ProofOf,
     #[serde(with = "duration")]
     pub(crate) proof_lifetime: Duration,
     pub(crate) proof_assurance: ProofAssurance,
     pub(crate) email: bool,
+}
+
+/// [`ProofScope`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProofOf {
+    Session,
+    Account,
 }
 
 /// [`Assurance`].
@@ -269,6 +279,7 @@ impl Default for Settings {
                 dkim_domain: String::new(),
             },
             webauthn: StandardPasskeys::default().into(),
+            assertions: Assertions::default(),
             users: Users { case: Case::Exact },
             lockout: StandardLockout::default().into(),
             enrolment: StandardEnrolment::default().into(),
@@ -344,26 +355,41 @@ impl From<Lockout> for StandardLockout {
 
 impl From<StandardEnrolment> for Enrolment {
     fn from(policy: StandardEnrolment) -> Self {
-        let StandardEnrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email } =
-            policy;
+        let StandardEnrolment {
+            max_factors,
+            pending_lifetime,
+            proof_lifetime,
+            proof_assurance,
+            proof_scope,
+            email,
+        } = policy;
+        let proof = match proof_scope {
+            ProofScope::Session => ProofOf::Session,
+            ProofScope::Account => ProofOf::Account,
+        };
         let proof_assurance = match proof_assurance {
             Assurance::Low => ProofAssurance::Low,
             Assurance::Medium => ProofAssurance::Medium,
             Assurance::High => ProofAssurance::High,
         };
-        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email }
+        Self { max_factors, pending_lifetime, proof, proof_lifetime, proof_assurance, email }
     }
 }
 
 impl From<Enrolment> for StandardEnrolment {
     fn from(settings: Enrolment) -> Self {
-        let Enrolment { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email } = settings;
+        let Enrolment { max_factors, pending_lifetime, proof, proof_lifetime, proof_assurance, email } =
+            settings;
+        let proof_scope = match proof {
+            ProofOf::Session => ProofScope::Session,
+            ProofOf::Account => ProofScope::Account,
+        };
         let proof_assurance = match proof_assurance {
             ProofAssurance::Low => Assurance::Low,
             ProofAssurance::Medium => Assurance::Medium,
             ProofAssurance::High => Assurance::High,
         };
-        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance, email }
+        Self { max_factors, pending_lifetime, proof_lifetime, proof_assurance, proof_scope, email }
     }
 }
 

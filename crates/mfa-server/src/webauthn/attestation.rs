@@ -254,7 +254,7 @@ mod tests {
         passkeys.follow_metadata();
         tokio::time::sleep(BETWEEN_LOOKS + Duration::from_secs(1)).await;
         world.put(SEVEN);
-        tokio::time::sleep(BETWEEN_LOOKS - Duration::from_secs(10)).await;
+        tokio::time::sleep(BETWEEN_LOOKS.saturating_sub(Duration::from_secs(10))).await;
         assert_eq!(name(&relying_party), None);
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(name(&relying_party).as_deref(), Some("Test key"));

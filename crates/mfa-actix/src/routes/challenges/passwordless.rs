@@ -6,6 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{ChallengeAnswer, has_passkeys};
+use crate::assertions::nonce;
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::openapi::texts;
@@ -18,6 +19,8 @@ use crate::state::State;
 pub(crate) struct PasswordlessRequest {
     #[schema(schema_with = texts::passkey)]
     kind: String,
+    #[schema(schema_with = texts::nonce, required = false)]
+    nonce: Option<String>,
 }
 
 /// Begin a challenge without a user
@@ -41,8 +44,9 @@ pub(crate) async fn begin(
     if request.kind != "passkey" {
         return Err(Problem::invalid("kind", "must be passkey"));
     }
+    let nonce = nonce(request.nonce.as_deref())?;
     has_passkeys(&state, &caller.tenant)?;
     state.throttling.charge_challenge(state.clock.now(), &caller.tenant).await?;
-    let begun = state.mfa.begin_passwordless(&caller.tenant, &caller.actor()).await?;
+    let begun = state.mfa.begin_passwordless(&caller.tenant, &caller.actor(), nonce.as_ref()).await?;
     Ok(HttpResponse::Created().json(ChallengeAnswer::of(None, &begun)?))
 }

@@ -2,24 +2,17 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use mfa_domain::ShownName;
 use mfa_domain::mfa::{NewPasskey, PasskeyEnrolment};
-use mfa_domain::{AccountKey, ShownName};
 
-use super::{EnrolAnswer, EnrolRequest, label, named_factor, refuse_token_members};
+use super::{EnrolAnswer, Offer, label, named_factor, refuse_token_members};
 use crate::answer::{FactorAnswer, WebauthnBody};
-use crate::caller::Caller;
 use crate::problem::Problem;
-use crate::repeat::{Repeat, Reply};
+use crate::repeat::Reply;
 use crate::routes::challenges::ChallengeBody;
-use crate::state::State;
 
-pub(super) async fn enrol(
-    caller: &Caller,
-    key: AccountKey,
-    request: EnrolRequest,
-    repeat: Repeat,
-    state: &State,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn enrol(offer: Offer<'_>) -> Result<HttpResponse, Problem> {
+    let Offer { caller, key, request, repeat, authorised, state } = offer;
     refuse_token_members(&request)?;
     if request.address.is_some() {
         return Err(Problem::invalid("address", "is only for kind email"));
@@ -45,7 +38,7 @@ pub(super) async fn enrol(
     repeat
         .answer(state, &key, &caller.actor(), reply, async |call| {
             let refused = |error| Problem::enrolment(error, state.clock.now());
-            state.mfa.enrol_passkey(&key, call, new).await.map_err(refused)
+            state.mfa.enrol_passkey(&key, call.in_session(authorised.session()), new).await.map_err(refused)
         })
         .await
 }
