@@ -38,8 +38,10 @@ public final class Client {
 
     // Each call gives the server's answer as JSON, or throws a Problem: let nobody in then.
 
-    public String enrol(String user, String label) throws Problem, InterruptedException {
-        return post(user, "factors", "{\"kind\": \"totp\", \"qr\": \"text\", \"label\": " + quoted(label) + "}");
+    /** A user who has a factor needs a proof, the assertion of a verification in this session; others give null. */
+    public String enrol(String user, String label, String proof) throws Problem, InterruptedException {
+        var more = proof == null ? "" : ", \"proof\": " + quoted(proof);
+        return post(user, "factors", "{\"kind\": \"totp\", \"qr\": \"text\", \"label\": " + quoted(label) + more + "}");
     }
 
     public String confirm(String user, String factor, String code) throws Problem, InterruptedException {
@@ -91,11 +93,11 @@ public final class Client {
     private static void enrolAndVerify(Client mfa, String user) throws Exception {
         String enrolment;
         try {
-            enrolment = mfa.enrol(user, "Phone");
+            enrolment = mfa.enrol(user, "Phone", null);
         } catch (Problem problem) {
             if (!problem.code.equals("proof-required")) throw problem;
-            mfa.verify(user, ask("You have a factor already. To add another, type a code of it: "));
-            enrolment = mfa.enrol(user, "Phone");
+            var code = ask("You have a factor already. To add another, type a code of it: ");
+            enrolment = mfa.enrol(user, "Phone", text(mfa.verify(user, code), "assertion", null));
         }
         OUT.println("Scan this with an authenticator app:\n\n" + text(enrolment, "qr_text", ""));
         OUT.println("Or type the secret: " + text(enrolment, "secret", ""));

@@ -22,8 +22,9 @@ export class Mfa {
     this.key = key;
   }
 
-  enrol(user, label) {
-    return this.#post(user, 'factors', { kind: 'totp', label, qr: 'text' });
+  /** A user who has a factor needs a proof: the assertion of a verification in this session. */
+  enrol(user, label, proof) {
+    return this.#post(user, 'factors', { kind: 'totp', label, qr: 'text', proof });
   }
 
   confirm(user, factor, code) {
@@ -63,8 +64,8 @@ function segment(user) {
 async function enrolAndVerify(mfa, user, ask) {
   const enrolment = await mfa.enrol(user, 'Phone').catch(async (problem) => {
     if (problem.code !== 'proof-required') throw problem;
-    await mfa.verify(user, await ask('You have a factor already. To add another, type a code of it: '));
-    return mfa.enrol(user, 'Phone');
+    const code = await ask('You have a factor already. To add another, type a code of it: ');
+    return mfa.enrol(user, 'Phone', (await mfa.verify(user, code)).assertion);
   });
   console.log(`Scan this with an authenticator app:\n\n${enrolment.totp.qr_text}`);
   console.log(`Or type the secret: ${enrolment.totp.secret}`);

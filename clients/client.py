@@ -35,8 +35,10 @@ class Mfa:
     def __init__(self, url: str, key: str):
         self.url, self.key, self.opener = url, key, build_opener(EveryAnswer)
 
-    def enrol(self, user: str, label: str) -> dict:
-        return self._post(user, "factors", {"kind": "totp", "label": label, "qr": "text"})
+    def enrol(self, user: str, label: str, proof: str | None = None) -> dict:
+        """A user who has a factor needs a proof: the assertion of a verification in this session."""
+        body = {"kind": "totp", "label": label, "qr": "text"}
+        return self._post(user, "factors", body | {"proof": proof} if proof else body)
 
     def confirm(self, user: str, factor: str, code: str) -> dict:
         return self._post(user, f"factors/{factor}/confirm", {"code": code})
@@ -71,8 +73,8 @@ def enrol_and_verify(mfa: Mfa, user: str) -> None:
     except Problem as problem:
         if problem.code != "proof-required":
             raise
-        mfa.verify(user, input("You have a factor already. To add another, type a code of it: "))
-        enrolment = mfa.enrol(user, "Phone")
+        verified = mfa.verify(user, input("You have a factor already. To add another, type a code of it: "))
+        enrolment = mfa.enrol(user, "Phone", verified["assertion"])
     print(f"Scan this with an authenticator app:\n\n{enrolment['totp']['qr_text']}")
     print("Or type the secret:", enrolment["totp"]["secret"])
     confirmed = mfa.confirm(user, enrolment["factor"]["id"], input("The code that the app shows: "))

@@ -6,7 +6,12 @@ set -euo pipefail
 
 # Each call leaves the body of the answer in `answer` and Retry-After in `seconds`. It fails if there is a problem or no
 # answer: let nobody in then.
-enrol() { post "$1" factors '{"kind": "totp", "label": "Phone", "qr": "text"}'; }
+enrol() {
+  # A user who has a factor needs a proof: the assertion of a verification in this session.
+  local proof=''
+  if [[ -n ${2:-} ]]; then proof=", \"proof\": \"$2\""; fi
+  post "$1" factors "{\"kind\": \"totp\", \"label\": \"Phone\", \"qr\": \"text\"$proof}"
+}
 confirm() { post "$1" "factors/$2/confirm" "{\"code\": \"$(escape "$3")\"}"; }
 verify() { post "$1" verify "{\"code\": \"$(escape "$2")\"}"; }
 
@@ -63,7 +68,7 @@ main() {
   if ! enrol "$user"; then
     [[ $(code) == proof-required ]] || give_up
     ask 'You have a factor already. To add another, type a code of it: '
-    { verify "$user" "$typed" && enrol "$user"; } || give_up
+    { verify "$user" "$typed" && enrol "$user" "$(text assertion)"; } || give_up
   fi
   factor=$(text id)
   qr=$(text qr_text)

@@ -36,12 +36,11 @@ const SMALL_JAVA: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
 async fn the_client_in_java_enrols_verifies_and_explains_problems() {
     let source = file("clients/Client.java");
     let classes = tempfile::tempdir().unwrap();
-    let mut compiler = Command::new("javac");
-    compiler.args(SMALL_JAVA.map(|option| format!("-J{option}"))).arg("-d").arg(classes.path()).arg(&source);
-    let compiled = compiler.env("LC_ALL", "C.UTF-8").status();
-    let compiled =
-        compiled.unwrap_or_else(|error| panic!("javac is needed ({error}): run `cargo xtask tools`"));
-    assert!(compiled.success(), "javac: {compiled}");
+    let mut javac = Command::new("javac");
+    javac.args(SMALL_JAVA.map(|option| format!("-J{option}"))).arg("-d").arg(classes.path()).arg(&source);
+    let status = javac.env("LC_ALL", "C.UTF-8").status();
+    let status = status.unwrap_or_else(|error| panic!("javac is needed ({error}): run `cargo xtask tools`"));
+    assert!(status.success(), "javac: {status}");
     let java = || [PathBuf::from("java")].into_iter().chain(SMALL_JAVA.map(PathBuf::from));
     let as_it_is: Vec<_> = java().chain([source]).collect();
     let class = [PathBuf::from("-cp"), classes.path().to_owned(), PathBuf::from("Client")];
@@ -118,8 +117,7 @@ async fn try_out_with(first: &[PathBuf], others: &[PathBuf]) {
         client.verify("~YS9i", &phone.wrong(number)).await.expect_problem(401, "invalid-code");
     }
     let mut locked = begin("a/b", &key);
-    let secret = locked.read_after("Or type the secret: ");
-    locked.enter(&code(&secret, 0));
+    locked.enter(&phone.totp(0));
     let output = locked.end(3);
     assert!(output.contains("Try again in ") && output.contains("(/problems/locked)"), "{output}");
 

@@ -48,7 +48,9 @@ async fn a_user_from_never_seen_to_erased() {
         client.verify("alice+1@example.com", &code).await.expect_problem(401, "invalid-code");
 
         let spaced = format!(" {}-{} ", &phone.totp(0)[..3], &phone.totp(0)[3..]);
-        let verified = client.verify("alice+1@example.com", &spaced).await.expect(200).json;
+        let mut verified = client.verify("alice+1@example.com", &spaced).await.expect(200).json;
+        let assertion = verified.as_object_mut().unwrap().remove("assertion");
+        assert!(assertion.is_some_and(|assertion| assertion.is_string()));
         let id = phone.factor.as_str();
         let status = client.get(path).await.expect(200).json;
         let used_at = &status["factors"][0]["last_used_at"];
@@ -60,11 +62,11 @@ async fn a_user_from_never_seen_to_erased() {
             })
         );
 
-        let verified =
-            client.verify("alice+1@example.com", codes[0].as_str().unwrap()).await.expect(200).json;
-        assert_eq!(verified["kind"], "backup_code");
-        assert_eq!(verified["backup_codes_remaining"], 9);
-        let fresh = client.send("POST", &format!("{path}/backup-codes"), None).await.expect(201).json;
+        let verified = client.verify("alice+1@example.com", codes[0].as_str().unwrap()).await.expect(200);
+        assert_eq!(verified.json["kind"], "backup_code");
+        assert_eq!(verified.json["backup_codes_remaining"], 9);
+        let session = client.in_session(&verified);
+        let fresh = session.send("POST", &format!("{path}/backup-codes"), None).await.expect(201).json;
         assert_eq!(fresh["backup_codes"].as_array().unwrap().len(), 10);
         client
             .verify("alice+1@example.com", codes[1].as_str().unwrap())
@@ -434,7 +436,15 @@ async fn every_route_of_the_document_asks_for_a_key_but_a_few() {
     let client = &server.client;
     let document = client.with_key(None).get("/openapi.json").await.expect(200).json;
     assert_eq!(document["info"]["title"], "Multi-factor authentication");
-    let open = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/problems/{code}", "/assets/passkey.js"];
+    let open = [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/problems/{code}",
+        "/assets/passkey.js",
+        "/.well-known/jwks.json",
+    ];
     let forged = format!("mfa_abcdefghijklmnop_{}", "a".repeat(43));
     let with_wrong_secret = client.key().chars().rev().collect::<String>();
     let mut keyed = 0;
@@ -477,13 +487,18 @@ async fn a_first_factor_needs_no_proof_and_everything_after_it_does() {
     let user = client.with_key(Some(&enrol_only));
     user.delete(&format!("{factors}/{}", phone.factor)).await.expect_problem(403, "proof-required");
 
-    client.verify("proof", &codes[0]).await.expect(200);
-    let enrolment = client.post(factors, offer).await.expect(201).json;
+    let session = client.in_session(&client.verify("proof", &codes[0]).await.expect(200));
+    // In another session it proves nothing.
+    client.post(factors, offer.clone()).await.expect_problem(403, "proof-required");
+    client.send("POST", backup, None).await.expect_problem(403, "proof-required");
+    user.delete(&format!("{factors}/{}", phone.factor)).await.expect_problem(403, "proof-required");
+    let enrolment = session.post(factors, offer).await.expect(201).json;
     let token = Authenticator::scan(&enrolment);
     let confirm = format!("{factors}/{}/confirm", token.factor);
     let confirmed = client.post(&confirm, json!({ "code": token.hotp(0) })).await.expect(200).json;
     assert!(confirmed.get("backup_codes").is_none(), "only the first factor returns backup codes");
     // Each can be revoked alone, and the other keeps working.
+    let user = session.with_key(Some(&enrol_only));
     user.delete(&format!("{factors}/{}", phone.factor)).await.expect(204);
     client.verify("proof", &phone.totp(0)).await.expect_problem(401, "invalid-code");
     client.verify("proof", &token.hotp(1)).await.expect(200);
@@ -491,13 +506,40 @@ async fn a_first_factor_needs_no_proof_and_everything_after_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_may_give_a_reason_in_place_of_a_proof_and_the_trail_keeps_it() {
+    let server = Server::start(binary!());
+    let client = &server.client;
+    client.enrol("alice", "totp").await;
+    let (_, enrol_only) = create_key(&server, "default", &["enrol"]);
+    let (path, reason) = ("/v1/users/alice/backup-codes", json!({ "reason": "lost the phone" }));
+    client.with_key(Some(&enrol_only)).post(path, reason.clone()).await.expect_problem(403, "forbidden");
+    client.post(path, reason).await.expect(201);
+    let mut events = client.events("alice").await;
+    events.retain(|event| event["kind"] == "proof_overridden");
+    let details: Vec<_> = events.iter().map(|event| &event["detail"]).collect();
+    assert_eq!(details, [&json!({ "change": "issue_backup_codes", "reason": "lost the phone" })]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_cannot_tell_sessions_apart_may_let_any_verification_of_the_account_count() {
+    let settings = [("MFA_STORE", "memory:"), ("MFA_ENROLMENT_PROOF", "account")];
+    let server = Server::with(binary!(), ServerOptions::new(settings));
+    let client = &server.client;
+    let (phone, _) = client.enrol("alice", "totp").await;
+    let issue = async || client.send("POST", "/v1/users/alice/backup-codes", None).await;
+    issue().await.expect_problem(403, "proof-required");
+    client.verify("alice", &phone.totp(0)).await.expect(200);
+    issue().await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_phone_takes_the_place_of_the_old_one() {
     let server = Server::start(binary!());
     let client = &server.client;
     let (old, codes) = client.enrol("moves", "totp").await;
-    client.verify("moves", &codes[0]).await.expect(200);
+    let session = client.in_session(&client.verify("moves", &codes[0]).await.expect(200));
     let offer = json!({ "kind": "hotp", "label": "New phone", "replaces": old.factor });
-    let enrolment = client.post("/v1/users/moves/factors", offer).await.expect(201).json;
+    let enrolment = session.post("/v1/users/moves/factors", offer).await.expect(201).json;
     let new = Authenticator::scan(&enrolment);
     let confirm = format!("/v1/users/moves/factors/{}/confirm", new.factor);
     client.post(&confirm, json!({ "code": new.hotp(0) })).await.expect(200);
@@ -659,8 +701,8 @@ async fn a_second_factor_of_one_label_gets_a_number() {
     for server in [Server::start(binary!()), Server::in_memory(binary!())] {
         let client = &server.client;
         let (token, _) = client.enrol("alice", "hotp").await;
-        client.verify("alice", &token.hotp(1)).await.expect(200);
-        client.enrol("alice", "hotp").await;
+        let session = client.in_session(&client.verify("alice", &token.hotp(1)).await.expect(200));
+        session.enrol("alice", "hotp").await;
         let status = client.get("/v1/users/alice").await.expect(200).json;
         let labels: Vec<_> =
             status["factors"].as_array().unwrap().iter().map(|factor| &factor["label"]).collect();

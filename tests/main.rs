@@ -11,6 +11,7 @@ mod receiver;
 mod redis;
 
 mod architecture;
+mod assertions;
 mod audit;
 mod authenticators;
 mod bind;

@@ -52,10 +52,10 @@ async fn a_lost_answer_to_confirm_and_to_backup_codes_is_given_again() {
     assert_eq!(first.headers["content-type"], again.headers["content-type"]);
     // Without the key it is a different call, which returns no backup codes.
     assert!(client.post(&confirm, code).await.json["backup_codes"].is_null());
-    client.verify("alice", &codes(&again.json)[3]).await.expect(200);
+    let verified = client.verify("alice", &codes(&again.json)[3]).await.expect(200);
 
-    let path = "/v1/users/alice/backup-codes";
-    let issue = async |key| keyed(client, key).send("POST", path, None).await.expect(201);
+    let (session, path) = (client.in_session(&verified), "/v1/users/alice/backup-codes");
+    let issue = async |key| keyed(&session, key).send("POST", path, None).await.expect(201);
     let (first, again) = (issue("codes-1").await, issue("codes-1").await);
     assert_eq!(first.text, again.text);
     client.verify("alice", &codes(&again.json)[0]).await.expect(200);
@@ -110,9 +110,9 @@ async fn without_a_key_a_verification_and_new_backup_codes_are_the_way_out() {
     assert_eq!((&status["enrolled"], &status["factors"][0]["state"]), (&json!(true), &json!("active")));
     let path = "/v1/users/alice/backup-codes";
     client.send("POST", path, None).await.expect_problem(403, "proof-required");
-    client.verify("alice", &token.hotp(1)).await.expect(200);
-    let _lost = client.send("POST", path, None).await.expect(201);
-    let issued = client.send("POST", path, None).await.expect(201);
+    let session = client.in_session(&client.verify("alice", &token.hotp(1)).await.expect(200));
+    let _lost = session.send("POST", path, None).await.expect(201);
+    let issued = session.send("POST", path, None).await.expect(201);
     client.verify("alice", &codes(&issued.json)[0]).await.expect(200);
 }
 
@@ -121,7 +121,7 @@ async fn every_change_is_made_once_and_answered_as_before() {
     let server = server_on(None);
     let client = &server.client;
     let (token, _) = client.enrol("alice", "hotp").await;
-    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let proof = client.verify("alice", &token.hotp(1)).await.expect(200).json["assertion"].take();
     let user = "/v1/users/alice";
     let factor = format!("{user}/factors/{}", token.factor);
     let reason = || Some(json!({ "reason": "test" }).to_string());
@@ -132,7 +132,7 @@ async fn every_change_is_made_once_and_answered_as_before() {
             "alice",
             "POST",
             format!("{user}/factors"),
-            Some(json!({ "kind": "totp", "label": "New" }).to_string()),
+            Some(json!({ "kind": "totp", "label": "New", "proof": proof }).to_string()),
             201,
         ),
         ("alice", "POST", format!("{factor}/resynchronise"), two, 200),
@@ -209,8 +209,8 @@ async fn a_secret_is_not_given_again_once_its_factor_counts_or_the_user_is_reset
     keyed(client, "confirm").post(&confirm, json!({ "code": token.hotp(0) })).await.expect(200);
     begin().await.expect_problem(403, "proof-required");
 
-    client.verify("alice", &token.hotp(1)).await.expect(200);
-    let issue = async || keyed(client, "codes").send("POST", "/v1/users/alice/backup-codes", None).await;
+    let session = client.in_session(&client.verify("alice", &token.hotp(1)).await.expect(200));
+    let issue = async || keyed(&session, "codes").send("POST", "/v1/users/alice/backup-codes", None).await;
     issue().await.expect(201);
     client.post("/v1/users/alice/reset", json!({ "reason": "test" })).await.expect(204);
     issue().await.expect_problem(409, "not-enrolled");
@@ -355,11 +355,11 @@ async fn at_the_same_time(server: Server) {
         async move { client.post(&confirm, code).await }
     }));
     one_answer(confirmed.await, 200, &keyed(client, "confirm").post(&confirm, code.clone()).await.text);
-    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let session = client.in_session(&client.verify("alice", &token.hotp(1)).await.expect(200));
 
     let path = "/v1/users/alice/backup-codes";
     for round in 1..=5 {
-        let client = keyed(client, &format!("codes-{round}"));
+        let client = keyed(&session, &format!("codes-{round}"));
         let issued = join_all((0..4).map(|_| client.send("POST", path, None))).await;
         let again = client.send("POST", path, None).await.expect(201);
         one_answer(issued, 201, &again.text);
@@ -388,19 +388,19 @@ async fn keys_that_are_none_are_refused_and_a_verdict_takes_none() {
     let server = in_memory();
     let client = &server.client;
     let (token, _) = client.enrol("alice", "hotp").await;
-    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let session = client.in_session(&client.verify("alice", &token.hotp(1)).await.expect(200));
     let path = "/v1/users/alice/backup-codes";
     let longest = "k".repeat(64);
     for key in ["", "two words", &"k".repeat(65)] {
-        let refused = keyed(client, key).send("POST", path, None).await;
+        let refused = keyed(&session, key).send("POST", path, None).await;
         let refused = refused.expect_problem(422, "invalid-request");
         assert_eq!(refused.json["errors"][0]["field"], "Idempotency-Key");
     }
-    let twice = keyed(&keyed(client, "a"), "a");
+    let twice = keyed(&keyed(&session, "a"), "a");
     twice.send("POST", path, None).await.expect_problem(422, "invalid-request");
     assert_eq!(client.count_events("alice", "backup_codes_issued").await, 1);
     for key in ["!", "~", &longest] {
-        keyed(client, key).send("POST", path, None).await.expect(201);
+        keyed(&session, key).send("POST", path, None).await.expect(201);
     }
 
     let verify = "/v1/users/alice/verify";

@@ -91,9 +91,9 @@ async fn used_codes_make_the_trail_no_longer_than_offers_may_and_take_no_offer()
     assert_eq!(client.count_events("alice", "replayed").await, 3);
     assert_eq!(client.count_events("alice", "verification_failed").await, 0);
     assert_eq!(metric(client, "mfa_replayed_codes_total").await.as_deref(), Some("40"));
-    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let session = client.in_session(&client.verify("alice", &token.hotp(1)).await.expect(200));
     let offer = json!({ "kind": "totp", "label": "Phone" });
-    client.post("/v1/users/alice/factors", offer).await.expect(201);
+    session.post("/v1/users/alice/factors", offer).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]

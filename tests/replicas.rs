@@ -45,7 +45,7 @@ async fn a_server_without_the_key_ring_of_the_others_is_refused() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("this server has no key ring"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the key ring is missing"), "{output:?}");
     one.client.enrol("alice", "totp").await;
 }
 

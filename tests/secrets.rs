@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use data_encoding::{BASE32_NOPAD, BASE64, HEXLOWER};
-use mfa_tests::{Authenticator, Server, ServerOptions, binary};
+use mfa_tests::{Authenticator, Server, ServerOptions, altered, binary};
 use serde_json::json;
 use sqlx::Connection;
 
@@ -45,9 +45,24 @@ async fn whole_life(server: &Server) -> Issued {
         texts.extend(backup.iter().map(ToString::to_string));
         texts.extend(backup.iter().map(|code| code.replace('-', "")));
 
-        client.verify(&user, &code(1)).await.expect(200);
-        client.verify(&user, &code(1)).await.expect_problem(401, "invalid-code");
-        client.verify(&user, backup[0]).await.expect(200);
+        let nonce = format!("session-{user}-5f0c1d");
+        let verified = client.verify_in(&user, &code(1), &nonce).await.expect(200);
+        client.verify_in(&user, &code(1), &nonce).await.expect_problem(401, "invalid-code");
+        let (assertion, forged) = (verified.assertion(), altered(verified.assertion()));
+        let factors = format!("/v1/users/{user}/factors");
+        // The second nonce is too long.
+        for (proof, nonce, status) in [(forged.as_str(), nonce.as_str(), 403), (assertion, assertion, 422)] {
+            let body = json!({ "kind": "totp", "label": "Other", "proof": proof, "nonce": nonce });
+            let refused = client.post(&factors, body).await.expect(status);
+            assert!(!refused.text.contains(proof), "{}", refused.text);
+        }
+        let by_backup_code = client.verify(&user, backup[0]).await.expect(200);
+        let session = client.in_session(&by_backup_code);
+        texts.push(nonce);
+        for assertion in [assertion, forged.as_str(), by_backup_code.assertion()] {
+            // The header is the same for all.
+            texts.extend(assertion.split('.').skip(1).map(str::to_owned));
+        }
         client.verify(&user, backup[0]).await.expect_problem(401, "invalid-code");
         let path = format!("/v1/users/{user}/verify");
         for body in [
@@ -63,13 +78,14 @@ async fn whole_life(server: &Server) -> Issued {
         }
         texts.push(wrong);
         let fresh =
-            client.send("POST", &format!("/v1/users/{user}/backup-codes"), None).await.expect(201).json;
+            session.send("POST", &format!("/v1/users/{user}/backup-codes"), None).await.expect(201).json;
         texts
             .extend(fresh["backup_codes"].as_array().unwrap().iter().map(|c| c.as_str().unwrap().to_owned()));
 
         let imported = "MZXW6YTBOJTG633CMFZGM33PMJQXEZTP";
         let import = json!({ "kind": "totp", "label": "Token", "secret": imported });
-        client.post(&format!("/v1/users/{user}/factors"), import).await.expect(201);
+        // New codes end a proof by an old one.
+        client.in_session(&verified).post(&factors, import).await.expect(201);
         bytes.push(BASE32_NOPAD.decode(imported.as_bytes()).unwrap());
         texts.push(imported.to_owned());
 

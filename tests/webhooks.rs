@@ -31,13 +31,16 @@ struct Webhook {
     setting: String,
 }
 
+/// The events before the first one of the tenant: that of the key that signs assertions.
+const BEFORE: usize = 1;
+
 impl Webhook {
     fn new(url: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         fs::write(&file, SECRET).unwrap();
-        let setting =
-            format!("[{{name = 'siem', url = '{url}', secret_file = '{}', {more}}}]", file.display());
+        let base = format!("name = 'siem', url = '{url}', tenants = ['default']");
+        let setting = format!("[{{{base}, secret_file = '{}', {more}}}]", file.display());
         Self { folder, setting }
     }
 
@@ -188,8 +191,8 @@ async fn an_event_that_cannot_be_read_is_named_and_keeps_no_other_from_anybody()
     receiver.go_down().await;
     server.client.verify("alice", "000000").await;
     server.client.verify("bob", "000000").await;
-    // In a database with one tenant, an event's position is its number in the trail.
-    let (spoilt, last) = (there.len() + 1, there.len() + 2);
+    // In a database with one tenant, an event's position is its number in the trail after those events.
+    let (spoilt, last) = (BEFORE + there.len() + 1, BEFORE + there.len() + 2);
     let database = format!("sqlite:{}", server.data().join("mfa.db").display());
     let mut past = SqliteConnection::connect(&database).await.unwrap();
     past.execute(AssertSqlSafe(format!("UPDATE events SET hash = x'00' WHERE id = {spoilt}"))).await.unwrap();
@@ -368,9 +371,9 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    let last = (there.len() + 1).to_string();
+    let last = (BEFORE + there.len() + 1).to_string();
     assert_eq!((&stopped["name"], &stopped["last_position"]), (&json!("siem"), &json!(last)));
-    assert_eq!(stopped["delivery"]["position"], there.len().to_string());
+    assert_eq!(stopped["delivery"]["position"], (BEFORE + there.len()).to_string());
     assert_eq!(stopped["delivery"]["last_failure"], "gone");
     let table = String::from_utf8(server.command(["webhook", "status"]).stdout).unwrap();
     assert!(table.contains("stopped") && table.contains("gone") && !table.contains(TOKEN), "{table}");
@@ -382,9 +385,10 @@ async fn operators_see_test_rewind_and_resume_a_webhook() {
 
     // A receiver knows an event by its id, an operator by its position.
     let events = said(&server.command(["user", "events", "alice", "--json"]));
-    assert_eq!((&events[1]["id"], &events[1]["position"]), (&json!(there[1]), &json!("2")));
-    let rewound = said(&server.command(["webhook", "rewind", "siem", "--after", "2", "--json"]));
-    assert_eq!(rewound["position"], "2");
+    let second = (BEFORE + 2).to_string();
+    assert_eq!((&events[1]["id"], &events[1]["position"]), (&json!(there[1]), &json!(second)));
+    let rewound = said(&server.command(["webhook", "rewind", "siem", "--after", &second, "--json"]));
+    assert_eq!(rewound["position"], second);
     let again = [&there[..], &there[2..]].concat();
     for _ in 0..120 {
         if delivered(&receiver).len() >= again.len() {

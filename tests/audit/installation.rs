@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use mfa_crypto::KeyRing;
-use mfa_domain::account::Context;
+use mfa_domain::account::{Context, Session};
 use mfa_domain::audit::EventHash;
 use mfa_domain::ports::{AccountStore, Commit, EventQuery, SystemEntropy};
 use mfa_domain::{
@@ -226,7 +226,8 @@ pub(crate) const IN_2020: u64 = 1_577_836_800;
 pub(crate) async fn happen_at(store: &dyn AccountStore, key: &AccountKey, now: Timestamp) {
     let Versioned { value, version } = store.load(key).await.unwrap();
     let (policies, actor) = (Policies::default(), Actor::user("test"));
-    let mut draft = value.draft(Context { key, actor: &actor, now, policies: &policies });
+    let session = Session::default();
+    let mut draft = value.draft(Context { key, actor: &actor, now, policies: &policies, session });
     draft.record(EventKind::Verified, None, []);
     assert_eq!(store.commit(key, version, &draft.finish().unwrap()).await.unwrap(), Commit::Won);
 }

@@ -48,7 +48,9 @@ async fn main() {
     let database = Database::start().await;
     database.load(folder.path(), 0..users, &FactorKind::Totp, 10).await;
     let origins = json!([ORIGIN]).to_string();
+    // Users log in and add a passkey without a session of a host.
     let options = ServerOptions::new([("MFA_LOG", "warn"), ("MFA_STORE", &database.url)])
+        .and([("MFA_ENROLMENT_PROOF", "account")])
         .and([("MFA_WEBAUTHN_RP_ID", "example.com"), ("MFA_WEBAUTHN_ORIGINS", &origins)]);
     let server = Server::in_folder(binary!(), folder.path(), &database.api_key, options);
     let all = All { server, database, users };
@@ -118,9 +120,11 @@ impl All {
 
 /// Adds a passkey, for which a user has to log in first.
 async fn register(connection: &mut Connection, user: u32) -> SecurityKey {
-    log_in(connection, user).await;
+    let path = format!("/v1/users/{}/verify", population::user(user));
+    let verified = connection.call(&path, &json!({ "code": population::totp(user) }), 200).await;
     let path = format!("/v1/users/{}/factors", population::user(user));
-    let offered = connection.call(&path, &json!({ "kind": "passkey" }), 201).await;
+    let offer = json!({ "kind": "passkey", "proof": verified["assertion"] });
+    let offered = connection.call(&path, &offer, 201).await;
     let mut key = SecurityKey::new(ORIGIN);
     let credential = key.create(&offered["webauthn"]["publicKey"]);
     let factor = offered["factor"]["id"].as_str().expect("a factor");

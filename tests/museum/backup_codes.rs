@@ -84,16 +84,17 @@ async fn cve_2025_12628_of_thousands_of_codes_none_is_there_twice() {
     let sets = rounds(10, 50);
     let options = swift([("MFA_STORE", "memory:"), ("MFA_BACKUP_CODES_SET_SIZE", "50")]);
     let server = Server::with(binary!(), options);
-    let sets = join_all((0..4).map(async |number| {
+    let issued = join_all((0..4).map(async |number| {
         let user = format!("user-{number}");
         let (token, mut codes) = server.client.enrol(&user, "hotp").await;
-        server.client.verify(&user, &token.hotp(1)).await.expect(200);
+        let verified = server.client.verify(&user, &token.hotp(1)).await.expect(200);
+        let session = server.client.in_session(&verified);
         for _ in 1..sets {
-            codes.extend(texts(&reissue(&server.client, &user).await.expect(201).json["backup_codes"]));
+            codes.extend(texts(&reissue(&session, &user).await.expect(201).json["backup_codes"]));
         }
         codes
     }));
-    let codes: Vec<_> = sets.await.concat();
+    let codes: Vec<_> = issued.await.concat();
     assert_eq!(codes.len(), 4 * 50 * sets);
     assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len(), "a code was issued twice");
     let bare: Vec<Vec<u8>> = codes.iter().map(|code| code.replace('-', "").into_bytes()).collect();
@@ -113,9 +114,10 @@ async fn plaintext_codes_class_a_dump_holds_no_code_and_each_set_its_salt() {
     let mut codes = Vec::new();
     for user in ["alice", "bob"] {
         let (token, first) = server.client.enrol(user, "hotp").await;
-        server.client.verify(user, &token.hotp(1)).await.expect(200);
+        let verified = server.client.verify(user, &token.hotp(1)).await.expect(200);
+        let session = server.client.in_session(&verified);
         codes.extend(first);
-        codes.extend(texts(&reissue(&server.client, user).await.expect(201).json["backup_codes"]));
+        codes.extend(texts(&reissue(&session, user).await.expect(201).json["backup_codes"]));
     }
     assert!(server.terminate().success());
     let file = server.data().join("mfa.db");
@@ -203,10 +205,11 @@ async fn an_old_code_races_the_new_ones() {
         let client = &server.client;
         let (token, mut codes) = client.enrol("alice", "hotp").await;
         for round in 0..rounds(2, 12) as u64 {
-            client.verify("alice", &token.hotp(round + 1)).await.expect(200);
+            let login = client.verify("alice", &token.hotp(round + 1)).await.expect(200);
+            let session = client.in_session(&login);
             let old = codes[0].clone();
             let (fresh, answers) = tokio::join!(
-                reissue(client, "alice"),
+                reissue(&session, "alice"),
                 join_all((0..4).map(|_| client.verify("alice", &old)))
             );
             codes = texts(&fresh.expect(201).json["backup_codes"]);

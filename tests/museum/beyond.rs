@@ -45,10 +45,10 @@ async fn a_code_races_whatever_removes_its_factor() {
 
 async fn race(client: &Client, user: &str, meanwhile: Meanwhile) {
     let (token, _) = client.enrol(user, "hotp").await;
-    client.verify(user, &token.hotp(1)).await.expect(200);
+    let session = client.in_session(&client.verify(user, &token.hotp(1)).await.expect(200));
     let path = format!("/v1/users/{user}");
     let factor = format!("{path}/factors/{}", token.factor);
-    let (_, next) = offer(client, user, json!({ "kind": "hotp", "replaces": token.factor })).await;
+    let (_, next) = offer(&session, user, json!({ "kind": "hotp", "replaces": token.factor })).await;
     let change = async {
         match meanwhile {
             Meanwhile::Revoke => client.delete(&factor).await.expect(204),
@@ -480,8 +480,8 @@ async fn an_old_secret_comes_back_only_by_an_operator() {
     confirm(client, "alice", &again.factor, &token.hotp(0)).await.expect_problem(401, "invalid-code");
     confirm(client, "alice", &again.factor, &token.hotp(1)).await.expect(200);
     // With the secret enrolled twice, one code would be accepted twice.
-    client.verify("alice", &token.hotp(2)).await.expect(200);
-    client.post("/v1/users/alice/factors", import).await.expect_problem(422, "invalid-request");
+    let session = client.in_session(&client.verify("alice", &token.hotp(2)).await.expect(200));
+    session.post("/v1/users/alice/factors", import).await.expect_problem(422, "invalid-request");
 }
 
 /// An attacker with only the password offers a factor before the owner enrols, and confirms it afterwards.

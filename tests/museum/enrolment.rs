@@ -13,9 +13,11 @@ async fn cve_2026_62669_cve_2026_62671_reading_changes_nothing() {
     on_every_store(async |server| {
         let client = &server.client;
         let (token, _) = client.enrol("alice", "hotp").await;
+        let proof = asserted(client, "alice", &token.hotp(1)).await;
         let state = async || (client.get("/v1/users/alice").await.text, client.events("alice").await);
         let before = state().await;
         let document = client.get("/openapi.json").await.expect(200).json;
+        let with_proof = format!("?proof={proof}&nonce={SESSION}");
         let all = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "PROPFIND"];
         // A method that no handler takes reaches no store, so these are tried with SQLite alone.
         let is_sqlite = server.data().join("mfa.db").exists();
@@ -23,7 +25,7 @@ async fn cve_2026_62669_cve_2026_62671_reading_changes_nothing() {
         for path in document["paths"].as_object().unwrap().keys() {
             let path = path.replace("{user}", "alice").replace("{id}", &token.factor);
             for method in methods {
-                for query in ["", "?regenerate=1", "?_method=DELETE", "?code=123456"] {
+                for query in ["", "?regenerate=1", "?_method=DELETE", "?code=123456", &with_proof] {
                     client.send(method, &format!("{path}{query}"), None).await;
                 }
             }
@@ -31,7 +33,40 @@ async fn cve_2026_62669_cve_2026_62671_reading_changes_nothing() {
         let body = json!({ "kind": "hotp", "label": "x", "replaces": token.factor });
         client.post("/v1/users/alice/factors", body).await.expect_problem(403, "proof-required");
         assert_eq!(state().await, before);
-        client.verify("alice", &token.hotp(1)).await.expect(200);
+        client.verify("alice", &token.hotp(2)).await.expect(200);
+    })
+    .await;
+}
+
+/// With an active factor, a new one takes an assertion about its owner, in the session that asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2019_15617_cve_2021_3632_a_new_factor_with_a_proof_that_is_none() {
+    at_any_time(async |server, clock| {
+        let client = &server.client;
+        let (token, _) = client.enrol("alice", "hotp").await;
+        let (bobs, _) = client.enrol("bob", "hotp").await;
+        let first = asserted(client, "alice", &token.hotp(1)).await;
+        let bobs = asserted(client, "bob", &bobs.hotp(1)).await;
+        let with = |proof: &str| json!({ "kind": "hotp", "proof": proof, "nonce": SESSION });
+        let state = async || (client.get("/v1/users/alice").await.text, client.events("alice").await);
+        let before = state().await;
+        for wrong in wrong_proofs(&first, &bobs) {
+            try_to_offer(client, "alice", &wrong).await.expect_problem(403, "proof-required");
+        }
+        assert_eq!(state().await, before);
+        let (_, second) = offer(client, "alice", with(&first)).await;
+        confirm(client, "alice", &second.factor, &second.hotp(0)).await.expect(200);
+
+        // A factor that was removed proves nothing any more.
+        let by_second = asserted(client, "alice", &second.hotp(1)).await;
+        client.delete(&format!("/v1/users/alice/factors/{}", second.factor)).await.expect(204);
+        try_to_offer(client, "alice", &with(&by_second)).await.expect_problem(403, "proof-required");
+        offer(client, "alice", with(&first)).await;
+        // Nor does what is five minutes old.
+        clock.set(5 * 60 + 5);
+        try_to_offer(client, "alice", &with(&first)).await.expect_problem(403, "proof-required");
+        let fresh = asserted(client, "alice", &token.hotp(2)).await;
+        offer(client, "alice", with(&fresh)).await;
     })
     .await;
 }
@@ -164,10 +199,10 @@ async fn single_factor_class_several_and_each_revocable_alone() {
     on_every_store(async |server| {
         let client = &server.client;
         let (first, codes) = client.enrol("alice", "hotp").await;
-        client.verify("alice", &codes[0]).await.expect(200);
+        let session = client.in_session(&client.verify("alice", &codes[0]).await.expect(200));
         let mut devices = vec![first];
         for name in ["Work", "Home", "Safe"] {
-            let (_, device) = offer(client, "alice", json!({ "kind": "hotp", "label": name })).await;
+            let (_, device) = offer(&session, "alice", json!({ "kind": "hotp", "label": name })).await;
             confirm(client, "alice", &device.factor, &device.hotp(0)).await.expect(200);
             devices.push(device);
         }

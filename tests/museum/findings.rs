@@ -11,12 +11,12 @@ async fn what_was_answered_with_503_was_not_accepted() {
     let server = Server::with(binary!(), swift([("MFA_REQUEST_TIMEOUT", "300ms")]));
     let client = &server.client;
     let (token, codes) = client.enrol("alice", "hotp").await;
-    client.verify("alice", &token.hotp(1)).await.expect(200);
+    let session = client.in_session(&client.verify("alice", &token.hotp(1)).await.expect(200));
     let url = format!("sqlite:{}", server.data().join("mfa.db").display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
     client.verify("alice", &token.hotp(2)).await.expect_problem(503, "unavailable");
-    reissue(client, "alice").await.expect_problem(503, "unavailable");
+    reissue(&session, "alice").await.expect_problem(503, "unavailable");
     sqlx::query("COMMIT").execute(&mut connection).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(client.count_events("alice", "verified").await, 1);

@@ -90,11 +90,11 @@ async fn cve_2025_47790_cve_2026_14536_what_is_broken_never_says_yes() {
     let calls = [token.hotp(1), token.wrong(1), codes[0].clone(), nobodys_backup_code(1)];
     // Unreadable rows, missing rows, and at last a missing table of keys.
     for statement in [
-        "UPDATE accounts SET factors = json_set(factors, '$[0].data', json('{}'))",
+        "UPDATE accounts SET factors = json_set(factors, '$[0].data', json('{}')) WHERE user = 'alice'",
         r#"UPDATE accounts SET factors =
-           json_set(factors, '$[0].data', json('{"v":1,"counter":1}'), '$[0].secret', 'AA==')"#,
+           json_set(factors, '$[0].data', json('{"v":1,"counter":1}'), '$[0].secret', 'AA==') WHERE user = 'alice'"#,
         "UPDATE backup_code_sets SET scheme = 'plain'",
-        "UPDATE accounts SET recent_failures = '[-1]'",
+        "UPDATE accounts SET recent_failures = '[-1]' WHERE user = 'alice'",
         "ALTER TABLE accounts RENAME TO elsewhere",
     ] {
         sql(&server, statement).await;

@@ -287,10 +287,10 @@ async fn zitadel_7693_mixed_methods_share_one_budget() {
     on_every_store(async |server| {
         let client = &server.client;
         let (token, codes) = client.enrol("alice", "hotp").await;
-        client.verify("alice", &codes[0]).await.expect(200);
-        let (_, phone) = offer(client, "alice", json!({})).await;
+        let session = client.in_session(&client.verify("alice", &codes[0]).await.expect(200));
+        let (_, phone) = offer(&session, "alice", json!({})).await;
         confirm(client, "alice", &phone.factor, &phone.totp(0)).await.expect(200);
-        let (_, third) = offer(client, "alice", json!({})).await;
+        let (_, third) = offer(&session, "alice", json!({})).await;
 
         client.verify("alice", &phone.wrong(1)).await.expect_problem(401, "invalid-code");
         client.verify("alice", &nobodys_backup_code(1)).await.expect_problem(401, "invalid-code");
@@ -317,11 +317,11 @@ async fn nist_800_63b_4_3_1_3_2_new_codes_do_not_reset_the_count() {
     on_every_store(async |server| {
         let client = &server.client;
         let (token, codes) = client.enrol("alice", "hotp").await;
-        client.verify("alice", &codes[0]).await.expect(200);
+        let session = client.in_session(&client.verify("alice", &codes[0]).await.expect(200));
         for number in 0..4 {
             client.verify("alice", &token.wrong(number)).await.expect_problem(401, "invalid-code");
         }
-        let fresh = texts(&reissue(client, "alice").await.expect(201).json["backup_codes"]);
+        let fresh = texts(&reissue(&session, "alice").await.expect(201).json["backup_codes"]);
         client.verify("alice", &token.wrong(4)).await.expect_problem(401, "invalid-code");
         client.verify("alice", &fresh[0]).await.expect_problem(429, "locked");
     })

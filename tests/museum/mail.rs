@@ -62,7 +62,7 @@ async fn cve_2026_43914_every_call_that_sends_is_limited() {
     let factor = enrol(client, &mails, "eve").await;
     // Without a proof, the enrolment would be rejected.
     let proof = begin(client, "eve", &factor).await;
-    answer(client, &proof, &code(&mails.mail())).await.expect(200);
+    let session = client.in_session(&answer(client, &proof, &code(&mails.mail())).await.expect(200));
     let id = begin(client, "eve", &factor).await;
     for _ in 0..2 {
         client.post(&format!("/v1/challenges/{id}/resend"), json!({})).await.expect(202);
@@ -72,7 +72,7 @@ async fn cve_2026_43914_every_call_that_sends_is_limited() {
         ("/v1/users/eve/challenges".to_owned(), json!({ "factor": factor })),
         ("/v1/users/eve/factors".to_owned(), offer_of("eve@example.org")),
     ] {
-        client.post(&path, body).await.expect_problem(429, "throttled");
+        session.post(&path, body).await.expect_problem(429, "throttled");
     }
 }
 
@@ -189,8 +189,9 @@ async fn cve_2023_2706_cve_2024_9820_no_answer_holds_a_code_that_was_mailed_or_i
     for (code, status) in [(&codes[2], 401), (&codes[3], 200), (&codes[3], 410)] {
         answers.push(answer(client, &id, code).await.expect(status));
     }
+    let session = client.in_session(answers.iter().find(|answer| answer.json["verified"] == true).unwrap());
     answers.push(client.get(&format!("/v1/challenges/{id}")).await.expect(200));
-    answers.push(client.post(factors, offer_of(ADDRESS)).await.expect(201));
+    answers.push(session.post(factors, offer_of(ADDRESS)).await.expect(201));
     codes.push(code(&mails.mail()));
     answers.push(client.post("/v1/users/bob/factors", offer_of("eve@exa_mple.com")).await.expect(422));
     for path in ["/v1/users/eve", "/v1/users/eve/events", "/v1/events", "/metrics", "/healthz", "/readyz"] {

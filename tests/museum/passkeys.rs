@@ -51,9 +51,9 @@ async fn cve_2026_48087_cve_2022_2193_a_registration_for_somebody_else() {
     on_every_store_with_passkeys(async |server| {
         let client = &server.client;
         let (bobs, _) = register(client, "bob").await;
-        log_in(client, "bob", &bobs).await.expect(200);
+        let session = client.in_session(&log_in(client, "bob", &bobs).await.expect(200));
         let for_alice = offer(client, "alice").await.expect(201).json;
-        let for_bob = offer(client, "bob").await.expect(201).json;
+        let for_bob = offer(&session, "bob").await.expect(201).json;
         let before = client.get("/v1/users/bob").await.text;
         let mut key = SecurityKey::new(ORIGIN);
         let created = key.create(options(&for_alice));
@@ -138,8 +138,8 @@ async fn cve_2025_26788_a_foreign_credential_in_alices_ceremony() {
             log_in(client, "alice", &bobs).await.expect_problem(401, "invalid-credential");
         }
         // Another passkey of hers, where one is asked for by name.
-        log_in(client, "alice", &alices).await.expect(200);
-        let (second, _) = register(client, "alice").await;
+        let session = client.in_session(&log_in(client, "alice", &alices).await.expect(200));
+        let (second, _) = register(&session, "alice").await;
         let path = "/v1/users/alice/challenges";
         let begun = client.post(path, json!({ "factor": of_alice })).await.expect(201).json;
         let wrong = second.get(options(&begun));

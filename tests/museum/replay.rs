@@ -90,8 +90,8 @@ async fn cve_2025_6014_cve_2025_6015_the_same_code_on_a_second_endpoint() {
         assert_eq!(evaluated(client, "alice").await, 0);
         assert_eq!(client.count_events("alice", "replayed").await, 5);
 
-        client.verify("alice", &codes[0]).await.expect(200);
-        let (_, second) = offer(client, "alice", json!({ "kind": "hotp" })).await;
+        let session = client.in_session(&client.verify("alice", &codes[0]).await.expect(200));
+        let (_, second) = offer(&session, "alice", json!({ "kind": "hotp" })).await;
         for code in [token.hotp(8), codes[0].clone()] {
             let answer = confirm(client, "alice", &second.factor, &code).await;
             assert!(["invalid-code", "malformed-code"].contains(&answer.problem()), "{}", answer.text);
@@ -143,23 +143,24 @@ async fn cve_2020_10185_no_call_lowers_a_counter_or_a_step() {
         let (phone, _) = client.enrol("totp", "totp").await;
         resynchronise(client, "hotp", &token.factor, [token.hotp(50), token.hotp(51)]).await.expect(200);
         let shown = phone.totp(0);
-        client.verify("totp", &shown).await.expect(200);
-        client.verify("hotp", &codes[0]).await.expect(200);
-        for (user, device, old) in
-            [("hotp", &token, [token.hotp(50), token.hotp(51)]), ("totp", &phone, [shown, phone.totp(-30)])]
-        {
+        let session_by_phone = client.in_session(&client.verify("totp", &shown).await.expect(200));
+        let token_session = client.in_session(&client.verify("hotp", &codes[0]).await.expect(200));
+        for (session, user, device, old) in [
+            (&token_session, "hotp", &token, [token.hotp(50), token.hotp(51)]),
+            (&session_by_phone, "totp", &phone, [shown, phone.totp(-30)]),
+        ] {
             let factor = format!("/v1/users/{user}/factors/{}", device.factor);
             for call in 0..5 {
                 let label = json!({ "label": "other" }).to_string();
                 match call {
                     0 => drop(client.send("PATCH", &factor, Some(label)).await.expect(200)),
-                    1 => drop(reissue(client, user).await.expect(201)),
+                    1 => drop(reissue(session, user).await.expect(201)),
                     2 => {
                         // Codes before the resynchronised position: the factor must not go back to them.
                         let older = [device.hotp(48), device.hotp(49)];
                         assert_ne!(resynchronise(client, user, &device.factor, older).await.status, 200);
                     }
-                    3 => drop(offer(client, user, json!({ "replaces": device.factor })).await),
+                    3 => drop(offer(session, user, json!({ "replaces": device.factor })).await),
                     _ => drop(client.get(&format!("/v1/users/{user}")).await.expect(200)),
                 }
                 for code in &old {

@@ -53,8 +53,8 @@ async fn clock_jumps_back_class_no_code_is_good_again() {
         clock.set(ahead + 10 * MINUTE);
         client.verify("alice", &codes[0]).await.expect(200);
         let before: Vec<_> = [-30, 0].map(|s| phone.totp(ahead + 10 * MINUTE + s)).into();
-        client.verify("alice", &before[1]).await.expect(200);
-        let proof = json!({ "kind": "hotp", "label": "Token" });
+        let session = client.in_session(&client.verify("alice", &before[1]).await.expect(200));
+        let change = json!({ "kind": "hotp", "label": "Token" });
         for back in [10 * MINUTE - 30, 10 * MINUTE - 60, 0, -DAY] {
             clock.set(ahead + back);
             // A used one, an older one, and what a phone shows now: none is after the last accepted step.
@@ -62,7 +62,7 @@ async fn clock_jumps_back_class_no_code_is_good_again() {
                 client.verify("alice", code).await.expect_problem(401, "invalid-code");
             }
             // A proof from the future is invalid.
-            let answer = client.post("/v1/users/alice/factors", proof.clone()).await;
+            let answer = session.post("/v1/users/alice/factors", change.clone()).await;
             answer.expect_problem(403, "proof-required");
             unlock(client, "alice").await;
         }
@@ -121,7 +121,7 @@ async fn privacyidea_1578_locks_grow_and_a_rolling_budget_outlives_successes() {
     .await;
 }
 
-/// A proof is valid for five minutes, and new backup codes need one.
+/// A proof is valid for five minutes, in the session that it was made in, and new backup codes need one.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2022_36071_new_backup_codes_without_a_fresh_verification() {
     at_any_time(async |server, clock| {
@@ -131,13 +131,14 @@ async fn cve_2022_36071_new_backup_codes_without_a_fresh_verification() {
         reissue(client, "alice").await.expect_problem(403, "proof-required");
         client.verify("alice", &token.wrong(1)).await.expect_problem(401, "invalid-code");
         reissue(client, "alice").await.expect_problem(403, "proof-required");
-        client.verify("alice", &codes[0]).await.expect(200);
-        clock.set(5 * MINUTE + 5);
+        let session = client.in_session(&client.verify("alice", &codes[0]).await.expect(200));
         reissue(client, "alice").await.expect_problem(403, "proof-required");
+        clock.set(5 * MINUTE + 5);
+        reissue(&session, "alice").await.expect_problem(403, "proof-required");
         // The rejected calls invalidated no code.
-        client.verify("alice", &codes[1]).await.expect(200);
+        let session = client.in_session(&client.verify("alice", &codes[1]).await.expect(200));
         clock.set(9 * MINUTE);
-        let fresh = texts(&reissue(client, "alice").await.expect(201).json["backup_codes"]);
+        let fresh = texts(&reissue(&session, "alice").await.expect(201).json["backup_codes"]);
         client.verify("alice", &codes[2]).await.expect_problem(401, "invalid-code");
         client.verify("alice", &fresh[0]).await.expect(200);
     })
@@ -162,8 +163,8 @@ async fn fortify_201_a_pending_factor_gates_nothing_and_expires() {
 
         // For a user with a factor, a second, pending one does not verify.
         let (first, _) = client.enrol("bob", "hotp").await;
-        client.verify("bob", &first.hotp(1)).await.expect(200);
-        let (_, second) = offer(client, "bob", json!({ "kind": "hotp", "replaces": first.factor })).await;
+        let session = client.in_session(&client.verify("bob", &first.hotp(1)).await.expect(200));
+        let (_, second) = offer(&session, "bob", json!({ "kind": "hotp", "replaces": first.factor })).await;
         client.verify("bob", &second.hotp(0)).await.expect_problem(401, "invalid-code");
         client.verify("bob", &first.hotp(2)).await.expect(200);
         clock.set(10 * MINUTE + 5);
@@ -175,43 +176,41 @@ async fn fortify_201_a_pending_factor_gates_nothing_and_expires() {
     .await;
 }
 
-/// With an active factor, enrolling another one requires a recent verification with it.
+/// With an active factor, enrolling another one requires a recent verification with it in the same session.
 #[tokio::test(flavor = "multi_thread")]
 async fn cve_2019_15617_cve_2021_3632_a_new_factor_while_logging_in() {
     at_any_time(async |server, clock| {
         let client = &server.client;
         let (token, codes) = client.enrol("alice", "hotp").await;
         let factors = "/v1/users/alice/factors";
-        let refused = async || {
+        let refused = async |session: &Client| {
             for body in [
                 json!({ "kind": "totp", "label": "Mine" }),
                 json!({ "kind": "hotp", "label": "Mine", "counter": 7 }),
                 json!({ "kind": "totp", "label": "Mine", "replaces": token.factor }),
                 json!({ "kind": "totp", "label": "Mine", "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" }),
             ] {
-                client.post(factors, body).await.expect_problem(403, "proof-required");
+                session.post(factors, body).await.expect_problem(403, "proof-required");
             }
         };
-        refused().await;
+        refused(client).await;
         resynchronise(client, "alice", &token.factor, [token.hotp(3), token.hotp(4)]).await.expect(200);
-        refused().await;
-        client.verify("alice", &codes[0]).await.expect(200);
+        refused(client).await;
+        let session = client.in_session(&client.verify("alice", &codes[0]).await.expect(200));
         clock.set(5 * MINUTE + 5);
-        refused().await;
-        client.verify("alice", &token.hotp(5)).await.expect(200);
-        offer(client, "alice", json!({})).await;
+        refused(&session).await;
+        let session = client.in_session(&client.verify("alice", &token.hotp(5)).await.expect(200));
+        offer(&session, "alice", json!({})).await;
         client
             .send("POST", "/v1/users/alice/reset", Some(json!({ "reason": "lost" }).to_string()))
             .await
             .expect(204);
         // The proof was removed with the factors: the next factor starts without one.
         client.enrol("alice", "hotp").await;
-        refused_after_reset(client).await;
+        for session in [client, &session] {
+            let body = json!({ "kind": "totp", "label": "Mine" });
+            session.post(factors, body).await.expect_problem(403, "proof-required");
+        }
     })
     .await;
-}
-
-async fn refused_after_reset(client: &Client) {
-    let body = json!({ "kind": "totp", "label": "Mine" });
-    client.post("/v1/users/alice/factors", body).await.expect_problem(403, "proof-required");
 }

@@ -97,8 +97,8 @@ async fn a_registration_and_an_authentication_do_not_answer_each_other() {
     let server = server();
     let client = &server.client;
     let (key, active) = register(client, "alice").await;
-    log_in(client, "alice", &key).await.expect(200);
-    let offered = offer(client, "alice").await.expect(201).json;
+    let session = client.in_session(&log_in(client, "alice", &key).await.expect(200));
+    let offered = offer(&session, "alice").await.expect(201).json;
     let mut new = SecurityKey::new(ORIGIN);
     let created = new.create(options(&offered));
     // The options of a registration name the relying party elsewhere.

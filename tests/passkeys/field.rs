@@ -204,9 +204,9 @@ async fn a_credential_belongs_to_one_user_and_is_registered_once() {
     let server = server([]);
     let client = &server.client;
     let (key, _) = register(client, "alice").await;
-    log_in(client, "alice", &key).await.expect(200);
+    let session = client.in_session(&log_in(client, "alice", &key).await.expect(200));
     for user in ["bob", "alice"] {
-        let offered = offer(client, user).await.expect(201).json;
+        let offered = offer(&session, user).await.expect(201).json;
         let created = key.clone().create(options(&offered));
         confirm(client, user, &offered, &created).await.expect_problem(409, "handle-taken");
         confirm(client, user, &offered, &created).await.expect_problem(410, "challenge-over");
@@ -376,8 +376,8 @@ async fn transports_are_kept_as_given_and_those_of_a_backed_up_passkey_include_o
         assert_eq!((&allowed[0]["id"], &allowed[1]), (&json!(key.id()), &Value::Null));
         assert_eq!(allowed[0]["transports"], hinted, "{user}");
         // The next registration excludes it in the same way.
-        answer(client, &begun, &key.get(options(&begun))).await.expect(200);
-        let offered = offer(client, &user).await.expect(201).json;
+        let verified = answer(client, &begun, &key.get(options(&begun))).await.expect(200);
+        let offered = offer(&client.in_session(&verified), &user).await.expect(201).json;
         assert_eq!(options(&offered)["excludeCredentials"], *allowed, "{user}");
     }
 }

@@ -1,5 +1,8 @@
 //! An application that logs in with passkeys: a page, and a backend that calls the server.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -13,7 +16,8 @@ use tokio::task::JoinHandle;
 
 /// A running application with a server of its own. Both stop on drop.
 ///
-/// It believes the page who the user is: a real one takes the user from a session.
+/// It believes the page who the user is: a real one takes the user from a session. It keeps the assertion of the last
+/// login of each user, which a real one keeps with the session, and gives it to no page.
 pub(crate) struct Host {
     /// The port of the application, on all names of 127.0.0.1.
     pub(crate) port: u16,
@@ -38,7 +42,7 @@ impl Host {
             .route("/passwordless", post(passwordless))
             .route("/answer", post(answer))
             .route("/remove", post(remove))
-            .with_state(server.client.clone());
+            .with_state(Application { api: server.client.clone(), sessions: Arc::default() });
         let task = tokio::spawn(async move { axum::serve(listener, application).await.unwrap() });
         Self { port, server, task }
     }
@@ -55,36 +59,60 @@ impl Drop for Host {
     }
 }
 
+/// The backend.
+#[derive(Clone)]
+struct Application {
+    api: Client,
+    /// A client for each user who has logged in.
+    sessions: Arc<Mutex<HashMap<String, Client>>>,
+}
+
+impl Application {
+    /// A client in the session of a user, if there is one.
+    fn of(&self, user: &str) -> Client {
+        self.sessions.lock().unwrap().get(user).unwrap_or(&self.api).clone()
+    }
+}
+
 /// An answer of the server, passed on to the page.
 type Relayed = (StatusCode, Json<Value>);
 
-async fn enrol(State(api): State<Client>, Json(body): Json<Value>) -> Relayed {
+async fn enrol(State(application): State<Application>, Json(body): Json<Value>) -> Relayed {
     let user = text(&body, "user");
     let offer = json!({ "kind": "passkey", "account_name": user, "display_name": user.to_uppercase() });
-    relay(api.post(&format!("/v1/users/{user}/factors"), offer).await)
+    relay(application.of(user).post(&format!("/v1/users/{user}/factors"), offer).await)
 }
 
-async fn confirm(State(api): State<Client>, Json(body): Json<Value>) -> Relayed {
+async fn confirm(State(Application { api, .. }): State<Application>, Json(body): Json<Value>) -> Relayed {
     let path = format!("/v1/users/{}/factors/{}/confirm", text(&body, "user"), text(&body, "factor"));
     relay(api.post(&path, json!({ "credential": body["credential"] })).await)
 }
 
-async fn login(State(api): State<Client>, Json(body): Json<Value>) -> Relayed {
+async fn login(State(Application { api, .. }): State<Application>, Json(body): Json<Value>) -> Relayed {
     let path = format!("/v1/users/{}/challenges", text(&body, "user"));
     relay(api.post(&path, json!({ "kind": "passkey" })).await)
 }
 
-async fn passwordless(State(api): State<Client>) -> Relayed {
+async fn passwordless(State(Application { api, .. }): State<Application>) -> Relayed {
     relay(api.post("/v1/challenges", json!({ "kind": "passkey" })).await)
 }
 
-async fn answer(State(api): State<Client>, Json(body): Json<Value>) -> Relayed {
+async fn answer(
+    State(Application { api, sessions }): State<Application>,
+    Json(body): Json<Value>,
+) -> Relayed {
     let path = format!("/v1/challenges/{}/verify", text(&body, "challenge"));
-    relay(api.post(&path, json!({ "credential": body["credential"] })).await)
+    let mut answer = api.post(&path, json!({ "credential": body["credential"] })).await;
+    if answer.status == 200 {
+        let user = text(&answer.json, "user").to_owned();
+        sessions.lock().unwrap().insert(user, api.in_session(&answer));
+        answer.json.as_object_mut().unwrap().remove("assertion");
+    }
+    relay(answer)
 }
 
 /// Removes a factor; answers the passkeys that are left.
-async fn remove(State(api): State<Client>, Json(body): Json<Value>) -> Relayed {
+async fn remove(State(Application { api, .. }): State<Application>, Json(body): Json<Value>) -> Relayed {
     let user = format!("/v1/users/{}", text(&body, "user"));
     api.delete(&format!("{user}/factors/{}", text(&body, "factor"))).await.expect(204);
     let mut status = api.get(&user).await.expect(200);
@@ -92,7 +120,7 @@ async fn remove(State(api): State<Client>, Json(body): Json<Value>) -> Relayed {
 }
 
 /// The script as the server serves it.
-async fn script(State(api): State<Client>) -> Response {
+async fn script(State(Application { api, .. }): State<Application>) -> Response {
     let script = api.with_key(None).get("/assets/passkey.js").await.expect(200);
     ([(CONTENT_TYPE, script.headers[CONTENT_TYPE].clone())], script.text).into_response()
 }

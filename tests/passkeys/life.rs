@@ -44,9 +44,9 @@ async fn browsers_are_told_the_accepted_passkeys_and_the_names_after_each_change
     let expected = told(&first, "alice@example.com", "Alice Liddell", &[first.id()]);
     assert_eq!((&confirmed["passkeys"], &passkeys().await), (&expected, &expected));
 
-    log_in(client, "alice", &first).await.expect(200);
+    let session = client.in_session(&log_in(client, "alice", &first).await.expect(200));
     let names = json!({ "account_name": "alice@example.com", "display_name": "Alice Liddell" });
-    let (second, confirmed) = named(client, names).await;
+    let (second, confirmed) = named(&session, names).await;
     assert_eq!(second.user_handle, first.user_handle);
     let both = told(&first, "alice@example.com", "Alice Liddell", &[first.id(), second.id()]);
     assert_eq!((&confirmed["passkeys"], &passkeys().await), (&both, &both));
@@ -57,7 +57,7 @@ async fn browsers_are_told_the_accepted_passkeys_and_the_names_after_each_change
     assert_eq!(passkeys().await, both);
 
     let renamed = json!({ "account_name": "liddell@example.com", "display_name": "Alice L." });
-    let (third, confirmed) = named(client, renamed).await;
+    let (third, confirmed) = named(&session, renamed).await;
     let all = [first.id(), second.id(), third.id()];
     let expected = told(&first, "liddell@example.com", "Alice L.", &all);
     assert_eq!((&confirmed["passkeys"], &passkeys().await), (&expected, &expected));
@@ -94,8 +94,8 @@ async fn names_that_were_given_once_are_kept() {
     let client = &server.client;
     let names = json!({ "account_name": "alice@example.com", "display_name": "Alice Liddell" });
     let (first, _) = named(client, names).await;
-    log_in(client, "alice", &first).await.expect(200);
-    let (second, confirmed) = named(client, json!({ "label": "Second" })).await;
+    let session = client.in_session(&log_in(client, "alice", &first).await.expect(200));
+    let (second, confirmed) = named(&session, json!({ "label": "Second" })).await;
     let ids = [first.id(), second.id()];
     assert_eq!(confirmed["passkeys"], told(&first, "alice@example.com", "Alice Liddell", &ids));
 }
@@ -148,8 +148,8 @@ async fn a_passkey_is_replaced_by_another() {
     let server = server();
     let client = &server.client;
     let (old, replaced) = register(client, "alice").await;
-    log_in(client, "alice", &old).await.expect(200);
-    let (new, confirmed) = named(client, json!({ "label": "New", "replaces": replaced })).await;
+    let session = client.in_session(&log_in(client, "alice", &old).await.expect(200));
+    let (new, confirmed) = named(&session, json!({ "label": "New", "replaces": replaced })).await;
     assert_eq!(confirmed["passkeys"]["accepted_credential_ids"], json!([new.id()]));
     assert_eq!(confirmed["factor"]["label"], "New");
     log_in(client, "alice", &old).await.expect_problem(401, "invalid-credential");

@@ -14,6 +14,8 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     key: Option<String>,
+    /// The assertion that authorises changes.
+    proof: Option<String>,
     confidential: Confidential,
     headers: HeaderMap,
 }
@@ -37,6 +39,27 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().expect("a client")
 }
 
+/// Whether the call changes factors or backup codes.
+fn needs_proof(method: &str, path: &str) -> bool {
+    match method {
+        "POST" => path.ends_with("/factors") || path.ends_with("/backup-codes"),
+        "DELETE" => path.contains("/factors/"),
+        _ => false,
+    }
+}
+
+/// The body with a proof. A body that is not an object stays as it is.
+fn proved(body: Option<&str>, proof: &str) -> String {
+    let body = body.unwrap_or("{}");
+    match serde_json::from_str(body) {
+        Ok(Value::Object(mut members)) => {
+            members.insert("proof".to_owned(), json!(proof));
+            Value::Object(members).to_string()
+        }
+        _ => body.to_owned(),
+    }
+}
+
 impl Client {
     /// Creates a client that calls `url` with `key`.
     #[must_use]
@@ -44,13 +67,20 @@ impl Client {
         let confidential = Confidential::default();
         confidential.add(key);
         let (url, key) = (url.to_owned(), Some(key.to_owned()));
-        Self { http: http(), url, key, headers: HeaderMap::new(), confidential }
+        Self { http: http(), url, key, proof: None, headers: HeaderMap::new(), confidential }
     }
 
     /// The same client with another key, or none.
     #[must_use]
     pub fn with_key(&self, key: Option<&str>) -> Self {
         Self { key: key.map(str::to_owned), ..self.clone() }
+    }
+
+    /// The same client in the session of this verification: calls that change factors or backup codes bring its
+    /// assertion as proof.
+    #[must_use]
+    pub fn in_session(&self, verified: &Answer) -> Self {
+        Self { proof: Some(verified.assertion().to_owned()), ..self.clone() }
     }
 
     /// The same client for a server at another URL.
@@ -82,12 +112,16 @@ impl Client {
     /// Makes a call; `None` if the server cannot be reached or closed the connection.
     pub async fn try_send(&self, method: &str, path: &str, body: Option<String>) -> Option<Answer> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.url)).headers(self.headers.clone());
+        let url = format!("{}{path}", self.url);
+        let mut request = self.http.request(method.clone(), url).headers(self.headers.clone());
         if let Some(key) = &self.key {
             let value = HeaderValue::from_str(&format!("Bearer {key}")).expect("a header");
             request = request.header(AUTHORIZATION, value);
         }
+        let body = match &self.proof {
+            Some(proof) if needs_proof(method.as_str(), path) => Some(proved(body.as_deref(), proof)),
+            _ => body,
+        };
         if let Some(body) = body {
             self.confidential.take_note(&serde_json::from_str(&body).unwrap_or_default());
             request = request.header(CONTENT_TYPE, "application/json").body(body);
@@ -123,6 +157,11 @@ impl Client {
     /// Posts a code to `/verify`.
     pub async fn verify(&self, user: &str, code: &str) -> Answer {
         self.post(&format!("/v1/users/{user}/verify"), json!({ "code": code })).await
+    }
+
+    /// Posts a code to `/verify` for this session of the host.
+    pub async fn verify_in(&self, user: &str, code: &str, nonce: &str) -> Answer {
+        self.post(&format!("/v1/users/{user}/verify"), json!({ "code": code, "nonce": nonce })).await
     }
 
     /// Offers a factor of this kind and confirms it; returns the authenticator and the backup codes.
@@ -170,6 +209,12 @@ impl Answer {
     #[must_use]
     pub fn problem(&self) -> &str {
         self.json["type"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default()
+    }
+
+    /// The assertion about a verification. Panics without one.
+    #[must_use]
+    pub fn assertion(&self) -> &str {
+        self.json["assertion"].as_str().unwrap_or_else(|| panic!("without an assertion: {}", self.text))
     }
 
     /// Returns the answer. Panics if it has another status.

@@ -18,15 +18,17 @@ impl Confidential {
         list.insert(plain.to_ascii_lowercase());
     }
 
-    /// Adds the secrets of a body, the codes that were sent or issued, and the challenges and signatures of passkeys.
+    /// Adds the secrets of a body, the codes that were sent or issued, the challenges and signatures of passkeys, and
+    /// assertions with the sessions that they are bound to.
     pub(crate) fn take_note(&self, body: &Value) {
         match body {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     match (name.as_str(), value) {
-                        ("secret" | "code" | "challenge" | "signature", Value::String(text)) => {
-                            self.add(text);
-                        }
+                        (
+                            "secret" | "code" | "challenge" | "signature" | "assertion" | "proof" | "nonce",
+                            Value::String(text),
+                        ) => self.add(text),
                         ("codes" | "backup_codes", Value::Array(texts)) => {
                             texts.iter().filter_map(Value::as_str).for_each(|text| self.add(text));
                         }

@@ -139,17 +139,22 @@ impl Server {
     }
 }
 
-/// Nearly free hashes, since an enrolment computes ten, and nearly no delay of refusals.
-const QUICK: [(&str, &str); 3] = [
+/// Nearly free hashes, since an enrolment computes ten, nearly no delay of refusals, and an issuer that replicas share
+/// and that a restart on another port does not change.
+const USUAL: [(&str, &str); 4] = [
     ("MFA_ARGON2_MEMORY_KIB", "1024"),
     ("MFA_ARGON2_ITERATIONS", "1"),
     ("MFA_THROTTLE_REFUSAL_DELAY", "10ms"),
+    ("MFA_ASSERTIONS_ISSUER", ISSUER),
 ];
 
-/// The defaults, except for the cost of hashes and the delay of refusals.
+/// Who signs the assertions of a server, unless a test names another issuer.
+pub const ISSUER: &str = "https://mfa.example.com";
+
+/// The defaults, except for the cost of hashes, the delay of refusals and the issuer of assertions.
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { environment: Vec::new(), wrapper: Vec::new() }.and(QUICK)
+        Self { environment: Vec::new(), wrapper: Vec::new() }.and(USUAL)
     }
 }
 

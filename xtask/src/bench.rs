@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, run};
 
 /// The name of each benchmark and the arguments of `cargo bench` that run it.
-const BENCHMARKS: [(&str, &[&str]); 11] = [
+const BENCHMARKS: [(&str, &[&str]); 12] = [
     ("otp-core", &["--package", "otp-core"]),
     ("throughput", &["--package", "mfa-tests", "--bench", "throughput"]),
     ("postgres", &["--package", "mfa-store-postgres", "--bench", "together"]),
@@ -16,6 +16,7 @@ const BENCHMARKS: [(&str, &[&str]); 11] = [
     ("attack", &["--package", "mfa-tests", "--bench", "attack"]),
     ("email", &["--package", "mfa-tests", "--bench", "email"]),
     ("latency", &["--package", "mfa-tests", "--bench", "latency"]),
+    ("assertions", &["--package", "mfa-tests", "--bench", "assertions"]),
     ("passkeys", &["--package=mfa-tests", "--bench=passkeys", "--package=mfa-webauthn", "--bench=assertion"]),
 ];
 

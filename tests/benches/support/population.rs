@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mfa_actix::api_key::PlainApiKey;
 use mfa_crypto::{AesGcmVault, KeyRing};
-use mfa_domain::account::{CodeHash, Context, HashedCode};
+use mfa_domain::account::{CodeHash, Context, HashedCode, Session};
 use mfa_domain::otp_core::{Hotp, Secret, Totp};
 use mfa_domain::ports::{ApiKey, Clock, Entropy, Scope, SystemClock, SystemEntropy, Vault};
 use mfa_domain::{
@@ -68,6 +68,7 @@ pub fn vault(data: &Path) -> AesGcmVault {
 pub fn api_key() -> (String, ApiKey) {
     let key = PlainApiKey::generate(&SystemEntropy).expect("randomness");
     let record = key.record(tenant(), Scope::ALL.into_iter().collect(), SystemClock.now());
+    let record = record.expect("a tenant with users");
     (key.expose().to_owned(), record)
 }
 
@@ -115,7 +116,8 @@ pub async fn enrolled(
     };
     let (actor, policies) = (Actor::user("bench"), Policies::default());
     let nobody = Account::default();
-    let mut draft = nobody.draft(Context { key: &key, actor: &actor, now, policies: &policies });
+    let session = Session::default();
+    let mut draft = nobody.draft(Context { key: &key, actor: &actor, now, policies: &policies, session });
     let factor_kind = kind.as_str().to_owned();
     draft.record(EventKind::EnrolmentStarted, Some(id), [("factor_kind", factor_kind.clone())]);
     draft.record(EventKind::FactorActivated, Some(id), [("factor_kind", factor_kind)]);
