@@ -3,6 +3,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import java.io.*;
 import java.net.*;
 import java.net.http.*;
+import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.Base64;
 import java.util.List;
@@ -38,9 +39,9 @@ public final class Client {
 
     // Each call gives the server's answer as JSON, or throws a Problem: let nobody in then.
 
-    /** A user who has a factor needs a proof, the assertion of a verification in this session; others give null. */
-    public String enrol(String user, String label, String proof) throws Problem, InterruptedException {
-        var more = proof == null ? "" : ", \"proof\": " + quoted(proof);
+    /** A user who has a factor needs a proof, the assertion of a verification in this session, and its nonce. */
+    public String enrol(String user, String label, String proof, String nonce) throws Problem, InterruptedException {
+        var more = proof == null ? "" : ", \"proof\": " + quoted(proof) + ", \"nonce\": " + quoted(nonce);
         return post(user, "factors", "{\"kind\": \"totp\", \"qr\": \"text\", \"label\": " + quoted(label) + more + "}");
     }
 
@@ -48,8 +49,9 @@ public final class Client {
         return post(user, "factors/" + factor + "/confirm", "{\"code\": " + quoted(code) + "}");
     }
 
-    public String verify(String user, String code) throws Problem, InterruptedException {
-        return post(user, "verify", "{\"code\": " + quoted(code) + "}");
+    /** The nonce binds the assertion in the answer to one session of your application. */
+    public String verify(String user, String code, String nonce) throws Problem, InterruptedException {
+        return post(user, "verify", "{\"code\": " + quoted(code) + ", \"nonce\": " + quoted(nonce) + "}");
     }
 
     private String post(String user, String call, String body) throws Problem, InterruptedException {
@@ -91,13 +93,17 @@ public final class Client {
     }
 
     private static void enrolAndVerify(Client mfa, String user) throws Exception {
+        // An application makes one for each session, and keeps it there.
+        var random = new byte[16];
+        new SecureRandom().nextBytes(random);
+        var nonce = Base64.getUrlEncoder().withoutPadding().encodeToString(random);
         String enrolment;
         try {
-            enrolment = mfa.enrol(user, "Phone", null);
+            enrolment = mfa.enrol(user, "Phone", null, null);
         } catch (Problem problem) {
             if (!problem.code.equals("proof-required")) throw problem;
             var code = ask("You have a factor already. To add another, type a code of it: ");
-            enrolment = mfa.enrol(user, "Phone", text(mfa.verify(user, code), "assertion", null));
+            enrolment = mfa.enrol(user, "Phone", text(mfa.verify(user, code, nonce), "assertion", null), nonce);
         }
         OUT.println("Scan this with an authenticator app:\n\n" + text(enrolment, "qr_text", ""));
         OUT.println("Or type the secret: " + text(enrolment, "secret", ""));
@@ -105,8 +111,9 @@ public final class Client {
         var codes = Pattern.compile("\"backup_codes\":\\s*\\[\"([^\\]]+)\"\\]").matcher(confirmed);
         OUT.println("Enrolled. Backup codes, each good once:");
         OUT.println("  " + (codes.find() ? codes.group(1).replaceAll("\",\\s*\"", "\n  ") : "none new"));
-        OUT.println("Verified by " + text(mfa.verify(user, ask("The next code that the app shows: ")), "kind", ""));
-        OUT.println("Verified by " + text(mfa.verify(user, ask("A backup code: ")), "kind", ""));
+        for (var question : List.of("The next code that the app shows: ", "A backup code: ")) {
+            OUT.println("Verified by " + text(mfa.verify(user, ask(question), nonce), "kind", ""));
+        }
     }
 
     private static String ask(String question) throws IOException {

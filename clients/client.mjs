@@ -1,6 +1,7 @@
 // Enrols an authenticator app with mfa-server and checks codes: API_KEY=mfa_… node client.mjs alice
 // Node.js 18 or newer, no packages.
 
+import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
@@ -22,17 +23,18 @@ export class Mfa {
     this.key = key;
   }
 
-  /** A user who has a factor needs a proof: the assertion of a verification in this session. */
-  enrol(user, label, proof) {
-    return this.#post(user, 'factors', { kind: 'totp', label, qr: 'text', proof });
+  /** A user who has a factor needs a proof: the assertion of a verification in this session, and its nonce. */
+  enrol(user, label, proof, nonce) {
+    return this.#post(user, 'factors', { kind: 'totp', label, qr: 'text', proof, nonce });
   }
 
   confirm(user, factor, code) {
     return this.#post(user, `factors/${factor}/confirm`, { code });
   }
 
-  verify(user, code) {
-    return this.#post(user, 'verify', { code });
+  /** The nonce binds the assertion in the answer to one session of your application. */
+  verify(user, code, nonce) {
+    return this.#post(user, 'verify', { code, nonce });
   }
 
   async #post(user, call, body) {
@@ -62,17 +64,18 @@ function segment(user) {
 }
 
 async function enrolAndVerify(mfa, user, ask) {
+  const nonce = randomBytes(16).toString('base64url'); // An application makes one for each session, and keeps it there.
   const enrolment = await mfa.enrol(user, 'Phone').catch(async (problem) => {
     if (problem.code !== 'proof-required') throw problem;
     const code = await ask('You have a factor already. To add another, type a code of it: ');
-    return mfa.enrol(user, 'Phone', (await mfa.verify(user, code)).assertion);
+    return mfa.enrol(user, 'Phone', (await mfa.verify(user, code, nonce)).assertion, nonce);
   });
   console.log(`Scan this with an authenticator app:\n\n${enrolment.totp.qr_text}`);
   console.log(`Or type the secret: ${enrolment.totp.secret}`);
   const confirmed = await mfa.confirm(user, enrolment.factor.id, await ask('The code that the app shows: '));
   console.log(['Enrolled. Backup codes, each good once:', ...(confirmed.backup_codes ?? ['none new'])].join('\n  '));
-  console.log(`Verified by ${(await mfa.verify(user, await ask('The next code that the app shows: '))).kind}`);
-  console.log(`Verified by ${(await mfa.verify(user, await ask('A backup code: '))).kind}`);
+  console.log(`Verified by ${(await mfa.verify(user, await ask('The next code that the app shows: '), nonce)).kind}`);
+  console.log(`Verified by ${(await mfa.verify(user, await ask('A backup code: '), nonce)).kind}`);
 }
 
 /** Says what the user can do, and gives the exit code. */

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import secrets
 import sys
 from http.client import HTTPException
 from urllib.parse import quote
@@ -35,16 +36,17 @@ class Mfa:
     def __init__(self, url: str, key: str):
         self.url, self.key, self.opener = url, key, build_opener(EveryAnswer)
 
-    def enrol(self, user: str, label: str, proof: str | None = None) -> dict:
-        """A user who has a factor needs a proof: the assertion of a verification in this session."""
+    def enrol(self, user: str, label: str, proof: str | None = None, nonce: str | None = None) -> dict:
+        """A user who has a factor needs a proof: the assertion of a verification in this session, and its nonce."""
         body = {"kind": "totp", "label": label, "qr": "text"}
-        return self._post(user, "factors", body | {"proof": proof} if proof else body)
+        return self._post(user, "factors", body | {"proof": proof, "nonce": nonce} if proof else body)
 
     def confirm(self, user: str, factor: str, code: str) -> dict:
         return self._post(user, f"factors/{factor}/confirm", {"code": code})
 
-    def verify(self, user: str, code: str) -> dict:
-        return self._post(user, "verify", {"code": code})
+    def verify(self, user: str, code: str, nonce: str) -> dict:
+        """The nonce binds the assertion in the answer to one session of your application."""
+        return self._post(user, "verify", {"code": code, "nonce": nonce})
 
     def _post(self, user: str, call: str, body: dict) -> dict:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
@@ -68,19 +70,20 @@ def segment(user: str) -> str:
 
 
 def enrol_and_verify(mfa: Mfa, user: str) -> None:
+    nonce = secrets.token_urlsafe(16)  # An application makes one for each session, and keeps it there.
     try:
         enrolment = mfa.enrol(user, "Phone")
     except Problem as problem:
         if problem.code != "proof-required":
             raise
-        verified = mfa.verify(user, input("You have a factor already. To add another, type a code of it: "))
-        enrolment = mfa.enrol(user, "Phone", verified["assertion"])
+        verified = mfa.verify(user, input("You have a factor already. To add another, type a code of it: "), nonce)
+        enrolment = mfa.enrol(user, "Phone", verified["assertion"], nonce)
     print(f"Scan this with an authenticator app:\n\n{enrolment['totp']['qr_text']}")
     print("Or type the secret:", enrolment["totp"]["secret"])
     confirmed = mfa.confirm(user, enrolment["factor"]["id"], input("The code that the app shows: "))
     print("Enrolled. Backup codes, each good once:", *confirmed.get("backup_codes") or ["none new"], sep="\n  ")
-    print("Verified by", mfa.verify(user, input("The next code that the app shows: "))["kind"])
-    print("Verified by", mfa.verify(user, input("A backup code: "))["kind"])
+    print("Verified by", mfa.verify(user, input("The next code that the app shows: "), nonce)["kind"])
+    print("Verified by", mfa.verify(user, input("A backup code: "), nonce)["kind"])
 
 
 def main() -> int:

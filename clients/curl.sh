@@ -7,13 +7,14 @@ set -euo pipefail
 # Each call leaves the body of the answer in `answer` and Retry-After in `seconds`. It fails if there is a problem or no
 # answer: let nobody in then.
 enrol() {
-  # A user who has a factor needs a proof: the assertion of a verification in this session.
+  # A user who has a factor needs a proof: the assertion of a verification in this session, and its nonce.
   local proof=''
-  if [[ -n ${2:-} ]]; then proof=", \"proof\": \"$2\""; fi
+  if [[ -n ${2:-} ]]; then proof=", \"proof\": \"$2\", \"nonce\": \"$3\""; fi
   post "$1" factors "{\"kind\": \"totp\", \"label\": \"Phone\", \"qr\": \"text\"$proof}"
 }
 confirm() { post "$1" "factors/$2/confirm" "{\"code\": \"$(escape "$3")\"}"; }
-verify() { post "$1" verify "{\"code\": \"$(escape "$2")\"}"; }
+# The nonce binds the assertion in the answer to one session of your application.
+verify() { post "$1" verify "{\"code\": \"$(escape "$2")\", \"nonce\": \"$3\"}"; }
 
 # Posts a body for a user. A user id of any form goes into the path as `~` and its base64url.
 # Key and body reach curl by pipes: other users of this machine can see the arguments of a program.
@@ -64,11 +65,12 @@ main() {
     echo 'usage: API_KEY=mfa_… ./curl.sh USER' >&2
     exit 2
   fi
-  local user=$1 factor qr
+  local user=$1 factor qr nonce
+  nonce=$(head -c 16 /dev/urandom | base64 | tr '/+' '_-' | tr -d '=') # An application makes one for each session.
   if ! enrol "$user"; then
     [[ $(code) == proof-required ]] || give_up
     ask 'You have a factor already. To add another, type a code of it: '
-    { verify "$user" "$typed" && enrol "$user" "$(text assertion)"; } || give_up
+    { verify "$user" "$typed" "$nonce" && enrol "$user" "$(text assertion)" "$nonce"; } || give_up
   fi
   factor=$(text id)
   qr=$(text qr_text)
@@ -84,10 +86,10 @@ main() {
     echo '  none new'
   fi
   ask 'The next code that the app shows: '
-  verify "$user" "$typed" || give_up
+  verify "$user" "$typed" "$nonce" || give_up
   echo "Verified by $(text kind)"
   ask 'A backup code: '
-  verify "$user" "$typed" || give_up
+  verify "$user" "$typed" "$nonce" || give_up
   echo "Verified by $(text kind)"
 }
 

@@ -40,9 +40,10 @@ async fn answered_within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    tokio::time::timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(Problem::new(ProblemCode::Unavailable).into()))
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        tracing::warn!(?limit, "a request took too long, and was given up");
+        Err(Problem::new(ProblemCode::Unavailable).into())
+    })
 }
 
 /// Checks the API key and its scope, and charges the request. Without a row only the key is checked, so that nobody

@@ -75,7 +75,6 @@ impl Authorisation {
         let session = nonce(session)?;
         match (proof, reason) {
             (Some(_), Some(_)) => Err(Problem::invalid("proof", "is only for a call without reason")),
-            (None, _) if session.is_some() => Err(Problem::invalid("nonce", "is only for a call with proof")),
             (Some(jws), None) => Self::by_assertion(state, account, jws, session.as_ref()).await,
             (None, Some(text)) => {
                 let reason = Reason::new(text).map_err(|error| Problem::invalid("reason", error))?;
@@ -107,7 +106,7 @@ impl Authorisation {
             Ok(proof) => Self {
                 proof: Some(GivenProof::Session(proof)),
                 objection: Some(objection(
-                    "the verification is too old or too weak, or its factor was removed",
+                    "the verification is too old or too weak, or its factor or set of backup codes is gone",
                 )),
             },
             Err(refusal) => Self::nothing(refusal),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mfa_actix::Clocks;
-use mfa_domain::account::SigningKeyInfo;
+use mfa_domain::account::{SigningKeyInfo, SigningKeyState};
 use mfa_domain::signing::SigningAlgorithm;
 use mfa_domain::{Actor, Mfa, Undecided};
 use tracing::{info, warn};
@@ -47,7 +47,7 @@ pub(crate) async fn start(
         algorithm: settings.assertions.algorithm.into(),
         rotate_after: settings.assertions.rotate_after,
         clocks,
-        newest: None,
+        told: Vec::new(),
     };
     rotation.begin().await.context(UNUSABLE)?;
     // Opens the keys. If that fails, it must fail now, not at every verification.
@@ -64,8 +64,8 @@ struct Rotation {
     rotate_after: Duration,
     /// While the clock is far off, no key is made or removed.
     clocks: Clocks,
-    /// The id of the newest key at the last look.
-    newest: Option<String>,
+    /// The keys that sign now and next, at the last look.
+    told: Vec<String>,
 }
 
 impl Rotation {
@@ -101,12 +101,17 @@ impl Rotation {
     }
 
     fn tell(&mut self, keys: &[SigningKeyInfo]) {
-        let Some(SigningKeyInfo { id: key, algorithm, signs_from, .. }) = keys.last() else { return };
-        if self.newest.as_ref() != Some(key) {
-            info!(key, %algorithm, %signs_from, "the newest key that signs assertions");
-            self.newest = Some(key.clone());
+        let current = || keys.iter().filter(|key| key.state != SigningKeyState::Previous);
+        for SigningKeyInfo { id: key, algorithm, signs_from, state, .. } in current() {
+            if !self.told.contains(key) {
+                let state = state.as_str();
+                info!(key, %algorithm, %signs_from, state, "a key for assertions");
+            }
         }
-        if *algorithm != self.algorithm {
+        self.told = current().map(|key| key.id.clone()).collect();
+        if let Some(SigningKeyInfo { algorithm, .. }) = keys.last()
+            && *algorithm != self.algorithm
+        {
             let configured = self.algorithm;
             warn!(
                 %algorithm, %configured,
@@ -125,7 +130,6 @@ fn actor() -> Actor {
 mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
     use mfa_crypto::AssertionKeys;
-    use mfa_domain::account::SigningKeyState;
     use mfa_domain::ports::EventQuery;
     use mfa_domain::{EventKind, KeyId, Policies, TenantId};
     use mfa_store_memory::MemoryStore;

@@ -177,7 +177,7 @@ pub(crate) enum SigningKeysCommand {
     Revoke {
         /// Id of the key, as shown by `list`
         // One id in 64 begins with a hyphen.
-        #[arg(allow_hyphen_values = true)]
+        #[arg(value_name = "ID", allow_hyphen_values = true)]
         key: String,
         /// Reason, recorded in the audit trail
         #[arg(long, value_parser = Reason::new)]

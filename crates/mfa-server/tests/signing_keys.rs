@@ -161,7 +161,7 @@ fn the_commands_say_when_the_new_key_signs_and_when_servers_follow() {
         said.out.starts_with("Created key ") && said.out.contains("(ES256). It signs from 2"),
         "{said:?}"
     );
-    assert!(said.out.contains("Running servers publish it within a minute"), "{said:?}");
+    assert!(said.out.contains("Running servers publish the new key within a minute"), "{said:?}");
     let [first, second] = [0, 1].map(|number| states(&program)[number].0.clone());
     let said = program.run(&format!("signing-keys revoke {second} --reason leaked"));
     assert!(

@@ -30,8 +30,23 @@ pub(crate) fn display_name() -> Object {
     string(1, 256).description(Some(text)).pattern(Some(visible(""))).examples(["Alice Liddell"]).build()
 }
 
-/// What the browser returned for a passkey.
-pub(crate) fn credential() -> Object {
+/// What the browser returned for a new passkey.
+pub(crate) fn new_credential() -> Object {
+    credential(&serde_json::json!({
+        "clientDataJSON": "eyJ0eXBlIjoid2ViYXV0aG4uY3JlYXRlIiwi…", "attestationObject": "o2NmbXRkbm9uZWdhdHRTdG10oGhh…",
+        "transports": ["internal"],
+    }))
+}
+
+/// What the browser returned for a passkey that was used.
+pub(crate) fn used_credential() -> Object {
+    credential(&serde_json::json!({
+        "clientDataJSON": "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0Iiwi…", "authenticatorData": "SZYN5YgOjGh0NBcPZHZgW4_krrmihjLH…",
+        "signature": "MEUCIQDx…", "userHandle": "Jm3vQ2kX…",
+    }))
+}
+
+fn credential(response: &serde_json::Value) -> Object {
     let text = "What `navigator.credentials` returned, in its JSON form (Web Authentication Level 3, 5.1.8). Only \
                 for passkeys. Members that are not needed are ignored.";
     let member = |name: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(name)).build();
@@ -46,6 +61,10 @@ pub(crate) fn credential() -> Object {
             ObjectBuilder::new().schema_type(Type::Object).description(Some("Its response.")),
         )
         .required("response")
+        .examples([serde_json::json!({
+            "id": "zVx8Yk2fQ1mNwJ3hT7aR0g", "rawId": "zVx8Yk2fQ1mNwJ3hT7aR0g", "type": "public-key",
+            "response": response,
+        })])
         .build()
 }
 
@@ -83,8 +102,8 @@ pub(crate) fn proof_nonce() -> Object {
 /// The session that asks for a verification.
 pub(crate) fn nonce() -> Object {
     session(
-        "Your value for the session that asks, such as a hash of its id: nobody must be able to guess it. The \
-         assertion carries it.",
+        "A random value for the session that asks, which your application makes and keeps with it. The assertion \
+         carries it.",
     )
 }
 

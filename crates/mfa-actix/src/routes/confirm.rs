@@ -38,7 +38,7 @@ impl PartialSchema for ConfirmRequest {
         let either = OneOfBuilder::new()
             .item(texts::alone("code", texts::first_code()))
             .item(texts::alone("codes", texts::consecutive_codes()))
-            .item(texts::alone("credential", texts::credential()));
+            .item(texts::alone("credential", texts::new_credential()));
         let text = "The first code of a factor, two consecutive ones, or a new passkey: either `code`, `codes` or \
                     `credential`.";
         either.description(Some(text)).into()

@@ -29,6 +29,7 @@ mod passkey;
 /// A factor to enrol.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "kind": "totp", "label": "Work phone" }))]
 pub(crate) struct EnrolRequest {
     /// Kind of factor: `totp`, `hotp`, `email` or `passkey`.
     #[schema(pattern = "^(totp|hotp|email|passkey)$", example = "totp")]
@@ -117,7 +118,7 @@ impl QrForm {
     "user": "alice@example.com",
     "factor": {
         "id": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21", "kind": "totp", "label": "Work phone", "state": "pending",
-        "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": null, "expires_at": "2026-03-01T09:45:00.000Z",
+        "created_at": "2026-03-01T09:30:00.000Z", "last_used_at": null, "expires_at": "2026-03-01T09:40:00.000Z",
     },
     "totp": {
         "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",

@@ -65,11 +65,11 @@ pub(crate) async fn rename(
 
 /// Remove a factor
 ///
-/// Removing an active factor needs a recent verification of the user as `proof`, or the scope `admin`. Removing the last
-/// active factor also removes the backup codes. After removing a passkey, pass `passkeys` of `GET /v1/users/{user}` to
-/// the signal methods of the browser, so that authenticators forget it. Let proxies pass on the body: the semantics of a
-/// body of `DELETE` are undefined (RFC 9110, 9.3.5), and some proxies and clients drop it. Then the proof is missing: the
-/// answer is `proof-required`, and nothing changes.
+/// Removing an active factor needs a recent verification of the user as `proof`, or the scope `admin`. It also gives up
+/// the user's pending factors. Removing the last active factor also removes the backup codes. After removing a passkey,
+/// pass `passkeys` of `GET /v1/users/{user}` to the signal methods of the browser, so that authenticators forget it.
+/// Let proxies pass on the body: the semantics of a body of `DELETE` are undefined (RFC 9110, 9.3.5), and some proxies
+/// and clients drop it. Then the proof is missing: the answer is `proof-required`, and nothing changes.
 #[utoipa::path(
     delete, path = "/v1/users/{user}/factors/{id}", tag = "factors",
     operation_id = "revoke_factor",

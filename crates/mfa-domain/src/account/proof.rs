@@ -118,16 +118,23 @@ impl Account {
             && self.attempts.verified.at(proof.assurance).is_some_and(|at| at.plus(SKEW) >= proof.at)
             && match proof.factor {
                 Some(id) => self.factor(id).is_some_and(Factor::is_active),
-                None => self.knows_backup_codes_of(proof.at),
+                None => self.knows_backup_codes_of(self.moment_of(proof)),
             }
     }
 
+    /// When the verification of a proof happened. An assertion has whole seconds; the account has the latest to the
+    /// millisecond.
+    fn moment_of(&self, proof: &SessionProof) -> Timestamp {
+        let latest = self.attempts.verified.at(proof.assurance);
+        let same = latest.filter(|latest| latest.unix_seconds() == proof.at.unix_seconds());
+        same.unwrap_or(proof.at)
+    }
+
     /// Whether a backup code that was used at this time was of the present set, and of the present enrolment: after a
-    /// reset, every factor is younger. An assertion has whole seconds.
+    /// reset, every factor is younger.
     fn knows_backup_codes_of(&self, at: Timestamp) -> bool {
-        let by_then = |time: Timestamp| time.unix_seconds() <= at.unix_seconds();
-        self.active_factors().any(|factor| by_then(factor.created_at))
-            && self.backup_codes.as_ref().is_none_or(|set| by_then(set.issued_at))
+        self.active_factors().any(|factor| factor.created_at <= at)
+            && self.backup_codes.as_ref().is_none_or(|set| set.issued_at <= at)
     }
 }
 

@@ -55,8 +55,8 @@ async fn rotate(mfa: &Mfa, algorithm: SigningAlgorithm, json: Json) -> Result<()
         ));
     }
     output::say(format_args!(
-        "Created key {id} ({algorithm}). It signs from {signs_from} on. Running servers publish it within a minute,\n\
-         so that hosts have it by then; until then the present key signs."
+        "Created key {id} ({algorithm}). It signs from {signs_from} on; before that, the present key signs.\n\
+         Running servers publish the new key within a minute, so that hosts have it before it signs."
     ))
 }
 

@@ -34,7 +34,7 @@ impl PartialSchema for AnswerRequest {
     fn schema() -> RefOr<Schema> {
         let either = OneOfBuilder::new()
             .item(texts::only("code", texts::sent_code()).property("nonce", texts::nonce()))
-            .item(texts::only("credential", texts::credential()).property("nonce", texts::nonce()));
+            .item(texts::only("credential", texts::used_credential()).property("nonce", texts::nonce()));
         let text = "The answer to a challenge: `code` for a sent code, `credential` for a passkey.";
         either.description(Some(text)).into()
     }
@@ -57,7 +57,14 @@ impl ToSchema for AnswerRequest {}
     operation_id = "answer_challenge",
     params(ChallengeSegment),
     request_body = AnswerRequest,
-    responses((status = 200, description = "The answer is accepted and used up", body = VerifiedAnswer)),
+    responses((
+        status = 200, description = "The answer is accepted and used up", body = VerifiedAnswer,
+        example = json!({
+            "user": "alice@example.com", "verified": true, "factor": "0197a3c1-2f40-7cc2-9c5b-6a1d8e0f4b21",
+            "kind": "email", "amr": ["otp"], "auth_time": "2026-03-01T09:31:00.000Z",
+            "assertion": "eyJhbGciOiJFUzI1NiIs…",
+        }),
+    )),
     extensions(("x-problems" = json!([
         ProblemCode::MalformedCode, ProblemCode::InvalidCode, ProblemCode::InvalidCredential,
         ProblemCode::UnknownCredential, ProblemCode::UserVerificationRequired, ProblemCode::PasskeyChanged,

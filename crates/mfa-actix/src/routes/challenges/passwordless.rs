@@ -34,7 +34,18 @@ pub(crate) struct PasswordlessRequest {
     post, path = "/v1/challenges", tag = "challenges",
     operation_id = "begin_challenge_without_user",
     request_body = PasswordlessRequest,
-    responses((status = 201, description = "The challenge", body = ChallengeAnswer)),
+    responses((
+        status = 201, description = "The challenge", body = ChallengeAnswer,
+        example = json!({
+            "challenge": {
+                "id": "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5", "kind": "passkey", "state": "open",
+                "expires_at": "2026-03-01T09:40:00.000Z",
+            },
+            "webauthn": { "publicKey": {
+                "challenge": "xdJ8sQ0c…", "timeout": 600_000, "rpId": "example.com", "userVerification": "preferred",
+            } },
+        }),
+    )),
 )]
 pub(crate) async fn begin(
     caller: Caller,
