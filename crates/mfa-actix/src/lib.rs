@@ -12,6 +12,7 @@ mod caller;
 mod chain;
 mod client_address;
 mod clocks;
+mod conditional;
 mod dependencies;
 mod envelope;
 mod guard;

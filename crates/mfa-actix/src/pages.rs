@@ -5,12 +5,13 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use actix_web::http::header::EntityTag;
 use actix_web::web::Bytes;
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::BASE64;
 use minijinja::{Environment, HtmlEscape, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
 use self::reference::Contents;
 use crate::chain::Chain;
+use crate::conditional::tag_of;
 use crate::problem::ProblemCode;
 
 pub(crate) mod address;
@@ -58,7 +59,7 @@ impl ReferencePage {
     pub(crate) fn of(&self, document: &[u8]) -> Result<&Page, ProblemCode> {
         let page = || {
             let html = reference(document).map_err(|error| failed(error.as_ref())).ok()?;
-            let tag = EntityTag::new_strong(HEXLOWER.encode(&Sha256::digest(&html)));
+            let tag = tag_of(&html);
             Some(Page { html: html.into(), tag })
         };
         self.0.get_or_init(page).as_ref().ok_or(ProblemCode::Internal)

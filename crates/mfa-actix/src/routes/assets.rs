@@ -2,13 +2,10 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETag, EntityTag, X_CONTENT_TYPE_OPTIONS};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
+use actix_web::http::header::{CACHE_CONTROL, EntityTag, X_CONTENT_TYPE_OPTIONS};
+use actix_web::{HttpRequest, HttpResponse};
 
-use super::pages::is_known;
+use crate::conditional::{tag_of, unless_known};
 
 const PASSKEY_SCRIPT: &str = include_str!("../../assets/passkey.js");
 
@@ -24,16 +21,12 @@ const PASSKEY_SCRIPT: &str = include_str!("../../assets/passkey.js");
     )),
 )]
 pub(crate) async fn passkey_script(request: HttpRequest) -> HttpResponse {
-    static TAG: LazyLock<EntityTag> =
-        LazyLock::new(|| EntityTag::new_strong(HEXLOWER.encode(&Sha256::digest(PASSKEY_SCRIPT))));
-    let known = is_known(&request, &TAG);
-    let mut response =
-        HttpResponseBuilder::new(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    static TAG: LazyLock<EntityTag> = LazyLock::new(|| tag_of(PASSKEY_SCRIPT));
+    let mut response = HttpResponse::Ok();
     response
         .content_type("text/javascript; charset=utf-8")
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         // The script changes only with the version of the program.
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .insert_header(ETag(TAG.clone()));
-    if known { response.finish() } else { response.body(PASSKEY_SCRIPT) }
+        .insert_header((CACHE_CONTROL, "no-cache"));
+    unless_known(&request, response, TAG.clone(), PASSKEY_SCRIPT)
 }

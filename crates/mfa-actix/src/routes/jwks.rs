@@ -1,14 +1,11 @@
 //! `GET /.well-known/jwks.json`
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETag, EntityTag};
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
+use actix_web::{HttpRequest, HttpResponse};
 use utoipa::ToSchema;
 
-use super::pages::is_known;
+use crate::conditional::{tag_of, unless_known};
 use crate::problem::{Problem, ProblemCode};
 use crate::state::State;
 
@@ -65,13 +62,7 @@ pub(crate) struct JsonWebKey {
 pub(crate) async fn key_set(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let published = if state.tenants.signs_assertions() { state.mfa.published_keys().await? } else { None };
     let keys = published.ok_or(ProblemCode::NotFound)?;
-    let tag = EntityTag::new_strong(HEXLOWER.encode(&Sha256::digest(&keys)));
-    let known = is_known(&request, &tag);
-    let mut response =
-        HttpResponseBuilder::new(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
-    response
-        .content_type("application/jwk-set+json")
-        .insert_header((CACHE_CONTROL, CACHED))
-        .insert_header(ETag(tag));
-    Ok(if known { response.finish() } else { response.body(keys) })
+    let mut response = HttpResponse::Ok();
+    response.content_type("application/jwk-set+json").insert_header((CACHE_CONTROL, CACHED));
+    Ok(unless_known(&request, response, tag_of(&keys), keys))
 }

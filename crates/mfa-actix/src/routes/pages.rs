@@ -1,15 +1,16 @@
 //! Pages for browsers. They are not in the OpenAPI document, since they are not calls of the API.
 
 use actix_web::guard::GuardContext;
+use actix_web::http::Method;
 use actix_web::http::header::{
-    Accept, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, ETag, EntityTag, IfNoneMatch, Quality,
-    QualityItem, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    Accept, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, Quality, QualityItem, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{Method, StatusCode};
 use actix_web::mime::Mime;
 use actix_web::web::Data;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
+use crate::conditional::unless_known;
 use crate::pages::{self, address};
 use crate::problem::Problem;
 use crate::state::State;
@@ -19,31 +20,21 @@ pub(crate) async fn welcome(state: Data<State>, request: HttpRequest) -> Result<
     // Leaves time to answer before the request times out.
     let dependencies = state.readiness.check(state.request_timeout / 2).await;
     let html = pages::welcome(&address::of(&request), dependencies.suffice())?;
-    Ok(page(StatusCode::OK).insert_header((VARY, "Accept")).body(html))
+    Ok(page().insert_header((VARY, "Accept")).body(html))
 }
 
 /// The API reference.
 pub(crate) async fn reference(state: Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let reference = state.reference.of(&state.document)?;
-    let known = is_known(&request, &reference.tag);
-    let mut response = page(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let mut response = page();
     // The page changes only with the version of the program.
-    response.insert_header((CACHE_CONTROL, "no-cache")).insert_header(ETag(reference.tag.clone()));
-    Ok(if known { response.finish() } else { response.body(reference.html.clone()) })
-}
-
-/// Whether the browser already has the content with this tag.
-pub(super) fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
-    match request.get_header::<IfNoneMatch>() {
-        Some(IfNoneMatch::Any) => true,
-        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(tag)),
-        None => false,
-    }
+    response.insert_header((CACHE_CONTROL, "no-cache"));
+    Ok(unless_known(&request, response, reference.tag.clone(), reference.html.clone()))
 }
 
 /// Headers of a page that loads nothing, runs no script and cannot be framed.
-fn page(status: StatusCode) -> HttpResponseBuilder {
-    let mut response = HttpResponseBuilder::new(status);
+fn page() -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
     response
         .content_type(ContentType::html())
         .insert_header((CONTENT_SECURITY_POLICY, pages::policy()))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Account, Authenticator, Context, Decision, Draft, Factor, FactorState, SigningKeyDevice};
 use crate::audit::EventKind;
-use crate::signing::{PUBLISHED_AFTER, PUBLISHED_BEFORE, SigningAlgorithm};
+use crate::signing::{PUBLISHED_AFTER, PUBLISHED_BEFORE, SigningAlgorithm, SigningPublicKey};
 use crate::{Delta, FactorId, Label, Reason, Sealed, Timestamp};
 
 /// How far the clocks of replicas may differ.
@@ -25,7 +25,8 @@ pub(crate) struct NewSigningKey {
     pub(crate) id: FactorId,
     pub(crate) label: Label,
     pub(crate) sealed: Sealed,
-    pub(crate) device: SigningKeyDevice,
+    pub(crate) algorithm: SigningAlgorithm,
+    pub(crate) public: SigningPublicKey,
 }
 
 /// A signing key, without its private half.
@@ -69,10 +70,8 @@ impl SigningKeyState {
 impl Account {
     /// The signing keys in the order in which they sign.
     pub(crate) fn signing_keys(&self) -> Vec<(&Factor, &SigningKeyDevice)> {
-        let key = |factor: &'_ Factor| matches!(factor.authenticator, Authenticator::SigningKey(_));
         let mut keys: Vec<_> = self
             .active_factors()
-            .filter(|factor| key(factor))
             .filter_map(|factor| match &factor.authenticator {
                 Authenticator::SigningKey(device) => Some((factor, device)),
                 _ => None,
@@ -177,14 +176,11 @@ fn superseded<'a, 'k>(
 
 fn put(draft: &mut Draft<'_>, new: NewSigningKey, another_signs: bool) {
     let now = draft.context.now;
-    let NewSigningKey { id, label, sealed, device } = new;
+    let NewSigningKey { id, label, sealed, algorithm, public } = new;
     let signs_from = if another_signs { now.plus(PUBLISHED_BEFORE) } else { now };
-    let device = SigningKeyDevice { signs_from, ..device };
-    let detail = [
-        ("key", device.public.id()),
-        ("algorithm", device.algorithm.to_string()),
-        ("signs_from", signs_from.to_string()),
-    ];
+    let device = SigningKeyDevice { algorithm, public, signs_from };
+    let detail =
+        [("key", public.id()), ("algorithm", algorithm.to_string()), ("signs_from", signs_from.to_string())];
     draft.record(EventKind::SigningKeyMade, None, detail);
     draft.put(Factor {
         id,
@@ -218,7 +214,6 @@ impl Draft<'_> {
 mod tests {
     use super::*;
     use crate::account::Session;
-    use crate::signing::SigningPublicKey;
     use crate::{AccountKey, Actor, KeyId, Policies, TenantId, UserId};
 
     const RULE: KeyRule =
@@ -248,11 +243,8 @@ mod tests {
                 id: FactorId::fresh(self.now, &[number; 10]),
                 label: Label::new("Signing key").unwrap(),
                 sealed: Sealed { key: KeyId::new("k"), bytes: vec![number] },
-                device: SigningKeyDevice {
-                    algorithm: SigningAlgorithm::Es256,
-                    public: SigningPublicKey::P256 { x: [number; 32], y: [number; 32] },
-                    signs_from: Timestamp::default(),
-                },
+                algorithm: SigningAlgorithm::Es256,
+                public: SigningPublicKey::P256 { x: [number; 32], y: [number; 32] },
             }
         }
 
@@ -272,7 +264,7 @@ mod tests {
         }
 
         fn revoke(&mut self, number: u8, new: u8) -> bool {
-            let (id, new) = (self.key(number).device.public.id(), self.key(new));
+            let (id, new) = (self.key(number).public.id(), self.key(new));
             let reason = Reason::new("lost backup").unwrap();
             self.decide(|account, context| {
                 let Decision { answer, delta } =
@@ -282,7 +274,7 @@ mod tests {
         }
 
         fn states(&self) -> Vec<(u8, SigningKeyState)> {
-            let number = |id: &str| (1..9).find(|number| self.key(*number).device.public.id() == id).unwrap();
+            let number = |id: &str| (1..9).find(|number| self.key(*number).public.id() == id).unwrap();
             let infos = self.account.signing_key_infos(self.now);
             infos.iter().map(|info| (number(&info.id), info.state)).collect()
         }

@@ -238,8 +238,7 @@ impl Mfa {
         let context = SealContext::Factor { account, factor: id, kind: &FactorKind::SigningKey };
         let sealed = self.ports.vault.seal(&private, &context).await?;
         let label = Label::new("Signing key").map_err(StoreError::new)?;
-        let device = SigningKeyDevice { algorithm, public, signs_from: now };
-        Ok(NewSigningKey { id, label, sealed, device })
+        Ok(NewSigningKey { id, label, sealed, algorithm, public })
     }
 
     /// The keys, from memory if they were read within [`KEPT_FOR`].
