@@ -41,7 +41,7 @@ mod verify;
 
 pub use backup_codes::PlainBackupCodes;
 pub use call::{Call, Earlier, Keep, Reply};
-pub use challenges::{AnswerTo, BegunChallenge, ChallengeStatus, FoundChallenge};
+pub use challenges::{BegunChallenge, ChallengeRef, ChallengeStatus, FoundChallenge};
 pub use deliver::Delivered;
 pub use enrol::{Confirmation, Enrolment, EnrolmentWarning, NewFactor};
 pub use enrol_address::{AddressEnrolment, NewAddress};

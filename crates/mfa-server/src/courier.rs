@@ -17,6 +17,10 @@ use crate::config::Settings;
 /// How often to look for messages that another server has queued, or that are due for another attempt.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long to wait after a claim that left room, so that messages which are queued meanwhile share the next one,
+/// and the statements after it. A mail takes much longer anyway.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The actor that the audit trail records if a message is given up.
 const ACTOR: &str = "server:courier";
 
@@ -80,9 +84,6 @@ async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Rec
             sending.spawn(async move { deliver(&mfa, message).await });
         }
         let has_room = sending.len() < most;
-        if has_room && (claims.queued || claims.more) {
-            continue;
-        }
         tokio::select! {
             () = &mut queued => {
                 // Before the claim, so that messages queued meanwhile are not missed.
@@ -90,7 +91,7 @@ async fn run(mfa: Arc<Mfa>, clocks: Clocks, most: usize, mut stopped: watch::Rec
                 claims.queued = true;
             }
             Some(ended) = sending.join_next() => tell(&ended),
-            () = tokio::time::sleep_until(claims.next_look), if has_room => {}
+            () = tokio::time::sleep_until(claims.next()), if has_room => {}
             _ = stopped.wait_for(|stop| *stop) => {}
         }
     }
@@ -113,6 +114,8 @@ struct Claims {
     mfa: Arc<Mfa>,
     clocks: Clocks,
     next_look: Instant,
+    /// No claim is made before.
+    pause_ends: Instant,
     /// Whether the latest look found as many messages as there was room for.
     more: bool,
     /// Whether this server has queued a message that may not be claimed yet.
@@ -130,16 +133,22 @@ enum Obstacle {
 
 impl Claims {
     fn new(mfa: Arc<Mfa>, clocks: Clocks) -> Self {
-        Self { mfa, clocks, next_look: Instant::now(), more: false, queued: false, obstacle: None }
+        let now = Instant::now();
+        Self { mfa, clocks, next_look: now, pause_ends: now, more: false, queued: false, obstacle: None }
+    }
+
+    /// When to claim next, if there is room.
+    fn next(&self) -> Instant {
+        if self.queued || self.more { self.pause_ends } else { self.next_look.max(self.pause_ends) }
     }
 
     /// Claims as many messages as there is room for, if it is time.
     async fn claim(&mut self, room: usize) -> Vec<Versioned<Message>> {
-        // Messages that this server queued come before further ones of all servers.
-        let all = Instant::now() >= self.next_look || (self.more && !self.queued);
-        if room == 0 || !(all || self.queued) {
+        if room == 0 || Instant::now() < self.next() {
             return Vec::new();
         }
+        // Messages that this server queued come before further ones of all servers.
+        let all = Instant::now() >= self.next_look || (self.more && !self.queued);
         let claimed = self.ask(all, u32::try_from(room).unwrap_or(u32::MAX)).await;
         let full = claimed.messages.len() + claimed.unreadable.len() >= room;
         if all {
@@ -147,6 +156,8 @@ impl Claims {
             self.more = full;
         }
         self.queued &= full;
+        // A backlog is sent as fast as there is room.
+        self.pause_ends = if full { Instant::now() } else { Instant::now() + PAUSE };
         for _ in &claimed.unreadable {
             count("unreadable");
         }
@@ -238,21 +249,30 @@ mod tests {
         }
     }
 
+    /// The use cases on stores in memory, and their clock.
+    fn world() -> (Arc<Mfa>, Clocks) {
+        let test = ports(Arc::new(MemoryStore::default()));
+        let ports = test.ports.clone().challenges(Arc::new(MemoryChallenges::default()));
+        let mfa = Mfa::new(ports.sender(Arc::new(Panicking)), Policies::default()).unwrap();
+        (Arc::new(mfa), Clocks::new(test.clock.clone()))
+    }
+
+    async fn queue_a_message(mfa: &Mfa, user: &str) {
+        let address = Address::new(format!("{user}@example.com").as_str()).unwrap();
+        let new = NewAddress::email(Label::new("Mail").unwrap(), address);
+        mfa.enrol_address(&key(user), &Actor::user("test"), new).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_message_whose_sending_panics_is_counted_and_the_others_go() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let page = recorder.handle();
         let _counting = metrics::set_default_local_recorder(&recorder);
-        let test = ports(Arc::new(MemoryStore::default()));
-        let ports = test.ports.clone().challenges(Arc::new(MemoryChallenges::default()));
-        let mfa = Arc::new(Mfa::new(ports.sender(Arc::new(Panicking)), Policies::default()).unwrap());
+        let (mfa, clocks) = world();
         for user in ["eve", "bob"] {
-            let address = Address::new(format!("{user}@example.com").as_str()).unwrap();
-            let new = NewAddress::email(Label::new("Mail").unwrap(), address);
-            mfa.enrol_address(&key(user), &Actor::user("test"), new).await.unwrap();
+            queue_a_message(&mfa, user).await;
         }
         let (stop, stopped) = watch::channel(false);
-        let clocks = Clocks::new(test.clock.clone());
         let sending = tokio::spawn(run(mfa, clocks, 1, stopped));
         tokio::time::sleep(LOOK_EVERY * 3).await;
         stop.send_replace(true);
@@ -260,6 +280,30 @@ mod tests {
         for line in ["{result=\"panicked\"} 1", "{result=\"sent\"} 1"] {
             let page = page.render();
             assert!(page.contains(&format!("mfa_messages_total{line}")), "{page}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_are_queued_during_the_pause_are_claimed_together() {
+        let (mfa, clocks) = world();
+        let mut claims = Claims::new(Arc::clone(&mfa), clocks);
+        queue_a_message(&mfa, "alice").await;
+        claims.queued = true;
+        assert_eq!(claims.claim(3).await.len(), 1, "the first waits for nobody");
+        for user in ["bob", "carol"] {
+            queue_a_message(&mfa, user).await;
+            claims.queued = true;
+            assert!(claims.claim(3).await.is_empty(), "{user}");
+        }
+        tokio::time::sleep_until(claims.next()).await;
+        assert_eq!(claims.claim(3).await.len(), 2);
+        tokio::time::sleep(PAUSE).await;
+        for user in ["dave", "erin"] {
+            queue_a_message(&mfa, user).await;
+        }
+        claims.queued = true;
+        for _ in 0..2 {
+            assert_eq!(claims.claim(1).await.len(), 1, "a backlog waits although there is room");
         }
     }
 

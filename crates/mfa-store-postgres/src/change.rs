@@ -1,21 +1,20 @@
-//! Commits: many accounts in one statement. Every guard is in a WHERE clause; every verdict comes from the
-//! rows that the statement returns.
+//! Commits: many accounts in one statement.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use mfa_domain::account::{Attempts, BackupCodes, HashedCode, KeptAnswers};
 use mfa_domain::{AccountKey, AuditEvent, BackupCodesChange, Delta, FactorId, HandleChange, Version};
 use mfa_rows::{ColumnError, FactorsColumns, MessageColumns, integer, millis};
-use sqlx::PgConnection;
 
 use crate::PostgresError;
-use crate::transaction::{Statement, TimeLimits, once};
+use crate::transaction::TimeLimits;
+use crate::writes::{GuardedWrite, Numbers, column, numbers};
 
+mod sending;
 mod usual;
 mod whole;
 
+pub(crate) use sending::SENDING;
 pub(crate) use usual::USUAL;
 pub(crate) use whole::WHOLE;
 
@@ -104,8 +103,8 @@ impl ChangeRows {
         })
     }
 
-    /// Whether it is the most frequent change: a right or wrong code, and so one event of an existing
-    /// account.
+    /// Whether it is among the most frequent changes: a code was right, wrong or sent, and so there is one event
+    /// of an existing account.
     fn is_usual(&self) -> bool {
         self.version > 0
             && self.events.len() == 1
@@ -114,7 +113,24 @@ impl ChangeRows {
             && self.data.is_none()
             && self.claimed.is_empty()
             && self.released.is_empty()
-            && self.messages.is_empty()
+    }
+}
+
+impl GuardedWrite for ChangeRows {
+    type Row = AccountKey;
+
+    fn row(&self) -> &AccountKey {
+        &self.key
+    }
+
+    fn statement<'q>(wave: &[&'q Self], limits: TimeLimits) -> Numbers<'q> {
+        if !wave.iter().all(|change| change.is_usual()) {
+            whole::bind(numbers(WHOLE, limits), wave)
+        } else if wave.iter().any(|change| !change.messages.is_empty()) {
+            sending::bind(numbers(SENDING, limits), wave)
+        } else {
+            usual::bind(numbers(USUAL, limits), wave)
+        }
     }
 }
 
@@ -199,97 +215,8 @@ impl EventRow {
     }
 }
 
-/// How long a change waits for a locked row when it is retried alone.
-const SHORT: Duration = Duration::from_millis(50);
-
-/// Makes changes, each as a whole or not at all. Returns for each whether it won.
-///
-/// A change that fails must not make others fail, so the changes of a failed statement are retried one by
-/// one, but only if the server said that the statement changed nothing.
-pub(crate) async fn commit_all(
-    on: &mut PgConnection,
-    changes: &[Arc<ChangeRows>],
-    limits: TimeLimits,
-) -> Vec<Result<bool, PostgresError>> {
-    let mut results = Vec::with_capacity(changes.len());
-    while let Some(rest) = changes.get(results.len()..).filter(|rest| !rest.is_empty()) {
-        let wave = wave(rest);
-        match commit(on, &wave, limits).await {
-            Ok(won) => results.extend(won.into_iter().map(Ok)),
-            Err(error) if wave.len() > 1 && error.changed_nothing() => {
-                results.extend(one_by_one(on, &wave, limits).await);
-            }
-            Err(error) => results.extend(wave.iter().map(|_| Err(error.clone()))),
-        }
-    }
-    results
-}
-
-/// Retries changes one by one with a short lock timeout: they have waited for locks together already, and
-/// must not wait long for each other's locks now.
-async fn one_by_one(
-    on: &mut PgConnection,
-    changes: &[&ChangeRows],
-    limits: TimeLimits,
-) -> Vec<Result<bool, PostgresError>> {
-    // A limit of zero means no limit in PostgreSQL.
-    let lock = if limits.lock.is_zero() { SHORT } else { SHORT.min(limits.lock) };
-    let mut results = Vec::with_capacity(changes.len());
-    for change in changes {
-        let made = commit(on, &[change], TimeLimits { lock, ..limits }).await;
-        results.push(made.map(|won| won == [true]));
-    }
-    results
-}
-
-/// The longest prefix of `changes` without two changes of one account: the second of two changes at the same
-/// version must see what the first one has done.
-fn wave(changes: &[Arc<ChangeRows>]) -> Vec<&ChangeRows> {
-    let mut accounts = HashSet::new();
-    changes
-        .iter()
-        .map(AsRef::as_ref)
-        .take_while(|change: &&ChangeRows| accounts.insert(&change.key))
-        .collect()
-}
-
-async fn commit(
-    on: &mut PgConnection,
-    changes: &[&ChangeRows],
-    limits: TimeLimits,
-) -> Result<Vec<bool>, PostgresError> {
-    let mut order: Vec<usize> = (0..changes.len()).collect();
-    order.sort_by_key(|n| &changes[*n].key);
-    let wave: Vec<&ChangeRows> = order.iter().map(|n| changes[*n]).collect();
-    let usual = wave.iter().all(|change| change.is_usual());
-    let statement = || {
-        let query = sqlx::query_as(if usual { USUAL } else { WHOLE });
-        let query = query.bind(limits.lock.as_millis().to_string());
-        if usual { usual::bind(query, &wave) } else { whole::bind(query, &wave) }
-    };
-    let winners = once(on, limits, statement).await?;
-    let mut won = vec![false; changes.len()];
-    for (number,) in winners {
-        let place = usize::try_from(number - 1).ok().and_then(|place| order.get(place));
-        *place.and_then(|place| won.get_mut(*place)).ok_or_else(unexpected)? = true;
-    }
-    Ok(won)
-}
-
-fn unexpected() -> PostgresError {
-    PostgresError::other(std::io::Error::other("the database returned a row that was not asked for"))
-}
-
-/// Returns the numbers of the changes that won.
-type Query<'q> = Statement<'q, (i64,)>;
-
-/// One column of many rows.
-fn column<T: Copy, V>(rows: &[T], value: impl Fn(T) -> V) -> Vec<V> {
-    rows.iter().copied().map(value).collect()
-}
-
-/// Binds what both statements begin with, `$2` to `$12`: the accounts and their attempts.
-fn bind_attempts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
+/// Binds what all three statements begin with, `$2` to `$12`: the accounts and their attempts.
+fn bind_attempts<'q>(query: Numbers<'q>, wave: &[&'q ChangeRows]) -> Numbers<'q> {
     let failures = Arrays::of(wave.iter().map(|c| &c.recent_failures));
     query
         .bind(column(wave, |c| c.key.tenant.as_str()))
@@ -311,4 +238,20 @@ fn numbered<'a, T>(wave: &[&'a ChangeRows], of: impl Fn(&'a ChangeRows) -> &'a V
         .zip(wave)
         .flat_map(move |(number, change)| of(change).iter().map(move |item| (number, item)))
         .collect()
+}
+
+/// Binds the messages, with the number of the change that queues each.
+fn bind_messages<'q>(query: Numbers<'q>, wave: &[&'q ChangeRows]) -> Numbers<'q> {
+    let messages = numbered(wave, |change| &change.messages);
+    query
+        .bind(column(&messages, |(number, _)| number))
+        .bind(column(&messages, |(_, message)| message.id.as_str()))
+        .bind(column(&messages, |(_, message)| message.user.as_str()))
+        .bind(column(&messages, |(_, message)| message.expires_at))
+        .bind(column(&messages, |(_, message)| message.sending.state.as_str()))
+        .bind(column(&messages, |(_, message)| message.sending.due_at))
+        .bind(column(&messages, |(_, message)| message.sending.tries))
+        .bind(column(&messages, |(_, message)| message.sending.last_failure.as_deref()))
+        .bind(column(&messages, |(_, message)| message.sending.key.as_deref()))
+        .bind(column(&messages, |(_, message)| message.sending.content.as_deref()))
 }

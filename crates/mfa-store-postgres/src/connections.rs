@@ -17,7 +17,7 @@ use crate::{PostgresError, PostgresUrl};
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
     /// Maximum number of connections of this process. Default 16; at least 2. A quarter of them loads
-    /// accounts and a quarter commits; the others serve pages, lists, challenges and charges.
+    /// accounts and a quarter commits; the others serve pages, lists, charges, challenges and messages.
     pub max_connections: u32,
     /// How long a call waits for a free or new connection. Default 1 second.
     pub acquire_timeout: Duration,

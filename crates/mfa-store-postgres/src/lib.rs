@@ -17,6 +17,7 @@ mod throttle;
 mod transaction;
 mod turn;
 mod url;
+mod writes;
 
 #[cfg(test)]
 mod query_plans;

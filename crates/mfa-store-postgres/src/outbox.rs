@@ -1,11 +1,14 @@
 //! `Outbox` for PostgreSQL.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use mfa_domain::ports::{Claimed, Commit, Outbox, StoreError};
 use mfa_domain::{Message, MessageId, Sending, TenantId, Timestamp, Version, Versioned};
 use mfa_rows::{MessageColumns, SendingColumns, millis};
 
-use crate::transaction::by_itself;
+use crate::transaction::{TimeLimits, by_itself};
+use crate::writes::{GuardedWrite, Numbers, column, numbers};
 use crate::{PostgresError, PostgresStore};
 
 /// It fails on a server that cannot write: the data of a standby may be stale.
@@ -43,15 +46,23 @@ pub(crate) const CLAIM_MESSAGES: &str = concat!(
 );
 
 /// After waiting for another transaction, PostgreSQL evaluates the condition again with the newest row.
-pub(crate) const SWAP_MESSAGE: &str = concat!(
+pub(crate) const SWAP_MESSAGES: &str = concat!(
     "
-    UPDATE mfa.messages
-    SET version = version + 1, state = $4, due_at = $5, tries = $6, last_failure = $7, key = $8, content = $9
-    WHERE tenant_id = $1 AND id = $2 AND version = $3
-      AND (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $10, true)) <> '' AND ",
+    UPDATE mfa.messages m
+    SET version = m.version + 1, state = n.state, due_at = n.due_at, tries = n.tries,
+        last_failure = n.last_failure, key = n.key, content = n.content
+    FROM unnest(
+        $2::text[], $3::text[], $4::int8[], $5::text[], $6::int8[], $7::int8[], $8::text[], $9::text[], $10::bytea[]
+    ) WITH ORDINALITY
+        AS n (tenant_id, id, version, state, due_at, tries, last_failure, key, content, number)
+    WHERE (SELECT set_config('synchronous_commit', 'on', true) || set_config('lock_timeout', $1, true)) <> ''
+      AND ",
     by_itself!(),
     "
-    RETURNING version"
+      -- These rows are looked up even where the table was empty when it was analyzed.
+      AND m.tenant_id = ANY($2) AND m.id = ANY($3)
+      AND m.tenant_id = n.tenant_id AND m.id = n.id AND m.version = n.version
+    RETURNING n.number"
 );
 
 /// A row of `mfa.messages`, not parsed yet.
@@ -68,6 +79,14 @@ struct MessageRow {
     last_failure: Option<String>,
     key: Option<String>,
     content: Option<Vec<u8>>,
+}
+
+/// The next sending state of a message at the expected version.
+pub(crate) struct MessageSwap {
+    /// The tenant and id of the message.
+    row: (TenantId, MessageId),
+    expected: i64,
+    next: SendingColumns,
 }
 
 #[async_trait]
@@ -103,23 +122,31 @@ impl Outbox for PostgresStore {
     ) -> Result<Commit, StoreError> {
         // No message has a greater version than an `i64` holds.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
-        let next = SendingColumns::of(next);
-        let lock_timeout = self.connections.limits.lock.as_millis().to_string();
-        let swap = || {
-            sqlx::query_as(SWAP_MESSAGE)
-                .bind(tenant.as_str())
-                .bind(id.to_string())
-                .bind(expected)
-                .bind(next.state.as_str())
-                .bind(next.due_at)
-                .bind(next.tries)
-                .bind(next.last_failure.as_deref())
-                .bind(next.key.as_deref())
-                .bind(next.content.as_deref())
-                .bind(lock_timeout.as_str())
-        };
-        let swapped: Vec<(i64,)> = self.connections.once(swap).await?;
-        Ok(if swapped.is_empty() { Commit::Conflict } else { Commit::Won })
+        let row = (tenant.clone(), id);
+        let swap = Arc::new(MessageSwap { row, expected, next: SendingColumns::of(next) });
+        let won = self.in_time(self.message_swaps.ask(swap)).await??;
+        Ok(if won { Commit::Won } else { Commit::Conflict })
+    }
+}
+
+impl GuardedWrite for MessageSwap {
+    type Row = (TenantId, MessageId);
+
+    fn row(&self) -> &Self::Row {
+        &self.row
+    }
+
+    fn statement<'q>(swaps: &[&'q Self], limits: TimeLimits) -> Numbers<'q> {
+        numbers(SWAP_MESSAGES, limits)
+            .bind(column(swaps, |swap| swap.row.0.as_str()))
+            .bind(column(swaps, |swap| swap.row.1.to_string()))
+            .bind(column(swaps, |swap| swap.expected))
+            .bind(column(swaps, |swap| swap.next.state.as_str()))
+            .bind(column(swaps, |swap| swap.next.due_at))
+            .bind(column(swaps, |swap| swap.next.tries))
+            .bind(column(swaps, |swap| swap.next.last_failure.as_deref()))
+            .bind(column(swaps, |swap| swap.next.key.as_deref()))
+            .bind(column(swaps, |swap| swap.next.content.as_deref()))
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_batch::{Batches, Limits};
-use mfa_domain::Charge;
 use mfa_domain::ports::ApiKeyId;
+use mfa_domain::{Challenge, ChallengeId, Charge};
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use tokio::sync::Semaphore;
@@ -15,16 +15,26 @@ use tokio::time::error::Elapsed;
 use crate::PostgresError;
 use crate::accounts::{self, Wanted};
 use crate::api_keys::{self, ApiKeyRow};
-use crate::change::{ChangeRows, commit_all};
+use crate::challenges::{self, ChallengeRow, ChallengeSwap};
+use crate::change::ChangeRows;
 use crate::connections::{Connections, PostgresOptions};
+use crate::outbox::MessageSwap;
 use crate::rows::AccountRow;
 use crate::throttle::{Asked, charge_all};
+use crate::writes::{GuardedWrite, write_all};
 
 /// How long a batch waits for the ones before it, so that it can grow. Most batches end sooner. One that
 /// waits for a lock or a slow disk delays the others no longer than this.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
-/// Accounts, events, API keys, challenges and throttles in one PostgreSQL database.
+/// How long the results of messages wait for others, to share a statement and a disk write. Nobody waits for
+/// them.
+const RESULTS_WAIT: Duration = Duration::from_millis(10);
+
+/// A queue of writes. One result per write: it must not be retried because another one failed.
+pub(crate) type Writes<W> = Batches<Arc<W>, Result<bool, PostgresError>, PostgresError>;
+
+/// Accounts, events, messages, API keys, challenges and throttles in one PostgreSQL database.
 ///
 /// A clone uses the same connections. Any number of processes may open the same database.
 #[derive(Clone)]
@@ -33,8 +43,11 @@ pub struct PostgresStore {
     pub(crate) options: PostgresOptions,
     pub(crate) loads: Batches<Wanted, Option<AccountRow>, PostgresError>,
     pub(crate) api_keys: Batches<ApiKeyId, Option<ApiKeyRow>, PostgresError>,
-    /// One result per change: a commit must not be retried because another one failed.
-    pub(crate) commits: Batches<Arc<ChangeRows>, Result<bool, PostgresError>, PostgresError>,
+    pub(crate) commits: Writes<ChangeRows>,
+    pub(crate) new_challenges: Writes<Challenge>,
+    pub(crate) challenges: Batches<ChallengeId, Option<ChallengeRow>, PostgresError>,
+    pub(crate) challenge_swaps: Writes<ChallengeSwap>,
+    pub(crate) message_swaps: Writes<MessageSwap>,
     /// One batch at a time, since two of one process would conflict with each other. One result per charge.
     pub(crate) charges: Batches<Arc<Asked>, Result<Charge, PostgresError>, PostgresError>,
     /// Limits how many calls follow the trail at the same time.
@@ -64,8 +77,12 @@ impl PostgresStore {
         // The other connections stay free for pages and lists.
         let slots = (options.max_connections / 4).max(1);
         let limits = || Limits { under_way: slots, patience: BATCH_WAIT, ..Limits::default() };
+        // Fewer, so that challenges do not take the connections of verifications.
+        let few = || Limits { under_way: slots.min(2), ..limits() };
+        // A batch that still waits for others is not slow.
+        let results = Limits { patience: 2 * RESULTS_WAIT, ..few() };
         let (for_loads, for_keys) = (connections.clone(), connections.clone());
-        let (for_commits, for_charges) = (connections.clone(), connections.clone());
+        let (for_challenges, for_charges) = (connections.clone(), connections.clone());
         let timeout = options.call_timeout;
         Self {
             loads: Batches::start(limits(), move |wanted| {
@@ -76,10 +93,14 @@ impl PostgresStore {
                 let connections = for_keys.clone();
                 async move { reading(|| api_keys::find(&connections, &ids)).await }
             }),
-            commits: Batches::start(limits(), move |changes| {
-                let connections = for_commits.clone();
-                async move { Ok(commit(&connections, &changes, timeout).await) }
+            commits: writes(&connections, limits(), timeout, Duration::ZERO),
+            new_challenges: writes(&connections, few(), timeout, Duration::ZERO),
+            challenges: Batches::start(few(), move |ids| {
+                let connections = for_challenges.clone();
+                async move { reading(|| challenges::get(&connections, &ids)).await }
             }),
+            challenge_swaps: writes(&connections, few(), timeout, Duration::ZERO),
+            message_swaps: writes(&connections, results, timeout, RESULTS_WAIT),
             charges: Batches::start(Limits::default(), move |asked| {
                 let connections = for_charges.clone();
                 async move { Ok(charge(&connections, &asked, timeout).await) }
@@ -96,8 +117,12 @@ impl PostgresStore {
     /// Dropping the store without closing it loses no confirmed change.
     pub async fn close(&self) {
         self.commits.close().await;
+        self.new_challenges.close().await;
+        self.challenge_swaps.close().await;
+        self.message_swaps.close().await;
         self.charges.close().await;
         self.loads.close().await;
+        self.challenges.close().await;
         self.api_keys.close().await;
         // A walk can take minutes, and changes nothing: it is not waited for.
         let _ = tokio::time::timeout(self.options.call_timeout, self.connections.close()).await;
@@ -124,18 +149,37 @@ where
     }
 }
 
-async fn commit(
+/// Starts a queue of writes. Each batch waits `gather` before it begins, while the next one grows.
+fn writes<W: GuardedWrite>(
     connections: &Connections,
-    changes: &[Arc<ChangeRows>],
+    limits: Limits,
+    timeout: Duration,
+    gather: Duration,
+) -> Writes<W> {
+    let connections = connections.clone();
+    Batches::start(limits, move |writes: Vec<Arc<W>>| {
+        let connections = connections.clone();
+        async move {
+            if !gather.is_zero() {
+                tokio::time::sleep(gather).await;
+            }
+            Ok(write(&connections, &writes, timeout).await)
+        }
+    })
+}
+
+async fn write<W: GuardedWrite>(
+    connections: &Connections,
+    writes: &[Arc<W>],
     timeout: Duration,
 ) -> Vec<Result<bool, PostgresError>> {
     match connections.acquire().await {
         Ok(mut connection) => {
-            let made = commit_all(&mut connection, changes, connections.limits);
+            let made = write_all(&mut connection, writes, connections.limits);
             let made = tokio::time::timeout(timeout, made).await;
-            outcomes(connections, connection, changes.len(), made)
+            outcomes(connections, connection, writes.len(), made)
         }
-        Err(error) => vec![Err(error); changes.len()],
+        Err(error) => vec![Err(error); writes.len()],
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store on PostgreSQL servers of the tests' own.
 
+mod batches;
 mod contract;
 mod faults;
 mod opening;

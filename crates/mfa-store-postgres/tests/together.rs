@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use mfa_domain::ports::{AccountStore, Commit};
-use mfa_domain::{Account, Version, Versioned};
+use mfa_domain::{Account, Message, Version, Versioned};
 use mfa_store_postgres::{PostgresError, PostgresStore};
 use sqlx::Executor;
 use tokio::task::JoinSet;
 
-use crate::support::{change, delta, factor, inner, key, make, raw, store};
+use crate::support::{change, delta, factor, inner, key, make, message, now, raw, store};
 
 async fn transactions(url: &str) -> usize {
     let count = "SELECT count(DISTINCT xmin::text) FROM mfa.events";
@@ -86,6 +86,49 @@ async fn of_identical_changes_one_wins() {
         assert_eq!(won, 1, "version {version}");
         model.apply(&delta);
     }
+}
+
+/// A code is sent to every second user, while one of each other is verified.
+#[tokio::test]
+async fn changes_with_and_without_messages_are_committed_together() {
+    const USERS: u8 = 32;
+    let (store, url) = store().await;
+    let mut accounts = Vec::new();
+    for n in 0..USERS {
+        let user = key(&format!("user-{n}"));
+        make(&store, &user, |_| ()).await;
+        accounts.push((n, store.load(&user).await.unwrap().value, user));
+    }
+    // The second change of a version loses, and its message with it.
+    let tries = [(0_u8, Commit::Won), (100, Commit::Conflict)];
+    let mut tasks = JoinSet::new();
+    for (number, expected) in tries {
+        for (n, account, user) in &accounts {
+            let message = Message { account: user.clone(), ..message(number + *n, now()) };
+            let delta = delta(account, user, |draft| {
+                if n % 2 == 0 {
+                    draft.message(message);
+                }
+            });
+            let (store, user) = (Arc::clone(&store), user.clone());
+            tasks.spawn(async move {
+                let made = store.commit(&user, Version(1), &delta).await.unwrap();
+                assert_eq!(made, expected, "{:?}", user.user);
+            });
+        }
+    }
+    tasks.join_all().await;
+    for (number, expected) in tries {
+        for (n, _, user) in &accounts {
+            let message = Message { account: user.clone(), ..message(number + *n, now()) };
+            let found = store.outbox().unwrap().message(&user.tenant, message.id).await.unwrap();
+            let is_queued = n % 2 == 0 && expected == Commit::Won;
+            assert_eq!(found, is_queued.then_some(Versioned { value: message, version: Version(1) }));
+        }
+    }
+    let used = "SELECT count(DISTINCT xmin::text) FROM mfa.accounts";
+    let used: i64 = sqlx::query_scalar(used).fetch_one(&mut raw(&url).await).await.unwrap();
+    assert!((1..=8).contains(&used), "{USERS} commits took {used} transactions");
 }
 
 #[tokio::test]

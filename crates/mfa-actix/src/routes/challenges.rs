@@ -244,15 +244,15 @@ pub(crate) async fn resend(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let actor = caller.actor();
-    let key = charged(&state, &caller.tenant, &actor, id).await?.owner().cloned();
-    let key = key.ok_or(ProblemCode::NotFound)?;
+    let found = charged(&state, &caller.tenant, &actor, id).await?;
+    let key = found.owner().cloned().ok_or(ProblemCode::NotFound)?;
     let reply = |verdict: &Verdict<BegunChallenge>| begun(&state, &key.user, verdict, StatusCode::ACCEPTED);
     repeat
         .answer(&state, &key, &actor, reply, async |call| {
-            let recipient = state.mfa.resend_recipient(&caller.tenant, &actor, id).await?;
+            let recipient = state.mfa.resend_recipient(&caller.tenant, &actor, found.clone()).await?;
             let recipient = accepted(&state, recipient)?.throttle_key();
             state.throttling.charge_message(state.clock.now(), &key, recipient, unthrottled).await?;
-            accepted(&state, state.mfa.resend_challenge(&caller.tenant, call, id).await?)
+            accepted(&state, state.mfa.resend_challenge(&caller.tenant, call, found).await?)
                 .map(Verdict::Accepted)
         })
         .await
@@ -276,8 +276,8 @@ pub(crate) async fn cancel(
     state: Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let actor = caller.actor();
-    charged(&state, &caller.tenant, &actor, id).await?;
-    accepted(&state, state.mfa.cancel_challenge(&caller.tenant, &actor, id).await?)?;
+    let found = charged(&state, &caller.tenant, &actor, id).await?;
+    accepted(&state, state.mfa.cancel_challenge(&caller.tenant, &actor, found).await?)?;
     Ok(HttpResponse::NoContent().finish())
 }
 

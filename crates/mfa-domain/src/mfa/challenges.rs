@@ -51,20 +51,18 @@ pub struct BegunChallenge {
 }
 
 /// A challenge that [`Mfa::find_challenge`] returned.
+#[derive(Clone)]
 pub struct FoundChallenge {
     owner: Option<AccountKey>,
     read: Versioned<Challenge>,
 }
 
-/// Which challenge an answer is for.
-///
-/// [`Mfa::answer_challenge`] also takes a [`ChallengeId`]. With a [`FoundChallenge`] it need not read the challenge
-/// again.
+/// The challenge that a call is about: a [`ChallengeId`], or a [`FoundChallenge`], which need not be read again.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum AnswerTo {
+pub enum ChallengeRef {
     /// The challenge with this id.
-    Challenge(ChallengeId),
+    Id(ChallengeId),
     /// A challenge that [`Mfa::find_challenge`] returned.
     Found(Box<FoundChallenge>),
 }
@@ -145,7 +143,7 @@ impl Mfa {
         actor: &Actor,
         id: ChallengeId,
     ) -> Result<Verdict<FoundChallenge>, Undecided> {
-        let read = self.read_challenge(tenant, actor, id).await?;
+        let read = self.read_challenge(tenant, actor, id.into()).await?;
         Ok(read.map(|read| FoundChallenge { owner: read.value.account(), read }))
     }
 
@@ -159,7 +157,7 @@ impl Mfa {
         actor: &Actor,
         id: ChallengeId,
     ) -> Result<Verdict<ChallengeStatus>, Undecided> {
-        let challenge = match self.read_challenge(tenant, actor, id).await? {
+        let challenge = match self.read_challenge(tenant, actor, id.into()).await? {
             Verdict::Accepted(Versioned { value, .. }) => value,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
@@ -185,7 +183,7 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         actor: &Actor,
-        to: impl Into<AnswerTo>,
+        to: impl Into<ChallengeRef>,
         code: &SentCode,
     ) -> Result<Verdict, Undecided> {
         let read = match self.challenge_to_answer(tenant, actor, to.into()).await? {
@@ -227,10 +225,15 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         actor: &Actor,
-        id: ChallengeId,
+        challenge: impl Into<ChallengeRef>,
     ) -> Result<Verdict<()>, Undecided> {
+        let read = match self.read_challenge(tenant, actor, challenge.into()).await? {
+            Verdict::Accepted(read) => read,
+            Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
+        };
+        let (id, mut read) = (read.value.id, Some(read));
         for _ in 0..MAX_TRIES {
-            let open = match self.open_challenge(tenant, actor, id, self.ports.clock.now()).await? {
+            let open = match self.open_again(tenant, actor, id, read.take(), self.ports.clock.now()).await? {
                 Verdict::Accepted(open) => open,
                 Verdict::Rejected(CodeRejection::ChallengeOver) => return Ok(Verdict::Accepted(())),
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
@@ -242,14 +245,17 @@ impl Mfa {
         Err(Undecided::Busy)
     }
 
-    /// Reads a challenge. Rejects it as unknown unless this caller began it in this tenant.
+    /// Reads a challenge, if it was not read already. Rejects it as unknown unless this caller began it in this tenant.
     pub(super) async fn read_challenge(
         &self,
         tenant: &TenantId,
         actor: &Actor,
-        id: ChallengeId,
+        challenge: ChallengeRef,
     ) -> Result<Verdict<Versioned<Challenge>>, Undecided> {
-        let found = self.ports.challenges.get(&id).await?;
+        let found = match challenge {
+            ChallengeRef::Id(id) => self.ports.challenges.get(&id).await?,
+            ChallengeRef::Found(found) => Some(found.read),
+        };
         let found = found.filter(|read| is_of(&read.value, tenant, actor));
         Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
     }
@@ -260,15 +266,14 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         actor: &Actor,
-        to: AnswerTo,
+        to: ChallengeRef,
     ) -> Result<Verdict<Versioned<Challenge>>, Undecided> {
-        let found = match to {
-            AnswerTo::Challenge(id) => self.ports.challenges.get(&id).await?,
-            AnswerTo::Found(found) => Some(found.read),
-        };
-        let found =
-            found.filter(|read| read.value.purpose == Purpose::Verify && is_of(&read.value, tenant, actor));
-        Ok(found.map_or(Verdict::Rejected(CodeRejection::UnknownChallenge), Verdict::Accepted))
+        Ok(match self.read_challenge(tenant, actor, to).await? {
+            Verdict::Accepted(read) if read.value.purpose != Purpose::Verify => {
+                Verdict::Rejected(CodeRejection::UnknownChallenge)
+            }
+            read => read,
+        })
     }
 
     /// Compares `code` with a challenge, and swaps the challenge in the same step: a right code ends it, a wrong one
@@ -284,11 +289,7 @@ impl Mfa {
         };
         let Context { key, actor, now, policies, .. } = context;
         for _ in 0..MAX_TRIES {
-            let open = match read.take() {
-                Some(read) => opened(read, now),
-                None => self.open_challenge(&key.tenant, actor, id, now).await?,
-            };
-            let open = match open {
+            let open = match self.open_again(&key.tenant, actor, id, read.take(), now).await? {
                 Verdict::Accepted(open) if open.get().is_for(key, factor, purpose) => open,
                 Verdict::Accepted(_) => return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge)),
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
@@ -312,15 +313,21 @@ impl Mfa {
         Ok(CodeDigest::of(code).matches(&opened))
     }
 
-    /// Reads a challenge of this caller and tenant. Rejects it if it is over.
-    pub(super) async fn open_challenge(
+    /// Opens a challenge of this caller and tenant for the next try: as it was read before, or else as it is now.
+    /// Rejects it if it is over.
+    pub(super) async fn open_again(
         &self,
         tenant: &TenantId,
         actor: &Actor,
         id: ChallengeId,
+        read: Option<Versioned<Challenge>>,
         now: Timestamp,
     ) -> Result<Verdict<OpenChallenge>, Undecided> {
-        Ok(match self.read_challenge(tenant, actor, id).await? {
+        let read = match read {
+            Some(read) => Verdict::Accepted(read),
+            None => self.read_challenge(tenant, actor, id.into()).await?,
+        };
+        Ok(match read {
             Verdict::Accepted(read) => opened(read, now),
             Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
         })
@@ -450,13 +457,13 @@ impl FoundChallenge {
     }
 }
 
-impl From<ChallengeId> for AnswerTo {
+impl From<ChallengeId> for ChallengeRef {
     fn from(id: ChallengeId) -> Self {
-        Self::Challenge(id)
+        Self::Id(id)
     }
 }
 
-impl From<FoundChallenge> for AnswerTo {
+impl From<FoundChallenge> for ChallengeRef {
     fn from(found: FoundChallenge) -> Self {
         Self::Found(Box::new(found))
     }

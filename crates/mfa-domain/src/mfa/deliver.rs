@@ -2,7 +2,7 @@
 
 use super::resend::Installed;
 use super::{Call, Mfa, Undecided};
-use crate::account::Decision;
+use crate::account::{Account, Decision};
 use crate::outbox::OpenContent;
 use crate::ports::{Claimed, CodeMessage, Commit, SenderError, StoreError, UnreadableMessage, VaultError};
 use crate::sealed::SealContext;
@@ -88,13 +88,15 @@ impl Mfa {
         let Versioned { value: message, version } = claimed;
         let body = self.open_message(&message).await;
         if message.is_expired(self.ports.clock.now()) {
-            return self.give_up(actor, &message, version, "expired", body.ok().as_ref()).await;
+            return self.give_up(actor, &message, version, ("expired", body.ok().as_ref()), None).await;
         }
         let body = body?;
         match self.still_answers(&message, &body).await? {
-            Installed::Yes => {}
-            Installed::Superseded => return Ok(Delivered::Superseded),
-            Installed::Over => return self.give_up(actor, &message, version, "over", Some(&body)).await,
+            (Installed::Yes, _) => {}
+            (Installed::Superseded, _) => return Ok(Delivered::Superseded),
+            (Installed::Over, read) => {
+                return self.give_up(actor, &message, version, ("over", Some(&body)), Some(read)).await;
+            }
         }
         let OpenContent { kind, purpose, to, code, .. } = &body;
         let code_message = CodeMessage {
@@ -119,7 +121,7 @@ impl Mfa {
         let again = may_pass.then(|| message.after_failure(how, now)).flatten();
         match again {
             Some(next) => self.keep(&message, version, &next, Delivered::Queued).await,
-            None => self.give_up(actor, &message, version, how, Some(&body)).await,
+            None => self.give_up(actor, &message, version, (how, Some(&body)), None).await,
         }
     }
 
@@ -163,14 +165,18 @@ impl Mfa {
         self.outbox()?.swap(tenant, *id, *version, &failed).await.map(drop)
     }
 
-    /// Whether the code of a message can still be used. Also installs the code in its challenge if a resend stopped
-    /// before doing so.
-    async fn still_answers(&self, message: &Message, body: &OpenContent) -> Result<Installed, Undecided> {
-        let account = self.ports.accounts.load_without_backup_codes(&message.account).await?.value;
-        if account.factor(body.factor).is_none() {
-            return Ok(Installed::Over);
+    /// Whether the code of a message can still be used, and the account that was read for that. Also installs the
+    /// code in its challenge if a resend stopped before doing so.
+    async fn still_answers(
+        &self,
+        message: &Message,
+        body: &OpenContent,
+    ) -> Result<(Installed, Versioned<Account>), Undecided> {
+        let read = self.ports.accounts.load_without_backup_codes(&message.account).await?;
+        if read.value.factor(body.factor).is_none() {
+            return Ok((Installed::Over, read));
         }
-        self.install(message, &body.code).await
+        Ok((self.install(message, &body.code).await?, read))
     }
 
     /// Whether the challenge of a message was answered, cancelled or failed too often. A lost challenge, or one that
@@ -214,12 +220,13 @@ impl Mfa {
         actor: &Actor,
         message: &Message,
         version: Version,
-        how: &str,
-        body: Option<&OpenContent>,
+        (how, body): (&str, Option<&OpenContent>),
+        read: Option<Versioned<Account>>,
     ) -> Result<Delivered, Undecided> {
         let of = body.map(|body| (&body.kind, body.factor, body.purpose));
         let failed = message.sending.failed(how);
         let mut change = self.begin(&message.account, &Call::<()>::from(actor)).await;
+        change.read = read;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
             // A resend replaces the message by a commit to the account: either this read sees it, or the commit below

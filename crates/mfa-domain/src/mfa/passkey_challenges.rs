@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::fake_passkeys::Allowed;
 use super::passkeys::transports;
-use super::{AnswerTo, BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Undecided};
+use super::{BegunChallenge, Call, ChallengeRef, ChallengeStatus, MAX_TRIES, Mfa, Undecided};
 use crate::account::{
     Account, CodeRejection, Context, Decision, Expected, Factor, FactorKind, Verdict, Verified, in_no_account,
 };
@@ -107,7 +107,7 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         actor: &Actor,
-        to: impl Into<AnswerTo>,
+        to: impl Into<ChallengeRef>,
         response: &AssertionResponse,
     ) -> Result<Verdict<PasskeyVerified>, Undecided> {
         let read = match self.challenge_to_answer(tenant, actor, to.into()).await? {
@@ -196,14 +196,9 @@ impl Mfa {
         read: Versioned<Challenge>,
         now: Timestamp,
     ) -> Result<Verdict<(Challenge, Zeroizing<Vec<u8>>)>, Undecided> {
-        let id = read.value.id;
-        let mut read = Some(read);
+        let (id, mut read) = (read.value.id, Some(read));
         for _ in 0..MAX_TRIES {
-            let open = match read.take() {
-                Some(read) => super::challenges::opened(read, now),
-                None => self.open_challenge(tenant, actor, id, now).await?,
-            };
-            let open = match open {
+            let open = match self.open_again(tenant, actor, id, read.take(), now).await? {
                 Verdict::Accepted(open) => open,
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
             };

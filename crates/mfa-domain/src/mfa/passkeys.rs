@@ -326,7 +326,7 @@ impl Mfa {
         response: &RegistrationResponse,
     ) -> Result<Verdict<Result<(Passkey, Sealed), CredentialRefusal>>, Undecided> {
         let Context { key, actor, now, .. } = context;
-        let read = match self.read_challenge(&key.tenant, actor, id).await? {
+        let read = match self.read_challenge(&key.tenant, actor, id.into()).await? {
             Verdict::Accepted(read) => read,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };

@@ -1,10 +1,11 @@
 //! Sending another code for a challenge.
 
-use super::{BegunChallenge, Call, ChallengeStatus, MAX_TRIES, Mfa, Recipient, Undecided};
+use super::challenges::opened;
+use super::{BegunChallenge, Call, ChallengeRef, ChallengeStatus, MAX_TRIES, Mfa, Recipient, Undecided};
 use crate::account::{CodeRejection, Context, Decision, Factor, Verdict};
 use crate::challenge::{KeptSecret, OpenChallenge};
 use crate::ports::{StoreError, VaultError};
-use crate::{Actor, Challenge, ChallengeId, Message, MessageState, SentCode, TenantId, Timestamp};
+use crate::{Actor, Challenge, ChallengeId, Message, MessageState, SentCode, TenantId, Timestamp, Versioned};
 
 /// A new code, and its message, which is not queued yet.
 struct Another {
@@ -33,9 +34,13 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         actor: &Actor,
-        id: ChallengeId,
+        challenge: impl Into<ChallengeRef>,
     ) -> Result<Verdict<Recipient>, Undecided> {
-        let open = match self.open_challenge(tenant, actor, id, self.ports.clock.now()).await? {
+        let open = match self.read_challenge(tenant, actor, challenge.into()).await? {
+            Verdict::Accepted(read) => opened(read, self.ports.clock.now()),
+            Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
+        };
+        let open = match open {
             Verdict::Accepted(open) => open,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
@@ -65,19 +70,20 @@ impl Mfa {
         &self,
         tenant: &TenantId,
         call: impl Into<Call<'_, Verdict<BegunChallenge>>>,
-        id: ChallengeId,
+        challenge: impl Into<ChallengeRef>,
     ) -> Result<Verdict<BegunChallenge>, Undecided> {
         let call = call.into();
         let actor = call.actor;
-        let challenge = match self.read_challenge(tenant, actor, id).await? {
-            Verdict::Accepted(read) => read.value,
+        let read = match self.read_challenge(tenant, actor, challenge.into()).await? {
+            Verdict::Accepted(read) => read,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
+        let challenge = read.value.clone();
         let Some((key, factor)) = challenge.whose().filter(|_| challenge.kind.is_sent()) else {
             return Ok(Verdict::Rejected(CodeRejection::UnknownChallenge));
         };
         self.outbox()?;
-        let (purpose, mut made) = (challenge.purpose, None);
+        let (purpose, mut read, mut made) = (challenge.purpose, Some(read), None);
         let mut change = self.begin(&key, &call).await;
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
@@ -89,9 +95,8 @@ impl Mfa {
             let another = if let Some(another) = &made {
                 another
             } else {
-                if let Verdict::Rejected(rejection) =
-                    self.count_resend(tenant, actor, id, context.now).await?
-                {
+                let counted = self.count_resend(tenant, actor, challenge.id, read.take(), context.now);
+                if let Verdict::Rejected(rejection) = counted.await? {
                     return Ok(Verdict::Rejected(rejection));
                 }
                 made.insert(self.another(context, &challenge, factor).await?)
@@ -146,10 +151,11 @@ impl Mfa {
         tenant: &TenantId,
         actor: &Actor,
         id: ChallengeId,
+        mut read: Option<Versioned<Challenge>>,
         now: Timestamp,
     ) -> Result<Verdict<()>, Undecided> {
         for _ in 0..MAX_TRIES {
-            let open = match self.open_challenge(tenant, actor, id, now).await? {
+            let open = match self.open_again(tenant, actor, id, read.take(), now).await? {
                 Verdict::Accepted(open) => open,
                 Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
             };

@@ -1,8 +1,10 @@
 //! The statement for commits of every kind.
 
 use crate::transaction::by_itself;
+use crate::writes::{Numbers, column};
 
-use super::{Arrays, ChangeRows, CodeSetRow, Codes, Query, bind_attempts, column, numbered};
+use super::sending::queued;
+use super::{Arrays, ChangeRows, CodeSetRow, Codes, bind_attempts, bind_messages, numbered};
 
 /// Commits a wave of changes: new accounts, any number of events, backup codes, handles, messages.
 ///
@@ -110,50 +112,28 @@ pub(crate) const WHOLE: &str = concat!(
         USING unnest($42::int8[], $43::bytea[]) AS h (number, handle) JOIN won w ON w.number = h.number
         WHERE o.tenant_id = w.tenant_id AND o.handle = h.handle AND o.account_id = w.id
     ),
-    queued AS (
-        INSERT INTO mfa.messages AS o
-            (tenant_id, id, user_id, version, expires_at, state, due_at, tries, last_failure, key, content)
-        SELECT w.tenant_id, m.id, m.user_id, 1, m.expires_at, m.state, m.due_at, m.tries, m.last_failure, m.key,
-            m.content
-        FROM unnest(
-            $44::int8[], $45::text[], $46::text[], $47::int8[], $48::text[], $49::int8[], $50::int8[], $51::text[],
-            $52::text[], $53::bytea[]
-        ) AS m (number, id, user_id, expires_at, state, due_at, tries, last_failure, key, content)
-        JOIN won w ON w.number = m.number
-        ORDER BY w.tenant_id, m.id
-        ON CONFLICT (tenant_id, id) DO UPDATE
-        SET user_id = excluded.user_id, version = o.version + 1, expires_at = excluded.expires_at,
-            state = excluded.state, due_at = excluded.due_at, tries = excluded.tries,
-            last_failure = excluded.last_failure, key = excluded.key, content = excluded.content
+    ",
+    queued!(
+        "$44::int8[], $45::text[], $46::text[], $47::int8[], $48::text[], $49::int8[], $50::int8[], $51::text[], \
+         $52::text[], $53::bytea[]"
     )
-    SELECT number FROM won"
 );
 
 /// Binds the values of a wave.
-pub(super) fn bind<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
+pub(super) fn bind<'q>(query: Numbers<'q>, wave: &[&'q ChangeRows]) -> Numbers<'q> {
     let query = bind_accounts(query, wave);
     let query = bind_codes(bind_events(query, wave), wave);
     let claimed = numbered(wave, |change| &change.claimed);
     let released = numbered(wave, |change| &change.released);
-    let messages = numbered(wave, |change| &change.messages);
-    query
+    let query = query
         .bind(column(&claimed, |(number, _)| number))
         .bind(column(&claimed, |(_, handle)| handle.as_slice()))
         .bind(column(&released, |(number, _)| number))
-        .bind(column(&released, |(_, handle)| handle.as_slice()))
-        .bind(column(&messages, |(number, _)| number))
-        .bind(column(&messages, |(_, message)| message.id.as_str()))
-        .bind(column(&messages, |(_, message)| message.user.as_str()))
-        .bind(column(&messages, |(_, message)| message.expires_at))
-        .bind(column(&messages, |(_, message)| message.sending.state.as_str()))
-        .bind(column(&messages, |(_, message)| message.sending.due_at))
-        .bind(column(&messages, |(_, message)| message.sending.tries))
-        .bind(column(&messages, |(_, message)| message.sending.last_failure.as_deref()))
-        .bind(column(&messages, |(_, message)| message.sending.key.as_deref()))
-        .bind(column(&messages, |(_, message)| message.sending.content.as_deref()))
+        .bind(column(&released, |(_, handle)| handle.as_slice()));
+    bind_messages(query, wave)
 }
 
-fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
+fn bind_accounts<'q>(query: Numbers<'q>, wave: &[&'q ChangeRows]) -> Numbers<'q> {
     bind_attempts(query, wave)
         .bind(column(wave, |c| c.audit_sequence))
         .bind(column(wave, |c| c.audit_hash.as_slice()))
@@ -163,7 +143,7 @@ fn bind_accounts<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
         .bind(column(wave, |c| c.data.as_deref()))
 }
 
-fn bind_events<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
+fn bind_events<'q>(query: Numbers<'q>, wave: &[&'q ChangeRows]) -> Numbers<'q> {
     let events = numbered(wave, |change| &change.events);
     query
         .bind(column(&events, |(number, _)| number))
@@ -177,7 +157,7 @@ fn bind_events<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
         .bind(column(&events, |(_, event)| event.hash.as_slice()))
 }
 
-fn bind_codes<'q>(query: Query<'q>, wave: &[&'q ChangeRows]) -> Query<'q> {
+fn bind_codes<'q>(query: Numbers<'q>, wave: &[&'q ChangeRows]) -> Numbers<'q> {
     let mut no_codes: Vec<i64> = Vec::new();
     let mut sets: Vec<(i64, &CodeSetRow)> = Vec::new();
     let mut spent: Vec<(i64, i32, i64)> = Vec::new();

@@ -14,7 +14,7 @@ use mfa_store_postgres::{PostgresError, PostgresOptions, PostgresStore};
 use sqlx::{Connection, PgConnection};
 
 #[allow(unused_imports, reason = "each test file uses a part of it")]
-pub(crate) use mfa_testkit::changes::{challenge, delta, end, factor, key, now};
+pub(crate) use mfa_testkit::changes::{challenge, delta, end, factor, key, message, now, over};
 
 pub(crate) mod pgbouncer;
 pub(crate) mod pooler;
