@@ -235,9 +235,9 @@ struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// Uses an account that was read before for the first try.
-    fn with(self, read: Versioned<Account>) -> Self {
-        Self { read: Some(read), ..self }
+    /// Uses the account for the first try, if it was read before.
+    fn with(self, read: impl Into<Option<Versioned<Account>>>) -> Self {
+        Self { read: read.into(), ..self }
     }
 
     /// Reads the account. Fails with [`Undecided::Busy`] after [`MAX_TRIES`].

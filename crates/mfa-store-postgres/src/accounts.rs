@@ -1,7 +1,6 @@
 //! `AccountStore` for PostgreSQL; reading accounts.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -103,12 +102,9 @@ impl AccountStore for PostgresStore {
     }
 
     async fn commit(&self, key: &AccountKey, expected: Version, delta: &Delta) -> Result<Commit, StoreError> {
-        let change = Arc::new(ChangeRows::of(key, expected, delta)?);
-        match self.in_time(self.commits.ask(change)).await? {
-            Ok(true) => Ok(Commit::Won),
-            Ok(false) => Ok(Commit::Conflict),
+        match self.write(&self.commits, ChangeRows::of(key, expected, delta)?).await {
             Err(PostgresError::HandleTaken) => Ok(Commit::HandleTaken),
-            Err(error) => Err(error.into()),
+            made => Ok(made?),
         }
     }
 

@@ -1,7 +1,5 @@
 //! `ChallengeStore` for PostgreSQL.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use mfa_domain::ports::{ChallengeStore, Commit, StoreError};
 use mfa_domain::signing::Nonce;
@@ -99,7 +97,7 @@ pub(crate) struct ChallengeSwap {
 #[async_trait]
 impl ChallengeStore for PostgresStore {
     async fn put(&self, challenge: &Challenge) -> Result<(), StoreError> {
-        if self.in_time(self.new_challenges.ask(Arc::new(challenge.clone()))).await?? {
+        if self.write(&self.new_challenges, challenge.clone()).await? == Commit::Won {
             return Ok(());
         }
         Err(PostgresError::DuplicateChallenge.into())
@@ -113,9 +111,8 @@ impl ChallengeStore for PostgresStore {
     async fn swap(&self, id: &ChallengeId, expected: Version, next: &Progress) -> Result<Commit, StoreError> {
         // No challenge has a greater version than an `i64` holds.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
-        let swap = Arc::new(ChallengeSwap { id: *id, expected, next: next.clone() });
-        let won = self.in_time(self.challenge_swaps.ask(swap)).await??;
-        Ok(if won { Commit::Won } else { Commit::Conflict })
+        let swap = ChallengeSwap { id: *id, expected, next: next.clone() };
+        Ok(self.write(&self.challenge_swaps, swap).await?)
     }
 }
 

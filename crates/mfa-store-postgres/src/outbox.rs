@@ -1,7 +1,5 @@
 //! `Outbox` for PostgreSQL.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use mfa_domain::ports::{Claimed, Commit, Outbox, StoreError};
 use mfa_domain::{Message, MessageId, Sending, TenantId, Timestamp, Version, Versioned};
@@ -46,6 +44,8 @@ pub(crate) const CLAIM_MESSAGES: &str = concat!(
 );
 
 /// After waiting for another transaction, PostgreSQL evaluates the condition again with the newest row.
+///
+/// `ANY` repeats the join, so that also a plan made while the table was empty looks the rows up by their ids.
 pub(crate) const SWAP_MESSAGES: &str = concat!(
     "
     UPDATE mfa.messages m
@@ -59,7 +59,6 @@ pub(crate) const SWAP_MESSAGES: &str = concat!(
       AND ",
     by_itself!(),
     "
-      -- These rows are looked up even where the table was empty when it was analyzed.
       AND m.tenant_id = ANY($2) AND m.id = ANY($3)
       AND m.tenant_id = n.tenant_id AND m.id = n.id AND m.version = n.version
     RETURNING n.number"
@@ -122,10 +121,8 @@ impl Outbox for PostgresStore {
     ) -> Result<Commit, StoreError> {
         // No message has a greater version than an `i64` holds.
         let Ok(expected) = i64::try_from(expected.0) else { return Ok(Commit::Conflict) };
-        let row = (tenant.clone(), id);
-        let swap = Arc::new(MessageSwap { row, expected, next: SendingColumns::of(next) });
-        let won = self.in_time(self.message_swaps.ask(swap)).await??;
-        Ok(if won { Commit::Won } else { Commit::Conflict })
+        let swap = MessageSwap { row: (tenant.clone(), id), expected, next: SendingColumns::of(next) };
+        Ok(self.write(&self.message_swaps, swap).await?)
     }
 }
 

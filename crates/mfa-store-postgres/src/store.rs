@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mfa_batch::{Batches, Limits};
-use mfa_domain::ports::ApiKeyId;
+use mfa_domain::ports::{ApiKeyId, Commit};
 use mfa_domain::{Challenge, ChallengeId, Charge};
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
@@ -126,6 +126,16 @@ impl PostgresStore {
         self.api_keys.close().await;
         // A walk can take minutes, and changes nothing: it is not waited for.
         let _ = tokio::time::timeout(self.options.call_timeout, self.connections.close()).await;
+    }
+
+    /// Makes a write in a batch of its queue.
+    pub(crate) async fn write<W: GuardedWrite>(
+        &self,
+        queue: &Writes<W>,
+        write: W,
+    ) -> Result<Commit, PostgresError> {
+        let made = self.in_time(queue.ask(Arc::new(write))).await??;
+        Ok(if made { Commit::Won } else { Commit::Conflict })
     }
 
     /// Runs `call`, and returns [`PostgresError::Timeout`] after `call_timeout`.

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use mfa_domain::ports::{AccountStore, ChallengeStore, Commit};
 use mfa_domain::{Challenge, Message, Progress, UserId, Version, Versioned};
 use mfa_store_postgres::{PostgresError, PostgresStore};
-use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::JoinSet;
 
-use crate::support::{challenge, inner, key, make, message, now, over, raw, store};
-
-/// How many transactions have written the rows of a table as they are now.
-async fn transactions(shell: &mut PgConnection, table: &str) -> i64 {
-    let count = AssertSqlSafe(format!("SELECT count(DISTINCT xmin::text) FROM {table}"));
-    sqlx::query_scalar(count).fetch_one(shell).await.unwrap()
-}
+use crate::support::{
+    assert_only_locked_fail, challenge, inner, key, make, message, now, over, raw, store, transactions,
+    until_one_waits_for_a_lock,
+};
 
 /// Stored challenges with the numbers 0 to 9.
 async fn challenges(store: &PostgresStore) -> [Challenge; 10] {
@@ -168,14 +165,7 @@ async fn a_challenge_that_another_transaction_keeps_locked_holds_up_its_own_swap
         let (store, id) = (Arc::clone(&store), one.id);
         tasks.spawn(async move { (n, store.swap(&id, Version(1), &over()).await) });
     }
-    for (n, swapped) in tasks.join_all().await {
-        if n == 7 {
-            let error = swapped.unwrap_err();
-            assert!(matches!(inner(&error), PostgresError::Locked), "{error:?}");
-        } else {
-            assert_eq!(swapped.unwrap(), Commit::Won, "challenge {n}");
-        }
-    }
+    assert_only_locked_fail(tasks.join_all().await, |n| n == 7, &Commit::Won);
     other.execute("ROLLBACK").await.unwrap();
     assert_eq!(store.swap(&all[7].id, Version(1), &over()).await.unwrap(), Commit::Won);
 }
@@ -196,9 +186,7 @@ async fn a_batch_waits_for_the_first_challenge_before_it_locks_the_second() {
         store.swap(&all[2].id, Version(1), &next),
         store.swap(&all[1].id, Version(1), &next),
         async {
-            let waiting = "SELECT count(*) FROM pg_stat_activity
-                WHERE wait_event_type = 'Lock' AND application_name = 'mfa' AND datname = current_database()";
-            while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut observer).await.unwrap() == 0 {}
+            until_one_waits_for_a_lock(&mut observer).await;
             observer
                 .execute(sqlx::raw_sql(AssertSqlSafe(format!("{} NOWAIT", row(2)))))
                 .await

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::support::server::Server;
-use crate::support::{change, delta, factor, inner, key, make, raw, store};
+use crate::support::{assert_only_locked_fail, change, delta, factor, inner, key, make, raw, store};
 
 /// Ends the sessions of the store that are in a state; tells how many there were.
 async fn terminate(shell: &mut PgConnection, which: &str) -> i64 {
@@ -119,16 +119,10 @@ async fn a_row_that_another_transaction_keeps_locked_holds_up_its_own_change_onl
         let mut tasks = JoinSet::new();
         for n in 0..20 {
             let store = Arc::clone(&store);
-            tasks.spawn(async move { (n, change(&store, &key(&format!("user-{n}")), |_| ()).await) });
+            tasks
+                .spawn(async move { ((n, round), change(&store, &key(&format!("user-{n}")), |_| ()).await) });
         }
-        for (n, made) in tasks.join_all().await {
-            if locked(n) {
-                let error = made.unwrap_err();
-                assert!(matches!(inner(&error), PostgresError::Locked), "{error:?}");
-            } else {
-                assert_eq!(made.unwrap(), Commit::Won, "user-{n}, round {round}");
-            }
-        }
+        assert_only_locked_fail(tasks.join_all().await, |(n, _)| locked(n), &Commit::Won);
     }
     other.execute("ROLLBACK").await.unwrap();
     make(&store, &key("user-7"), |_| ()).await;

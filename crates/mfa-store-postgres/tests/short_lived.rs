@@ -18,7 +18,10 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::support::server::Server;
-use crate::support::{challenge, end, inner, key, now, raw, store};
+use crate::support::{
+    assert_only_locked_fail, challenge, end, inner, key, now, raw, store, transactions,
+    until_one_waits_for_a_lock,
+};
 
 fn user(name: &str) -> ThrottleKey {
     ThrottleKey::user(&key(name))
@@ -110,8 +113,7 @@ async fn what_is_queued_together_is_charged_together() {
         tasks.spawn(async move { store.charge(&user(&format!("user-{n}")), quota(1), now()).await.unwrap() });
     }
     assert!(tasks.join_all().await.iter().all(|charge| *charge == Charge::Admitted));
-    let used = "(SELECT DISTINCT xmin::text FROM mfa.throttles) AS used";
-    let used = count(&mut raw(&url).await, used).await;
+    let used = transactions(&mut raw(&url).await, "mfa.throttles").await;
     assert!((1..=15).contains(&used), "60 charges took {used} transactions");
 }
 
@@ -131,14 +133,7 @@ async fn a_bucket_that_another_transaction_keeps_locked_holds_up_its_own_charges
         let store = Arc::clone(&store);
         tasks.spawn(async move { (n, store.charge(&user(&format!("user-{n}")), quota(5), now()).await) });
     }
-    for (n, charged) in tasks.join_all().await {
-        if n == 7 {
-            let error = charged.unwrap_err();
-            assert!(matches!(inner(&error), PostgresError::Locked), "{error:?}");
-        } else {
-            assert_eq!(charged.unwrap(), Charge::Admitted, "user-{n}");
-        }
-    }
+    assert_only_locked_fail(tasks.join_all().await, |n| n == 7, &Charge::Admitted);
     other.execute("ROLLBACK").await.unwrap();
     assert_eq!(store.charge(&user("user-7"), quota(5), now()).await.unwrap(), Charge::Admitted);
 }
@@ -159,9 +154,7 @@ async fn a_batch_waits_for_the_first_bucket_before_it_locks_the_second() {
         .unwrap();
     let (of_second, of_first, ()) =
         tokio::join!(store.charge(&second, quota(5), now()), store.charge(&first, quota(5), now()), async {
-            let waiting = "pg_stat_activity
-                WHERE wait_event_type = 'Lock' AND application_name = 'mfa' AND datname = current_database()";
-            while count(&mut observer, waiting).await == 0 {}
+            until_one_waits_for_a_lock(&mut observer).await;
             observer
                 .execute("SELECT FROM mfa.throttles WHERE key = 'user/acme/user-2' FOR UPDATE NOWAIT")
                 .await
@@ -169,8 +162,7 @@ async fn a_batch_waits_for_the_first_bucket_before_it_locks_the_second() {
             holder.execute("COMMIT").await.unwrap();
         },);
     assert_eq!((of_first.unwrap(), of_second.unwrap()), (Charge::Admitted, Charge::Admitted));
-    let transactions = count(&mut observer, "(SELECT DISTINCT xmin::text FROM mfa.throttles) AS used").await;
-    assert_eq!(transactions, 1, "they were not in one batch");
+    assert_eq!(transactions(&mut observer, "mfa.throttles").await, 1, "they were not in one batch");
 }
 
 /// What another replica was faster with is read and decided again.

@@ -1,7 +1,5 @@
 //! How many transactions there were, counted by who wrote the rows.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::sync::Arc;
 
 use mfa_domain::ports::{AccountStore, Commit};
@@ -10,19 +8,21 @@ use mfa_store_postgres::{PostgresError, PostgresStore};
 use sqlx::Executor;
 use tokio::task::JoinSet;
 
-use crate::support::{change, delta, factor, inner, key, make, message, now, raw, store};
+use crate::support::{
+    change, delta, factor, inner, key, make, message, now, raw, store, transactions,
+    until_one_waits_for_a_lock,
+};
 
-async fn transactions(url: &str) -> usize {
-    let count = "SELECT count(DISTINCT xmin::text) FROM mfa.events";
-    let count: i64 = sqlx::query_scalar(count).fetch_one(&mut raw(url).await).await.unwrap();
-    usize::try_from(count).unwrap()
+/// How many transactions have written events.
+async fn writers(url: &str) -> i64 {
+    transactions(&mut raw(url).await, "mfa.events").await
 }
 
 #[tokio::test]
 async fn what_is_queued_together_is_committed_together() {
-    const USERS: usize = 64;
+    const USERS: i64 = 64;
     let (store, url) = store().await;
-    let before = transactions(&url).await;
+    let before = writers(&url).await;
     let mut tasks = JoinSet::new();
     for n in 0..USERS {
         let store = Arc::clone(&store);
@@ -30,18 +30,18 @@ async fn what_is_queued_together_is_committed_together() {
     }
     let commits = tasks.join_all().await;
     assert!(commits.iter().all(|commit| *commit == Commit::Won));
-    let used = transactions(&url).await - before;
+    let used = writers(&url).await - before;
     assert!((1..=USERS / 4).contains(&used), "{USERS} commits took {used} transactions");
 }
 
 #[tokio::test]
 async fn one_at_a_time_each_has_a_transaction_of_its_own() {
     let (store, url) = store().await;
-    let before = transactions(&url).await;
+    let before = writers(&url).await;
     for n in 0..10 {
         make(&store, &key(&format!("user-{n}")), |_| ()).await;
     }
-    assert_eq!(transactions(&url).await - before, 10);
+    assert_eq!(writers(&url).await - before, 10);
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn several_changes_of_one_account_at_the_same_time_are_still_compared_and_
         let [(winner, _)] = won[..] else { panic!("{} won at version {version}", won.len()) };
         model.apply(&deltas[winner]);
     }
-    assert_eq!(transactions(&url).await, 4);
+    assert_eq!(writers(&url).await, 4);
     assert_eq!(store.load(&alice).await.unwrap(), Versioned { value: model, version: Version(4) });
 }
 
@@ -126,8 +126,7 @@ async fn changes_with_and_without_messages_are_committed_together() {
             assert_eq!(found, is_queued.then_some(Versioned { value: message, version: Version(1) }));
         }
     }
-    let used = "SELECT count(DISTINCT xmin::text) FROM mfa.accounts";
-    let used: i64 = sqlx::query_scalar(used).fetch_one(&mut raw(&url).await).await.unwrap();
+    let used = transactions(&mut raw(&url).await, "mfa.accounts").await;
     assert!((1..=8).contains(&used), "{USERS} commits took {used} transactions");
 }
 
@@ -143,7 +142,7 @@ async fn a_change_that_cannot_be_made_takes_no_other_with_it() {
         SELECT tenant_id, id, audit_sequence + 1, 0, 'foreign', 'nobody', '{}', audit_hash, audit_hash
         FROM mfa.accounts WHERE user_id IN ('user-3', 'user-10', 'user-17')";
     raw(&url).await.execute(foreign).await.unwrap();
-    let before = transactions(&url).await;
+    let before = writers(&url).await;
     let mut tasks = JoinSet::new();
     for n in 0..20 {
         let store = Arc::clone(&store);
@@ -163,7 +162,7 @@ async fn a_change_that_cannot_be_made_takes_no_other_with_it() {
             assert_eq!(read.value.factors, [factor(n, 20)], "user-{n}");
         }
     }
-    assert!(transactions(&url).await > before, "nobody was in a batch with them");
+    assert!(writers(&url).await > before, "nobody was in a batch with them");
 }
 
 /// Rows are locked in the order of keys, whatever the order in which changes were queued: so no two
@@ -183,9 +182,7 @@ async fn a_batch_waits_for_the_first_account_before_it_locks_the_second() {
         store.commit(&second, Version(1), &deltas[1]),
         store.commit(&first, Version(1), &deltas[0]),
         async {
-            let waiting = "SELECT count(*) FROM pg_stat_activity
-                WHERE wait_event_type = 'Lock' AND application_name = 'mfa' AND datname = current_database()";
-            while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut observer).await.unwrap() == 0 {}
+            until_one_waits_for_a_lock(&mut observer).await;
             observer
                 .execute("SELECT FROM mfa.accounts WHERE user_id = 'user-2' FOR UPDATE NOWAIT")
                 .await
@@ -194,7 +191,5 @@ async fn a_batch_waits_for_the_first_account_before_it_locks_the_second() {
         },
     );
     assert_eq!((of_first.unwrap(), of_second.unwrap()), (Commit::Won, Commit::Won));
-    let both = "SELECT count(DISTINCT xmin::text) FROM mfa.accounts";
-    let transactions: i64 = sqlx::query_scalar(both).fetch_one(&mut observer).await.unwrap();
-    assert_eq!(transactions, 1, "they were not in one batch");
+    assert_eq!(transactions(&mut observer, "mfa.accounts").await, 1, "they were not in one batch");
 }

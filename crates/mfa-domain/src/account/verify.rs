@@ -25,8 +25,13 @@ pub enum Verdict<T = Verified> {
 impl<T> Verdict<T> {
     /// Applies `of` to the accepted value.
     pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Verdict<U> {
+        self.and_then(|accepted| Verdict::Accepted(of(accepted)))
+    }
+
+    /// Goes on with the accepted value.
+    pub(crate) fn and_then<U>(self, next: impl FnOnce(T) -> Verdict<U>) -> Verdict<U> {
         match self {
-            Self::Accepted(accepted) => Verdict::Accepted(of(accepted)),
+            Self::Accepted(accepted) => next(accepted),
             Self::Rejected(rejection) => Verdict::Rejected(rejection),
         }
     }

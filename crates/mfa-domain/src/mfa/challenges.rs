@@ -327,10 +327,7 @@ impl Mfa {
             Some(read) => Verdict::Accepted(read),
             None => self.read_challenge(tenant, actor, id.into()).await?,
         };
-        Ok(match read {
-            Verdict::Accepted(read) => opened(read, now),
-            Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
-        })
+        Ok(read.and_then(|read| opened(read, now)))
     }
 
     /// Stores the next step of a challenge. Returns `false` if the challenge changed in the meantime.

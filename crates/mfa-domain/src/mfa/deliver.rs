@@ -88,14 +88,14 @@ impl Mfa {
         let Versioned { value: message, version } = claimed;
         let body = self.open_message(&message).await;
         if message.is_expired(self.ports.clock.now()) {
-            return self.give_up(actor, &message, version, ("expired", body.ok().as_ref()), None).await;
+            return self.give_up(actor, &message, version, "expired", body.ok().as_ref(), None).await;
         }
         let body = body?;
         match self.still_answers(&message, &body).await? {
             (Installed::Yes, _) => {}
             (Installed::Superseded, _) => return Ok(Delivered::Superseded),
             (Installed::Over, read) => {
-                return self.give_up(actor, &message, version, ("over", Some(&body)), Some(read)).await;
+                return self.give_up(actor, &message, version, "over", Some(&body), Some(read)).await;
             }
         }
         let OpenContent { kind, purpose, to, code, .. } = &body;
@@ -121,7 +121,7 @@ impl Mfa {
         let again = may_pass.then(|| message.after_failure(how, now)).flatten();
         match again {
             Some(next) => self.keep(&message, version, &next, Delivered::Queued).await,
-            None => self.give_up(actor, &message, version, (how, Some(&body)), None).await,
+            None => self.give_up(actor, &message, version, how, Some(&body), None).await,
         }
     }
 
@@ -220,13 +220,13 @@ impl Mfa {
         actor: &Actor,
         message: &Message,
         version: Version,
-        (how, body): (&str, Option<&OpenContent>),
+        how: &str,
+        body: Option<&OpenContent>,
         read: Option<Versioned<Account>>,
     ) -> Result<Delivered, Undecided> {
         let of = body.map(|body| (&body.kind, body.factor, body.purpose));
         let failed = message.sending.failed(how);
-        let mut change = self.begin(&message.account, &Call::<()>::from(actor)).await;
-        change.read = read;
+        let mut change = self.begin(&message.account, &Call::<()>::from(actor)).await.with(read);
         loop {
             let (account, context) = change.load_without_backup_codes().await?;
             // A resend replaces the message by a commit to the account: either this read sees it, or the commit below

@@ -36,11 +36,8 @@ impl Mfa {
         actor: &Actor,
         challenge: impl Into<ChallengeRef>,
     ) -> Result<Verdict<Recipient>, Undecided> {
-        let open = match self.read_challenge(tenant, actor, challenge.into()).await? {
-            Verdict::Accepted(read) => opened(read, self.ports.clock.now()),
-            Verdict::Rejected(rejection) => Verdict::Rejected(rejection),
-        };
-        let open = match open {
+        let read = self.read_challenge(tenant, actor, challenge.into()).await?;
+        let open = match read.and_then(|read| opened(read, self.ports.clock.now())) {
             Verdict::Accepted(open) => open,
             Verdict::Rejected(rejection) => return Ok(Verdict::Rejected(rejection)),
         };
